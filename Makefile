@@ -1,0 +1,90 @@
+# vae.h: examples, tests and installation. The library itself needs no building: copy vae.h.
+#   make run     train a model, write pictures        make test    all tests
+#   make help    every target                         make bench   speed
+
+CC     ?= cc
+CFLAGS ?= -O2
+PREFIX ?= /usr/local
+BUILD  := build
+
+WARNINGS := -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wdouble-promotion -Wstrict-prototypes
+COMPILE   = $(CC) $(WARNINGS) $(CFLAGS) -MMD -MP
+THREADS  := -DVAE_THREADS -pthread
+
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
+TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
+VERSION  := $(shell sed -n 's/.*VAE_VERSION "\(.*\)"/\1/p' vae.h)
+
+# stb_image_write, where it is installed, writes the examples' pictures; otherwise they do it themselves.
+STB := $(firstword $(wildcard /usr/include/stb/stb_image_write.h /usr/local/include/stb/stb_image_write.h))
+ifneq ($(STB),)
+PICTURES := -DHAVE_STB_IMAGE_WRITE -I$(dir $(STB))
+endif
+
+.PHONY: examples help run test bench bench-peers data install uninstall clean
+
+examples: $(EXAMPLES) $(BUILD)/make_digits
+ifeq ($(STB),)
+	@echo "stb_image_write.h is not installed: the examples write PNG files by themselves"
+endif
+
+help:
+	@echo "make examples        build everything in examples/ into $(BUILD)/ (the default)"
+	@echo "make run             train on MNIST (data/ or MNIST_DIR) or generated digits, write pictures into out/"
+	@echo "make test            build and run all tests; MNIST_DIR, data/ or ../shared/mnist gives real MNIST"
+	@echo "make bench           measure speed against this machine's own peak, under two minutes"
+	@echo "make bench-peers     the same against PyTorch, where python3 has torch"
+	@echo "make data            download MNIST into data/"
+	@echo "make install         copy vae.h and vae.pc below PREFIX=$(PREFIX)"
+	@echo "make clean           remove $(BUILD)/ and out/"
+	@echo "CC, CFLAGS, PREFIX and MNIST_DIR may be set, as in: make test CC=clang CFLAGS=-O3"
+
+$(BUILD):
+	@mkdir -p $@
+
+$(BUILD)/%: examples/%.c vae.h | $(BUILD)
+	$(COMPILE) $(THREADS) $(PICTURES) -o $@ $< -lm
+
+$(BUILD)/make_digits: data/make_digits.c | $(BUILD)
+	$(COMPILE) -o $@ $< -lm
+
+$(BUILD)/test_threads: tests/test_threads.c vae.h | $(BUILD)
+	$(COMPILE) $(THREADS) -o $@ $< -lm
+
+$(BUILD)/test_%: tests/test_%.c vae.h | $(BUILD)
+	$(COMPILE) -o $@ $< -lm
+
+$(BUILD)/bench: tests/bench.c vae.h | $(BUILD)
+	$(COMPILE) $(THREADS) -o $@ $< -lm
+
+# Real MNIST if it is in data/ or where MNIST_DIR says; else digits drawn once into build/digits.
+run: examples
+	@sh tests/run_example.sh $(BUILD) out
+
+test: $(TESTS)
+	@sh tests/run_tests.sh $(TESTS)
+
+bench: $(BUILD)/bench
+	@$(BUILD)/bench
+
+bench-peers: $(BUILD)/bench
+	@$(BUILD)/bench --peers
+
+data:
+	@sh data/get_mnist.sh data
+
+install: vae.h
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 vae.h $(DESTDIR)$(PREFIX)/include/vae.h
+	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' '' 'Name: vae' \
+	    'Description: variational autoencoders in one C99 header' 'Version: $(VERSION)' \
+	    'Cflags: -I$${includedir}' 'Libs: -lm' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vae.pc
+	@echo "installed vae.h and vae.pc below $(DESTDIR)$(PREFIX)"
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/include/vae.h $(DESTDIR)$(PREFIX)/lib/pkgconfig/vae.pc
+
+clean:
+	rm -rf $(BUILD) out
+
+-include $(wildcard $(BUILD)/*.d)

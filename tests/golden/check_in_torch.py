@@ -1,0 +1,55 @@
+"""Opens a model file that vae.h wrote in PyTorch: the proof that names, shapes, orders and padding mean the same there.
+
+    python3 tests/golden/check_in_torch.py MODEL.safetensors [Z ...]
+
+Builds the network from the metadata "vae.config" alone, loads the tensors with load_state_dict(strict=True) and decodes
+z (zeros, or the numbers given), in double. Prints a line "ok N tensors, M pixels" and the pixels, one to a line, in the
+order height, width, channels, as vae_decode gives them (sigmoid of the logits for the Bernoulli likelihood).
+"""
+import json
+import os
+import sys
+
+import torch
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from network import Network                     # noqa: E402
+from safetensors_reader import read             # noqa: E402
+
+HALVES = ("encoder.", "mean.", "logvar.", "decoder.")
+
+
+def layer_from(entry):
+    """A layer of the JSON as network.py has it: padding always in numbers there, (top, bottom, left, right) here."""
+    layer = {"kind": entry["kind"], "activation": entry["activation"]}
+    if layer["kind"] == "dense":
+        layer["shape"] = tuple(entry["shape"])
+        return layer
+    layer["channels"] = entry["channels"]
+    layer["kernel"], layer["stride"] = tuple(entry["kernel"]), tuple(entry["stride"])
+    layer["padding"] = entry["padding"] if entry["padding"] == "same" else tuple(entry["padding"])
+    layer["output_padding"] = tuple(entry.get("output_padding", (0, 0)))
+    return layer
+
+
+def main():
+    torch.set_num_threads(1)
+    metadata, tensors = read(sys.argv[1])
+    config = json.loads(metadata["vae.config"])
+    network = Network(tuple(config["input"]), config["latent"], [layer_from(e) for e in config["encoder"]],
+                      [layer_from(e) for e in config["decoder"]])
+    state = {name: torch.tensor(values, dtype=torch.float64).reshape(shape)
+             for name, (_, shape, values) in tensors.items() if name.startswith(HALVES)}
+    network.double().load_state_dict(state, strict=True)
+    z = [float(word) for word in sys.argv[2:]] or [0.0] * config["latent"]
+    with torch.no_grad():
+        pixels = network.decode(torch.tensor([z], dtype=torch.float64))[0]
+    if config.get("likelihood", "bernoulli") == "bernoulli":
+        pixels = torch.sigmoid(pixels)
+    print("ok %d tensors, %d pixels" % (len(state), len(pixels)))
+    for value in pixels.tolist():
+        print("%.9g" % value)
+
+
+main()

@@ -1,0 +1,263 @@
+"""Writes golden.h and from_python.safetensors: what PyTorch makes of five small networks, in double.
+
+Run once, by hand, and committed with its output; the tests need only the output.
+    python3 tests/golden/make_golden.py
+"""
+import json
+import math
+import os
+import struct
+
+import torch
+from torch import nn
+
+from network import Network, conv, conv_transposed, dense
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROWS = 5
+
+# Each network twice: for PyTorch, and as the vae_config that the C tests must write (a comment in golden.h). The seeds
+# are chosen so that float32 and double part little: no ReLU near its kink, no gradient so small that Adam meets its
+# noise.
+MODELS = [
+    dict(name="dense", seed=90, input=(1, 12, 1), latent=3, beta=1.0, sigma=None,
+         encoder=[dense(7, "relu")], decoder=None,
+         config="""
+.input = { 1, 12, 1 }, .latent = 3,
+.encoder = { VAE_DENSE(7, VAE_RELU) }
+"""),
+    dict(name="conv_same", seed=30, input=(7, 6, 2), latent=4, beta=1.0, sigma=None,
+         encoder=[conv(5, (3, 3), (2, 2), "silu"), conv(6, (3, 3), (2, 2), "leaky_relu"), dense(9, "tanh")],
+         decoder=None,
+         config="""
+.input = { 7, 6, 2 }, .latent = 4,
+.encoder = { VAE_CONV(5, 3, 2, VAE_SILU), VAE_CONV(6, 3, 2, VAE_LEAKY_RELU), VAE_DENSE(9, VAE_TANH) }
+"""),
+    dict(name="conv_symmetric", seed=102, input=(8, 8, 3), latent=2, beta=0.5, sigma=0.5,
+         encoder=[conv(4, (3, 3), (2, 2), "gelu", (1, 1, 1, 1)), conv(5, (3, 3), (2, 2), "softplus", (1, 1, 1, 1))],
+         decoder=None,
+         config="""
+.input = { 8, 8, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma = 0.5, .beta = 0.5,
+.encoder = { VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_GELU), VAE_CONV_SYMMETRIC(5, 3, 2, 1, VAE_SOFTPLUS) }
+"""),
+    dict(name="series", seed=12, input=(1, 16, 2), latent=3, beta=2.0, sigma=0.7,
+         encoder=[conv(4, (1, 5), (1, 2), "sigmoid"), conv(6, (1, 5), (1, 2), "tanh"), dense(7, "relu")],
+         decoder=[dense(10, "gelu"), dense((1, 4, 6), "softplus"), conv_transposed(4, (1, 5), (1, 2), "sigmoid"),
+                  conv_transposed(3, (1, 4), (1, 2), "silu"), conv(2, (1, 3), (1, 1), "linear")],
+         config="""
+.input = { 1, 16, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .sigma = 0.7, .beta = 2,
+.encoder = { VAE_CONV_1D(4, 5, 2, VAE_SIGMOID), VAE_CONV_1D(6, 5, 2, VAE_TANH), VAE_DENSE(7, VAE_RELU) },
+.decoder = { VAE_DENSE(10, VAE_GELU), VAE_DENSE_SHAPED(1, 4, 6, VAE_SOFTPLUS),
+             VAE_CONV_TRANSPOSED_1D(4, 5, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED_1D(3, 4, 2, VAE_SILU),
+             VAE_CONV_1D(2, 3, 1, VAE_LINEAR) }
+"""),
+    dict(name="dense_image", seed=9, input=(4, 5, 2), latent=2, beta=1.0, sigma=None,
+         encoder=[dense(6, "silu")], decoder=None,
+         config="""
+.input = { 4, 5, 2 }, .latent = 2,
+.encoder = { VAE_DENSE(6, VAE_SILU) }
+"""),
+]
+
+# ---- the mathematics ----
+
+
+def reconstruction_nats(model, logits, pixels):
+    """-log p(x | z), one number per row."""
+    if model["sigma"] is None:
+        nats = nn.functional.binary_cross_entropy_with_logits(logits, pixels, reduction="none")
+    else:
+        sigma = model["sigma"]
+        nats = (pixels - logits) ** 2 / (2 * sigma ** 2) + math.log(sigma) + 0.5 * math.log(2 * math.pi)
+    return nats.sum(1)
+
+
+def run(model, network, pixels, epsilon):
+    mean, logvar = network.encode(pixels)
+    assert logvar.min() > -20 and logvar.max() < 10
+    z = mean + torch.exp(logvar / 2) * epsilon
+    logits = network.decode(z)
+    reconstruction = reconstruction_nats(model, logits, pixels)
+    kl = 0.5 * (logvar.exp() + mean ** 2 - 1 - logvar).sum(1)
+    loss = reconstruction.mean() + model["beta"] * kl.mean()
+    return dict(mean=mean, logvar=logvar, z=z, logits=logits, reconstruction=reconstruction, kl=kl, loss=loss)
+
+
+def measure(model, dtype):
+    """Everything the tests compare. Inputs and weights are float32 numbers, so a C build in float starts equal."""
+    torch.manual_seed(model["seed"])
+    network = Network(model["input"], model["latent"], model["encoder"], model["decoder"])
+    for p in network.parameters():
+        p.data *= 2                             # PyTorch's default leaves these small networks nearly linear
+    pixels = torch.rand(ROWS, math.prod(model["input"])) * 0.98 + 0.01
+    epsilon = torch.randn(ROWS, model["latent"])
+    network, pixels, epsilon = network.to(dtype), pixels.to(dtype), epsilon.to(dtype)
+
+    result = run(model, network, pixels, epsilon)
+    result["loss"].backward()
+    logits_of_mean = network.decode(result["mean"])
+    result["reconstructed"] = torch.sigmoid(logits_of_mean) if model["sigma"] is None else logits_of_mean
+    result.update(pixels=pixels, epsilon=epsilon)
+    tensors = [dict(name=name, values=p.detach().clone(), gradient=p.grad.clone())
+               for name, p in network.named_parameters()]
+
+    adam = torch.optim.Adam(network.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(3):
+        adam.zero_grad()
+        loss = run(model, network, pixels, epsilon)["loss"]
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    result["step_losses"] = torch.tensor(losses, dtype=torch.float64)
+    for tensor, p in zip(tensors, network.parameters()):
+        tensor["after_three_adam_steps"] = p.detach().clone()
+    return result, tensors
+
+
+def float_error(model, tensors, key):
+    """How far PyTorch's own float32 is from the double figures: what a test in float can ask for at best."""
+    _, in_float = measure(model, torch.float32)
+    return max((t[key] - f[key].double()).abs().max().item() for t, f in zip(tensors, in_float))
+
+
+# ---- golden.h ----
+
+HEAD = """\
+/* Written by tests/golden/make_golden.py (PyTorch %s, float64): do not edit.
+
+   Rows are height x width x channels, channels last; tensors are in PyTorch's shapes and orders. Pixels, epsilon and
+   first values are float32 numbers: a test in double that wants the last digits converts them through float.
+   z = mean + exp(logvar/2) epsilon. The gradient is that of loss = mean over rows of reconstruction + beta * kl, at the
+   first values; Adam then takes three steps (learning rate 0.01, betas 0.9 and 0.999, epsilon 1e-8) on the same rows
+   with the same epsilon. */
+#ifndef GOLDEN_H
+#define GOLDEN_H
+
+typedef struct golden_tensor {
+    const char   *name;
+    int           rank, shape[4], count;            /* unused sides are 1 */
+    const double *values, *gradient, *after_three_adam_steps;
+} golden_tensor;
+
+typedef struct golden_model {
+    const char          *name;
+    int                  height, width, channels, latent, rows;
+    int                  gaussian;                  /* else Bernoulli */
+    double               sigma, beta;
+    const double        *pixels, *epsilon;          /* rows x pixels of one example, rows x latent */
+    const double        *mean, *logvar, *z;         /* rows x latent */
+    const double        *logits;                    /* decoder(z), rows x pixels of one example */
+    const double        *reconstruction, *kl;       /* nats of each row */
+    const double        *reconstructed;             /* the pixels of decoder(mean): sigmoid(logits), or the logits */
+    double               mean_reconstruction, mean_kl, loss;
+    double               step_losses[3];            /* before each Adam step */
+    const golden_tensor *tensors;                   /* in the order of state_dict() */
+    int                  tensor_count;
+} golden_model;
+"""
+
+
+def number(value, digits):
+    text = "%.*g" % (digits, value)
+    return text if "." in text or "e" in text else text + ".0"
+
+
+def array(name, values, digits):
+    """A C array, at most 120 columns."""
+    lines, line = [], "   "
+    for text in (number(v, digits) + "," for v in values.flatten().tolist()):
+        if len(line) + 1 + len(text) > 118:
+            lines.append(line)
+            line = "   "
+        line += " " + text
+    lines.append(line)
+    lines[-1] = lines[-1].rstrip(",")
+    return "static const double %s[%d] = {\n%s\n};\n" % (name, values.numel(), "\n".join(lines))
+
+
+EXACT, RESULT = 9, 11       # digits: 9 are enough for a float32 number
+
+
+def model_text(model, result, tensors):
+    prefix = "golden_" + model["name"]
+    text = ["\n/* ==== %s:\n       %s */\n" % (model["name"], model["config"].strip().replace("\n", "\n       "))]
+    for key in ("pixels", "epsilon"):
+        text.append(array("%s_%s" % (prefix, key), result[key], EXACT))
+    for key in ("mean", "logvar", "z", "logits", "reconstruction", "kl", "reconstructed"):
+        text.append(array("%s_%s" % (prefix, key), result[key].detach(), RESULT))
+    rows = []
+    for i, t in enumerate(tensors):
+        text.append("/* %s */\n" % t["name"])
+        text.append(array("%s_values_%d" % (prefix, i), t["values"], EXACT))
+        text.append(array("%s_gradient_%d" % (prefix, i), t["gradient"], RESULT))
+        text.append(array("%s_after_%d" % (prefix, i), t["after_three_adam_steps"], RESULT))
+        shape = list(t["values"].shape)
+        padded = ", ".join(str(n) for n in shape + [1] * (4 - len(shape)))
+        rows.append('    { "%s", %d, { %s }, %d,\n      %s_values_%d, %s_gradient_%d, %s_after_%d }' %
+                    (t["name"], len(shape), padded, t["values"].numel(), prefix, i, prefix, i, prefix, i))
+    text.append("static const golden_tensor %s_tensors[%d] = {\n%s\n};\n" % (prefix, len(rows), ",\n".join(rows)))
+    return "".join(text)
+
+
+def model_entry(model, result, tensors):
+    prefix = "golden_" + model["name"]
+    names = ["pixels", "epsilon", "mean", "logvar", "z", "logits", "reconstruction", "kl", "reconstructed"]
+    height, width, channels = model["input"]
+    means = [result["reconstruction"].mean().item(), result["kl"].mean().item(), result["loss"].item()]
+    arrays = [prefix + "_" + name for name in names]
+    return """\
+    { "%s", %d, %d, %d, %d, %d, %d, %s, %s,
+      %s,
+      %s,
+      %s,
+      %s,
+      { %s },
+      %s_tensors, %d }""" % (
+        model["name"], height, width, channels, model["latent"], ROWS, model["sigma"] is not None,
+        number(model["sigma"] or 1, EXACT), number(model["beta"], EXACT),
+        ", ".join(arrays[:3]), ", ".join(arrays[3:6]), ", ".join(arrays[6:]),
+        ", ".join(number(m, RESULT) for m in means),
+        ", ".join(number(v, RESULT) for v in result["step_losses"].tolist()), prefix, len(tensors))
+
+
+# ---- from_python.safetensors ----
+
+
+def write_safetensors(path, tensors):
+    """Float32, in the order and with the padding of the safetensors package, without the package."""
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for t in sorted(tensors, key=lambda t: t["name"]):
+        values = t["values"].flatten().tolist()
+        begin, data = len(data), data + struct.pack("<%df" % len(values), *values)
+        header[t["name"]] = {"dtype": "F32", "shape": list(t["values"].shape), "data_offsets": [begin, len(data)]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def main():
+    torch.set_num_threads(1)
+    text, entries = [HEAD % torch.__version__], []
+    for model in MODELS:
+        result, tensors = measure(model, torch.float64)
+        text.append(model_text(model, result, tensors))
+        entries.append(model_entry(model, result, tensors))
+        if model["name"] == "conv_same":
+            write_safetensors(os.path.join(HERE, "from_python.safetensors"), tensors)
+        gradients = torch.cat([t["gradient"].abs().flatten() for t in tensors])
+        print("%s: %d numbers in %d tensors, loss %.6f, gradients up to %.3g, %d of them 0; float32 is off by %.1e in "
+              "gradients, %.1e in weights after the steps" % (
+                  model["name"], len(gradients), len(tensors), result["loss"], gradients.max(), (gradients == 0).sum(),
+                  float_error(model, tensors, "gradient"), float_error(model, tensors, "after_three_adam_steps")))
+        print("    " + " ".join(t["name"] for t in tensors))
+    text.append("\n#define GOLDEN_MODELS %d\n" % len(entries))
+    text.append("static const golden_model golden_models[GOLDEN_MODELS] = {\n%s\n};\n" % ",\n".join(entries))
+    text.append("\n#endif\n")
+    with open(os.path.join(HERE, "golden.h"), "w") as file:
+        file.write("".join(text))
+
+
+if __name__ == "__main__":
+    main()

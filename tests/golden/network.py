@@ -1,0 +1,187 @@
+"""The networks of vae.h as one would write them in PyTorch: the naming rules of its files, in a second implementation.
+
+A network is encoder, mean, logvar, decoder: two nn.Sequential and two nn.Linear. An index in a Sequential counts every
+module. The modules, in order, for each layer:
+
+    dense             [Flatten]  Linear  [activation]  [Unflatten]
+      Flatten         exactly when what comes before is an image: the output of a convolution, or the network's input
+                      unless it has height 1 and channels 1. After z, after a dense layer: none.
+      Unflatten       exactly when the next layer is a convolution.
+    conv              [ZeroPad2d]  Conv2d  [activation]
+    conv transposed   ConvTranspose2d  [ZeroPad2d of negative amounts, which crops]  [activation]
+      ZeroPad2d       exactly when the padding is uneven. It is even when padding=(top, left) gives the layer's output
+                      size by PyTorch's formula; for a transposed convolution with some output_padding in 0..stride-1.
+    VAE_LINEAR has no activation module. An encoder whose last layer is a convolution ends with Flatten.
+
+Flat tensors that were or will be images are channel-first, as nn.Flatten and nn.Unflatten have them; so are the numbers
+of a last Linear that gives the image.
+"""
+import math
+
+import torch
+from torch import nn
+
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh,
+               "sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
+
+# ---- layers: plain dicts, sizes as (height, width), padding as (top, bottom, left, right) or "same" ----
+
+
+def dense(units, activation):
+    """`units`: a number, or (height, width, channels)."""
+    shape = units if isinstance(units, tuple) else (1, 1, units)
+    return {"kind": "dense", "shape": shape, "activation": activation}
+
+
+def conv(channels, kernel, stride, activation, padding="same"):
+    return {"kind": "conv", "channels": channels, "kernel": kernel, "stride": stride, "padding": padding,
+            "activation": activation}
+
+
+def conv_transposed(channels, kernel, stride, activation, padding="same", output_padding=(0, 0)):
+    return {"kind": "conv_transposed", "channels": channels, "kernel": kernel, "stride": stride, "padding": padding,
+            "output_padding": output_padding, "activation": activation}
+
+
+# ---- shapes ----
+
+
+def padding_before_and_after(layer, size, axis):
+    kernel, stride = layer["kernel"][axis], layer["stride"][axis]
+    if layer["padding"] != "same":
+        return layer["padding"][2 * axis], layer["padding"][2 * axis + 1]
+    if layer["kind"] == "conv":                                                 # TensorFlow: ceil(size / stride) out
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    else:                                                                       # size * stride out
+        total = max(kernel - stride, 0)
+    return total // 2, total - total // 2
+
+
+def output_size(layer, size, axis):
+    kernel, stride = layer["kernel"][axis], layer["stride"][axis]
+    before, after = padding_before_and_after(layer, size, axis)
+    if layer["kind"] == "conv":
+        return (size + before + after - kernel) // stride + 1
+    if layer["padding"] == "same":
+        return size * stride
+    return (size - 1) * stride - before - after + kernel + layer["output_padding"][axis]
+
+
+def output_shape(layer, shape):
+    if layer["kind"] == "dense":
+        return layer["shape"]
+    return output_size(layer, shape[0], 0), output_size(layer, shape[1], 1), layer["channels"]
+
+
+def mirror(input_shape, encoder):
+    """The decoder that vae.h makes where none is given: each layer's adjoint, in reverse."""
+    shapes = [input_shape]
+    for layer in encoder:
+        shapes.append(output_shape(layer, shapes[-1]))
+    decoder = [dense(shapes[-1], encoder[-1]["activation"])]
+    for i in reversed(range(len(encoder))):
+        layer, big, small = encoder[i], shapes[i], shapes[i + 1]
+        activation = encoder[i - 1]["activation"] if i > 0 else "linear"
+        if layer["kind"] == "dense":
+            decoder.append(dense(big, activation))
+            continue
+        padding, output_padding = [], []
+        for axis in (0, 1):
+            before, after = padding_before_and_after(layer, big[axis], axis)
+            padding += [before, after]
+            output_padding.append(big[axis] + before + after - layer["kernel"][axis]
+                                  - (small[axis] - 1) * layer["stride"][axis])
+        decoder.append(conv_transposed(big[2], layer["kernel"], layer["stride"], activation, tuple(padding),
+                                       tuple(output_padding)))
+    return decoder
+
+
+# ---- modules ----
+
+
+def conv_modules(layer, shape):
+    out = output_shape(layer, shape)
+    top, bottom = padding_before_and_after(layer, shape[0], 0)
+    left, right = padding_before_and_after(layer, shape[1], 1)
+    sizes = dict(kernel_size=layer["kernel"], stride=layer["stride"])
+    even = all((shape[axis] + 2 * before - layer["kernel"][axis]) // layer["stride"][axis] + 1 == out[axis]
+               for axis, before in ((0, top), (1, left)))
+    if even:
+        return [nn.Conv2d(shape[2], out[2], padding=(top, left), **sizes)]
+    return [nn.ZeroPad2d((left, right, top, bottom)), nn.Conv2d(shape[2], out[2], **sizes)]
+
+
+def conv_transposed_modules(layer, shape):
+    out, before = output_shape(layer, shape), (padding_before_and_after(layer, shape[0], 0)[0],
+                                               padding_before_and_after(layer, shape[1], 1)[0])
+    sizes = dict(kernel_size=layer["kernel"], stride=layer["stride"])
+    whole = [(shape[axis] - 1) * layer["stride"][axis] + layer["kernel"][axis] for axis in (0, 1)]
+    extra = [out[axis] - (whole[axis] - 2 * before[axis]) for axis in (0, 1)]
+    if all(0 <= extra[axis] < layer["stride"][axis] for axis in (0, 1)):
+        return [nn.ConvTranspose2d(shape[2], out[2], padding=before, output_padding=tuple(extra), **sizes)]
+    after = [whole[axis] - before[axis] - out[axis] for axis in (0, 1)]         # to crop; negative: to add
+    added = tuple(max(-amount, 0) for amount in after)
+    crop = [-max(amount, 0) for amount in after]
+    return [nn.ConvTranspose2d(shape[2], out[2], output_padding=added, **sizes),
+            nn.ZeroPad2d((-before[1], crop[1], -before[0], crop[0]))]
+
+
+def sequential(layers, shape, is_image):
+    """The modules of one half and the shape that leaves it."""
+    modules = []
+    for i, layer in enumerate(layers):
+        out = output_shape(layer, shape)
+        activation = [] if layer["activation"] == "linear" else [ACTIVATIONS[layer["activation"]]()]
+        if layer["kind"] == "dense":
+            modules += [nn.Flatten()] if is_image else []
+            modules += [nn.Linear(math.prod(shape), math.prod(out))] + activation
+            if i + 1 < len(layers) and layers[i + 1]["kind"] != "dense":
+                modules.append(nn.Unflatten(1, (out[2], out[0], out[1])))
+            is_image = False
+        else:
+            make = conv_modules if layer["kind"] == "conv" else conv_transposed_modules
+            parts = make(layer, shape)
+            modules += parts + activation
+            is_image = True
+        shape = out
+    return modules, shape, is_image
+
+
+class Network(nn.Module):
+    """Images go in and logits come out channel-first, {batch, channels, height, width}; a vector {1, n, 1} goes in as
+    {batch, n} where a dense layer meets it first."""
+
+    def __init__(self, input_shape, latent, encoder, decoder=None):
+        super().__init__()
+        height, width, channels = input_shape
+        self.input_shape = input_shape
+        self.is_vector = height == 1 and channels == 1 and encoder[0]["kind"] == "dense"
+        modules, shape, is_image = sequential(encoder, input_shape, height > 1 or channels > 1)
+        if encoder[-1]["kind"] != "dense":
+            modules.append(nn.Flatten())
+        self.encoder = nn.Sequential(*modules)
+        self.mean = nn.Linear(math.prod(shape), latent)
+        self.logvar = nn.Linear(math.prod(shape), latent)
+        modules, shape, _ = sequential(decoder or mirror(input_shape, encoder), (1, 1, latent), False)
+        assert math.prod(shape) == math.prod(input_shape)
+        self.decoder = nn.Sequential(*modules)
+
+    def images(self, rows):
+        """From rows of height x width x channels."""
+        height, width, channels = self.input_shape
+        if self.is_vector:
+            return rows
+        return rows.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+
+    def rows(self, images):
+        """Back to rows of height x width x channels."""
+        height, width, channels = self.input_shape
+        return images.reshape(-1, channels, height, width).permute(0, 2, 3, 1).reshape(images.shape[0], -1)
+
+    def encode(self, rows):
+        hidden = self.encoder(self.images(rows))
+        return self.mean(hidden), self.logvar(hidden)
+
+    def decode(self, z):
+        """Logits, as rows."""
+        return self.rows(self.decoder(z))

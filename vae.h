@@ -1,0 +1,6230 @@
+/* vae.h - v0.1.0 - variational autoencoders in one C99 header - MIT or public domain - licence at the end of the file
+
+   Do this:
+       #define VAE_IMPLEMENTATION
+   before you include this file in *one* C or C++ file, to create the implementation:
+       #define VAE_IMPLEMENTATION
+       #include "vae.h"
+   Every other file includes it plainly. Build with any C99 or C++11 compiler: cc -O2 program.c -lm
+
+   WHAT IT DOES
+
+       rows --> batch --> encoder --> mean, logvar --> z = mean + exp(logvar/2) noise --> decoder --> logits --> nats
+                                           |                                                            |
+                                           '--------------- KL to N(0, I) ----------------> loss <------'
+
+   It trains that network by gradients written by hand, generates new rows, encodes and reconstructs given ones, scores
+   them in nats, and keeps the model in a safetensors file that PyTorch reads and writes.
+
+   QUICK START
+       vae_model *model;
+       vae_config config = {
+           .input   = { 28, 28, 1 },                              // height, width, channels
+           .latent  = 16,
+           .encoder = { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_RELU) },
+       };                                                         // no decoder given: the mirror image of the encoder
+       vae_create(&config, &model, NULL);
+       vae_fit(model, &(vae_data){ .bytes = images, .count = 60000 },
+               &(vae_fit_config){ .epochs = 10, .on_progress = vae_print_progress }, NULL);
+       vae_sample(model, 64, digits, NULL);                       // 64 new images from the prior
+       vae_save(model, "digits.safetensors", NULL);
+       vae_destroy(model);
+
+   vae.h DOES NOT
+     - use a GPU, a graph compiler or automatic differentiation: the layers are those of vae_layer, no others
+     - read or write images: it takes and gives arrays (the examples carry a PNG writer and an IDX reader)
+     - print, exit, abort or assert: every failure is a status and a sentence (vae_print_progress prints when you ask it)
+     - keep anything in global variables: two models in two threads know nothing of each other; one model is for one
+       thread at a time
+     - allocate while it trains or infers: all memory is taken when a model is created, or is yours
+
+   CONVENTIONS, the same everywhere
+     - Nats per example. Reconstruction and KL are summed over pixels and latent dimensions and averaged over examples.
+       Nothing is rescaled silently: loss = reconstruction + beta * kl, elbo = -(reconstruction + kl).
+     - mean and logvar (log of the variance) come from the encoder; logvar is held within [-20, 10]. The decoder gives
+       logits: for VAE_BERNOULLI a pixel is sigmoid(logit), for VAE_GAUSSIAN the logit is the pixel's mean itself.
+     - Rows are images of height x width x channels, channels interleaved, as C programs and stb_image have them, one
+       after the other without gaps; VAE_CHANNELS_FIRST says they are channels x height x width instead. A series is an
+       image of height 1; a plain vector of n numbers is { 1, n, 1 }.
+     - Pixels are vae_real (float) in [0, 1] for VAE_BERNOULLI, any finite number for VAE_GAUSSIAN; or bytes 0..255,
+       scaled by 1/255 as a batch is gathered. A pixel out of range is an error that names its row and column.
+     - A config that is all zero apart from what you set is valid: 0 means "the default", given beside each field and by
+       vae_defaults(). Where an exact zero means something, write VAE_ZERO.
+     - Sizes and counts are size_t; small structural numbers (layers, kernel, stride) are int.
+     - Same seed, same kernels: same bits, for any number of threads. Nothing depends on the time or on addresses.
+     - Calls return a vae_status (VAE_OK is 0). Every `error` argument may be NULL; otherwise it receives the status and
+       one sentence. A call that fails leaves its arguments and the model as they were.
+
+   COMPILE-TIME OPTIONS (define them in the file that has VAE_IMPLEMENTATION; those marked * wherever vae.h is included)
+       VAE_STATIC *          every function is static: the library is private to one file
+       VAE_NO_STDIO *        no <stdio.h>: no vae_save, vae_load, vae_print_*; the *_memory calls remain
+       VAE_NO_MALLOC         no <stdlib.h>: memory comes from vae_create_in or from config.allocator
+       VAE_INFERENCE_ONLY *  no training code
+       VAE_THREADS           config.threads uses POSIX or Win32 threads (older C libraries then want -pthread)
+       VAE_PORTABLE          no processor-specific instructions
+       VAE_DOUBLE *          vae_real is double: slow, for checking gradients
+       VAE_HEADER_FILE       this file's name in quotes, where it is not "vae.h" (it includes itself)
+
+   CONTENTS (search for the tag)
+     Public part
+       >>status      status, error                      >>gradients   one batch by hand
+       >>network     layers, likelihood, config         >>inference   encode, decode, sample, score
+       >>model       create, destroy, describe          >>files       save and load
+       >>training    data, fit, one step                >>parameters  weights by name
+     Implementation
+       >>platform    >>memory    >>random    >>math    >>kernels (primitives, vector math, matrix product)
+       >>layers      >>plan      >>latent    >>batch   >>execution   >>model-implementation   >>inference-implementation
+       >>training-implementation   >>files-implementation   >>licence   >>history
+*/
+#ifndef VAE_H
+#define VAE_H
+
+#define VAE_VERSION_MAJOR 0
+#define VAE_VERSION_MINOR 1
+#define VAE_VERSION_PATCH 0
+#define VAE_VERSION "0.1.0"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef VAE_STATIC
+#if defined(__GNUC__)
+#define VAE_API __attribute__((unused)) static
+#else
+#define VAE_API static
+#endif
+#else
+#define VAE_API extern
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifdef VAE_DOUBLE
+typedef double vae_real;
+#else
+typedef float vae_real;
+#endif
+
+/* ==== >>status ============================================================================================== */
+
+typedef enum vae_status {
+    VAE_OK = 0,
+    VAE_STOPPED,            /* a callback asked training to stop; the model is whole and usable */
+    VAE_ERROR_ARGUMENT,     /* a NULL that must not be, a count that does not fit */
+    VAE_ERROR_CONFIG,       /* a setting out of its range, or a network whose shapes do not meet */
+    VAE_ERROR_DATA,         /* a pixel out of range or not finite */
+    VAE_ERROR_NUMERIC,      /* a loss or gradient was not finite; the weights were not changed */
+    VAE_ERROR_MEMORY,       /* not enough memory */
+    VAE_ERROR_FILE,         /* the operating system refused to open, read or write */
+    VAE_ERROR_FORMAT,       /* the file is not what it should be */
+    VAE_ERROR_UNSUPPORTED   /* not in this build, or not on this processor */
+} vae_status;
+
+/* What went wrong and what to change, as one sentence in English. */
+typedef struct vae_error {
+    vae_status status;
+    char       message[256];
+} vae_error;
+
+/* The status's name, such as "VAE_ERROR_DATA". */
+VAE_API const char *vae_status_name(vae_status status);
+
+/* ==== >>network ============================================================================================= */
+
+/* f(x) for a whole layer. The formulas are PyTorch's defaults: GELU is x/2 (1 + erf(x/sqrt 2)), SiLU x sigmoid(x),
+   softplus log(1 + exp x), leaky ReLU has slope 0.01 below zero. */
+typedef enum vae_activation {
+    VAE_LINEAR = 0, VAE_RELU, VAE_LEAKY_RELU, VAE_SILU, VAE_GELU, VAE_TANH, VAE_SIGMOID, VAE_SOFTPLUS
+} vae_activation;
+
+typedef enum vae_layer_kind {
+    VAE_LAYER_END = 0, VAE_LAYER_DENSE, VAE_LAYER_CONV, VAE_LAYER_CONV_TRANSPOSED
+} vae_layer_kind;
+
+typedef struct vae_shape {
+    int height, width, channels;
+} vae_shape;
+
+/* How a convolution's border is chosen.
+   VAE_SAME is TensorFlow's rule: a convolution gives ceil(size / stride), a transposed one size * stride; an odd
+   amount of padding puts the larger half after. VAE_EXPLICIT takes the four amounts as they are; with all four equal it
+   is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's padding=1 pads
+   1 and 1: the same output shape, different numbers. */
+typedef enum vae_padding { VAE_SAME = 0, VAE_EXPLICIT } vae_padding;
+
+/* One layer, best written with the macros below. For input H x W x C:
+     dense            out = activation(W x + b); the input is flattened. Output `shape`, any product of which is the
+                      number of units.
+     conv             H' = (H + top + bottom - kernel) / stride + 1, rounded down, and W' alike; shape.channels filters
+     conv transposed  H' = (H - 1) stride - top - bottom + kernel + output_padding; padding crops the output, and
+                      output_padding (smaller than the stride) adds rows below and columns to the right */
+typedef struct vae_layer {
+    vae_layer_kind kind;
+    vae_shape      shape;                               /* dense: the output; convolutions: only .channels */
+    int            kernel_height, kernel_width, stride_height, stride_width;
+    vae_padding    padding;
+    int            top, bottom, left, right;            /* VAE_EXPLICIT only */
+    int            output_padding_height, output_padding_width;
+    vae_activation activation;
+} vae_layer;
+
+#define VAE_DENSE(units, activation) \
+    { VAE_LAYER_DENSE, { 1, 1, (units) }, 0, 0, 0, 0, VAE_SAME, 0, 0, 0, 0, 0, 0, (activation) }
+#define VAE_DENSE_SHAPED(height, width, channels, activation) \
+    { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_SAME, 0, 0, 0, 0, 0, 0, (activation) }
+#define VAE_CONV(channels, kernel, stride, activation) \
+    { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
+      (activation) }
+#define VAE_CONV_TRANSPOSED(channels, kernel, stride, activation) \
+    { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, \
+      0, 0, (activation) }
+/* PyTorch's Conv2d(.., padding=p) and ConvTranspose2d(.., padding=p, output_padding=q). */
+#define VAE_CONV_SYMMETRIC(channels, kernel, stride, p, activation) \
+    { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), (p), (p), \
+      0, 0, (activation) }
+#define VAE_CONV_TRANSPOSED_SYMMETRIC(channels, kernel, stride, p, q, activation) \
+    { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), \
+      (p), (p), (q), (q), (activation) }
+/* Along a series: for inputs of height 1. */
+#define VAE_CONV_1D(channels, kernel, stride, activation) \
+    { VAE_LAYER_CONV, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, (activation) }
+#define VAE_CONV_TRANSPOSED_1D(channels, kernel, stride, activation) \
+    { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
+      (activation) }
+
+/* -log p(x | z), in nats per example.
+   VAE_BERNOULLI: sum of max(l, 0) - l x + log(1 + exp(-|l|)) over the logits l, binary cross-entropy. With grey pixels
+     this is the customary loss rather than a likelihood: its floor is the pixels' own entropy, not 0.
+   VAE_GAUSSIAN: sum of (x - l)^2 / (2 sigma^2) + log sigma + log(2 pi)/2, with the fixed `sigma` of the config. The
+     constant is counted. At sigma = 1 the gradient is that of half the summed squared error; at sigma = 1/sqrt 2 that of
+     the squared error itself. */
+typedef enum vae_likelihood { VAE_BERNOULLI = 0, VAE_GAUSSIAN } vae_likelihood;
+
+/* First weights, with n inputs and m outputs of a unit (for convolutions both times the kernel's area).
+   VAE_INIT_PYTORCH: weights and biases uniform in +-1/sqrt n, the default of PyTorch's Linear and Conv2d (for a
+     transposed convolution n counts its output channels, as PyTorch does).
+   VAE_INIT_GLOROT: weights uniform in +-sqrt(6/(n+m)), biases 0, Keras' default (Glorot and Bengio 2010, equation 16).
+   VAE_INIT_HE: weights normal with variance 2/n, biases 0 (He et al. 2015, equation 10). */
+typedef enum vae_initialization { VAE_INIT_PYTORCH = 0, VAE_INIT_GLOROT, VAE_INIT_HE } vae_initialization;
+
+typedef enum vae_layout { VAE_CHANNELS_LAST = 0, VAE_CHANNELS_FIRST } vae_layout;
+
+/* Which arithmetic to use. VAE_KERNELS_BEST picks the fastest the processor has. AVX2, AVX-512 and NEON give the same
+   bits as each other; VAE_KERNELS_PORTABLE (vector extensions of the compiler where it has them) and VAE_KERNELS_PLAIN
+   (plain C) give the same bits as each other, on every platform that neither fuses nor widens float arithmetic. */
+typedef enum vae_kernels {
+    VAE_KERNELS_BEST = 0, VAE_KERNELS_PLAIN, VAE_KERNELS_PORTABLE, VAE_KERNELS_AVX2, VAE_KERNELS_AVX512, VAE_KERNELS_NEON
+} vae_kernels;
+
+/* Adam (Kingma and Ba 2015, algorithm 1), with bias correction and PyTorch's place for epsilon. */
+typedef struct vae_adam {
+    vae_real learning_rate;   /* 0: 1e-3 */
+    vae_real beta1;           /* 0: 0.9;   in [0, 1), VAE_ZERO for none */
+    vae_real beta2;           /* 0: 0.999; in [0, 1) */
+    vae_real epsilon;         /* 0: 1e-8 */
+} vae_adam;
+
+/* Memory from elsewhere: both functions or neither. Blocks must suit any type; `size` is what was asked for. */
+typedef struct vae_allocator {
+    void *(*allocate)(void *user, size_t size);
+    void (*release)(void *user, void *block, size_t size);
+    void *user;
+} vae_allocator;
+
+/* Threads from elsewhere: must call task(context, i) once for every i in 0 .. count-1, in any order, at the same time or
+   not, and return when all have returned. */
+typedef void (*vae_task)(void *context, size_t index);
+typedef struct vae_parallel {
+    void (*run)(void *user, vae_task task, void *context, size_t count);
+    void *user;
+} vae_parallel;
+
+#define VAE_MAX_LAYERS 16              /* in the encoder, and again in the decoder */
+#define VAE_ZERO ((vae_real)-1)        /* an exact zero, in fields where 0 means the default */
+#define VAE_LOGVAR_MIN ((vae_real)-20)
+#define VAE_LOGVAR_MAX ((vae_real)10)
+
+typedef struct vae_config {
+    vae_shape          input;                     /* required: the shape of one example */
+    int                latent;                    /* required: dimensions of z, 1 or more */
+    vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; the heads for mean and logvar follow by themselves */
+    vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to the logits, the last one linear and of the input's shape;
+                                                     none: the mirror image of the encoder */
+    vae_likelihood     likelihood;
+    vae_real           sigma;                     /* VAE_GAUSSIAN: standard deviation of a pixel; 0: 1 */
+    vae_real           beta;                      /* weight of the KL; 0: 1, VAE_ZERO for none. See vae_set_beta */
+    vae_initialization initialization;
+    vae_layout         layout;                    /* of the caller's pixels */
+    vae_adam           adam;
+    uint64_t           seed;                      /* of everything random */
+    size_t             batch;                     /* largest training batch; 0: 128 */
+    int                inference_only;            /* nonzero: no gradients or moments are kept; the model cannot train */
+    vae_kernels        kernels;
+    int                threads;                   /* 0: all cores where built with VAE_THREADS, else 1; up to 64 */
+    vae_parallel       parallel;                  /* optional, with `threads` tasks at a time */
+    vae_allocator      allocator;                 /* optional */
+} vae_config;
+
+/* ==== >>model =============================================================================================== */
+
+typedef struct vae_model vae_model;
+
+/* The config with every default in its place (a 0 that means a default is replaced; `decoder` is filled with the mirror
+   image where none was given). The only place where defaults are decided. */
+VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error);
+
+/* Bytes that a model takes in all: parameters, gradients, moments, workspace. Nothing is allocated beyond it. */
+VAE_API vae_status vae_memory_needed(const vae_config *config, size_t *bytes, vae_error *error);
+
+/* Makes a model with fresh weights; vae_destroy releases it. vae_create_in puts it into memory of yours of at least
+   vae_memory_needed bytes and any alignment, which you keep until you no longer use the model: destroying it then only
+   ends its threads. On failure *model is unchanged. */
+VAE_API vae_status vae_create(const vae_config *config, vae_model **model, vae_error *error);
+VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t bytes, vae_model **model,
+                                 vae_error *error);
+VAE_API void vae_destroy(vae_model *model);       /* NULL is allowed */
+
+/* The model's config as filled by vae_defaults. Valid while the model is. */
+VAE_API const vae_config *vae_get_config(const vae_model *model);
+
+VAE_API size_t vae_example_size(const vae_model *model);      /* numbers in one example: height * width * channels */
+VAE_API const char *vae_kernels_name(vae_kernels kernels);    /* "avx2", ... */
+VAE_API int vae_kernels_available(vae_kernels kernels);       /* nonzero where this build and processor have them */
+
+/* A table of layers, shapes, parameters and memory, one line each, as text. Writes at most `size` bytes with the closing
+   zero and returns the length of the whole text, as snprintf does. */
+VAE_API size_t vae_summary(const vae_model *model, char *text, size_t size);
+#ifndef VAE_NO_STDIO
+VAE_API void vae_print_summary(const vae_model *model);       /* to standard output */
+#endif
+
+/* ==== >>training ============================================================================================ */
+
+/* Rows, one after the other: set `pixels` or `bytes`, not both. The data stay yours and are never changed. */
+typedef struct vae_data {
+    const vae_real      *pixels;
+    const unsigned char *bytes;
+    size_t               count;
+} vae_data;
+
+/* Nats per example. */
+typedef struct vae_terms {
+    double reconstruction;    /* -log p(x | z) */
+    double kl;                /* KL( q(z | x) || N(0, I) ), 0 or more */
+    double elbo;              /* -(reconstruction + kl) */
+    double loss;              /* reconstruction + beta kl: what is minimised */
+} vae_terms;
+
+#ifndef VAE_INFERENCE_ONLY
+
+typedef enum vae_event { VAE_EVENT_BATCH = 0, VAE_EVENT_EPOCH } vae_event;
+
+typedef struct vae_progress {
+    vae_event event;                 /* after each batch, and once more after each epoch */
+    size_t    epoch, epochs;         /* epoch counts from 1 within this vae_fit; epochs is its last */
+    size_t    batch, batches;        /* batch counts from 1 within the epoch */
+    size_t    step;                  /* updates since the model was made */
+    vae_terms last;                  /* the latest batch */
+    vae_terms train;                 /* mean over the epoch so far, each batch by the weights it met */
+    vae_terms validation;            /* event VAE_EVENT_EPOCH and validation data given; else zeros */
+    int       has_validation;
+    double    seconds;               /* since vae_fit began */
+    double    examples_per_second;   /* while training this epoch, validation not counted */
+    double    seconds_left;          /* to the end of vae_fit, by the speed so far */
+    int       redraw;                /* nonzero ten times a second at most: enough for a display */
+} vae_progress;
+
+typedef struct vae_fit_config {
+    size_t          epochs;               /* 0: 10 */
+    size_t          batch;                /* examples in an update; 0: the config's `batch`, which is also the most */
+    const vae_data *validation;           /* optional: scored after each epoch */
+    int             keep_order;           /* nonzero: rows are taken in order; else shuffled anew each epoch */
+    int             output_bias_from_data;/* nonzero: before the first step of a fresh model the last bias becomes the
+                                             logit of each output channel's or pixel's mean, held in [0.001, 0.999] (for
+                                             VAE_GAUSSIAN the mean itself), as in Burda et al. 2016 */
+    int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
+    void           *user;
+} vae_fit_config;
+
+/* Trains for `epochs` passes over the data. May be called again to go on: Adam's moments, the step, the epoch and the
+   shuffle carry on as if the calls had been one; a model that was stopped inside an epoch, or saved there as a
+   checkpoint, first finishes that epoch. `fit` may be NULL. Returns VAE_STOPPED where the callback stopped it. */
+VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
+
+#ifndef VAE_NO_STDIO
+/* A ready-made on_progress: a bar with speed and time left where standard output is a terminal, and a line per epoch. */
+VAE_API int vae_print_progress(void *user, const vae_progress *progress);
+#endif
+
+/* One update on one batch of at most config.batch rows: forward, backward, Adam. `terms` may be NULL. */
+VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_terms *terms, vae_error *error);
+
+/* From the next step on. Both take the number as it is: 0 is 0. For schedules and warm-up. */
+VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error);
+VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error);
+
+/* ==== >>gradients =========================================================================================== */
+
+/* A part of a larger batch: rows first .. first + count - 1 of `total`. */
+typedef struct vae_share {
+    size_t first, total;
+} vae_share;
+
+/* Adds to the gradient block the gradient of this batch's summed loss divided by `total`. With share NULL the batch is
+   the whole (first 0, total count). Row r's noise depends on the seed, the step and first + r alone, so a batch may be
+   cut into pieces, over time or over machines, and meets the same noise. `terms` are means over the rows given. */
+VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
+                                            vae_terms *terms, vae_error *error);
+/* One Adam update with what has been accumulated; the gradients are zero afterwards. */
+VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
+/* Forgets what has been accumulated. */
+VAE_API void vae_clear_gradients(vae_model *model);
+
+/* The gradients, vae_parameter_count numbers in one block in the order of vae_parameters. */
+VAE_API vae_real *vae_gradients(vae_model *model);
+#endif /* VAE_INFERENCE_ONLY */
+
+/* ==== >>inference =========================================================================================== */
+
+/* Any number of rows. Results are the caller's arrays, one row per example; all are deterministic.
+   vae_encode: mean and logvar, count x latent each; either may be NULL.
+   vae_decode: pixels from z (count x latent), count x example_size; what the likelihood expects of each pixel.
+   vae_reconstruct: the decoded mean of q(z | x).
+   vae_sample: decodes z from N(0, I). The model counts the samples drawn, so each call gives new ones; the sequence
+     depends on the seed alone. vae_sample_latent gives those z, and counts alike. */
+VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
+                              vae_error *error);
+VAE_API vae_status vae_decode(vae_model *model, const vae_real *z, size_t count, vae_real *pixels, vae_error *error);
+VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error);
+VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error);
+VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error);
+
+/* The ELBO with one z per example. `mean` receives the mean terms over all rows, `each` the terms of every row (count of
+   them); either may be NULL. The noise of row i depends on the seed and i alone: the same model and rows give the same
+   score every time. */
+VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
+                            vae_error *error);
+
+/* log p(x), estimated from below by `samples` importance samples from q (Burda et al. 2016, equation 8):
+   log 1/k sum_k p(x | z_k) p(z_k) / q(z_k | x), nats per example. `mean` and `each` (count) as above. */
+VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
+                                      double *each, vae_error *error);
+
+/* ==== >>files =============================================================================================== */
+
+/* A model file is a safetensors file: tensors under PyTorch's names, shapes and orders, the network as JSON in its
+   metadata. It is little-endian on every machine. A checkpoint also holds Adam's moments, the step, the epoch and the
+   place within it: training then goes on with the same bits as if it had never stopped.
+   Saving writes a temporary file beside `path`, flushes it to the disk and renames it: at every instant either the old
+   file or the new one is whole. Loading trusts nothing in the file.
+   vae_load makes a model from the file alone. `config` may be NULL; else its seed, batch, kernels, threads, parallel,
+   allocator, inference_only, layout, adam and beta are taken where not zero, and `input`, `latent` and `encoder` must
+   be zero or agree with the file. Files without the metadata (weights saved from Python) need `config` in full.
+   vae_load_weights replaces the weights of an existing model of the same network, all or none. */
+#ifndef VAE_NO_STDIO
+VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
+VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
+VAE_API vae_status vae_load_weights(vae_model *model, const char *path, vae_error *error);
+#ifndef VAE_INFERENCE_ONLY
+VAE_API vae_status vae_save_checkpoint(const vae_model *model, const char *path, vae_error *error);
+#endif
+#endif
+/* The same from and to memory. vae_save_memory writes the file's bytes to `bytes` if `capacity` is enough (else
+   VAE_ERROR_MEMORY, nothing written) and always stores the size needed; bytes may be NULL to ask for it. */
+VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void *bytes, size_t capacity, size_t *size,
+                                   vae_error *error);
+VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_config *config, vae_model **model,
+                                   vae_error *error);
+VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error);
+
+/* ==== >>parameters ========================================================================================== */
+
+/* The weights as one block, in the library's own order (for sums over machines, averaging, custom optimisers: anything
+   that treats all numbers alike). */
+VAE_API size_t vae_parameter_count(const vae_model *model);
+VAE_API vae_real *vae_parameters(vae_model *model);
+
+/* The same weights one tensor at a time, as PyTorch has them: Linear [out, in], Conv2d [out, in, height, width],
+   ConvTranspose2d [in, out, height, width], bias [out]; names as in the nn.Sequential that one would write, which counts
+   activations, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight", "encoder.2.bias", ...,
+   "mean.weight", "logvar.weight", ..., "decoder.0.weight". */
+typedef struct vae_tensor {
+    char   name[32];
+    int    rank;          /* 1, 2 or 4 */
+    size_t shape[4];      /* unused ones are 1 */
+    size_t count;         /* product of the shape */
+} vae_tensor;
+
+VAE_API size_t vae_tensor_count(const vae_model *model);
+VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error);
+/* Copies tensor `name` out of or into the model, `count` numbers in PyTorch's order. */
+VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_real *values, size_t count,
+                                  vae_error *error);
+VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_real *values, size_t count,
+                                  vae_error *error);
+#ifndef VAE_INFERENCE_ONLY
+/* The same of the gradient block. */
+VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, vae_real *values, size_t count,
+                                    vae_error *error);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* VAE_H */
+
+/* ====================================================================================================================
+   IMPLEMENTATION
+   ==================================================================================================================== */
+#if defined(VAE_IMPLEMENTATION) && !defined(VAEI_PASS) && !defined(VAEI_IMPLEMENTED)
+
+/* ==== >>platform ============================================================================================ */
+
+#include <stdarg.h>
+#include <string.h>
+#ifndef VAE_NO_MALLOC
+#include <stdlib.h>
+#endif
+#ifndef VAE_NO_STDIO
+#include <stdio.h>
+#endif
+
+#if defined(__GNUC__)
+#define VAEI_PRIVATE __attribute__((unused)) static
+#else
+#define VAEI_PRIVATE static
+#endif
+
+/* ---- errors ---- */
+
+typedef struct vaei_text {      /* text being written into a buffer that may be too small: length counts on */
+    char  *bytes;
+    size_t size, length;
+} vaei_text;
+
+VAEI_PRIVATE void vaei_put(vaei_text *text, char c) {
+    if (text->length + 1 < text->size) text->bytes[text->length] = c;
+    text->length++;
+}
+
+VAEI_PRIVATE void vaei_put_string(vaei_text *text, const char *string) {
+    while (*string) vaei_put(text, *string++);
+}
+
+VAEI_PRIVATE void vaei_put_unsigned(vaei_text *text, uint64_t number) {
+    char digits[20];
+    int  count = 0;
+    do digits[count++] = (char)('0' + (int)(number % 10));
+    while ((number /= 10) != 0);
+    while (count) vaei_put(text, digits[--count]);
+}
+
+/* At most nine significant digits, without trailing zeros, as %.9g: enough to give a float back exactly. */
+VAEI_PRIVATE void vaei_put_real(vaei_text *text, double number) {
+    uint64_t digits;
+    int      exponent = 0, point, last = 9, i;
+    char     shown[9];
+    if (number != number) { vaei_put_string(text, "nan"); return; }
+    if (number < 0) { vaei_put(text, '-'); number = -number; }
+    if (number > 1e300) { vaei_put_string(text, "inf"); return; }
+    if (number < 1e-300) { vaei_put(text, '0'); return; }
+    while (number >= 1e9 || (uint64_t)(number + 0.5) >= 1000000000u) { number /= 10; exponent++; }
+    while (number < 1e8) { number *= 10; exponent--; }
+    digits = (uint64_t)(number + 0.5);
+    if (digits == 1000000000u) { digits = 100000000u; exponent++; }
+    for (i = 8; i >= 0; i--) { shown[i] = (char)('0' + (int)(digits % 10)); digits /= 10; }
+    while (last > 1 && shown[last - 1] == '0') last--;
+    point = 9 + exponent;                          /* digits before the decimal point */
+    if (point < -3 || point > 12) {
+        vaei_put(text, shown[0]);
+        if (last > 1) vaei_put(text, '.');
+        for (i = 1; i < last; i++) vaei_put(text, shown[i]);
+        vaei_put_string(text, point - 1 < 0 ? "e-" : "e+");
+        vaei_put_unsigned(text, (uint64_t)(point - 1 < 0 ? 1 - point : point - 1));
+        return;
+    }
+    if (point <= 0) vaei_put_string(text, "0.");
+    for (i = point; i < 0; i++) vaei_put(text, '0');
+    for (i = 0; i < last || i < point; i++) {
+        if (i == point && i > 0) vaei_put(text, '.');
+        vaei_put(text, i < last ? shown[i] : '0');
+    }
+}
+
+/* %s string, %d int, %z size_t, %r double. */
+VAEI_PRIVATE void vaei_format_list(vaei_text *text, const char *format, va_list list) {
+    for (; *format; format++) {
+        if (*format != '%') { vaei_put(text, *format); continue; }
+        format++;
+        if (*format == 's') vaei_put_string(text, va_arg(list, const char *));
+        else if (*format == 'z') vaei_put_unsigned(text, va_arg(list, size_t));
+        else if (*format == 'r') vaei_put_real(text, va_arg(list, double));
+        else if (*format == 'd') {
+            int number = va_arg(list, int);
+            if (number < 0) vaei_put(text, '-');
+            vaei_put_unsigned(text, number < 0 ? (uint64_t)-(int64_t)number : (uint64_t)number);
+        } else vaei_put(text, *format);
+    }
+    if (text->size) text->bytes[text->length < text->size ? text->length : text->size - 1] = 0;
+}
+
+VAEI_PRIVATE void vaei_format(vaei_text *text, const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    vaei_format_list(text, format, list);
+    va_end(list);
+}
+
+/* Fills *error, if there is one, and returns the status: `return vaei_fail(error, VAE_ERROR_.., "...")`. */
+VAEI_PRIVATE vae_status vaei_fail(vae_error *error, vae_status status, const char *format, ...) {
+    if (error) {
+        vaei_text text;
+        va_list   list;
+        text.bytes = error->message; text.size = sizeof error->message; text.length = 0;
+        va_start(list, format);
+        vaei_format_list(&text, format, list);
+        va_end(list);
+        error->status = status;
+    }
+    return status;
+}
+
+/* ---- time and terminals: for progress, never for results ---- */
+
+#if !defined(VAE_NO_STDIO) && (defined(__unix__) || defined(__APPLE__))
+#include <sys/time.h>
+#include <unistd.h>
+VAEI_PRIVATE double vaei_now(void) {
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    return (double)now.tv_sec + 1e-6 * (double)now.tv_usec;
+}
+VAEI_PRIVATE int vaei_is_terminal(void) { return isatty(1); }
+#elif !defined(VAE_NO_STDIO) && defined(_WIN32)
+#include <io.h>
+#include <time.h>
+VAEI_PRIVATE double vaei_now(void) { return (double)clock() / CLOCKS_PER_SEC; }     /* elapsed time, on Windows */
+VAEI_PRIVATE int vaei_is_terminal(void) { return _isatty(1); }
+#elif !defined(VAE_NO_STDIO)
+#include <time.h>
+VAEI_PRIVATE double vaei_now(void) { return (double)time(NULL); }
+VAEI_PRIVATE int vaei_is_terminal(void) { return 0; }
+#else
+VAEI_PRIVATE double vaei_now(void) { return 0; }
+#endif
+
+/* ---- threads ----
+
+   A pool waits for work by spinning for some tens of microseconds, the time between two products of one training step,
+   and then sleeps: on a busy machine it does not hold a core that someone else could use. Task i always runs on slot i,
+   so that nothing depends on which thread takes it. */
+
+#if defined(VAE_THREADS) && (defined(_WIN32) || defined(__unix__) || defined(__APPLE__))
+#define VAEI_HAS_POOL 1
+#ifdef _WIN32
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#include <windows.h>
+#include <process.h>
+typedef HANDLE vaei_thread;
+typedef struct vaei_monitor { CRITICAL_SECTION mutex; CONDITION_VARIABLE changed; } vaei_monitor;
+#define VAEI_THREAD_RESULT unsigned __stdcall
+VAEI_PRIVATE void vaei_monitor_open(vaei_monitor *m) {
+    InitializeCriticalSection(&m->mutex);
+    InitializeConditionVariable(&m->changed);
+}
+VAEI_PRIVATE void vaei_monitor_close(vaei_monitor *m) { DeleteCriticalSection(&m->mutex); }
+VAEI_PRIVATE void vaei_monitor_enter(vaei_monitor *m) { EnterCriticalSection(&m->mutex); }
+VAEI_PRIVATE void vaei_monitor_leave(vaei_monitor *m) { LeaveCriticalSection(&m->mutex); }
+VAEI_PRIVATE void vaei_monitor_wait(vaei_monitor *m) { SleepConditionVariableCS(&m->changed, &m->mutex, INFINITE); }
+VAEI_PRIVATE void vaei_monitor_wake(vaei_monitor *m) { WakeAllConditionVariable(&m->changed); }
+VAEI_PRIVATE int  vaei_thread_start(vaei_thread *thread, unsigned(__stdcall *run)(void *), void *argument) {
+    *thread = (HANDLE)_beginthreadex(NULL, 0, run, argument, 0, NULL);
+    return *thread != 0;
+}
+VAEI_PRIVATE void vaei_thread_join(vaei_thread thread) {
+    WaitForSingleObject(thread, INFINITE);
+    CloseHandle(thread);
+}
+VAEI_PRIVATE int vaei_core_count(void) {
+    SYSTEM_INFO info;
+    GetSystemInfo(&info);
+    return info.dwNumberOfProcessors < 1 ? 1 : info.dwNumberOfProcessors > 64 ? 64 : (int)info.dwNumberOfProcessors;
+}
+#else
+#include <pthread.h>
+#include <unistd.h>
+typedef pthread_t vaei_thread;
+typedef struct vaei_monitor { pthread_mutex_t mutex; pthread_cond_t changed; } vaei_monitor;
+#define VAEI_THREAD_RESULT void *
+VAEI_PRIVATE void vaei_monitor_open(vaei_monitor *m) {
+    pthread_mutex_init(&m->mutex, NULL);
+    pthread_cond_init(&m->changed, NULL);
+}
+VAEI_PRIVATE void vaei_monitor_close(vaei_monitor *m) {
+    pthread_mutex_destroy(&m->mutex);
+    pthread_cond_destroy(&m->changed);
+}
+VAEI_PRIVATE void vaei_monitor_enter(vaei_monitor *m) { pthread_mutex_lock(&m->mutex); }
+VAEI_PRIVATE void vaei_monitor_leave(vaei_monitor *m) { pthread_mutex_unlock(&m->mutex); }
+VAEI_PRIVATE void vaei_monitor_wait(vaei_monitor *m) { pthread_cond_wait(&m->changed, &m->mutex); }
+VAEI_PRIVATE void vaei_monitor_wake(vaei_monitor *m) { pthread_cond_broadcast(&m->changed); }
+VAEI_PRIVATE int  vaei_thread_start(vaei_thread *thread, void *(*run)(void *), void *argument) {
+    return pthread_create(thread, NULL, run, argument) == 0;
+}
+VAEI_PRIVATE void vaei_thread_join(vaei_thread thread) { pthread_join(thread, NULL); }
+VAEI_PRIVATE int vaei_core_count(void) {
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > 64 ? 64 : (int)count;
+}
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+typedef volatile LONG vaei_counter;
+#define VAEI_COUNTER_GET(c) InterlockedCompareExchange(&(c), 0, 0)
+#define VAEI_COUNTER_ADD(c, n) InterlockedExchangeAdd(&(c), (n))        /* gives the old value */
+#else
+typedef long vaei_counter;
+#define VAEI_COUNTER_GET(c) __atomic_load_n(&(c), __ATOMIC_ACQUIRE)
+#define VAEI_COUNTER_ADD(c, n) __atomic_fetch_add(&(c), (n), __ATOMIC_ACQ_REL)
+#endif
+
+#define VAEI_SPINS 4000     /* turns of vaei_pause: 40 to 100 microseconds */
+
+VAEI_PRIVATE void vaei_pause(void) {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_ia32_pause();
+#elif defined(__GNUC__) && defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+typedef struct vaei_pool vaei_pool;
+typedef struct vaei_worker {
+    vaei_pool  *pool;
+    vaei_thread thread;
+    size_t      number;             /* from 1: 0 is the caller */
+} vaei_worker;
+
+struct vaei_pool {
+    vaei_monitor monitor;
+    vaei_worker  workers[63];
+    size_t       count;             /* of workers that could be started */
+    vaei_counter round, running, stopping, sleepers;
+    vae_task     task;
+    void        *context;
+    size_t       tasks;
+};
+
+VAEI_PRIVATE void vaei_pool_share(vaei_pool *pool, size_t number) {
+    size_t i;
+    for (i = number; i < pool->tasks; i += pool->count + 1) pool->task(pool->context, i);
+}
+
+/* Waits until *counter differs from `value`: spinning first, then asleep. */
+VAEI_PRIVATE void vaei_pool_wait(vaei_pool *pool, vaei_counter *counter, long value, int until_equal) {
+    int spin;
+    for (spin = 0; spin < VAEI_SPINS; spin++) {
+        if ((VAEI_COUNTER_GET(*counter) == value) == until_equal) return;
+        vaei_pause();
+    }
+    vaei_monitor_enter(&pool->monitor);
+    VAEI_COUNTER_ADD(pool->sleepers, 1);
+    while ((VAEI_COUNTER_GET(*counter) == value) != until_equal) vaei_monitor_wait(&pool->monitor);
+    VAEI_COUNTER_ADD(pool->sleepers, -1);
+    vaei_monitor_leave(&pool->monitor);
+}
+
+/* A change of a counter, made known to those that sleep. Whoever goes to sleep counts itself before it looks again, so
+   either it sees the change or the change sees it. */
+VAEI_PRIVATE long vaei_pool_change(vaei_pool *pool, vaei_counter *counter, long amount) {
+    const long old = VAEI_COUNTER_ADD(*counter, amount);
+    vaei_monitor_enter(&pool->monitor);
+    if (VAEI_COUNTER_GET(pool->sleepers)) vaei_monitor_wake(&pool->monitor);
+    vaei_monitor_leave(&pool->monitor);
+    return old;
+}
+
+VAEI_PRIVATE VAEI_THREAD_RESULT vaei_pool_work(void *opaque) {
+    vaei_worker *worker = (vaei_worker *)opaque;
+    vaei_pool   *pool = worker->pool;
+    long         round = 0;
+    for (;;) {
+        vaei_pool_wait(pool, &pool->round, round, 0);
+        round++;
+        if (VAEI_COUNTER_GET(pool->stopping)) return 0;
+        vaei_pool_share(pool, worker->number);
+        vaei_pool_change(pool, &pool->running, -1);
+    }
+}
+
+/* Where fewer threads can be started than asked for, those there are do the work of all. */
+VAEI_PRIVATE void vaei_pool_start(vaei_pool *pool, int threads) {
+    memset(pool, 0, sizeof *pool);
+    vaei_monitor_open(&pool->monitor);
+    while (pool->count + 1 < (size_t)threads) {
+        vaei_worker *worker = &pool->workers[pool->count];
+        worker->pool = pool;
+        worker->number = pool->count + 1;
+        if (!vaei_thread_start(&worker->thread, vaei_pool_work, worker)) break;
+        pool->count++;
+    }
+}
+
+VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, size_t count) {
+    pool->task = task;
+    pool->context = context;
+    pool->tasks = count;
+    VAEI_COUNTER_ADD(pool->running, (long)pool->count);
+    vaei_pool_change(pool, &pool->round, 1);
+    vaei_pool_share(pool, 0);
+    vaei_pool_wait(pool, &pool->running, 0, 1);
+}
+
+VAEI_PRIVATE void vaei_pool_stop(vaei_pool *pool) {
+    size_t i;
+    VAEI_COUNTER_ADD(pool->stopping, 1);
+    vaei_pool_change(pool, &pool->round, 1);
+    for (i = 0; i < pool->count; i++) vaei_thread_join(pool->workers[i].thread);
+    vaei_monitor_close(&pool->monitor);
+}
+#else
+typedef struct vaei_pool { int unused; } vaei_pool;
+VAEI_PRIVATE int  vaei_core_count(void) { return 1; }
+VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, size_t count) {
+    (void)pool; (void)task; (void)context; (void)count;
+}
+#endif
+
+/* ==== >>memory ============================================================================================== */
+
+#define VAEI_ALIGNMENT 64      /* of every block handed out: a cache line, and the widest vector */
+
+/* 0 where the product does not fit. */
+VAEI_PRIVATE int vaei_multiply_sizes(size_t a, size_t b, size_t *product) {
+    if (b && a > (size_t)-1 / b) return 0;
+    *product = a * b;
+    return 1;
+}
+
+VAEI_PRIVATE void *vaei_allocate(const vae_allocator *allocator, size_t size) {
+    if (allocator->allocate) return allocator->allocate(allocator->user, size);
+#ifdef VAE_NO_MALLOC
+    return NULL;
+#else
+    return malloc(size);
+#endif
+}
+
+VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size_t size) {
+    if (!block) return;
+    if (allocator->release) allocator->release(allocator->user, block, size);
+#ifndef VAE_NO_MALLOC
+    else free(block);
+#endif
+}
+
+/* Hands out consecutive pieces of one block. With base NULL it only counts: the same code that lays a model out also
+   says how large it is. A count that does not fit sets `overflow` and goes on harmlessly. */
+typedef struct vaei_arena {
+    char  *base;
+    size_t used;
+    int    overflow;
+} vaei_arena;
+
+VAEI_PRIVATE void *vaei_take(vaei_arena *arena, size_t count, size_t size) {
+    size_t bytes, start = arena->used;
+    if (!vaei_multiply_sizes(count, size, &bytes) || bytes > (size_t)-1 - 2 * VAEI_ALIGNMENT - start) {
+        arena->overflow = 1;
+        return NULL;
+    }
+    arena->used = (start + bytes + VAEI_ALIGNMENT - 1) / VAEI_ALIGNMENT * VAEI_ALIGNMENT;
+    return arena->base ? (void *)(arena->base + start) : NULL;
+}
+
+VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
+    return (vae_real *)vaei_take(arena, count, sizeof(vae_real));
+}
+
+/* ==== >>random ============================================================================================== */
+
+/* Every random number is a function of (seed, stream, counters): nothing is drawn from a state that could be advanced
+   in another order. The streams: */
+enum {
+    VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
+    VAEI_STREAM_LIKELIHOOD
+};
+
+/* A permutation of 0 .. count-1 that needs no table: a Feistel network on the smallest even number of bits that holds
+   count, applied again while it leads outside (Black and Rogaway 2002, "cycle walking"; under four turns on average). */
+typedef struct vaei_shuffle {
+    uint64_t key, count;
+    int      half_bits;         /* 0: the identity */
+} vaei_shuffle;
+
+/* The finaliser of splitmix64 (Steele, Lea and Flood 2014). */
+VAEI_PRIVATE uint64_t vaei_mix(uint64_t x) {
+    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return x ^ (x >> 31);
+}
+
+VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_t count) {
+    vaei_shuffle shuffle;
+    shuffle.key = vaei_mix(vaei_mix(seed + VAEI_STREAM_SHUFFLE) + epoch);
+    shuffle.count = count;
+    shuffle.half_bits = 3;     /* with fewer, six rounds leave a bias that can be seen on five rows */
+    while (shuffle.half_bits < 31 && (count - 1) >> (2 * shuffle.half_bits)) shuffle.half_bits++;
+    return shuffle;
+}
+
+VAEI_PRIVATE uint64_t vaei_shuffled(const vaei_shuffle *shuffle, uint64_t index) {
+    const int      bits = shuffle->half_bits;
+    const uint64_t mask = ((uint64_t)1 << bits) - 1;
+    if (!bits) return index;
+    do {
+        uint64_t left = index >> bits, right = index & mask, round;
+        for (round = 0; round < 6; round++) {
+            uint64_t next = left ^ (vaei_mix(shuffle->key + (round << 56) + right) & mask);
+            left = right;
+            right = next;
+        }
+        index = left << bits | right;
+    } while (index >= shuffle->count);
+    return index;
+}
+
+/* ==== >>arithmetic ========================================================================================== */
+
+#ifdef VAE_DOUBLE
+#include <math.h>
+#define VAEI_LARGEST ((vae_real)1.7976931348623157e308)
+#else
+#define VAEI_LARGEST ((vae_real)3.40282346638528859812e38)
+#endif
+
+/* The instruction sets that this build has; which of them the processor has is asked when a model is made. */
+#if !defined(VAE_DOUBLE) && !defined(VAE_PORTABLE) && defined(__GNUC__) && !defined(__TINYC__)
+#if defined(__x86_64__)
+#define VAEI_HAS_X86 1
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#define VAEI_HAS_NEON 1
+#include <arm_neon.h>
+#endif
+#endif
+#if !defined(VAE_DOUBLE) && defined(__GNUC__) && !defined(__TINYC__)
+#define VAEI_HAS_VECTOR 1
+#endif
+
+/* A function that must become part of its caller, or its vectors would pass through memory. */
+#if defined(__GNUC__)
+#define VAEI_INLINE __attribute__((unused, always_inline)) static inline
+#else
+#define VAEI_INLINE static inline
+#endif
+
+/* Keeps a rounded product apart from the sum that follows it where the target could fuse the two by itself. clang heeds
+   the pragma; gcc fuses in its GNU modes where the target has the instruction, unless it cannot see the product. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
+#if defined(__GNUC__) && !defined(__clang__) && defined(__FMA__)
+#define VAEI_ROUNDED(x) \
+    __extension__({ __typeof__(x) vaei_product_ = (x); __asm__("" : "+x"(vaei_product_)); vaei_product_; })
+#elif defined(__GNUC__) && !defined(__clang__) && defined(__aarch64__)
+#define VAEI_ROUNDED(x) \
+    __extension__({ __typeof__(x) vaei_product_ = (x); __asm__("" : "+w"(vaei_product_)); vaei_product_; })
+#else
+#define VAEI_ROUNDED(x) (x)
+#endif
+/* The same inside functions compiled for a set that fuses, whatever the flags. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+#define VAEI_ROUNDED_IN_FUSED(x) \
+    __extension__({ __typeof__(x) vaei_product_ = (x); __asm__("" : "+v"(vaei_product_)); vaei_product_; })
+#else
+#define VAEI_ROUNDED_IN_FUSED(x) VAEI_ROUNDED(x)
+#endif
+
+#ifndef VAE_DOUBLE
+VAEI_INLINE int32_t vaei_real_bits(vae_real x) {
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+VAEI_INLINE vae_real vaei_bits_real(int32_t bits) {
+    vae_real x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* The nearest integer for |x| < 2^22, ties to even as the vector instructions have it: adding 1.5 2^23 leaves it in the
+   low bits. */
+VAEI_INLINE int32_t vaei_nearest(vae_real x) {
+    return vaei_real_bits(x + (vae_real)12582912) - 0x4B400000;
+}
+#endif
+
+/* ---- >>math: what is compiled once ------------------------------------------------------------------------------ */
+
+
+#define VAEI_SUM_LANES 16       /* partial sums of every sum over an array: element i goes to number i mod 16 */
+#define VAEI_SUM_BLOCK 256      /* elements after which the partial sums move on to a double */
+#define VAEI_LEAKY_SLOPE ((vae_real)0.01)
+
+/* The derivative of an activation is taken from its output where that tells it, else from its input, which a layer then
+   has to keep. */
+VAEI_PRIVATE int vaei_activation_saves_input(vae_activation kind) { return kind == VAE_SILU || kind == VAE_GELU; }
+
+/* ---- square root ---- */
+
+#ifndef VAE_DOUBLE
+/* The square root, rounded to nearest as IEEE 754 asks, in integers. With x = M 2^23 2^(e - 46), e even and
+   2^23 <= M < 2^25, the result's 24 bits are the integer nearest to sqrt(M 2^23): the one R for which
+   R^2 - R < M 2^23 <= R^2 + R. Two of Newton's steps bring R within a few units, the two loops do the rest. */
+VAEI_PRIVATE vae_real vaei_exact_sqrt(vae_real x) {
+    const uint32_t bits = (uint32_t)vaei_real_bits(x);
+    int            exponent = (int)(bits >> 23);
+    uint32_t       mantissa = bits & 0x7FFFFF;
+    uint64_t       square, root;
+    vae_real       scaled, estimate;
+    if ((bits & 0x7FFFFFFF) == 0 || bits == 0x7F800000) return x;
+    if (bits > 0x7F800000) return vaei_bits_real(0x7FC00000);       /* NaN or below zero */
+    if (exponent > 0) mantissa |= 0x800000;
+    else for (exponent = 1; mantissa < 0x800000; exponent--) mantissa <<= 1;
+    exponent -= 127;
+    if (exponent % 2 != 0) { mantissa <<= 1; exponent--; }
+    scaled   = (vae_real)mantissa * (vae_real)1.1920928955078125e-7;                      /* M 2^-23, in [1, 4) */
+    estimate = vaei_bits_real((int32_t)((uint32_t)vaei_real_bits(scaled) >> 1) + 0x1FBD1DF5);   /* half the exponent */
+    estimate = (vae_real)0.5 * (estimate + scaled / estimate);
+    estimate = (vae_real)0.5 * (estimate + scaled / estimate);
+    square   = (uint64_t)mantissa << 23;
+    root     = (uint64_t)(estimate * (vae_real)8388608);
+    while (root * root + root < square) root++;
+    while (root * root - root >= square) root--;
+    return vaei_bits_real((int32_t)((uint32_t)(exponent / 2 + 127) << 23) + ((int32_t)root - 0x800000));
+}
+#endif
+
+/* The processor's own square root, which gives the same bits, where it can be named without libm. */
+VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
+#if defined(VAE_DOUBLE)
+    return sqrt(x);
+#elif defined(VAEI_HAS_X86)
+    return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
+#elif defined(VAEI_HAS_NEON)
+    return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0);
+#elif defined(__wasm__)
+    return __builtin_sqrtf(x);
+#else
+    return vaei_exact_sqrt(x);
+#endif
+}
+
+/* ---- one number at a time, in double: for the few places outside the kernels that need more than a float ---- */
+
+VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
+    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double         power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+/* e^x to about 1e-15: x = n ln 2 + r, and Taylor's series for e^r with |r| <= 0.35. */
+VAEI_PRIVATE double vaei_scalar_exp(double x) {
+    double n, r, sum = 1;
+    int    k, whole;
+    if (!(x > -708)) return x != x ? x : 0;
+    if (x > 709) return x * 1e308 * 1e308;                  /* inf, or NaN */
+    n     = VAEI_ROUNDED(x * 1.4426950408889634);
+    whole = (int)(n < 0 ? n - 0.5 : n + 0.5);
+    r     = x - VAEI_ROUNDED(whole * 0.693147180369123816490);          /* ln 2 in two parts, as in fdlibm's e_exp.c */
+    r     = r - VAEI_ROUNDED(whole * 1.90821492927058770002e-10);
+    for (k = 13; k > 0; k--) sum = 1 + VAEI_ROUNDED(sum * r) / k;
+    return sum * vaei_power_of_two(whole - 1) * 2;
+}
+
+/* log x to about 1e-15 for x > 0: x = 2^n m, log m = 2 artanh(s) = 2 (s + s^3/3 + ...) with s = (m-1)/(m+1), |s| < 0.18.
+   -inf at 0, NaN below. */
+VAEI_PRIVATE double vaei_scalar_log(double x) {
+    uint64_t bits;
+    double   m, s, z, series = 0;
+    int      k, n = 0;
+    if (!(x > 0)) return x == 0 ? -1e308 * 1e308 : (x != x ? x : (x - x) / (x - x));
+    if (x > 1.7976931348623157e308) return x;
+    if (x < 2.2250738585072014e-308) { x *= 18014398509481984.0; n = -54; }     /* denormal */
+    memcpy(&bits, &x, sizeof bits);
+    n += (int)(bits >> 52) - 1023;
+    bits = (bits & 0xFFFFFFFFFFFFF) | ((uint64_t)1023 << 52);
+    memcpy(&m, &bits, sizeof m);
+    if (m > 1.4142135623730951) { m *= 0.5; n++; }
+    s = (m - 1) / (m + 1);
+    z = s * s;
+    for (k = 23; k >= 3; k -= 2) series = VAEI_ROUNDED((series + 1.0 / k) * z);
+    s = VAEI_ROUNDED(2 * s);
+    return VAEI_ROUNDED(n * 0.693147180369123816490) + (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED(n * 1.90821492927058770002e-10)));
+}
+
+/* base^exponent by squaring: Adam's beta^t. */
+VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
+    double power = 1;
+    for (; exponent > 0; exponent >>= 1) {
+        if (exponent & 1) power *= base;
+        base *= base;
+        if (base < 1e-300 && base > -1e-300) base = 0;
+    }
+    return power;
+}
+
+/* ---- >>random: Philox ---- */
+
+/* Random numbers are a function of where they stand, not of what was drawn before: a block of four 32-bit words is
+   Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011) of
+
+       key      the seed's low and high word
+       counter  block within the example | example, low word | step, low word | stream, example and step, high words
+
+   Element e of an example is made of block e / 4. Distinct streams (below 2^8), steps and examples (below 2^44) have
+   distinct counters. */
+#define VAEI_PHILOX_MULTIPLIER_0 0xD2511F53u
+#define VAEI_PHILOX_MULTIPLIER_1 0xCD9E8D57u
+#define VAEI_PHILOX_KEY_STEP_0 0x9E3779B9u
+#define VAEI_PHILOX_KEY_STEP_1 0xBB67AE85u
+#define VAEI_PHILOX_ROUNDS 10
+
+/* One block; `words` holds the counter before and the random words after. */
+VAEI_PRIVATE void vaei_philox(const uint32_t key[2], uint32_t words[4]) {
+    uint32_t key0 = key[0], key1 = key[1];
+    int      round;
+    for (round = 0; round < VAEI_PHILOX_ROUNDS; round++) {
+        const uint64_t product0 = (uint64_t)VAEI_PHILOX_MULTIPLIER_0 * words[0];
+        const uint64_t product1 = (uint64_t)VAEI_PHILOX_MULTIPLIER_1 * words[2];
+        words[0] = (uint32_t)(product1 >> 32) ^ words[1] ^ key0;
+        words[1] = (uint32_t)product1;
+        words[2] = (uint32_t)(product0 >> 32) ^ words[3] ^ key1;
+        words[3] = (uint32_t)product0;
+        key0 += VAEI_PHILOX_KEY_STEP_0;
+        key1 += VAEI_PHILOX_KEY_STEP_1;
+    }
+}
+
+VAEI_PRIVATE void vaei_random_key(uint64_t seed, uint32_t key[2]) {
+    key[0] = (uint32_t)seed;
+    key[1] = (uint32_t)(seed >> 32);
+}
+
+VAEI_PRIVATE uint32_t vaei_random_origin(uint32_t stream, uint64_t step, uint64_t example) {
+    return stream ^ ((uint32_t)(example >> 32) << 8) ^ ((uint32_t)(step >> 32) << 20);
+}
+
+/* The four words at block 0 of (stream, step, example): shuffles and other single choices. */
+VAEI_PRIVATE void vaei_random_bits(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, uint32_t words[4]) {
+    uint32_t key[2];
+    vaei_random_key(seed, key);
+    words[0] = 0;
+    words[1] = (uint32_t)example;
+    words[2] = (uint32_t)step;
+    words[3] = vaei_random_origin(stream, step, example);
+    vaei_philox(key, words);
+}
+
+/* Numbers for `rows` consecutive examples, elements `first` .. first + columns - 1 of each. The kernels make them some
+   blocks at a time: one function lists the blocks' counters, another puts the finished numbers in their places, both
+   walking rows and blocks with a vaei_random_cursor. */
+typedef struct vaei_random_request {
+    uint64_t seed, step, example;       /* example of the first row */
+    uint32_t stream;
+    size_t   rows, columns, first;
+} vaei_random_request;
+
+typedef struct vaei_random_cursor {
+    size_t row, block;
+} vaei_random_cursor;
+
+#define VAEI_RANDOM_BLOCKS 32
+
+/* Lists up to VAEI_RANDOM_BLOCKS blocks from *cursor on, moves it past them and returns how many there were; the rest of
+   `words` is filled with zeros. */
+VAEI_PRIVATE size_t vaei_random_counters(const vaei_random_request *request, vaei_random_cursor *cursor,
+                                         uint32_t words[4][VAEI_RANDOM_BLOCKS]) {
+    const size_t first_block = request->first / 4;
+    const size_t last_block  = (request->first + request->columns - 1) / 4;
+    size_t       count = 0, j;
+    while (count < VAEI_RANDOM_BLOCKS && cursor->row < request->rows) {
+        const uint64_t example = request->example + cursor->row;
+        const uint32_t origin  = vaei_random_origin(request->stream, request->step, example);
+        for (; count < VAEI_RANDOM_BLOCKS && cursor->block <= last_block; cursor->block++, count++) {
+            words[0][count] = (uint32_t)cursor->block;
+            words[1][count] = (uint32_t)example;
+            words[2][count] = (uint32_t)request->step;
+            words[3][count] = origin;
+        }
+        if (cursor->block > last_block) { cursor->block = first_block; cursor->row++; }
+    }
+    for (j = count; j < VAEI_RANDOM_BLOCKS; j++) words[0][j] = words[1][j] = words[2][j] = words[3][j] = 0;
+    return count;
+}
+
+/* numbers[c][j] is element 4 b + c of its example, where b is the j-th block listed from `cursor` on. */
+VAEI_PRIVATE void vaei_random_place(const vaei_random_request *request, vaei_random_cursor cursor, size_t count,
+                                    vae_real numbers[4][VAEI_RANDOM_BLOCKS], vae_real *out) {
+    const size_t end        = request->first + request->columns;
+    const size_t last_block = (end - 1) / 4;
+    size_t       j, element;
+    for (j = 0; j < count; j++) {
+        vae_real *row = out + cursor.row * request->columns;
+        if (4 * cursor.block >= request->first && 4 * cursor.block + 4 <= end) {
+            vae_real *four = row + (4 * cursor.block - request->first);
+            four[0] = numbers[0][j];
+            four[1] = numbers[1][j];
+            four[2] = numbers[2][j];
+            four[3] = numbers[3][j];
+        } else {
+            for (element = 4 * cursor.block; element < 4 * cursor.block + 4; element++)
+                if (element >= request->first && element < end) row[element - request->first] = numbers[element % 4][j];
+        }
+        if (cursor.block++ == last_block) { cursor.block = request->first / 4; cursor.row++; }
+    }
+}
+
+
+
+/* ---- four floats through the compiler's vector extension ---- */
+
+#ifdef VAEI_HAS_VECTOR
+typedef float    vaei_float4 __attribute__((vector_size(16)));
+typedef int32_t  vaei_int4 __attribute__((vector_size(16)));
+typedef uint32_t vaei_uint4 __attribute__((vector_size(16)));
+
+VAEI_INLINE vaei_float4 vaei_load4(const float *p) {
+    vaei_float4 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+VAEI_INLINE void vaei_store4(float *p, vaei_float4 v) { memcpy(p, &v, sizeof v); }
+VAEI_INLINE vaei_float4 vaei_set4(float x) {
+    vaei_float4 v = { x, x, x, x };
+    return v;
+}
+VAEI_INLINE vaei_int4 vaei_iset4(int32_t x) {
+    vaei_int4 v = { x, x, x, x };
+    return v;
+}
+VAEI_INLINE vaei_int4 vaei_iload4(const uint32_t *p) {
+    vaei_int4 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+VAEI_INLINE void vaei_istore4(uint32_t *p, vaei_int4 v) { memcpy(p, &v, sizeof v); }
+VAEI_INLINE vaei_int4 vaei_load_bytes4(const unsigned char *p) {
+    vaei_int4 v = { p[0], p[1], p[2], p[3] };
+    return v;
+}
+VAEI_INLINE vaei_float4 vaei_select4(vaei_int4 mask, vaei_float4 yes, vaei_float4 no) {
+    return (vaei_float4)(((vaei_int4)yes & mask) | ((vaei_int4)no & ~mask));
+}
+VAEI_INLINE vaei_float4 vaei_max4(vaei_float4 a, vaei_float4 b) { return vaei_select4((vaei_int4)(a > b), a, b); }
+VAEI_INLINE vaei_float4 vaei_min4(vaei_float4 a, vaei_float4 b) { return vaei_select4((vaei_int4)(a < b), a, b); }
+VAEI_INLINE vaei_int4 vaei_nearest4(vaei_float4 x) {
+    return (vaei_int4)(x + vaei_set4(12582912.0f)) - vaei_iset4(0x4B400000);
+}
+VAEI_INLINE vaei_float4 vaei_float_from_int4(vaei_int4 i) {
+#if defined(__clang__) || __GNUC__ >= 9
+    return __builtin_convertvector(i, vaei_float4);
+#else
+    vaei_float4 v = { (float)i[0], (float)i[1], (float)i[2], (float)i[3] };
+    return v;
+#endif
+}
+VAEI_INLINE vaei_float4 vaei_sqrt4(vaei_float4 v) {
+#if defined(VAEI_HAS_X86)
+    return (vaei_float4)_mm_sqrt_ps((__m128)v);
+#elif defined(VAEI_HAS_NEON)
+    return (vaei_float4)vsqrtq_f32((float32x4_t)v);
+#else
+    vaei_float4 root = { vaei_sqrt(v[0]), vaei_sqrt(v[1]), vaei_sqrt(v[2]), vaei_sqrt(v[3]) };
+    return root;
+#endif
+}
+#ifdef VAEI_HAS_NEON
+VAEI_INLINE int32x4_t vaei_long_product4(int32x4_t a, int32x4_t b) {
+    return vreinterpretq_s32_u64(vmull_u32(vmovn_u64(vreinterpretq_u64_s32(a)), vmovn_u64(vreinterpretq_u64_s32(b))));
+}
+#endif
+#endif
+/* ---- >>matrix product: the types and helpers that are compiled once ---------------------------------------------
+
+   One description serves every product in a network. It is C (rows x columns) = [C +] A B [+ bias] [then ReLU], where
+   A and B are not matrices in memory but rules for finding numbers:
+
+       the inner dimension has segments * run steps; step t of segment s
+           of row i of A      is  a[a_row(i) + a_segment(s) + t * a_step]
+           of column j of B   is  b[b_segment(s) + t * b_step + j * b_column]        b_step or b_column is 1
+       row i of C             is  c[c_row(i) .. c_row(i) + columns]
+       with a_row(i) = a_rows ? a_rows[i] : i * a_row, and in the same way for a_segment, b_segment and c_row.
+
+   A dense layer has one segment. A convolution over a padded channels-last image has one segment per kernel row (or
+   tap) and a table of output positions, and so needs no im2col: A's rows overlap in memory.
+
+   Bits: every number of C is ONE chain of multiply-adds over the steps in order, started from bias, C or zero. In the
+   fused kernel sets (AVX2, AVX-512, NEON) each link rounds once, in the others (plain, vector) twice. Nothing else
+   enters: tile sizes, slices over threads, packing and the choice of a special path leave every bit as it is. */
+
+typedef struct vaei_product {
+    size_t rows, columns, segments, run;
+    const vae_real *a; const uint32_t *a_rows; size_t a_row;
+    const uint32_t *a_segments; size_t a_segment, a_step;
+    const vae_real *b; const uint32_t *b_segments; size_t b_segment, b_step, b_column;
+    vae_real *c; const uint32_t *c_rows; size_t c_row;
+    int accumulate;                                         /* add to C instead of replacing it */
+    const vae_real *bias;                                   /* one per column, or NULL; never with accumulate */
+    int relu;                                               /* negative results become 0; NaN stays NaN */
+} vaei_product;
+
+/* Where entry i of a table lies; without a table the entries are evenly spaced. */
+VAEI_PRIVATE size_t vaei_entry(const uint32_t *table, size_t step, size_t i) { return table ? table[i] : i * step; }
+
+/* The part of a product that computes `count` columns of C from column `first`: the same bits as the whole. */
+VAEI_PRIVATE vaei_product vaei_product_columns(const vaei_product *p, size_t first, size_t count) {
+    vaei_product part = *p;
+    part.columns = count;
+    part.b += first * p->b_column;
+    part.c += first;
+    if (p->bias) part.bias += first;
+    return part;
+}
+
+/* The part of a product that computes `count` rows of C from row `first`: the same bits as the whole. */
+VAEI_PRIVATE vaei_product vaei_product_rows(const vaei_product *p, size_t first, size_t count) {
+    vaei_product part = *p;
+    part.rows = count;
+    if (p->a_rows) part.a_rows += first; else part.a += first * p->a_row;
+    if (p->c_rows) part.c_rows += first; else part.c += first * p->c_row;
+    return part;
+}
+
+/* The product as it is defined, one number after the other: what every tuned path is tested against. Its bits are
+   those of the plain kernel set. */
+VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
+    size_t i, j, s, t;
+    for (i = 0; i < p->rows; i++) {
+        const vae_real *a = p->a + vaei_entry(p->a_rows, p->a_row, i);
+        vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, i);
+        for (j = 0; j < p->columns; j++) {
+            vae_real sum = p->accumulate ? c[j] : p->bias ? p->bias[j] : 0;
+            for (s = 0; s < p->segments; s++) {
+                const vae_real *x = a + vaei_entry(p->a_segments, p->a_segment, s);
+                const vae_real *y = p->b + vaei_entry(p->b_segments, p->b_segment, s) + j * p->b_column;
+                for (t = 0; t < p->run; t++) sum = VAEI_ROUNDED(x[t * p->a_step] * y[t * p->b_step]) + sum;
+            }
+            c[j] = p->relu && sum < 0 ? 0 : sum;
+        }
+    }
+}
+
+/* ---- The register tile's pattern, instantiated by every instruction set ---- */
+
+enum { VAEI_TILE_ROWS = 8 };                                /* rows of the tallest tile of any set */
+
+/* One tile of C: some rows, a few vectors wide. Rows may repeat: a repeated row is computed and stored twice, alike. */
+typedef struct vaei_tile {
+    const vae_real *a[VAEI_TILE_ROWS];                      /* where each row of A begins */
+    vae_real *c[VAEI_TILE_ROWS];                            /* where each row of the tile lies in C */
+    const vae_real *start;                                  /* the sums' first values, for all rows; NULL: C itself */
+    const size_t *a_offsets;                                /* where each step lies in a row of A */
+    const vae_real *b;                                      /* the tile's columns of B, one step after the other, */
+    size_t b_step;                                          /* ... this far apart */
+    vae_real *panel;                                        /* where a packing tile leaves them side by side */
+    size_t steps;
+    int relu;
+} vaei_tile;
+
+/* The sums must be named variables: gcc -O2 keeps an array of them in memory, three times slower. So a tile is written
+   as lists of rows r and vectors v, which these macros spell out. */
+#define VAEI_ROWS_1(X, VECTORS) X(0, VECTORS)
+#define VAEI_ROWS_2(X, VECTORS) VAEI_ROWS_1(X, VECTORS) X(1, VECTORS)
+#define VAEI_ROWS_3(X, VECTORS) VAEI_ROWS_2(X, VECTORS) X(2, VECTORS)
+#define VAEI_ROWS_4(X, VECTORS) VAEI_ROWS_3(X, VECTORS) X(3, VECTORS)
+#define VAEI_ROWS_6(X, VECTORS) VAEI_ROWS_4(X, VECTORS) X(4, VECTORS) X(5, VECTORS)
+#define VAEI_ROWS_8(X, VECTORS) VAEI_ROWS_6(X, VECTORS) X(6, VECTORS) X(7, VECTORS)
+#define VAEI_VECTORS_1(X, r) X(r, 0)
+#define VAEI_VECTORS_2(X, r) X(r, 0) X(r, 1)
+#define VAEI_VECTORS_3(X, r) X(r, 0) X(r, 1) X(r, 2)
+#define VAEI_VECTORS_4(X, r) X(r, 0) X(r, 1) X(r, 2) X(r, 3)
+
+#define VAEI_TILE_BEGIN_SUM(r, v) VAEI_V sum##r##_##v = VAEI_LOAD(start##r + v * VAEI_LANES);
+#define VAEI_TILE_BEGIN_ROW(r, VECTORS) \
+    const vae_real *a##r = tile->a[r], *start##r = tile->start ? tile->start : tile->c[r]; \
+    VECTORS(VAEI_TILE_BEGIN_SUM, r)
+#define VAEI_TILE_READ_B(r, v) const VAEI_V b##v = VAEI_LOAD(b + v * VAEI_LANES);
+#define VAEI_TILE_ADD(r, v) sum##r##_##v = VAEI_FMA(x, b##v, sum##r##_##v);
+#define VAEI_TILE_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_SET(a##r[offset]); VECTORS(VAEI_TILE_ADD, r) }
+#define VAEI_TILE_RELU(r, v) sum##r##_##v = VAEI_SELECT_LESS(sum##r##_##v, zero, zero, sum##r##_##v);
+#define VAEI_TILE_RELU_ROW(r, VECTORS) VECTORS(VAEI_TILE_RELU, r)
+#define VAEI_TILE_END_SUM(r, v) VAEI_STORE(tile->c[r] + v * VAEI_LANES, sum##r##_##v);
+#define VAEI_TILE_END_ROW(r, VECTORS) VECTORS(VAEI_TILE_END_SUM, r)
+
+#define VAEI_TILE_KERNEL(name, ROWS, VECTORS) VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW)
+
+/* The same tile, leaving the steps of B that it reads packed in tile->panel for the tiles below it: the copying hides
+   behind the multiply-adds (a pass of its own cost 7% of a product of 128 rows with AVX2). */
+#define VAEI_TILE_READ_AND_PACK_B(r, v) VAEI_TILE_READ_B(r, v) VAEI_STORE(panel, b##v); panel += VAEI_LANES;
+#define VAEI_PACKING_TILE_KERNEL(name, ROWS, VECTORS) \
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_AND_PACK_B, VAEI_TILE_STEP_ROW)
+
+/* The same tile the other way round, for few columns: "row" r is a vector of rows of A that lie side by side in
+   memory, and each of the few columns is one number of B for them all. */
+#define VAEI_STREAM_READ_B(r, v) const VAEI_V b##v = VAEI_SET(b[v]);
+#define VAEI_STREAM_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_LOAD(a##r + offset); VECTORS(VAEI_TILE_ADD, r) }
+#define VAEI_STREAM_KERNEL(name, ROWS, VECTORS) VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_STREAM_READ_B, VAEI_STREAM_STEP_ROW)
+
+#define VAEI_TILE_PATTERN(name, ROWS, VECTORS, READ_B, STEP_ROW) \
+    VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
+        const size_t *a_offsets = tile->a_offsets, *end = a_offsets + tile->steps; \
+        const size_t b_step = tile->b_step; \
+        const vae_real *b = tile->b; \
+        vae_real *panel = tile->panel; \
+        ROWS(VAEI_TILE_BEGIN_ROW, VECTORS) \
+        (void)panel; \
+        for (; a_offsets < end; a_offsets++) { \
+            const size_t offset = *a_offsets; \
+            VECTORS(READ_B, 0) \
+            ROWS(STEP_ROW, VECTORS) \
+            b += b_step; \
+        } \
+        if (tile->relu) { \
+            const VAEI_V zero = VAEI_SET(0); \
+            ROWS(VAEI_TILE_RELU_ROW, VECTORS) \
+        } \
+        ROWS(VAEI_TILE_END_ROW, VECTORS) \
+    }
+
+/* And for rows of A that lie along their steps: group g is a vector of such rows, turned in registers four steps at a
+   time. tile->a is not used: there are too many rows, so they come beside it. */
+#define VAEI_TURN_BEGIN_SUM(g, f) VAEI_V sum##g##_##f = VAEI_LOAD(start##g + f * VAEI_LANES);
+#define VAEI_TURN_BEGIN_GROUP(g, FEW) \
+    const vae_real *start##g = tile->start ? tile->start : tile->c[g]; \
+    FEW(VAEI_TURN_BEGIN_SUM, g)
+#define VAEI_TURN_ADD_FOUR(g, f) \
+    sum##g##_##f = VAEI_FMA(four.step0, VAEI_SET(b[f]), sum##g##_##f); \
+    sum##g##_##f = VAEI_FMA(four.step1, VAEI_SET(b[b_step + f]), sum##g##_##f); \
+    sum##g##_##f = VAEI_FMA(four.step2, VAEI_SET(b[2 * b_step + f]), sum##g##_##f); \
+    sum##g##_##f = VAEI_FMA(four.step3, VAEI_SET(b[3 * b_step + f]), sum##g##_##f);
+#define VAEI_TURN_FOUR(g, FEW) { \
+    const VAEI_NAME(vaei_turned) four = VAEI_NAME(vaei_turn)(rows + g * VAEI_LANES, at); \
+    FEW(VAEI_TURN_ADD_FOUR, g) }
+#define VAEI_TURN_ADD_ONE(g, f) sum##g##_##f = VAEI_FMA(one, VAEI_SET(b[f]), sum##g##_##f);
+#define VAEI_TURN_ONE(g, FEW) { \
+    const VAEI_V one = VAEI_NAME(vaei_gather)(rows + g * VAEI_LANES, at); \
+    FEW(VAEI_TURN_ADD_ONE, g) }
+#define VAEI_TURN_KERNEL(name, GROUPS, FEW) \
+    VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile, const vae_real *const *rows) { \
+        const size_t *offsets = tile->a_offsets; \
+        const size_t b_step = tile->b_step; \
+        const vae_real *b = tile->b; \
+        size_t k = 0; \
+        GROUPS(VAEI_TURN_BEGIN_GROUP, FEW) \
+        while (k < tile->steps) { \
+            const size_t at = offsets[k]; \
+            if (k + 4 <= tile->steps && offsets[k + 1] == at + 1 && offsets[k + 2] == at + 2 && offsets[k + 3] == at + 3) { \
+                GROUPS(VAEI_TURN_FOUR, FEW) \
+                b += 4 * b_step; \
+                k += 4; \
+            } else { \
+                GROUPS(VAEI_TURN_ONE, FEW) \
+                b += b_step; \
+                k++; \
+            } \
+        } \
+        if (tile->relu) { \
+            const VAEI_V zero = VAEI_SET(0); \
+            GROUPS(VAEI_TILE_RELU_ROW, FEW) \
+        } \
+        GROUPS(VAEI_TILE_END_ROW, FEW) \
+    }
+
+/* One row of C, swept from end to end by a few steps at once: B is read in the order in which it lies in memory. The
+   last vector reaches back over columns that the loop has as well; it is computed before C changes, and stored last. */
+#define VAEI_SWEEP_BEGIN(k, unused) const vae_real *b##k = b + b_offsets[k]; const VAEI_V x##k = VAEI_SET(a[a_offsets[k]]);
+#define VAEI_SWEEP_ADD(k, unused) sum = VAEI_FMA(x##k, VAEI_LOAD(b##k + j), sum);
+#define VAEI_SWEEP_SUM(STEPS) \
+    sum = start ? VAEI_LOAD(start + j) : zero; \
+    STEPS(VAEI_SWEEP_ADD, 0) \
+    if (relu) sum = VAEI_SELECT_LESS(sum, zero, zero, sum);
+#define VAEI_SWEEP_KERNEL(name, STEPS) \
+    VAEI_TARGET void VAEI_NAME(name)(const vae_real *a, const size_t *a_offsets, const vae_real *b, const size_t *b_offsets, \
+                                     const vae_real *start, vae_real *c, size_t columns, int relu) { \
+        const VAEI_V zero = VAEI_SET(0); \
+        size_t j = columns - VAEI_LANES; \
+        VAEI_V sum, last; \
+        STEPS(VAEI_SWEEP_BEGIN, 0) \
+        VAEI_SWEEP_SUM(STEPS) \
+        last = sum; \
+        for (j = 0; j + VAEI_LANES < columns; j += VAEI_LANES) { \
+            VAEI_SWEEP_SUM(STEPS) \
+            VAEI_STORE(c + j, sum); \
+        } \
+        VAEI_STORE(c + columns - VAEI_LANES, last); \
+    }
+
+/* ---- Scratch ---- */
+
+enum {
+    VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once */
+    VAEI_BLOCK_ROWS = 256,                                  /* most rows of A whose steps stay in the second cache */
+    VAEI_PANEL_COLUMNS = 48,                                /* columns of the widest tile of any set */
+    VAEI_FEW = 3,                                           /* most rows or columns for the paths of few: 4 rows are
+                                                               31 us as tiles, 37 us as few (4 x 784 x 512, AVX-512) */
+    VAEI_SCRATCH_OFFSETS = (int)((VAEI_BLOCK_STEPS * sizeof(size_t) + sizeof(vae_real) - 1) / sizeof(vae_real)),
+    VAEI_SCRATCH_PANEL = VAEI_BLOCK_STEPS * VAEI_PANEL_COLUMNS,
+    VAEI_SCRATCH_TILE = 512,                                /* numbers of C in the largest tile of any set */
+    VAEI_SCRATCH_START = 64,                                /* numbers in the first values of a tile, likewise */
+    VAEI_SCRATCH_A = 128 * VAEI_BLOCK_STEPS,                /* numbers of A packed at once: 200 KB, a part of the second cache */
+    VAEI_PRODUCT_SCRATCH = VAEI_SCRATCH_PANEL + VAEI_SCRATCH_A + VAEI_SCRATCH_TILE + VAEI_SCRATCH_START + 4 * VAEI_SCRATCH_OFFSETS
+};
+
+/* The scratch, in numbers, that one call of vaei_multiply needs whatever the product and the set. */
+VAEI_PRIVATE size_t vaei_product_scratch(void) { return VAEI_PRODUCT_SCRATCH; }
+
+/* What one product needs while it runs: a block of steps, and scratch. */
+typedef struct vaei_work {
+    const vaei_product *p;
+    size_t begin, steps;                                    /* the block */
+    int b_even;                                             /* are all steps of B p->b_step apart? */
+    int from_c, relu;                                       /* do the block's sums go on from C, is it the last? */
+    size_t *a_offsets, *b_offsets;                          /* where its steps lie in a row of A, in a column of B */
+    vae_real *panel, *edge, *start;
+    vae_real *packed_a;                                     /* a block of rows of A, tile by tile; NULL: A as it lies */
+    size_t *tall_offsets, *short_offsets;                   /* where its steps lie in a tile of packed A */
+} vaei_work;
+
+/* Where steps begin .. begin + steps of a row or column lie. */
+VAEI_PRIVATE void vaei_offsets(const uint32_t *segments, size_t segment_step, size_t run, size_t step,
+                               size_t begin, size_t steps, size_t *offsets) {
+    size_t segment = run ? begin / run : 0, t = run ? begin % run : 0, k = 0;
+    while (k < steps) {
+        const size_t count = run - t < steps - k ? run - t : steps - k, end = k + count;
+        size_t at = vaei_entry(segments, segment_step, segment++) + t * step;
+        for (; k < end; k++, at += step) offsets[k] = at;
+        t = 0;
+    }
+}
+
+/* The first value of the sum for a number of C. */
+VAEI_PRIVATE vae_real vaei_first_value(const vaei_work *work, const vae_real *c, size_t column) {
+    return work->from_c ? *c : work->p->bias ? work->p->bias[column] : 0;
+}
+
+/* ---- Few rows or few columns: which, and how the other operand lies ---- */
+
+/* The product as few times many: few are the columns, or the rows (turned). */
+typedef struct vaei_few {
+    int turned;                                             /* few are the rows of C, many the columns */
+    int side_by_side;                                       /* a vector of the many is contiguous at every step */
+    size_t few, many;
+} vaei_few;
+
+/* Where one of the many begins. */
+VAEI_PRIVATE const vae_real *vaei_many_at(const vaei_product *p, int turned, size_t i) {
+    return turned ? p->b + i * p->b_column : p->a + vaei_entry(p->a_rows, p->a_row, i);
+}
+
+/* Where `count` of the many begin. */
+VAEI_PRIVATE void vaei_many_from(const vaei_product *p, int turned, size_t first, size_t count, const vae_real **rows) {
+    size_t i;
+    if (!turned && p->a_rows) for (i = 0; i < count; i++) rows[i] = p->a + p->a_rows[first + i];
+    else {
+        const vae_real *row = vaei_many_at(p, turned, first);
+        const size_t step = turned ? p->b_column : p->a_row;
+        for (i = 0; i < count; i++, row += step) rows[i] = row;
+    }
+}
+
+/* Do the rows of A lie side by side, wherever a vector of `lanes` of them begins? */
+VAEI_PRIVATE int vaei_rows_side_by_side(const vaei_product *p, size_t lanes) {
+    size_t i, j;
+    if (!p->a_rows) return p->a_row == 1;
+    for (i = 0; i < p->rows; i += lanes) {
+        const size_t first = i + lanes <= p->rows ? i : p->rows - lanes;
+        for (j = 1; j < lanes; j++) if (p->a_rows[first + j] != p->a_rows[first] + j) return 0;
+    }
+    return 1;
+}
+
+/* Is the product one of few, by kernels with vectors of `lanes` numbers? */
+VAEI_PRIVATE int vaei_is_few(const vaei_product *p, size_t lanes, vaei_few *few) {
+    few->turned = 0;
+    few->few = p->columns;
+    few->many = p->rows;
+    if (p->columns <= VAEI_FEW && p->rows >= lanes) {
+        few->side_by_side = vaei_rows_side_by_side(p, lanes);
+        if (few->side_by_side || p->a_step == 1) return 1;
+    }
+    few->turned = 1;
+    few->few = p->rows;
+    few->many = p->columns;
+    few->side_by_side = p->b_column == 1;
+    return p->rows <= VAEI_FEW && p->columns >= lanes;
+}
+
+/* ==== >>kernels ============================================================================================= */
+
+/* What a kernel set offers. The comments stand with the functions. */
+typedef struct vaei_kernel_set {
+    void   (*multiply)(const vaei_product *product, vae_real *scratch);
+    void   (*activate)(vae_activation kind, size_t n, const vae_real *x, vae_real *y);
+    void   (*activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d);
+    double (*bernoulli)(size_t n, const vae_real *logits, const vae_real *x, vae_real scale, vae_real *d);
+    double (*gaussian)(size_t n, const vae_real *output, const vae_real *x, vae_real inverse_variance, vae_real scale,
+                       vae_real *d);
+    void   (*reparameterize)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
+                             vae_real *z);
+    double (*gaussian_kl)(size_t n, const vae_real *mean, const vae_real *logvar);
+    void   (*latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
+                              const vae_real *dz, vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar);
+    void   (*bound_logvar)(size_t n, const vae_real *raw, vae_real *bounded);
+    void   (*bound_logvar_backward)(size_t n, const vae_real *bounded, vae_real *d);
+    void   (*adam)(size_t n, vae_real *p, const vae_real *g, vae_real *m, vae_real *v, double learning_rate,
+                   double beta1, double beta2, double epsilon, double bias_correction1, double bias_correction2,
+                   vae_real g_scale);
+    void   (*add)(size_t n, vae_real *y, const vae_real *x);
+    void   (*column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
+                          const uint32_t *row_offsets, vae_real *out, int accumulate);
+    void   (*bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y);
+    int    (*all_finite)(size_t n, const vae_real *x);
+    size_t (*check_range)(size_t n, const vae_real *x, vae_real low, vae_real high);
+    void   (*normal_rows)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t first_example, size_t rows,
+                          size_t columns, vae_real *out);
+    void   (*normals)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first, size_t n,
+                      vae_real *out);
+    void   (*uniforms)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first, size_t n,
+                       vae_real *out);
+} vaei_kernel_set;
+
+/* The kernels that follow the next lines are written once and compiled once for each instruction set: the file includes
+   itself with VAEI_PASS set, and skips everything else. */
+#define VAEI_PASS_PLAIN 1
+#define VAEI_PASS_VECTOR 2
+#define VAEI_PASS_AVX2 3
+#define VAEI_PASS_AVX512 4
+#define VAEI_PASS_NEON 5
+#ifndef VAE_HEADER_FILE
+#define VAE_HEADER_FILE "vae.h"
+#endif
+
+#define VAEI_PASS VAEI_PASS_PLAIN
+#include VAE_HEADER_FILE
+#undef VAEI_PASS
+#ifdef VAEI_HAS_VECTOR
+#define VAEI_PASS VAEI_PASS_VECTOR
+#include VAE_HEADER_FILE
+#undef VAEI_PASS
+#endif
+#ifdef VAEI_HAS_X86
+#define VAEI_PASS VAEI_PASS_AVX2
+#include VAE_HEADER_FILE
+#undef VAEI_PASS
+#define VAEI_PASS VAEI_PASS_AVX512
+#include VAE_HEADER_FILE
+#undef VAEI_PASS
+#endif
+#ifdef VAEI_HAS_NEON
+#define VAEI_PASS VAEI_PASS_NEON
+#include VAE_HEADER_FILE
+#undef VAEI_PASS
+#endif
+
+#endif /* VAE_IMPLEMENTATION, first half */
+
+#ifdef VAEI_PASS
+
+/* ---- >>primitives: the few operations that every kernel is written in ------------------------------------------ */
+
+/* Sums, differences and quotients are the operators. A product whose value reaches a sum or difference is never a plain
+   a * b, which compilers fuse or not as they please, but VAEI_FMA (a b + c), VAEI_FNMA (c - a b) or VAEI_PRODUCT.
+     MAX(a, b), MIN(a, b)   b where either is a NaN, or where both are equal: put the value that may be a NaN second
+     SELECT_LESS            `no` where either is a NaN
+     LONG_PRODUCT(a, b)     of the even-numbered 32-bit integers, unsigned, 64 bits wide; only in sets that have it
+     LONG_HIGH(a)           moves the odd-numbered integers into the even places, 0 into the odd ones
+     LONG_JOIN(even, odd)   the even-numbered integers of both, alternating
+   VAEI_TARGET begins a function, VAEI_HELPER one that must become part of its caller. */
+
+#undef VAEI_NAME
+#undef VAEI_TARGET
+#undef VAEI_V
+#undef VAEI_I
+#undef VAEI_LANES
+#undef VAEI_LOAD
+#undef VAEI_STORE
+#undef VAEI_SET
+#undef VAEI_FMA
+#undef VAEI_FNMA
+#undef VAEI_SQRT
+#undef VAEI_BITS
+#undef VAEI_FROM_BITS
+#undef VAEI_TO_INT
+#undef VAEI_FROM_INT
+#undef VAEI_ISET
+#undef VAEI_IADD
+#undef VAEI_ISHL
+#undef VAEI_ISHR
+#undef VAEI_IAND
+#undef VAEI_IOR
+#undef VAEI_IXOR
+#undef VAEI_SELECT_LESS
+#undef VAEI_HELPER
+#undef VAEI_ABS
+#undef VAEI_MAX
+#undef VAEI_MIN
+#undef VAEI_PRODUCT
+#undef VAEI_ISUB
+#undef VAEI_ILOAD
+#undef VAEI_ISTORE
+#undef VAEI_LOAD_BYTES
+#undef VAEI_LONG_PRODUCT
+#undef VAEI_LONG_HIGH
+#undef VAEI_LONG_JOIN
+
+#if VAEI_PASS == VAEI_PASS_PLAIN
+/* Plain C: a vector is one number. Also the set for double. */
+#define VAEI_NAME(name) name##_plain
+#define VAEI_TARGET VAEI_PRIVATE
+#define VAEI_V vae_real
+#define VAEI_I int32_t
+#define VAEI_LANES 1
+#define VAEI_LOAD(p) (*(p))
+#define VAEI_STORE(p, v) ((void)(*(p) = (v)))
+#define VAEI_SET(x) ((vae_real)(x))
+#define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
+#define VAEI_FNMA(a, b, c) ((c) - VAEI_ROUNDED((a) * (b)))
+#define VAEI_SQRT(v) vaei_sqrt(v)
+#define VAEI_BITS(v) vaei_real_bits(v)
+#define VAEI_FROM_BITS(i) vaei_bits_real(i)
+#define VAEI_TO_INT(v) vaei_nearest(v)
+#define VAEI_FROM_INT(i) ((vae_real)(i))
+#define VAEI_ISET(x) ((int32_t)(x))
+#define VAEI_IADD(a, b) ((int32_t)((uint32_t)(a) + (uint32_t)(b)))
+#define VAEI_ISHL(a, n) ((int32_t)((uint32_t)(a) << (n)))
+#define VAEI_ISHR(a, n) ((int32_t)((uint32_t)(a) >> (n)))
+#define VAEI_IAND(a, b) ((a) & (b))
+#define VAEI_IOR(a, b) ((a) | (b))
+#define VAEI_IXOR(a, b) ((a) ^ (b))
+#define VAEI_SELECT_LESS(a, b, yes, no) ((a) < (b) ? (yes) : (no))
+#define VAEI_HELPER VAEI_INLINE
+#ifdef VAE_DOUBLE
+#define VAEI_ABS(v) fabs(v)
+#else
+#define VAEI_ABS(v) vaei_bits_real(vaei_real_bits(v) & 0x7FFFFFFF)
+#endif
+#define VAEI_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define VAEI_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
+#define VAEI_ISUB(a, b) ((int32_t)((uint32_t)(a) - (uint32_t)(b)))
+#define VAEI_ILOAD(p) ((int32_t)*(p))
+#define VAEI_ISTORE(p, v) ((void)(*(p) = (uint32_t)(v)))
+#define VAEI_LOAD_BYTES(p) ((int32_t)*(p))
+
+#elif VAEI_PASS == VAEI_PASS_AVX2
+#define VAEI_NAME(name) name##_avx2
+#define VAEI_TARGET __attribute__((target("avx2,fma"))) VAEI_PRIVATE
+#define VAEI_V __m256
+#define VAEI_I __m256i
+#define VAEI_LANES 8
+#define VAEI_LOAD(p) _mm256_loadu_ps(p)
+#define VAEI_STORE(p, v) _mm256_storeu_ps(p, v)
+#define VAEI_SET(x) _mm256_set1_ps(x)
+#define VAEI_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define VAEI_FNMA(a, b, c) _mm256_fnmadd_ps(a, b, c)
+#define VAEI_SQRT(v) _mm256_sqrt_ps(v)
+#define VAEI_BITS(v) _mm256_castps_si256(v)
+#define VAEI_FROM_BITS(i) _mm256_castsi256_ps(i)
+#define VAEI_TO_INT(v) _mm256_cvtps_epi32(v)
+#define VAEI_FROM_INT(i) _mm256_cvtepi32_ps(i)
+#define VAEI_ISET(x) _mm256_set1_epi32(x)
+#define VAEI_IADD(a, b) _mm256_add_epi32(a, b)
+#define VAEI_ISHL(a, n) _mm256_slli_epi32(a, n)
+#define VAEI_ISHR(a, n) _mm256_srli_epi32(a, n)
+#define VAEI_IAND(a, b) _mm256_and_si256(a, b)
+#define VAEI_IOR(a, b) _mm256_or_si256(a, b)
+#define VAEI_IXOR(a, b) _mm256_xor_si256(a, b)
+#define VAEI_SELECT_LESS(a, b, yes, no) _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
+#define VAEI_HELPER __attribute__((target("avx2,fma"))) VAEI_INLINE
+#define VAEI_ABS(v) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v)
+#define VAEI_MAX(a, b) _mm256_max_ps(a, b)
+#define VAEI_MIN(a, b) _mm256_min_ps(a, b)
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
+#define VAEI_ISUB(a, b) _mm256_sub_epi32(a, b)
+#define VAEI_ILOAD(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define VAEI_ISTORE(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), v)
+#define VAEI_LOAD_BYTES(p) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
+#define VAEI_LONG_PRODUCT(a, b) _mm256_mul_epu32(a, b)
+#define VAEI_LONG_HIGH(a) _mm256_srli_epi64(a, 32)
+#define VAEI_LONG_JOIN(even, odd) _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA)
+
+#elif VAEI_PASS == VAEI_PASS_AVX512
+#define VAEI_NAME(name) name##_avx512
+#define VAEI_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_PRIVATE
+#define VAEI_V __m512
+#define VAEI_I __m512i
+#define VAEI_LANES 16
+#define VAEI_LOAD(p) _mm512_loadu_ps(p)
+#define VAEI_STORE(p, v) _mm512_storeu_ps(p, v)
+#define VAEI_SET(x) _mm512_set1_ps(x)
+#define VAEI_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define VAEI_FNMA(a, b, c) _mm512_fnmadd_ps(a, b, c)
+#define VAEI_SQRT(v) _mm512_sqrt_ps(v)
+#define VAEI_BITS(v) _mm512_castps_si512(v)
+#define VAEI_FROM_BITS(i) _mm512_castsi512_ps(i)
+#define VAEI_TO_INT(v) _mm512_cvtps_epi32(v)
+#define VAEI_FROM_INT(i) _mm512_cvtepi32_ps(i)
+#define VAEI_ISET(x) _mm512_set1_epi32(x)
+#define VAEI_IADD(a, b) _mm512_add_epi32(a, b)
+#define VAEI_ISHL(a, n) _mm512_slli_epi32(a, n)
+#define VAEI_ISHR(a, n) _mm512_srli_epi32(a, n)
+#define VAEI_IAND(a, b) _mm512_and_si512(a, b)
+#define VAEI_IOR(a, b) _mm512_or_si512(a, b)
+#define VAEI_IXOR(a, b) _mm512_xor_si512(a, b)
+#define VAEI_SELECT_LESS(a, b, yes, no) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes)
+#define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
+#define VAEI_ABS(v) _mm512_andnot_ps(_mm512_set1_ps(-0.0f), v)
+#define VAEI_MAX(a, b) _mm512_max_ps(a, b)
+#define VAEI_MIN(a, b) _mm512_min_ps(a, b)
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
+#define VAEI_ISUB(a, b) _mm512_sub_epi32(a, b)
+#define VAEI_ILOAD(p) _mm512_loadu_si512((const void *)(p))
+#define VAEI_ISTORE(p, v) _mm512_storeu_si512((void *)(p), v)
+#define VAEI_LOAD_BYTES(p) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define VAEI_LONG_PRODUCT(a, b) _mm512_mul_epu32(a, b)
+#define VAEI_LONG_HIGH(a) _mm512_srli_epi64(a, 32)
+#define VAEI_LONG_JOIN(even, odd) _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32))
+
+#elif VAEI_PASS == VAEI_PASS_NEON
+#define VAEI_NAME(name) name##_neon
+#define VAEI_TARGET VAEI_PRIVATE
+#define VAEI_V float32x4_t
+#define VAEI_I int32x4_t
+#define VAEI_LANES 4
+#define VAEI_LOAD(p) vld1q_f32(p)
+#define VAEI_STORE(p, v) vst1q_f32(p, v)
+#define VAEI_SET(x) vdupq_n_f32(x)
+#define VAEI_FMA(a, b, c) vfmaq_f32(c, a, b)
+#define VAEI_FNMA(a, b, c) vfmsq_f32(c, a, b)
+#define VAEI_SQRT(v) vsqrtq_f32(v)
+#define VAEI_BITS(v) vreinterpretq_s32_f32(v)
+#define VAEI_FROM_BITS(i) vreinterpretq_f32_s32(i)
+#define VAEI_TO_INT(v) vcvtnq_s32_f32(v)
+#define VAEI_FROM_INT(i) vcvtq_f32_s32(i)
+#define VAEI_ISET(x) vdupq_n_s32(x)
+#define VAEI_IADD(a, b) vaddq_s32(a, b)
+#define VAEI_ISHL(a, n) vshlq_n_s32(a, n)
+#define VAEI_ISHR(a, n) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(a), n))
+#define VAEI_IAND(a, b) vandq_s32(a, b)
+#define VAEI_IOR(a, b) vorrq_s32(a, b)
+#define VAEI_IXOR(a, b) veorq_s32(a, b)
+#define VAEI_SELECT_LESS(a, b, yes, no) vbslq_f32(vcltq_f32(a, b), yes, no)
+#define VAEI_HELPER VAEI_INLINE
+#define VAEI_ABS(v) vabsq_f32(v)
+#define VAEI_MAX(a, b) vaei_max4(a, b)
+#define VAEI_MIN(a, b) vaei_min4(a, b)
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
+#define VAEI_ISUB(a, b) vsubq_s32(a, b)
+#define VAEI_ILOAD(p) vreinterpretq_s32_u32(vld1q_u32(p))
+#define VAEI_ISTORE(p, v) vst1q_u32(p, vreinterpretq_u32_s32(v))
+#define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
+#define VAEI_LONG_PRODUCT(a, b) vaei_long_product4(a, b)
+#define VAEI_LONG_HIGH(a) vreinterpretq_s32_u64(vshrq_n_u64(vreinterpretq_u64_s32(a), 32))
+#define VAEI_LONG_JOIN(even, odd) vtrn1q_s32(even, odd)
+
+#elif VAEI_PASS == VAEI_PASS_VECTOR
+/* Four numbers at a time through the compiler's vector extension, in the instructions every target of it has. */
+#define VAEI_NAME(name) name##_vector
+#define VAEI_TARGET VAEI_PRIVATE
+#define VAEI_V vaei_float4
+#define VAEI_I vaei_int4
+#define VAEI_LANES 4
+#define VAEI_LOAD(p) vaei_load4(p)
+#define VAEI_STORE(p, v) vaei_store4(p, v)
+#define VAEI_SET(x) vaei_set4(x)
+#define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
+#define VAEI_FNMA(a, b, c) ((c) - VAEI_ROUNDED((a) * (b)))
+#define VAEI_SQRT(v) vaei_sqrt4(v)
+#define VAEI_BITS(v) ((vaei_int4)(v))
+#define VAEI_FROM_BITS(i) ((vaei_float4)(i))
+#define VAEI_TO_INT(v) vaei_nearest4(v)
+#define VAEI_FROM_INT(i) vaei_float_from_int4(i)
+#define VAEI_ISET(x) vaei_iset4(x)
+#define VAEI_IADD(a, b) ((a) + (b))
+#define VAEI_ISHL(a, n) ((a) << (n))
+#define VAEI_ISHR(a, n) ((vaei_int4)((vaei_uint4)(a) >> (n)))
+#define VAEI_IAND(a, b) ((a) & (b))
+#define VAEI_IOR(a, b) ((a) | (b))
+#define VAEI_IXOR(a, b) ((a) ^ (b))
+#define VAEI_SELECT_LESS(a, b, yes, no) vaei_select4((a) < (b), yes, no)
+#define VAEI_HELPER VAEI_INLINE
+#define VAEI_ABS(v) ((vaei_float4)((vaei_int4)(v) & vaei_iset4(0x7FFFFFFF)))
+#define VAEI_MAX(a, b) vaei_max4(a, b)
+#define VAEI_MIN(a, b) vaei_min4(a, b)
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
+#define VAEI_ISUB(a, b) ((a) - (b))
+#define VAEI_ILOAD(p) vaei_iload4(p)
+#define VAEI_ISTORE(p, v) vaei_istore4(p, v)
+#define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
+#if defined(VAEI_HAS_X86)
+#define VAEI_LONG_PRODUCT(a, b) ((vaei_int4)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
+#define VAEI_LONG_HIGH(a) ((vaei_int4)_mm_srli_epi64((__m128i)(a), 32))
+#define VAEI_LONG_JOIN(even, odd) \
+    ((vaei_int4)_mm_or_si128(_mm_and_si128((__m128i)(even), _mm_set1_epi64x(0xFFFFFFFF)), _mm_slli_epi64((__m128i)(odd), 32)))
+#endif
+#endif
+/* ---- >>math: vector math, compiled once for every instruction set ------------------------------------------------ */
+
+/* Arrays of any length and alignment. What is left after the last whole vector goes through a padded copy, so that every
+   element has the same bits wherever it stands; nothing is read or written past the end.
+
+   Polynomials are minimax fits of our own (Remez's exchange, coefficients then rounded to float one after the other, the
+   rest refitted each time); the range and the relative error of each stand beside it. Largest errors measured over every
+   float of the domain, in units in the last place of the exact result (fused sets / portable sets):
+@TABLE@
+   VAE_DOUBLE takes libm's functions instead. */
+
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_load_some)(const vae_real *values, size_t count, vae_real rest) {
+    vae_real padded[VAEI_LANES];
+    size_t   i;
+    for (i = 0; i < VAEI_LANES; i++) padded[i] = i < count ? values[i] : rest;
+    return VAEI_LOAD(padded);
+}
+
+VAEI_HELPER void VAEI_NAME(vaei_store_some)(vae_real *values, size_t count, VAEI_V v) {
+    vae_real padded[VAEI_LANES];
+    size_t   i;
+    VAEI_STORE(padded, v);
+    for (i = 0; i < count && i < VAEI_LANES; i++) values[i] = padded[i];
+}
+
+/* ---- functions of one vector ---- */
+
+#ifdef VAE_DOUBLE
+
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp)(VAEI_V x) { return exp(x); }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_negative)(VAEI_V x) { return exp(x); }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) { return y + log1p(e); }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x) { return tanh(x); }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) { return (void)exp_minus_1, expm1(x); }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
+    double term = x * x / 2, sum = 0;
+    int    k;
+    if (fabs(x) > 0.5) return exp_minus_1 - x;
+    for (k = 3; k < 20; k++) { sum += term; term *= x / k; }        /* x^2/2! + x^3/3! + ... */
+    return sum;
+}
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VAEI_V *ratio) {
+    const double tail = erfc(a * 0.70710678118654752440) / 2;
+    *exponential = exp(-a * a / 2);
+    *ratio = tail / *exponential;
+    return tail;
+}
+
+#else
+
+/* 2^(n-1) p, where `shifted` is n + 1.5 2^23 and p = 2 e^r. n = -126 gives 0. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_assemble)(VAEI_V shifted, VAEI_V r) {
+    VAEI_V p = VAEI_SET(0.0027636739f);                            /* 2 e^r, |r| <= 0.3475: 3.4e-9 */
+    p = VAEI_FMA(p, r, VAEI_SET(0.0167385712f));
+    p = VAEI_FMA(p, r, VAEI_SET(0.0833365247f));
+    p = VAEI_FMA(p, r, VAEI_SET(0.333330303f));
+    p = VAEI_FMA(p, r, VAEI_SET(0.999999881f));
+    p = VAEI_FMA(p, r, VAEI_SET(2.0f));
+    p = VAEI_FMA(p, r, VAEI_SET(2.0f));
+    return VAEI_PRODUCT(p, VAEI_FROM_BITS(VAEI_IADD(VAEI_ISHL(VAEI_BITS(shifted), 23), VAEI_ISET(126 << 23))));
+}
+
+/* e^x for -87.3365 <= x <= 88.73: x = n ln 2 + r. Adding 1.5 2^23 rounds to an integer and leaves it in the low bits;
+   ln 2 is split so that n times the first part is exact (Cody and Waite 1980). */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_inside)(VAEI_V x) {
+    const VAEI_V shifted = VAEI_FMA(x, VAEI_SET(1.44269504f), VAEI_SET(12582912.0f));
+    const VAEI_V n = shifted - VAEI_SET(12582912.0f);
+    VAEI_V       r = VAEI_FNMA(n, VAEI_SET(0.693359375f), x);
+    r = VAEI_FNMA(n, VAEI_SET(-2.12194440e-4f), r);
+    return VAEI_NAME(vaei_exp_assemble)(shifted, r);
+}
+
+/* e^x; 0 where that is below 2^-125.5, so that nothing denormal comes out; inf above the largest float. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp)(VAEI_V x) {
+    return VAEI_NAME(vaei_exp_inside)(VAEI_MIN(VAEI_SET(88.73f), VAEI_MAX(VAEI_SET(-87.3365f), x)));
+}
+
+/* The same for x <= 0. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_negative)(VAEI_V x) {
+    return VAEI_NAME(vaei_exp_inside)(VAEI_MAX(VAEI_SET(-87.3365f), x));
+}
+
+/* log x for normal x > 0: x = 2^n (1 + f) with 1 + f between sqrt 1/2 and sqrt 2,
+   log x = n ln 2 + f - f^2/2 + f^3 P(f). The exponent is used as it lies in the bits, n 2^23. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_log)(VAEI_V x) {
+    const VAEI_I bits = VAEI_BITS(x);
+    const VAEI_I exponent = VAEI_IAND(VAEI_ISUB(bits, VAEI_ISET(0x3F3504F3)), VAEI_ISET(-0x800000));
+    const VAEI_V n = VAEI_FROM_INT(exponent);
+    const VAEI_V f = VAEI_FROM_BITS(VAEI_ISUB(bits, exponent)) - VAEI_SET(1.0f);
+    VAEI_V       p = VAEI_SET(-0.0765348151f);                     /* P, -0.2929 <= f <= 0.4142: 7.9e-9 of log(1+f) */
+    p = VAEI_FMA(p, f, VAEI_SET(0.12767674f));
+    p = VAEI_FMA(p, f, VAEI_SET(-0.131584629f));
+    p = VAEI_FMA(p, f, VAEI_SET(0.142010659f));
+    p = VAEI_FMA(p, f, VAEI_SET(-0.166233197f));
+    p = VAEI_FMA(p, f, VAEI_SET(0.200012609f));
+    p = VAEI_FMA(p, f, VAEI_SET(-0.250008225f));
+    p = VAEI_FMA(p, f, VAEI_SET(0.333333313f));
+    p = VAEI_FMA(p, f, VAEI_SET(-0.5f));
+    p = VAEI_FMA(f * f, p, VAEI_PRODUCT(n, VAEI_SET(-2.12194440e-4f * 1.1920928955078125e-7f)));
+    return VAEI_FMA(n, VAEI_SET(0.693359375f * 1.1920928955078125e-7f), f + p);
+}
+
+/* y + log(1 + e) for 0 <= e <= 1. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) {
+    VAEI_V q = VAEI_SET(-0.00343384058f);                          /* log(1 + e)/e: 5.9e-9 */
+    q = VAEI_FMA(q, e, VAEI_SET(0.0207456872f));
+    q = VAEI_FMA(q, e, VAEI_SET(-0.0587287657f));
+    q = VAEI_FMA(q, e, VAEI_SET(0.107943743f));
+    q = VAEI_FMA(q, e, VAEI_SET(-0.154270798f));
+    q = VAEI_FMA(q, e, VAEI_SET(0.197222769f));
+    q = VAEI_FMA(q, e, VAEI_SET(-0.249643415f));
+    q = VAEI_FMA(q, e, VAEI_SET(0.333311379f));
+    q = VAEI_FMA(q, e, VAEI_SET(-0.499999583f));
+    q = VAEI_FMA(q, e, VAEI_SET(1.0f));
+    return VAEI_FMA(q, e, y);
+}
+
+/* tanh x = 1 - 2 e/(1 + e) with e = exp(-2 |x|), or for small |x|, where that cancels, x + x^3 T(x^2). */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x) {
+    const VAEI_V a = VAEI_ABS(x);
+    const VAEI_V z = a * a;
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(a * VAEI_SET(-2.0f));
+    const VAEI_V large = VAEI_FNMA(VAEI_SET(2.0f), e / (VAEI_SET(1.0f) + e), VAEI_SET(1.0f));
+    VAEI_V       t = VAEI_SET(-0.00571415294f);                    /* 1 + z T(z), z <= 0.625^2: 4.2e-9 */
+    t = VAEI_FMA(t, z, VAEI_SET(0.0206481125f));
+    t = VAEI_FMA(t, z, VAEI_SET(-0.0537427813f));
+    t = VAEI_FMA(t, z, VAEI_SET(0.133314833f));
+    t = VAEI_FMA(t, z, VAEI_SET(-0.333332837f));
+    t = VAEI_FMA(a * z, t, a);
+    t = VAEI_SELECT_LESS(a, VAEI_SET(0.625f), t, large);
+    return VAEI_FROM_BITS(VAEI_IOR(VAEI_BITS(t), VAEI_IAND(VAEI_BITS(x), VAEI_ISET(INT32_MIN))));
+}
+
+/* (e^x - 1 - x)/x^2, for |x| <= 1: 2.6e-8. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_remainder)(VAEI_V x) {
+    VAEI_V p = VAEI_SET(2.41456269e-06f);
+    p = VAEI_FMA(p, x, VAEI_SET(2.53045891e-05f));
+    p = VAEI_FMA(p, x, VAEI_SET(0.000199219547f));
+    p = VAEI_FMA(p, x, VAEI_SET(0.00138863234f));
+    p = VAEI_FMA(p, x, VAEI_SET(0.00833282247f));
+    p = VAEI_FMA(p, x, VAEI_SET(0.0416666977f));
+    p = VAEI_FMA(p, x, VAEI_SET(0.166666746f));
+    return VAEI_FMA(p, x, VAEI_SET(0.5f));
+}
+
+/* e^x - 1 and e^x - 1 - x without cancellation near 0; where there is none, from the difference itself, which the caller
+   has. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) {
+    const VAEI_V small = VAEI_FMA(x * x, VAEI_NAME(vaei_expm1_remainder)(x), x);
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), small, exp_minus_1);
+}
+
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
+    const VAEI_V small = VAEI_PRODUCT(x * x, VAEI_NAME(vaei_expm1_remainder)(x));
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), small, exp_minus_1 - x);
+}
+
+/* For 0 <= a <= 13.2 the probability that a standard normal variable exceeds a, as its two factors exp(-a^2/2) and Mills'
+   ratio (over sqrt 2 pi), of which the second is smooth: a polynomial in (a - 3)/(a + 3). The square is split, so that
+   the exponential keeps its relative precision: with h the upper half of a's bits, a^2 = h^2 + (a - h)(a + h) and h^2 is
+   exact. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VAEI_V *ratio) {
+    const VAEI_V h = VAEI_FROM_BITS(VAEI_IAND(VAEI_BITS(a), VAEI_ISET(-0x1000)));
+    const VAEI_V half_rest = (a - h) * VAEI_SET(-0.5f);
+    const VAEI_V half_square = h * (h * VAEI_SET(-0.5f));
+    const VAEI_V exponent = VAEI_FMA(half_rest, a + h, half_square);
+    const VAEI_V shifted = VAEI_FMA(exponent, VAEI_SET(1.44269504f), VAEI_SET(12582912.0f));
+    const VAEI_V n = shifted - VAEI_SET(12582912.0f);
+    const VAEI_V u = (a - VAEI_SET(3.0f)) / (a + VAEI_SET(3.0f));
+    VAEI_V       r = VAEI_FNMA(n, VAEI_SET(0.693359375f), half_square);
+    VAEI_V       m = VAEI_SET(5.12941369e-05f);                    /* 3.8e-8 */
+    r = VAEI_FMA(half_rest, a + h, r);
+    r = VAEI_FNMA(n, VAEI_SET(-2.12194440e-4f), r);
+    m = VAEI_FMA(m, u, VAEI_SET(0.000114126524f));
+    m = VAEI_FMA(m, u, VAEI_SET(-0.000336189027f));
+    m = VAEI_FMA(m, u, VAEI_SET(-0.000982502941f));
+    m = VAEI_FMA(m, u, VAEI_SET(0.0029027909f));
+    m = VAEI_FMA(m, u, VAEI_SET(0.00613176497f));
+    m = VAEI_FMA(m, u, VAEI_SET(-0.046212893f));
+    m = VAEI_FMA(m, u, VAEI_SET(0.123225041f));
+    m = VAEI_FMA(m, u, VAEI_SET(-0.206402645f));
+    m = VAEI_FMA(m, u, VAEI_SET(0.121513948f));
+    *exponential = VAEI_NAME(vaei_exp_assemble)(shifted, r);
+    *ratio = m;
+    return *exponential * m;
+}
+
+#endif
+
+/* The sigmoids of x and of -x: with e = exp(-|x|) they are 1/(1 + e) and e/(1 + e), in one order or the other. Neither is
+   the other's difference from 1, so both keep their relative precision. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoids)(VAEI_V x, VAEI_V e, VAEI_V *of_minus_x) {
+    const VAEI_V upper = VAEI_SET(1) / (VAEI_SET(1) + e);
+    const VAEI_V lower = VAEI_PRODUCT(e, upper);
+    *of_minus_x = VAEI_SELECT_LESS(x, VAEI_SET(0), upper, lower);
+    return VAEI_SELECT_LESS(x, VAEI_SET(0), lower, upper);
+}
+
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoid)(VAEI_V x) {
+    VAEI_V unused;
+    return VAEI_NAME(vaei_sigmoids)(x, VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(x)), &unused);
+}
+
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_softplus)(VAEI_V x) {
+    return VAEI_NAME(vaei_plus_log1p)(VAEI_MAX(VAEI_SET(0), x), VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(x)));
+}
+
+/* x sigmoid(x). Below -100 the product is 0; the bound keeps -inf from meeting that 0. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_silu)(VAEI_V x) {
+    return VAEI_MAX(VAEI_SET(-100), x) * VAEI_NAME(vaei_sigmoid)(x);
+}
+
+/* sigmoid(x) (1 + x sigmoid(-x)) */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_silu_derivative)(VAEI_V x) {
+    const VAEI_V bounded = VAEI_MIN(VAEI_SET(100), VAEI_MAX(VAEI_SET(-100), x));
+    VAEI_V       of_x, of_minus_x;
+    of_x = VAEI_NAME(vaei_sigmoids)(x, VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(x)), &of_minus_x);
+    return of_x * VAEI_FMA(bounded, of_minus_x, VAEI_SET(1));
+}
+
+/* x Phi(x) = max(x, 0) - |x| (1 - Phi(|x|)); from 13.2 on the second term is 0. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu)(VAEI_V x) {
+    const VAEI_V a = VAEI_MIN(VAEI_SET((vae_real)13.2), VAEI_ABS(x));
+    VAEI_V       exponential, ratio;
+    return VAEI_FNMA(a, VAEI_NAME(vaei_normal_tail)(a, &exponential, &ratio), VAEI_MAX(VAEI_SET(0), x));
+}
+
+/* Phi(x) + x phi(x), where with a = |x|, E = exp(-a^2/2) and k = a/sqrt(2 pi) - ratio
+   1 - Phi(a) - a phi(a) = -E k: the result is -E k for negative x and 1 + E k otherwise. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu_derivative)(VAEI_V x) {
+    const VAEI_V a = VAEI_MIN(VAEI_SET((vae_real)13.2), VAEI_ABS(x));
+    VAEI_V       exponential, ratio, k;
+    (void)VAEI_NAME(vaei_normal_tail)(a, &exponential, &ratio);
+    k = VAEI_FMA(a, VAEI_SET((vae_real)0.39894228040143267794), -ratio);
+    return VAEI_FMA(exponential, VAEI_SELECT_LESS(x, VAEI_SET(0), -k, k),
+                    VAEI_SELECT_LESS(x, VAEI_SET(0), VAEI_SET(0), VAEI_SET(1)));
+}
+
+/* ---- activations ---- */
+
+#undef VAEI_EACH
+#define VAEI_EACH(expression) \
+    for (i = 0; i < n; i += VAEI_LANES) { const VAEI_V v = VAEI_LOAD(x + i); VAEI_STORE(y + i, expression); } \
+    break
+
+/* n is a multiple of the vector's length. */
+VAEI_TARGET void VAEI_NAME(vaei_activate_whole)(vae_activation kind, size_t n, const vae_real *x, vae_real *y) {
+    size_t i;
+    switch (kind) {
+    case VAE_RELU:       VAEI_EACH(VAEI_MAX(VAEI_SET(0), v));
+    case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(v, VAEI_SET(0), v * VAEI_SET(VAEI_LEAKY_SLOPE), v));
+    case VAE_SILU:       VAEI_EACH(VAEI_NAME(vaei_silu)(v));
+    case VAE_GELU:       VAEI_EACH(VAEI_NAME(vaei_gelu)(v));
+    case VAE_TANH:       VAEI_EACH(VAEI_NAME(vaei_tanh)(v));
+    case VAE_SIGMOID:    VAEI_EACH(VAEI_NAME(vaei_sigmoid)(v));
+    case VAE_SOFTPLUS:   VAEI_EACH(VAEI_NAME(vaei_softplus)(v));
+    case VAE_LINEAR:
+    default:             VAEI_EACH(v);
+    }
+}
+
+/* y = f(x); y may be x. */
+VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const vae_real *x, vae_real *y) {
+    const size_t whole = n - n % VAEI_LANES;
+    if (kind == VAE_LINEAR && x == y) return;
+    VAEI_NAME(vaei_activate_whole)(kind, whole, x, y);
+    if (whole < n) {
+        vae_real rest[VAEI_LANES];
+        VAEI_STORE(rest, VAEI_NAME(vaei_load_some)(x + whole, n - whole, 0));
+        VAEI_NAME(vaei_activate_whole)(kind, VAEI_LANES, rest, rest);
+        VAEI_NAME(vaei_store_some)(y + whole, n - whole, VAEI_LOAD(rest));
+    }
+}
+
+#undef VAEI_EACH
+#define VAEI_EACH(derivative) \
+    for (i = 0; i < n; i += VAEI_LANES) { \
+        const VAEI_V v = VAEI_LOAD(saved + i), e = VAEI_LOAD(d + i); \
+        VAEI_STORE(d + i, derivative); \
+    } \
+    break
+
+/* v is what was saved, e the gradient with respect to f(x). ReLU and leaky ReLU take the slope below zero at zero itself,
+   as PyTorch does. For softplus y, f'(x) = 1 - e^-y. */
+VAEI_TARGET void VAEI_NAME(vaei_activate_backward_whole)(vae_activation kind, size_t n, const vae_real *saved,
+                                                         vae_real *d) {
+    size_t i;
+    switch (kind) {
+    case VAE_RELU:       VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, VAEI_SET(0)));
+    case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, e * VAEI_SET(VAEI_LEAKY_SLOPE)));
+    case VAE_SILU:       VAEI_EACH(e * VAEI_NAME(vaei_silu_derivative)(v));
+    case VAE_GELU:       VAEI_EACH(e * VAEI_NAME(vaei_gelu_derivative)(v));
+    case VAE_TANH:       VAEI_EACH(e * VAEI_FNMA(v, v, VAEI_SET(1)));
+    case VAE_SIGMOID:    VAEI_EACH(e * (v * (VAEI_SET(1) - v)));
+    case VAE_SOFTPLUS:
+        VAEI_EACH(e * -VAEI_NAME(vaei_expm1)(-v, VAEI_NAME(vaei_exp_negative)(-v) - VAEI_SET(1)));
+    case VAE_LINEAR:
+    default:             break;
+    }
+}
+
+/* d *= f'(x), where `saved` is x for those activations that save their input, else f(x). */
+VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d) {
+    const size_t whole = n - n % VAEI_LANES;
+    if (kind == VAE_LINEAR) return;
+    VAEI_NAME(vaei_activate_backward_whole)(kind, whole, saved, d);
+    if (whole < n) {
+        vae_real saved_rest[VAEI_LANES], rest[VAEI_LANES];
+        VAEI_STORE(saved_rest, VAEI_NAME(vaei_load_some)(saved + whole, n - whole, 0));
+        VAEI_STORE(rest, VAEI_NAME(vaei_load_some)(d + whole, n - whole, 0));
+        VAEI_NAME(vaei_activate_backward_whole)(kind, VAEI_LANES, saved_rest, rest);
+        VAEI_NAME(vaei_store_some)(d + whole, n - whole, VAEI_LOAD(rest));
+    }
+}
+#undef VAEI_EACH
+
+/* ---- sums ---- */
+
+/* Every sum over an array is made in the same order whatever the vector's length: within a block of VAEI_SUM_BLOCK
+   elements, element i is added to partial sum i mod 16, and the 16 are then added by halves. The blocks' sums, that of
+   the whole sixteens that are left and that of the last few elements are added in double. A vector holds part of the 16
+   partial sums; each part is a loop of its own over the block, which is in the cache. */
+VAEI_HELPER double VAEI_NAME(vaei_fold)(vae_real lanes[VAEI_SUM_LANES]) {
+    int half, i;
+    for (half = VAEI_SUM_LANES / 2; half > 0; half /= 2)
+        for (i = 0; i < half; i++) lanes[i] = lanes[i] + lanes[i + half];
+    return (double)lanes[0];
+}
+
+VAEI_HELPER void VAEI_NAME(vaei_copy_padded)(const vae_real *values, size_t count, vae_real rest,
+                                             vae_real padded[VAEI_SUM_LANES]) {
+    size_t i;
+    for (i = 0; i < VAEI_SUM_LANES; i++) padded[i] = i < count ? values[i] : rest;
+}
+
+/* The number of elements of the next block: VAEI_SUM_BLOCK, or what is left in whole sixteens, or 0. */
+VAEI_HELPER size_t VAEI_NAME(vaei_next_block)(size_t left) {
+    return left >= VAEI_SUM_BLOCK ? VAEI_SUM_BLOCK : left - left % VAEI_SUM_LANES;
+}
+
+VAEI_TARGET double VAEI_NAME(vaei_sum_of_squares_block)(size_t n, const vae_real *x) {
+    vae_real lanes[VAEI_SUM_LANES];
+    size_t   part, i;
+    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
+        VAEI_V sum = VAEI_SET(0);
+        for (i = part; i < n; i += VAEI_SUM_LANES) {
+            const VAEI_V v = VAEI_LOAD(x + i);
+            sum = VAEI_FMA(v, v, sum);
+        }
+        VAEI_STORE(lanes + part, sum);
+    }
+    return VAEI_NAME(vaei_fold)(lanes);
+}
+
+VAEI_TARGET double VAEI_NAME(vaei_sum_of_squares)(size_t n, const vae_real *x) {
+    double sum = 0;
+    size_t i = 0, block;
+    for (; (block = VAEI_NAME(vaei_next_block)(n - i)) > 0; i += block)
+        sum += VAEI_NAME(vaei_sum_of_squares_block)(block, x + i);
+    if (i < n) {
+        vae_real rest[VAEI_SUM_LANES];
+        VAEI_NAME(vaei_copy_padded)(x + i, n - i, 0, rest);
+        sum += VAEI_NAME(vaei_sum_of_squares_block)(VAEI_SUM_LANES, rest);
+    }
+    return sum;
+}
+
+/* Bernoulli: per element max(l, 0) - l x + log(1 + e^-|l|), and its derivative sigmoid(l) - x, of one exponential. */
+VAEI_TARGET double VAEI_NAME(vaei_bernoulli_block)(size_t n, const vae_real *logits, const vae_real *x, vae_real scale,
+                                                   vae_real *d) {
+    vae_real lanes[VAEI_SUM_LANES];
+    size_t   part, i;
+    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
+        VAEI_V sum = VAEI_SET(0);
+        for (i = part; i < n; i += VAEI_SUM_LANES) {
+            const VAEI_V l = VAEI_LOAD(logits + i), pixel = VAEI_LOAD(x + i);
+            const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(l));
+            sum = sum + VAEI_NAME(vaei_plus_log1p)(VAEI_FNMA(l, pixel, VAEI_MAX(VAEI_SET(0), l)), e);
+            if (d) {
+                VAEI_V unused;
+                VAEI_STORE(d + i, (VAEI_NAME(vaei_sigmoids)(l, e, &unused) - pixel) * VAEI_SET(scale));
+            }
+        }
+        VAEI_STORE(lanes + part, sum);
+    }
+    return VAEI_NAME(vaei_fold)(lanes);
+}
+
+/* The sum over all elements; if d is not NULL, d = (sigmoid(logits) - x) scale. d may be logits. */
+VAEI_TARGET double VAEI_NAME(vaei_bernoulli)(size_t n, const vae_real *logits, const vae_real *x, vae_real scale,
+                                             vae_real *d) {
+    double sum = 0;
+    size_t i = 0, j, block;
+    for (; (block = VAEI_NAME(vaei_next_block)(n - i)) > 0; i += block)
+        sum += VAEI_NAME(vaei_bernoulli_block)(block, logits + i, x + i, scale, d ? d + i : d);
+    if (i < n) {
+        vae_real rest[VAEI_SUM_LANES], pixels[VAEI_SUM_LANES];
+        VAEI_NAME(vaei_copy_padded)(logits + i, n - i, -128, rest);        /* for which the term is 0 */
+        VAEI_NAME(vaei_copy_padded)(x + i, n - i, 0, pixels);
+        sum += VAEI_NAME(vaei_bernoulli_block)(VAEI_SUM_LANES, rest, pixels, scale, d ? rest : d);
+        if (d) for (j = 0; i + j < n; j++) d[i + j] = rest[j];
+    }
+    return sum;
+}
+
+/* Gaussian: the sum of squared differences, and its derivative. */
+VAEI_TARGET double VAEI_NAME(vaei_gaussian_block)(size_t n, const vae_real *output, const vae_real *x, vae_real factor,
+                                                  vae_real *d) {
+    vae_real lanes[VAEI_SUM_LANES];
+    size_t   part, i;
+    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
+        VAEI_V sum = VAEI_SET(0);
+        for (i = part; i < n; i += VAEI_SUM_LANES) {
+            const VAEI_V difference = VAEI_LOAD(output + i) - VAEI_LOAD(x + i);
+            sum = VAEI_FMA(difference, difference, sum);
+            if (d) VAEI_STORE(d + i, difference * VAEI_SET(factor));
+        }
+        VAEI_STORE(lanes + part, sum);
+    }
+    return VAEI_NAME(vaei_fold)(lanes);
+}
+
+/* The sum of (x - output)^2 inverse_variance / 2; if d is not NULL, d = (output - x) inverse_variance scale. d may be
+   output. */
+VAEI_TARGET double VAEI_NAME(vaei_gaussian)(size_t n, const vae_real *output, const vae_real *x,
+                                            vae_real inverse_variance, vae_real scale, vae_real *d) {
+    const vae_real factor = inverse_variance * scale;
+    double         sum = 0;
+    size_t         i = 0, j, block;
+    for (; (block = VAEI_NAME(vaei_next_block)(n - i)) > 0; i += block)
+        sum += VAEI_NAME(vaei_gaussian_block)(block, output + i, x + i, factor, d ? d + i : d);
+    if (i < n) {
+        vae_real rest[VAEI_SUM_LANES], pixels[VAEI_SUM_LANES];
+        VAEI_NAME(vaei_copy_padded)(output + i, n - i, 0, rest);
+        VAEI_NAME(vaei_copy_padded)(x + i, n - i, 0, pixels);
+        sum += VAEI_NAME(vaei_gaussian_block)(VAEI_SUM_LANES, rest, pixels, factor, d ? rest : d);
+        if (d) for (j = 0; i + j < n; j++) d[i + j] = rest[j];
+    }
+    return VAEI_ROUNDED(sum * 0.5 * (double)inverse_variance);
+}
+
+/* ---- latent ---- */
+
+/* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). */
+VAEI_TARGET double VAEI_NAME(vaei_gaussian_kl_block)(size_t n, const vae_real *mean, const vae_real *logvar) {
+    vae_real lanes[VAEI_SUM_LANES];
+    size_t   part, i;
+    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
+        VAEI_V sum = VAEI_SET(0);
+        for (i = part; i < n; i += VAEI_SUM_LANES) {
+            const VAEI_V m = VAEI_LOAD(mean + i), v = VAEI_LOAD(logvar + i);
+            const VAEI_V spread = VAEI_NAME(vaei_expm1_minus)(v, VAEI_NAME(vaei_exp)(v) - VAEI_SET(1));
+            sum = sum + VAEI_FMA(m, m, spread);
+        }
+        VAEI_STORE(lanes + part, sum);
+    }
+    return VAEI_NAME(vaei_fold)(lanes);
+}
+
+VAEI_TARGET double VAEI_NAME(vaei_gaussian_kl)(size_t n, const vae_real *mean, const vae_real *logvar) {
+    double sum = 0;
+    size_t i = 0, block;
+    for (; (block = VAEI_NAME(vaei_next_block)(n - i)) > 0; i += block)
+        sum += VAEI_NAME(vaei_gaussian_kl_block)(block, mean + i, logvar + i);
+    if (i < n) {
+        vae_real means[VAEI_SUM_LANES], logvars[VAEI_SUM_LANES];
+        VAEI_NAME(vaei_copy_padded)(mean + i, n - i, 0, means);
+        VAEI_NAME(vaei_copy_padded)(logvar + i, n - i, 0, logvars);
+        sum += VAEI_NAME(vaei_gaussian_kl_block)(VAEI_SUM_LANES, means, logvars);
+    }
+    return sum * 0.5;
+}
+
+/* z = mean + e^(logvar/2) epsilon */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_reparameterize_vector)(VAEI_V mean, VAEI_V logvar, VAEI_V epsilon) {
+    return VAEI_FMA(VAEI_NAME(vaei_exp)(logvar * VAEI_SET((vae_real)0.5)), epsilon, mean);
+}
+
+/* z may be any of the inputs. */
+VAEI_TARGET void VAEI_NAME(vaei_reparameterize)(size_t n, const vae_real *mean, const vae_real *logvar,
+                                                const vae_real *epsilon, vae_real *z) {
+    const size_t whole = n - n % VAEI_LANES;
+    size_t       i;
+    for (i = 0; i < whole; i += VAEI_LANES)
+        VAEI_STORE(z + i, VAEI_NAME(vaei_reparameterize_vector)(VAEI_LOAD(mean + i), VAEI_LOAD(logvar + i),
+                                                                VAEI_LOAD(epsilon + i)));
+    if (i < n)
+        VAEI_NAME(vaei_store_some)(z + i, n - i, VAEI_NAME(vaei_reparameterize_vector)(
+            VAEI_NAME(vaei_load_some)(mean + i, n - i, 0), VAEI_NAME(vaei_load_some)(logvar + i, n - i, 0),
+            VAEI_NAME(vaei_load_some)(epsilon + i, n - i, 0)));
+}
+
+/* With z = mean + e^(logvar/2) epsilon and kl = (mean^2 + e^logvar - 1 - logvar)/2:
+   d_mean = dz + kl_scale mean,  d_logvar = dz epsilon e^(logvar/2)/2 + kl_scale (e^logvar - 1)/2. */
+VAEI_HELPER void VAEI_NAME(vaei_latent_backward_vector)(VAEI_V mean, VAEI_V logvar, VAEI_V epsilon, VAEI_V dz,
+                                                        VAEI_V kl_scale, VAEI_V *d_mean, VAEI_V *d_logvar) {
+    const VAEI_V half = VAEI_SET((vae_real)0.5);
+    const VAEI_V deviation = VAEI_NAME(vaei_exp)(logvar * half);
+    const VAEI_V slope = VAEI_NAME(vaei_expm1)(logvar, VAEI_FMA(deviation, deviation, VAEI_SET(-1)));
+    *d_mean = VAEI_FMA(kl_scale, mean, dz);
+    *d_logvar = VAEI_FMA(kl_scale * half, slope, VAEI_PRODUCT(dz * epsilon, deviation * half));
+}
+
+/* d_mean and d_logvar may be any of the inputs. */
+VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar,
+                                                 const vae_real *epsilon, const vae_real *dz, vae_real kl_scale,
+                                                 vae_real *d_mean, vae_real *d_logvar) {
+    const size_t whole = n - n % VAEI_LANES;
+    const VAEI_V scale = VAEI_SET(kl_scale);
+    VAEI_V       first, second;
+    size_t       i;
+    for (i = 0; i < whole; i += VAEI_LANES) {
+        VAEI_NAME(vaei_latent_backward_vector)(VAEI_LOAD(mean + i), VAEI_LOAD(logvar + i), VAEI_LOAD(epsilon + i),
+                                               VAEI_LOAD(dz + i), scale, &first, &second);
+        VAEI_STORE(d_mean + i, first);
+        VAEI_STORE(d_logvar + i, second);
+    }
+    if (i < n) {
+        VAEI_NAME(vaei_latent_backward_vector)(
+            VAEI_NAME(vaei_load_some)(mean + i, n - i, 0), VAEI_NAME(vaei_load_some)(logvar + i, n - i, 0),
+            VAEI_NAME(vaei_load_some)(epsilon + i, n - i, 0), VAEI_NAME(vaei_load_some)(dz + i, n - i, 0), scale,
+            &first, &second);
+        VAEI_NAME(vaei_store_some)(d_mean + i, n - i, first);
+        VAEI_NAME(vaei_store_some)(d_logvar + i, n - i, second);
+    }
+}
+
+/* logvar is held within [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
+   `bounded` may be raw. */
+VAEI_TARGET void VAEI_NAME(vaei_bound_logvar)(size_t n, const vae_real *raw, vae_real *bounded) {
+    const VAEI_V low = VAEI_SET(VAE_LOGVAR_MIN), high = VAEI_SET(VAE_LOGVAR_MAX);
+    const size_t whole = n - n % VAEI_LANES;
+    VAEI_V       v;
+    size_t       i;
+    for (i = 0; i < whole; i += VAEI_LANES) {
+        v = VAEI_LOAD(raw + i);
+        v = VAEI_MAX(low, v);
+        VAEI_STORE(bounded + i, VAEI_MIN(high, v));
+    }
+    if (i < n) {
+        v = VAEI_NAME(vaei_load_some)(raw + i, n - i, 0);
+        v = VAEI_MAX(low, v);
+        v = VAEI_MIN(high, v);
+        VAEI_NAME(vaei_store_some)(bounded + i, n - i, v);
+    }
+}
+
+/* A true derivative would be 0 outside and hold a value there for ever. Instead the gradient passes unless the bound
+   binds and a step against the gradient would push further out: at the upper bound only gradients >= 0 pass, at the
+   lower one only those <= 0. Needs the bounded values only. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_bound_logvar_backward_vector)(VAEI_V bounded, VAEI_V d) {
+    const VAEI_V below_high = VAEI_SELECT_LESS(bounded, VAEI_SET(VAE_LOGVAR_MAX), d, VAEI_MAX(VAEI_SET(0), d));
+    return VAEI_SELECT_LESS(VAEI_SET(VAE_LOGVAR_MIN), bounded, below_high, VAEI_MIN(VAEI_SET(0), d));
+}
+
+VAEI_TARGET void VAEI_NAME(vaei_bound_logvar_backward)(size_t n, const vae_real *bounded, vae_real *d) {
+    const size_t whole = n - n % VAEI_LANES;
+    size_t       i;
+    for (i = 0; i < whole; i += VAEI_LANES)
+        VAEI_STORE(d + i, VAEI_NAME(vaei_bound_logvar_backward_vector)(VAEI_LOAD(bounded + i), VAEI_LOAD(d + i)));
+    if (i < n)
+        VAEI_NAME(vaei_store_some)(d + i, n - i, VAEI_NAME(vaei_bound_logvar_backward_vector)(
+            VAEI_NAME(vaei_load_some)(bounded + i, n - i, 0), VAEI_NAME(vaei_load_some)(d + i, n - i, 0)));
+}
+
+/* ---- optimiser ---- */
+
+/* The constants of one Adam step, as they are used. */
+typedef struct VAEI_NAME(vaei_adam_step) {
+    VAEI_V beta1, beta2, one_minus_beta1, one_minus_beta2, step, inverse_root, epsilon, g_scale;
+} VAEI_NAME(vaei_adam_step);
+
+/* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon. Moments below 1e-30 become 0, so that those of
+   weights that get no gradient do not end as denormal numbers, which are slow. */
+VAEI_HELPER void VAEI_NAME(vaei_adam_vector)(const VAEI_NAME(vaei_adam_step) *a, VAEI_V *p, VAEI_V g, VAEI_V *m, VAEI_V *v) {
+    const VAEI_V tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
+    VAEI_V       first, second, root;
+    g = VAEI_PRODUCT(g, a->g_scale);
+    first = VAEI_FMA(a->one_minus_beta1, g, VAEI_PRODUCT(a->beta1, *m));
+    second = VAEI_FMA(a->one_minus_beta2 * g, g, VAEI_PRODUCT(a->beta2, *v));
+    first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
+    second = VAEI_SELECT_LESS(second, tiny, zero, second);
+    root = VAEI_FMA(VAEI_SQRT(second), a->inverse_root, a->epsilon);
+    *p = VAEI_FNMA(a->step, first / root, *p);
+    *m = first;
+    *v = second;
+}
+
+/* m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+   p -= learning_rate (m / bias_correction1) / (sqrt(v / bias_correction2) + epsilon),  with g_scale g for g.
+   bias_correction1 is 1 - beta1^t. */
+VAEI_TARGET void VAEI_NAME(vaei_adam)(size_t n, vae_real *p, const vae_real *g, vae_real *m, vae_real *v,
+                                      double learning_rate, double beta1, double beta2, double epsilon,
+                                      double bias_correction1, double bias_correction2, vae_real g_scale) {
+    const size_t              whole = n - n % VAEI_LANES;
+    VAEI_NAME(vaei_adam_step) a;
+    VAEI_V                    parameter, first, second;
+    size_t                    i;
+    a.beta1 = VAEI_SET((vae_real)beta1);
+    a.beta2 = VAEI_SET((vae_real)beta2);
+    a.one_minus_beta1 = VAEI_SET((vae_real)(1 - beta1));
+    a.one_minus_beta2 = VAEI_SET((vae_real)(1 - beta2));
+    a.step = VAEI_SET((vae_real)(learning_rate / bias_correction1));
+    a.inverse_root = VAEI_SET(1 / vaei_sqrt((vae_real)bias_correction2));
+    a.epsilon = VAEI_SET((vae_real)epsilon);
+    a.g_scale = VAEI_SET(g_scale);
+    for (i = 0; i < whole; i += VAEI_LANES) {
+        parameter = VAEI_LOAD(p + i);
+        first = VAEI_LOAD(m + i);
+        second = VAEI_LOAD(v + i);
+        VAEI_NAME(vaei_adam_vector)(&a, &parameter, VAEI_LOAD(g + i), &first, &second);
+        VAEI_STORE(p + i, parameter);
+        VAEI_STORE(m + i, first);
+        VAEI_STORE(v + i, second);
+    }
+    if (i < n) {
+        parameter = VAEI_NAME(vaei_load_some)(p + i, n - i, 0);
+        first = VAEI_NAME(vaei_load_some)(m + i, n - i, 0);
+        second = VAEI_NAME(vaei_load_some)(v + i, n - i, 0);
+        VAEI_NAME(vaei_adam_vector)(&a, &parameter, VAEI_NAME(vaei_load_some)(g + i, n - i, 0), &first, &second);
+        VAEI_NAME(vaei_store_some)(p + i, n - i, parameter);
+        VAEI_NAME(vaei_store_some)(m + i, n - i, first);
+        VAEI_NAME(vaei_store_some)(v + i, n - i, second);
+    }
+}
+
+/* ---- plain arithmetic ---- */
+
+/* y += x */
+VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
+    const size_t whole = n - n % VAEI_LANES;
+    size_t       i;
+    for (i = 0; i < whole; i += VAEI_LANES) VAEI_STORE(y + i, VAEI_LOAD(y + i) + VAEI_LOAD(x + i));
+    for (; i < n; i++) y[i] = y[i] + x[i];
+}
+
+/* y *= factor */
+VAEI_TARGET void VAEI_NAME(vaei_scale)(size_t n, vae_real *y, vae_real factor) {
+    const size_t whole = n - n % VAEI_LANES;
+    size_t       i;
+    for (i = 0; i < whole; i += VAEI_LANES) VAEI_STORE(y + i, VAEI_LOAD(y + i) * VAEI_SET(factor));
+    for (; i < n; i++) y[i] = y[i] * factor;
+}
+
+/* out[j] = sum of d[i][j] over the rows i, or += that. Row i begins at d + row_offsets[i], or at d + i row_stride where
+   there is no table. The order is the same for every column and every set: in blocks of VAEI_SUM_BLOCK rows, row i goes
+   to partial sum i mod 4, the four are added by halves, and the blocks one after the other. */
+VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
+                                             const uint32_t *row_offsets, vae_real *out, int accumulate) {
+    const size_t whole = columns - columns % VAEI_LANES;
+    size_t       begin, end, i, j;
+    if (!accumulate) for (j = 0; j < columns; j++) out[j] = 0;
+    for (begin = 0; begin < rows; begin = end) {
+        end = rows - begin < VAEI_SUM_BLOCK ? rows : begin + VAEI_SUM_BLOCK;
+#undef VAEI_ROW
+#define VAEI_ROW(i) (d + (row_offsets ? (size_t)row_offsets[i] : (i) * row_stride) + j)
+        for (j = 0; j < whole; j += VAEI_LANES) {
+            VAEI_V sum0 = VAEI_SET(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+            for (i = begin; i + 4 <= end; i += 4) {
+                sum0 = sum0 + VAEI_LOAD(VAEI_ROW(i));
+                sum1 = sum1 + VAEI_LOAD(VAEI_ROW(i + 1));
+                sum2 = sum2 + VAEI_LOAD(VAEI_ROW(i + 2));
+                sum3 = sum3 + VAEI_LOAD(VAEI_ROW(i + 3));
+            }
+            if (i < end) sum0 = sum0 + VAEI_LOAD(VAEI_ROW(i));
+            if (i + 1 < end) sum1 = sum1 + VAEI_LOAD(VAEI_ROW(i + 1));
+            if (i + 2 < end) sum2 = sum2 + VAEI_LOAD(VAEI_ROW(i + 2));
+            VAEI_STORE(out + j, VAEI_LOAD(out + j) + ((sum0 + sum2) + (sum1 + sum3)));
+        }
+        for (; j < columns; j++) {
+            vae_real sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+            for (i = begin; i + 4 <= end; i += 4) {
+                sum0 = sum0 + *VAEI_ROW(i);
+                sum1 = sum1 + *VAEI_ROW(i + 1);
+                sum2 = sum2 + *VAEI_ROW(i + 2);
+                sum3 = sum3 + *VAEI_ROW(i + 3);
+            }
+            if (i < end) sum0 = sum0 + *VAEI_ROW(i);
+            if (i + 1 < end) sum1 = sum1 + *VAEI_ROW(i + 1);
+            if (i + 2 < end) sum2 = sum2 + *VAEI_ROW(i + 2);
+            out[j] = out[j] + ((sum0 + sum2) + (sum1 + sum3));
+        }
+#undef VAEI_ROW
+    }
+}
+
+/* ---- data ---- */
+
+/* y = bytes / 255, the quotient rounded once. */
+VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y) {
+    const size_t whole = n - n % VAEI_LANES;
+    size_t       i;
+    for (i = 0; i < whole; i += VAEI_LANES)
+        VAEI_STORE(y + i, VAEI_FROM_INT(VAEI_LOAD_BYTES(bytes + i)) / VAEI_SET(255));
+    for (; i < n; i++) y[i] = (vae_real)bytes[i] / 255;
+}
+
+#ifdef VAE_DOUBLE
+
+VAEI_TARGET int VAEI_NAME(vaei_all_finite)(size_t n, const vae_real *x) {
+    size_t i;
+    for (i = 0; i < n; i++) if (!(x[i] - x[i] == 0)) return 0;
+    return 1;
+}
+
+VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
+    size_t i;
+    for (i = 0; i < n; i++) if (!(x[i] >= low && x[i] <= high)) return i;
+    return n;
+}
+
+#else
+
+/* Whether no number is infinite or NaN. By the bits, since -ffast-math assumes there are none: an exponent of all ones
+   and only that carries into the sign. */
+VAEI_TARGET int VAEI_NAME(vaei_all_finite)(size_t n, const vae_real *x) {
+    const size_t whole = n - n % VAEI_LANES;
+    VAEI_I       found = VAEI_ISET(0);
+    uint32_t     lanes[VAEI_LANES], any = 0;
+    size_t       i, j;
+    for (i = 0; i < whole; i += VAEI_LANES)
+        found = VAEI_IOR(found, VAEI_IADD(VAEI_IAND(VAEI_BITS(VAEI_LOAD(x + i)), VAEI_ISET(0x7FFFFFFF)),
+                                          VAEI_ISET(0x800000)));
+    VAEI_ISTORE(lanes, found);
+    for (j = 0; j < VAEI_LANES; j++) any |= lanes[j];
+    for (; i < n; i++) any |= ((uint32_t)vaei_real_bits(x[i]) & 0x7FFFFFFF) + 0x800000;
+    return any >> 31 == 0;
+}
+
+/* The index of the first number that is not within [low, high], or n; NaN is not. A block is looked at closely only if
+   one of its numbers is NaN or infinite or changes when clamped. */
+VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
+    size_t begin, end, i, j;
+    for (begin = 0; begin < n; begin = end) {
+        VAEI_I   found = VAEI_ISET(0);
+        uint32_t lanes[VAEI_LANES], any = 0;
+        end = n - begin < VAEI_SUM_BLOCK ? n : begin + VAEI_SUM_BLOCK;
+        for (i = begin; i + VAEI_LANES <= end; i += VAEI_LANES) {
+            const VAEI_V v = VAEI_LOAD(x + i);
+            const VAEI_V raised = VAEI_MAX(v, VAEI_SET(low));
+            const VAEI_I changed = VAEI_IXOR(VAEI_BITS(v), VAEI_BITS(VAEI_MIN(raised, VAEI_SET(high))));
+            const VAEI_I special = VAEI_IADD(VAEI_IAND(VAEI_BITS(v), VAEI_ISET(0x7FFFFFFF)), VAEI_ISET(0x800000));
+            found = VAEI_IOR(found, VAEI_IOR(changed, VAEI_ISHR(special, 31)));
+        }
+        VAEI_ISTORE(lanes, found);
+        for (j = 0; j < VAEI_LANES; j++) any |= lanes[j];
+        for (i = any ? begin : i; i < end; i++)
+            if (((uint32_t)vaei_real_bits(x[i]) & 0x7FFFFFFF) > 0x7F800000 || x[i] < low || x[i] > high) return i;
+    }
+    return n;
+}
+
+#endif
+
+/* ---- random numbers ---- */
+
+/* Philox on several blocks at once: words[0..3][j] hold counter j before and its random words after. The products are
+   64 bits wide, so that a vector of counters is worked on as two, of its even and of its odd places. */
+VAEI_TARGET void VAEI_NAME(vaei_philox_blocks)(const uint32_t key[2], size_t count,
+                                               uint32_t words[4][VAEI_RANDOM_BLOCKS]) {
+    size_t j;
+#ifdef VAEI_LONG_PRODUCT
+    const VAEI_I multiplier0 = VAEI_ISET((int32_t)VAEI_PHILOX_MULTIPLIER_0);
+    const VAEI_I multiplier1 = VAEI_ISET((int32_t)VAEI_PHILOX_MULTIPLIER_1);
+    for (j = 0; j < count; j += VAEI_LANES) {
+        VAEI_I even0 = VAEI_ILOAD(words[0] + j), odd0 = VAEI_LONG_HIGH(even0);
+        VAEI_I even1 = VAEI_ILOAD(words[1] + j), odd1 = VAEI_LONG_HIGH(even1);
+        VAEI_I even2 = VAEI_ILOAD(words[2] + j), odd2 = VAEI_LONG_HIGH(even2);
+        VAEI_I even3 = VAEI_ILOAD(words[3] + j), odd3 = VAEI_LONG_HIGH(even3);
+        uint32_t key0 = key[0], key1 = key[1];
+        int      round;
+        for (round = 0; round < VAEI_PHILOX_ROUNDS; round++) {
+            const VAEI_I low = VAEI_ISET((int32_t)key0), high = VAEI_ISET((int32_t)key1);
+            const VAEI_I even_product0 = VAEI_LONG_PRODUCT(even0, multiplier0);
+            const VAEI_I odd_product0 = VAEI_LONG_PRODUCT(odd0, multiplier0);
+            const VAEI_I even_product1 = VAEI_LONG_PRODUCT(even2, multiplier1);
+            const VAEI_I odd_product1 = VAEI_LONG_PRODUCT(odd2, multiplier1);
+            even0 = VAEI_IXOR(VAEI_IXOR(VAEI_LONG_HIGH(even_product1), even1), low);
+            odd0 = VAEI_IXOR(VAEI_IXOR(VAEI_LONG_HIGH(odd_product1), odd1), low);
+            even2 = VAEI_IXOR(VAEI_IXOR(VAEI_LONG_HIGH(even_product0), even3), high);
+            odd2 = VAEI_IXOR(VAEI_IXOR(VAEI_LONG_HIGH(odd_product0), odd3), high);
+            even1 = even_product1;
+            odd1 = odd_product1;
+            even3 = even_product0;
+            odd3 = odd_product0;
+            key0 += VAEI_PHILOX_KEY_STEP_0;
+            key1 += VAEI_PHILOX_KEY_STEP_1;
+        }
+        VAEI_ISTORE(words[0] + j, VAEI_LONG_JOIN(even0, odd0));
+        VAEI_ISTORE(words[1] + j, VAEI_LONG_JOIN(even1, odd1));
+        VAEI_ISTORE(words[2] + j, VAEI_LONG_JOIN(even2, odd2));
+        VAEI_ISTORE(words[3] + j, VAEI_LONG_JOIN(even3, odd3));
+    }
+#else
+    for (j = 0; j < count; j++) {
+        uint32_t block[4];
+        block[0] = words[0][j]; block[1] = words[1][j]; block[2] = words[2][j]; block[3] = words[3][j];
+        vaei_philox(key, block);
+        words[0][j] = block[0]; words[1][j] = block[1]; words[2][j] = block[2]; words[3][j] = block[3];
+    }
+#endif
+}
+
+#ifdef VAE_DOUBLE
+
+VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
+                                                  vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
+    size_t j;
+    int    pair;
+    for (pair = 0; pair < 4; pair += 2)
+        for (j = 0; j < count; j++) {
+            const double u = ((double)(words[pair][j] >> 1) + 0.5) / 2147483648.0, word = (double)words[pair + 1][j];
+            const double angle = (word < 2147483648.0 ? word : word - 4294967296.0) / 2147483648.0 * 3.14159265358979323846;
+            const double radius = sqrt(-2 * log(u));
+            numbers[pair][j] = radius * cos(angle);
+            numbers[pair + 1][j] = radius * sin(angle);
+        }
+}
+
+VAEI_TARGET void VAEI_NAME(vaei_words_to_uniforms)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
+                                                   vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
+    size_t j;
+    int    c;
+    for (c = 0; c < 4; c++)
+        for (j = 0; j < count; j++) numbers[c][j] = (double)(words[c][j] >> 8) / 16777216.0;
+}
+
+#else
+
+/* Box and Muller 1958: r = sqrt(-2 log u) and a uniform angle give the normals r cos, r sin. u = (k + 1/2) 2^-31 for the
+   upper 31 bits k of the first word, so that the largest normal is 6.66. The lower 31 bits of the second word are an
+   angle f pi with -1/2 <= f < 1/2; its top bit turns the cosine's sign, which gives the other half of the circle. */
+VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
+                                                  vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
+    size_t j;
+    int    pair;
+    for (pair = 0; pair < 4; pair += 2)
+        for (j = 0; j < count; j += VAEI_LANES) {
+            const VAEI_I word0 = VAEI_ILOAD(words[pair] + j), word1 = VAEI_ILOAD(words[pair + 1] + j);
+            const VAEI_V u = VAEI_FMA(VAEI_FROM_INT(VAEI_ISHR(word0, 1)), VAEI_SET(4.65661287307739258e-10f),
+                                      VAEI_SET(2.32830643653869629e-10f));
+            const VAEI_V radius = VAEI_SQRT(VAEI_NAME(vaei_log)(u) * VAEI_SET(-2.0f));
+            const VAEI_V f = VAEI_FROM_INT(VAEI_ISHL(word1, 1)) * VAEI_SET(2.32830643653869629e-10f);
+            const VAEI_V z = f * f;
+            VAEI_V       sine = VAEI_SET(0.0798354819f);           /* sin(pi f)/f: 2.9e-8 */
+            VAEI_V       cosine = VAEI_SET(0.220276549f);          /* cos(pi f): 5.7e-8 absolute */
+            sine = VAEI_FMA(sine, z, VAEI_SET(-0.599437296f));
+            sine = VAEI_FMA(sine, z, VAEI_SET(2.55026984f));
+            sine = VAEI_FMA(sine, z, VAEI_SET(-5.16772079f));
+            sine = VAEI_FMA(sine, z, VAEI_SET(3.14159274f));
+            cosine = VAEI_FMA(cosine, z, VAEI_SET(-1.33219564f));
+            cosine = VAEI_FMA(cosine, z, VAEI_SET(4.05846786f));
+            cosine = VAEI_FMA(cosine, z, VAEI_SET(-4.93479633f));
+            cosine = VAEI_FMA(cosine, z, VAEI_SET(1.0f));
+            cosine = VAEI_FROM_BITS(VAEI_IXOR(VAEI_BITS(cosine), VAEI_IAND(word1, VAEI_ISET(INT32_MIN))));
+            VAEI_STORE(numbers[pair] + j, radius * cosine);
+            VAEI_STORE(numbers[pair + 1] + j, radius * (sine * f));
+        }
+}
+
+/* The upper 24 bits: multiples of 2^-24 in [0, 1). */
+VAEI_TARGET void VAEI_NAME(vaei_words_to_uniforms)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
+                                                   vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
+    size_t j;
+    int    c;
+    for (c = 0; c < 4; c++)
+        for (j = 0; j < count; j += VAEI_LANES)
+            VAEI_STORE(numbers[c] + j, VAEI_FROM_INT(VAEI_ISHR(VAEI_ILOAD(words[c] + j), 8)) *
+                                       VAEI_SET(5.9604644775390625e-8f));
+}
+
+#endif
+
+VAEI_TARGET void VAEI_NAME(vaei_random_fill)(const vaei_random_request *request, int normal, vae_real *out) {
+    uint32_t           key[2], words[4][VAEI_RANDOM_BLOCKS];
+    vae_real           numbers[4][VAEI_RANDOM_BLOCKS];
+    vaei_random_cursor cursor, begin;
+    if (request->columns == 0) return;
+    vaei_random_key(request->seed, key);
+    cursor.row = 0;
+    cursor.block = request->first / 4;
+    while (cursor.row < request->rows) {
+        size_t count;
+        begin = cursor;
+        count = vaei_random_counters(request, &cursor, words);
+        VAEI_NAME(vaei_philox_blocks)(key, count, words);
+        if (normal) VAEI_NAME(vaei_words_to_normals)(count, words, numbers);
+        else VAEI_NAME(vaei_words_to_uniforms)(count, words, numbers);
+        vaei_random_place(request, begin, count, numbers, out);
+    }
+}
+
+/* Standard normals for `rows` consecutive examples, elements 0 .. columns - 1 of each. A number depends on the seed, the
+   stream, the step, its example and its element, and on nothing else. */
+VAEI_TARGET void VAEI_NAME(vaei_normal_rows)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t first_example,
+                                             size_t rows, size_t columns, vae_real *out) {
+    vaei_random_request request;
+    request.seed = seed; request.step = step; request.example = first_example; request.stream = stream;
+    request.rows = rows; request.columns = columns; request.first = 0;
+    VAEI_NAME(vaei_random_fill)(&request, 1, out);
+}
+
+/* The same for one example, elements first .. first + n - 1. */
+VAEI_TARGET void VAEI_NAME(vaei_normals)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first,
+                                         size_t n, vae_real *out) {
+    vaei_random_request request;
+    request.seed = seed; request.step = step; request.example = example; request.stream = stream;
+    request.rows = 1; request.columns = n; request.first = first;
+    VAEI_NAME(vaei_random_fill)(&request, 1, out);
+}
+
+/* Uniform in [0, 1), for one example. */
+VAEI_TARGET void VAEI_NAME(vaei_uniforms)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first,
+                                          size_t n, vae_real *out) {
+    vaei_random_request request;
+    request.seed = seed; request.step = step; request.example = example; request.stream = stream;
+    request.rows = 1; request.columns = n; request.first = first;
+    VAEI_NAME(vaei_random_fill)(&request, 0, out);
+}
+/* ---- >>matrix product: the kernels, compiled once for every instruction set ------------------------------------- */
+
+/* The tile's shape: TALL and SHORT rows by up to PANEL vectors. Sums, a step of B and one number of A must fit the
+   registers, and there must be enough sums to hide a multiply-add's latency. */
+#undef VAEI_TALL
+#undef VAEI_TALL_ROWS
+#undef VAEI_SHORT
+#undef VAEI_SHORT_ROWS
+#undef VAEI_THIN
+#undef VAEI_THIN_ROWS
+#undef VAEI_PANEL
+#undef VAEI_WIDE
+#if VAEI_PASS == VAEI_PASS_AVX2
+#define VAEI_TALL 6
+#define VAEI_TALL_ROWS VAEI_ROWS_6
+#define VAEI_SHORT 4
+#define VAEI_SHORT_ROWS VAEI_ROWS_4
+#define VAEI_PANEL 2
+#define VAEI_WIDE 3
+#elif VAEI_PASS == VAEI_PASS_AVX512
+#define VAEI_TALL 8
+#define VAEI_TALL_ROWS VAEI_ROWS_8
+#define VAEI_SHORT 4
+#define VAEI_SHORT_ROWS VAEI_ROWS_4
+#define VAEI_PANEL 3
+#define VAEI_WIDE 3
+#elif VAEI_PASS == VAEI_PASS_NEON
+#define VAEI_TALL 6
+#define VAEI_TALL_ROWS VAEI_ROWS_6
+#define VAEI_SHORT 4
+#define VAEI_SHORT_ROWS VAEI_ROWS_4
+#define VAEI_PANEL 4
+#define VAEI_WIDE 4
+#elif VAEI_PASS == VAEI_PASS_VECTOR
+#define VAEI_TALL 4
+#define VAEI_TALL_ROWS VAEI_ROWS_4
+#define VAEI_SHORT 2
+#define VAEI_SHORT_ROWS VAEI_ROWS_2
+#define VAEI_PANEL 2
+#define VAEI_WIDE 2
+#else
+#define VAEI_TALL 2
+#define VAEI_TALL_ROWS VAEI_ROWS_2
+#define VAEI_SHORT 1
+#define VAEI_SHORT_ROWS VAEI_ROWS_1
+#define VAEI_PANEL 4
+#define VAEI_WIDE 4
+#endif
+
+/* A tile one vector wide is taller: six sums cannot hide a latency of four, two at a time. */
+#if VAEI_PASS == VAEI_PASS_PLAIN
+#define VAEI_THIN 4
+#define VAEI_THIN_ROWS VAEI_ROWS_4
+#else
+#define VAEI_THIN 8
+#define VAEI_THIN_ROWS VAEI_ROWS_8
+#endif
+
+VAEI_TILE_KERNEL(vaei_tall_1, VAEI_THIN_ROWS, VAEI_VECTORS_1)
+VAEI_TILE_KERNEL(vaei_short_1, VAEI_SHORT_ROWS, VAEI_VECTORS_1)
+VAEI_TILE_KERNEL(vaei_tall_2, VAEI_TALL_ROWS, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_short_2, VAEI_SHORT_ROWS, VAEI_VECTORS_2)
+#if VAEI_PANEL >= 3
+VAEI_TILE_KERNEL(vaei_tall_3, VAEI_TALL_ROWS, VAEI_VECTORS_3)
+#endif
+#if VAEI_WIDE >= 3
+VAEI_TILE_KERNEL(vaei_short_3, VAEI_SHORT_ROWS, VAEI_VECTORS_3)
+#endif
+#if VAEI_PANEL >= 4
+VAEI_TILE_KERNEL(vaei_tall_4, VAEI_TALL_ROWS, VAEI_VECTORS_4)
+VAEI_TILE_KERNEL(vaei_short_4, VAEI_SHORT_ROWS, VAEI_VECTORS_4)
+#endif
+
+#if VAEI_PANEL == 2
+VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_TALL_ROWS, VAEI_VECTORS_2)
+#elif VAEI_PANEL == 3
+VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_TALL_ROWS, VAEI_VECTORS_3)
+#else
+VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_TALL_ROWS, VAEI_VECTORS_4)
+#endif
+
+VAEI_TARGET void VAEI_NAME(vaei_run_tile)(const vaei_tile *tile, int tall, size_t vectors) {
+    switch (vectors) {
+    case 1: if (tall) VAEI_NAME(vaei_tall_1)(tile); else VAEI_NAME(vaei_short_1)(tile); break;
+    case 2: if (tall) VAEI_NAME(vaei_tall_2)(tile); else VAEI_NAME(vaei_short_2)(tile); break;
+#if VAEI_PANEL >= 3
+    case 3: if (tall) VAEI_NAME(vaei_tall_3)(tile); else VAEI_NAME(vaei_short_3)(tile); break;
+#elif VAEI_WIDE >= 3
+    case 3: VAEI_NAME(vaei_short_3)(tile); break;
+#endif
+#if VAEI_PANEL >= 4
+    case 4: if (tall) VAEI_NAME(vaei_tall_4)(tile); else VAEI_NAME(vaei_short_4)(tile); break;
+#endif
+    default: break;
+    }
+}
+
+/* The rows of the next tile, `rest` rows being left: tall tiles, ended by short ones so that few rows are computed for
+   nothing. */
+VAEI_TARGET size_t VAEI_NAME(vaei_next_height)(size_t vectors, size_t rest) {
+    const size_t tall = vectors == 1 ? VAEI_THIN : vectors <= VAEI_PANEL ? VAEI_TALL : VAEI_SHORT;
+    return rest > VAEI_SHORT && (rest <= tall || rest > 2 * VAEI_SHORT) ? tall : VAEI_SHORT;
+}
+
+/* ---- Packing a panel of B: its columns side by side, one step after the other, filled up with zeros ---- */
+
+/* Four steps of as many columns as a vector has lanes, turned: vector s holds step s of every column. */
+typedef struct VAEI_NAME(vaei_turned) { VAEI_V step0, step1, step2, step3; } VAEI_NAME(vaei_turned);
+
+VAEI_HELPER VAEI_NAME(vaei_turned) VAEI_NAME(vaei_turn)(const vae_real *const *columns, size_t at) {
+    VAEI_NAME(vaei_turned) turned;
+#if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_AVX512
+#if VAEI_PASS == VAEI_PASS_AVX2
+#define VAEI_QUAD(c) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(columns[c] + at)), \
+    _mm_loadu_ps(columns[c + 4] + at), 1)
+#define VAEI_OP(name) _mm256_##name
+#else
+#define VAEI_PAIR(c) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(columns[c] + at)), \
+    _mm_loadu_ps(columns[c + 4] + at), 1)
+#define VAEI_QUAD(c) _mm512_insertf32x8(_mm512_castps256_ps512(VAEI_PAIR(c)), VAEI_PAIR(c + 8), 1)
+#define VAEI_OP(name) _mm512_##name
+#endif
+    const VAEI_V q0 = VAEI_QUAD(0), q1 = VAEI_QUAD(1), q2 = VAEI_QUAD(2), q3 = VAEI_QUAD(3);
+    const VAEI_V low01 = VAEI_OP(unpacklo_ps)(q0, q1), high01 = VAEI_OP(unpackhi_ps)(q0, q1);
+    const VAEI_V low23 = VAEI_OP(unpacklo_ps)(q2, q3), high23 = VAEI_OP(unpackhi_ps)(q2, q3);
+    turned.step0 = VAEI_OP(shuffle_ps)(low01, low23, 0x44);
+    turned.step1 = VAEI_OP(shuffle_ps)(low01, low23, 0xEE);
+    turned.step2 = VAEI_OP(shuffle_ps)(high01, high23, 0x44);
+    turned.step3 = VAEI_OP(shuffle_ps)(high01, high23, 0xEE);
+#undef VAEI_PAIR
+#undef VAEI_QUAD
+#undef VAEI_OP
+#elif VAEI_PASS == VAEI_PASS_NEON
+    const float32x4_t q0 = vld1q_f32(columns[0] + at), q1 = vld1q_f32(columns[1] + at);
+    const float32x4_t q2 = vld1q_f32(columns[2] + at), q3 = vld1q_f32(columns[3] + at);
+    const float32x4x2_t even = vzipq_f32(q0, q2), odd = vzipq_f32(q1, q3);
+    const float32x4x2_t first = vzipq_f32(even.val[0], odd.val[0]), second = vzipq_f32(even.val[1], odd.val[1]);
+    turned.step0 = first.val[0]; turned.step1 = first.val[1];
+    turned.step2 = second.val[0]; turned.step3 = second.val[1];
+#elif VAEI_PASS == VAEI_PASS_VECTOR
+    const float *q0 = columns[0] + at, *q1 = columns[1] + at, *q2 = columns[2] + at, *q3 = columns[3] + at;
+    const VAEI_V v0 = { q0[0], q1[0], q2[0], q3[0] }, v1 = { q0[1], q1[1], q2[1], q3[1] };
+    const VAEI_V v2 = { q0[2], q1[2], q2[2], q3[2] }, v3 = { q0[3], q1[3], q2[3], q3[3] };
+    turned.step0 = v0; turned.step1 = v1; turned.step2 = v2; turned.step3 = v3;
+#else
+    turned.step0 = columns[0][at]; turned.step1 = columns[0][at + 1];
+    turned.step2 = columns[0][at + 2]; turned.step3 = columns[0][at + 3];
+#endif
+    return turned;
+}
+
+/* `steps` steps of `columns` <= width columns that lie along B's steps. */
+VAEI_TARGET void VAEI_NAME(vaei_pack_turning)(const vae_real *b, size_t b_column, size_t columns, size_t steps,
+                                              vae_real *panel, size_t width) {
+    const vae_real *from[VAEI_LANES];
+    size_t j = 0, i, k;
+    for (; j + VAEI_LANES <= columns; j += VAEI_LANES) {
+        for (i = 0; i < VAEI_LANES; i++) from[i] = b + (j + i) * b_column;
+        for (k = 0; k + 4 <= steps; k += 4) {
+            const VAEI_NAME(vaei_turned) turned = VAEI_NAME(vaei_turn)(from, k);
+            vae_real *to = panel + k * width + j;
+            VAEI_STORE(to, turned.step0);
+            VAEI_STORE(to + width, turned.step1);
+            VAEI_STORE(to + 2 * width, turned.step2);
+            VAEI_STORE(to + 3 * width, turned.step3);
+        }
+        for (; k < steps; k++) for (i = 0; i < VAEI_LANES; i++) panel[k * width + j + i] = from[i][k];
+    }
+    for (; j < columns; j++) for (k = 0; k < steps; k++) panel[k * width + j] = b[j * b_column + k];
+    for (; j < width; j++) for (k = 0; k < steps; k++) panel[k * width + j] = 0;
+}
+
+/* `steps` steps of `columns` <= width columns that lie side by side. */
+VAEI_TARGET void VAEI_NAME(vaei_pack_copying)(const vae_real *b, size_t b_step, size_t columns, size_t steps,
+                                              vae_real *panel, size_t width) {
+    size_t j, k;
+    for (k = 0; k < steps; k++, b += b_step, panel += width) {
+        for (j = 0; j + VAEI_LANES <= columns; j += VAEI_LANES) VAEI_STORE(panel + j, VAEI_LOAD(b + j));
+        for (; j < columns; j++) panel[j] = b[j];
+        for (; j < width; j++) panel[j] = 0;
+    }
+}
+
+/* Columns first .. first + columns of the block's steps, as a panel of `width` columns. */
+VAEI_TARGET void VAEI_NAME(vaei_pack)(const vaei_work *work, size_t first, size_t columns, size_t width) {
+    const vaei_product *p = work->p;
+    const vae_real *b = p->b + first * p->b_column;
+    size_t k = 0;
+    while (k < work->steps) {                               /* one segment after the other */
+        const size_t rest = p->run - (work->begin + k) % p->run;
+        const size_t steps = rest < work->steps - k ? rest : work->steps - k;
+        const vae_real *from = b + work->b_offsets[k];
+        vae_real *to = work->panel + k * width;
+        if (p->b_column == 1) VAEI_NAME(vaei_pack_copying)(from, p->b_step, columns, steps, to, width);
+        else VAEI_NAME(vaei_pack_turning)(from, p->b_column, columns, steps, to, width);
+        k += steps;
+    }
+}
+
+/* ---- Panels and blocks ---- */
+
+/* Up to this many rows read B where it lies, if it lies side by side. More rows pay for packing: with AVX2, 20 x 200 x
+   784 would still gain from reading in place (99 to 104 GF/s), but 24 x 1024 x 1024, whose columns share cache sets,
+   would lose (101 to 96). AVX-512 reads so little per step that it gains on both (104 to 111, 105 to 110). */
+#undef VAEI_DIRECT_ROWS
+#define VAEI_DIRECT_ROWS (VAEI_PASS == VAEI_PASS_AVX512 ? 3 * VAEI_TALL : 2 * VAEI_TALL)
+
+
+/* One tile of A, its rows side by side, one step after the other. */
+VAEI_TARGET void VAEI_NAME(vaei_pack_tile)(const vaei_work *work, const vaei_tile *tile, size_t height, vae_real *to) {
+    const size_t *offsets = work->a_offsets;
+    size_t k, r, together = 1;
+    while (together < height && tile->a[together] == tile->a[0] + together) together++;
+    if (together == VAEI_TALL)
+        for (k = 0; k < work->steps; k++, to += VAEI_TALL) memcpy(to, tile->a[0] + offsets[k], VAEI_TALL * sizeof *to);
+    else
+        for (k = 0; k < work->steps; k++, to += height) for (r = 0; r < height; r++) to[r] = tile->a[r][offsets[k]];
+}
+
+/* The rows of A and C for the tile of `height` rows that begins at `row`; rows beyond `real` repeat the last. */
+VAEI_TARGET void VAEI_NAME(vaei_tile_rows)(const vaei_product *p, vaei_tile *tile, size_t row, size_t column,
+                                           size_t height, size_t real) {
+    size_t r;
+    if (p->a_rows) for (r = 0; r < real; r++) tile->a[r] = p->a + p->a_rows[row + r];
+    else {
+        const vae_real *a = p->a + row * p->a_row;
+        for (r = 0; r < real; r++, a += p->a_row) tile->a[r] = a;
+    }
+    if (p->c_rows) for (r = 0; r < real; r++) tile->c[r] = p->c + p->c_rows[row + r] + column;
+    else {
+        vae_real *c = p->c + row * p->c_row + column;
+        for (r = 0; r < real; r++, c += p->c_row) tile->c[r] = c;
+    }
+    for (; r < height; r++) {
+        tile->a[r] = tile->a[real - 1];
+        tile->c[r] = tile->c[real - 1];
+    }
+}
+
+/* Does packing A pay? A weight gradient's A takes a step of the whole batch per step: with AVX2 and 784 x 400 x 128,
+   88% of peak become 92, with 512 x 512 x 1024, 77 become 85. With fewer rows the packing costs what it saves. The
+   tiles of AVX-512 do more work per step and gain only when there are several blocks of steps. A large A that lies
+   along its steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
+VAEI_TARGET int VAEI_NAME(vaei_packs_a)(const vaei_product *p, size_t steps) {
+    if (!steps || p->rows < 192 || p->columns < 128) return 0;
+    if (p->a_step != 1) return VAEI_PASS != VAEI_PASS_AVX512 || steps > VAEI_BLOCK_STEPS;
+    return VAEI_PASS != VAEI_PASS_AVX512 && p->rows >= 512 && steps >= 512;
+}
+
+/* A block of rows of A, tile by tile. */
+VAEI_TARGET void VAEI_NAME(vaei_pack_a)(const vaei_work *work, size_t first, size_t rows) {
+    vae_real *to = work->packed_a;
+    vaei_tile tile;
+    size_t done = 0;
+    while (done < rows) {
+        const size_t height = VAEI_NAME(vaei_next_height)(VAEI_PANEL, rows - done);
+        const size_t real = height < rows - done ? height : rows - done;
+        VAEI_NAME(vaei_tile_rows)(work->p, &tile, first + done, 0, height, real);
+        VAEI_NAME(vaei_pack_tile)(work, &tile, height, to);
+        to += height * work->steps;
+        done += real;
+    }
+}
+
+/* Rows first .. first + rows of one panel of columns, whose B is ready at tile->b. */
+VAEI_TARGET void VAEI_NAME(vaei_panel_rows)(const vaei_work *work, vaei_tile *tile, size_t column, size_t columns,
+                                            size_t vectors, size_t first, size_t rows) {
+    const vaei_product *p = work->p;
+    const size_t width = vectors * VAEI_LANES;
+    const vae_real *packed_a = vectors == 1 || vectors > VAEI_PANEL ? NULL : work->packed_a;
+    size_t done = 0, r, j;
+    while (done < rows) {
+        const size_t height = VAEI_NAME(vaei_next_height)(vectors, rows - done);
+        const int tall = height > VAEI_SHORT;
+        const size_t real = height < rows - done ? height : rows - done;
+        VAEI_NAME(vaei_tile_rows)(p, tile, first + done, column, height, real);
+        if (packed_a) {
+            for (r = 0; r < height; r++) tile->a[r] = packed_a + r;
+            tile->a_offsets = tall ? work->tall_offsets : work->short_offsets;
+            packed_a += height * work->steps;
+        }
+        if (tile->panel) {                                  /* the first tile packs B for the others */
+            VAEI_NAME(vaei_packing_tile)(tile);
+            tile->b = tile->panel;
+            tile->b_step = width;
+            tile->panel = NULL;
+        } else if (columns == width) VAEI_NAME(vaei_run_tile)(tile, tall, vectors);
+        else {                                              /* the last columns: by way of a tile in scratch */
+            vae_real *c[VAEI_TILE_ROWS];
+            for (r = 0; r < height; r++) {
+                c[r] = tile->c[r];
+                tile->c[r] = work->edge + r * width;
+                if (work->from_c) {
+                    for (j = 0; j < columns; j++) tile->c[r][j] = c[r][j];
+                    for (; j < width; j++) tile->c[r][j] = 0;
+                }
+            }
+            VAEI_NAME(vaei_run_tile)(tile, tall, vectors);
+            for (r = 0; r < real; r++) for (j = 0; j < columns; j++) c[r][j] = work->edge[r * width + j];
+        }
+        done += real;
+    }
+}
+
+/* One panel of columns for the rows first .. first + rows. */
+VAEI_TARGET void VAEI_NAME(vaei_panel)(const vaei_work *work, size_t column, size_t columns, size_t vectors,
+                                       size_t first, size_t rows) {
+    const size_t width = vectors * VAEI_LANES;
+    vaei_tile tile;
+    size_t j;
+    tile.a_offsets = work->a_offsets;
+    tile.steps = work->steps;
+    tile.relu = work->relu;
+    tile.start = NULL;
+    if (!work->from_c) {
+        for (j = 0; j < width; j++) work->start[j] = j < columns ? vaei_first_value(work, NULL, column + j) : 0;
+        tile.start = work->start;
+    }
+    tile.panel = NULL;
+    if (work->b_even && work->p->b_column == 1 && columns == width && (rows <= VAEI_DIRECT_ROWS || (VAEI_NAME(vaei_next_height)(vectors, rows) == VAEI_TALL && vectors == VAEI_PANEL))) {
+        tile.b = work->p->b + column + (work->steps ? work->b_offsets[0] : 0);
+        tile.b_step = work->p->b_step;
+        if (rows > VAEI_DIRECT_ROWS) tile.panel = work->panel;
+    } else {
+        VAEI_NAME(vaei_pack)(work, column, columns, width);
+        tile.b = work->panel;
+        tile.b_step = width;
+    }
+    VAEI_NAME(vaei_panel_rows)(work, &tile, column, columns, vectors, first, rows);
+}
+
+/* How many vectors the next panel has when `rest` columns are left. */
+VAEI_TARGET size_t VAEI_NAME(vaei_panel_vectors)(size_t rest) {
+    const size_t vectors = (rest + VAEI_LANES - 1) / VAEI_LANES;
+#if VAEI_PASS == VAEI_PASS_AVX512
+    if (vectors <= VAEI_WIDE && rest > VAEI_LANES && (rest - 1) % VAEI_LANES < VAEI_LANES / 2) return vectors - 1;
+#endif
+    return vectors <= VAEI_WIDE ? vectors : VAEI_PANEL;
+}
+
+VAEI_TARGET void VAEI_NAME(vaei_block_by_tiles)(const vaei_work *work) {
+    const vaei_product *p = work->p;
+    const size_t most = work->packed_a ? VAEI_SCRATCH_A / work->steps / (2 * VAEI_TALL) * (2 * VAEI_TALL) : (size_t)VAEI_BLOCK_ROWS;
+    size_t first, column;
+    for (first = 0; first < p->rows; first += most) {
+        const size_t rows = p->rows - first < most ? p->rows - first : most;
+        if (work->packed_a) VAEI_NAME(vaei_pack_a)(work, first, rows);
+        for (column = 0; column < p->columns;) {
+            const size_t vectors = VAEI_NAME(vaei_panel_vectors)(p->columns - column);
+            const size_t width = vectors * VAEI_LANES;
+            const size_t columns = width < p->columns - column ? width : p->columns - column;
+#if VAEI_PASS == VAEI_PASS_AVX512
+            if (columns <= VAEI_LANES / 2) vaei_panel_avx2(work, column, columns, 1, first, rows);
+            else
+#endif
+            VAEI_NAME(vaei_panel)(work, column, columns, vectors, first, rows);
+            column += columns;
+        }
+    }
+}
+
+/* ---- Few rows or few columns ---- */
+
+/* One number from each of a vector's rows. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_gather)(const vae_real *const *rows, size_t at) {
+    vae_real numbers[VAEI_LANES];
+    size_t i;
+    for (i = 0; i < VAEI_LANES; i++) numbers[i] = rows[i][at];
+    return VAEI_LOAD(numbers);
+}
+
+VAEI_STREAM_KERNEL(vaei_stream_1, VAEI_ROWS_8, VAEI_VECTORS_1)
+VAEI_STREAM_KERNEL(vaei_stream_2, VAEI_ROWS_4, VAEI_VECTORS_2)
+VAEI_STREAM_KERNEL(vaei_stream_3, VAEI_ROWS_4, VAEI_VECTORS_3)
+VAEI_TURN_KERNEL(vaei_turn_1, VAEI_ROWS_4, VAEI_VECTORS_1)
+VAEI_TURN_KERNEL(vaei_turn_2, VAEI_ROWS_2, VAEI_VECTORS_2)
+VAEI_TURN_KERNEL(vaei_turn_3, VAEI_ROWS_2, VAEI_VECTORS_3)
+
+VAEI_TARGET void VAEI_NAME(vaei_run_few)(const vaei_tile *tile, const vae_real *const *rows, size_t few) {
+    switch (few) {
+    case 1: if (rows) VAEI_NAME(vaei_turn_1)(tile, rows); else VAEI_NAME(vaei_stream_1)(tile); break;
+    case 2: if (rows) VAEI_NAME(vaei_turn_2)(tile, rows); else VAEI_NAME(vaei_stream_2)(tile); break;
+    default: if (rows) VAEI_NAME(vaei_turn_3)(tile, rows); else VAEI_NAME(vaei_stream_3)(tile); break;
+    }
+}
+
+/* The first values of a vector of the many, from C, the bias or zero. */
+VAEI_TARGET void VAEI_NAME(vaei_few_in)(const vaei_work *work, const vaei_few *few, size_t first, vae_real *to) {
+    const vaei_product *p = work->p;
+    size_t f, lane;
+    for (f = 0; f < few->few; f++, to += VAEI_LANES) {
+        if (!few->turned) {
+            for (lane = 0; lane < VAEI_LANES; lane++)
+                to[lane] = work->from_c ? p->c[vaei_entry(p->c_rows, p->c_row, first + lane) + f] : p->bias ? p->bias[f] : 0;
+        } else if (work->from_c) VAEI_STORE(to, VAEI_LOAD(p->c + vaei_entry(p->c_rows, p->c_row, f) + first));
+        else VAEI_STORE(to, p->bias ? VAEI_LOAD(p->bias + first) : VAEI_SET(0));
+    }
+}
+
+/* Results of the many from lane `lane` of a vector that begins at `first`, to C. */
+VAEI_TARGET void VAEI_NAME(vaei_few_out)(const vaei_work *work, const vaei_few *few, size_t first, size_t lane,
+                                         const vae_real *from) {
+    const vaei_product *p = work->p;
+    size_t f, i;
+    if (few->turned) {
+        for (f = 0; f < few->few; f++) {
+            vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, f) + first;
+            for (i = lane; i < VAEI_LANES; i++) c[i] = from[f * VAEI_LANES + i];
+        }
+    } else if (p->c_rows) {
+        for (f = 0; f < few->few; f++, from += VAEI_LANES)
+            for (i = lane; i < VAEI_LANES; i++) p->c[p->c_rows[first + i] + f] = from[i];
+    } else {
+        for (f = 0; f < few->few; f++, from += VAEI_LANES) {
+            vae_real *c = p->c + (first + lane) * p->c_row + f;
+            for (i = lane; i < VAEI_LANES; i++, c += p->c_row) *c = from[i];
+        }
+    }
+}
+
+/* The few's numbers side by side, one step after the other. */
+VAEI_TARGET void VAEI_NAME(vaei_few_pack)(const vaei_work *work, const vaei_few *few) {
+    const vaei_product *p = work->p;
+    const size_t *offsets = few->turned ? work->a_offsets : work->b_offsets;
+    size_t f, k;
+    for (f = 0; f < few->few; f++) {
+        const vae_real *from = few->turned ? p->a + vaei_entry(p->a_rows, p->a_row, f) : p->b + f * p->b_column;
+        for (k = 0; k < work->steps; k++) work->panel[k * few->few + f] = from[offsets[k]];
+    }
+}
+
+VAEI_TARGET void VAEI_NAME(vaei_block_by_few)(const vaei_work *work, const vaei_few *few) {
+    static const size_t stream_vectors[VAEI_FEW] = { 8, 4, 4 }, turn_vectors[VAEI_FEW] = { 4, 2, 2 };
+    const vaei_product *p = work->p;
+    const size_t vectors = few->side_by_side ? stream_vectors[few->few - 1] : turn_vectors[few->few - 1];
+    const size_t many = few->many;
+    const vae_real *rows[4 * VAEI_LANES];
+    vaei_tile tile;
+    size_t i, v;
+    VAEI_NAME(vaei_few_pack)(work, few);
+    tile.a_offsets = few->turned ? work->b_offsets : work->a_offsets;
+    tile.b = work->panel;
+    tile.b_step = few->few;
+    tile.steps = work->steps;
+    tile.relu = work->relu;
+    tile.start = NULL;
+    tile.panel = NULL;
+    if (!work->from_c && !few->turned) {                    /* the same first values everywhere */
+        VAEI_NAME(vaei_few_in)(work, few, 0, work->start);
+        tile.start = work->start;
+    }
+    for (v = 0; v < vectors; v++) tile.c[v] = work->edge + v * few->few * VAEI_LANES;
+    for (i = 0; i < many; i += vectors * VAEI_LANES) {
+        for (v = 0; v < vectors; v++) {                     /* the last vector reaches back over numbers already done, */
+            size_t first = i + v * VAEI_LANES;              /* ... and stands in for vectors beyond it */
+            if (first + VAEI_LANES > many) first = many - VAEI_LANES;
+            if (!tile.start) VAEI_NAME(vaei_few_in)(work, few, first, tile.c[v]);
+            if (few->side_by_side) tile.a[v] = vaei_many_at(p, few->turned, first);
+            else vaei_many_from(p, few->turned, first, VAEI_LANES, rows + v * VAEI_LANES);
+        }
+        VAEI_NAME(vaei_run_few)(&tile, few->side_by_side ? NULL : rows, few->few);
+        for (v = 0; v < vectors; v++) {
+            const size_t first = i + v * VAEI_LANES;
+            if (first + VAEI_LANES <= many) VAEI_NAME(vaei_few_out)(work, few, first, 0, tile.c[v]);
+            else {
+                if (first < many) VAEI_NAME(vaei_few_out)(work, few, many - VAEI_LANES, first + VAEI_LANES - many, tile.c[v]);
+                break;
+            }
+        }
+    }
+}
+
+/* ---- One row at a time, for few steps or a single row ---- */
+
+VAEI_SWEEP_KERNEL(vaei_sweep_1, VAEI_ROWS_1)
+VAEI_SWEEP_KERNEL(vaei_sweep_2, VAEI_ROWS_2)
+VAEI_SWEEP_KERNEL(vaei_sweep_3, VAEI_ROWS_3)
+VAEI_SWEEP_KERNEL(vaei_sweep_4, VAEI_ROWS_4)
+VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
+
+/* A single row is bound by reading B, an outer product by writing C: both want them in the order of memory. 1 x 784 x 512:
+   18 us, against 34 (AVX2) and 30 (AVX-512) with a tile's column after column; 784 x 512 x 1: 24 us against 35 with
+   AVX-512, 57 against 70 with AVX2. Five to seven steps take two sweeps and more, and narrow rows cost a call for little:
+   there tiles are as good or better. */
+VAEI_TARGET int VAEI_NAME(vaei_is_swept)(const vaei_product *p, size_t steps) {
+    if (p->b_column != 1 || !steps) return 0;
+    if (p->rows == 1) return p->columns >= 2 * VAEI_LANES;
+    return p->columns >= 128 && (steps <= 4 || steps == 8);
+}
+
+VAEI_TARGET void VAEI_NAME(vaei_block_by_sweeps)(const vaei_work *work) {
+    const vaei_product *p = work->p;
+    size_t i, k;
+    for (i = 0; i < p->rows; i++) {
+        const vae_real *a = p->a + vaei_entry(p->a_rows, p->a_row, i), *start = p->bias;
+        vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, i);
+        if (work->from_c) start = c;
+        for (k = 0; k < work->steps; start = c) {
+            const size_t rest = work->steps - k, *a_offsets = work->a_offsets + k, *b_offsets = work->b_offsets + k;
+            const size_t steps = rest >= 8 ? 8 : rest >= 4 ? 4 : rest;
+            const int relu = work->relu && steps == rest;
+            switch (steps) {
+            case 1: VAEI_NAME(vaei_sweep_1)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
+            case 2: VAEI_NAME(vaei_sweep_2)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
+            case 3: VAEI_NAME(vaei_sweep_3)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
+            case 4: VAEI_NAME(vaei_sweep_4)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
+            default: VAEI_NAME(vaei_sweep_8)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
+            }
+            k += steps;
+        }
+    }
+}
+
+VAEI_TARGET void VAEI_NAME(vaei_multiply)(const vaei_product *p, vae_real *scratch) {
+    const size_t steps = p->segments * p->run;
+    const size_t blocks = steps > VAEI_BLOCK_STEPS ? (steps + VAEI_BLOCK_STEPS - 1) / VAEI_BLOCK_STEPS : 1;
+    const size_t most = (steps + blocks - 1) / blocks;
+    vaei_work work;
+    vaei_few few;
+    size_t k;
+    int is_few, by_sweeps;
+    if (!p->rows || !p->columns) return;
+    is_few = vaei_is_few(p, VAEI_LANES, &few);
+    by_sweeps = VAEI_NAME(vaei_is_swept)(p, steps);
+    work.p = p;
+    work.b_even = p->segments == 1 || (!p->b_segments && p->b_segment == p->run * p->b_step);
+    work.panel = scratch;
+    work.edge = work.panel + VAEI_SCRATCH_PANEL;
+    work.start = work.edge + VAEI_SCRATCH_TILE;
+    work.a_offsets = (size_t *)(void *)(work.start + VAEI_SCRATCH_START);
+    work.b_offsets = work.a_offsets + VAEI_BLOCK_STEPS;
+    work.tall_offsets = work.b_offsets + VAEI_BLOCK_STEPS;
+    work.short_offsets = work.tall_offsets + VAEI_BLOCK_STEPS;
+    work.packed_a = NULL;
+    if (VAEI_NAME(vaei_packs_a)(p, steps)) {
+        work.packed_a = (vae_real *)(void *)(work.short_offsets + VAEI_BLOCK_STEPS);
+        for (k = 0; k < most; k++) { work.tall_offsets[k] = k * VAEI_TALL; work.short_offsets[k] = k * VAEI_SHORT; }
+    }
+    work.begin = 0;
+    do {
+        work.steps = steps - work.begin < most ? steps - work.begin : most;
+        work.from_c = work.begin || p->accumulate;
+        work.relu = p->relu && work.begin + work.steps == steps;
+        vaei_offsets(p->a_segments, p->a_segment, p->run, p->a_step, work.begin, work.steps, work.a_offsets);
+        vaei_offsets(p->b_segments, p->b_segment, p->run, p->b_step, work.begin, work.steps, work.b_offsets);
+        if (by_sweeps) VAEI_NAME(vaei_block_by_sweeps)(&work);
+        else if (is_few) VAEI_NAME(vaei_block_by_few)(&work, &few);
+        else VAEI_NAME(vaei_block_by_tiles)(&work);
+        work.begin += work.steps;
+    } while (work.begin < steps);
+}
+
+static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
+    VAEI_NAME(vaei_multiply), VAEI_NAME(vaei_activate), VAEI_NAME(vaei_activate_backward), VAEI_NAME(vaei_bernoulli),
+    VAEI_NAME(vaei_gaussian), VAEI_NAME(vaei_reparameterize), VAEI_NAME(vaei_gaussian_kl),
+    VAEI_NAME(vaei_latent_backward), VAEI_NAME(vaei_bound_logvar), VAEI_NAME(vaei_bound_logvar_backward),
+    VAEI_NAME(vaei_adam), VAEI_NAME(vaei_add), VAEI_NAME(vaei_column_sums), VAEI_NAME(vaei_bytes_to_real),
+    VAEI_NAME(vaei_all_finite), VAEI_NAME(vaei_check_range), VAEI_NAME(vaei_normal_rows), VAEI_NAME(vaei_normals),
+    VAEI_NAME(vaei_uniforms)
+};
+#endif /* VAEI_PASS */
+
+#if defined(VAE_IMPLEMENTATION) && !defined(VAEI_PASS) && !defined(VAEI_IMPLEMENTED)
+#define VAEI_IMPLEMENTED
+
+/* ---- the choice of a kernel set ---- */
+
+VAE_API const char *vae_kernels_name(vae_kernels kernels) {
+    switch (kernels) {
+    case VAE_KERNELS_BEST: return "best";
+    case VAE_KERNELS_PLAIN: return "plain";
+    case VAE_KERNELS_PORTABLE: return "portable";
+    case VAE_KERNELS_AVX2: return "avx2";
+    case VAE_KERNELS_AVX512: return "avx512";
+    case VAE_KERNELS_NEON: return "neon";
+    }
+    return "unknown";
+}
+
+/* The set in this build, or NULL. */
+VAEI_PRIVATE const vaei_kernel_set *vaei_kernel_set_of(vae_kernels kernels) {
+    if (kernels == VAE_KERNELS_PLAIN) return &vaei_kernel_set_plain;
+#ifdef VAEI_HAS_VECTOR
+    if (kernels == VAE_KERNELS_PORTABLE) return &vaei_kernel_set_vector;
+#else
+    if (kernels == VAE_KERNELS_PORTABLE) return &vaei_kernel_set_plain;
+#endif
+#ifdef VAEI_HAS_X86
+    if (kernels == VAE_KERNELS_AVX2) return &vaei_kernel_set_avx2;
+    if (kernels == VAE_KERNELS_AVX512) return &vaei_kernel_set_avx512;
+#endif
+#ifdef VAEI_HAS_NEON
+    if (kernels == VAE_KERNELS_NEON) return &vaei_kernel_set_neon;
+#endif
+    return NULL;
+}
+
+VAE_API int vae_kernels_available(vae_kernels kernels) {
+    if (kernels == VAE_KERNELS_BEST) return 1;
+    if (!vaei_kernel_set_of(kernels)) return 0;
+#ifdef VAEI_HAS_X86
+    if (kernels == VAE_KERNELS_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (kernels == VAE_KERNELS_AVX512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return 1;
+}
+
+VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
+    static const vae_kernels best_first[] = { VAE_KERNELS_AVX512, VAE_KERNELS_AVX2, VAE_KERNELS_NEON };
+    size_t                   i;
+    for (i = 0; i < sizeof best_first / sizeof best_first[0]; i++)
+        if (vae_kernels_available(best_first[i])) return best_first[i];
+    return VAE_KERNELS_PORTABLE;
+}
+
+/* ==== >>plan ================================================================================================ */
+/*
+   A config becomes a plan once, when a model is made: each layer's shapes, where its weights lie in the parameter block,
+   where its tensors lie in the workspace, and, for convolutions, the tables that turn them into matrix products.
+
+   The layers stand in one array: the encoder's, the heads (one dense layer whose first `latent` outputs are the mean and
+   whose others are the logvar), the decoder's. They are walked in stages. A stage of dense layers takes the whole batch
+   at once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches of a few
+   images, so that what one layer writes is still in the cache when the next reads it. Between stages tensors are flat:
+   one row per example, channels last.
+*/
+
+/* How a tensor of images lies in memory: each image inside a border of zeros, so that convolutions need no bounds
+   checks. Strides in numbers. */
+typedef struct vaei_image {
+    int    height, width, channels;
+    size_t row, image;      /* from a row to the next, from an image to the next */
+    size_t origin;          /* the first number inside the border */
+} vaei_image;
+
+/* A place in the workspace: one for every example of the batch, or one micro-batch in each worker's slot. */
+#define VAEI_SHORT_RUN 16               /* numbers: shorter runs cost more than copying them together once */
+#define VAEI_MICRO_BATCH_NUMBERS 200000 /* in the largest tensor of a micro-batch: 800 KB, within 1 MB caches */
+
+typedef struct vaei_place {
+    int    in_slot;
+    size_t offset;          /* in numbers, from the workspace or from the slot */
+} vaei_place;
+
+typedef struct vaei_tensor_memory {
+    vaei_image image;
+    vaei_place place;
+} vaei_tensor_memory;
+
+/* The rows of one output parity of a transposed convolution: those that meet the same taps of the kernel. */
+typedef struct vaei_phase {
+    size_t    rows, taps;                   /* rows of one image */
+    uint32_t *from, *to;                    /* per row of a micro-batch */
+    uint32_t *from_taps, *weight_taps;      /* per tap */
+} vaei_phase;
+
+/* A convolution and its adjoint, seen as one thing: it connects a big image (the convolution's input, the transposed
+   one's output) with a small one through weights of shape [kernel_height][kernel_width][big channels][small channels]:
+   small position i meets big position i * stride + tap - top.
+     gather   small = convolution of big
+     scatter  big = transposed convolution of small
+   Each layer uses one of them forward and the other backward. */
+typedef struct vaei_connection {
+    vae_shape   big, small;
+    int         kernel_height, kernel_width, stride_height, stride_width, top, left;
+    int         as_patches;                 /* gather and weights copy the patches out first: their runs are short */
+    uint32_t   *gather_from, *gather_to;    /* per small position of a micro-batch */
+    uint32_t   *kernel_lines;               /* per kernel row, from a patch's first number */
+    vaei_phase *phases;
+    size_t      phase_count;
+    uint32_t   *weight_rows;                /* per row of the weight matrix, from a patch's first number */
+    uint32_t   *big_lines, *small_lines;    /* per line of small positions of a micro-batch: the weights' inner runs */
+} vaei_connection;
+
+typedef struct vaei_layer {
+    vae_layer_kind     kind;
+    vae_activation     activation;
+    vae_shape          in, out;
+    size_t             inputs, outputs;             /* numbers per example */
+    size_t             weight, weight_count;        /* in the parameter block */
+    size_t             bias, bias_count;
+    size_t             fan_in, fan_out;             /* as vae_initialization counts them */
+    int                image_in, image_out;         /* dense: that side is an image, flattened channel-first in files */
+    int                name_index;                  /* in PyTorch's nn.Sequential */
+    vaei_tensor_memory input, output;               /* values */
+    vaei_tensor_memory input_gradient, output_gradient;
+    int                saves_input;                 /* the activation's derivative wants what went into it: kept in */
+    vaei_place         saved;                       /* (laid out as output.image) */
+    vaei_connection    connection;
+} vaei_layer;
+
+typedef struct vaei_stage {
+    int        first, count;                        /* of the layers */
+    int        convolutional;
+    int        fused;               /* the last stage: forward, likelihood and backward run on each micro-batch in turn */
+    size_t     parameter, parameter_count;          /* its span of the block */
+    vaei_place input, output, input_gradient, output_gradient;      /* flat */
+} vaei_stage;
+
+#define VAEI_MAX_LAYERS (2 * VAE_MAX_LAYERS + 1)
+#define VAEI_MAX_THREADS 64
+
+/* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: the chunks, not the
+   threads, decide the bits. */
+#define VAEI_MAX_CHUNKS 16
+
+typedef struct vaei_plan {
+    vaei_layer layers[VAEI_MAX_LAYERS];
+    vaei_stage stages[VAEI_MAX_LAYERS];
+    int        layer_count, stage_count, heads;     /* heads: the index of that layer */
+    int        first_decoder_stage;
+    int        trains;
+    int        threads;
+    size_t     example, latent, batch;              /* numbers in an example, in z; examples in a batch */
+    size_t     micro, chunk;                        /* examples in a micro-batch; in a chunk, a multiple of it */
+    size_t     parameter_count;
+    /* The workspace, in numbers: */
+    size_t     workspace_size, slots, slot_size;    /* slots: where the first one begins */
+    size_t     partials, partial_size, partial_count;
+    size_t     patches, product_scratch;            /* in a slot */
+    vaei_place pixels, noise, z, mean, logvar;
+    vaei_place row_terms;                           /* per example two doubles: reconstruction, kl */
+} vaei_plan;
+
+VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
+    return (size_t)s.height * (size_t)s.width * (size_t)s.channels;
+}
+
+VAEI_PRIVATE int vaei_max_int(int a, int b) { return a > b ? a : b; }
+VAEI_PRIVATE size_t vaei_min_size(size_t a, size_t b) { return a < b ? a : b; }
+VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+/* ---- shapes ---- */
+
+#define VAEI_MAX_EXTENT 65535       /* of an image's height, width and channels, and of padding */
+#define VAEI_MAX_KERNEL 1023
+
+typedef struct vaei_where {         /* which layer an error speaks of */
+    const char *part;               /* "encoder" or "decoder" */
+    int         number;             /* from 1 */
+} vaei_where;
+
+/* One axis of a convolution: the output's extent and the padding before and after it, or 0 with an error. */
+VAEI_PRIVATE int vaei_conv_extent(const vae_layer *layer, int size, int kernel, int stride, int *before, int *after,
+                                  vaei_where where, vae_error *error) {
+    if (layer->padding == VAE_SAME) {
+        int out = (size + stride - 1) / stride, total = vaei_max_int((out - 1) * stride + kernel - size, 0);
+        *before = total / 2;
+        *after = total - total / 2;
+        return out;
+    }
+    if (size + *before + *after < kernel) {
+        vaei_fail(error, VAE_ERROR_CONFIG,
+                  "%s layer %d: a kernel of %d does not fit an input of %d with padding %d + %d: use a smaller kernel, "
+                  "more padding or VAE_SAME", where.part, where.number, kernel, size, *before, *after);
+        return 0;
+    }
+    return (size + *before + *after - kernel) / stride + 1;
+}
+
+/* The same of a transposed convolution. */
+VAEI_PRIVATE int vaei_transposed_extent(const vae_layer *layer, int size, int kernel, int stride, int output_padding,
+                                        int *before, int *after, vaei_where where, vae_error *error) {
+    int out;
+    if (layer->padding == VAE_SAME) {
+        int total = vaei_max_int(kernel - stride, 0);
+        *before = total / 2;
+        *after = total - total / 2;
+        return size * stride;
+    }
+    out = (size - 1) * stride - *before - *after + kernel + output_padding;
+    if (out < 1)
+        vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d + %d crops the whole output of a transposed "
+                  "convolution: use less padding or VAE_SAME", where.part, where.number, *before, *after);
+    return out < 1 ? 0 : out;
+}
+
+VAEI_PRIVATE vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
+    const int convolution = layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+    if (layer->kind != VAE_LAYER_DENSE && !convolution)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has kind %d: write layers with VAE_DENSE, VAE_CONV, ...",
+                         where.part, where.number, (int)layer->kind);
+    if ((int)layer->activation < 0 || layer->activation > VAE_SOFTPLUS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has activation %d: use one of vae_activation",
+                         where.part, where.number, (int)layer->activation);
+    if (layer->shape.channels < 1 || (layer->kind == VAE_LAYER_DENSE && (layer->shape.height < 1 || layer->shape.width < 1)))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has no %s: give 1 or more", where.part, where.number,
+                         convolution ? "channels" : "units");
+    if ((convolution && layer->shape.channels > VAEI_MAX_EXTENT) ||
+        (!convolution && (layer->shape.height > VAEI_MAX_EXTENT || layer->shape.width > VAEI_MAX_EXTENT ||
+                          layer->shape.channels > (1 << 26))))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is too large", where.part, where.number);
+    if (!convolution) return VAE_OK;
+    if (layer->kernel_height < 1 || layer->kernel_width < 1 || layer->stride_height < 1 || layer->stride_width < 1 ||
+        layer->kernel_height > VAEI_MAX_KERNEL || layer->kernel_width > VAEI_MAX_KERNEL ||
+        layer->stride_height > VAEI_MAX_KERNEL || layer->stride_width > VAEI_MAX_KERNEL)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: kernel %d x %d, stride %d x %d: each must lie in 1..%d",
+                         where.part, where.number, layer->kernel_height, layer->kernel_width, layer->stride_height,
+                         layer->stride_width, VAEI_MAX_KERNEL);
+    if (layer->padding != VAE_SAME && layer->padding != VAE_EXPLICIT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has padding rule %d: use VAE_SAME or VAE_EXPLICIT",
+                         where.part, where.number, (int)layer->padding);
+    if (layer->padding == VAE_EXPLICIT &&
+        (layer->top < 0 || layer->bottom < 0 || layer->left < 0 || layer->right < 0 || layer->top > VAEI_MAX_EXTENT ||
+         layer->bottom > VAEI_MAX_EXTENT || layer->left > VAEI_MAX_EXTENT || layer->right > VAEI_MAX_EXTENT))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0..%d",
+                         where.part, where.number, layer->top, layer->bottom, layer->left, layer->right,
+                         VAEI_MAX_EXTENT);
+    if (layer->output_padding_height < 0 || layer->output_padding_height >= layer->stride_height ||
+        layer->output_padding_width < 0 || layer->output_padding_width >= layer->stride_width)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: output padding must be 0 or more and less than the stride",
+                         where.part, where.number);
+    return VAE_OK;
+}
+
+/* What a layer makes of `in`; `explicit_layer` (may be NULL) is the same layer with its padding in numbers. */
+VAEI_PRIVATE vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
+                                         vae_layer *explicit_layer, vae_error *error) {
+    vae_layer  l = *layer;
+    vae_status status = vaei_check_layer(layer, where, error);
+    if (status != VAE_OK) return status;
+    if (l.kind == VAE_LAYER_DENSE) {
+        *out = l.shape;
+    } else if (l.kind == VAE_LAYER_CONV) {
+        out->height = vaei_conv_extent(&l, in.height, l.kernel_height, l.stride_height, &l.top, &l.bottom, where, error);
+        if (!out->height) return VAE_ERROR_CONFIG;
+        out->width = vaei_conv_extent(&l, in.width, l.kernel_width, l.stride_width, &l.left, &l.right, where, error);
+        if (!out->width) return VAE_ERROR_CONFIG;
+    } else {
+        out->height = vaei_transposed_extent(&l, in.height, l.kernel_height, l.stride_height, l.output_padding_height,
+                                             &l.top, &l.bottom, where, error);
+        if (!out->height) return VAE_ERROR_CONFIG;
+        out->width = vaei_transposed_extent(&l, in.width, l.kernel_width, l.stride_width, l.output_padding_width,
+                                            &l.left, &l.right, where, error);
+        if (!out->width) return VAE_ERROR_CONFIG;
+    }
+    out->channels = l.shape.channels;
+    if (l.kind != VAE_LAYER_DENSE && (out->height > VAEI_MAX_EXTENT || out->width > VAEI_MAX_EXTENT))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: no side may be larger than %d",
+                         where.part, where.number, out->height, out->width, out->channels, VAEI_MAX_EXTENT);
+    if (l.kind != VAE_LAYER_DENSE) l.padding = VAE_EXPLICIT;
+    if (explicit_layer) *explicit_layer = l;
+    return VAE_OK;
+}
+
+VAEI_PRIVATE int vaei_count_layers(const vae_layer *layers) {
+    int count = 0;
+    while (count < VAE_MAX_LAYERS && layers[count].kind != VAE_LAYER_END) count++;
+    return count;
+}
+
+/* The layer that undoes `layer`'s change of shape from `in`: its adjoint. */
+VAEI_PRIVATE vae_layer vaei_mirror_layer(const vae_layer *layer, vae_shape in, vae_shape out) {
+    vae_layer mirror = *layer;
+    mirror.shape = in;
+    if (layer->kind == VAE_LAYER_DENSE) return mirror;
+    mirror.shape.height = mirror.shape.width = 0;
+    mirror.output_padding_height = mirror.output_padding_width = 0;
+    if (layer->kind == VAE_LAYER_CONV_TRANSPOSED) {
+        mirror.kind = VAE_LAYER_CONV;
+        return mirror;
+    }
+    mirror.kind = VAE_LAYER_CONV_TRANSPOSED;
+    mirror.output_padding_height =
+        in.height + layer->top + layer->bottom - layer->kernel_height - (out.height - 1) * layer->stride_height;
+    mirror.output_padding_width =
+        in.width + layer->left + layer->right - layer->kernel_width - (out.width - 1) * layer->stride_width;
+    return mirror;
+}
+
+/* Fills config->decoder with the encoder's mirror image. */
+VAEI_PRIVATE vae_status vaei_mirror(vae_config *config, vae_error *error) {
+    const int count = vaei_count_layers(config->encoder);
+    vae_shape shapes[VAE_MAX_LAYERS + 1];
+    int       i;
+    if (count + 1 > VAE_MAX_LAYERS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the mirror image of %d encoder layers has %d, more than %d: give the "
+                         "decoder yourself", count, count + 1, VAE_MAX_LAYERS);
+    shapes[0] = config->input;
+    for (i = 0; i < count; i++) {
+        vaei_where where = { "encoder", 0 };
+        vae_status status;
+        where.number = i + 1;
+        status = vaei_infer_shape(&config->encoder[i], shapes[i], where, &shapes[i + 1], NULL, error);
+        if (status != VAE_OK) return status;
+    }
+    memset(config->decoder, 0, sizeof config->decoder);
+    config->decoder[0].kind = VAE_LAYER_DENSE;
+    config->decoder[0].shape = shapes[count];
+    config->decoder[0].activation = config->encoder[count - 1].activation;
+    for (i = count - 1; i >= 0; i--) {
+        vaei_where where = { "encoder", 0 };
+        vae_layer  in_numbers;
+        vae_shape  out;
+        vaei_infer_shape(&config->encoder[i], shapes[i], where, &out, &in_numbers, NULL);
+        config->decoder[count - i] = vaei_mirror_layer(&in_numbers, shapes[i], shapes[i + 1]);
+        config->decoder[count - i].activation = i > 0 ? config->encoder[i - 1].activation : VAE_LINEAR;
+    }
+    return VAE_OK;
+}
+
+/* ---- defaults ---- */
+
+VAEI_PRIVATE void vaei_default_real(vae_real *field, vae_real value) {
+    if (*field == 0) *field = value;
+}
+
+/* The numbers of a config after defaults: VAE_ZERO stays, so that the filled config can be given again. */
+VAEI_PRIVATE vae_real vaei_setting(vae_real field) { return field == VAE_ZERO ? (vae_real)0 : field; }
+
+VAEI_PRIVATE int vaei_finite(vae_real x) { return x - x == 0; }
+
+VAEI_PRIVATE vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
+    const vae_real beta1 = vaei_setting(c->adam.beta1), beta2 = vaei_setting(c->adam.beta2);
+    if ((int)c->likelihood < 0 || c->likelihood > VAE_GAUSSIAN)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use VAE_BERNOULLI or VAE_GAUSSIAN", (int)c->likelihood);
+    if ((int)c->initialization < 0 || c->initialization > VAE_INIT_HE)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "initialization is %d: use one of vae_initialization",
+                         (int)c->initialization);
+    if (c->layout != VAE_CHANNELS_LAST && c->layout != VAE_CHANNELS_FIRST)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "layout is %d: use VAE_CHANNELS_LAST or VAE_CHANNELS_FIRST",
+                         (int)c->layout);
+    if (!(c->sigma > 0) || !vaei_finite(c->sigma))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be larger than 0", (double)c->sigma);
+    if (!(vaei_setting(c->beta) >= 0) || !vaei_finite(c->beta))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger", (double)c->beta);
+    if (!(vaei_setting(c->adam.learning_rate) >= 0) || !vaei_finite(c->adam.learning_rate))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "adam.learning_rate is %r: it must be 0 (write VAE_ZERO) or larger",
+                         (double)c->adam.learning_rate);
+    if (!(beta1 >= 0 && beta1 < 1) || !(beta2 >= 0 && beta2 < 1))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "adam.beta1 is %r, adam.beta2 %r: both must lie in [0, 1)",
+                         (double)beta1, (double)beta2);
+    if (!(c->adam.epsilon > 0) || !vaei_finite(c->adam.epsilon))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "adam.epsilon is %r: it must be larger than 0",
+                         (double)c->adam.epsilon);
+    if (c->threads < 0 || c->threads > VAEI_MAX_THREADS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", c->threads,
+                         VAEI_MAX_THREADS);
+    if (!c->allocator.allocate != !c->allocator.release)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
+    vae_config c;
+    vae_status status;
+    if (!config || !filled) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_defaults: config or filled is NULL");
+    c = *config;
+    if (c.input.height < 1 || c.input.width < 1 || c.input.channels < 1 || c.input.height > VAEI_MAX_EXTENT ||
+        c.input.width > (1 << 26) || c.input.channels > VAEI_MAX_EXTENT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d: give height, width and channels, each 1 or "
+                         "more", c.input.height, c.input.width, c.input.channels);
+    if (c.latent < 1 || c.latent > (1 << 20))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d: give the number of latent dimensions, 1 or more",
+                         c.latent);
+    if (!vaei_count_layers(c.encoder))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
+                         "VAE_DENSE(400, VAE_RELU)");
+    vaei_default_real(&c.sigma, 1);
+    vaei_default_real(&c.beta, 1);
+    vaei_default_real(&c.adam.learning_rate, (vae_real)1e-3);
+    vaei_default_real(&c.adam.beta1, (vae_real)0.9);
+    vaei_default_real(&c.adam.beta2, (vae_real)0.999);
+    vaei_default_real(&c.adam.epsilon, (vae_real)1e-8);
+    if (!c.batch) c.batch = 128;
+    if (c.kernels == VAE_KERNELS_BEST) c.kernels = vaei_best_kernels();
+    if (!vae_kernels_available(c.kernels))
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "kernels %s are not in this build or not on this processor: use "
+                         "VAE_KERNELS_BEST", vae_kernels_name(c.kernels));
+    if ((status = vaei_check_settings(&c, error)) != VAE_OK) return status;
+    if (!c.threads) c.threads = c.parallel.run ? 1 : vaei_core_count();
+    if (!vaei_count_layers(c.decoder) && (status = vaei_mirror(&c, error)) != VAE_OK) return status;
+    *filled = c;
+    return VAE_OK;
+}
+
+/* ---- names: the index of each layer in the nn.Sequential that one would write ---- */
+
+/* Whether PyTorch's Conv2d(padding=(top, left)), or ConvTranspose2d with an output_padding below the stride, has this
+   geometry: otherwise a ZeroPad2d stands before, or a cropping one after it. */
+VAEI_PRIVATE int vaei_even_padding(const vaei_layer *layer) {
+    const vaei_connection *c = &layer->connection;
+    if (layer->kind == VAE_LAYER_CONV) {
+        const int height = c->big.height + 2 * c->top - c->kernel_height;
+        const int width = c->big.width + 2 * c->left - c->kernel_width;
+        return height >= 0 && width >= 0 && height / c->stride_height + 1 == c->small.height &&
+               width / c->stride_width + 1 == c->small.width;
+    } else {
+        const int height = c->big.height - ((c->small.height - 1) * c->stride_height - 2 * c->top + c->kernel_height);
+        const int width = c->big.width - ((c->small.width - 1) * c->stride_width - 2 * c->left + c->kernel_width);
+        return height >= 0 && height < c->stride_height && width >= 0 && width < c->stride_width;
+    }
+}
+
+VAEI_PRIVATE void vaei_name_layers(vaei_layer *layers, int count, int input_is_image, int output_is_image) {
+    int image = input_is_image, index = 0, i;
+    for (i = 0; i < count; i++) {
+        vaei_layer *layer = &layers[i];
+        const int   convolution_follows = i + 1 < count && layers[i + 1].kind != VAE_LAYER_DENSE;
+        if (layer->kind == VAE_LAYER_DENSE) {
+            layer->image_in = image;
+            layer->image_out = convolution_follows || (i + 1 == count && output_is_image);
+            if (image) index++;                                                     /* Flatten */
+            layer->name_index = index++;
+            if (layer->activation != VAE_LINEAR) index++;
+            if (convolution_follows) index++;                                       /* Unflatten */
+            image = 0;
+        } else {
+            const int even = vaei_even_padding(layer);
+            if (!even && layer->kind == VAE_LAYER_CONV) index++;                    /* ZeroPad2d */
+            layer->name_index = index++;
+            if (!even && layer->kind == VAE_LAYER_CONV_TRANSPOSED) index++;         /* ZeroPad2d that crops */
+            if (layer->activation != VAE_LINEAR) index++;
+            image = 1;
+        }
+    }
+}
+
+/* ---- the layers' own numbers ---- */
+
+VAEI_PRIVATE void vaei_plan_connection(vaei_layer *layer, const vae_layer *in_numbers) {
+    vaei_connection *c = &layer->connection;
+    const int        transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+    c->big = transposed ? layer->out : layer->in;
+    c->small = transposed ? layer->in : layer->out;
+    c->kernel_height = in_numbers->kernel_height;
+    c->kernel_width = in_numbers->kernel_width;
+    c->stride_height = in_numbers->stride_height;
+    c->stride_width = in_numbers->stride_width;
+    c->top = in_numbers->top;
+    c->left = in_numbers->left;
+    c->as_patches = c->kernel_width * c->big.channels < VAEI_SHORT_RUN;
+}
+
+/* Adds one layer to the plan; its weights follow those of the layer before. */
+VAEI_PRIVATE vae_status vaei_plan_layer(vaei_plan *plan, const vae_layer *described, vae_shape in, vaei_where where,
+                                        vae_error *error) {
+    vaei_layer *layer = &plan->layers[plan->layer_count];
+    vae_layer   in_numbers;
+    size_t      window = 1, weights;
+    vae_status  status;
+    memset(layer, 0, sizeof *layer);
+    layer->kind = described->kind;
+    layer->activation = described->activation;
+    layer->in = in;
+    layer->inputs = vaei_shape_size(in);
+    status = vaei_infer_shape(described, in, where, &layer->out, &in_numbers, error);
+    if (status != VAE_OK) return status;
+    if (!vaei_multiply_sizes((size_t)layer->out.height, (size_t)layer->out.width, &layer->outputs) ||
+        !vaei_multiply_sizes(layer->outputs, (size_t)layer->out.channels, &layer->outputs) ||
+        layer->outputs > (size_t)0x7FFFFFFF)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2^31 numbers per example: make it smaller",
+                         where.part, where.number);
+    if (layer->kind == VAE_LAYER_DENSE) {
+        layer->fan_in = layer->inputs;
+        layer->fan_out = layer->outputs;
+    } else {
+        vaei_plan_connection(layer, &in_numbers);
+        window = (size_t)in_numbers.kernel_height * (size_t)in_numbers.kernel_width;
+        layer->fan_in = window * (size_t)in.channels;
+        layer->fan_out = window * (size_t)layer->out.channels;
+        if (layer->kind == VAE_LAYER_CONV_TRANSPOSED) {
+            size_t swap = layer->fan_in;
+            layer->fan_in = layer->fan_out;
+            layer->fan_out = swap;
+        }
+    }
+    layer->bias_count = layer->kind == VAE_LAYER_DENSE ? layer->outputs : (size_t)layer->out.channels;
+    if (!vaei_multiply_sizes(layer->fan_in / (layer->kind == VAE_LAYER_DENSE ? 1 : window), layer->fan_out, &weights) ||
+        weights > (size_t)-1 / 64 / sizeof(vae_real) - layer->bias_count - plan->parameter_count)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it smaller",
+                         where.part, where.number);
+    layer->weight = plan->parameter_count;
+    layer->weight_count = weights;
+    layer->bias = layer->weight + weights;
+    plan->parameter_count = layer->bias + layer->bias_count;
+    layer->saves_input = vaei_activation_saves_input(layer->activation);
+    plan->layer_count++;
+    return VAE_OK;
+}
+
+VAEI_PRIVATE vae_status vaei_plan_layers(vaei_plan *plan, const vae_config *config, vae_error *error) {
+    const int  encoders = vaei_count_layers(config->encoder), decoders = vaei_count_layers(config->decoder);
+    const int  input_is_image = config->input.height > 1 || config->input.channels > 1;
+    vae_shape  shape = config->input;
+    vaei_layer *last;
+    vaei_where where = { "encoder", 0 };
+    vae_layer  heads;
+    int        i;
+    vae_status status;
+    for (i = 0; i < encoders; i++) {
+        where.number = i + 1;
+        if ((status = vaei_plan_layer(plan, &config->encoder[i], shape, where, error)) != VAE_OK) return status;
+        shape = plan->layers[plan->layer_count - 1].out;
+    }
+    vaei_name_layers(plan->layers, encoders, input_is_image, 0);
+    memset(&heads, 0, sizeof heads);
+    heads.kind = VAE_LAYER_DENSE;
+    heads.shape.height = heads.shape.width = 1;
+    heads.shape.channels = 2 * config->latent;
+    where.number = encoders + 1;
+    plan->heads = plan->layer_count;
+    if ((status = vaei_plan_layer(plan, &heads, shape, where, error)) != VAE_OK) return status;
+    plan->layers[plan->heads].image_in = plan->layers[plan->heads - 1].kind != VAE_LAYER_DENSE;
+    shape.height = shape.width = 1;
+    shape.channels = config->latent;
+    where.part = "decoder";
+    for (i = 0; i < decoders; i++) {
+        where.number = i + 1;
+        if ((status = vaei_plan_layer(plan, &config->decoder[i], shape, where, error)) != VAE_OK) return status;
+        shape = plan->layers[plan->layer_count - 1].out;
+    }
+    vaei_name_layers(plan->layers + plan->heads + 1, decoders, 0, input_is_image);
+    last = &plan->layers[plan->layer_count - 1];
+    if (last->activation != VAE_LINEAR)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "decoder layer %d is the last and gives the logits: make its activation "
+                         "VAE_LINEAR (the likelihood applies its own)", decoders);
+    if (last->kind == VAE_LAYER_DENSE && last->outputs == vaei_shape_size(config->input)) last->out = config->input;
+    if (last->out.height != config->input.height || last->out.width != config->input.width ||
+        last->out.channels != config->input.channels)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "decoder layer %d gives %d x %d x %d, the input is %d x %d x %d: change "
+                         "its channels, strides or padding%s", decoders, last->out.height, last->out.width,
+                         last->out.channels, config->input.height, config->input.width, config->input.channels,
+                         last->kind == VAE_LAYER_DENSE ? "" : " (output_padding adds a row below and a column right)");
+    return VAE_OK;
+}
+
+/* ---- stages ---- */
+
+VAEI_PRIVATE void vaei_plan_stages(vaei_plan *plan) {
+    int i;
+    for (i = 0; i < plan->layer_count; i++) {
+        const int   convolutional = plan->layers[i].kind != VAE_LAYER_DENSE;
+        vaei_stage *stage = plan->stage_count ? &plan->stages[plan->stage_count - 1] : NULL;
+        if (!stage || stage->convolutional != convolutional || i == plan->heads + 1) {
+            stage = &plan->stages[plan->stage_count++];
+            memset(stage, 0, sizeof *stage);
+            stage->first = i;
+            stage->convolutional = convolutional;
+            stage->parameter = plan->layers[i].weight;
+            if (i == plan->heads + 1) plan->first_decoder_stage = plan->stage_count - 1;
+        }
+        stage->count++;
+        stage->parameter_count = plan->layers[i].bias + plan->layers[i].bias_count - stage->parameter;
+    }
+    plan->stages[plan->stage_count - 1].fused = plan->stages[plan->stage_count - 1].convolutional;
+}
+
+/* Images in a micro-batch: few enough that the largest tensor of a convolution stays in the second-level cache, enough
+   that the smallest products still fill the kernels. */
+VAEI_PRIVATE void vaei_plan_micro_batch(vaei_plan *plan) {
+    size_t largest = 1, weights = 1, chunks;
+    int    i;
+    for (i = 0; i < plan->layer_count; i++)
+        if (plan->layers[i].kind != VAE_LAYER_DENSE)
+            largest = vaei_max_size(largest, vaei_max_size(plan->layers[i].inputs, plan->layers[i].outputs));
+    for (i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].convolutional) weights = vaei_max_size(weights, plan->stages[i].parameter_count);
+    plan->micro = vaei_max_size(1, vaei_min_size(32, VAEI_MICRO_BATCH_NUMBERS / largest));
+    plan->micro = vaei_min_size(plan->micro, plan->batch);
+    /* Every chunk may need a copy of the stage's weights: fewer of them where those are large. */
+    chunks = vaei_min_size(VAEI_MAX_CHUNKS, vaei_max_size(4, ((size_t)1 << 23) / weights));
+    plan->chunk = (plan->batch + chunks * plan->micro - 1) / (chunks * plan->micro) * plan->micro;
+}
+
+/* ---- memory of the tensors ---- */
+
+VAEI_PRIVATE vaei_image vaei_flat_image(vae_shape shape) {
+    vaei_image image;
+    image.height = shape.height;
+    image.width = shape.width;
+    image.channels = shape.channels;
+    image.row = (size_t)shape.width * (size_t)shape.channels;
+    image.image = (size_t)shape.height * image.row;
+    image.origin = 0;
+    return image;
+}
+
+VAEI_PRIVATE vaei_image vaei_bordered_image(vae_shape shape, int top, int bottom, int left, int right) {
+    vaei_image image = vaei_flat_image(shape);
+    image.row = (size_t)(left + shape.width + right) * (size_t)shape.channels;
+    image.image = (size_t)(top + shape.height + bottom) * image.row;
+    image.origin = (size_t)top * image.row + (size_t)left * (size_t)shape.channels;
+    return image;
+}
+
+/* The border that gather reads around the big image. */
+VAEI_PRIVATE vaei_image vaei_big_image(const vaei_connection *c) {
+    const int below = (c->small.height - 1) * c->stride_height + c->kernel_height - c->top - c->big.height;
+    const int right = (c->small.width - 1) * c->stride_width + c->kernel_width - c->left - c->big.width;
+    return vaei_bordered_image(c->big, c->top, vaei_max_int(below, 0), c->left, vaei_max_int(right, 0));
+}
+
+/* Positions of the small image that big position p meets along one axis: from first to last, either side of it. */
+VAEI_PRIVATE int vaei_floor_divide(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+/* The border that scatter reads around the small image. */
+VAEI_PRIVATE vaei_image vaei_small_image(const vaei_connection *c) {
+    const int above = -vaei_floor_divide(c->top - c->kernel_height + c->stride_height, c->stride_height);
+    const int left = -vaei_floor_divide(c->left - c->kernel_width + c->stride_width, c->stride_width);
+    const int below = (c->big.height - 1 + c->top) / c->stride_height - (c->small.height - 1);
+    const int right = (c->big.width - 1 + c->left) / c->stride_width - (c->small.width - 1);
+    return vaei_bordered_image(c->small, vaei_max_int(above, 0), vaei_max_int(below, 0), vaei_max_int(left, 0),
+                               vaei_max_int(right, 0));
+}
+
+/* Takes room for `count` images in the workspace or in the slots. */
+VAEI_PRIVATE vaei_place vaei_place_numbers(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot, int in_slot,
+                                           size_t each) {
+    vaei_arena *arena = in_slot ? slot : workspace;
+    vaei_place  place;
+    size_t      count;
+    place.in_slot = in_slot;
+    place.offset = arena->used / sizeof(vae_real);
+    if (!vaei_multiply_sizes(in_slot ? plan->micro : plan->batch, each, &count)) {
+        arena->overflow = 1;
+        return place;
+    }
+    vaei_take_reals(arena, count);
+    return place;
+}
+
+VAEI_PRIVATE void vaei_place_dense_stage(vaei_plan *plan, vaei_stage *stage, vaei_arena *workspace, vaei_arena *slot) {
+    vaei_place before = stage->input;
+    int        i;
+    for (i = stage->first; i < stage->first + stage->count; i++) {
+        vaei_layer *layer = &plan->layers[i];
+        layer->input.image = vaei_flat_image(layer->in);
+        layer->output.image = vaei_flat_image(layer->out);
+        layer->input.place = before;
+        layer->output.place = vaei_place_numbers(plan, workspace, slot, 0, layer->outputs);
+        layer->saved = layer->output.place;
+        if (layer->saves_input && plan->trains)
+            layer->saved = vaei_place_numbers(plan, workspace, slot, 0, layer->outputs);
+        before = layer->output.place;
+    }
+    stage->output = before;
+}
+
+VAEI_PRIVATE void vaei_place_convolutional_stage(vaei_plan *plan, vaei_stage *stage, vaei_arena *workspace,
+                                                 vaei_arena *slot) {
+    /* What the backward pass will need again is kept for the whole batch, unless it follows at once. */
+    const int in_slot = stage->fused || !plan->trains;
+    const int last = stage->first + stage->count - 1;
+    int       i;
+    for (i = stage->first; i <= last; i++) {
+        vaei_layer            *layer = &plan->layers[i];
+        const vaei_connection *c = &layer->connection;
+        const int              transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+        layer->input.image = transposed ? vaei_small_image(c) : vaei_big_image(c);
+        layer->output_gradient.image = transposed ? vaei_big_image(c) : vaei_small_image(c);
+        layer->input_gradient.image = vaei_flat_image(layer->in);
+        layer->output.image = vaei_flat_image(layer->out);
+        if (i > stage->first) {
+            layer[-1].output.image = layer->input.image;
+            layer->input_gradient.image = layer[-1].output_gradient.image;
+        }
+    }
+    for (i = stage->first; i <= last; i++) {
+        vaei_layer *layer = &plan->layers[i];
+        const int   output_in_slot = i == last ? stage->fused : in_slot;
+        layer->input.place = i == stage->first ? vaei_place_numbers(plan, workspace, slot, 1, layer->input.image.image)
+                                               : layer[-1].output.place;
+        layer->output.place = vaei_place_numbers(plan, workspace, slot, output_in_slot, layer->output.image.image);
+        layer->saved = layer->output.place;
+        if (layer->saves_input && plan->trains)
+            layer->saved = vaei_place_numbers(plan, workspace, slot, output_in_slot, layer->output.image.image);
+        if (plan->trains)
+            layer->output_gradient.place = vaei_place_numbers(plan, workspace, slot, 1,
+                                                              layer->output_gradient.image.image);
+        if (i > stage->first) layer->input_gradient.place = layer[-1].output_gradient.place;
+    }
+    stage->output = plan->layers[last].output.place;
+}
+
+/* Gradients of flat tensors: each is dead once the one before it is made, so two areas take turns. A fused stage's last
+   one is made in place of its logits, as is that of a dense last layer. */
+VAEI_PRIVATE void vaei_place_gradients(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot) {
+    size_t     width = 2 * plan->latent;
+    vaei_place area[2];
+    int        turn = 0, s, i;
+    for (s = 0; s < plan->stage_count; s++)
+        for (i = plan->stages[s].first; i < plan->stages[s].first + plan->stages[s].count; i++)
+            if (!plan->stages[s].convolutional || i + 1 == plan->stages[s].first + plan->stages[s].count)
+                if (i + 1 < plan->layer_count) width = vaei_max_size(width, plan->layers[i].outputs);
+    area[0] = vaei_place_numbers(plan, workspace, slot, 0, width);
+    area[1] = vaei_place_numbers(plan, workspace, slot, 0, width);
+    for (s = plan->stage_count - 1; s >= 0; s--) {
+        vaei_stage *stage = &plan->stages[s];
+        stage->output_gradient = s == plan->stage_count - 1 ? stage->output : area[turn];
+        if (stage->convolutional) {
+            turn = !turn;
+            plan->layers[stage->first].input_gradient.place = area[turn];
+        }
+        for (i = stage->first + stage->count - 1; i >= stage->first && !stage->convolutional; i--) {
+            vaei_layer *layer = &plan->layers[i];
+            layer->output_gradient.image = layer->output.image;
+            layer->input_gradient.image = layer->input.image;
+            layer->output_gradient.place = i + 1 == plan->layer_count ? layer->output.place : area[turn];
+            turn = !turn;
+            layer->input_gradient.place = area[turn];
+        }
+        stage->input_gradient = area[turn];
+        if (s == plan->first_decoder_stage) turn = !turn;       /* between z's gradient and the heads' */
+    }
+}
+
+/* ---- tables of the convolutions ---- */
+
+VAEI_PRIVATE uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
+    return (uint32_t *)vaei_take(arena, count, sizeof(uint32_t));
+}
+
+/* The four tensors that a convolution's three products touch. */
+typedef struct vaei_connection_images {
+    vaei_image gather_big, gather_small, scatter_small, scatter_big;
+} vaei_connection_images;
+
+VAEI_PRIVATE vaei_connection_images vaei_images_of(const vaei_layer *layer) {
+    const int              transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+    vaei_connection_images images;
+    images.gather_big = transposed ? layer->output_gradient.image : layer->input.image;
+    images.gather_small = transposed ? layer->input_gradient.image : layer->output.image;
+    images.scatter_small = transposed ? layer->input.image : layer->output_gradient.image;
+    images.scatter_big = transposed ? layer->output.image : layer->input_gradient.image;
+    return images;
+}
+
+VAEI_PRIVATE void vaei_tabulate_gather(vaei_connection *c, const vaei_connection_images *images, size_t micro,
+                                       vaei_arena *arena) {
+    const vaei_image *big = &images->gather_big, *small = &images->gather_small;
+    const size_t      channels = (size_t)c->big.channels, positions = micro * (size_t)c->small.height * (size_t)c->small.width;
+    size_t            n, i = 0;
+    int               y, x;
+    c->gather_from = vaei_take_offsets(arena, positions);
+    c->gather_to = vaei_take_offsets(arena, positions);
+    c->kernel_lines = vaei_take_offsets(arena, (size_t)c->kernel_height);
+    if (!arena->base) return;
+    for (n = 0; n < micro; n++)
+        for (y = 0; y < c->small.height; y++)
+            for (x = 0; x < c->small.width; x++, i++) {
+                c->gather_from[i] = (uint32_t)(n * big->image + (size_t)(y * c->stride_height) * big->row +
+                                               (size_t)(x * c->stride_width) * channels);
+                c->gather_to[i] = (uint32_t)(n * small->image + small->origin + (size_t)y * small->row +
+                                             (size_t)x * (size_t)c->small.channels);
+            }
+    for (y = 0; y < c->kernel_height; y++) c->kernel_lines[y] = (uint32_t)((size_t)y * big->row);
+}
+
+/* Big positions 0 .. extent-1 whose (position + before) mod stride is `parity`. */
+VAEI_PRIVATE int vaei_first_of_parity(int parity, int before, int stride) {
+    return ((parity - before) % stride + stride) % stride;
+}
+
+VAEI_PRIVATE size_t vaei_count_of_parity(int parity, int before, int stride, int extent) {
+    const int first = vaei_first_of_parity(parity, before, stride);
+    return first < extent ? (size_t)((extent - 1 - first) / stride + 1) : 0;
+}
+
+VAEI_PRIVATE int vaei_taps_of_parity(int parity, int kernel, int stride) {
+    return parity < kernel ? (kernel - 1 - parity) / stride + 1 : 0;
+}
+
+VAEI_PRIVATE void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
+                                      const vaei_connection_images *images, size_t micro) {
+    const vaei_image *small = &images->scatter_small, *big = &images->scatter_big;
+    const size_t      small_channels = (size_t)c->small.channels, big_channels = (size_t)c->big.channels;
+    const int         taps_y = vaei_taps_of_parity(parity_y, c->kernel_height, c->stride_height);
+    const int         taps_x = vaei_taps_of_parity(parity_x, c->kernel_width, c->stride_width);
+    const int         first_y = vaei_first_of_parity(parity_y, c->top, c->stride_height);
+    const int         first_x = vaei_first_of_parity(parity_x, c->left, c->stride_width);
+    size_t            n, i = 0;
+    int               y, x;
+    for (n = 0; n < micro; n++)
+        for (y = first_y; y < c->big.height; y += c->stride_height)
+            for (x = first_x; x < c->big.width; x += c->stride_width, i++) {
+                /* The small position that the last tap meets: the smallest address; the others lie at from_taps. */
+                const ptrdiff_t small_y = (y + c->top - parity_y) / c->stride_height - (taps_y - 1);
+                const ptrdiff_t small_x = (x + c->left - parity_x) / c->stride_width - (taps_x - 1);
+                phase->from[i] = taps_y && taps_x
+                                     ? (uint32_t)((ptrdiff_t)(n * small->image + small->origin) +
+                                                  small_y * (ptrdiff_t)small->row + small_x * (ptrdiff_t)small_channels)
+                                     : 0;
+                phase->to[i] = (uint32_t)(n * big->image + big->origin + (size_t)y * big->row + (size_t)x * big_channels);
+            }
+    i = 0;
+    for (y = taps_y - 1; y >= 0; y--)
+        for (x = taps_x - 1; x >= 0; x--, i++) {
+            const size_t tap = (size_t)(parity_y + y * c->stride_height) * (size_t)c->kernel_width +
+                               (size_t)(parity_x + x * c->stride_width);
+            phase->from_taps[i] = (uint32_t)((size_t)(taps_y - 1 - y) * small->row + (size_t)(taps_x - 1 - x) * small_channels);
+            phase->weight_taps[i] = (uint32_t)(tap * big_channels * small_channels);
+        }
+}
+
+VAEI_PRIVATE void vaei_tabulate_scatter(vaei_connection *c, const vaei_connection_images *images, size_t micro,
+                                        vaei_arena *arena) {
+    const int parities_y = c->stride_height < c->big.height ? c->stride_height : c->big.height;
+    const int parities_x = c->stride_width < c->big.width ? c->stride_width : c->big.width;
+    size_t    count = 0;
+    int       y, x;
+    c->phase_count = (size_t)parities_y * (size_t)parities_x;
+    c->phases = (vaei_phase *)vaei_take(arena, c->phase_count, sizeof(vaei_phase));
+    for (y = 0; y < parities_y; y++)
+        for (x = 0; x < parities_x; x++, count++) {
+            /* The parities that the first positions have: with a stride wider than the image the others are empty. */
+            const int  parity_y = (y + c->top) % c->stride_height, parity_x = (x + c->left) % c->stride_width;
+            vaei_phase phase;
+            phase.rows = vaei_count_of_parity(parity_y, c->top, c->stride_height, c->big.height) *
+                         vaei_count_of_parity(parity_x, c->left, c->stride_width, c->big.width);
+            phase.taps = (size_t)vaei_taps_of_parity(parity_y, c->kernel_height, c->stride_height) *
+                         (size_t)vaei_taps_of_parity(parity_x, c->kernel_width, c->stride_width);
+            phase.from = vaei_take_offsets(arena, micro * phase.rows);
+            phase.to = vaei_take_offsets(arena, micro * phase.rows);
+            phase.from_taps = vaei_take_offsets(arena, phase.taps);
+            phase.weight_taps = vaei_take_offsets(arena, phase.taps);
+            if (!arena->base) continue;
+            vaei_tabulate_phase(c, &phase, parity_y, parity_x, images, micro);
+            c->phases[count] = phase;
+        }
+}
+
+VAEI_PRIVATE void vaei_tabulate_weights(vaei_connection *c, const vaei_connection_images *images, size_t micro,
+                                        vaei_arena *arena) {
+    const vaei_image *big = &images->gather_big, *small = &images->scatter_small;
+    const size_t      channels = (size_t)c->big.channels, lines = micro * (size_t)c->small.height;
+    const size_t      rows = (size_t)c->kernel_height * (size_t)c->kernel_width * channels;
+    size_t            n, i = 0;
+    int               y;
+    c->weight_rows = vaei_take_offsets(arena, rows);
+    c->big_lines = vaei_take_offsets(arena, lines);
+    c->small_lines = vaei_take_offsets(arena, lines);
+    if (!arena->base) return;
+    for (i = 0; i < rows; i++) {
+        const size_t run = (size_t)c->kernel_width * channels;
+        c->weight_rows[i] = (uint32_t)(c->as_patches ? i : i / run * big->row + i % run);
+    }
+    i = 0;
+    for (n = 0; n < micro; n++)
+        for (y = 0; y < c->small.height; y++, i++) {
+            c->big_lines[i] = (uint32_t)(c->as_patches ? i * (size_t)c->small.width * rows
+                                                       : n * big->image + (size_t)(y * c->stride_height) * big->row);
+            c->small_lines[i] = (uint32_t)(n * small->image + small->origin + (size_t)y * small->row);
+        }
+}
+
+/* ---- the whole ---- */
+
+/* Lays out everything after the model itself: tables, then the workspace. With arena->base NULL it only counts, and
+   leaves the plan complete apart from the tables' addresses. */
+VAEI_PRIVATE vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_error *error) {
+    vaei_arena workspace, slot;
+    vaei_place before;
+    size_t     patches = 0, scratch = 0, total = 0;
+    int        i, transposed;
+    memset(&workspace, 0, sizeof workspace);
+    memset(&slot, 0, sizeof slot);
+    plan->pixels = vaei_place_numbers(plan, &workspace, &slot, 0, plan->example);
+    plan->noise = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
+    plan->mean = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
+    plan->logvar = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
+    plan->z = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
+    plan->row_terms = vaei_place_numbers(plan, &workspace, &slot, 0, 2 * sizeof(double) / sizeof(vae_real));
+    before = plan->pixels;
+    for (i = 0; i < plan->stage_count; i++) {
+        vaei_stage *stage = &plan->stages[i];
+        stage->input = i == plan->first_decoder_stage ? plan->z : before;
+        if (stage->convolutional) vaei_place_convolutional_stage(plan, stage, &workspace, &slot);
+        else vaei_place_dense_stage(plan, stage, &workspace, &slot);
+        before = stage->output;
+    }
+    if (plan->trains) vaei_place_gradients(plan, &workspace, &slot);
+    for (i = 0; i < plan->layer_count; i++) {
+        vaei_layer            *layer = &plan->layers[i];
+        vaei_connection       *c = &layer->connection;
+        vaei_connection_images images;
+        size_t                 largest = vaei_max_size(layer->input.image.image, layer->output.image.image);
+        if (layer->kind == VAE_LAYER_DENSE) continue;
+        if (plan->trains)
+            largest = vaei_max_size(largest, vaei_max_size(layer->input_gradient.image.image,
+                                                           layer->output_gradient.image.image));
+        transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+        images = vaei_images_of(layer);
+        if (c->as_patches)
+            largest = vaei_max_size(largest, layer->fan_in * layer->fan_out);
+        if (c->as_patches && (plan->trains || !transposed)) {
+            const size_t each = (size_t)c->small.height * (size_t)c->small.width * (size_t)c->kernel_height *
+                                (size_t)c->kernel_width * (size_t)c->big.channels;
+            patches = vaei_max_size(patches, each);
+            largest = vaei_max_size(largest, each);
+        }
+        if (largest > (size_t)0xFFFFFFFF / plan->micro)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "a convolution's tensor of %z numbers is too large", largest);
+        if (plan->trains || !transposed) vaei_tabulate_gather(c, &images, plan->micro, arena);
+        if (plan->trains || transposed) vaei_tabulate_scatter(c, &images, plan->micro, arena);
+        if (plan->trains) vaei_tabulate_weights(c, &images, plan->micro, arena);
+    }
+    plan->patches = slot.used / sizeof(vae_real);
+    if (!vaei_multiply_sizes(plan->micro, patches, &total)) slot.overflow = 1;
+    vaei_take_reals(&slot, total);
+    plan->product_scratch = slot.used / sizeof(vae_real);
+    vaei_take_reals(&slot, scratch + VAEI_PRODUCT_SCRATCH);
+    plan->slot_size = slot.used / sizeof(vae_real);
+    if (plan->trains) {
+        plan->partials = workspace.used / sizeof(vae_real);
+        for (i = 0; i < plan->stage_count; i++)
+            if (plan->stages[i].convolutional)
+                plan->partial_size = vaei_max_size(plan->partial_size, plan->stages[i].parameter_count);
+        plan->partial_count = !plan->partial_size ? 0 : plan->threads > 1 ? (plan->batch + plan->chunk - 1) / plan->chunk : 1;
+        if (!vaei_multiply_sizes(plan->partial_count, plan->partial_size, &total)) workspace.overflow = 1;
+        vaei_take_reals(&workspace, total);
+    }
+    plan->slots = workspace.used / sizeof(vae_real);
+    if (!vaei_multiply_sizes((size_t)plan->threads, plan->slot_size, &total)) workspace.overflow = 1;
+    vaei_take_reals(&workspace, total);
+    plan->workspace_size = workspace.used / sizeof(vae_real);
+    if (workspace.overflow || slot.overflow || arena->overflow)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "the network does not fit in memory: make `batch` or the layers smaller");
+    return VAE_OK;
+}
+
+/* `filled` is what vae_defaults gave. The tables are still missing: vaei_plan_memory lays them out. */
+VAEI_PRIVATE vae_status vaei_plan_network(const vae_config *filled, vaei_plan *plan, vae_error *error) {
+    vae_status status;
+    memset(plan, 0, sizeof *plan);
+    plan->example = vaei_shape_size(filled->input);
+    plan->latent = (size_t)filled->latent;
+    plan->batch = filled->batch;
+    plan->threads = filled->threads;
+#ifndef VAE_INFERENCE_ONLY
+    plan->trains = !filled->inference_only;
+#endif
+    if ((status = vaei_plan_layers(plan, filled, error)) != VAE_OK) return status;
+    vaei_plan_stages(plan);
+    vaei_plan_micro_batch(plan);
+    return VAE_OK;
+}
+
+/* ==== >>execution =========================================================================================== */
+
+struct vae_model {
+    vae_config              config;         /* filled: defaults applied, the decoder explicit */
+    vaei_plan               plan;
+    const vaei_kernel_set  *kernels;
+    vaei_pool              *pool;           /* the model's own threads, or NULL */
+    vae_real               *parameters, *gradients, *moment1, *moment2;     /* the last three NULL when inference_only */
+    vae_real               *workspace;
+    size_t                  bytes;          /* of the whole block */
+    void                   *block;          /* what the allocator gave, or NULL where the caller gave the memory */
+    size_t                  block_size;
+    vae_real                beta, learning_rate;    /* as they are now: 0 is 0 */
+    int                     has_gradients;  /* 0: what the gradient block holds counts as zero */
+    uint64_t                step;           /* updates made: Adam's t */
+    uint64_t                epoch;          /* passes that vae_fit has completed */
+    uint64_t                position;       /* examples that it has used of the next one */
+    uint64_t                samples_drawn;
+};
+
+VAEI_PRIVATE size_t vaei_parameter_total(const vae_model *model) { return model->plan.parameter_count; }
+
+/* Where example `first` of a tensor begins, for the worker with this slot. A slot holds one micro-batch: its own first
+   example. */
+VAEI_PRIVATE vae_real *vaei_at(const vae_model *model, vaei_place place, size_t slot, size_t first, size_t each) {
+    if (place.in_slot)
+        return model->workspace + model->plan.slots + slot * model->plan.slot_size + place.offset;
+    return model->workspace + place.offset + first * each;
+}
+
+VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t offset) {
+    return model->workspace + model->plan.slots + slot * model->plan.slot_size + offset;
+}
+
+/* ---- work shared out ---- */
+
+/* Calls task(context, i) for i in 0 .. count-1, count at most config.threads: i is also the slot the task may use. */
+VAEI_PRIVATE void vaei_run(const vae_model *model, vae_task task, void *context, size_t count) {
+    size_t i;
+    if (count > 1 && model->config.parallel.run)
+        model->config.parallel.run(model->config.parallel.user, task, context, count);
+    else if (count > 1 && model->pool)
+        vaei_pool_run(model->pool, task, context, count);
+    else
+        for (i = 0; i < count; i++) task(context, i);
+}
+
+/* `items` in pieces of at least `grain`, one for each thread: part(context, slot, first, count). */
+typedef void (*vaei_part)(void *context, size_t slot, size_t first, size_t count);
+
+typedef struct vaei_split_context {
+    vaei_part part;
+    void     *context;
+    size_t    items, unit, pieces;
+} vaei_split_context;
+
+VAEI_PRIVATE void vaei_split_task(void *opaque, size_t index) {
+    const vaei_split_context *split = (const vaei_split_context *)opaque;
+    const size_t units = (split->items + split->unit - 1) / split->unit;
+    const size_t first = units * index / split->pieces * split->unit;
+    const size_t end = vaei_min_size(units * (index + 1) / split->pieces * split->unit, split->items);
+    if (end > first) split->part(split->context, index, first, end - first);
+}
+
+/* Pieces begin at multiples of `unit`. */
+VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, size_t grain, vaei_part part,
+                             void *context) {
+    vaei_split_context split;
+    split.part = part;
+    split.context = context;
+    split.items = items;
+    split.unit = unit;
+    split.pieces = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, items / grain));
+    vaei_run(model, vaei_split_task, &split, split.pieces);
+}
+
+typedef struct vaei_multiply_context {
+    const vae_model    *model;
+    const vaei_product *product;
+    int                 by_columns;
+} vaei_multiply_context;
+
+VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_multiply_context *work = (const vaei_multiply_context *)opaque;
+    const vaei_product part = work->by_columns ? vaei_product_columns(work->product, first, count)
+                                               : vaei_product_rows(work->product, first, count);
+    work->model->kernels->multiply(&part, vaei_slot(work->model, slot, work->model->plan.product_scratch));
+}
+
+#define VAEI_PARALLEL_WORK 500000       /* multiply-adds worth another thread: about ten microseconds */
+
+VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
+    const double          work = (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
+    const size_t          pieces = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
+    vaei_multiply_context context;
+    context.model = model;
+    context.product = product;
+    /* Columns where there are enough of them, since then each thread packs only its own part of B. Row pieces are
+       multiples of 24 and column pieces of 48: whole tiles in every kernel set. */
+    context.by_columns = product->columns >= 96 * (size_t)model->plan.threads || product->rows < 48;
+    if (context.by_columns)
+        vaei_split(model, product->columns, product->columns >= 96 * (size_t)model->plan.threads ? 48 : 16,
+                   vaei_max_size(16, product->columns / vaei_max_size(1, pieces)), vaei_multiply_part, &context);
+    else
+        vaei_split(model, product->rows, 24, vaei_max_size(24, product->rows / vaei_max_size(1, pieces)),
+                   vaei_multiply_part, &context);
+}
+
+/* ==== >>layers ============================================================================================== */
+
+/* One batch, or one score of a batch, on its way through the network. */
+typedef struct vaei_pass {
+    vae_model *model;
+    size_t     count;               /* rows */
+    int        forward_only;        /* no backward pass follows */
+    /* what becomes of the logits: */
+    double    *reconstruction;      /* per row, nats; or NULL */
+    size_t     repeat;              /* so many rows in succession belong to one row of pixels */
+    vae_real   scale;               /* of the gradient: 1 / examples in the whole batch */
+    vae_real  *decoded;             /* the caller's pixels, or NULL */
+} vaei_pass;
+
+/* The part of a convolutional stage's pass that one worker does at a time. */
+typedef struct vaei_micro {
+    const vaei_pass  *pass;
+    const vaei_stage *stage;
+    size_t            slot, first, count;       /* rows first .. first + count - 1 */
+    vae_real         *gradients;                /* of the stage's span */
+    int               accumulate;
+} vaei_micro;
+
+/* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias) ---- */
+
+typedef struct vaei_activate_context {
+    const vae_model *model;
+    vae_activation   activation;
+    const vae_real  *from;
+    vae_real        *to;
+} vaei_activate_context;
+
+VAEI_PRIVATE void vaei_activate_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_activate_context *work = (const vaei_activate_context *)opaque;
+    (void)slot;
+    work->model->kernels->activate(work->activation, count, work->from + first, work->to + first);
+}
+
+VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_activate_context *work = (const vaei_activate_context *)opaque;
+    (void)slot;
+    work->model->kernels->activate_backward(work->activation, count, work->from + first, work->to + first);
+}
+
+#define VAEI_PARALLEL_NUMBERS 16384     /* of elementwise work worth another thread */
+
+/* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
+VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
+    return activation != VAE_LINEAR && activation != VAE_RELU;
+}
+
+VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
+    vae_model   *model = pass->model;
+    vae_real    *out = vaei_at(model, layer->output.place, 0, 0, 0);
+    vae_real    *before = model->plan.trains && layer->saves_input ? vaei_at(model, layer->saved, 0, 0, 0) : out;
+    vaei_product p;
+    memset(&p, 0, sizeof p);
+    p.rows = pass->count;
+    p.columns = layer->outputs;
+    p.segments = 1;
+    p.run = layer->inputs;
+    p.a = vaei_at(model, layer->input.place, 0, 0, 0);
+    p.a_row = layer->inputs;
+    p.a_step = 1;
+    p.b = model->parameters + layer->weight;
+    p.b_step = layer->outputs;
+    p.b_column = 1;
+    p.c = before;
+    p.c_row = layer->outputs;
+    p.bias = model->parameters + layer->bias;
+    p.relu = layer->activation == VAE_RELU;
+    vaei_multiply_parallel(model, &p);
+    if (vaei_separate_activation(layer->activation)) {
+        vaei_activate_context work;
+        work.model = model;
+        work.activation = layer->activation;
+        work.from = before;
+        work.to = out;
+        vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_part, &work);
+    }
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* d_out [count][outputs] is the gradient of the layer's output and becomes that of what went into the activation;
+   d_weight += in^T d_out, d_bias += sum of d_out's rows, d_in = d_out weight^T. */
+VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *layer, int wants_input_gradient) {
+    vae_model   *model = pass->model;
+    vae_real    *d_out = vaei_at(model, layer->output_gradient.place, 0, 0, 0);
+    vaei_product p;
+    if (layer->activation != VAE_LINEAR) {
+        vaei_activate_context work;
+        work.model = model;
+        work.activation = layer->activation;
+        work.from = vaei_at(model, layer->saved, 0, 0, 0);
+        work.to = d_out;
+        vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
+    }
+    model->kernels->column_sums(pass->count, layer->outputs, d_out, layer->outputs, NULL,
+                                model->gradients + layer->bias, model->has_gradients);
+    memset(&p, 0, sizeof p);
+    p.rows = layer->inputs;
+    p.columns = layer->outputs;
+    p.segments = 1;
+    p.run = pass->count;
+    p.a = vaei_at(model, layer->input.place, 0, 0, 0);
+    p.a_row = 1;
+    p.a_step = layer->inputs;
+    p.b = d_out;
+    p.b_step = layer->outputs;
+    p.b_column = 1;
+    p.c = model->gradients + layer->weight;
+    p.c_row = layer->outputs;
+    p.accumulate = model->has_gradients;
+    vaei_multiply_parallel(model, &p);
+    if (!wants_input_gradient) return;
+    memset(&p, 0, sizeof p);
+    p.rows = pass->count;
+    p.columns = layer->inputs;
+    p.segments = 1;
+    p.run = layer->outputs;
+    p.a = d_out;
+    p.a_row = layer->outputs;
+    p.a_step = 1;
+    p.b = model->parameters + layer->weight;
+    p.b_step = 1;
+    p.b_column = layer->outputs;
+    p.c = vaei_at(model, layer->input_gradient.place, 0, 0, 0);
+    p.c_row = layer->inputs;
+    vaei_multiply_parallel(model, &p);
+}
+#endif
+
+/* ---- convolution and transposed convolution ----
+
+   big [height][width][big channels] inside its border, small [height][width][small channels],
+   weight [kernel height][kernel width][big channels][small channels]:
+     gather   small[i][s] = bias[s] + sum over taps k, channels b of big[i stride + k - top][b] weight[k][b][s]
+     scatter  big[p][b]   = bias[b] + sum over the small positions i and taps k with i stride + k - top = p,
+                                      and channels s, of small[i][s] weight[k][b][s]
+     weights  d_weight[k][b][s] += sum over i of big[i stride + k - top][b] small[i][s]                              */
+
+/* The patches of n images as rows of a matrix: each position's kernel lines one after the other. */
+VAEI_PRIVATE void vaei_copy_patches(const vaei_connection *c, const vae_real *big, size_t n, vae_real *patches) {
+    const size_t run = (size_t)c->kernel_width * (size_t)c->big.channels;
+    const size_t positions = n * (size_t)c->small.height * (size_t)c->small.width;
+    size_t       i, j;
+    int          k;
+    for (i = 0; i < positions; i++)
+        for (k = 0; k < c->kernel_height; k++) {
+            const vae_real *line = big + c->gather_from[i] + c->kernel_lines[k];
+            for (j = 0; j < run; j++) *patches++ = line[j];
+        }
+}
+
+VAEI_PRIVATE void vaei_gather(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
+                              const vae_real *big, vae_real *small, const vae_real *weight, const vae_real *bias,
+                              int relu) {
+    vaei_product p;
+    memset(&p, 0, sizeof p);
+    p.rows = n * (size_t)c->small.height * (size_t)c->small.width;
+    p.columns = (size_t)c->small.channels;
+    p.run = (size_t)c->kernel_width * (size_t)c->big.channels;
+    p.segments = (size_t)c->kernel_height;
+    p.a_step = 1;
+    p.b = weight;
+    p.b_segment = p.run * p.columns;
+    p.b_step = p.columns;
+    p.b_column = 1;
+    if (c->as_patches) {
+        vae_real *patches = vaei_slot(model, slot, model->plan.patches);
+        vaei_copy_patches(c, big, n, patches);
+        p.run *= p.segments;
+        p.segments = 1;
+        p.a = patches;
+        p.a_row = p.run;
+    } else {
+        p.a = big;
+        p.a_rows = c->gather_from;
+        p.a_segments = c->kernel_lines;
+    }
+    p.c = small;
+    p.c_rows = c->gather_to;
+    p.bias = bias;
+    p.relu = relu;
+    model->kernels->multiply(&p, vaei_slot(model, slot, model->plan.product_scratch));
+}
+
+VAEI_PRIVATE void vaei_scatter(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
+                               const vae_real *small, vae_real *big, const vae_real *weight, const vae_real *bias,
+                               int relu) {
+    size_t       i;
+    vaei_product p;
+    memset(&p, 0, sizeof p);
+    p.columns = (size_t)c->big.channels;
+    p.run = (size_t)c->small.channels;
+    p.a = small;
+    p.a_step = 1;
+    p.b = weight;
+    p.b_step = 1;
+    p.b_column = p.run;
+    p.c = big;
+    p.bias = bias;
+    p.relu = relu;
+    for (i = 0; i < c->phase_count; i++) {
+        const vaei_phase *phase = &c->phases[i];
+        p.rows = n * phase->rows;
+        p.segments = phase->taps;
+        p.a_rows = phase->from;
+        p.a_segments = phase->from_taps;
+        p.b_segments = phase->weight_taps;
+        p.c_rows = phase->to;
+        model->kernels->multiply(&p, vaei_slot(model, slot, model->plan.product_scratch));
+    }
+}
+
+#ifndef VAE_INFERENCE_ONLY
+VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
+                                          const vae_real *big, const vae_real *small, vae_real *d_weight,
+                                          int accumulate) {
+    vaei_product p;
+    memset(&p, 0, sizeof p);
+    p.rows = (size_t)c->kernel_height * (size_t)c->kernel_width * (size_t)c->big.channels;
+    p.columns = (size_t)c->small.channels;
+    p.segments = n * (size_t)c->small.height;
+    p.run = (size_t)c->small.width;
+    p.a_rows = c->weight_rows;
+    p.a_segments = c->big_lines;
+    if (c->as_patches) {
+        vae_real *patches = vaei_slot(model, slot, model->plan.patches);
+        vaei_copy_patches(c, big, n, patches);
+        p.a = patches;
+        p.a_step = p.rows;
+    } else {
+        p.a = big;
+        p.a_step = (size_t)c->stride_width * (size_t)c->big.channels;
+    }
+    p.b = small;
+    p.b_segments = c->small_lines;
+    p.b_step = p.columns;
+    p.b_column = 1;
+    p.c = d_weight;
+    p.c_row = p.columns;
+    p.accumulate = accumulate;
+    model->kernels->multiply(&p, vaei_slot(model, slot, model->plan.product_scratch));
+}
+#endif
+
+/* The three products as they are defined, position by position: what the tests hold the others against. Images are
+   flat, one after the other. */
+VAEI_PRIVATE void vaei_gather_naive(const vaei_connection *c, size_t n, const vae_real *big, vae_real *small,
+                                    const vae_real *weight, const vae_real *bias) {
+    size_t image;
+    int    y, x, s, ky, kx, b;
+    for (image = 0; image < n; image++, big += vaei_shape_size(c->big))
+        for (y = 0; y < c->small.height; y++)
+            for (x = 0; x < c->small.width; x++)
+                for (s = 0; s < c->small.channels; s++) {
+                    double sum = bias ? (double)bias[s] : 0;
+                    for (ky = 0; ky < c->kernel_height; ky++)
+                        for (kx = 0; kx < c->kernel_width; kx++) {
+                            const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
+                            if (py < 0 || py >= c->big.height || px < 0 || px >= c->big.width) continue;
+                            for (b = 0; b < c->big.channels; b++)
+                                sum += (double)big[(py * c->big.width + px) * c->big.channels + b] *
+                                       (double)weight[((ky * c->kernel_width + kx) * c->big.channels + b) *
+                                                      c->small.channels + s];
+                        }
+                    *small++ = (vae_real)sum;
+                }
+}
+
+VAEI_PRIVATE void vaei_scatter_naive(const vaei_connection *c, size_t n, const vae_real *small, vae_real *big,
+                                     const vae_real *weight, const vae_real *bias) {
+    size_t image, i;
+    int    y, x, s, ky, kx, b;
+    for (image = 0; image < n; image++, big += vaei_shape_size(c->big)) {
+        for (i = 0; i < vaei_shape_size(c->big); i++) big[i] = bias ? bias[i % (size_t)c->big.channels] : 0;
+        for (y = 0; y < c->small.height; y++)
+            for (x = 0; x < c->small.width; x++, small += c->small.channels)
+                for (ky = 0; ky < c->kernel_height; ky++)
+                    for (kx = 0; kx < c->kernel_width; kx++) {
+                        const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
+                        if (py < 0 || py >= c->big.height || px < 0 || px >= c->big.width) continue;
+                        for (b = 0; b < c->big.channels; b++)
+                            for (s = 0; s < c->small.channels; s++)
+                                big[(py * c->big.width + px) * c->big.channels + b] +=
+                                    small[s] * weight[((ky * c->kernel_width + kx) * c->big.channels + b) *
+                                                      c->small.channels + s];
+                    }
+    }
+}
+
+VAEI_PRIVATE void vaei_connection_weights_naive(const vaei_connection *c, size_t n, const vae_real *big,
+                                                const vae_real *small, vae_real *d_weight) {
+    size_t image;
+    int    y, x, s, ky, kx, b;
+    for (image = 0; image < n; image++, big += vaei_shape_size(c->big))
+        for (y = 0; y < c->small.height; y++)
+            for (x = 0; x < c->small.width; x++, small += c->small.channels)
+                for (ky = 0; ky < c->kernel_height; ky++)
+                    for (kx = 0; kx < c->kernel_width; kx++) {
+                        const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
+                        if (py < 0 || py >= c->big.height || px < 0 || px >= c->big.width) continue;
+                        for (b = 0; b < c->big.channels; b++)
+                            for (s = 0; s < c->small.channels; s++)
+                                d_weight[((ky * c->kernel_width + kx) * c->big.channels + b) * c->small.channels + s] +=
+                                    big[(py * c->big.width + px) * c->big.channels + b] * small[s];
+                    }
+}
+
+/* Images from one layout into another of the same shape, line by line: never the borders. */
+VAEI_PRIVATE void vaei_copy_images(size_t n, const vaei_image *from, const vae_real *source, const vaei_image *to,
+                                   vae_real *target) {
+    const size_t line = (size_t)from->width * (size_t)from->channels;
+    size_t       i;
+    int          y;
+    for (i = 0; i < n; i++)
+        for (y = 0; y < from->height; y++)
+            memcpy(target + i * to->image + to->origin + (size_t)y * to->row,
+                   source + i * from->image + from->origin + (size_t)y * from->row, line * sizeof(vae_real));
+}
+
+VAEI_PRIVATE void vaei_activate_images(const vae_model *model, vae_activation activation, size_t n,
+                                       const vaei_image *image, const vae_real *from, vae_real *to) {
+    const size_t line = (size_t)image->width * (size_t)image->channels;
+    size_t       i;
+    int          y;
+    for (i = 0; i < n; i++)
+        for (y = 0; y < image->height; y++) {
+            const size_t at = i * image->image + image->origin + (size_t)y * image->row;
+            model->kernels->activate(activation, line, from + at, to + at);
+        }
+}
+
+VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_activation activation, size_t n,
+                                                const vaei_image *saved_image, const vae_real *saved,
+                                                const vaei_image *image, vae_real *d) {
+    const size_t line = (size_t)image->width * (size_t)image->channels;
+    size_t       i;
+    int          y;
+    if (activation == VAE_LINEAR) return;
+    for (i = 0; i < n; i++)
+        for (y = 0; y < image->height; y++)
+            model->kernels->activate_backward(
+                activation, line, saved + i * saved_image->image + saved_image->origin + (size_t)y * saved_image->row,
+                d + i * image->image + image->origin + (size_t)y * image->row);
+}
+
+VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
+    const vae_model *model = micro->pass->model;
+    const vae_real  *in = vaei_at(model, layer->input.place, micro->slot, micro->first, layer->input.image.image);
+    vae_real        *out = vaei_at(model, layer->output.place, micro->slot, micro->first, layer->output.image.image);
+    vae_real        *before = out;
+    const vae_real  *weight = model->parameters + layer->weight, *bias = model->parameters + layer->bias;
+    if (model->plan.trains && layer->saves_input)
+        before = vaei_at(model, layer->saved, micro->slot, micro->first, layer->output.image.image);
+    if (layer->kind == VAE_LAYER_CONV)
+        vaei_gather(model, micro->slot, &layer->connection, micro->count, in, before, weight, bias,
+                    layer->activation == VAE_RELU);
+    else
+        vaei_scatter(model, micro->slot, &layer->connection, micro->count, in, before, weight, bias,
+                     layer->activation == VAE_RELU);
+    if (vaei_separate_activation(layer->activation))
+        vaei_activate_images(model, layer->activation, micro->count, &layer->output.image, before, out);
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* The layer's output gradient, already taken through its activation, lies in its bordered place. */
+VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_layer *layer, vae_real *d_in) {
+    const vae_model *model = micro->pass->model;
+    const vae_real  *in = vaei_at(model, layer->input.place, micro->slot, micro->first, layer->input.image.image);
+    const vae_real  *d_out = vaei_at(model, layer->output_gradient.place, micro->slot, 0, 0);
+    const vae_real  *weight = model->parameters + layer->weight;
+    vae_real        *d_weight = micro->gradients + (layer->weight - micro->stage->parameter);
+    vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
+    const size_t     channels = (size_t)layer->out.channels;
+    /* The borders are zeros and may be summed along with the rest. */
+    model->kernels->column_sums(micro->count * (layer->output_gradient.image.image / channels), channels, d_out, channels,
+                                NULL, d_bias, micro->accumulate);
+    if (layer->kind == VAE_LAYER_CONV) {
+        vaei_connection_weights(model, micro->slot, &layer->connection, micro->count, in, d_out, d_weight,
+                                micro->accumulate);
+        if (d_in) vaei_scatter(model, micro->slot, &layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
+    } else {
+        vaei_connection_weights(model, micro->slot, &layer->connection, micro->count, d_out, in, d_weight,
+                                micro->accumulate);
+        if (d_in) vaei_gather(model, micro->slot, &layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
+    }
+}
+#endif
+
+VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels);
+
+/* ==== >>likelihood ========================================================================================== */
+
+#define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
+
+/* What becomes of the logits of rows first .. first + count - 1: scored against their pixels and replaced by their
+   gradient, or only scored, or decoded into the caller's array. */
+VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t count, vae_real *logits) {
+    vae_model             *model = pass->model;
+    const vaei_kernel_set *kernels = model->kernels;
+    const size_t           size = model->plan.example;
+    const vae_real         inverse_variance = 1 / (model->config.sigma * model->config.sigma);
+    const vae_real        *pixels = vaei_at(model, model->plan.pixels, 0, 0, 0);
+    size_t                 i;
+    for (i = first; i < first + count; i++, logits += size) {
+        vae_real *gradient = pass->forward_only ? NULL : logits;
+        if (pass->decoded) vaei_store_row(model, logits, pass->decoded + i * size);
+        if (!pass->reconstruction) continue;
+        if (model->config.likelihood == VAE_BERNOULLI)
+            pass->reconstruction[i] = kernels->bernoulli(size, logits, pixels + i / pass->repeat * size, pass->scale, gradient);
+        else
+            pass->reconstruction[i] =
+                kernels->gaussian(size, logits, pixels + i / pass->repeat * size, inverse_variance, pass->scale, gradient) +
+                (double)size * (VAEI_HALF_LOG_TWO_PI + vaei_scalar_log((double)model->config.sigma));
+    }
+}
+
+VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_pass  *pass = (const vaei_pass *)opaque;
+    const vaei_stage *last = &pass->model->plan.stages[pass->model->plan.stage_count - 1];
+    (void)slot;
+    vaei_finish_rows(pass, first, count, vaei_at(pass->model, last->output, 0, first, pass->model->plan.example));
+}
+
+/* ==== >>stages ============================================================================================== */
+
+VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
+    const vae_model  *model = micro->pass->model;
+    const vaei_stage *stage = micro->stage;
+    const vaei_layer *first = &model->plan.layers[stage->first];
+    const vaei_image  flat = vaei_flat_image(first->in);
+    int               i;
+    vaei_copy_images(micro->count, &flat, vaei_at(model, stage->input, 0, micro->first, flat.image), &first->input.image,
+                     vaei_at(model, first->input.place, micro->slot, 0, 0));
+    for (i = 0; i < stage->count; i++) vaei_convolution_forward(micro, &first[i]);
+    if (stage->fused)
+        vaei_finish_rows(micro->pass, micro->first, micro->count, vaei_at(model, stage->output, micro->slot, 0, 0));
+}
+
+#ifndef VAE_INFERENCE_ONLY
+VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
+    const vae_model  *model = micro->pass->model;
+    const vaei_stage *stage = micro->stage;
+    const vaei_layer *first = &model->plan.layers[stage->first], *layer = first + stage->count - 1;
+    vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
+    const vaei_image  flat = vaei_flat_image(layer->out);
+    if (layer->activation != VAE_LINEAR)
+        model->kernels->activate_backward(layer->activation, micro->count * layer->outputs,
+                                          vaei_at(model, layer->saved, micro->slot, micro->first, layer->outputs), d_out);
+    vaei_copy_images(micro->count, &flat, d_out, &layer->output_gradient.image,
+                     vaei_at(model, layer->output_gradient.place, micro->slot, 0, 0));
+    for (; layer > first; layer--) {
+        const vaei_layer *below = layer - 1;
+        vae_real         *d_in = vaei_at(model, layer->input_gradient.place, micro->slot, 0, 0);
+        vaei_convolution_backward(micro, layer, d_in);
+        vaei_activate_images_backward(model, below->activation, micro->count, &below->output.image,
+                                      vaei_at(model, below->saved, micro->slot, micro->first, below->output.image.image),
+                                      &below->output_gradient.image, d_in);
+    }
+    vaei_convolution_backward(micro, first,
+                              stage->first ? vaei_at(model, stage->input_gradient, 0, micro->first, first->inputs) : NULL);
+}
+#endif
+
+typedef struct vaei_stage_context {
+    const vaei_pass  *pass;
+    const vaei_stage *stage;
+    size_t            workers;
+    int               forward, backward;
+} vaei_stage_context;
+
+/* Rows first .. end - 1 of a convolutional stage, micro-batch by micro-batch. */
+VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, size_t first, size_t end,
+                                  vae_real *gradients) {
+    const vae_model *model = work->pass->model;
+    vaei_micro       micro;
+    micro.pass = work->pass;
+    micro.stage = work->stage;
+    micro.slot = slot;
+    micro.gradients = gradients;
+    micro.accumulate = 0;
+    for (micro.first = first; micro.first < end; micro.first += model->plan.micro) {
+        micro.count = vaei_min_size(model->plan.micro, end - micro.first);
+        if (work->forward) vaei_forward_micro(&micro);
+#ifndef VAE_INFERENCE_ONLY
+        if (work->backward) {
+            if (!work->forward) {
+                const vaei_layer *layer = &model->plan.layers[work->stage->first];
+                const vaei_image  flat = vaei_flat_image(layer->in);
+                vaei_copy_images(micro.count, &flat, vaei_at(model, work->stage->input, 0, micro.first, flat.image),
+                                 &layer->input.image, vaei_at(model, layer->input.place, slot, 0, 0));
+            }
+            vaei_backward_micro(&micro);
+            micro.accumulate = 1;
+        }
+#endif
+    }
+}
+
+VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
+    const vaei_stage_context *work = (const vaei_stage_context *)opaque;
+    const vae_model          *model = work->pass->model;
+    const size_t              step = work->backward ? model->plan.chunk : model->plan.micro;
+    size_t                    first;
+    for (first = index * step; first < work->pass->count; first += work->workers * step)
+        vaei_stage_rows(work, index, first, vaei_min_size(first + step, work->pass->count),
+                        model->workspace + model->plan.partials + first / step * model->plan.partial_size);
+}
+
+#ifndef VAE_INFERENCE_ONLY
+typedef struct vaei_sum_context {
+    vae_real       *total;
+    const vae_real *partials;
+    size_t          chunks, size;
+    int             accumulate;
+    const vae_model *model;
+} vaei_sum_context;
+
+/* total [=, +=] partial 0, += partial 1, ...: in the same order whoever made them. */
+VAEI_PRIVATE void vaei_sum_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_sum_context *work = (const vaei_sum_context *)opaque;
+    size_t                  chunk;
+    (void)slot;
+    for (chunk = 0; chunk < work->chunks; chunk++) {
+        const vae_real *partial = work->partials + chunk * work->size + first;
+        if (!chunk && !work->accumulate) memcpy(work->total + first, partial, count * sizeof(vae_real));
+        else work->model->kernels->add(count, work->total + first, partial);
+    }
+}
+#endif
+
+/* Chunks are independent of each other: the workers share them out. Without threads one area of weight gradients is
+   enough, emptied after every chunk. */
+VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_stage *stage, int forward, int backward) {
+    const vae_model   *model = pass->model;
+    const size_t       step = backward ? model->plan.chunk : model->plan.micro;
+    const size_t       pieces = (pass->count + step - 1) / step;
+    vaei_stage_context work;
+    work.pass = pass;
+    work.stage = stage;
+    work.forward = forward;
+    work.backward = backward;
+    work.workers = vaei_min_size((size_t)model->plan.threads, pieces);
+    if (!backward) {
+        vaei_run(model, vaei_stage_task, &work, work.workers);
+        return;
+    }
+#ifndef VAE_INFERENCE_ONLY
+    {
+        vaei_sum_context sum;
+        size_t           chunk;
+        sum.total = model->gradients + stage->parameter;
+        sum.partials = model->workspace + model->plan.partials;
+        sum.size = model->plan.partial_size;
+        sum.model = model;
+        sum.accumulate = model->has_gradients;
+        if (model->plan.threads > 1) {
+            vaei_run(model, vaei_stage_task, &work, work.workers);
+            sum.chunks = pieces;
+            vaei_split(model, stage->parameter_count, 64, VAEI_PARALLEL_NUMBERS, vaei_sum_part, &sum);
+            return;
+        }
+        sum.chunks = 1;
+        for (chunk = 0; chunk < pieces; chunk++) {
+            vaei_stage_rows(&work, 0, chunk * step, vaei_min_size((chunk + 1) * step, pass->count),
+                            model->workspace + model->plan.partials);
+            vaei_sum_part(&sum, 0, 0, stage->parameter_count);
+            sum.accumulate = 1;
+        }
+    }
+#endif
+}
+
+VAEI_PRIVATE void vaei_stage_forward(const vaei_pass *pass, const vaei_stage *stage) {
+    int i;
+    if (stage->convolutional) {
+        vaei_convolutional_stage(pass, stage, 1, stage->fused && !pass->forward_only);
+        return;
+    }
+    for (i = 0; i < stage->count; i++) vaei_dense_forward(pass, &pass->model->plan.layers[stage->first + i]);
+}
+
+/* rows -> heads */
+VAEI_PRIVATE void vaei_encoder_forward(const vaei_pass *pass) {
+    int i;
+    for (i = 0; i < pass->model->plan.first_decoder_stage; i++) vaei_stage_forward(pass, &pass->model->plan.stages[i]);
+}
+
+/* z -> logits -> nats or pixels; in training the last stage also goes backward if it is convolutional */
+VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
+    const vaei_plan *plan = &pass->model->plan;
+    int              i;
+    for (i = plan->first_decoder_stage; i < plan->stage_count; i++) vaei_stage_forward(pass, &plan->stages[i]);
+    if (!plan->stages[plan->stage_count - 1].fused)
+        vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / plan->example), vaei_finish_part, pass);
+}
+
+#ifndef VAE_INFERENCE_ONLY
+VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *stage) {
+    int i;
+    if (stage->convolutional) {
+        if (!stage->fused) vaei_convolutional_stage(pass, stage, 0, 1);
+        return;
+    }
+    for (i = stage->first + stage->count - 1; i >= stage->first; i--)
+        vaei_dense_backward(pass, &pass->model->plan.layers[i], i > 0);
+}
+#endif
+
+/* ==== >>latent ============================================================================================== */
+
+/* heads [count][mean latent, logvar latent] -> logvar bounded, z = mean + exp(logvar / 2) noise. The noise has been
+   drawn. Kingma and Welling 2014, section 2.4. */
+VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
+    return vaei_at(model, model->plan.layers[model->plan.heads].output.place, 0, 0, 0);
+}
+
+VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent;
+    const vae_real  *heads = vaei_heads(model);
+    vae_real        *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
+    size_t           i;
+    for (i = 0; i < pass->count; i++)
+        model->kernels->bound_logvar(latent, heads + i * 2 * latent + latent, logvar + i * latent);
+}
+
+VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent;
+    const vae_real  *heads = vaei_heads(model), *noise = vaei_at(model, model->plan.noise, 0, 0, 0);
+    const vae_real  *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
+    vae_real        *z = vaei_at(model, model->plan.z, 0, 0, 0);
+    size_t           i;
+    vaei_bound_rows(pass);
+    for (i = 0; i < pass->count; i++) {
+        const vae_real *mean = heads + i * 2 * latent;
+        model->kernels->reparameterize(latent, mean, logvar + i * latent, noise + i * latent, z + i * latent);
+        if (kl) kl[i] = model->kernels->gaussian_kl(latent, mean, logvar + i * latent);
+    }
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* d_mean = d_z + s mean, d_logvar = d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2 with s = beta scale. */
+VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent;
+    const vaei_layer *layer = &model->plan.layers[model->plan.heads];
+    const vae_real  *heads = vaei_heads(model), *noise = vaei_at(model, model->plan.noise, 0, 0, 0);
+    const vae_real  *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
+    const vae_real  *d_z = vaei_at(model, model->plan.stages[model->plan.first_decoder_stage].input_gradient, 0, 0, 0);
+    vae_real        *d_heads = vaei_at(model, layer->output_gradient.place, 0, 0, 0);
+    size_t           i;
+    for (i = 0; i < pass->count; i++) {
+        const vae_real *mean = heads + i * 2 * latent;
+        vae_real       *d_mean = d_heads + i * 2 * latent;
+        model->kernels->latent_backward(latent, mean, logvar + i * latent, noise + i * latent, d_z + i * latent,
+                                        model->beta * pass->scale, d_mean, d_mean + latent);
+        model->kernels->bound_logvar_backward(latent, logvar + i * latent, d_mean + latent);
+    }
+}
+#endif
+
+/* ==== >>model-implementation ================================================================================ */
+
+VAE_API const char *vae_status_name(vae_status status) {
+    switch (status) {
+    case VAE_OK: return "VAE_OK";
+    case VAE_STOPPED: return "VAE_STOPPED";
+    case VAE_ERROR_ARGUMENT: return "VAE_ERROR_ARGUMENT";
+    case VAE_ERROR_CONFIG: return "VAE_ERROR_CONFIG";
+    case VAE_ERROR_DATA: return "VAE_ERROR_DATA";
+    case VAE_ERROR_NUMERIC: return "VAE_ERROR_NUMERIC";
+    case VAE_ERROR_MEMORY: return "VAE_ERROR_MEMORY";
+    case VAE_ERROR_FILE: return "VAE_ERROR_FILE";
+    case VAE_ERROR_FORMAT: return "VAE_ERROR_FORMAT";
+    case VAE_ERROR_UNSUPPORTED: return "VAE_ERROR_UNSUPPORTED";
+    }
+    return "unknown status";
+}
+
+/* ---- tensors, as PyTorch has them ---- */
+
+/* Which layer and which of its tensors number `index` is. The heads count as four: mean and logvar, weight and bias. */
+typedef struct vaei_tensor_place {
+    const vaei_layer *layer;
+    int               number;           /* of the layer in the array */
+    int               bias;
+    int               head;             /* 0: not a head, 1: mean, 2: logvar */
+} vaei_tensor_place;
+
+VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t index) {
+    const size_t      heads = 2 * (size_t)model->plan.heads;
+    vaei_tensor_place place;
+    place.head = index < heads ? 0 : index < heads + 2 ? 1 : index < heads + 4 ? 2 : 0;
+    if (index >= heads + 4) index -= 2;
+    else if (index >= heads + 2) index -= 2;
+    place.number = (int)(index / 2);
+    place.layer = &model->plan.layers[place.number];
+    place.bias = (int)(index % 2);
+    return place;
+}
+
+VAE_API size_t vae_tensor_count(const vae_model *model) {
+    return model ? 2 * (size_t)model->plan.layer_count + 2 : 0;
+}
+
+VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error) {
+    vaei_tensor_place place;
+    vaei_text         text;
+    const vaei_layer *layer;
+    if (!model || !tensor) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_tensor_at: model or tensor is NULL");
+    if (index >= vae_tensor_count(model))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "tensor %z does not exist: the model has %z", index,
+                         vae_tensor_count(model));
+    place = vaei_find_tensor(model, index);
+    layer = place.layer;
+    text.bytes = tensor->name;
+    text.size = sizeof tensor->name;
+    text.length = 0;
+    if (place.head) vaei_format(&text, "%s.%s", place.head == 1 ? "mean" : "logvar", place.bias ? "bias" : "weight");
+    else
+        vaei_format(&text, "%s.%d.%s", place.number < model->plan.heads ? "encoder" : "decoder", layer->name_index,
+                    place.bias ? "bias" : "weight");
+    tensor->shape[0] = tensor->shape[1] = tensor->shape[2] = tensor->shape[3] = 1;
+    if (place.bias) {
+        tensor->rank = 1;
+        tensor->shape[0] = place.head ? model->plan.latent : layer->bias_count;
+    } else if (layer->kind == VAE_LAYER_DENSE) {
+        tensor->rank = 2;
+        tensor->shape[0] = place.head ? model->plan.latent : layer->outputs;
+        tensor->shape[1] = layer->inputs;
+    } else {
+        const int transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+        tensor->rank = 4;
+        tensor->shape[0] = (size_t)(transposed ? layer->in.channels : layer->out.channels);
+        tensor->shape[1] = (size_t)(transposed ? layer->out.channels : layer->in.channels);
+        tensor->shape[2] = (size_t)layer->connection.kernel_height;
+        tensor->shape[3] = (size_t)layer->connection.kernel_width;
+    }
+    tensor->count = tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
+    return VAE_OK;
+}
+
+/* Number i of an image flattened channel-first, in the channels-last order. */
+VAEI_PRIVATE size_t vaei_channels_last(vae_shape shape, size_t i) {
+    const size_t positions = (size_t)shape.height * (size_t)shape.width;
+    return i % positions * (size_t)shape.channels + i / positions;
+}
+
+/* Where element i of a tensor in PyTorch's order lies in the parameter block. */
+VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, size_t i) {
+    const vaei_tensor_place place = vaei_find_tensor(model, tensor);
+    const vaei_layer       *layer = place.layer;
+    const size_t            shift = place.head == 2 ? model->plan.latent : 0;
+    if (layer->kind == VAE_LAYER_DENSE) {
+        size_t out = place.bias ? i : i / layer->inputs, in = place.bias ? 0 : i % layer->inputs;
+        if (layer->image_out) out = vaei_channels_last(layer->out, out);
+        if (place.bias) return layer->bias + shift + out;
+        if (layer->image_in) in = vaei_channels_last(layer->in, in);
+        return layer->weight + in * layer->outputs + shift + out;
+    }
+    if (place.bias) return layer->bias + i;
+    {
+        /* [small or out][big or in][height][width] here, [height][width][big][small] there. */
+        const vaei_connection *c = &layer->connection;
+        const size_t window = (size_t)c->kernel_height * (size_t)c->kernel_width, tap = i % window;
+        const size_t big_channels = (size_t)c->big.channels;
+        const size_t big = i / window % big_channels, small = i / window / big_channels;
+        return layer->weight + (tap * big_channels + big) * (size_t)c->small.channels + small;
+    }
+}
+
+VAEI_PRIVATE vae_status vaei_tensor_named(const vae_model *model, const char *name, size_t count, size_t *index,
+                                          vae_error *error) {
+    vae_tensor tensor;
+    for (*index = 0; *index < vae_tensor_count(model); ++*index) {
+        vae_tensor_at(model, *index, &tensor, NULL);
+        if (strcmp(tensor.name, name)) continue;
+        if (tensor.count == count) return VAE_OK;
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "tensor %s has %z numbers, not %z", name, tensor.count, count);
+    }
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s: vae_tensor_at lists them", name);
+}
+
+/* Copies between PyTorch's order and a block laid out as the parameters. */
+VAEI_PRIVATE void vaei_tensor_out(const vae_model *model, size_t index, const vae_real *block, vae_real *values,
+                                  size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++) values[i] = block[vaei_tensor_element(model, index, i)];
+}
+
+VAEI_PRIVATE void vaei_tensor_in(const vae_model *model, size_t index, vae_real *block, const vae_real *values,
+                                 size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++) block[vaei_tensor_element(model, index, i)] = values[i];
+}
+
+VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_real *values, size_t count,
+                                  vae_error *error) {
+    size_t     index;
+    vae_status status;
+    if (!model || !name || !values) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_tensor: an argument is NULL");
+    if ((status = vaei_tensor_named(model, name, count, &index, error)) != VAE_OK) return status;
+    vaei_tensor_out(model, index, model->parameters, values, count);
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_real *values, size_t count,
+                                  vae_error *error) {
+    size_t     index, i;
+    vae_status status;
+    if (!model || !name || !values) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_tensor: an argument is NULL");
+    if ((status = vaei_tensor_named(model, name, count, &index, error)) != VAE_OK) return status;
+    for (i = 0; i < count; i++)
+        if (!vaei_finite(values[i]))
+            return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is not finite", i, name);
+    vaei_tensor_in(model, index, model->parameters, values, count);
+    return VAE_OK;
+}
+
+#ifndef VAE_INFERENCE_ONLY
+VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, vae_real *values, size_t count,
+                                    vae_error *error) {
+    size_t     index, i;
+    vae_status status;
+    if (!model || !name || !values) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_gradient: an argument is NULL");
+    if (!model->gradients)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_gradient: the model was made inference_only");
+    if ((status = vaei_tensor_named(model, name, count, &index, error)) != VAE_OK) return status;
+    if (model->has_gradients) vaei_tensor_out(model, index, model->gradients, values, count);
+    else for (i = 0; i < count; i++) values[i] = 0;
+    return VAE_OK;
+}
+#endif
+
+VAE_API size_t vae_parameter_count(const vae_model *model) { return model ? model->plan.parameter_count : 0; }
+VAE_API vae_real *vae_parameters(vae_model *model) { return model ? model->parameters : NULL; }
+VAE_API const vae_config *vae_get_config(const vae_model *model) { return model ? &model->config : NULL; }
+VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->plan.example : 0; }
+
+/* ---- first weights ---- */
+
+/* Drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. */
+VAEI_PRIVATE void vaei_initialize_tensor(vae_model *model, size_t index) {
+    const vaei_tensor_place place = vaei_find_tensor(model, index);
+    const double            fan_in = (double)place.layer->fan_in;
+    const double            fan_out = place.head ? (double)model->plan.latent : (double)place.layer->fan_out;
+    const vae_initialization how = model->config.initialization;
+    vae_tensor              tensor;
+    vae_real                drawn[64], scale;
+    size_t                  first, i;
+    vae_tensor_at(model, index, &tensor, NULL);
+    if (how == VAE_INIT_PYTORCH) scale = 1 / vaei_sqrt((vae_real)fan_in);
+    else if (place.bias) scale = 0;
+    else if (how == VAE_INIT_GLOROT) scale = vaei_sqrt((vae_real)(6 / (fan_in + fan_out)));
+    else scale = vaei_sqrt((vae_real)(2 / fan_in));
+    for (first = 0; first < tensor.count; first += 64) {
+        const size_t count = vaei_min_size(64, tensor.count - first);
+        if (how == VAE_INIT_HE)
+            model->kernels->normals(model->config.seed, VAEI_STREAM_WEIGHTS, 0, index, first, count, drawn);
+        else model->kernels->uniforms(model->config.seed, VAEI_STREAM_WEIGHTS, 0, index, first, count, drawn);
+        for (i = 0; i < count; i++) {
+            const vae_real unit = how == VAE_INIT_HE ? drawn[i] : 2 * drawn[i] - 1;
+            model->parameters[vaei_tensor_element(model, index, first + i)] = unit * scale;
+        }
+    }
+}
+
+/* ---- create, destroy ---- */
+
+/* Lays out model, parameters and workspace from `arena`. With arena->base NULL, `model` is scratch and only counts. */
+VAEI_PRIVATE vae_status vaei_lay_out(vae_model *model, vaei_arena *arena, vae_error *error) {
+    vae_status status = vaei_plan_network(&model->config, &model->plan, error);
+    size_t     n = model->plan.parameter_count;
+    if (status != VAE_OK) return status;
+    if ((status = vaei_plan_memory(&model->plan, arena, error)) != VAE_OK) return status;
+    model->parameters = vaei_take_reals(arena, n);
+    if (model->plan.trains) {
+        model->gradients = vaei_take_reals(arena, n);
+        model->moment1 = vaei_take_reals(arena, n);
+        model->moment2 = vaei_take_reals(arena, n);
+    }
+    model->workspace = vaei_take_reals(arena, model->plan.workspace_size);
+    model->pool = NULL;
+#ifdef VAEI_HAS_POOL
+    if (model->plan.threads > 1 && !model->config.parallel.run)
+        model->pool = (vaei_pool *)vaei_take(arena, 1, sizeof(vaei_pool));
+#endif
+    if (arena->overflow)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "the network does not fit in memory: make `batch` or the layers smaller");
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_memory_needed(const vae_config *config, size_t *bytes, vae_error *error) {
+    vae_model  model;
+    vaei_arena arena;
+    vae_status status;
+    if (!bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_memory_needed: bytes is NULL");
+    memset(&model, 0, sizeof model);
+    memset(&arena, 0, sizeof arena);
+    if ((status = vae_defaults(config, &model.config, error)) != VAE_OK) return status;
+    vaei_take(&arena, 1, sizeof(vae_model));
+    if ((status = vaei_lay_out(&model, &arena, error)) != VAE_OK) return status;
+    *bytes = arena.used + VAEI_ALIGNMENT;
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t bytes, vae_model **model,
+                                 vae_error *error) {
+    size_t     needed, i;
+    vaei_arena arena;
+    vae_model *made;
+    vae_status status;
+    if (!model || !memory) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: memory or model is NULL");
+    if ((status = vae_memory_needed(config, &needed, error)) != VAE_OK) return status;
+    if (bytes < needed)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "the model needs %z bytes, the memory given has %z", needed, bytes);
+    memset(&arena, 0, sizeof arena);
+    arena.base = (char *)memory + (VAEI_ALIGNMENT - (uintptr_t)memory % VAEI_ALIGNMENT) % VAEI_ALIGNMENT;
+    memset(arena.base, 0, needed - VAEI_ALIGNMENT);     /* the borders of images, the moments */
+    made = (vae_model *)vaei_take(&arena, 1, sizeof(vae_model));
+    if ((status = vae_defaults(config, &made->config, error)) != VAE_OK) return status;
+    if ((status = vaei_lay_out(made, &arena, error)) != VAE_OK) return status;
+    made->bytes = needed;
+    made->kernels = vaei_kernel_set_of(made->config.kernels);
+    made->beta = vaei_setting(made->config.beta);
+    made->learning_rate = vaei_setting(made->config.adam.learning_rate);
+    for (i = 0; i < vae_tensor_count(made); i++) vaei_initialize_tensor(made, i);
+#ifdef VAEI_HAS_POOL
+    if (made->pool) vaei_pool_start(made->pool, made->plan.threads);
+#endif
+    *model = made;
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_create(const vae_config *config, vae_model **model, vae_error *error) {
+    size_t     needed;
+    void      *block;
+    vae_model *made;
+    vae_status status;
+    if (!config || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create: config or model is NULL");
+    if ((status = vae_memory_needed(config, &needed, error)) != VAE_OK) return status;
+    block = vaei_allocate(&config->allocator, needed);
+    if (!block)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated: make `batch` or the layers smaller",
+                         needed);
+    if ((status = vae_create_in(config, block, needed, &made, error)) != VAE_OK) {
+        vaei_release(&config->allocator, block, needed);
+        return status;
+    }
+    made->block = block;
+    made->block_size = needed;
+    *model = made;
+    return VAE_OK;
+}
+
+VAE_API void vae_destroy(vae_model *model) {
+    vae_allocator allocator;
+    if (!model) return;
+#ifdef VAEI_HAS_POOL
+    if (model->pool) vaei_pool_stop(model->pool);
+#endif
+    allocator = model->config.allocator;
+    if (model->block) vaei_release(&allocator, model->block, model->block_size);
+}
+
+/* ---- summary ---- */
+
+VAEI_PRIVATE const char *vaei_activation_name(vae_activation activation) {
+    static const char *const names[] = { "linear", "relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid", "softplus" };
+    return names[activation];
+}
+
+VAEI_PRIVATE void vaei_pad(vaei_text *text, size_t column) {
+    do vaei_put(text, ' ');
+    while (text->length < column);
+}
+
+VAEI_PRIVATE void vaei_put_shape(vaei_text *text, vae_shape s) {
+    if (s.height == 1 && s.width == 1) vaei_format(text, "%d", s.channels);
+    else if (s.height == 1 && s.channels == 1) vaei_format(text, "%d", s.width);
+    else vaei_format(text, "%d x %d x %d", s.height, s.width, s.channels);
+}
+
+/* Right-aligned, with a space between groups of three digits. */
+VAEI_PRIVATE void vaei_put_grouped(vaei_text *text, size_t number, size_t width) {
+    char   digits[32];
+    size_t count = 0, i = 0;
+    do {
+        if (i && i % 3 == 0) digits[count++] = ' ';
+        digits[count++] = (char)('0' + (int)(number % 10));
+        i++;
+    } while ((number /= 10) != 0);
+    for (i = count; i < width; i++) vaei_put(text, ' ');
+    while (count) vaei_put(text, digits[--count]);
+}
+
+VAEI_PRIVATE void vaei_put_bytes(vaei_text *text, size_t bytes) {
+    if (bytes < 10000) vaei_format(text, "%z bytes", bytes);
+    else if (bytes < 10000000) vaei_format(text, "%z KB", (bytes + 500) / 1000);
+    else vaei_format(text, "%z MB", (bytes + 500000) / 1000000);
+}
+
+VAEI_PRIVATE void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int number) {
+    const vaei_layer *layer = &plan->layers[number];
+    const size_t      start = text->length;
+    if (number == plan->heads) vaei_put_string(text, "mean, logvar");
+    else vaei_format(text, "%s.%d", number < plan->heads ? "encoder" : "decoder", layer->name_index);
+    vaei_pad(text, start + 14);
+    if (layer->kind == VAE_LAYER_DENSE) vaei_put_string(text, "dense");
+    else {
+        const vaei_connection *c = &layer->connection;
+        vaei_format(text, "%s %dx%d", layer->kind == VAE_LAYER_CONV ? "conv" : "conv transposed", c->kernel_height,
+                    c->kernel_width);
+        if (c->stride_height > 1 || c->stride_width > 1) {
+            vaei_format(text, " /%d", c->stride_height);
+            if (c->stride_height != c->stride_width) vaei_format(text, "x%d", c->stride_width);
+        }
+    }
+    vaei_pad(text, start + 38);
+    vaei_put_string(text, layer->activation == VAE_LINEAR ? "" : vaei_activation_name(layer->activation));
+    vaei_pad(text, start + 50);
+    vaei_put_shape(text, layer->out);
+    vaei_pad(text, start + 66);
+    vaei_put_grouped(text, layer->weight_count + layer->bias_count, 13);
+    vaei_put(text, '\n');
+}
+
+VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
+    vaei_text        text;
+    const vaei_plan *plan;
+    size_t           parameter_bytes;
+    int              i;
+    text.bytes = buffer;
+    text.size = buffer ? size : 0;
+    text.length = 0;
+    if (!model) return 0;
+    plan = &model->plan;
+    vaei_put_string(&text, "layer         kind                    activation  output             parameters\n");
+    vaei_put_string(&text, "input                                             ");
+    vaei_put_shape(&text, model->config.input);
+    vaei_put(&text, '\n');
+    for (i = 0; i < plan->layer_count; i++) {
+        vaei_put_layer(&text, plan, i);
+        if (i == plan->heads) vaei_format(&text, "z                                                 %d\n", model->config.latent);
+    }
+    vaei_put_string(&text, "total                                                             ");
+    vaei_put_grouped(&text, plan->parameter_count, 13);
+    parameter_bytes = plan->parameter_count * sizeof(vae_real);
+    vaei_put_string(&text, "\nmemory: parameters ");
+    vaei_put_bytes(&text, parameter_bytes);
+    if (plan->trains) {
+        vaei_put_string(&text, ", gradients and moments ");
+        vaei_put_bytes(&text, 3 * parameter_bytes);
+    }
+    vaei_put_string(&text, ", workspace ");
+    vaei_put_bytes(&text, model->bytes - (plan->trains ? 4 : 1) * parameter_bytes);
+    vaei_format(&text, " for batches of %z, %d thread%s, kernels %s\n", plan->batch, plan->threads,
+                plan->threads == 1 ? "" : "s", vae_kernels_name(model->config.kernels));
+    if (text.size) text.bytes[vaei_min_size(text.length, text.size - 1)] = 0;
+    return text.length;
+}
+
+#ifndef VAE_NO_STDIO
+VAE_API void vae_print_summary(const vae_model *model) {
+    char text[8192];        /* 33 layers of 80 characters and the rest: always enough */
+    vae_summary(model, text, sizeof text);
+    fputs(model ? text : "", stdout);
+}
+#endif
+
+/* ==== >>batch =============================================================================================== */
+
+/* Rows of the caller's data on their way into the workspace, checked and put channels last. */
+typedef struct vaei_rows {
+    vae_model          *model;
+    const vae_data     *data;
+    size_t              first;          /* of the batch, in the (shuffled) data */
+    const vaei_shuffle *shuffle;        /* or NULL */
+    struct { int found; size_t place, row, column; } bad[VAEI_MAX_THREADS];     /* the first in each worker's share */
+} vaei_rows;
+
+/* A channel-first image as channels last, and back. */
+VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_real *to) {
+    const size_t positions = (size_t)s.height * (size_t)s.width, channels = (size_t)s.channels;
+    size_t       p, c;
+    for (p = 0; p < positions; p++)
+        for (c = 0; c < channels; c++) *to++ = from[c * positions + p];
+}
+
+VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t count) {
+    vaei_rows             *rows = (vaei_rows *)opaque;
+    vae_model             *model = rows->model;
+    const vaei_kernel_set *kernels = model->kernels;
+    const size_t           size = model->plan.example;
+    const int              bernoulli = model->config.likelihood == VAE_BERNOULLI;
+    const vae_real         low = bernoulli ? 0 : -VAEI_LARGEST, high = bernoulli ? 1 : VAEI_LARGEST;
+    const int              swap = model->config.layout == VAE_CHANNELS_FIRST && model->config.input.channels > 1;
+    size_t                 i, k;
+    for (i = first; i < first + count; i++) {
+        const size_t row = rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + i) : rows->first + i;
+        vae_real    *to = vaei_at(model, model->plan.pixels, 0, i, size);
+        if (rows->data->bytes) {
+            const unsigned char *bytes = rows->data->bytes + row * size;
+            if (!swap) { kernels->bytes_to_real(size, bytes, to); continue; }
+            for (k = 0; k < size; k++) to[vaei_channels_last(model->config.input, k)] = (vae_real)bytes[k] / 255;
+        } else {
+            const vae_real *pixels = rows->data->pixels + row * size;
+            const size_t    column = kernels->check_range(size, pixels, low, high);
+            if (column < size) {
+                if (rows->bad[slot].found) return;
+                rows->bad[slot].found = 1;
+                rows->bad[slot].place = i;
+                rows->bad[slot].row = row;
+                rows->bad[slot].column = column;
+                return;
+            }
+            if (swap) vaei_to_channels_last(model->config.input, pixels, to);
+            else memcpy(to, pixels, size * sizeof(vae_real));
+        }
+    }
+}
+
+/* Rows first .. first + count - 1 of the data, in shuffled order if there is one, become the batch. */
+VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, size_t first, size_t count,
+                                       const vaei_shuffle *shuffle, vae_error *error) {
+    vaei_rows rows;
+    size_t    slot, worst = VAEI_MAX_THREADS;
+    memset(&rows, 0, sizeof rows);
+    rows.model = model;
+    rows.data = data;
+    rows.first = first;
+    rows.shuffle = shuffle;
+    vaei_split(model, count, 1, vaei_max_size(1, 4 * VAEI_PARALLEL_NUMBERS / model->plan.example), vaei_load_part, &rows);
+    for (slot = VAEI_MAX_THREADS; slot-- > 0;)
+        if (rows.bad[slot].found && (worst == VAEI_MAX_THREADS || rows.bad[slot].place < rows.bad[worst].place)) worst = slot;
+    if (worst == VAEI_MAX_THREADS) return VAE_OK;
+    {
+        const size_t row = rows.bad[worst].row, column = rows.bad[worst].column;
+        const double value = (double)data->pixels[row * model->plan.example + column];
+        if (model->config.likelihood == VAE_BERNOULLI)
+            return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: VAE_BERNOULLI needs pixels in [0, 1]; "
+                             "divide them by their maximum, or use VAE_GAUSSIAN", row, column, value);
+        return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: pixels must be finite", row, column, value);
+    }
+}
+
+/* The inverse for results: logits of one example as pixels in the caller's layout. */
+VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels) {
+    const size_t         size = model->plan.example;
+    const vae_activation activation = model->config.likelihood == VAE_BERNOULLI ? VAE_SIGMOID : VAE_LINEAR;
+    if (model->config.layout == VAE_CHANNELS_FIRST && model->config.input.channels > 1) {
+        size_t k;
+        for (k = 0; k < size; k++) pixels[k] = logits[vaei_channels_last(model->config.input, k)];
+        model->kernels->activate(activation, size, pixels, pixels);
+    } else model->kernels->activate(activation, size, logits, pixels);
+}
+
+VAEI_PRIVATE vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
+                                        vae_error *error) {
+    size_t numbers;
+    if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
+    if (!data) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data is NULL", call);
+    if (!data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
+    if (!data->pixels == !data->bytes)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has %s pixels and bytes: set one of them", call,
+                         data->pixels ? "both" : "neither");
+    if (!vaei_multiply_sizes(data->count, model->plan.example, &numbers) || numbers > (size_t)-1 / sizeof(vae_real))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is %z, more than fits in memory", call, data->count);
+    return VAE_OK;
+}
+
+VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t count) {
+    memset(pass, 0, sizeof *pass);
+    pass->model = model;
+    pass->count = count;
+    pass->forward_only = 1;
+    pass->repeat = 1;
+}
+
+/* The standard normals of rows first .. first + count - 1 in one stream, into the workspace. */
+VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t step, uint64_t first, size_t count) {
+    model->kernels->normal_rows(model->config.seed, stream, step, first, count, model->plan.latent,
+                                vaei_at(model, model->plan.noise, 0, 0, 0));
+}
+
+VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
+    return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
+}
+
+VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real beta) {
+    vae_terms terms;
+    terms.reconstruction = reconstruction;
+    terms.kl = kl;
+    terms.elbo = -(reconstruction + kl);
+    terms.loss = reconstruction + (double)beta * kl;
+    return terms;
+}
+
+/* ==== >>inference-implementation ============================================================================ */
+
+/* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
+VAEI_PRIVATE vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
+                                         vae_error *error) {
+    const size_t count = vaei_min_size(model->plan.batch, data->count - first);
+    vae_status   status = vaei_load_rows(model, data, first, count, NULL, error);
+    if (status != VAE_OK) return status;
+    vaei_begin_pass(pass, model, count);
+    vaei_encoder_forward(pass);
+    vaei_bound_rows(pass);
+    return VAE_OK;
+}
+
+/* So that a bad row late in the data leaves the caller's arrays as they were. */
+VAEI_PRIVATE vae_status vaei_check_pixels(vae_model *model, const vae_data *data, vae_error *error) {
+    const size_t size = model->plan.example;
+    const int    bernoulli = model->config.likelihood == VAE_BERNOULLI;
+    size_t       row;
+    if (data->bytes || data->count <= model->plan.batch) return VAE_OK;     /* bytes cannot be wrong; one batch is checked at once */
+    for (row = model->plan.batch; row < data->count; row++) {
+        const size_t column = model->kernels->check_range(size, data->pixels + row * size, bernoulli ? 0 : -VAEI_LARGEST,
+                                                          bernoulli ? 1 : VAEI_LARGEST);
+        if (column < size) return vaei_load_rows(model, data, row, 1, NULL, error);
+    }
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
+                              vae_error *error) {
+    size_t     first, i;
+    vaei_pass  pass;
+    vae_status status = vaei_check_data(model, data, "vae_encode", error);
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
+    for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
+        const size_t latent = model->plan.latent;
+        status = vaei_encode_rows(model, data, first, &pass, error);
+        if (status != VAE_OK) break;
+        for (i = 0; mean && i < pass.count; i++)
+            memcpy(mean + (first + i) * latent, vaei_heads(model) + 2 * i * latent, latent * sizeof(vae_real));
+        if (logvar)
+            memcpy(logvar + first * latent, vaei_at(model, model->plan.logvar, 0, 0, 0),
+                   pass.count * latent * sizeof(vae_real));
+    }
+    return status;
+}
+
+VAE_API vae_status vae_decode(vae_model *model, const vae_real *z, size_t count, vae_real *pixels, vae_error *error) {
+    size_t first, i;
+    if (!model || ((!z || !pixels) && count))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, z or pixels is NULL");
+    for (i = 0; i < count * model->plan.latent; i++)
+        if (!vaei_finite(z[i]))
+            return vaei_fail(error, VAE_ERROR_DATA, "z of row %z, dimension %z is not finite", i / model->plan.latent,
+                             i % model->plan.latent);
+    for (first = 0; first < count; first += model->plan.batch) {
+        vaei_pass pass;
+        vaei_begin_pass(&pass, model, vaei_min_size(model->plan.batch, count - first));
+        memcpy(vaei_at(model, model->plan.z, 0, 0, 0), z + first * model->plan.latent,
+               pass.count * model->plan.latent * sizeof(vae_real));
+        pass.decoded = pixels + first * model->plan.example;
+        vaei_decoder_forward(&pass);
+    }
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
+    size_t     first, i;
+    vaei_pass  pass;
+    vae_status status = vaei_check_data(model, data, "vae_reconstruct", error);
+    if (status == VAE_OK && !pixels) status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_reconstruct: pixels is NULL");
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
+    for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
+        const size_t latent = model->plan.latent;
+        status = vaei_encode_rows(model, data, first, &pass, error);
+        if (status != VAE_OK) break;
+        for (i = 0; i < pass.count; i++)
+            memcpy(vaei_at(model, model->plan.z, 0, i, latent), vaei_heads(model) + 2 * i * latent, latent * sizeof(vae_real));
+        pass.decoded = pixels + first * model->plan.example;
+        vaei_decoder_forward(&pass);
+    }
+    return status;
+}
+
+VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
+    if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
+    model->kernels->normal_rows(model->config.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
+                                model->plan.latent, z);
+    model->samples_drawn += count;
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
+    size_t first;
+    if (!model || (!pixels && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
+    for (first = 0; first < count; first += model->plan.batch) {
+        vaei_pass pass;
+        vaei_begin_pass(&pass, model, vaei_min_size(model->plan.batch, count - first));
+        vae_sample_latent(model, pass.count, vaei_at(model, model->plan.z, 0, 0, 0), NULL);
+        pass.decoded = pixels + first * model->plan.example;
+        vaei_decoder_forward(&pass);
+    }
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
+                            vae_error *error) {
+    double     reconstruction = 0, kl = 0;
+    size_t     first, i;
+    vaei_pass  pass;
+    vae_status status = vaei_check_data(model, data, "vae_elbo", error);
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
+    if (status != VAE_OK) return status;
+    for (first = 0; first < data->count; first += pass.count) {
+        double *row_kl;
+        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
+        pass.reconstruction = vaei_row_terms(model);
+        row_kl = pass.reconstruction + model->plan.batch;
+        vaei_draw_noise(model, VAEI_STREAM_EVALUATION, 0, first, pass.count);
+        vaei_latent_forward(&pass, row_kl);
+        vaei_decoder_forward(&pass);
+        for (i = 0; i < pass.count; i++) {
+            reconstruction += pass.reconstruction[i];
+            kl += row_kl[i];
+            if (each) each[first + i] = vaei_terms_of(pass.reconstruction[i], row_kl[i], model->beta);
+        }
+    }
+    if (mean) *mean = vaei_terms_of(reconstruction / (double)data->count, kl / (double)data->count, model->beta);
+    return VAE_OK;
+}
+
+/* log (exp a + exp b) */
+VAEI_PRIVATE double vaei_add_logs(double a, double b) {
+    const double larger = a > b ? a : b, smaller = a > b ? b : a;
+    return larger + vaei_scalar_log(1 + vaei_scalar_exp(smaller - larger));
+}
+
+/* log p(z) - log q(z | x) for one row: the sum over dimensions of (noise^2 + logvar - z^2) / 2, in which nothing is
+   divided by the standard deviation. */
+VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z) {
+    double sum = 0;
+    size_t i;
+    for (i = 0; i < latent; i++)
+        sum += (double)noise[i] * (double)noise[i] + (double)logvar[i] - (double)z[i] * (double)z[i];
+    return sum / 2;
+}
+
+/* The rows of one batch take their samples in turns: as many at a time as the workspace holds, each a row of its own
+   behind the same pixels. Heads and logvar of row r stay in place r; copies for the decoder are made in z. */
+VAEI_PRIVATE void vaei_importance_samples(vae_model *model, vaei_pass *pass, size_t rows, size_t first_row,
+                                          size_t samples, double *log_sums) {
+    const size_t latent = model->plan.latent, turns = model->plan.batch / rows;
+    vae_real    *noise = vaei_at(model, model->plan.noise, 0, 0, 0), *z = vaei_at(model, model->plan.z, 0, 0, 0);
+    vae_real    *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
+    size_t       done, row, s;
+    for (done = 0; done < samples; done += pass->repeat) {
+        pass->repeat = vaei_min_size(turns, samples - done);
+        pass->count = rows * pass->repeat;
+        for (row = 0; row < rows; row++) {
+            const size_t at = row * pass->repeat * latent;
+            model->kernels->normal_rows(model->config.seed, VAEI_STREAM_LIKELIHOOD, first_row + row, done, pass->repeat,
+                                        latent, noise + at);
+            for (s = 0; s < pass->repeat; s++)
+                model->kernels->reparameterize(latent, vaei_heads(model) + 2 * row * latent, logvar + row * latent,
+                                               noise + at + s * latent, z + at + s * latent);
+        }
+        vaei_decoder_forward(pass);
+        for (row = 0; row < rows; row++)
+            for (s = 0; s < pass->repeat; s++) {
+                const size_t i = row * pass->repeat + s;
+                const double weight = vaei_log_weight(latent, noise + i * latent, logvar + row * latent, z + i * latent) -
+                                      pass->reconstruction[i];
+                log_sums[row] = done + s ? vaei_add_logs(log_sums[row], weight) : weight;
+            }
+    }
+}
+
+VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
+                                      double *each, vae_error *error) {
+    double     sum = 0;
+    size_t     first, i;
+    vaei_pass  pass;
+    vae_status status = vaei_check_data(model, data, "vae_log_likelihood", error);
+    if (status == VAE_OK && !samples)
+        status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_log_likelihood: samples is 0: give at least 1");
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
+    if (status != VAE_OK) return status;
+    for (first = 0; first < data->count;) {
+        size_t  rows;
+        double *log_sums;
+        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
+        rows = pass.count;
+        pass.reconstruction = vaei_row_terms(model);
+        log_sums = pass.reconstruction + model->plan.batch;
+        vaei_importance_samples(model, &pass, rows, first, samples, log_sums);
+        for (i = 0; i < rows; i++) {
+            const double log_p = log_sums[i] - vaei_scalar_log((double)samples);
+            sum += log_p;
+            if (each) each[first + i] = log_p;
+        }
+        first += rows;
+    }
+    if (mean) *mean = sum / (double)data->count;
+    return VAE_OK;
+}
+
+/* ==== >>training-implementation ============================================================================= */
+#ifndef VAE_INFERENCE_ONLY
+
+VAEI_PRIVATE vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
+    if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
+    if (!model->plan.trains)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and keeps no gradients", call);
+    return VAE_OK;
+}
+
+/* The batch in the workspace, forward and backward: adds to the gradients. */
+VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, vae_terms *terms,
+                                        vae_error *error) {
+    double    reconstruction = 0, kl = 0, *row_kl;
+    size_t    i;
+    int       s;
+    vaei_pass pass;
+    vaei_begin_pass(&pass, model, count);
+    pass.forward_only = 0;
+    pass.scale = (vae_real)(1 / (double)total);
+    pass.reconstruction = vaei_row_terms(model);
+    row_kl = pass.reconstruction + model->plan.batch;
+    vaei_encoder_forward(&pass);
+    vaei_draw_noise(model, VAEI_STREAM_TRAINING, model->step, first, count);
+    vaei_latent_forward(&pass, row_kl);
+    vaei_decoder_forward(&pass);
+    for (i = 0; i < count; i++) {
+        reconstruction += pass.reconstruction[i];
+        kl += row_kl[i];
+    }
+    if (!(reconstruction - reconstruction == 0) || !(kl - kl == 0)) {
+        model->has_gradients = 0;
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the weights "
+                         "were not changed: lower the learning rate", (size_t)model->step + 1, reconstruction, kl);
+    }
+    for (s = model->plan.stage_count - 1; s >= 0; s--) {
+        vaei_stage_backward(&pass, &model->plan.stages[s]);
+        if (s == model->plan.first_decoder_stage) vaei_latent_backward_rows(&pass);
+    }
+    model->has_gradients = 1;
+    if (terms) *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, model->beta);
+    return VAE_OK;
+}
+
+typedef struct vaei_adam_context {
+    vae_model *model;
+    double     correction1, correction2;
+    int        not_finite[VAEI_MAX_THREADS];
+} vaei_adam_context;
+
+VAEI_PRIVATE void vaei_finite_part(void *opaque, size_t slot, size_t first, size_t count) {
+    vaei_adam_context *work = (vaei_adam_context *)opaque;
+    work->not_finite[slot] = !work->model->kernels->all_finite(count, work->model->gradients + first);
+}
+
+VAEI_PRIVATE void vaei_adam_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_adam_context *work = (const vaei_adam_context *)opaque;
+    vae_model               *model = work->model;
+    const vae_adam          *adam = &model->config.adam;
+    (void)slot;
+    model->kernels->adam(count, model->parameters + first, model->gradients + first, model->moment1 + first,
+                         model->moment2 + first, (double)model->learning_rate, (double)vaei_setting(adam->beta1),
+                         (double)vaei_setting(adam->beta2), (double)adam->epsilon, work->correction1, work->correction2, 1);
+}
+
+VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
+    vaei_adam_context work;
+    size_t            i;
+    vae_status        status = vaei_check_trains(model, "vae_apply_gradients", error);
+    if (status != VAE_OK) return status;
+    memset(&work, 0, sizeof work);
+    work.model = model;
+    (void)vae_gradients(model);
+    vaei_split(model, model->plan.parameter_count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_finite_part, &work);
+    for (i = 0; i < VAEI_MAX_THREADS; i++)
+        if (work.not_finite[i]) {
+            model->has_gradients = 0;
+            return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite; the weights were not changed: "
+                             "lower the learning rate", (size_t)model->step + 1);
+        }
+    work.correction1 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta1), model->step + 1);
+    work.correction2 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta2), model->step + 1);
+    vaei_split(model, model->plan.parameter_count, 64, VAEI_PARALLEL_NUMBERS, vaei_adam_part, &work);
+    model->step++;
+    model->has_gradients = 0;
+    return VAE_OK;
+}
+
+VAE_API void vae_clear_gradients(vae_model *model) {
+    if (model) model->has_gradients = 0;
+}
+
+/* The block is written when the first gradients come; whoever looks earlier must see zeros. */
+VAE_API vae_real *vae_gradients(vae_model *model) {
+    if (!model || !model->gradients) return NULL;
+    if (!model->has_gradients) memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
+    model->has_gradients = 1;
+    return model->gradients;
+}
+
+VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
+                                            vae_terms *terms, vae_error *error) {
+    vae_status status = vaei_check_trains(model, "vae_accumulate_gradients", error);
+    vae_share  whole;
+    if (status == VAE_OK) status = vaei_check_data(model, batch, "vae_accumulate_gradients", error);
+    if (status != VAE_OK) return status;
+    if (batch->count > model->plan.batch)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the batch has %z rows, the model was made for %z: raise config.batch",
+                         batch->count, model->plan.batch);
+    whole.first = 0;
+    whole.total = batch->count;
+    if (share) whole = *share;
+    if (whole.total < batch->count || whole.first > whole.total - batch->count)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "rows %z to %z are not a share of %z", whole.first,
+                         whole.first + batch->count, whole.total);
+    if ((status = vaei_load_rows(model, batch, 0, batch->count, NULL, error)) != VAE_OK) return status;
+    return vaei_train_rows(model, batch->count, whole.first, whole.total, terms, error);
+}
+
+VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_terms *terms, vae_error *error) {
+    vae_terms  made;
+    vae_status status = vaei_check_trains(model, "vae_train_step", error);
+    if (status != VAE_OK) return status;
+    status = vae_accumulate_gradients(model, batch, NULL, &made, error);
+    if (status == VAE_OK) status = vae_apply_gradients(model, error);
+    if (status == VAE_OK && terms) *terms = made;
+    return status;
+}
+
+VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error) {
+    if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: model is NULL");
+    if (!(beta >= 0) || !vaei_finite(beta))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must be 0 or larger", (double)beta);
+    model->beta = beta;
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error) {
+    if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_learning_rate: model is NULL");
+    if (!(learning_rate >= 0) || !vaei_finite(learning_rate))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must be 0 or larger", (double)learning_rate);
+    model->learning_rate = learning_rate;
+    return VAE_OK;
+}
+
+/* ---- fit ---- */
+
+/* The last bias becomes the logit of the data's mean: per unit for a dense layer, per channel for a convolution. Means
+   are taken over at most 10,000 rows, spread evenly. */
+VAEI_PRIVATE vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
+    const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
+    const size_t      stride = (data->count + 9999) / 10000, rows = (data->count + stride - 1) / stride;
+    const size_t      size = model->plan.example, biases = last->bias_count;
+    vae_real         *bias = model->parameters + last->bias, *sums = vaei_at(model, model->plan.pixels, 0, 0, 0);
+    double            largest = 0.999, smallest = 0.001;
+    size_t            row, i;
+    vae_status        status;
+    /* The means are gathered in the gradient block, which is free before the first step. */
+    vae_real *means = vae_gradients(model);
+    for (row = 0; row < data->count; row += stride) {
+        if ((status = vaei_load_rows(model, data, row, 1, NULL, error)) != VAE_OK) {
+            model->has_gradients = 0;
+            return status;
+        }
+        for (i = 0; i < size; i++) means[i % biases] += sums[i];
+    }
+    for (i = 0; i < biases; i++) {
+        double mean = (double)means[i] / ((double)rows * (double)(size / biases));
+        if (model->config.likelihood == VAE_BERNOULLI) {
+            mean = mean < smallest ? smallest : mean > largest ? largest : mean;
+            mean = vaei_scalar_log(mean / (1 - mean));
+        }
+        bias[i] = (vae_real)mean;
+    }
+    model->has_gradients = 0;
+    return VAE_OK;
+}
+
+typedef struct vaei_fit {
+    vae_model            *model;
+    const vae_data       *data;
+    const vae_fit_config *config;
+    size_t                batch;
+    vae_progress          progress;
+    double                began, epoch_began, redrawn;
+    double                reconstruction, kl, loss;     /* sums over the epoch, by examples */
+    size_t                epoch_examples, examples, planned;
+} vaei_fit;
+
+VAEI_PRIVATE int vaei_report(vaei_fit *fit, vae_event event) {
+    vae_progress *p = &fit->progress;
+    const double  now = vaei_now(), training = now - fit->epoch_began;
+    p->event = event;
+    p->step = (size_t)fit->model->step;
+    p->seconds = now - fit->began;
+    if (event == VAE_EVENT_BATCH)
+        p->examples_per_second = training > 0 ? (double)fit->epoch_examples / training : 0;
+    p->seconds_left = fit->examples ? p->seconds / (double)fit->examples * (double)(fit->planned - fit->examples) : 0;
+    p->redraw = event == VAE_EVENT_EPOCH || now - fit->redrawn > 0.1 || p->batch == p->batches;
+    if (p->redraw) fit->redrawn = now;
+    if (fit->epoch_examples) {
+        const double n = (double)fit->epoch_examples;
+        p->train = vaei_terms_of(fit->reconstruction / n, fit->kl / n, fit->model->beta);
+        p->train.loss = fit->loss / n;
+    }
+    return fit->config->on_progress ? fit->config->on_progress(fit->config->user, p) : 0;
+}
+
+VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffle, vae_error *error) {
+    vae_model   *model = fit->model;
+    const size_t first = (size_t)model->position, count = vaei_min_size(fit->batch, fit->data->count - first);
+    vae_status   status = vaei_load_rows(model, fit->data, first, count, shuffle, error);
+    if (status == VAE_OK) status = vaei_train_rows(model, count, 0, count, &fit->progress.last, error);
+    if (status == VAE_OK) status = vae_apply_gradients(model, error);
+    if (status != VAE_OK) return status;
+    model->position += count;
+    fit->reconstruction += fit->progress.last.reconstruction * (double)count;
+    fit->kl += fit->progress.last.kl * (double)count;
+    fit->loss += fit->progress.last.loss * (double)count;
+    fit->epoch_examples += count;
+    fit->examples += count;
+    fit->progress.batch = (size_t)(model->position + fit->batch - 1) / fit->batch;
+    return vaei_report(fit, VAE_EVENT_BATCH) ? VAE_STOPPED : VAE_OK;
+}
+
+VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
+    vae_model         *model = fit->model;
+    const vaei_shuffle shuffle = vaei_shuffle_of(model->config.seed, model->epoch, fit->data->count);
+    int                stopped = 0;
+    fit->epoch_began = vaei_now();
+    fit->reconstruction = fit->kl = fit->loss = 0;
+    fit->epoch_examples = 0;
+    while (model->position < fit->data->count && !stopped) {
+        const vae_status status = vaei_fit_batch(fit, fit->config->keep_order ? NULL : &shuffle, error);
+        if (status == VAE_STOPPED) stopped = 1;
+        else if (status != VAE_OK) return status;
+    }
+    if (model->position < fit->data->count) return VAE_STOPPED;
+    model->position = 0;
+    model->epoch++;
+    if (fit->config->validation && !stopped) {
+        const vae_status status = vae_elbo(model, fit->config->validation, &fit->progress.validation, NULL, error);
+        if (status != VAE_OK) return status;
+        fit->progress.has_validation = 1;
+    }
+    if (vaei_report(fit, VAE_EVENT_EPOCH)) stopped = 1;
+    fit->progress.has_validation = 0;
+    memset(&fit->progress.validation, 0, sizeof fit->progress.validation);
+    return stopped ? VAE_STOPPED : VAE_OK;
+}
+
+VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *config, vae_error *error) {
+    vae_fit_config defaults;
+    vaei_fit       fit;
+    vae_status     status = vaei_check_trains(model, "vae_fit", error);
+    if (status == VAE_OK) status = vaei_check_data(model, data, "vae_fit", error);
+    if (status != VAE_OK) return status;
+    memset(&defaults, 0, sizeof defaults);
+    if (config) defaults = *config;
+    if (!defaults.epochs) defaults.epochs = 10;
+    if (!defaults.batch) defaults.batch = model->plan.batch;
+    if (defaults.batch > model->plan.batch)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
+                         defaults.batch, model->plan.batch);
+    if (defaults.validation && (status = vaei_check_data(model, defaults.validation, "vae_fit: validation", error)) != VAE_OK)
+        return status;
+    if (model->position >= data->count)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch, the data have only %z: "
+                         "go on with the data it was stopped with", (size_t)model->position, data->count);
+    if (defaults.output_bias_from_data && !model->step && (status = vaei_output_bias(model, data, error)) != VAE_OK)
+        return status;
+    memset(&fit, 0, sizeof fit);
+    fit.model = model;
+    fit.data = data;
+    fit.config = &defaults;
+    fit.batch = defaults.batch;
+    fit.began = vaei_now();
+    fit.planned = defaults.epochs * data->count - (size_t)model->position;
+    fit.progress.epochs = defaults.epochs;
+    fit.progress.batches = (data->count + fit.batch - 1) / fit.batch;
+    for (fit.progress.epoch = 1; fit.progress.epoch <= defaults.epochs; fit.progress.epoch++)
+        if ((status = vaei_fit_epoch(&fit, error)) != VAE_OK) break;
+    if (status == VAE_STOPPED) vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
+    return status;
+}
+
+#ifndef VAE_NO_STDIO
+VAEI_PRIVATE void vaei_put_seconds(vaei_text *text, double seconds) {
+    const size_t whole = (size_t)(seconds + 0.5);
+    if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
+    else if (whole >= 60) vaei_format(text, "%zm %zs", whole / 60, whole % 60);
+    else vaei_format(text, "%zs", whole);
+}
+
+VAE_API int vae_print_progress(void *user, const vae_progress *p) {
+    const int terminal = vaei_is_terminal();
+    char      line[256];
+    vaei_text text;
+    (void)user;
+    text.bytes = line;
+    text.size = sizeof line;
+    text.length = 0;
+    if (p->event == VAE_EVENT_BATCH) {
+        size_t i;
+        if (!terminal || !p->redraw) return 0;
+        vaei_format(&text, "\repoch %z/%z [", p->epoch, p->epochs);
+        for (i = 0; i < 24; i++) vaei_put(&text, i < p->batch * 24 / p->batches ? '#' : '.');
+        vaei_format(&text, "] loss %r  %z examples/s  ", (double)(long)(p->train.loss * 100) / 100,
+                    (size_t)p->examples_per_second);
+        vaei_put_seconds(&text, p->seconds_left);
+        vaei_format(&text, " left   ");
+        fputs(line, stdout);
+        fflush(stdout);
+        return 0;
+    }
+    printf("%sepoch %lu/%lu: loss %.3f (reconstruction %.3f + kl %.3f)", terminal ? "\r\033[K" : "",
+           (unsigned long)p->epoch, (unsigned long)p->epochs, p->train.loss, p->train.reconstruction, p->train.kl);
+    if (p->has_validation)
+        printf(", validation %.3f (%.3f + %.3f)", p->validation.loss, p->validation.reconstruction, p->validation.kl);
+    printf(", %.0f examples/s\n", p->examples_per_second);
+    fflush(stdout);
+    return 0;
+}
+#endif
+#endif /* VAE_INFERENCE_ONLY */
+
+#endif /* VAE_IMPLEMENTATION */
+
+/* ==== >>licence =============================================================================================
+
+   This software is available under two licences: choose whichever you prefer.
+
+   ------------------------------------------------------------------------------------------------------------
+   ALTERNATIVE A - MIT Licence
+
+   Copyright (c) 2026 the vae.h authors
+
+   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+   documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+   rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+   persons to whom the Software is furnished to do so, subject to the following conditions:
+
+   The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+   Software.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+   WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+   COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+   OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+   ------------------------------------------------------------------------------------------------------------
+   ALTERNATIVE B - Public domain (www.unlicense.org)
+
+   This is free and unencumbered software released into the public domain.
+
+   Anyone is free to copy, modify, publish, use, compile, sell, or distribute this software, either in source code form
+   or as a compiled binary, for any purpose, commercial or non-commercial, and by any means.
+
+   In jurisdictions that recognize copyright laws, the author or authors of this software dedicate any and all copyright
+   interest in the software to the public domain. We make this dedication for the benefit of the public at large and to
+   the detriment of our heirs and successors. We intend this dedication to be an overt act of relinquishment in
+   perpetuity of all present and future rights to this software under copyright law.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+   WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS BE
+   LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+
+   ==== >>history =============================================================================================
+
+   0.1.0   the first release
+*/
