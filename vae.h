@@ -1344,7 +1344,8 @@ typedef struct vaei_tile {
 } vaei_tile;
 
 /* The sums must be named variables: gcc -O2 keeps an array of them in memory, three times slower. So a tile is written
-   as lists of rows r and vectors v, which these macros spell out. */
+   as lists of rows r and vectors v, which these macros spell out. Where a step of A lies comes from a table: one load
+   more per step, for which segments of any length and number cost nothing. */
 #define VAEI_ROWS_1(X, VECTORS) X(0, VECTORS)
 #define VAEI_ROWS_2(X, VECTORS) VAEI_ROWS_1(X, VECTORS) X(1, VECTORS)
 #define VAEI_ROWS_3(X, VECTORS) VAEI_ROWS_2(X, VECTORS) X(2, VECTORS)
@@ -1368,11 +1369,15 @@ typedef struct vaei_tile {
 #define VAEI_TILE_END_SUM(r, v) VAEI_STORE(tile->c[r] + v * VAEI_LANES, sum##r##_##v);
 #define VAEI_TILE_END_ROW(r, VECTORS) VECTORS(VAEI_TILE_END_SUM, r)
 
-#define VAEI_TILE_KERNEL(name, ROWS, VECTORS) VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW)
+#define VAEI_TILE_KERNEL(name, ROWS, VECTORS) \
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW)
 
 /* The same tile, leaving the steps of B that it reads packed in tile->panel for the tiles below it: the copying hides
    behind the multiply-adds (a pass of its own cost 7% of a product of 128 rows with AVX2). */
-#define VAEI_TILE_READ_AND_PACK_B(r, v) VAEI_TILE_READ_B(r, v) VAEI_STORE(panel, b##v); panel += VAEI_LANES;
+#define VAEI_TILE_READ_AND_PACK_B(r, v) \
+    VAEI_TILE_READ_B(r, v) \
+    VAEI_STORE(panel, b##v); \
+    panel += VAEI_LANES;
 #define VAEI_PACKING_TILE_KERNEL(name, ROWS, VECTORS) \
     VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_AND_PACK_B, VAEI_TILE_STEP_ROW)
 
@@ -1380,8 +1385,10 @@ typedef struct vaei_tile {
    memory, and each of the few columns is one number of B for them all. */
 #define VAEI_STREAM_READ_B(r, v) const VAEI_V b##v = VAEI_SET(b[v]);
 #define VAEI_STREAM_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_LOAD(a##r + offset); VECTORS(VAEI_TILE_ADD, r) }
-#define VAEI_STREAM_KERNEL(name, ROWS, VECTORS) VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_STREAM_READ_B, VAEI_STREAM_STEP_ROW)
+#define VAEI_STREAM_KERNEL(name, ROWS, VECTORS) \
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_STREAM_READ_B, VAEI_STREAM_STEP_ROW)
 
+/* What all three have in common. */
 #define VAEI_TILE_PATTERN(name, ROWS, VECTORS, READ_B, STEP_ROW) \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
         const size_t *a_offsets = tile->a_offsets, *end = a_offsets + tile->steps; \
@@ -1430,7 +1437,8 @@ typedef struct vaei_tile {
         GROUPS(VAEI_TURN_BEGIN_GROUP, FEW) \
         while (k < tile->steps) { \
             const size_t at = offsets[k]; \
-            if (k + 4 <= tile->steps && offsets[k + 1] == at + 1 && offsets[k + 2] == at + 2 && offsets[k + 3] == at + 3) { \
+            if (k + 4 <= tile->steps && offsets[k + 1] == at + 1 && offsets[k + 2] == at + 2 \
+                && offsets[k + 3] == at + 3) { \
                 GROUPS(VAEI_TURN_FOUR, FEW) \
                 b += 4 * b_step; \
                 k += 4; \
@@ -1449,15 +1457,18 @@ typedef struct vaei_tile {
 
 /* One row of C, swept from end to end by a few steps at once: B is read in the order in which it lies in memory. The
    last vector reaches back over columns that the loop has as well; it is computed before C changes, and stored last. */
-#define VAEI_SWEEP_BEGIN(k, unused) const vae_real *b##k = b + b_offsets[k]; const VAEI_V x##k = VAEI_SET(a[a_offsets[k]]);
+#define VAEI_SWEEP_BEGIN(k, unused) \
+    const vae_real *b##k = b + b_offsets[k]; \
+    const VAEI_V x##k = VAEI_SET(a[a_offsets[k]]);
 #define VAEI_SWEEP_ADD(k, unused) sum = VAEI_FMA(x##k, VAEI_LOAD(b##k + j), sum);
 #define VAEI_SWEEP_SUM(STEPS) \
     sum = start ? VAEI_LOAD(start + j) : zero; \
     STEPS(VAEI_SWEEP_ADD, 0) \
     if (relu) sum = VAEI_SELECT_LESS(sum, zero, zero, sum);
 #define VAEI_SWEEP_KERNEL(name, STEPS) \
-    VAEI_TARGET void VAEI_NAME(name)(const vae_real *a, const size_t *a_offsets, const vae_real *b, const size_t *b_offsets, \
-                                     const vae_real *start, vae_real *c, size_t columns, int relu) { \
+    VAEI_TARGET void VAEI_NAME(name)(const vae_real *a, const size_t *a_offsets, const vae_real *b, \
+                                     const size_t *b_offsets, const vae_real *start, vae_real *c, \
+                                     size_t columns, int relu) { \
         const VAEI_V zero = VAEI_SET(0); \
         size_t j = columns - VAEI_LANES; \
         VAEI_V sum, last; \
@@ -1474,8 +1485,10 @@ typedef struct vaei_tile {
 /* ---- Scratch ---- */
 
 enum {
-    VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once */
-    VAEI_BLOCK_ROWS = 256,                                  /* most rows of A whose steps stay in the second cache */
+    VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once: 128 and
+                                                               200 lose 3%, 264 loses 1%, 512 is as good but larger */
+    VAEI_BLOCK_ROWS = 256,                                  /* most rows of A at once: 400 KB of the second cache */
+    VAEI_PACK_A_ROWS = 192, VAEI_PACK_A_COLUMNS = 128,      /* least C for which packing A pays: see vaei_packs_a */
     VAEI_PANEL_COLUMNS = 48,                                /* columns of the widest tile of any set */
     VAEI_FEW = 3,                                           /* most rows or columns for the paths of few: 4 rows are
                                                                31 us as tiles, 37 us as few (4 x 784 x 512, AVX-512) */
@@ -1483,12 +1496,18 @@ enum {
     VAEI_SCRATCH_PANEL = VAEI_BLOCK_STEPS * VAEI_PANEL_COLUMNS,
     VAEI_SCRATCH_TILE = 512,                                /* numbers of C in the largest tile of any set */
     VAEI_SCRATCH_START = 64,                                /* numbers in the first values of a tile, likewise */
-    VAEI_SCRATCH_A = 128 * VAEI_BLOCK_STEPS,                /* numbers of A packed at once: 200 KB, a part of the second cache */
-    VAEI_PRODUCT_SCRATCH = VAEI_SCRATCH_PANEL + VAEI_SCRATCH_A + VAEI_SCRATCH_TILE + VAEI_SCRATCH_START + 4 * VAEI_SCRATCH_OFFSETS
+    VAEI_SCRATCH_A = 128 * VAEI_BLOCK_STEPS,                /* numbers of A packed at once, 200 KB; 2 to 8 times less or
+                                                               more made no difference */
+    VAEI_PRODUCT_SCRATCH = VAEI_SCRATCH_PANEL + VAEI_SCRATCH_TILE + VAEI_SCRATCH_START + 4 * VAEI_SCRATCH_OFFSETS
+                         + VAEI_SCRATCH_A
 };
 
-/* The scratch, in numbers, that one call of vaei_multiply needs whatever the product and the set. */
-VAEI_PRIVATE size_t vaei_product_scratch(void) { return VAEI_PRODUCT_SCRATCH; }
+/* The scratch, in numbers, for one call of vaei_multiply with any set: at most VAEI_PRODUCT_SCRATCH, and less for
+   products too small to pack A. It grows with rows and columns, so a slice needs no more than the whole. */
+VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns) {
+    const int packs_a = rows >= VAEI_PACK_A_ROWS && columns >= VAEI_PACK_A_COLUMNS;
+    return (size_t)VAEI_PRODUCT_SCRATCH - (packs_a ? 0 : (size_t)VAEI_SCRATCH_A);
+}
 
 /* What one product needs while it runs: a block of steps, and scratch. */
 typedef struct vaei_work {
@@ -1497,7 +1516,7 @@ typedef struct vaei_work {
     int b_even;                                             /* are all steps of B p->b_step apart? */
     int from_c, relu;                                       /* do the block's sums go on from C, is it the last? */
     size_t *a_offsets, *b_offsets;                          /* where its steps lie in a row of A, in a column of B */
-    vae_real *panel, *edge, *start;
+    vae_real *panel, *edge, *start;                         /* packed B, a tile of C, first values of sums */
     vae_real *packed_a;                                     /* a block of rows of A, tile by tile; NULL: A as it lies */
     size_t *tall_offsets, *short_offsets;                   /* where its steps lie in a tile of packed A */
 } vaei_work;
@@ -1676,6 +1695,8 @@ typedef struct vaei_kernel_set {
 #undef VAEI_IOR
 #undef VAEI_IXOR
 #undef VAEI_SELECT_LESS
+#undef VAEI_ALL
+#undef VAEI_ALL_LONG
 #undef VAEI_HELPER
 #undef VAEI_ABS
 #undef VAEI_MAX
@@ -1771,36 +1792,40 @@ typedef struct vaei_kernel_set {
 #define VAEI_V __m512
 #define VAEI_I __m512i
 #define VAEI_LANES 16
+/* gcc 12 warns in C++ that its own unmasked intrinsics use something uninitialised (gcc bug 105593): these are masked by
+   all ones, which costs nothing. */
+#define VAEI_ALL ((__mmask16)0xFFFF)
+#define VAEI_ALL_LONG ((__mmask8)0xFF)
 #define VAEI_LOAD(p) _mm512_loadu_ps(p)
 #define VAEI_STORE(p, v) _mm512_storeu_ps(p, v)
 #define VAEI_SET(x) _mm512_set1_ps(x)
 #define VAEI_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define VAEI_FNMA(a, b, c) _mm512_fnmadd_ps(a, b, c)
-#define VAEI_SQRT(v) _mm512_sqrt_ps(v)
+#define VAEI_SQRT(v) _mm512_maskz_sqrt_ps(VAEI_ALL, v)
 #define VAEI_BITS(v) _mm512_castps_si512(v)
 #define VAEI_FROM_BITS(i) _mm512_castsi512_ps(i)
-#define VAEI_TO_INT(v) _mm512_cvtps_epi32(v)
-#define VAEI_FROM_INT(i) _mm512_cvtepi32_ps(i)
+#define VAEI_TO_INT(v) _mm512_maskz_cvtps_epi32(VAEI_ALL, v)
+#define VAEI_FROM_INT(i) _mm512_maskz_cvtepi32_ps(VAEI_ALL, i)
 #define VAEI_ISET(x) _mm512_set1_epi32(x)
 #define VAEI_IADD(a, b) _mm512_add_epi32(a, b)
-#define VAEI_ISHL(a, n) _mm512_slli_epi32(a, n)
-#define VAEI_ISHR(a, n) _mm512_srli_epi32(a, n)
+#define VAEI_ISHL(a, n) _mm512_maskz_slli_epi32(VAEI_ALL, a, n)
+#define VAEI_ISHR(a, n) _mm512_maskz_srli_epi32(VAEI_ALL, a, n)
 #define VAEI_IAND(a, b) _mm512_and_si512(a, b)
 #define VAEI_IOR(a, b) _mm512_or_si512(a, b)
 #define VAEI_IXOR(a, b) _mm512_xor_si512(a, b)
 #define VAEI_SELECT_LESS(a, b, yes, no) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes)
 #define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
-#define VAEI_ABS(v) _mm512_andnot_ps(_mm512_set1_ps(-0.0f), v)
-#define VAEI_MAX(a, b) _mm512_max_ps(a, b)
-#define VAEI_MIN(a, b) _mm512_min_ps(a, b)
+#define VAEI_ABS(v) _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7FFFFFFF)))
+#define VAEI_MAX(a, b) _mm512_maskz_max_ps(VAEI_ALL, a, b)
+#define VAEI_MIN(a, b) _mm512_maskz_min_ps(VAEI_ALL, a, b)
 #define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
 #define VAEI_ISUB(a, b) _mm512_sub_epi32(a, b)
 #define VAEI_ILOAD(p) _mm512_loadu_si512((const void *)(p))
 #define VAEI_ISTORE(p, v) _mm512_storeu_si512((void *)(p), v)
-#define VAEI_LOAD_BYTES(p) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
-#define VAEI_LONG_PRODUCT(a, b) _mm512_mul_epu32(a, b)
-#define VAEI_LONG_HIGH(a) _mm512_srli_epi64(a, 32)
-#define VAEI_LONG_JOIN(even, odd) _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32))
+#define VAEI_LOAD_BYTES(p) _mm512_maskz_cvtepu8_epi32(VAEI_ALL, _mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define VAEI_LONG_PRODUCT(a, b) _mm512_maskz_mul_epu32(VAEI_ALL_LONG, a, b)
+#define VAEI_LONG_HIGH(a) _mm512_maskz_srli_epi64(VAEI_ALL_LONG, a, 32)
+#define VAEI_LONG_JOIN(even, odd) _mm512_mask_blend_epi32(0xAAAA, even, _mm512_maskz_slli_epi64(VAEI_ALL_LONG, odd, 32))
 
 #elif VAEI_PASS == VAEI_PASS_NEON
 #define VAEI_NAME(name) name##_neon
@@ -1857,8 +1882,8 @@ typedef struct vaei_kernel_set {
 #define VAEI_TO_INT(v) vaei_nearest4(v)
 #define VAEI_FROM_INT(i) vaei_float_from_int4(i)
 #define VAEI_ISET(x) vaei_iset4(x)
-#define VAEI_IADD(a, b) ((a) + (b))
-#define VAEI_ISHL(a, n) ((a) << (n))
+#define VAEI_IADD(a, b) ((vaei_int4)((vaei_uint4)(a) + (vaei_uint4)(b)))
+#define VAEI_ISHL(a, n) ((vaei_int4)((vaei_uint4)(a) << (n)))
 #define VAEI_ISHR(a, n) ((vaei_int4)((vaei_uint4)(a) >> (n)))
 #define VAEI_IAND(a, b) ((a) & (b))
 #define VAEI_IOR(a, b) ((a) | (b))
@@ -1869,7 +1894,7 @@ typedef struct vaei_kernel_set {
 #define VAEI_MAX(a, b) vaei_max4(a, b)
 #define VAEI_MIN(a, b) vaei_min4(a, b)
 #define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
-#define VAEI_ISUB(a, b) ((a) - (b))
+#define VAEI_ISUB(a, b) ((vaei_int4)((vaei_uint4)(a) - (vaei_uint4)(b)))
 #define VAEI_ILOAD(p) vaei_iload4(p)
 #define VAEI_ISTORE(p, v) vaei_istore4(p, v)
 #define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
@@ -2459,6 +2484,7 @@ VAEI_HELPER void VAEI_NAME(vaei_adam_vector)(const VAEI_NAME(vaei_adam_step) *a,
     VAEI_V       first, second, root;
     g = VAEI_PRODUCT(g, a->g_scale);
     first = VAEI_FMA(a->one_minus_beta1, g, VAEI_PRODUCT(a->beta1, *m));
+    g = VAEI_SELECT_LESS(VAEI_ABS(g), VAEI_SET((vae_real)1e-15), zero, g);      /* its square would be denormal or soon 0 */
     second = VAEI_FMA(a->one_minus_beta2 * g, g, VAEI_PRODUCT(a->beta2, *v));
     first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
     second = VAEI_SELECT_LESS(second, tiny, zero, second);
@@ -2753,7 +2779,10 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_uniforms)(size_t count, uint32_t words[
 
 #endif
 
-VAEI_TARGET void VAEI_NAME(vaei_random_fill)(const vaei_random_request *request, int normal, vae_real *out) {
+/* This and the three below are not VAEI_TARGET: after a call of a function without wide registers gcc 12 forgets to clear
+   their upper halves (vzeroupper), and every SSE instruction of the program would then be several times slower. For the
+   same reason a VAEI_TARGET function calls none but its like. */
+VAEI_PRIVATE void VAEI_NAME(vaei_random_fill)(const vaei_random_request *request, int normal, vae_real *out) {
     uint32_t           key[2], words[4][VAEI_RANDOM_BLOCKS];
     vae_real           numbers[4][VAEI_RANDOM_BLOCKS];
     vaei_random_cursor cursor, begin;
@@ -2774,8 +2803,8 @@ VAEI_TARGET void VAEI_NAME(vaei_random_fill)(const vaei_random_request *request,
 
 /* Standard normals for `rows` consecutive examples, elements 0 .. columns - 1 of each. A number depends on the seed, the
    stream, the step, its example and its element, and on nothing else. */
-VAEI_TARGET void VAEI_NAME(vaei_normal_rows)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t first_example,
-                                             size_t rows, size_t columns, vae_real *out) {
+VAEI_PRIVATE void VAEI_NAME(vaei_normal_rows)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t first_example,
+                                              size_t rows, size_t columns, vae_real *out) {
     vaei_random_request request;
     request.seed = seed; request.step = step; request.example = first_example; request.stream = stream;
     request.rows = rows; request.columns = columns; request.first = 0;
@@ -2783,8 +2812,8 @@ VAEI_TARGET void VAEI_NAME(vaei_normal_rows)(uint64_t seed, uint32_t stream, uin
 }
 
 /* The same for one example, elements first .. first + n - 1. */
-VAEI_TARGET void VAEI_NAME(vaei_normals)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first,
-                                         size_t n, vae_real *out) {
+VAEI_PRIVATE void VAEI_NAME(vaei_normals)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first,
+                                          size_t n, vae_real *out) {
     vaei_random_request request;
     request.seed = seed; request.step = step; request.example = example; request.stream = stream;
     request.rows = 1; request.columns = n; request.first = first;
@@ -2792,8 +2821,8 @@ VAEI_TARGET void VAEI_NAME(vaei_normals)(uint64_t seed, uint32_t stream, uint64_
 }
 
 /* Uniform in [0, 1), for one example. */
-VAEI_TARGET void VAEI_NAME(vaei_uniforms)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first,
-                                          size_t n, vae_real *out) {
+VAEI_PRIVATE void VAEI_NAME(vaei_uniforms)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first,
+                                           size_t n, vae_real *out) {
     vaei_random_request request;
     request.seed = seed; request.step = step; request.example = example; request.stream = stream;
     request.rows = 1; request.columns = n; request.first = first;
@@ -2801,8 +2830,14 @@ VAEI_TARGET void VAEI_NAME(vaei_uniforms)(uint64_t seed, uint32_t stream, uint64
 }
 /* ---- >>matrix product: the kernels, compiled once for every instruction set ------------------------------------- */
 
-/* The tile's shape: TALL and SHORT rows by up to PANEL vectors. Sums, a step of B and one number of A must fit the
-   registers, and there must be enough sums to hide a multiply-add's latency. */
+/* The tile's shape: TALL or SHORT rows by up to PANEL vectors, and SHORT rows by WIDE vectors, which take the last
+   columns (with AVX2, 40 = 16 + 24: 93% of peak, where a tile of 6 x 8 at the end stays below 80). Sums, a step of B
+   and one number of A must fit the registers, and there must be enough sums to hide a multiply-add's latency:
+   AVX2     6 x 16, 12 sums of 16 registers
+   AVX-512  8 x 48, 24 sums of 32 registers: 11 loads for 24 multiply-adds, and the rows' addresses fit their registers
+   NEON     6 x 16, 24 sums of 32 registers: 10 loads for 24
+   vector   4 x 8, 8 sums of 16 registers: without a fused operation a product needs a register, too
+   plain    2 x 4, 8 sums: 3 x 4 spills with gcc, 7 GF/s instead of 11 */
 #undef VAEI_TALL
 #undef VAEI_TALL_ROWS
 #undef VAEI_SHORT
@@ -2911,26 +2946,31 @@ typedef struct VAEI_NAME(vaei_turned) { VAEI_V step0, step1, step2, step3; } VAE
 VAEI_HELPER VAEI_NAME(vaei_turned) VAEI_NAME(vaei_turn)(const vae_real *const *columns, size_t at) {
     VAEI_NAME(vaei_turned) turned;
 #if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_AVX512
-#if VAEI_PASS == VAEI_PASS_AVX2
-#define VAEI_QUAD(c) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(columns[c] + at)), \
-    _mm_loadu_ps(columns[c + 4] + at), 1)
-#define VAEI_OP(name) _mm256_##name
-#else
 #define VAEI_PAIR(c) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(columns[c] + at)), \
     _mm_loadu_ps(columns[c + 4] + at), 1)
+#if VAEI_PASS == VAEI_PASS_AVX2
+#define VAEI_QUAD(c) VAEI_PAIR(c)
+#define VAEI_LOW(x, y) _mm256_unpacklo_ps(x, y)
+#define VAEI_HIGH(x, y) _mm256_unpackhi_ps(x, y)
+#define VAEI_MIX(x, y, which) _mm256_shuffle_ps(x, y, which)
+#else                                                       /* with a mask of all lanes: g++ 12 warns of the plain forms */
 #define VAEI_QUAD(c) _mm512_insertf32x8(_mm512_castps256_ps512(VAEI_PAIR(c)), VAEI_PAIR(c + 8), 1)
-#define VAEI_OP(name) _mm512_##name
+#define VAEI_LOW(x, y) _mm512_maskz_unpacklo_ps(0xFFFF, x, y)
+#define VAEI_HIGH(x, y) _mm512_maskz_unpackhi_ps(0xFFFF, x, y)
+#define VAEI_MIX(x, y, which) _mm512_maskz_shuffle_ps(0xFFFF, x, y, which)
 #endif
     const VAEI_V q0 = VAEI_QUAD(0), q1 = VAEI_QUAD(1), q2 = VAEI_QUAD(2), q3 = VAEI_QUAD(3);
-    const VAEI_V low01 = VAEI_OP(unpacklo_ps)(q0, q1), high01 = VAEI_OP(unpackhi_ps)(q0, q1);
-    const VAEI_V low23 = VAEI_OP(unpacklo_ps)(q2, q3), high23 = VAEI_OP(unpackhi_ps)(q2, q3);
-    turned.step0 = VAEI_OP(shuffle_ps)(low01, low23, 0x44);
-    turned.step1 = VAEI_OP(shuffle_ps)(low01, low23, 0xEE);
-    turned.step2 = VAEI_OP(shuffle_ps)(high01, high23, 0x44);
-    turned.step3 = VAEI_OP(shuffle_ps)(high01, high23, 0xEE);
+    const VAEI_V low01 = VAEI_LOW(q0, q1), high01 = VAEI_HIGH(q0, q1);
+    const VAEI_V low23 = VAEI_LOW(q2, q3), high23 = VAEI_HIGH(q2, q3);
+    turned.step0 = VAEI_MIX(low01, low23, 0x44);
+    turned.step1 = VAEI_MIX(low01, low23, 0xEE);
+    turned.step2 = VAEI_MIX(high01, high23, 0x44);
+    turned.step3 = VAEI_MIX(high01, high23, 0xEE);
 #undef VAEI_PAIR
 #undef VAEI_QUAD
-#undef VAEI_OP
+#undef VAEI_LOW
+#undef VAEI_HIGH
+#undef VAEI_MIX
 #elif VAEI_PASS == VAEI_PASS_NEON
     const float32x4_t q0 = vld1q_f32(columns[0] + at), q1 = vld1q_f32(columns[1] + at);
     const float32x4_t q2 = vld1q_f32(columns[2] + at), q3 = vld1q_f32(columns[3] + at);
@@ -2998,14 +3038,7 @@ VAEI_TARGET void VAEI_NAME(vaei_pack)(const vaei_work *work, size_t first, size_
     }
 }
 
-/* ---- Panels and blocks ---- */
-
-/* Up to this many rows read B where it lies, if it lies side by side. More rows pay for packing: with AVX2, 20 x 200 x
-   784 would still gain from reading in place (99 to 104 GF/s), but 24 x 1024 x 1024, whose columns share cache sets,
-   would lose (101 to 96). AVX-512 reads so little per step that it gains on both (104 to 111, 105 to 110). */
-#undef VAEI_DIRECT_ROWS
-#define VAEI_DIRECT_ROWS (VAEI_PASS == VAEI_PASS_AVX512 ? 3 * VAEI_TALL : 2 * VAEI_TALL)
-
+/* ---- Packing A ---- */
 
 /* One tile of A, its rows side by side, one step after the other. */
 VAEI_TARGET void VAEI_NAME(vaei_pack_tile)(const vaei_work *work, const vaei_tile *tile, size_t height, vae_real *to) {
@@ -3043,7 +3076,7 @@ VAEI_TARGET void VAEI_NAME(vaei_tile_rows)(const vaei_product *p, vaei_tile *til
    tiles of AVX-512 do more work per step and gain only when there are several blocks of steps. A large A that lies
    along its steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
 VAEI_TARGET int VAEI_NAME(vaei_packs_a)(const vaei_product *p, size_t steps) {
-    if (!steps || p->rows < 192 || p->columns < 128) return 0;
+    if (!steps || p->rows < VAEI_PACK_A_ROWS || p->columns < VAEI_PACK_A_COLUMNS) return 0;
     if (p->a_step != 1) return VAEI_PASS != VAEI_PASS_AVX512 || steps > VAEI_BLOCK_STEPS;
     return VAEI_PASS != VAEI_PASS_AVX512 && p->rows >= 512 && steps >= 512;
 }
@@ -3062,6 +3095,14 @@ VAEI_TARGET void VAEI_NAME(vaei_pack_a)(const vaei_work *work, size_t first, siz
         done += real;
     }
 }
+
+/* ---- Panels and blocks ---- */
+
+/* Up to this many rows read B where it lies, if it lies side by side. More rows pay for packing: with AVX2, 20 x 200 x
+   784 would still gain from reading in place (99 to 104 GF/s), but 24 x 1024 x 1024, whose columns share cache sets,
+   would lose (101 to 96). AVX-512 reads so little per step that it gains on both (104 to 111, 105 to 110). */
+#undef VAEI_DIRECT_ROWS
+#define VAEI_DIRECT_ROWS (VAEI_PASS == VAEI_PASS_AVX512 ? 3 * VAEI_TALL : 2 * VAEI_TALL)
 
 /* Rows first .. first + rows of one panel of columns, whose B is ready at tile->b. */
 VAEI_TARGET void VAEI_NAME(vaei_panel_rows)(const vaei_work *work, vaei_tile *tile, size_t column, size_t columns,
@@ -3118,7 +3159,8 @@ VAEI_TARGET void VAEI_NAME(vaei_panel)(const vaei_work *work, size_t column, siz
         tile.start = work->start;
     }
     tile.panel = NULL;
-    if (work->b_even && work->p->b_column == 1 && columns == width && (rows <= VAEI_DIRECT_ROWS || (VAEI_NAME(vaei_next_height)(vectors, rows) == VAEI_TALL && vectors == VAEI_PANEL))) {
+    if (work->b_even && columns == width
+        && (rows <= VAEI_DIRECT_ROWS || (vectors == VAEI_PANEL && VAEI_NAME(vaei_next_height)(vectors, rows) == VAEI_TALL))) {
         tile.b = work->p->b + column + (work->steps ? work->b_offsets[0] : 0);
         tile.b_step = work->p->b_step;
         if (rows > VAEI_DIRECT_ROWS) tile.panel = work->panel;
@@ -3130,7 +3172,8 @@ VAEI_TARGET void VAEI_NAME(vaei_panel)(const vaei_work *work, size_t column, siz
     VAEI_NAME(vaei_panel_rows)(work, &tile, column, columns, vectors, first, rows);
 }
 
-/* How many vectors the next panel has when `rest` columns are left. */
+/* How many vectors the next panel has when `rest` columns are left. AVX-512 leaves up to half a vector to the tiles of
+   AVX2, whose bits are the same: 128 x 40 x 400 takes 39 us instead of 48. */
 VAEI_TARGET size_t VAEI_NAME(vaei_panel_vectors)(size_t rest) {
     const size_t vectors = (rest + VAEI_LANES - 1) / VAEI_LANES;
 #if VAEI_PASS == VAEI_PASS_AVX512
@@ -3139,10 +3182,11 @@ VAEI_TARGET size_t VAEI_NAME(vaei_panel_vectors)(size_t rest) {
     return vectors <= VAEI_WIDE ? vectors : VAEI_PANEL;
 }
 
+/* One block of steps of the whole product, a block of rows after the other, panel by panel. */
 VAEI_TARGET void VAEI_NAME(vaei_block_by_tiles)(const vaei_work *work) {
     const vaei_product *p = work->p;
-    const size_t most = work->packed_a ? VAEI_SCRATCH_A / work->steps / (2 * VAEI_TALL) * (2 * VAEI_TALL) : (size_t)VAEI_BLOCK_ROWS;
-    size_t first, column;
+    size_t most = VAEI_BLOCK_ROWS, first, column;
+    if (work->packed_a) most = VAEI_SCRATCH_A / work->steps / (2 * VAEI_TALL) * (2 * VAEI_TALL);
     for (first = 0; first < p->rows; first += most) {
         const size_t rows = p->rows - first < most ? p->rows - first : most;
         if (work->packed_a) VAEI_NAME(vaei_pack_a)(work, first, rows);
@@ -3160,7 +3204,11 @@ VAEI_TARGET void VAEI_NAME(vaei_block_by_tiles)(const vaei_work *work) {
     }
 }
 
-/* ---- Few rows or few columns ---- */
+/* ---- Few rows or few columns: the last layer's one or three channels, heads, batches of two and three ----
+
+   A tile would be mostly padding. Instead a vector holds one result each of as many of the many (rows, or columns) as it
+   has lanes, and meets the few one number at a time: 288 x 1 x 1568 takes 33 us instead of 139 (AVX2), 784 x 1 x 64
+   along its steps 5 instead of 14. */
 
 /* One number from each of a vector's rows. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_gather)(const vae_real *const *rows, size_t at) {
@@ -3230,6 +3278,7 @@ VAEI_TARGET void VAEI_NAME(vaei_few_pack)(const vaei_work *work, const vaei_few 
     }
 }
 
+/* One block of steps of a product of few. */
 VAEI_TARGET void VAEI_NAME(vaei_block_by_few)(const vaei_work *work, const vaei_few *few) {
     static const size_t stream_vectors[VAEI_FEW] = { 8, 4, 4 }, turn_vectors[VAEI_FEW] = { 4, 2, 2 };
     const vaei_product *p = work->p;
@@ -3264,7 +3313,8 @@ VAEI_TARGET void VAEI_NAME(vaei_block_by_few)(const vaei_work *work, const vaei_
             const size_t first = i + v * VAEI_LANES;
             if (first + VAEI_LANES <= many) VAEI_NAME(vaei_few_out)(work, few, first, 0, tile.c[v]);
             else {
-                if (first < many) VAEI_NAME(vaei_few_out)(work, few, many - VAEI_LANES, first + VAEI_LANES - many, tile.c[v]);
+                const size_t reach = first + VAEI_LANES - many;
+                if (first < many) VAEI_NAME(vaei_few_out)(work, few, many - VAEI_LANES, reach, tile.c[v]);
                 break;
             }
         }
@@ -3279,8 +3329,8 @@ VAEI_SWEEP_KERNEL(vaei_sweep_3, VAEI_ROWS_3)
 VAEI_SWEEP_KERNEL(vaei_sweep_4, VAEI_ROWS_4)
 VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
 
-/* A single row is bound by reading B, an outer product by writing C: both want them in the order of memory. 1 x 784 x 512:
-   18 us, against 34 (AVX2) and 30 (AVX-512) with a tile's column after column; 784 x 512 x 1: 24 us against 35 with
+/* A single row is bound by reading B, an outer product by writing C: both want them in the order of memory. 1 x 784 x
+   512: 18 us, against 34 (AVX2) and 30 (AVX-512) with a tile's column after column; 784 x 512 x 1: 24 us against 35 with
    AVX-512, 57 against 70 with AVX2. Five to seven steps take two sweeps and more, and narrow rows cost a call for little:
    there tiles are as good or better. */
 VAEI_TARGET int VAEI_NAME(vaei_is_swept)(const vaei_product *p, size_t steps) {
@@ -3289,6 +3339,7 @@ VAEI_TARGET int VAEI_NAME(vaei_is_swept)(const vaei_product *p, size_t steps) {
     return p->columns >= 128 && (steps <= 4 || steps == 8);
 }
 
+/* One block of steps of every row. */
 VAEI_TARGET void VAEI_NAME(vaei_block_by_sweeps)(const vaei_work *work) {
     const vaei_product *p = work->p;
     size_t i, k;
@@ -3312,6 +3363,9 @@ VAEI_TARGET void VAEI_NAME(vaei_block_by_sweeps)(const vaei_work *work) {
     }
 }
 
+/* ---- The product ---- */
+
+/* Which way a product is computed depends on its shape alone, and no bit of the result depends on the way. */
 VAEI_TARGET void VAEI_NAME(vaei_multiply)(const vaei_product *p, vae_real *scratch) {
     const size_t steps = p->segments * p->run;
     const size_t blocks = steps > VAEI_BLOCK_STEPS ? (steps + VAEI_BLOCK_STEPS - 1) / VAEI_BLOCK_STEPS : 1;
@@ -3324,7 +3378,7 @@ VAEI_TARGET void VAEI_NAME(vaei_multiply)(const vaei_product *p, vae_real *scrat
     is_few = vaei_is_few(p, VAEI_LANES, &few);
     by_sweeps = VAEI_NAME(vaei_is_swept)(p, steps);
     work.p = p;
-    work.b_even = p->segments == 1 || (!p->b_segments && p->b_segment == p->run * p->b_step);
+    work.b_even = p->b_column == 1 && (p->segments == 1 || (!p->b_segments && p->b_segment == p->run * p->b_step));
     work.panel = scratch;
     work.edge = work.panel + VAEI_SCRATCH_PANEL;
     work.start = work.edge + VAEI_SCRATCH_TILE;
@@ -3623,6 +3677,9 @@ VAEI_PRIVATE vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, v
     vae_layer  l = *layer;
     vae_status status = vaei_check_layer(layer, where, error);
     if (status != VAE_OK) return status;
+    if (l.kind != VAE_LAYER_DENSE && (in.height > VAEI_MAX_EXTENT || in.width > VAEI_MAX_EXTENT))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d takes %d x %d x %d: no side may be larger than %d",
+                         where.part, where.number, in.height, in.width, in.channels, VAEI_MAX_EXTENT);
     if (l.kind == VAE_LAYER_DENSE) {
         *out = l.shape;
     } else if (l.kind == VAE_LAYER_CONV) {
@@ -5664,18 +5721,25 @@ VAEI_PRIVATE vae_status vaei_encode_rows(vae_model *model, const vae_data *data,
     return VAE_OK;
 }
 
-/* So that a bad row late in the data leaves the caller's arrays as they were. */
+/* So that a bad row late in the data leaves the caller's arrays, and the model in training, as they were. */
 VAEI_PRIVATE vae_status vaei_check_pixels(vae_model *model, const vae_data *data, vae_error *error) {
     const size_t size = model->plan.example;
     const int    bernoulli = model->config.likelihood == VAE_BERNOULLI;
     size_t       row;
-    if (data->bytes || data->count <= model->plan.batch) return VAE_OK;     /* bytes cannot be wrong; one batch is checked at once */
-    for (row = model->plan.batch; row < data->count; row++) {
+    if (data->bytes) return VAE_OK;
+    for (row = 0; row < data->count; row++) {
         const size_t column = model->kernels->check_range(size, data->pixels + row * size, bernoulli ? 0 : -VAEI_LARGEST,
                                                           bernoulli ? 1 : VAEI_LARGEST);
         if (column < size) return vaei_load_rows(model, data, row, 1, NULL, error);
     }
     return VAE_OK;
+}
+
+/* Whether `count` rows of the model's largest kind fit in memory at all. */
+VAEI_PRIVATE vae_status vaei_check_count(const vae_model *model, size_t count, const char *call, vae_error *error) {
+    const size_t largest = vaei_max_size(model->plan.example, model->plan.latent);
+    if (count <= (size_t)-1 / sizeof(vae_real) / largest) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: count is %z, more than fits in memory", call, count);
 }
 
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
@@ -5701,6 +5765,7 @@ VAE_API vae_status vae_decode(vae_model *model, const vae_real *z, size_t count,
     size_t first, i;
     if (!model || ((!z || !pixels) && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, z or pixels is NULL");
+    if (vaei_check_count(model, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     for (i = 0; i < count * model->plan.latent; i++)
         if (!vaei_finite(z[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "z of row %z, dimension %z is not finite", i / model->plan.latent,
@@ -5736,6 +5801,7 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
 
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
     if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
+    if (vaei_check_count(model, count, "vae_sample_latent", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     model->kernels->normal_rows(model->config.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
                                 model->plan.latent, z);
     model->samples_drawn += count;
@@ -5745,6 +5811,7 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
     size_t first;
     if (!model || (!pixels && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
+    if (vaei_check_count(model, count, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     for (first = 0; first < count; first += model->plan.batch) {
         vaei_pass pass;
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.batch, count - first));
@@ -6007,23 +6074,27 @@ VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rat
    are taken over at most 10,000 rows, spread evenly. */
 VAEI_PRIVATE vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
-    const size_t      stride = (data->count + 9999) / 10000, rows = (data->count + stride - 1) / stride;
+    const size_t      stride = (data->count + 9999) / 10000;
     const size_t      size = model->plan.example, biases = last->bias_count;
-    vae_real         *bias = model->parameters + last->bias, *sums = vaei_at(model, model->plan.pixels, 0, 0, 0);
+    vae_real         *bias = model->parameters + last->bias, *pixels = vaei_at(model, model->plan.pixels, 0, 0, 0);
     double            largest = 0.999, smallest = 0.001;
-    size_t            row, i;
+    size_t            row, i, k;
     vae_status        status;
-    /* The means are gathered in the gradient block, which is free before the first step. */
+    /* Running means, in the gradient block, which is free before the first step. */
     vae_real *means = vae_gradients(model);
     for (row = 0; row < data->count; row += stride) {
         if ((status = vaei_load_rows(model, data, row, 1, NULL, error)) != VAE_OK) {
             model->has_gradients = 0;
             return status;
         }
-        for (i = 0; i < size; i++) means[i % biases] += sums[i];
+        for (i = 0; i < biases; i++) {
+            double sum = 0;
+            for (k = i; k < size; k += biases) sum += (double)pixels[k];
+            means[i] += (vae_real)((sum / (double)(size / biases) - (double)means[i]) / (double)(row / stride + 1));
+        }
     }
     for (i = 0; i < biases; i++) {
-        double mean = (double)means[i] / ((double)rows * (double)(size / biases));
+        double mean = (double)means[i];
         if (model->config.likelihood == VAE_BERNOULLI) {
             mean = mean < smallest ? smallest : mean > largest ? largest : mean;
             mean = vaei_scalar_log(mean / (1 - mean));
@@ -6122,6 +6193,8 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
                          defaults.batch, model->plan.batch);
     if (defaults.validation && (status = vaei_check_data(model, defaults.validation, "vae_fit: validation", error)) != VAE_OK)
         return status;
+    if ((status = vaei_check_pixels(model, data, error)) != VAE_OK) return status;
+    if (defaults.validation && (status = vaei_check_pixels(model, defaults.validation, error)) != VAE_OK) return status;
     if (model->position >= data->count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch, the data have only %z: "
                          "go on with the data it was stopped with", (size_t)model->position, data->count);
@@ -6181,6 +6254,1799 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 }
 #endif
 #endif /* VAE_INFERENCE_ONLY */
+
+/* ==== >>files-implementation ================================================================================
+
+   A model file is eight bytes with the header's length, the header (JSON: where each tensor lies), the tensors' bytes.
+   The network stands in the header's metadata as JSON once more, in a string. Both are read by what they must contain,
+   not as JSON in general: there is nothing to nest, and whatever is not expected is refused where it stands. */
+
+#define VAEI_FORMAT_VERSION "1"
+#define VAEI_MAX_HEADER 100000000u          /* as safetensors has it */
+#define VAEI_MAX_FILE_TENSORS 4096
+#define VAEI_MAX_METADATA 512
+#define VAEI_MAX_RANK 8
+#define VAEI_NAME_SIZE 256                  /* of a name in a file, with the closing zero */
+#define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2)
+
+/* ---- decimal numbers, exactly ----
+
+   Both ways by whole numbers, so that every platform writes and reads the same: no printf, strtod or rounding of theirs.
+   The numbers are settings, a handful in a file. */
+
+#ifdef VAE_DOUBLE
+#define VAEI_MANTISSA_BITS 53
+#define VAEI_LOWEST_BIT (-1074)             /* of the smallest number */
+#define VAEI_HIGHEST_BIT 1023
+#define VAEI_FIXED_BELOW 36
+#define VAEI_FIXED_WORDS 72
+#define VAEI_DECIMAL_DIGITS 17
+#define VAEI_DECIMAL_RANGE 330              /* numbers from 10^this on are too large, below 10^-this zero */
+#else
+#define VAEI_MANTISSA_BITS 24
+#define VAEI_LOWEST_BIT (-149)
+#define VAEI_HIGHEST_BIT 127
+#define VAEI_FIXED_BELOW 6
+#define VAEI_FIXED_WORDS 12
+#define VAEI_DECIMAL_DIGITS 9
+#define VAEI_DECIMAL_RANGE 50
+#endif
+
+/* The sum of words[i] * 2^(32 (i - VAEI_FIXED_BELOW)). */
+typedef struct vaei_fixed {
+    uint32_t words[VAEI_FIXED_WORDS];
+} vaei_fixed;
+
+VAEI_PRIVATE void vaei_fixed_multiply(vaei_fixed *fixed, uint32_t by) {
+    uint64_t carry = 0;
+    int      i;
+    for (i = 0; i < VAEI_FIXED_WORDS; i++) {
+        carry += (uint64_t)fixed->words[i] * by;
+        fixed->words[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+}
+
+/* A remainder sets the lowest bit. It stays set when a power of ten divides again, so a number that is not exactly in
+   the middle between two others never looks as if it were. */
+VAEI_PRIVATE void vaei_fixed_divide(vaei_fixed *fixed, uint32_t by) {
+    uint64_t rest = 0;
+    int      i;
+    for (i = VAEI_FIXED_WORDS - 1; i >= 0; i--) {
+        rest = rest << 32 | fixed->words[i];
+        fixed->words[i] = (uint32_t)(rest / by);
+        rest %= by;
+    }
+    if (rest) fixed->words[0] |= 1;
+}
+
+VAEI_PRIVATE void vaei_fixed_scale(vaei_fixed *fixed, int power_of_ten) {
+    for (; power_of_ten >= 9; power_of_ten -= 9) vaei_fixed_multiply(fixed, 1000000000u);
+    for (; power_of_ten > 0; power_of_ten--) vaei_fixed_multiply(fixed, 10);
+    for (; power_of_ten <= -9; power_of_ten += 9) vaei_fixed_divide(fixed, 1000000000u);
+    for (; power_of_ten < 0; power_of_ten++) vaei_fixed_divide(fixed, 10);
+}
+
+/* whole * 2^bit; `bit` counts from the binary point. */
+VAEI_PRIVATE vaei_fixed vaei_fixed_of(uint64_t whole, int bit) {
+    const int  place = bit + 32 * VAEI_FIXED_BELOW, word = place / 32, shift = place % 32;
+    vaei_fixed fixed;
+    memset(&fixed, 0, sizeof fixed);
+    fixed.words[word] = (uint32_t)(whole << shift);
+    fixed.words[word + 1] = (uint32_t)(whole >> (32 - shift));
+    if (shift) fixed.words[word + 2] = (uint32_t)(whole >> 32 >> (32 - shift));
+    return fixed;
+}
+
+VAEI_PRIVATE int vaei_fixed_bit(const vaei_fixed *fixed, int bit) {
+    const int place = bit + 32 * VAEI_FIXED_BELOW;
+    return (int)(fixed->words[place / 32] >> (place % 32) & 1);
+}
+
+/* The nearest number, ties to even; 0 where it is too large. */
+VAEI_PRIVATE int vaei_fixed_to_real(const vaei_fixed *fixed, vae_real *real) {
+    uint64_t mantissa = 0;
+    int      top = 32 * (VAEI_FIXED_WORDS - VAEI_FIXED_BELOW) - 1, low, bit, below = 0, i;
+    vae_real scaled;
+    *real = 0;
+    while (top >= VAEI_LOWEST_BIT - 1 && !vaei_fixed_bit(fixed, top)) top--;
+    if (top < VAEI_LOWEST_BIT - 1) return 1;
+    low = vaei_max_int(top - (VAEI_MANTISSA_BITS - 1), VAEI_LOWEST_BIT);
+    for (bit = top; bit >= low; bit--) mantissa = mantissa << 1 | (uint64_t)vaei_fixed_bit(fixed, bit);
+    if (vaei_fixed_bit(fixed, low - 1)) {
+        for (bit = low - 2; bit % 32; bit--) below |= vaei_fixed_bit(fixed, bit);
+        below |= vaei_fixed_bit(fixed, bit);
+        for (i = 0; i < bit / 32 + VAEI_FIXED_BELOW; i++) below |= fixed->words[i] != 0;
+        mantissa += below ? 1 : mantissa & 1;
+    }
+    if (top > VAEI_HIGHEST_BIT || (top == VAEI_HIGHEST_BIT && mantissa >> VAEI_MANTISSA_BITS)) return 0;
+    scaled = (vae_real)mantissa;
+    for (; low < 0; low++) scaled *= (vae_real)0.5;
+    for (; low > 0; low--) scaled *= 2;
+    *real = scaled;
+    return 1;
+}
+
+/* digits * 10^power; 0 where it is too large. */
+VAEI_PRIVATE int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) {
+    vaei_fixed fixed;
+    uint64_t   rest = digits;
+    int        length = 0;
+    *real = 0;
+    for (; rest; rest /= 10) length++;
+    if (!digits || length + power < -VAEI_DECIMAL_RANGE) return 1;
+    if (length + power > VAEI_DECIMAL_RANGE) return 0;
+    fixed = vaei_fixed_of(digits, 0);
+    vaei_fixed_scale(&fixed, power);
+    return vaei_fixed_to_real(&fixed, real);
+}
+
+/* The `count` first digits of a number above 0, rounded; *point is the power of ten of the first. */
+VAEI_PRIVATE uint64_t vaei_real_to_decimal(vae_real real, int count, int *point) {
+    uint64_t limit = 1, digits;
+    int      bit = 0, top = VAEI_MANTISSA_BITS - 1, i;
+    const vae_real one_too_many = (vae_real)((uint64_t)1 << VAEI_MANTISSA_BITS);
+    vaei_fixed fixed;
+    for (i = 0; i < count; i++) limit *= 10;
+    while (real >= one_too_many) { real *= (vae_real)0.5; bit++; }
+    while (real * 2 < one_too_many && bit > VAEI_LOWEST_BIT) { real *= 2; bit--; }
+    while (top > 0 && !((uint64_t)real >> top)) top--;
+    *point = (int)((long)(bit + top) * 30103 / 100000) - 1;     /* log10 of 2: at most two too small */
+    for (;;) {
+        fixed = vaei_fixed_of((uint64_t)real, bit);
+        vaei_fixed_scale(&fixed, count - 1 - *point);
+        if (!fixed.words[VAEI_FIXED_BELOW + 2]) {
+            digits = (uint64_t)fixed.words[VAEI_FIXED_BELOW + 1] << 32 | fixed.words[VAEI_FIXED_BELOW];
+            digits += fixed.words[VAEI_FIXED_BELOW - 1] >> 31;
+            if (digits < limit) return digits;
+        }
+        ++*point;
+    }
+}
+
+/* The shortest decimal number that reads back as `real`. */
+VAEI_PRIVATE void vaei_put_exact_real(vaei_text *text, vae_real real) {
+    char     shown[VAEI_DECIMAL_DIGITS + 1];
+    uint64_t digits = 0;
+    int      count = 0, point = 0, i;
+    vae_real back = 0;
+    if (real < 0) { vaei_put(text, '-'); real = -real; }
+    if (real == 0) { vaei_put(text, '0'); return; }
+    do digits = vaei_real_to_decimal(real, ++count, &point);
+    while (count < VAEI_DECIMAL_DIGITS && (!vaei_decimal_to_real(digits, point - count + 1, &back) || back != real));
+    for (i = count - 1; i >= 0; i--) { shown[i] = (char)('0' + (int)(digits % 10)); digits /= 10; }
+    if (point < -4 || point > 15) {
+        vaei_put(text, shown[0]);
+        if (count > 1) vaei_put(text, '.');
+        for (i = 1; i < count; i++) vaei_put(text, shown[i]);
+        vaei_put_string(text, point < 0 ? "e-" : "e");
+        vaei_put_unsigned(text, (uint64_t)(point < 0 ? -point : point));
+        return;
+    }
+    if (point < 0) vaei_put_string(text, "0.");
+    for (i = point + 1; i < 0; i++) vaei_put(text, '0');
+    for (i = 0; i < count || i <= point; i++) {
+        if (i == point + 1 && i > 0) vaei_put(text, '.');
+        vaei_put(text, i < count ? shown[i] : '0');
+    }
+}
+
+/* ---- reading JSON ---- */
+
+typedef struct vaei_json {
+    const unsigned char *bytes;
+    size_t               at, end;
+    int                  inner;         /* the text is what stands in a string of the header: its escapes are undone */
+    const char          *problem;       /* the first one, or NULL; nothing is read after it */
+    size_t               problem_at;
+} vaei_json;
+
+VAEI_PRIVATE vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t end, int inner) {
+    vaei_json json;
+    json.bytes = bytes;
+    json.at = at;
+    json.end = end;
+    json.inner = inner;
+    json.problem = NULL;
+    json.problem_at = 0;
+    return json;
+}
+
+VAEI_PRIVATE int vaei_json_wrong(vaei_json *json, const char *problem) {
+    if (!json->problem) {
+        json->problem = problem;
+        json->problem_at = json->at;
+    }
+    return 0;
+}
+
+VAEI_PRIVATE int32_t vaei_json_hex(vaei_json *json) {
+    int32_t number = 0;
+    int     i;
+    for (i = 0; i < 4; i++) {
+        const int c = json->at < json->end ? json->bytes[json->at++] : 0;
+        if (c >= '0' && c <= '9') number = number * 16 + (c - '0');
+        else if (c >= 'a' && c <= 'f') number = number * 16 + (c - 'a' + 10);
+        else if (c >= 'A' && c <= 'F') number = number * 16 + (c - 'A' + 10);
+        else return -1;
+    }
+    return number;
+}
+
+/* The character that an escape stands for, after its backslash; -1 where it is none. */
+VAEI_PRIVATE int32_t vaei_json_escape(vaei_json *json) {
+    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+    const int         c = json->at < json->end ? json->bytes[json->at++] : 0;
+    const char       *letter;
+    int32_t           high, low;
+    if (c != 'u') {
+        letter = c ? strchr(letters, c) : NULL;
+        return letter ? meanings[letter - letters] : -1;
+    }
+    high = vaei_json_hex(json);
+    if (high < 0xD800 || high > 0xDFFF) return high;
+    if (high > 0xDBFF || json->end - json->at < 2 || json->bytes[json->at] != '\\' || json->bytes[json->at + 1] != 'u')
+        return -1;
+    json->at += 2;
+    low = vaei_json_hex(json);
+    return low < 0xDC00 || low > 0xDFFF ? -1 : 0x10000 + (high - 0xD800) * 1024 + (low - 0xDC00);
+}
+
+/* The next character of the text, -1 at its end. */
+VAEI_PRIVATE int32_t vaei_json_next(vaei_json *json) {
+    if (json->problem || json->at >= json->end) return -1;
+    if (json->bytes[json->at++] == '\\' && json->inner) return vaei_json_escape(json);
+    return json->bytes[json->at - 1];
+}
+
+VAEI_PRIVATE int32_t vaei_json_peek(vaei_json *json) {
+    const size_t  at = json->at;
+    const int32_t c = vaei_json_next(json);
+    json->at = at;
+    return c;
+}
+
+VAEI_PRIVATE int32_t vaei_json_peek_past_space(vaei_json *json) {
+    int32_t c;
+    while ((c = vaei_json_peek(json)) == ' ' || c == '\t' || c == '\n' || c == '\r') vaei_json_next(json);
+    return c;
+}
+
+VAEI_PRIVATE int vaei_json_expect(vaei_json *json, char c, const char *problem) {
+    if (vaei_json_peek_past_space(json) != c) return vaei_json_wrong(json, problem);
+    vaei_json_next(json);
+    return 1;
+}
+
+/* Whether another item follows in an object or array, whose opening bracket has been read; at `close`, which is read
+   too, and after a problem none does. */
+VAEI_PRIVATE int vaei_json_item(vaei_json *json, char close, int *count) {
+    if (json->problem) return 0;
+    if (vaei_json_peek_past_space(json) == close) {
+        vaei_json_next(json);
+        return 0;
+    }
+    if (*count && !vaei_json_expect(json, ',', "a comma or closing bracket is missing")) return 0;
+    if (vaei_json_peek_past_space(json) == close) return vaei_json_wrong(json, "a comma has nothing after it");
+    ++*count;
+    return 1;
+}
+
+VAEI_PRIVATE size_t vaei_utf8_length(int32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
+
+VAEI_PRIVATE void vaei_utf8_put(char *out, int32_t c, size_t length) {
+    static const int32_t marks[] = { 0, 0, 0xC0, 0xE0, 0xF0 };
+    size_t               i;
+    for (i = length; i > 1; i--) {
+        out[i - 1] = (char)(unsigned char)(0x80 | (c & 0x3F));
+        c >>= 6;
+    }
+    out[0] = (char)(unsigned char)(marks[length] | c);
+}
+
+/* A string, into `out` with a closing zero; or skipped, with `out` NULL. */
+VAEI_PRIVATE int vaei_json_string(vaei_json *json, char *out, size_t size) {
+    size_t length = 0;
+    if (!vaei_json_expect(json, '"', "a string is missing")) return 0;
+    for (;;) {
+        int32_t c = vaei_json_next(json);
+        size_t  bytes = 1;
+        if (c == '"') break;
+        if (c < 0x20) return vaei_json_wrong(json, "a string does not end or holds a control character");
+        if (json->inner && (c > 0x7E || c == '\\')) return vaei_json_wrong(json, "a name is unknown");
+        if (c == '\\') {
+            if ((c = vaei_json_escape(json)) < 0) return vaei_json_wrong(json, "an escape in a string is wrong");
+            bytes = vaei_utf8_length(c);
+            if (!c && out) return vaei_json_wrong(json, "a name holds a zero");
+        }
+        if (!out) continue;
+        if (length + bytes >= size) return vaei_json_wrong(json, "a name is too long");
+        if (bytes == 1) out[length] = (char)(unsigned char)c;
+        else vaei_utf8_put(out + length, c, bytes);
+        length += bytes;
+    }
+    if (out) out[length] = 0;
+    return 1;
+}
+
+VAEI_PRIVATE int vaei_json_key(vaei_json *json, char *out, size_t size) {
+    return vaei_json_string(json, out, size) && vaei_json_expect(json, ':', "a colon is missing");
+}
+
+VAEI_PRIVATE int vaei_json_digit(vaei_json *json) {
+    const int32_t c = vaei_json_peek(json);
+    if (c < '0' || c > '9') return -1;
+    vaei_json_next(json);
+    return (int)(c - '0');
+}
+
+VAEI_PRIVATE int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *number) {
+    int digit, first;
+    vaei_json_peek_past_space(json);
+    if ((digit = first = vaei_json_digit(json)) < 0) return vaei_json_wrong(json, "a whole number is missing");
+    for (*number = (uint64_t)digit; (digit = vaei_json_digit(json)) >= 0;) {
+        if (!first) return vaei_json_wrong(json, "a number begins with 0");
+        if (*number > (most - (uint64_t)digit) / 10) return vaei_json_wrong(json, "a number is too large");
+        *number = *number * 10 + (uint64_t)digit;
+    }
+    return *number <= most ? 1 : vaei_json_wrong(json, "a number is too large");
+}
+
+/* Digits past the nineteenth do not count. */
+VAEI_PRIVATE int vaei_json_real(vaei_json *json, vae_real *real) {
+    const int negative = vaei_json_peek_past_space(json) == '-';
+    uint64_t  digits = 0;
+    int       power = 0, exponent = 0, digit, first, sign = 1;
+    if (negative) vaei_json_next(json);
+    if ((digit = first = vaei_json_digit(json)) < 0) return vaei_json_wrong(json, "a number is missing");
+    for (; digit >= 0; digit = vaei_json_digit(json)) {
+        if (digits < UINT64_C(1000000000000000000)) digits = digits * 10 + (uint64_t)digit;
+        else if (power < 10000) power++;
+        if (!first && vaei_json_peek(json) >= '0' && vaei_json_peek(json) <= '9')
+            return vaei_json_wrong(json, "a number begins with 0");
+    }
+    if (vaei_json_peek(json) == '.') {
+        vaei_json_next(json);
+        if ((digit = vaei_json_digit(json)) < 0) return vaei_json_wrong(json, "a number ends with its point");
+        for (; digit >= 0; digit = vaei_json_digit(json))
+            if (digits < UINT64_C(1000000000000000000) && power > -10000) {
+                digits = digits * 10 + (uint64_t)digit;
+                power--;
+            }
+    }
+    if (vaei_json_peek(json) == 'e' || vaei_json_peek(json) == 'E') {
+        vaei_json_next(json);
+        if (vaei_json_peek(json) == '-') sign = -1;
+        if (sign < 0 || vaei_json_peek(json) == '+') vaei_json_next(json);
+        if ((digit = vaei_json_digit(json)) < 0) return vaei_json_wrong(json, "a number has no exponent");
+        for (; digit >= 0; digit = vaei_json_digit(json))
+            if (exponent < 1000) exponent = exponent * 10 + digit;
+    }
+    if (!vaei_decimal_to_real(digits, power + sign * exponent, real))
+        return vaei_json_wrong(json, "a number is too large");
+    if (negative) *real = -*real;
+    return 1;
+}
+
+/* `count` whole numbers from `least` to `most` in an array. */
+VAEI_PRIVATE int vaei_json_ints(vaei_json *json, int count, int least, int most, int *numbers) {
+    uint64_t number;
+    int      read = 0;
+    if (!vaei_json_expect(json, '[', "an array is missing")) return 0;
+    while (vaei_json_item(json, ']', &read)) {
+        if (read > count) return vaei_json_wrong(json, "an array has too many numbers");
+        if (!vaei_json_unsigned(json, (uint64_t)most, &number)) return 0;
+        if (number < (uint64_t)least) return vaei_json_wrong(json, "a number is too small");
+        numbers[read - 1] = (int)number;
+    }
+    return read == count ? !json->problem : vaei_json_wrong(json, "an array has too few numbers");
+}
+
+/* One of `names`. */
+VAEI_PRIVATE int vaei_json_choice(vaei_json *json, const char *const *names, int count, int *choice) {
+    char name[32];
+    if (!vaei_json_string(json, name, sizeof name)) return 0;
+    for (*choice = 0; *choice < count; ++*choice)
+        if (!strcmp(names[*choice], name)) return 1;
+    return vaei_json_wrong(json, "a name is unknown");
+}
+
+/* 64 bits as digits in a string, since most readers of JSON keep numbers as doubles. */
+VAEI_PRIVATE int vaei_json_quoted(vaei_json *json, uint64_t *number) {
+    return vaei_json_expect(json, '"', "digits in quotes are missing") &&
+           vaei_json_unsigned(json, (uint64_t)-1, number) && vaei_json_expect(json, '"', "a string does not end");
+}
+
+/* Which of `names` a key is; each may come once. -1 with a problem. */
+VAEI_PRIVATE int vaei_json_field(vaei_json *json, const char *const *names, int count, unsigned *seen) {
+    char name[32];
+    int  i;
+    if (!vaei_json_key(json, name, sizeof name)) return -1;
+    for (i = 0; i < count; i++) {
+        if (strcmp(names[i], name)) continue;
+        if (*seen >> i & 1u) {
+            vaei_json_wrong(json, "a name comes twice");
+            return -1;
+        }
+        *seen |= 1u << i;
+        return i;
+    }
+    vaei_json_wrong(json, "a name is unknown");
+    return -1;
+}
+
+/* ---- the network as JSON ---- */
+
+#define VAEI_KIND_NAMES { "dense", "conv", "conv_transposed" }
+#define VAEI_ACTIVATIONS (VAE_SOFTPLUS + 1)
+#define VAEI_LIKELIHOOD_NAMES { "bernoulli", "gaussian" }
+#define VAEI_INITIALIZATION_NAMES { "pytorch", "glorot", "he" }
+#define VAEI_LAYOUT_NAMES { "channels_last", "channels_first" }
+#define VAEI_MAX_INT (1 << 26)          /* of a number of the network: what each may be is for vae_create to say */
+
+enum {
+    VAEI_KEY_KIND, VAEI_KEY_SHAPE, VAEI_KEY_CHANNELS, VAEI_KEY_KERNEL, VAEI_KEY_STRIDE, VAEI_KEY_PADDING,
+    VAEI_KEY_OUTPUT_PADDING, VAEI_KEY_ACTIVATION, VAEI_LAYER_KEYS
+};
+
+VAEI_PRIVATE int vaei_json_padding(vaei_json *json, vae_layer *layer) {
+    char name[8];
+    int  sides[4];
+    if (vaei_json_peek_past_space(json) == '"') {
+        layer->padding = VAE_SAME;
+        return vaei_json_string(json, name, sizeof name) &&
+               (!strcmp(name, "same") || vaei_json_wrong(json, "a padding rule is unknown"));
+    }
+    if (!vaei_json_ints(json, 4, 0, VAEI_MAX_INT, sides)) return 0;
+    layer->padding = VAE_EXPLICIT;
+    layer->top = sides[0];
+    layer->bottom = sides[1];
+    layer->left = sides[2];
+    layer->right = sides[3];
+    return 1;
+}
+
+VAEI_PRIVATE int vaei_json_layer_field(vaei_json *json, vae_layer *layer, int field) {
+    static const char *const kinds[] = VAEI_KIND_NAMES;
+    const char              *activations[VAEI_ACTIVATIONS];
+    int                      numbers[3], choice;
+    switch (field) {
+    case VAEI_KEY_KIND:
+        if (!vaei_json_choice(json, kinds, 3, &choice)) return 0;
+        layer->kind = (vae_layer_kind)(VAE_LAYER_DENSE + choice);
+        return 1;
+    case VAEI_KEY_SHAPE:
+        if (!vaei_json_ints(json, 3, 1, VAEI_MAX_INT, numbers)) return 0;
+        layer->shape.height = numbers[0];
+        layer->shape.width = numbers[1];
+        layer->shape.channels = numbers[2];
+        return 1;
+    case VAEI_KEY_CHANNELS: {
+        uint64_t channels;
+        if (!vaei_json_unsigned(json, VAEI_MAX_INT, &channels)) return 0;
+        layer->shape.channels = (int)channels;
+        return 1;
+    }
+    case VAEI_KEY_KERNEL:
+        if (!vaei_json_ints(json, 2, 1, VAEI_MAX_INT, numbers)) return 0;
+        layer->kernel_height = numbers[0];
+        layer->kernel_width = numbers[1];
+        return 1;
+    case VAEI_KEY_STRIDE:
+        if (!vaei_json_ints(json, 2, 1, VAEI_MAX_INT, numbers)) return 0;
+        layer->stride_height = numbers[0];
+        layer->stride_width = numbers[1];
+        return 1;
+    case VAEI_KEY_PADDING: return vaei_json_padding(json, layer);
+    case VAEI_KEY_OUTPUT_PADDING:
+        if (!vaei_json_ints(json, 2, 0, VAEI_MAX_INT, numbers)) return 0;
+        layer->output_padding_height = numbers[0];
+        layer->output_padding_width = numbers[1];
+        return 1;
+    default:
+        for (choice = 0; choice < VAEI_ACTIVATIONS; choice++)
+            activations[choice] = vaei_activation_name((vae_activation)choice);
+        if (!vaei_json_choice(json, activations, VAEI_ACTIVATIONS, &choice)) return 0;
+        layer->activation = (vae_activation)choice;
+        return 1;
+    }
+}
+
+VAEI_PRIVATE int vaei_json_layer(vaei_json *json, vae_layer *layer) {
+    static const char *const names[] = { "kind", "shape", "channels", "kernel", "stride", "padding", "output_padding",
+                                         "activation" };
+    const unsigned any = 1u << VAEI_KEY_KIND | 1u << VAEI_KEY_ACTIVATION, dense = any | 1u << VAEI_KEY_SHAPE;
+    const unsigned conv = any | 1u << VAEI_KEY_CHANNELS | 1u << VAEI_KEY_KERNEL | 1u << VAEI_KEY_STRIDE |
+                          1u << VAEI_KEY_PADDING;
+    unsigned seen = 0;
+    int      count = 0, field;
+    if (!vaei_json_expect(json, '{', "a layer is missing")) return 0;
+    while (vaei_json_item(json, '}', &count)) {
+        if ((field = vaei_json_field(json, names, VAEI_LAYER_KEYS, &seen)) < 0) return 0;
+        if (!vaei_json_layer_field(json, layer, field)) return 0;
+    }
+    if (json->problem) return 0;
+    if (layer->kind == VAE_LAYER_CONV_TRANSPOSED) seen &= ~(1u << VAEI_KEY_OUTPUT_PADDING);     /* optional */
+    if (layer->kind == VAE_LAYER_END || seen != (layer->kind == VAE_LAYER_DENSE ? dense : conv))
+        return vaei_json_wrong(json, "a layer lacks something or has what its kind does not");
+    return 1;
+}
+
+VAEI_PRIVATE int vaei_json_layers(vaei_json *json, vae_layer *layers) {
+    int count = 0;
+    if (!vaei_json_expect(json, '[', "a list of layers is missing")) return 0;
+    while (vaei_json_item(json, ']', &count)) {
+        if (count > VAE_MAX_LAYERS) return vaei_json_wrong(json, "a list has more layers than VAE_MAX_LAYERS");
+        if (!vaei_json_layer(json, &layers[count - 1])) return 0;
+    }
+    return count ? !json->problem : vaei_json_wrong(json, "a list of layers is empty");
+}
+
+/* A setting where 0 means 0, as a config has it. */
+VAEI_PRIVATE int vaei_json_setting(vaei_json *json, vae_real *setting) {
+    if (!vaei_json_real(json, setting)) return 0;
+    if (*setting < 0) return vaei_json_wrong(json, "a setting is negative");
+    if (*setting == 0) *setting = VAE_ZERO;
+    return 1;
+}
+
+VAEI_PRIVATE int vaei_json_adam(vaei_json *json, vae_adam *adam) {
+    static const char *const names[] = { "learning_rate", "beta1", "beta2", "epsilon" };
+    unsigned                 seen = 0;
+    int                      count = 0, field;
+    vae_real                *fields[4];
+    fields[0] = &adam->learning_rate;
+    fields[1] = &adam->beta1;
+    fields[2] = &adam->beta2;
+    fields[3] = &adam->epsilon;
+    if (!vaei_json_expect(json, '{', "the settings of adam are missing")) return 0;
+    while (vaei_json_item(json, '}', &count))
+        if ((field = vaei_json_field(json, names, 4, &seen)) < 0 || !vaei_json_setting(json, fields[field])) return 0;
+    return !json->problem;
+}
+
+enum {
+    VAEI_KEY_INPUT, VAEI_KEY_LATENT, VAEI_KEY_ENCODER, VAEI_KEY_DECODER, VAEI_KEY_LIKELIHOOD, VAEI_KEY_SIGMA,
+    VAEI_KEY_BETA, VAEI_KEY_INITIALIZATION, VAEI_KEY_LAYOUT, VAEI_KEY_ADAM, VAEI_KEY_SEED, VAEI_KEY_BATCH,
+    VAEI_CONFIG_KEYS
+};
+
+VAEI_PRIVATE int vaei_json_config_field(vaei_json *json, vae_config *config, int field) {
+    static const char *const likelihoods[] = VAEI_LIKELIHOOD_NAMES, *const layouts[] = VAEI_LAYOUT_NAMES;
+    static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
+    int                      numbers[3], choice;
+    uint64_t                 number;
+    switch (field) {
+    case VAEI_KEY_INPUT:
+        if (!vaei_json_ints(json, 3, 1, VAEI_MAX_INT, numbers)) return 0;
+        config->input.height = numbers[0];
+        config->input.width = numbers[1];
+        config->input.channels = numbers[2];
+        return 1;
+    case VAEI_KEY_LATENT:
+        if (!vaei_json_unsigned(json, VAEI_MAX_INT, &number)) return 0;
+        config->latent = (int)number;
+        return number ? 1 : vaei_json_wrong(json, "latent is 0");
+    case VAEI_KEY_ENCODER: return vaei_json_layers(json, config->encoder);
+    case VAEI_KEY_DECODER: return vaei_json_layers(json, config->decoder);
+    case VAEI_KEY_LIKELIHOOD:
+        if (!vaei_json_choice(json, likelihoods, 2, &choice)) return 0;
+        config->likelihood = (vae_likelihood)choice;
+        return 1;
+    case VAEI_KEY_SIGMA: return vaei_json_setting(json, &config->sigma);
+    case VAEI_KEY_BETA: return vaei_json_setting(json, &config->beta);
+    case VAEI_KEY_INITIALIZATION:
+        if (!vaei_json_choice(json, initializations, 3, &choice)) return 0;
+        config->initialization = (vae_initialization)choice;
+        return 1;
+    case VAEI_KEY_LAYOUT:
+        if (!vaei_json_choice(json, layouts, 2, &choice)) return 0;
+        config->layout = (vae_layout)choice;
+        return 1;
+    case VAEI_KEY_ADAM: return vaei_json_adam(json, &config->adam);
+    case VAEI_KEY_SEED: return vaei_json_quoted(json, &config->seed);
+    default:
+        if (!vaei_json_unsigned(json, (size_t)-1 >> 1, &number)) return 0;
+        config->batch = (size_t)number;
+        return number ? 1 : vaei_json_wrong(json, "batch is 0");
+    }
+}
+
+VAEI_PRIVATE int vaei_json_config(vaei_json *json, vae_config *config) {
+    static const char *const names[] = { "input", "latent", "encoder", "decoder", "likelihood", "sigma", "beta",
+                                         "initialization", "layout", "adam", "seed", "batch" };
+    const unsigned required = 1u << VAEI_KEY_INPUT | 1u << VAEI_KEY_LATENT | 1u << VAEI_KEY_ENCODER |
+                              1u << VAEI_KEY_DECODER | 1u << VAEI_KEY_LIKELIHOOD;
+    unsigned seen = 0;
+    int      count = 0, field;
+    memset(config, 0, sizeof *config);
+    if (!vaei_json_expect(json, '{', "an object is missing")) return 0;
+    while (vaei_json_item(json, '}', &count)) {
+        if ((field = vaei_json_field(json, names, VAEI_CONFIG_KEYS, &seen)) < 0) return 0;
+        if (!vaei_json_config_field(json, config, field)) return 0;
+    }
+    if (json->problem) return 0;
+    if ((seen & required) != required) return vaei_json_wrong(json, "a part of the network is missing");
+    return vaei_json_peek_past_space(json) < 0 ? !json->problem : vaei_json_wrong(json, "something follows");
+}
+
+/* Where training stands. */
+typedef struct vaei_progress_state {
+    uint64_t step, epoch, position, samples_drawn;
+} vaei_progress_state;
+
+VAEI_PRIVATE int vaei_json_state(vaei_json *json, vaei_progress_state *state) {
+    static const char *const names[] = { "step", "epoch", "position", "samples_drawn" };
+    unsigned                 seen = 0;
+    int                      count = 0, field;
+    uint64_t                 numbers[4];
+    if (!vaei_json_expect(json, '{', "an object is missing")) return 0;
+    while (vaei_json_item(json, '}', &count))
+        if ((field = vaei_json_field(json, names, 4, &seen)) < 0 || !vaei_json_quoted(json, &numbers[field])) return 0;
+    if (json->problem) return 0;
+    if (seen != 15u) return vaei_json_wrong(json, "a part of the state is missing");
+    state->step = numbers[0];
+    state->epoch = numbers[1];
+    state->position = numbers[2];
+    state->samples_drawn = numbers[3];
+    return vaei_json_peek_past_space(json) < 0 ? !json->problem : vaei_json_wrong(json, "something follows");
+}
+
+/* ---- reading the header ---- */
+
+/* The types of numbers that are read; the others that safetensors has are refused. */
+enum { VAEI_F32, VAEI_F64, VAEI_F16, VAEI_BF16, VAEI_TYPES };
+
+VAEI_PRIVATE size_t vaei_type_size(int type) { return type == VAEI_F64 ? 8 : type == VAEI_F32 ? 4 : 2; }
+
+typedef struct vaei_file_tensor {
+    char     name[VAEI_NAME_SIZE], type_name[32];
+    int      rank;
+    uint64_t shape[VAEI_MAX_RANK], begin, end;
+} vaei_file_tensor;
+
+typedef struct vaei_file {
+    const unsigned char *bytes, *data;
+    size_t               header_end, data_size;         /* the header begins at byte 8 */
+    size_t               config_at, config_end;         /* of the strings in the metadata; 0: there is none */
+    size_t               state_at, state_end;
+    size_t               version_at, version_end;
+} vaei_file;
+
+/* The way through a header, tensor by tensor. */
+typedef struct vaei_walk {
+    vaei_json json;
+    int       count, metadata_seen;
+} vaei_walk;
+
+VAEI_PRIVATE vae_status vaei_fail_json(const vaei_json *json, const char *what, vae_error *error) {
+    return vaei_fail(error, VAE_ERROR_FORMAT, "%s at byte %z: %s", what, json->problem_at, json->problem);
+}
+
+VAEI_PRIVATE int vaei_json_is_new_key(const vaei_json *json, const uint32_t *keys, int count, const char *key) {
+    char other[VAEI_NAME_SIZE];
+    int  i;
+    for (i = 0; i < count; i++) {
+        vaei_json again = vaei_json_of(json->bytes, keys[i], json->end, 0);
+        vaei_json_string(&again, other, sizeof other);
+        if (!strcmp(other, key)) return 0;
+    }
+    return 1;
+}
+
+VAEI_PRIVATE int vaei_json_metadata(vaei_json *json, vaei_file *file) {
+    uint32_t keys[VAEI_MAX_METADATA];
+    char     key[VAEI_NAME_SIZE];
+    int      count = 0;
+    if (!vaei_json_expect(json, '{', "the metadata are not an object")) return 0;
+    while (vaei_json_item(json, '}', &count)) {
+        size_t at, end;
+        if (count > VAEI_MAX_METADATA) return vaei_json_wrong(json, "the metadata have more than 512 entries");
+        keys[count - 1] = (uint32_t)json->at;
+        if (!vaei_json_key(json, key, sizeof key)) return 0;
+        if (!vaei_json_is_new_key(json, keys, count - 1, key)) return vaei_json_wrong(json, "a name comes twice");
+        vaei_json_peek_past_space(json);
+        at = json->at + 1;
+        if (!vaei_json_string(json, NULL, 0)) return 0;
+        end = json->at - 1;
+        if (!strcmp(key, "vae.config")) { file->config_at = at; file->config_end = end; }
+        if (!strcmp(key, "vae.state")) { file->state_at = at; file->state_end = end; }
+        if (!strcmp(key, "vae.version")) { file->version_at = at; file->version_end = end; }
+    }
+    return !json->problem;
+}
+
+VAEI_PRIVATE int vaei_json_tensor(vaei_json *json, vaei_file_tensor *tensor) {
+    static const char *const names[] = { "dtype", "shape", "data_offsets" };
+    unsigned                 seen = 0;
+    int                      count = 0, offsets = 0, field;
+    if (!vaei_json_expect(json, '{', "a tensor's description is missing")) return 0;
+    while (vaei_json_item(json, '}', &count)) {
+        if ((field = vaei_json_field(json, names, 3, &seen)) < 0) return 0;
+        if (field == 0) {
+            if (!vaei_json_string(json, tensor->type_name, sizeof tensor->type_name)) return 0;
+        } else if (field == 1) {
+            if (!vaei_json_expect(json, '[', "a shape is missing")) return 0;
+            for (tensor->rank = 0; vaei_json_item(json, ']', &tensor->rank);) {
+                if (tensor->rank > VAEI_MAX_RANK) return vaei_json_wrong(json, "a shape has more than 8 dimensions");
+                if (!vaei_json_unsigned(json, (uint64_t)-1, &tensor->shape[tensor->rank - 1])) return 0;
+            }
+        } else {
+            if (!vaei_json_expect(json, '[', "the offsets are missing")) return 0;
+            while (vaei_json_item(json, ']', &offsets)) {
+                if (offsets > 2) return vaei_json_wrong(json, "there are more than two offsets");
+                if (!vaei_json_unsigned(json, (uint64_t)-1, offsets == 1 ? &tensor->begin : &tensor->end)) return 0;
+            }
+        }
+    }
+    if (json->problem) return 0;
+    return seen == 7u && offsets == 2 ? 1 : vaei_json_wrong(json, "a tensor lacks its dtype, shape or offsets");
+}
+
+VAEI_PRIVATE vaei_walk vaei_walk_begin(const vaei_file *file) {
+    vaei_walk walk;
+    walk.json = vaei_json_of(file->bytes, 8, file->header_end, 0);
+    walk.count = walk.metadata_seen = 0;
+    vaei_json_expect(&walk.json, '{', "the header is not a JSON object");
+    return walk;
+}
+
+/* The next tensor; 0 at the end and after a problem. Metadata on the way are noted in `file`. */
+VAEI_PRIVATE int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor *tensor) {
+    vaei_json *json = &walk->json;
+    while (vaei_json_item(json, '}', &walk->count)) {
+        if (walk->count > VAEI_MAX_FILE_TENSORS) return vaei_json_wrong(json, "there are more than 4096 tensors");
+        if (!vaei_json_key(json, tensor->name, sizeof tensor->name)) return 0;
+        if (strcmp(tensor->name, "__metadata__")) return vaei_json_tensor(json, tensor);
+        if (walk->metadata_seen++) return vaei_json_wrong(json, "a name comes twice");
+        if (!vaei_json_metadata(json, file)) return 0;
+    }
+    if (!json->problem && vaei_json_peek_past_space(json) >= 0) vaei_json_wrong(json, "something follows the header");
+    return 0;
+}
+
+/* The length of the longest beginning that is valid UTF-8. */
+VAEI_PRIVATE size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
+    size_t at = 0;
+    while (at < size) {
+        const unsigned c = bytes[at];
+        const size_t   more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : (c & 0xF0) == 0xE0 ? 2 : c - 0xF0 < 5 ? 3 : 4;
+        size_t         i;
+        if (more == 4 || more >= size - at) return at;
+        for (i = 1; i <= more; i++)
+            if ((bytes[at + i] & 0xC0) != 0x80) return at;
+        /* too long, half of a pair, beyond the last character */
+        if ((c == 0xE0 && bytes[at + 1] < 0xA0) || (c == 0xED && bytes[at + 1] > 0x9F) ||
+            (c == 0xF0 && bytes[at + 1] < 0x90) || (c == 0xF4 && bytes[at + 1] > 0x8F)) return at;
+        at += more + 1;
+    }
+    return at;
+}
+
+/* The header's length as the file's first eight bytes have it. */
+VAEI_PRIVATE vae_status vaei_header_length(const unsigned char *bytes, size_t size, size_t *length, vae_error *error) {
+    uint64_t number = 0;
+    int      i;
+    if (size < 8)
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes: it is empty, cut off or not a safetensors file",
+                         size);
+    for (i = 7; i >= 0; i--) number = number << 8 | bytes[i];
+    if (number > VAEI_MAX_HEADER)
+        return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file: its header would have more than %z bytes",
+                         (size_t)VAEI_MAX_HEADER);
+    if (number > size - 8)
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes, its header alone should have %z: it is cut off "
+                         "or not a safetensors file", size, (size_t)number);
+    *length = (size_t)number;
+    return VAE_OK;
+}
+
+/* Checks all of the header's syntax and finds the metadata. */
+VAEI_PRIVATE vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t size, vae_error *error) {
+    vaei_file_tensor tensor;
+    vaei_walk        walk;
+    size_t           length, valid;
+    vae_status       status;
+    memset(file, 0, sizeof *file);
+    file->bytes = (const unsigned char *)bytes;
+    if ((status = vaei_header_length(file->bytes, size, &length, error)) != VAE_OK) return status;
+    file->header_end = 8 + length;
+    file->data = file->bytes + file->header_end;
+    file->data_size = size - file->header_end;
+    valid = vaei_utf8_valid(file->bytes + 8, length);
+    if (valid < length)
+        return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file, or a damaged one: byte %z of the header is not "
+                         "UTF-8", 8 + valid);
+    walk = vaei_walk_begin(file);
+    while (vaei_walk_next(&walk, file, &tensor)) {}
+    if (walk.json.problem)
+        return vaei_fail_json(&walk.json, "not a safetensors file, or a damaged one: the header is wrong", error);
+    if (!file->config_at) return VAE_OK;
+    if (file->version_end - file->version_at == sizeof VAEI_FORMAT_VERSION - 1 &&
+        !memcmp(file->bytes + file->version_at, VAEI_FORMAT_VERSION, sizeof VAEI_FORMAT_VERSION - 1)) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the metadata have no vae.version or another one than "
+                     VAEI_FORMAT_VERSION ", which is what vae.h " VAE_VERSION " reads: use the vae.h that wrote the file");
+}
+
+/* ---- numbers in files ---- */
+
+/* The number at `at`; 0 where it is not finite as a vae_real. */
+VAEI_PRIVATE int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
+    const size_t size = vaei_type_size(type);
+    uint64_t     bits = 0;
+    uint32_t     low;
+    float        single;
+    size_t       i;
+    for (i = size; i > 0; i--) bits = bits << 8 | at[i - 1];
+    if (type == VAEI_F64) {
+        double wide;
+        memcpy(&wide, &bits, sizeof wide);
+        if ((bits >> 52 & 0x7FF) == 0x7FF || wide > (double)VAEI_LARGEST || wide < -(double)VAEI_LARGEST) return 0;
+        *number = (vae_real)wide;
+        return 1;
+    }
+    low = (uint32_t)bits;
+    if (type == VAEI_F16) {
+        const uint32_t exponent = low >> 10 & 31, sign = low >> 15, fraction = low & 1023;
+        if (exponent == 31) return 0;
+        if (!exponent) {
+            single = (float)fraction / 16777216;
+            *number = (vae_real)(sign ? -single : single);
+            return 1;
+        }
+        low = sign << 31 | (exponent + 112) << 23 | fraction << 13;
+    } else if (type == VAEI_BF16) low <<= 16;
+    if ((low >> 23 & 255) == 255) return 0;
+    memcpy(&single, &low, sizeof single);
+    *number = (vae_real)single;
+    return 1;
+}
+
+/* ---- matching a file's tensors with a network's ---- */
+
+/* Where each of the network's tensors lies in the data: its weights, then Adam's moments m and v. */
+typedef struct vaei_piece {
+    size_t begin, end;      /* 0, 0: not in the file */
+    int    type;
+} vaei_piece;
+
+typedef struct vaei_pieces {
+    vaei_piece of[3 * VAEI_MAX_TENSORS];
+} vaei_pieces;
+
+VAEI_PRIVATE const char *const vaei_groups[] = { "", "adam.m.", "adam.v." };
+
+VAEI_PRIVATE void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int rank) {
+    int i;
+    vaei_put(text, '[');
+    for (i = 0; i < rank; i++) {
+        if (i) vaei_put_string(text, ", ");
+        vaei_put_unsigned(text, shape[i]);
+    }
+    vaei_put(text, ']');
+}
+
+VAEI_PRIVATE vae_status vaei_check_shape(const vaei_file_tensor *found, const vae_tensor *wanted, vae_error *error) {
+    char      shapes[2][VAEI_MAX_RANK * 22 + 8];
+    uint64_t  shape[4];
+    vaei_text text;
+    int       i, same = found->rank == wanted->rank;
+    for (i = 0; i < wanted->rank; i++) {
+        shape[i] = wanted->shape[i];
+        same = same && found->shape[i] == shape[i];
+    }
+    if (same) return VAE_OK;
+    for (i = 0; i < 2; i++) {
+        text.bytes = shapes[i];
+        text.size = sizeof shapes[i];
+        text.length = 0;
+        vaei_put_dimensions(&text, i ? shape : found->shape, i ? wanted->rank : found->rank);
+        vaei_put(&text, 0);
+    }
+    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: use the network "
+                     "that the file was made for", found->name, shapes[0], shapes[1]);
+}
+
+/* What a name from a file looks like in a sentence: short and printable. */
+VAEI_PRIVATE const char *vaei_shown_name(char *name) {
+    size_t i;
+    for (i = 0; name[i] && i < 80; i++)
+        if (name[i] < ' ' || name[i] > '~') name[i] = '?';
+    name[i] = 0;
+    return name;
+}
+
+VAEI_PRIVATE int vaei_find_name(const vae_model *model, const char *name, int *group, size_t *index) {
+    vae_tensor tensor;
+    *group = !strncmp(name, "adam.m.", 7) ? 1 : !strncmp(name, "adam.v.", 7) ? 2 : 0;
+    if (*group) name += 7;
+    for (*index = 0; *index < vae_tensor_count(model); ++*index) {
+        vae_tensor_at(model, *index, &tensor, NULL);
+        if (!strcmp(tensor.name, name)) return 1;
+    }
+    return 0;
+}
+
+/* Moments are expected only in files of ours. */
+VAEI_PRIVATE vae_status vaei_match_tensor(const vae_model *model, const vaei_file *file, vaei_file_tensor *found,
+                                          vaei_pieces *pieces, vae_error *error) {
+    static const char *const types[] = { "F32", "F64", "F16", "BF16" };
+    vae_tensor               wanted;
+    vaei_piece              *piece;
+    vae_status               status;
+    size_t                   index;
+    int                      group, type;
+    if (!vaei_find_name(model, found->name, &group, &index) || (group && !file->config_at))
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s is none of the network's: use the network that the "
+                         "file was made for, or leave the tensor out", vaei_shown_name(found->name));
+    vae_tensor_at(model, index, &wanted, NULL);
+    piece = &pieces->of[(size_t)group * VAEI_MAX_TENSORS + index];
+    if (piece->end) return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s comes twice in the file", found->name);
+    for (type = 0; type < VAEI_TYPES && strcmp(types[type], found->type_name); type++) {}
+    if (type == VAEI_TYPES || (type == VAEI_F64 && sizeof(double) != 8))
+        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has dtype %s: save it as F32, F16, BF16 or F64", found->name,
+                         vaei_shown_name(found->type_name));
+    if ((status = vaei_check_shape(found, &wanted, error)) != VAE_OK) return status;
+    if (found->begin > found->end || found->end > file->data_size)
+        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s should lie beyond the end of the file: it is cut off or damaged",
+                         found->name);
+    /* The shape is the network's by now, so its product fits. */
+    if (wanted.count > (size_t)-1 / 8 || found->end - found->begin != wanted.count * vaei_type_size(type))
+        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has another number of bytes than its shape and dtype say: the "
+                         "file is damaged", found->name);
+    piece->begin = (size_t)found->begin;
+    piece->end = (size_t)found->end;
+    piece->type = type;
+    return VAE_OK;
+}
+
+/* Each byte of the data must belong to one tensor. None is empty, so every step of the way through them leads on. */
+VAEI_PRIVATE vae_status vaei_check_cover(const vaei_file *file, const vaei_pieces *pieces, vae_error *error) {
+    const vaei_piece *all = pieces->of;
+    size_t            left = 0, at = 0, i;
+    for (i = 0; i < 3 * VAEI_MAX_TENSORS; i++) left += all[i].end != 0;
+    for (; left; left--) {
+        for (i = 0; i < 3 * VAEI_MAX_TENSORS; i++)
+            if (all[i].end && all[i].begin == at) break;
+        if (i == 3 * VAEI_MAX_TENSORS)
+            return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the file "
+                             "is damaged", at);
+        at = all[i].end;
+    }
+    if (at == file->data_size) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes of data, its tensors only %z: something was appended, "
+                     "or the file is damaged", file->data_size, at);
+}
+
+VAEI_PRIVATE vae_status vaei_check_values(const vaei_file *file, const vaei_piece *piece, int group, const char *name,
+                                          vae_error *error) {
+    const size_t size = vaei_type_size(piece->type);
+    size_t       at;
+    vae_real     number;
+    for (at = piece->begin; at < piece->end; at += size) {
+        const size_t index = (at - piece->begin) / size;
+        if (!vaei_decode_number(piece->type, file->data + at, &number))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is not finite: training had "
+                             "failed before it was saved, or the file is damaged", index, vaei_groups[group], name);
+        if (group == 2 && number < 0)
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor adam.v.%s is negative: the file is "
+                             "damaged", index, name);
+    }
+    return VAE_OK;
+}
+
+/* Finds the network's tensors in the file and checks everything about them. `model` may be a plan only. */
+VAEI_PRIVATE vae_status vaei_match_tensors(const vae_model *model, vaei_file *file, int groups, vaei_pieces *pieces,
+                                           vae_error *error) {
+    const size_t     count = vae_tensor_count(model);
+    vaei_file_tensor found;
+    vaei_walk        walk = vaei_walk_begin(file);
+    vae_tensor       tensor;
+    vae_status       status;
+    size_t           i;
+    int              group;
+    memset(pieces, 0, sizeof *pieces);
+    while (vaei_walk_next(&walk, file, &found))
+        if ((status = vaei_match_tensor(model, file, &found, pieces, error)) != VAE_OK) return status;
+    for (group = 0; group < groups; group++)
+        for (i = 0; i < count; i++) {
+            if (pieces->of[(size_t)group * VAEI_MAX_TENSORS + i].end) continue;
+            vae_tensor_at(model, i, &tensor, NULL);
+            return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensor %s%s: use the network that the file was made "
+                             "for", vaei_groups[group], tensor.name);
+        }
+    if ((status = vaei_check_cover(file, pieces, error)) != VAE_OK) return status;
+    for (group = 0; group < groups; group++)
+        for (i = 0; i < count; i++) {
+            vae_tensor_at(model, i, &tensor, NULL);
+            status = vaei_check_values(file, &pieces->of[(size_t)group * VAEI_MAX_TENSORS + i], group, tensor.name, error);
+            if (status != VAE_OK) return status;
+        }
+    return VAE_OK;
+}
+
+VAEI_PRIVATE void vaei_fill_block(const vae_model *model, const vaei_file *file, const vaei_pieces *pieces, int group,
+                                  vae_real *block) {
+    size_t tensor, i;
+    for (tensor = 0; tensor < vae_tensor_count(model); tensor++) {
+        const vaei_piece    *piece = &pieces->of[(size_t)group * VAEI_MAX_TENSORS + tensor];
+        const size_t         size = vaei_type_size(piece->type), count = (piece->end - piece->begin) / size;
+        const unsigned char *from = file->data + piece->begin;
+        for (i = 0; i < count; i++)
+            vaei_decode_number(piece->type, from + i * size, &block[vaei_tensor_element(model, tensor, i)]);
+    }
+}
+
+/* ---- the network of the file and the one given ---- */
+
+VAEI_PRIVATE int vaei_same_shape(vae_shape a, vae_shape b) {
+    return a.height == b.height && a.width == b.width && a.channels == b.channels;
+}
+
+/* Of two layers with their padding in numbers. */
+VAEI_PRIVATE int vaei_same_layer(const vae_layer *a, const vae_layer *b) {
+    if (a->kind != b->kind || a->activation != b->activation) return 0;
+    if (a->kind == VAE_LAYER_DENSE) return vaei_same_shape(a->shape, b->shape);
+    return a->shape.channels == b->shape.channels && a->kernel_height == b->kernel_height &&
+           a->kernel_width == b->kernel_width && a->stride_height == b->stride_height &&
+           a->stride_width == b->stride_width && a->top == b->top && a->bottom == b->bottom && a->left == b->left &&
+           a->right == b->right;
+}
+
+VAEI_PRIVATE vae_status vaei_agree_layers(const char *part, vae_shape in, const vae_layer *ours, const vae_layer *theirs,
+                                          vae_error *error) {
+    const int  count = vaei_count_layers(ours), other_count = vaei_count_layers(theirs);
+    vae_status status;
+    vaei_where where;
+    vae_layer  a, b;
+    vae_shape  out, other_out;
+    where.part = part;
+    if (count != other_count)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file's %s has %d layers, the one given %d: leave it out or make it "
+                         "the same", part, count, other_count);
+    for (where.number = 1; where.number <= count; where.number++, in = out) {
+        if ((status = vaei_infer_shape(&ours[where.number - 1], in, where, &out, &a, error)) != VAE_OK ||
+            (status = vaei_infer_shape(&theirs[where.number - 1], in, where, &other_out, &b, error)) != VAE_OK)
+            return status;
+        if (!vaei_same_shape(out, other_out) || !vaei_same_layer(&a, &b))
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is another one in the file than the one given: leave the "
+                             "%s out or make it the same", part, where.number, part);
+    }
+    return VAE_OK;
+}
+
+/* `given` must have the file's network, or zeros. */
+VAEI_PRIVATE vae_status vaei_agree(const vae_config *file, const vae_config *given, vae_error *error) {
+    const vae_shape none = { 0, 0, 0 };
+    vae_shape       z = { 1, 1, 0 };
+    vae_status      status = VAE_OK;
+    z.channels = file->latent;
+    if (!vaei_same_shape(given->input, none) && !vaei_same_shape(given->input, file->input))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d in the file and %d x %d x %d as given: leave it out "
+                         "or make it the same", file->input.height, file->input.width, file->input.channels,
+                         given->input.height, given->input.width, given->input.channels);
+    if (given->latent && given->latent != file->latent)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d in the file and %d as given: leave it out or make it the "
+                         "same", file->latent, given->latent);
+    if (vaei_count_layers(given->encoder))
+        status = vaei_agree_layers("encoder", file->input, file->encoder, given->encoder, error);
+    if (status == VAE_OK && vaei_count_layers(given->decoder))
+        status = vaei_agree_layers("decoder", z, file->decoder, given->decoder, error);
+    return status;
+}
+
+VAEI_PRIVATE vae_status vaei_agree_likelihood(const vae_config *file, const vae_config *given, vae_error *error) {
+    if ((int)given->likelihood && given->likelihood != file->likelihood)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is another one in the file than the one given: leave it out");
+    if (given->sigma != 0 && given->sigma != file->sigma)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r in the file and %r as given: leave it out",
+                         (double)file->sigma, (double)given->sigma);
+    return VAE_OK;
+}
+
+/* What loading takes from the config given. */
+VAEI_PRIVATE void vaei_merge(vae_config *config, const vae_config *given) {
+    if (given->seed) config->seed = given->seed;
+    if (given->batch) config->batch = given->batch;
+    if (given->layout != VAE_CHANNELS_LAST) config->layout = given->layout;
+    if (given->beta != 0) config->beta = given->beta;
+    if (given->adam.learning_rate != 0) config->adam.learning_rate = given->adam.learning_rate;
+    if (given->adam.beta1 != 0) config->adam.beta1 = given->adam.beta1;
+    if (given->adam.beta2 != 0) config->adam.beta2 = given->adam.beta2;
+    if (given->adam.epsilon != 0) config->adam.epsilon = given->adam.epsilon;
+    config->kernels = given->kernels;
+    config->threads = given->threads;
+    config->parallel = given->parallel;
+    config->allocator = given->allocator;
+    config->inference_only = given->inference_only;
+}
+
+VAEI_PRIVATE vae_status vaei_read_config(const vaei_file *file, vae_config *config, vae_error *error) {
+    vaei_json json = vaei_json_of(file->bytes, file->config_at, file->config_end, 1);
+    if (vaei_json_config(&json, config)) return VAE_OK;
+    return vaei_fail_json(&json, "the network in the file's metadata (vae.config) is wrong", error);
+}
+
+/* ---- loading ---- */
+
+typedef struct vaei_loading {
+    vaei_file           file;
+    vae_model           plan_only;          /* a model without its numbers: it names the tensors and shapes */
+    vae_config          config;             /* for vae_create */
+    vaei_progress_state state;
+    vaei_pieces        pieces;
+    int                 groups;             /* blocks to fill: the weights, or the moments too */
+} vaei_loading;
+
+/* Everything but making the model. Nothing may be wrong with the file after this, and the model is no larger than its
+   tensors and config.batch make it. */
+VAEI_PRIVATE vae_status vaei_prepare_loading(vaei_loading *loading, const vae_config *given, vae_error *error) {
+    vaei_file *file = &loading->file;
+    vae_model *plan_only = &loading->plan_only;
+    vae_status status;
+    memset(plan_only, 0, sizeof *plan_only);
+    memset(&loading->state, 0, sizeof loading->state);
+    if (file->config_at) {
+        if ((status = vaei_read_config(file, &loading->config, error)) != VAE_OK) return status;
+        if (given && ((status = vaei_agree(&loading->config, given, error)) != VAE_OK ||
+                      (status = vaei_agree_likelihood(&loading->config, given, error)) != VAE_OK)) return status;
+        if (given) vaei_merge(&loading->config, given);
+    } else if (given) {
+        loading->config = *given;
+    } else
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no vae.config in "
+                         "its metadata): give the config");
+    if (file->config_at && file->state_at) {
+        vaei_json json = vaei_json_of(file->bytes, file->state_at, file->state_end, 1);
+        if (!vaei_json_state(&json, &loading->state))
+            return vaei_fail_json(&json, "the state in the file's metadata (vae.state) is wrong", error);
+    }
+    if ((status = vae_defaults(&loading->config, &plan_only->config, error)) != VAE_OK) return status;
+    if ((status = vaei_plan_network(&plan_only->config, &plan_only->plan, error)) != VAE_OK) return status;
+    loading->groups = file->config_at && file->state_at && plan_only->plan.trains ? 3 : 1;
+    return vaei_match_tensors(plan_only, file, loading->groups, &loading->pieces, error);
+}
+
+VAEI_PRIVATE void vaei_fill_model(vae_model *model, const vaei_loading *loading) {
+    vaei_fill_block(model, &loading->file, &loading->pieces, 0, model->parameters);
+    if (loading->groups > 1) {
+        vaei_fill_block(model, &loading->file, &loading->pieces, 1, model->moment1);
+        vaei_fill_block(model, &loading->file, &loading->pieces, 2, model->moment2);
+    }
+    model->step = loading->state.step;
+    model->epoch = loading->state.epoch;
+    model->position = loading->state.position;
+    model->samples_drawn = loading->state.samples_drawn;
+}
+
+VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_config *config, vae_model **model,
+                                   vae_error *error) {
+    vae_allocator allocator;
+    vaei_loading *loading;
+    vae_model    *made;
+    vaei_file     file;
+    vae_status    status;
+    if (!bytes || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: bytes or model is NULL");
+    memset(&allocator, 0, sizeof allocator);
+    if (config) allocator = config->allocator;
+    if (!allocator.allocate != !allocator.release)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+    if ((status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
+    loading = (vaei_loading *)vaei_allocate(&allocator, sizeof *loading);
+    if (!loading)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", sizeof *loading);
+    loading->file = file;
+    status = vaei_prepare_loading(loading, config, error);
+    if (status == VAE_OK) status = vae_create(&loading->config, &made, error);
+    if (status == VAE_OK) {
+        vaei_fill_model(made, loading);
+        *model = made;
+    }
+    vaei_release(&allocator, loading, sizeof *loading);
+    return status;
+}
+
+VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error) {
+    vaei_file    file;
+    vae_config   config;
+    vaei_pieces pieces;
+    vae_status   status;
+    if (!model || !bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_weights: model or bytes is NULL");
+    if ((status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
+    if (file.config_at) {
+        if ((status = vaei_read_config(&file, &config, error)) != VAE_OK) return status;
+        if ((status = vaei_agree(&config, &model->config, error)) != VAE_OK) return status;
+    }
+    if ((status = vaei_match_tensors(model, &file, 1, &pieces, error)) != VAE_OK) return status;
+    vaei_fill_block(model, &file, &pieces, 0, model->parameters);
+    return VAE_OK;
+}
+
+/* ---- writing: to memory, to a file, or to nowhere, which counts ---- */
+
+typedef struct vaei_writer {
+    unsigned char *memory;              /* NULL: not to memory */
+    void         (*flush)(struct vaei_writer *writer);      /* NULL: not to a file */
+    void          *file;
+    size_t         total, used;         /* bytes so far; of them in the buffer */
+    int            in_string;           /* what is written stands in a JSON string: escapes quotes */
+    int            failed;              /* errno of the write that failed, or -1 */
+    unsigned char  buffer[4096];
+} vaei_writer;
+
+VAEI_PRIVATE void vaei_write_byte(vaei_writer *writer, unsigned char byte) {
+    if (writer->memory) writer->memory[writer->total] = byte;
+    writer->total++;
+    if (!writer->flush) return;
+    if (writer->used == sizeof writer->buffer) writer->flush(writer);
+    writer->buffer[writer->used++] = byte;
+}
+
+VAEI_PRIVATE void vaei_write_string(vaei_writer *writer, const char *string) {
+    for (; *string; string++) {
+        if (writer->in_string && *string == '"') vaei_write_byte(writer, '\\');
+        vaei_write_byte(writer, (unsigned char)*string);
+    }
+}
+
+/* Up to 300 characters. */
+VAEI_PRIVATE void vaei_write(vaei_writer *writer, const char *format, ...) {
+    char      line[300];
+    vaei_text text;
+    va_list   list;
+    text.bytes = line;
+    text.size = sizeof line;
+    text.length = 0;
+    va_start(list, format);
+    vaei_format_list(&text, format, list);
+    va_end(list);
+    vaei_write_string(writer, line);
+}
+
+/* "name":number */
+VAEI_PRIVATE void vaei_write_real(vaei_writer *writer, const char *name, vae_real number) {
+    char      digits[40];
+    vaei_text text;
+    text.bytes = digits;
+    text.size = sizeof digits;
+    text.length = 0;
+    vaei_put_exact_real(&text, number);
+    vaei_put(&text, 0);
+    vaei_write(writer, "\"%s\":%s", name, digits);
+}
+
+VAEI_PRIVATE void vaei_write_quoted(vaei_writer *writer, const char *name, uint64_t number) {
+    char      digits[24];
+    vaei_text text;
+    text.bytes = digits;
+    text.size = sizeof digits;
+    text.length = 0;
+    vaei_put_unsigned(&text, number);
+    vaei_put(&text, 0);
+    vaei_write(writer, "\"%s\":\"%s\"", name, digits);
+}
+
+VAEI_PRIVATE void vaei_write_layers(vaei_writer *writer, const char *name, const vae_layer *layers) {
+    static const char *const kinds[] = VAEI_KIND_NAMES;
+    const int                count = vaei_count_layers(layers);
+    int                      i;
+    vaei_write(writer, "\"%s\":[", name);
+    for (i = 0; i < count; i++) {
+        const vae_layer *l = &layers[i];
+        vaei_write(writer, "%s{\"kind\":\"%s\",", i ? "," : "", kinds[l->kind - VAE_LAYER_DENSE]);
+        if (l->kind == VAE_LAYER_DENSE)
+            vaei_write(writer, "\"shape\":[%d,%d,%d],", l->shape.height, l->shape.width, l->shape.channels);
+        else {
+            vaei_write(writer, "\"channels\":%d,\"kernel\":[%d,%d],\"stride\":[%d,%d],\"padding\":", l->shape.channels,
+                       l->kernel_height, l->kernel_width, l->stride_height, l->stride_width);
+            if (l->padding == VAE_SAME) vaei_write(writer, "\"same\",");
+            else vaei_write(writer, "[%d,%d,%d,%d],", l->top, l->bottom, l->left, l->right);
+            if (l->padding == VAE_EXPLICIT && l->kind == VAE_LAYER_CONV_TRANSPOSED)
+                vaei_write(writer, "\"output_padding\":[%d,%d],", l->output_padding_height, l->output_padding_width);
+        }
+        vaei_write(writer, "\"activation\":\"%s\"}", vaei_activation_name(l->activation));
+    }
+    vaei_write(writer, "],");
+}
+
+/* The network and its settings as they are now. */
+VAEI_PRIVATE void vaei_write_config(vaei_writer *writer, const vae_model *model) {
+    static const char *const likelihoods[] = VAEI_LIKELIHOOD_NAMES, *const layouts[] = VAEI_LAYOUT_NAMES;
+    static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
+    const vae_config        *c = &model->config;
+    vaei_write(writer, "{\"input\":[%d,%d,%d],\"latent\":%d,", c->input.height, c->input.width, c->input.channels,
+               c->latent);
+    vaei_write_layers(writer, "encoder", c->encoder);
+    vaei_write_layers(writer, "decoder", c->decoder);
+    vaei_write(writer, "\"likelihood\":\"%s\",", likelihoods[c->likelihood]);
+    vaei_write_real(writer, "sigma", c->sigma);
+    vaei_write_string(writer, ",");
+    vaei_write_real(writer, "beta", model->beta);
+    vaei_write(writer, ",\"initialization\":\"%s\",\"layout\":\"%s\",\"adam\":{", initializations[c->initialization],
+               layouts[c->layout]);
+    vaei_write_real(writer, "learning_rate", model->learning_rate);
+    vaei_write_string(writer, ",");
+    vaei_write_real(writer, "beta1", vaei_setting(c->adam.beta1));
+    vaei_write_string(writer, ",");
+    vaei_write_real(writer, "beta2", vaei_setting(c->adam.beta2));
+    vaei_write_string(writer, ",");
+    vaei_write_real(writer, "epsilon", c->adam.epsilon);
+    vaei_write_string(writer, "},");
+    vaei_write_quoted(writer, "seed", c->seed);
+    vaei_write(writer, ",\"batch\":%z}", c->batch);
+}
+
+VAEI_PRIVATE void vaei_write_state(vaei_writer *writer, const vae_model *model) {
+    vaei_write_string(writer, "{");
+    vaei_write_quoted(writer, "step", model->step);
+    vaei_write_string(writer, ",");
+    vaei_write_quoted(writer, "epoch", model->epoch);
+    vaei_write_string(writer, ",");
+    vaei_write_quoted(writer, "position", model->position);
+    vaei_write_string(writer, ",");
+    vaei_write_quoted(writer, "samples_drawn", model->samples_drawn);
+    vaei_write_string(writer, "}");
+}
+
+/* The numbers of the tensors in the order of their names, as safetensors writes them. */
+VAEI_PRIVATE void vaei_order_tensors(const vae_model *model, size_t *order) {
+    vae_tensor a, b;
+    size_t     i, j;
+    for (i = 0; i < vae_tensor_count(model); i++) {
+        vae_tensor_at(model, i, &a, NULL);
+        for (j = i; j > 0; j--) {
+            vae_tensor_at(model, order[j - 1], &b, NULL);
+            if (strcmp(b.name, a.name) < 0) break;
+            order[j] = order[j - 1];
+        }
+        order[j] = i;
+    }
+}
+
+/* "adam..." comes before every name of a network, so the groups follow one another: m, v, weights. */
+VAEI_PRIVATE void vaei_write_header(vaei_writer *writer, const vae_model *model, int checkpoint, const size_t *order) {
+    size_t offset = 0, i;
+    int    turn;
+    vaei_write_string(writer, "{\"__metadata__\":{\"format\":\"pt\",\"generator\":\"vae.h " VAE_VERSION
+                      "\",\"vae.version\":\"" VAEI_FORMAT_VERSION "\",\"vae.config\":\"");
+    writer->in_string = 1;
+    vaei_write_config(writer, model);
+    writer->in_string = 0;
+    if (checkpoint) {
+        vaei_write_string(writer, "\",\"vae.state\":\"");
+        writer->in_string = 1;
+        vaei_write_state(writer, model);
+        writer->in_string = 0;
+    }
+    vaei_write_string(writer, "\"}");
+    for (turn = checkpoint ? 1 : 3; turn <= 3; turn++)
+        for (i = 0; i < vae_tensor_count(model); i++) {
+            vae_tensor tensor;
+            int        k;
+            vae_tensor_at(model, order[i], &tensor, NULL);
+            vaei_write(writer, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":[", vaei_groups[turn % 3], tensor.name,
+                       sizeof(vae_real) == 8 ? "F64" : "F32");
+            for (k = 0; k < tensor.rank; k++) vaei_write(writer, k ? ",%z" : "%z", tensor.shape[k]);
+            vaei_write(writer, "],\"data_offsets\":[%z,%z]}", offset, offset + tensor.count * sizeof(vae_real));
+            offset += tensor.count * sizeof(vae_real);
+        }
+    vaei_write_string(writer, "}");
+}
+
+VAEI_PRIVATE void vaei_write_number(vaei_writer *writer, vae_real number) {
+#ifdef VAE_DOUBLE
+    uint64_t bits;
+#else
+    uint32_t bits;
+#endif
+    size_t i;
+    memcpy(&bits, &number, sizeof bits);
+    for (i = 0; i < sizeof bits; i++) vaei_write_byte(writer, (unsigned char)(bits >> (8 * i) & 255));
+}
+
+VAEI_PRIVATE void vaei_write_block(vaei_writer *writer, const vae_model *model, const vae_real *block,
+                                   const size_t *order) {
+    vae_tensor tensor;
+    size_t     i, k;
+    for (i = 0; i < vae_tensor_count(model); i++) {
+        vae_tensor_at(model, order[i], &tensor, NULL);
+        for (k = 0; k < tensor.count && !writer->failed; k++)
+            vaei_write_number(writer, block[vaei_tensor_element(model, order[i], k)]);
+    }
+}
+
+VAEI_PRIVATE size_t vaei_blocks_written(int checkpoint) { return checkpoint ? 3 : 1; }
+
+/* The whole file. `size` receives its size before anything is written; `capacity` is how much fits. */
+VAEI_PRIVATE vae_status vaei_write_model(vaei_writer *writer, const vae_model *model, int checkpoint, size_t capacity,
+                                         size_t *size, vae_error *error) {
+    const size_t count = model->plan.parameter_count;
+    size_t       order[VAEI_MAX_TENSORS], header, padded, i;
+    vaei_writer *counter = writer;
+    void       (*const flush)(vaei_writer *) = writer->flush;
+    unsigned char *const memory = writer->memory;
+    vaei_order_tensors(model, order);
+    counter->flush = NULL;              /* the header once to nowhere: its length comes first */
+    counter->memory = NULL;
+    vaei_write_header(counter, model, checkpoint, order);
+    header = counter->total;
+    padded = (header + 7) / 8 * 8;
+    counter->total = 0;
+    counter->flush = flush;
+    counter->memory = memory;
+    *size = 8 + padded + vaei_blocks_written(checkpoint) * count * sizeof(vae_real);
+    if (!flush && !memory) return VAE_OK;
+    if (capacity < *size)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "the file needs %z bytes, the memory given has %z", *size, capacity);
+    for (i = 0; i < 8; i++) vaei_write_byte(writer, i < sizeof padded ? (unsigned char)(padded >> (8 * i) & 255) : 0);
+    vaei_write_header(writer, model, checkpoint, order);
+    for (; header < padded; header++) vaei_write_byte(writer, ' ');
+    if (checkpoint) {
+        vaei_write_block(writer, model, model->moment1, order);
+        vaei_write_block(writer, model, model->moment2, order);
+    }
+    vaei_write_block(writer, model, model->parameters, order);
+    return VAE_OK;
+}
+
+VAEI_PRIVATE int vaei_block_is_finite(const vae_real *block, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (!vaei_finite(block[i])) return 0;
+    return 1;
+}
+
+/* Whether the model can be saved such that it can be loaded again. */
+VAEI_PRIVATE vae_status vaei_check_saving(const vae_model *model, int checkpoint, const char *call, vae_error *error) {
+    if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
+#ifdef VAE_INFERENCE_ONLY
+    if (checkpoint)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "%s: built with VAE_INFERENCE_ONLY, which has no checkpoints", call);
+#endif
+    if (checkpoint && !model->moment1)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and has nothing to go on with: "
+                         "save it without checkpoint", call);
+    if (!vaei_block_is_finite(model->parameters, model->plan.parameter_count) ||
+        (checkpoint && (!vaei_block_is_finite(model->moment1, model->plan.parameter_count) ||
+                        !vaei_block_is_finite(model->moment2, model->plan.parameter_count))))
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "%s: a weight or moment is not finite; nothing was written", call);
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void *bytes, size_t capacity, size_t *size,
+                                   vae_error *error) {
+    vaei_writer writer;
+    vae_status  status;
+    if (!size) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_save_memory: size is NULL");
+    if ((status = vaei_check_saving(model, checkpoint, "vae_save_memory", error)) != VAE_OK) return status;
+    memset(&writer, 0, sizeof writer);
+    writer.memory = (unsigned char *)bytes;
+    return vaei_write_model(&writer, model, checkpoint, capacity, size, error);
+}
+
+/* ---- files ----
+
+   The operations on files are macros, so that tests can put in others that fail, or that forget what was not flushed. */
+
+#ifndef VAE_NO_STDIO
+#if defined(_MSC_VER)
+#pragma warning(push)
+#pragma warning(disable : 4996)     /* open and strerror are standard enough */
+#endif
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#ifndef O_CLOEXEC
+#define VAEI_IO_FLAGS 0
+#else
+#define VAEI_IO_FLAGS O_CLOEXEC     /* child processes do not inherit the file */
+#endif
+typedef int vaei_handle;
+#define VAEI_IO_NONE (-1)
+
+/* Renaming would put a file in the place of a device; of a directory it says nothing helpful. */
+VAEI_PRIVATE int vaei_is_special(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
+}
+
+VAEI_PRIVATE int64_t vaei_file_size(vaei_handle file) {
+    const off_t size = lseek(file, 0, SEEK_END);
+    return size < 0 || lseek(file, 0, SEEK_SET) != 0 ? -1 : (int64_t)size;
+}
+
+#ifndef VAEI_IO_OPEN
+#define VAEI_IO_OPEN(path) open((path), O_RDONLY | VAEI_IO_FLAGS)
+#define VAEI_IO_CREATE(path) open((path), O_WRONLY | O_CREAT | O_EXCL | VAEI_IO_FLAGS, 0666)
+#define VAEI_IO_EXISTS() (errno == EEXIST)
+#define VAEI_IO_IS_SPECIAL(path) vaei_is_special(path)
+#define VAEI_IO_SIZE(file) vaei_file_size(file)
+#define VAEI_IO_READ(file, bytes, size) ((long)read((file), (bytes), (size)))
+#define VAEI_IO_WRITE(file, bytes, size) ((long)write((file), (bytes), (size)))
+#define VAEI_IO_SYNC(file) fsync(file)
+#define VAEI_IO_CLOSE(file) close(file)
+#define VAEI_IO_RENAME(from, to) rename((from), (to))
+#define VAEI_IO_REMOVE(path) unlink(path)
+#endif
+
+/* A new name is on the disk only when its directory is. `path` is cut to the directory. Where directories cannot be
+   opened or flushed there is nothing left to do. */
+VAEI_PRIVATE int vaei_sync_directory(char *path) {
+    char       *slash = strrchr(path, '/');
+    vaei_handle file;
+    int         result;
+    if (!slash) {
+        path[0] = '.';
+        slash = path;
+    }
+    slash[slash == path] = 0;
+    if ((file = VAEI_IO_OPEN(path)) == VAEI_IO_NONE) return 0;
+    do result = VAEI_IO_SYNC(file);
+    while (result && errno == EINTR);
+    if (result && (errno == EINVAL || errno == EBADF)) result = 0;
+    VAEI_IO_CLOSE(file);
+    return result;
+}
+
+#elif defined(_WIN32)
+#include <errno.h>
+#include <fcntl.h>
+#include <io.h>
+#include <sys/stat.h>
+typedef int vaei_handle;
+#define VAEI_IO_NONE (-1)
+
+#ifndef _WINDOWS_
+#ifdef __cplusplus
+extern "C"
+#endif
+__declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to, unsigned long flags);
+#endif
+
+VAEI_PRIVATE int64_t vaei_file_size(vaei_handle file) {
+    const int64_t size = _lseeki64(file, 0, SEEK_END);
+    return size < 0 || _lseeki64(file, 0, SEEK_SET) != 0 ? -1 : size;
+}
+
+#ifndef VAEI_IO_OPEN
+#define VAEI_IO_OPEN(path) _open((path), _O_RDONLY | _O_BINARY | _O_NOINHERIT)
+#define VAEI_IO_CREATE(path) \
+    _open((path), _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY | _O_NOINHERIT, _S_IREAD | _S_IWRITE)
+#define VAEI_IO_EXISTS() (errno == EEXIST)
+#define VAEI_IO_IS_SPECIAL(path) 0
+#define VAEI_IO_SIZE(file) vaei_file_size(file)
+#define VAEI_IO_READ(file, bytes, size) ((long)_read((file), (bytes), (unsigned)(size)))
+#define VAEI_IO_WRITE(file, bytes, size) ((long)_write((file), (bytes), (unsigned)(size)))
+#define VAEI_IO_SYNC(file) _commit(file)
+#define VAEI_IO_CLOSE(file) _close(file)
+#define VAEI_IO_RENAME(from, to) (MoveFileExA((from), (to), 1 | 8) ? 0 : (errno = EACCES, -1))  /* replace, to disk */
+#define VAEI_IO_REMOVE(path) _unlink(path)
+#endif
+VAEI_PRIVATE int vaei_sync_directory(char *path) { (void)path; return 0; }
+
+#else
+#include <errno.h>
+typedef FILE *vaei_handle;
+#define VAEI_IO_NONE NULL
+
+VAEI_PRIVATE int64_t vaei_file_size(vaei_handle file) {
+    long size;
+    if (fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET)) return -1;
+    return size;
+}
+
+VAEI_PRIVATE int vaei_rename_over(const char *from, const char *to) {
+    if (!rename(from, to)) return 0;
+    remove(to);         /* some C libraries do not replace */
+    return rename(from, to);
+}
+
+#ifndef VAEI_IO_OPEN
+#define VAEI_IO_OPEN(path) fopen((path), "rb")
+#define VAEI_IO_CREATE(path) fopen((path), "wb")
+#define VAEI_IO_EXISTS() 0
+#define VAEI_IO_IS_SPECIAL(path) 0
+#define VAEI_IO_SIZE(file) vaei_file_size(file)
+#define VAEI_IO_READ(file, bytes, size) (ferror(file) ? -1L : (long)fread((bytes), 1, (size), (file)))
+#define VAEI_IO_WRITE(file, bytes, size) ((long)fwrite((bytes), 1, (size), (file)))
+#define VAEI_IO_SYNC(file) fflush(file)
+#define VAEI_IO_CLOSE(file) fclose(file)
+#define VAEI_IO_RENAME(from, to) vaei_rename_over((from), (to))
+#define VAEI_IO_REMOVE(path) remove(path)
+#endif
+VAEI_PRIVATE int vaei_sync_directory(char *path) { (void)path; return 0; }
+#endif
+
+#ifndef EINTR
+#define VAEI_IO_INTERRUPTED() 0
+#else
+#define VAEI_IO_INTERRUPTED() (errno == EINTR)
+#endif
+#define VAEI_IO_PIECE ((size_t)1 << 20)     /* bytes read at once */
+#define VAEI_MAX_PATH 4096
+#define VAEI_SHOWN_PATH 100
+
+/* "cannot open model.safetensors: No such file or directory". `reason` is an errno, or 0 where there is none. */
+VAEI_PRIVATE vae_status vaei_fail_file(const char *doing, const char *path, int reason, vae_error *error) {
+    const size_t length = strlen(path);
+    const int    cut = length > VAEI_SHOWN_PATH;
+    return vaei_fail(error, VAE_ERROR_FILE, "cannot %s %s%s: %s", doing, cut ? "..." : "",
+                     cut ? path + length - VAEI_SHOWN_PATH : path,
+                     reason > 0 ? strerror(reason) : "the operating system gave no reason");
+}
+
+VAEI_PRIVATE void vaei_flush_file(vaei_writer *writer) {
+    const vaei_handle file = *(const vaei_handle *)writer->file;
+    size_t            done = 0;
+    while (done < writer->used && !writer->failed) {
+        long written;
+        errno = 0;
+        written = VAEI_IO_WRITE(file, writer->buffer + done, writer->used - done);
+        if (written > 0) done += (size_t)written;
+        else if (written == 0 || !VAEI_IO_INTERRUPTED()) writer->failed = errno ? errno : -1;
+    }
+    writer->used = 0;
+}
+
+/* A new file beside `path`, under a name that nothing has: path.0.tmp, path.1.tmp, ... */
+VAEI_PRIVATE vaei_handle vaei_create_beside(const char *path, char *temporary, size_t size) {
+    vaei_handle file = VAEI_IO_NONE;
+    int         attempt;
+    for (attempt = 0; attempt < 1000; attempt++) {
+        vaei_text text;
+        text.bytes = temporary;
+        text.size = size;
+        text.length = 0;
+        vaei_format(&text, "%s.%d.tmp", path, attempt);
+        errno = 0;
+        if ((file = VAEI_IO_CREATE(temporary)) != VAEI_IO_NONE || !VAEI_IO_EXISTS()) break;
+    }
+    return file;
+}
+
+/* Writes, flushes and closes; 0, or why not. */
+VAEI_PRIVATE int vaei_write_file(vaei_writer *writer, vaei_handle file, const vae_model *model, int checkpoint) {
+    size_t size;
+    int    result;
+    memset(writer, 0, sizeof *writer);
+    writer->flush = vaei_flush_file;
+    writer->file = &file;
+    vaei_write_model(writer, model, checkpoint, (size_t)-1, &size, NULL);
+    vaei_flush_file(writer);
+    if (!writer->failed) {
+        errno = 0;
+        do result = VAEI_IO_SYNC(file);
+        while (result && VAEI_IO_INTERRUPTED());
+        if (result) writer->failed = errno ? errno : -1;
+    }
+    errno = 0;
+    if (VAEI_IO_CLOSE(file) && !writer->failed && !VAEI_IO_INTERRUPTED()) writer->failed = errno ? errno : -1;
+    return writer->failed;
+}
+
+VAEI_PRIVATE vae_status vaei_save_file(const vae_model *model, int checkpoint, const char *path, const char *call,
+                                       vae_error *error) {
+    char        temporary[VAEI_MAX_PATH + 16];
+    vaei_writer writer;
+    vaei_handle file;
+    vae_status  status;
+    int         failed;
+    if (!path || !*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path is NULL or empty", call);
+    if (strlen(path) > VAEI_MAX_PATH)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path has more than %d characters", call, VAEI_MAX_PATH);
+    if ((status = vaei_check_saving(model, checkpoint, call, error)) != VAE_OK) return status;
+    if (VAEI_IO_IS_SPECIAL(path))
+        return vaei_fail(error, VAE_ERROR_FILE, "%s: path is a directory or device: give the name of a file", call);
+    if ((file = vaei_create_beside(path, temporary, sizeof temporary)) == VAEI_IO_NONE)
+        return vaei_fail_file("create", temporary, errno, error);
+    if ((failed = vaei_write_file(&writer, file, model, checkpoint)) != 0) {
+        VAEI_IO_REMOVE(temporary);
+        return vaei_fail_file("write", temporary, failed, error);
+    }
+    errno = 0;
+    if (VAEI_IO_RENAME(temporary, path)) {
+        failed = errno;
+        VAEI_IO_REMOVE(temporary);
+        return vaei_fail_file("replace", path, failed, error);
+    }
+    if (vaei_sync_directory(temporary)) return vaei_fail_file("flush the directory of", path, errno, error);
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error) {
+    return vaei_save_file(model, 0, path, "vae_save", error);
+}
+
+#ifndef VAE_INFERENCE_ONLY
+VAE_API vae_status vae_save_checkpoint(const vae_model *model, const char *path, vae_error *error) {
+    return vaei_save_file(model, 1, path, "vae_save_checkpoint", error);
+}
+#endif
+
+/* Reads exactly `size` bytes; 0, or why not. */
+VAEI_PRIVATE int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t size) {
+    size_t done = 0;
+    while (done < size) {
+        const size_t left = size - done;
+        long         got;
+        errno = 0;
+        got = VAEI_IO_READ(file, bytes + done, left < VAEI_IO_PIECE ? left : VAEI_IO_PIECE);
+        if (got > 0) done += (size_t)got;
+        else if (got == 0 || !VAEI_IO_INTERRUPTED()) return errno ? errno : -1;
+    }
+    return 0;
+}
+
+/* The whole of an open file, in a block of *size bytes. Its first bytes come first: what is no model is not read. */
+VAEI_PRIVATE vae_status vaei_read_open_file(vaei_handle file, const char *path, const vae_allocator *allocator,
+                                            unsigned char **bytes, size_t *size, vae_error *error) {
+    unsigned char first[8];
+    size_t        length;
+    int64_t       whole;
+    int           failed;
+    vae_status    status;
+    errno = 0;
+    if ((whole = VAEI_IO_SIZE(file)) < 0) return vaei_fail_file("find the size of", path, errno, error);
+    if ((uint64_t)whole > (size_t)-1)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "the file is larger than this machine's memory can be");
+    *size = (size_t)whole;
+    if (*size >= 8 && (failed = vaei_read_bytes(file, first, 8)) != 0)
+        return vaei_fail_file("read", path, failed, error);
+    if ((status = vaei_header_length(first, *size, &length, error)) != VAE_OK) return status;
+    if (!(*bytes = (unsigned char *)vaei_allocate(allocator, *size)))
+        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", *size);
+    memcpy(*bytes, first, 8);
+    if ((failed = vaei_read_bytes(file, *bytes + 8, *size - 8)) == 0) return VAE_OK;
+    vaei_release(allocator, *bytes, *size);
+    return vaei_fail_file("read", path, failed, error);
+}
+
+VAEI_PRIVATE vae_status vaei_read_file(const char *path, const vae_allocator *allocator, unsigned char **bytes,
+                                       size_t *size, vae_error *error) {
+    vaei_handle file;
+    vae_status  status;
+    if (!allocator->allocate != !allocator->release)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+    errno = 0;
+    if ((file = VAEI_IO_OPEN(path)) == VAEI_IO_NONE) return vaei_fail_file("open", path, errno, error);
+    status = vaei_read_open_file(file, path, allocator, bytes, size, error);
+    VAEI_IO_CLOSE(file);
+    return status;
+}
+
+VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error) {
+    vae_allocator  allocator;
+    unsigned char *bytes;
+    size_t         size;
+    vae_status     status;
+    if (!path || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: path or model is NULL");
+    memset(&allocator, 0, sizeof allocator);
+    if (config) allocator = config->allocator;
+    if ((status = vaei_read_file(path, &allocator, &bytes, &size, error)) != VAE_OK) return status;
+    status = vae_load_memory(bytes, size, config, model, error);
+    vaei_release(&allocator, bytes, size);
+    return status;
+}
+
+VAE_API vae_status vae_load_weights(vae_model *model, const char *path, vae_error *error) {
+    unsigned char *bytes;
+    size_t         size;
+    vae_status     status;
+    if (!model || !path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_weights: model or path is NULL");
+    status = vaei_read_file(path, &model->config.allocator, &bytes, &size, error);
+    if (status != VAE_OK) return status;
+    status = vae_load_weights_memory(model, bytes, size, error);
+    vaei_release(&model->config.allocator, bytes, size);
+    return status;
+}
+
+#if defined(_MSC_VER)
+#pragma warning(pop)
+#endif
+#endif /* VAE_NO_STDIO */
 
 #endif /* VAE_IMPLEMENTATION */
 

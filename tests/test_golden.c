@@ -1,0 +1,271 @@
+/* Five networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
+   file again with VAE_DOUBLE. */
+#define VAE_IMPLEMENTATION
+#include "../vae.h"
+
+#include <stdlib.h>
+#include "test.h"
+#include "golden/golden.h"
+
+/* Figures are compared relative to the largest of their array. The golden ones have 11 digits: in double the worst is
+   off by 4.8e-11, their rounding. In float it is 4.6e-7, with some room for other compilers. */
+#ifdef VAE_DOUBLE
+#define TOLERANCE 1e-10
+#else
+#define TOLERANCE 2e-6
+#endif
+
+/* In the order of golden_models; make_golden.py has the same networks in its own words. */
+static const vae_config networks[GOLDEN_MODELS] = {
+    { .input = { 1, 12, 1 }, .latent = 3,
+      .encoder = { VAE_DENSE(7, VAE_RELU) } },
+    { .input = { 7, 6, 2 }, .latent = 4,
+      .encoder = { VAE_CONV(5, 3, 2, VAE_SILU), VAE_CONV(6, 3, 2, VAE_LEAKY_RELU), VAE_DENSE(9, VAE_TANH) } },
+    { .input = { 8, 8, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma = (vae_real)0.5, .beta = (vae_real)0.5,
+      .encoder = { VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_GELU), VAE_CONV_SYMMETRIC(5, 3, 2, 1, VAE_SOFTPLUS) } },
+    { .input = { 1, 16, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .sigma = (vae_real)0.7, .beta = 2,
+      .encoder = { VAE_CONV_1D(4, 5, 2, VAE_SIGMOID), VAE_CONV_1D(6, 5, 2, VAE_TANH), VAE_DENSE(7, VAE_RELU) },
+      .decoder = { VAE_DENSE(10, VAE_GELU), VAE_DENSE_SHAPED(1, 4, 6, VAE_SOFTPLUS),
+                   VAE_CONV_TRANSPOSED_1D(4, 5, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED_1D(3, 4, 2, VAE_SILU),
+                   VAE_CONV_1D(2, 3, 1, VAE_LINEAR) } },
+    { .input = { 4, 5, 2 }, .latent = 2,
+      .encoder = { VAE_DENSE(6, VAE_SILU) } }
+};
+
+static void check_array(const vae_real *actual, const double *expected, size_t count, const char *model,
+                        const char *what) {
+    double scale = 1e-12, error = 0;
+    size_t i, worst = 0;
+    for (i = 0; i < count; i++) scale = fmax(scale, fabs(expected[i]));
+    for (i = 0; i < count; i++) {
+        const double off = fabs((double)actual[i] - expected[i]) / scale;
+        if (!(off <= error)) {
+            error = off;
+            worst = i;
+        }
+    }
+    if (!CHECK(error <= TOLERANCE))
+        printf("    %s, %s: number %zu is %.12g, not %.12g: off by %.2g of the largest\n", model, what, worst,
+               (double)actual[worst], expected[worst], error);
+}
+
+static void check_number(double actual, double expected, const char *model, const char *what) {
+    const vae_real rounded = (vae_real)actual;
+    check_array(&rounded, &expected, 1, model, what);
+}
+
+/* The golden inputs are float numbers, written in 9 digits: through float they are exact again. */
+static vae_real *reals(const double *from, size_t count) {
+    vae_real *values = (vae_real *)malloc(count * sizeof *values);
+    size_t    i;
+    for (i = 0; i < count; i++) values[i] = (vae_real)(float)from[i];
+    return values;
+}
+
+static vae_model *make(int number, vae_kernels kernels, size_t batch) {
+    const golden_model *golden = &golden_models[number];
+    vae_config          config = networks[number];
+    vae_model          *model = NULL;
+    vae_error           error = { VAE_OK, "" };
+    int                 i;
+    config.kernels = kernels;
+    config.batch = batch;
+    config.adam.learning_rate = (vae_real)0.01;
+    if (!CHECK(vae_create(&config, &model, &error) == VAE_OK)) {
+        printf("    %s: %s\n", golden->name, error.message);
+        exit(1);
+    }
+    CHECK(vae_tensor_count(model) == (size_t)golden->tensor_count);
+    for (i = 0; i < golden->tensor_count; i++) {
+        const golden_tensor *t = &golden->tensors[i];
+        vae_real            *values = reals(t->values, (size_t)t->count);
+        vae_tensor           tensor;
+        int                  k;
+        CHECK(vae_tensor_at(model, (size_t)i, &tensor, NULL) == VAE_OK);
+        CHECK_TEXT(tensor.name, t->name);
+        CHECK(tensor.rank == t->rank && tensor.count == (size_t)t->count);
+        for (k = 0; k < 4; k++) CHECK(tensor.shape[k] == (size_t)t->shape[k]);
+        CHECK(vae_set_tensor(model, t->name, values, (size_t)t->count, &error) == VAE_OK);
+        free(values);
+    }
+    return model;
+}
+
+/* What vaei_train_rows does, with the golden noise in place of drawn one; `forward` leaves the logits where they are
+   and goes no further. Returns the mean loss. */
+static double pass_with_golden_noise(vae_model *model, const golden_model *golden, int forward) {
+    const size_t rows = (size_t)golden->rows, latent = (size_t)golden->latent;
+    vae_real    *pixels = reals(golden->pixels, rows * model->plan.example), *noise = reals(golden->epsilon, rows * latent);
+    vae_data     data = { NULL, NULL, 0 };
+    double      *row_kl, reconstruction = 0, kl = 0;
+    size_t       i;
+    int          s;
+    vaei_pass    pass;
+    data.pixels = pixels;
+    data.count = rows;
+    CHECK(vaei_load_rows(model, &data, 0, rows, NULL, NULL) == VAE_OK);
+    vaei_begin_pass(&pass, model, rows);
+    pass.forward_only = forward;
+    pass.scale = (vae_real)(1 / (double)rows);
+    pass.reconstruction = vaei_row_terms(model);
+    row_kl = pass.reconstruction + model->plan.batch;
+    vaei_encoder_forward(&pass);
+    memcpy(vaei_at(model, model->plan.noise, 0, 0, 0), noise, rows * latent * sizeof *noise);
+    vaei_latent_forward(&pass, row_kl);
+    vaei_decoder_forward(&pass);
+    for (i = 0; i < rows; i++) {
+        reconstruction += pass.reconstruction[i];
+        kl += row_kl[i];
+        check_number(forward ? pass.reconstruction[i] : golden->reconstruction[i], golden->reconstruction[i], golden->name, "reconstruction of a row");
+        check_number(forward ? row_kl[i] : golden->kl[i], golden->kl[i], golden->name, "kl of a row");
+    }
+    for (s = model->plan.stage_count - 1; s >= 0 && !forward; s--) {
+        vaei_stage_backward(&pass, &model->plan.stages[s]);
+        if (s == model->plan.first_decoder_stage) vaei_latent_backward_rows(&pass);
+    }
+    if (!forward) model->has_gradients = 1;
+    free(pixels);
+    free(noise);
+    return vaei_terms_of(reconstruction / (double)rows, kl / (double)rows, model->beta).loss;
+}
+
+static void check_forward(int number, vae_kernels kernels) {
+    const golden_model *golden = &golden_models[number];
+    const size_t        rows = (size_t)golden->rows, latent = (size_t)golden->latent;
+    vae_model          *model = make(number, kernels, 16);
+    const size_t        example = vae_example_size(model);
+    vae_real           *pixels = reals(golden->pixels, rows * example), *mean, *logvar, *decoded;
+    vae_data            data = { NULL, NULL, 0 };
+    double              loss;
+    mean = (vae_real *)malloc(rows * latent * sizeof *mean);
+    logvar = (vae_real *)malloc(rows * latent * sizeof *logvar);
+    decoded = (vae_real *)malloc(rows * example * sizeof *decoded);
+    data.pixels = pixels;
+    data.count = rows;
+    CHECK(vae_encode(model, &data, mean, logvar, NULL) == VAE_OK);
+    check_array(mean, golden->mean, rows * latent, golden->name, "mean");
+    check_array(logvar, golden->logvar, rows * latent, golden->name, "logvar");
+    CHECK(vae_reconstruct(model, &data, decoded, NULL) == VAE_OK);
+    check_array(decoded, golden->reconstructed, rows * example, golden->name, "reconstructed pixels");
+    loss = pass_with_golden_noise(model, golden, 1);
+    check_number(loss, golden->loss, golden->name, "loss");
+    check_array(vaei_at(model, model->plan.z, 0, 0, 0), golden->z, rows * latent, golden->name, "z");
+    CHECK(model->plan.micro >= rows);       /* a fused stage keeps the logits of one micro-batch */
+    check_array(vaei_at(model, model->plan.stages[model->plan.stage_count - 1].output, 0, 0, 0), golden->logits,
+                rows * example, golden->name, "logits");
+    free(pixels);
+    free(mean);
+    free(logvar);
+    free(decoded);
+    vae_destroy(model);
+}
+
+/* After the backward pass, or after an Adam step. */
+static void check_tensors(const vae_model *model, const golden_model *golden, int gradients) {
+    int i;
+    for (i = 0; i < golden->tensor_count; i++) {
+        const golden_tensor *t = &golden->tensors[i];
+        vae_real            *values = (vae_real *)malloc((size_t)t->count * sizeof *values);
+        CHECK((gradients ? vae_get_gradient : vae_get_tensor)(model, t->name, values, (size_t)t->count, NULL) == VAE_OK);
+        check_array(values, gradients ? t->gradient : t->after_three_adam_steps, (size_t)t->count,
+                    golden->name, t->name);
+        free(values);
+    }
+}
+
+static void check_training(int number, vae_kernels kernels, size_t micro) {
+    const golden_model *golden = &golden_models[number];
+    vae_model          *model = make(number, kernels, 16);
+    int                 step;
+    if (micro) {                            /* the tables are made for more, so fewer rows at a time are as good */
+        CHECK(micro < model->plan.micro);
+        model->plan.micro = micro;
+        model->plan.chunk = 2 * micro;
+    }
+    for (step = 0; step < 3; step++) {
+        const double loss = pass_with_golden_noise(model, golden, 0);
+        check_number(loss, golden->step_losses[step], golden->name, "loss before a step");
+        if (!step) check_tensors(model, golden, 1);
+        CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
+    }
+    check_tensors(model, golden, 0);
+    vae_destroy(model);
+}
+
+static void for_each_model_and_kernels(void (*check)(int number, vae_kernels kernels)) {
+    int number, kernels;
+    for (kernels = VAE_KERNELS_PLAIN; kernels <= VAE_KERNELS_NEON; kernels++)
+        for (number = 0; number < GOLDEN_MODELS && vae_kernels_available((vae_kernels)kernels); number++)
+            check(number, (vae_kernels)kernels);
+}
+
+static void check_whole_batches(int number, vae_kernels kernels) { check_training(number, kernels, 0); }
+static void check_micro_batches(int number, vae_kernels kernels) {
+    check_training(number, kernels, 1);
+    check_training(number, kernels, 2);
+}
+
+TEST(test_forward_is_that_of_pytorch) { for_each_model_and_kernels(check_forward); }
+TEST(test_gradients_and_adam_are_those_of_pytorch) { for_each_model_and_kernels(check_whole_batches); }
+TEST(test_micro_batches_are_those_of_pytorch) { for_each_model_and_kernels(check_micro_batches); }
+
+/* A file that Python wrote: the second network's weights, without metadata. */
+TEST(test_python_file) {
+    const golden_model *golden = &golden_models[1];
+    const size_t        rows = (size_t)golden->rows, latent = (size_t)golden->latent;
+    const char         *here = __FILE__;
+    const size_t        folder = strlen(here) - strlen("test_golden.c");
+    vae_config          config = networks[1];
+    vae_model          *model = NULL, *other;
+    vae_error           error = { VAE_OK, "" };
+    vae_data            data = { NULL, NULL, 0 };
+    vae_real           *pixels, *mean;
+    char                path[512];
+    FILE               *file;
+    int                 i;
+    CHECK_TEXT(golden->name, "conv_same");
+    if (folder > 400) SKIP("the folder of the tests has too long a name");
+    memcpy(path, here, folder);
+    memcpy(path + folder, "golden/from_python.safetensors", sizeof "golden/from_python.safetensors");
+    file = fopen(path, "rb");
+    if (!file) SKIP("tests/golden/from_python.safetensors is not where the tests were compiled from");
+    fclose(file);
+    if (!CHECK(vae_load(path, &config, &model, &error) == VAE_OK)) {
+        printf("    %s\n", error.message);
+        return;
+    }
+    other = make(2, VAE_KERNELS_BEST, 16);      /* not the file's network */
+    CHECK(vae_load_weights(other, path, &error) == VAE_ERROR_FORMAT);
+    vae_destroy(other);
+    other = make(1, VAE_KERNELS_BEST, 16);
+    memset(vae_parameters(other), 0, vae_parameter_count(other) * sizeof(vae_real));
+    CHECK(vae_load_weights(other, path, &error) == VAE_OK);
+    for (i = 0; i < golden->tensor_count; i++) {
+        const golden_tensor *t = &golden->tensors[i];
+        const size_t         count = (size_t)t->count;
+        vae_real            *expected = reals(t->values, count), *values = (vae_real *)calloc(count, sizeof *values);
+        CHECK(vae_get_tensor(model, t->name, values, count, NULL) == VAE_OK);
+        CHECK(!memcmp(values, expected, count * sizeof *values));
+        CHECK(vae_get_tensor(other, t->name, values, count, NULL) == VAE_OK);
+        CHECK(!memcmp(values, expected, count * sizeof *values));
+        free(expected);
+        free(values);
+    }
+    data.pixels = pixels = reals(golden->pixels, rows * vae_example_size(model));
+    data.count = rows;
+    mean = (vae_real *)malloc(rows * latent * sizeof *mean);
+    CHECK(vae_encode(model, &data, mean, NULL, NULL) == VAE_OK);
+    check_array(mean, golden->mean, rows * latent, golden->name, "mean of the loaded model");
+    free(pixels);
+    free(mean);
+    vae_destroy(model);
+    vae_destroy(other);
+}
+
+int main(void) {
+    RUN(test_forward_is_that_of_pytorch);
+    RUN(test_gradients_and_adam_are_those_of_pytorch);
+    RUN(test_micro_batches_are_those_of_pytorch);
+    RUN(test_python_file);
+    return test_finish();
+}

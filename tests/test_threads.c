@@ -1,0 +1,312 @@
+/* Threads: whatever their number, whoever runs them and in whatever order, the bits are the same. */
+#define VAE_THREADS
+#define VAE_IMPLEMENTATION
+#include "../vae.h"
+
+#include <stdlib.h>
+#include "test.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#define HAS_PTHREADS 1
+#endif
+
+enum { DENSE, CONVOLUTIONAL, MIXED, SERIES, NETS };
+enum { ROWS = 100, SCORED = 70, LARGEST = 400 };
+
+static vae_config net(int which) {
+    vae_config c;
+    memset(&c, 0, sizeof c);
+    c.seed = 5;
+    c.input.height = c.input.width = 20;
+    c.input.channels = 1;
+    c.latent = 7;
+    c.batch = 64;
+    switch (which) {
+    case DENSE:
+        c.encoder[0] = (vae_layer)VAE_DENSE(300, VAE_RELU);
+        c.encoder[1] = (vae_layer)VAE_DENSE(130, VAE_GELU);
+        break;
+    case CONVOLUTIONAL:
+        c.encoder[0] = (vae_layer)VAE_CONV(16, 3, 2, VAE_RELU);
+        c.encoder[1] = (vae_layer)VAE_CONV(24, 3, 2, VAE_SILU);
+        break;
+    case MIXED:
+        c.encoder[0] = (vae_layer)VAE_CONV(8, 5, 2, VAE_GELU);
+        c.encoder[1] = (vae_layer)VAE_DENSE_SHAPED(6, 5, 8, VAE_TANH);
+        c.encoder[2] = (vae_layer)VAE_CONV_TRANSPOSED(12, 3, 2, VAE_SOFTPLUS);
+        c.encoder[3] = (vae_layer)VAE_CONV(9, 3, 3, VAE_LEAKY_RELU);
+        c.decoder[0] = (vae_layer)VAE_DENSE_SHAPED(10, 10, 6, VAE_RELU);
+        c.decoder[1] = (vae_layer)VAE_CONV_TRANSPOSED(5, 4, 2, VAE_RELU);
+        c.decoder[2] = (vae_layer)VAE_DENSE(400, VAE_LINEAR);
+        break;
+    default:
+        c.input.height = 1;
+        c.input.width = 200;
+        c.input.channels = 2;
+        c.layout = VAE_CHANNELS_FIRST;
+        c.likelihood = VAE_GAUSSIAN;
+        c.encoder[0] = (vae_layer)VAE_CONV_1D(10, 7, 3, VAE_RELU);
+        c.batch = 37;
+    }
+    return c;
+}
+
+static unsigned char images[ROWS * LARGEST];
+static vae_real      floats[ROWS * LARGEST];
+
+static void draw_images(void) {
+    test_random random = { 1 };
+    size_t      i;
+    for (i = 0; i < sizeof images; i++) {
+        images[i] = (unsigned char)test_bits(&random);
+        floats[i] = (vae_real)images[i] / 255;
+    }
+}
+
+/* Everything that a model computes, after some training. */
+typedef struct results {
+    vae_real  *weights, pixels[SCORED * LARGEST], sampled[SCORED * LARGEST], mean[SCORED * 7], logvar[SCORED * 7], more[SCORED * LARGEST];
+    vae_terms  step, elbo, each[SCORED];
+    double     log_p, log_each[SCORED];
+    size_t     count;
+} results;
+
+static void work(vae_model *model, results *r) {
+    vae_data       data = { .bytes = images, .count = ROWS }, some = { .pixels = floats, .count = SCORED };
+    vae_data       batch = { .pixels = floats, .count = vae_get_config(model)->batch };
+    vae_share      share = { 0, 100 };
+    vae_fit_config fit = { .epochs = 2, .validation = &some };
+    memset(r, 0, sizeof *r);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    CHECK(vae_train_step(model, &batch, &r->step, NULL) == VAE_OK);
+    batch.count = 29;
+    CHECK(vae_accumulate_gradients(model, &batch, &share, NULL, NULL) == VAE_OK);
+    share.first = 29;
+    batch.count = 37;
+    CHECK(vae_accumulate_gradients(model, &batch, &share, NULL, NULL) == VAE_OK);
+    CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
+    CHECK(vae_encode(model, &some, r->mean, r->logvar, NULL) == VAE_OK);
+    CHECK(vae_reconstruct(model, &some, r->pixels, NULL) == VAE_OK);
+    CHECK(vae_decode(model, r->mean, SCORED, r->more, NULL) == VAE_OK);
+    CHECK(vae_sample(model, SCORED, r->sampled, NULL) == VAE_OK);
+    CHECK(vae_elbo(model, &some, &r->elbo, r->each, NULL) == VAE_OK);
+    CHECK(vae_log_likelihood(model, &some, 5, &r->log_p, r->log_each, NULL) == VAE_OK);
+    r->count = vae_parameter_count(model);
+    r->weights = (vae_real *)malloc(r->count * sizeof(vae_real));
+    memcpy(r->weights, vae_parameters(model), r->count * sizeof(vae_real));
+}
+
+static void run(const vae_config *c, results *r) {
+    vae_model *model = NULL;
+    vae_error  error;
+    if (vae_create(c, &model, &error) != VAE_OK) {
+        printf("vae_create: %s\n", error.message);
+        exit(1);
+    }
+    work(model, r);
+    vae_destroy(model);
+}
+
+static int same(const results *a, const results *b) {
+    return a->count == b->count && !memcmp(a->weights, b->weights, a->count * sizeof(vae_real)) &&
+           !memcmp(a->pixels, b->pixels, (size_t)((const char *)&a->count - (const char *)a->pixels));
+}
+
+static void test_number_of_threads(void) {
+    static const int threads[] = { 2, 3, 8, 0, 64 };
+    results *one = (results *)malloc(sizeof *one), *many = (results *)malloc(sizeof *many);
+    int      which;
+    size_t   t;
+    for (which = 0; which < NETS; which++) {
+        vae_config c = net(which);
+        c.threads = 1;
+        run(&c, one);
+        for (t = 0; t < sizeof threads / sizeof *threads - (which > 0); t++) {     /* 64 once */
+            c.threads = threads[t];
+            run(&c, many);
+            if (!same(one, many)) printf("net %d differs with %d threads\n", which, threads[t]);
+            CHECK(same(one, many));
+            free(many->weights);
+        }
+        free(one->weights);
+    }
+    free(one);
+    free(many);
+}
+
+/* ---- threads from elsewhere ---- */
+
+typedef struct hook { size_t calls, most, tasks; int way; } hook;
+
+static void run_in_some_order(void *user, vae_task task, void *context, size_t count) {
+    hook  *h = (hook *)user;
+    size_t i;
+    h->calls++;
+    h->tasks += count;
+    if (count > h->most) h->most = count;
+    if (h->way == 0) for (i = count; i-- > 0;) task(context, i);
+    else if (h->way == 1) for (i = 0; i < count; i++) task(context, i);
+    else {          /* odd ones first */
+        for (i = 1; i < count; i += 2) task(context, i);
+        for (i = 0; i < count; i += 2) task(context, i);
+    }
+}
+
+static void test_hook_in_any_order(void) {
+    results *one = (results *)malloc(sizeof *one), *many = (results *)malloc(sizeof *many);
+    int      which, way;
+    for (which = 0; which < NETS; which++) {
+        vae_config c = net(which);
+        c.threads = 1;
+        run(&c, one);
+        for (way = 0; way < 3; way++) {
+            hook h;
+            memset(&h, 0, sizeof h);
+            h.way = way;
+            c.threads = way == 1 ? 3 : 7;
+            c.parallel.run = run_in_some_order;
+            c.parallel.user = &h;
+            run(&c, many);
+            CHECK(same(one, many));
+            CHECK(h.calls > 10 && h.most > 1 && h.most <= (size_t)c.threads && h.tasks >= 2 * h.calls);
+            free(many->weights);
+        }
+        free(one->weights);
+    }
+    {   /* a hook without a number of threads: one */
+        vae_config c = net(DENSE), filled;
+        hook       h;
+        memset(&h, 0, sizeof h);
+        c.parallel.run = run_in_some_order;
+        c.parallel.user = &h;
+        CHECK(vae_defaults(&c, &filled, NULL) == VAE_OK && filled.threads == 1);
+    }
+    free(one);
+    free(many);
+}
+
+static void test_defaults_with_threads(void) {
+    vae_config c = net(DENSE), filled, twice;
+    CHECK(vae_defaults(&c, &filled, NULL) == VAE_OK && filled.threads >= 1 && filled.threads <= 64);
+    CHECK(vae_defaults(&filled, &twice, NULL) == VAE_OK && twice.threads == filled.threads);
+}
+
+static void test_models_come_and_go(void) {
+    int i;
+    for (i = 0; i < 100; i++) {
+        vae_config c = net(i % NETS);
+        vae_model *model = NULL;
+        vae_real   pixels[LARGEST];
+        c.threads = 1 + i % 9;
+        CHECK(vae_create(&c, &model, NULL) == VAE_OK);
+        if (i % 3) CHECK(vae_sample(model, 1, pixels, NULL) == VAE_OK);
+        vae_destroy(model);
+    }
+}
+
+static void test_memory_of_the_callers_with_threads(void) {
+    vae_config     c = net(MIXED);
+    size_t         needed, i, offset;
+    unsigned char *buffer;
+    results       *one = (results *)malloc(sizeof *one), *many = (results *)malloc(sizeof *many);
+    c.threads = 3;
+    run(&c, one);
+    CHECK(vae_memory_needed(&c, &needed, NULL) == VAE_OK);
+    buffer = (unsigned char *)malloc(needed + 200);
+    for (offset = 0; offset < 2; offset++) {
+        vae_model *model = NULL;
+        const size_t at = offset ? 77 : 64;
+        int        clean = 1;
+        memset(buffer, 0xA5, needed + 200);
+        CHECK(vae_create_in(&c, buffer + at, needed, &model, NULL) == VAE_OK);
+        work(model, many);
+        vae_destroy(model);
+        CHECK(same(one, many));
+        for (i = 0; i < at; i++) clean = clean && buffer[i] == 0xA5;
+        for (i = at + needed; i < needed + 200; i++) clean = clean && buffer[i] == 0xA5;
+        CHECK(clean);
+        free(many->weights);
+    }
+    free(buffer);
+    free(one->weights);
+    free(one);
+    free(many);
+}
+
+/* Batches that no memory holds, with threads: a sentence. */
+static void test_huge_batches_with_threads(void) {
+    static const size_t batches[] = { (size_t)-1, (size_t)-1 / 2, (size_t)-1 / 64, (size_t)-1 - 511, (size_t)-1 - 100 };
+    int                 which;
+    size_t              b;
+    for (which = 0; which < NETS; which++)
+        for (b = 0; b < sizeof batches / sizeof *batches; b++) {
+            vae_config c = net(which);
+            vae_model *model = NULL;
+            vae_error  error;
+            vae_status status;
+            c.batch = batches[b];
+            c.threads = 4;
+            status = vae_create(&c, &model, &error);
+            CHECK(status == VAE_ERROR_MEMORY || status == VAE_ERROR_CONFIG);
+            CHECK(model == NULL);
+        }
+}
+
+#ifdef HAS_PTHREADS
+/* Two models at the same time, each in a thread of its own and with threads of its own: as alone. */
+typedef struct job { vae_config config; results *made; } job;
+
+static void *work_aside(void *opaque) {
+    job       *j = (job *)opaque;
+    vae_model *model = NULL;
+    if (vae_create(&j->config, &model, NULL) == VAE_OK) {
+        vae_data       data = { .bytes = images, .count = ROWS };
+        vae_fit_config fit = { .epochs = 3 };
+        vae_fit(model, &data, &fit, NULL);
+        vae_sample(model, SCORED, j->made->sampled, NULL);
+        j->made->count = vae_parameter_count(model);
+        j->made->weights = (vae_real *)malloc(j->made->count * sizeof(vae_real));
+        memcpy(j->made->weights, vae_parameters(model), j->made->count * sizeof(vae_real));
+        vae_destroy(model);
+    }
+    return NULL;
+}
+
+static void test_two_models_at_once(void) {
+    job       jobs[4];
+    pthread_t threads[4];
+    int       i;
+    for (i = 0; i < 4; i++) {
+        jobs[i].config = net(i);
+        jobs[i].config.threads = 1 + i % 2;
+        jobs[i].made = (results *)calloc(1, sizeof(results));
+        CHECK(pthread_create(&threads[i], NULL, work_aside, &jobs[i]) == 0);
+    }
+    for (i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    for (i = 0; i < 4; i++) {
+        job alone = jobs[i];
+        alone.made = (results *)calloc(1, sizeof(results));
+        work_aside(&alone);
+        CHECK(jobs[i].made->count > 0 && same(jobs[i].made, alone.made));
+        free(alone.made->weights);
+        free(alone.made);
+        free(jobs[i].made->weights);
+        free(jobs[i].made);
+    }
+}
+#endif
+
+int main(void) {
+    draw_images();
+    RUN(test_number_of_threads);
+    RUN(test_hook_in_any_order);
+    RUN(test_defaults_with_threads);
+    RUN(test_models_come_and_go);
+    RUN(test_memory_of_the_callers_with_threads);
+#ifdef HAS_PTHREADS
+    RUN(test_two_models_at_once);
+#endif
+    RUN(test_huge_batches_with_threads);
+    return test_finish();
+}
