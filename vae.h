@@ -62,6 +62,7 @@
        VAE_INFERENCE_ONLY *  no training code
        VAE_THREADS           config.threads uses POSIX or Win32 threads (older C libraries then want -pthread)
        VAE_PORTABLE          no processor-specific instructions
+       VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
        VAE_HEADER_FILE       this file's name in quotes, where it is not "vae.h" (it includes itself)
 
@@ -212,8 +213,9 @@ typedef enum vae_initialization { VAE_INIT_PYTORCH = 0, VAE_INIT_GLOROT, VAE_INI
 typedef enum vae_layout { VAE_CHANNELS_LAST = 0, VAE_CHANNELS_FIRST } vae_layout;
 
 /* Which arithmetic to use. VAE_KERNELS_BEST picks the fastest the processor has. AVX2, AVX-512 and NEON give the same
-   bits as each other; VAE_KERNELS_PORTABLE (vector extensions of the compiler where it has them) and VAE_KERNELS_PLAIN
-   (plain C) give the same bits as each other, on every platform that neither fuses nor widens float arithmetic. */
+   bits as each other; VAE_KERNELS_PORTABLE (the compiler's vector extensions, else plain C) and VAE_KERNELS_PLAIN (plain
+   C, where built with VAE_PLAIN) give the same bits as each other, on every platform that neither fuses nor widens float
+   arithmetic. */
 typedef enum vae_kernels {
     VAE_KERNELS_BEST = 0, VAE_KERNELS_PLAIN, VAE_KERNELS_PORTABLE, VAE_KERNELS_AVX2, VAE_KERNELS_AVX512, VAE_KERNELS_NEON
 } vae_kernels;
@@ -319,10 +321,14 @@ typedef struct vae_terms {
 
 #ifndef VAE_INFERENCE_ONLY
 
-typedef enum vae_event { VAE_EVENT_BATCH = 0, VAE_EVENT_EPOCH } vae_event;
+typedef enum vae_event {
+    VAE_EVENT_BATCH = 0,             /* after each batch */
+    VAE_EVENT_EPOCH,                 /* after each epoch, when the validation data have been scored */
+    VAE_EVENT_STOPPED                /* once, when training ends because on_progress said so */
+} vae_event;
 
 typedef struct vae_progress {
-    vae_event event;                 /* after each batch, and once more after each epoch */
+    vae_event event;
     size_t    epoch, epochs;         /* epoch counts from 1 within this vae_fit; epochs is its last */
     size_t    batch, batches;        /* batch counts from 1 within the epoch */
     size_t    step;                  /* updates since the model was made */
@@ -491,10 +497,13 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #include <stdio.h>
 #endif
 
+/* VAEI_SETUP: runs once per model or file, so the compiler may keep it small and spend its time elsewhere. */
 #if defined(__GNUC__)
 #define VAEI_PRIVATE __attribute__((unused)) static
+#define VAEI_SETUP __attribute__((unused, cold)) static
 #else
 #define VAEI_PRIVATE static
+#define VAEI_SETUP static
 #endif
 
 /* ---- errors ---- */
@@ -1484,12 +1493,19 @@ typedef struct vaei_tile {
 
 /* ---- Scratch ---- */
 
+#if defined(VAEI_HAS_X86)
+#define VAEI_PANEL_COLUMNS 48                               /* columns of the widest tile of any set */
+#elif defined(VAEI_HAS_NEON)
+#define VAEI_PANEL_COLUMNS 16
+#else
+#define VAEI_PANEL_COLUMNS 8
+#endif
+
 enum {
     VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once: 128 and
                                                                200 lose 3%, 264 loses 1%, 512 is as good but larger */
     VAEI_BLOCK_ROWS = 256,                                  /* most rows of A at once: 400 KB of the second cache */
     VAEI_PACK_A_ROWS = 192, VAEI_PACK_A_COLUMNS = 128,      /* least C for which packing A pays: see vaei_packs_a */
-    VAEI_PANEL_COLUMNS = 48,                                /* columns of the widest tile of any set */
     VAEI_FEW = 3,                                           /* most rows or columns for the paths of few: 4 rows are
                                                                31 us as tiles, 37 us as few (4 x 784 x 512, AVX-512) */
     VAEI_SCRATCH_OFFSETS = (int)((VAEI_BLOCK_STEPS * sizeof(size_t) + sizeof(vae_real) - 1) / sizeof(vae_real)),
@@ -1635,9 +1651,13 @@ typedef struct vaei_kernel_set {
 #define VAE_HEADER_FILE "vae.h"
 #endif
 
+/* Plain C gives the bits of the vector extension, slower: it is built where there is no other, or on request. */
+#if !defined(VAEI_HAS_VECTOR) || defined(VAE_PLAIN)
+#define VAEI_HAS_PLAIN 1
 #define VAEI_PASS VAEI_PASS_PLAIN
 #include VAE_HEADER_FILE
 #undef VAEI_PASS
+#endif
 #ifdef VAEI_HAS_VECTOR
 #define VAEI_PASS VAEI_PASS_VECTOR
 #include VAE_HEADER_FILE
@@ -1913,7 +1933,10 @@ typedef struct vaei_kernel_set {
    Polynomials are minimax fits of our own (Remez's exchange, coefficients then rounded to float one after the other, the
    rest refitted each time); the range and the relative error of each stand beside it. Largest errors measured over every
    float of the domain, in units in the last place of the exact result (fused sets / portable sets):
-@TABLE@
+       exp 0.91 / 1.18            expm1 1.6 / 2.1               softplus 2.1 / 2.7        SiLU 3.6 / 3.7
+       log 0.91 / 0.96            expm1(x) - x 3.1 / 4.2        its derivative 1.2 / 1.6  GELU, x >= -1 4.8 / 5.3
+       log(1 + e) 1.6 / 2.0       tanh 1.5 / 1.5                sigmoid 2.8 / 2.9         GELU, x < -1 6.8 / 7.8
+   and in absolute terms the derivatives of SiLU 2.4e-7 and GELU 2.0e-7. Results below 2^-125.5 are 0. NaN gives NaN.
    VAE_DOUBLE takes libm's functions instead. */
 
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_load_some)(const vae_real *values, size_t count, vae_real rest) {
@@ -2478,7 +2501,8 @@ typedef struct VAEI_NAME(vaei_adam_step) {
 } VAEI_NAME(vaei_adam_step);
 
 /* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon. Moments below 1e-30 become 0, so that those of
-   weights that get no gradient do not end as denormal numbers, which are slow. */
+   weights that get no gradient do not end as denormal numbers, which are slow. (Beside an epsilon of 1e-12 or more that is
+   nothing; a smaller one is not honoured where gradients are below 1e-14.) */
 VAEI_HELPER void VAEI_NAME(vaei_adam_vector)(const VAEI_NAME(vaei_adam_step) *a, VAEI_V *p, VAEI_V g, VAEI_V *m, VAEI_V *v) {
     const VAEI_V tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
     VAEI_V       first, second, root;
@@ -3405,6 +3429,10 @@ VAEI_TARGET void VAEI_NAME(vaei_multiply)(const vaei_product *p, vae_real *scrat
     } while (work.begin < steps);
 }
 
+#ifdef VAEI_KERNEL_TESTS        /* the tests look at single vectors of each set through functions of their own */
+#include VAEI_KERNEL_TESTS
+#endif
+
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     VAEI_NAME(vaei_multiply), VAEI_NAME(vaei_activate), VAEI_NAME(vaei_activate_backward), VAEI_NAME(vaei_bernoulli),
     VAEI_NAME(vaei_gaussian), VAEI_NAME(vaei_reparameterize), VAEI_NAME(vaei_gaussian_kl),
@@ -3434,7 +3462,9 @@ VAE_API const char *vae_kernels_name(vae_kernels kernels) {
 
 /* The set in this build, or NULL. */
 VAEI_PRIVATE const vaei_kernel_set *vaei_kernel_set_of(vae_kernels kernels) {
+#ifdef VAEI_HAS_PLAIN
     if (kernels == VAE_KERNELS_PLAIN) return &vaei_kernel_set_plain;
+#endif
 #ifdef VAEI_HAS_VECTOR
     if (kernels == VAE_KERNELS_PORTABLE) return &vaei_kernel_set_vector;
 #else
@@ -3592,6 +3622,7 @@ VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 #define VAEI_MAX_EXTENT 65535       /* of an image's height, width and channels, and of padding */
 #define VAEI_MAX_KERNEL 1023
+#define VAEI_MAX_BATCH 0x1000000
 
 typedef struct vaei_where {         /* which layer an error speaks of */
     const char *part;               /* "encoder" or "decoder" */
@@ -3599,7 +3630,7 @@ typedef struct vaei_where {         /* which layer an error speaks of */
 } vaei_where;
 
 /* One axis of a convolution: the output's extent and the padding before and after it, or 0 with an error. */
-VAEI_PRIVATE int vaei_conv_extent(const vae_layer *layer, int size, int kernel, int stride, int *before, int *after,
+VAEI_SETUP int vaei_conv_extent(const vae_layer *layer, int size, int kernel, int stride, int *before, int *after,
                                   vaei_where where, vae_error *error) {
     if (layer->padding == VAE_SAME) {
         int out = (size + stride - 1) / stride, total = vaei_max_int((out - 1) * stride + kernel - size, 0);
@@ -3617,7 +3648,7 @@ VAEI_PRIVATE int vaei_conv_extent(const vae_layer *layer, int size, int kernel, 
 }
 
 /* The same of a transposed convolution. */
-VAEI_PRIVATE int vaei_transposed_extent(const vae_layer *layer, int size, int kernel, int stride, int output_padding,
+VAEI_SETUP int vaei_transposed_extent(const vae_layer *layer, int size, int kernel, int stride, int output_padding,
                                         int *before, int *after, vaei_where where, vae_error *error) {
     int out;
     if (layer->padding == VAE_SAME) {
@@ -3633,7 +3664,7 @@ VAEI_PRIVATE int vaei_transposed_extent(const vae_layer *layer, int size, int ke
     return out < 1 ? 0 : out;
 }
 
-VAEI_PRIVATE vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
     const int convolution = layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED;
     if (layer->kind != VAE_LAYER_DENSE && !convolution)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has kind %d: write layers with VAE_DENSE, VAE_CONV, ...",
@@ -3672,7 +3703,7 @@ VAEI_PRIVATE vae_status vaei_check_layer(const vae_layer *layer, vaei_where wher
 }
 
 /* What a layer makes of `in`; `explicit_layer` (may be NULL) is the same layer with its padding in numbers. */
-VAEI_PRIVATE vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
+VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
                                          vae_layer *explicit_layer, vae_error *error) {
     vae_layer  l = *layer;
     vae_status status = vaei_check_layer(layer, where, error);
@@ -3704,14 +3735,14 @@ VAEI_PRIVATE vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, v
     return VAE_OK;
 }
 
-VAEI_PRIVATE int vaei_count_layers(const vae_layer *layers) {
+VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
     int count = 0;
     while (count < VAE_MAX_LAYERS && layers[count].kind != VAE_LAYER_END) count++;
     return count;
 }
 
 /* The layer that undoes `layer`'s change of shape from `in`: its adjoint. */
-VAEI_PRIVATE vae_layer vaei_mirror_layer(const vae_layer *layer, vae_shape in, vae_shape out) {
+VAEI_SETUP vae_layer vaei_mirror_layer(const vae_layer *layer, vae_shape in, vae_shape out) {
     vae_layer mirror = *layer;
     mirror.shape = in;
     if (layer->kind == VAE_LAYER_DENSE) return mirror;
@@ -3730,7 +3761,7 @@ VAEI_PRIVATE vae_layer vaei_mirror_layer(const vae_layer *layer, vae_shape in, v
 }
 
 /* Fills config->decoder with the encoder's mirror image. */
-VAEI_PRIVATE vae_status vaei_mirror(vae_config *config, vae_error *error) {
+VAEI_SETUP vae_status vaei_mirror(vae_config *config, vae_error *error) {
     const int count = vaei_count_layers(config->encoder);
     vae_shape shapes[VAE_MAX_LAYERS + 1];
     int       i;
@@ -3762,7 +3793,7 @@ VAEI_PRIVATE vae_status vaei_mirror(vae_config *config, vae_error *error) {
 
 /* ---- defaults ---- */
 
-VAEI_PRIVATE void vaei_default_real(vae_real *field, vae_real value) {
+VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
     if (*field == 0) *field = value;
 }
 
@@ -3771,7 +3802,7 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) { return field == VAE_ZERO ? 
 
 VAEI_PRIVATE int vaei_finite(vae_real x) { return x - x == 0; }
 
-VAEI_PRIVATE vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
     const vae_real beta1 = vaei_setting(c->adam.beta1), beta2 = vaei_setting(c->adam.beta2);
     if ((int)c->likelihood < 0 || c->likelihood > VAE_GAUSSIAN)
         return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use VAE_BERNOULLI or VAE_GAUSSIAN", (int)c->likelihood);
@@ -3797,6 +3828,8 @@ VAEI_PRIVATE vae_status vaei_check_settings(const vae_config *c, vae_error *erro
     if (c->threads < 0 || c->threads > VAEI_MAX_THREADS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", c->threads,
                          VAEI_MAX_THREADS);
+    if (c->batch > VAEI_MAX_BATCH)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "batch is %z: use at most %z", c->batch, (size_t)VAEI_MAX_BATCH);
     if (!c->allocator.allocate != !c->allocator.release)
         return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
     return VAE_OK;
@@ -3839,7 +3872,7 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
 
 /* Whether PyTorch's Conv2d(padding=(top, left)), or ConvTranspose2d with an output_padding below the stride, has this
    geometry: otherwise a ZeroPad2d stands before, or a cropping one after it. */
-VAEI_PRIVATE int vaei_even_padding(const vaei_layer *layer) {
+VAEI_SETUP int vaei_even_padding(const vaei_layer *layer) {
     const vaei_connection *c = &layer->connection;
     if (layer->kind == VAE_LAYER_CONV) {
         const int height = c->big.height + 2 * c->top - c->kernel_height;
@@ -3853,7 +3886,7 @@ VAEI_PRIVATE int vaei_even_padding(const vaei_layer *layer) {
     }
 }
 
-VAEI_PRIVATE void vaei_name_layers(vaei_layer *layers, int count, int input_is_image, int output_is_image) {
+VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_image, int output_is_image) {
     int image = input_is_image, index = 0, i;
     for (i = 0; i < count; i++) {
         vaei_layer *layer = &layers[i];
@@ -3879,7 +3912,7 @@ VAEI_PRIVATE void vaei_name_layers(vaei_layer *layers, int count, int input_is_i
 
 /* ---- the layers' own numbers ---- */
 
-VAEI_PRIVATE void vaei_plan_connection(vaei_layer *layer, const vae_layer *in_numbers) {
+VAEI_SETUP void vaei_plan_connection(vaei_layer *layer, const vae_layer *in_numbers) {
     vaei_connection *c = &layer->connection;
     const int        transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
     c->big = transposed ? layer->out : layer->in;
@@ -3894,7 +3927,7 @@ VAEI_PRIVATE void vaei_plan_connection(vaei_layer *layer, const vae_layer *in_nu
 }
 
 /* Adds one layer to the plan; its weights follow those of the layer before. */
-VAEI_PRIVATE vae_status vaei_plan_layer(vaei_plan *plan, const vae_layer *described, vae_shape in, vaei_where where,
+VAEI_SETUP vae_status vaei_plan_layer(vaei_plan *plan, const vae_layer *described, vae_shape in, vaei_where where,
                                         vae_error *error) {
     vaei_layer *layer = &plan->layers[plan->layer_count];
     vae_layer   in_numbers;
@@ -3940,7 +3973,7 @@ VAEI_PRIVATE vae_status vaei_plan_layer(vaei_plan *plan, const vae_layer *descri
     return VAE_OK;
 }
 
-VAEI_PRIVATE vae_status vaei_plan_layers(vaei_plan *plan, const vae_config *config, vae_error *error) {
+VAEI_SETUP vae_status vaei_plan_layers(vaei_plan *plan, const vae_config *config, vae_error *error) {
     const int  encoders = vaei_count_layers(config->encoder), decoders = vaei_count_layers(config->decoder);
     const int  input_is_image = config->input.height > 1 || config->input.channels > 1;
     vae_shape  shape = config->input;
@@ -3988,7 +4021,7 @@ VAEI_PRIVATE vae_status vaei_plan_layers(vaei_plan *plan, const vae_config *conf
 
 /* ---- stages ---- */
 
-VAEI_PRIVATE void vaei_plan_stages(vaei_plan *plan) {
+VAEI_SETUP void vaei_plan_stages(vaei_plan *plan) {
     int i;
     for (i = 0; i < plan->layer_count; i++) {
         const int   convolutional = plan->layers[i].kind != VAE_LAYER_DENSE;
@@ -4009,7 +4042,7 @@ VAEI_PRIVATE void vaei_plan_stages(vaei_plan *plan) {
 
 /* Images in a micro-batch: few enough that the largest tensor of a convolution stays in the second-level cache, enough
    that the smallest products still fill the kernels. */
-VAEI_PRIVATE void vaei_plan_micro_batch(vaei_plan *plan) {
+VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan) {
     size_t largest = 1, weights = 1, chunks;
     int    i;
     for (i = 0; i < plan->layer_count; i++)
@@ -4037,7 +4070,7 @@ VAEI_PRIVATE vaei_image vaei_flat_image(vae_shape shape) {
     return image;
 }
 
-VAEI_PRIVATE vaei_image vaei_bordered_image(vae_shape shape, int top, int bottom, int left, int right) {
+VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int top, int bottom, int left, int right) {
     vaei_image image = vaei_flat_image(shape);
     image.row = (size_t)(left + shape.width + right) * (size_t)shape.channels;
     image.image = (size_t)(top + shape.height + bottom) * image.row;
@@ -4046,17 +4079,17 @@ VAEI_PRIVATE vaei_image vaei_bordered_image(vae_shape shape, int top, int bottom
 }
 
 /* The border that gather reads around the big image. */
-VAEI_PRIVATE vaei_image vaei_big_image(const vaei_connection *c) {
+VAEI_SETUP vaei_image vaei_big_image(const vaei_connection *c) {
     const int below = (c->small.height - 1) * c->stride_height + c->kernel_height - c->top - c->big.height;
     const int right = (c->small.width - 1) * c->stride_width + c->kernel_width - c->left - c->big.width;
     return vaei_bordered_image(c->big, c->top, vaei_max_int(below, 0), c->left, vaei_max_int(right, 0));
 }
 
 /* Positions of the small image that big position p meets along one axis: from first to last, either side of it. */
-VAEI_PRIVATE int vaei_floor_divide(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+VAEI_SETUP int vaei_floor_divide(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 /* The border that scatter reads around the small image. */
-VAEI_PRIVATE vaei_image vaei_small_image(const vaei_connection *c) {
+VAEI_SETUP vaei_image vaei_small_image(const vaei_connection *c) {
     const int above = -vaei_floor_divide(c->top - c->kernel_height + c->stride_height, c->stride_height);
     const int left = -vaei_floor_divide(c->left - c->kernel_width + c->stride_width, c->stride_width);
     const int below = (c->big.height - 1 + c->top) / c->stride_height - (c->small.height - 1);
@@ -4066,7 +4099,7 @@ VAEI_PRIVATE vaei_image vaei_small_image(const vaei_connection *c) {
 }
 
 /* Takes room for `count` images in the workspace or in the slots. */
-VAEI_PRIVATE vaei_place vaei_place_numbers(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot, int in_slot,
+VAEI_SETUP vaei_place vaei_place_numbers(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot, int in_slot,
                                            size_t each) {
     vaei_arena *arena = in_slot ? slot : workspace;
     vaei_place  place;
@@ -4081,7 +4114,7 @@ VAEI_PRIVATE vaei_place vaei_place_numbers(vaei_plan *plan, vaei_arena *workspac
     return place;
 }
 
-VAEI_PRIVATE void vaei_place_dense_stage(vaei_plan *plan, vaei_stage *stage, vaei_arena *workspace, vaei_arena *slot) {
+VAEI_SETUP void vaei_place_dense_stage(vaei_plan *plan, vaei_stage *stage, vaei_arena *workspace, vaei_arena *slot) {
     vaei_place before = stage->input;
     int        i;
     for (i = stage->first; i < stage->first + stage->count; i++) {
@@ -4098,7 +4131,7 @@ VAEI_PRIVATE void vaei_place_dense_stage(vaei_plan *plan, vaei_stage *stage, vae
     stage->output = before;
 }
 
-VAEI_PRIVATE void vaei_place_convolutional_stage(vaei_plan *plan, vaei_stage *stage, vaei_arena *workspace,
+VAEI_SETUP void vaei_place_convolutional_stage(vaei_plan *plan, vaei_stage *stage, vaei_arena *workspace,
                                                  vaei_arena *slot) {
     /* What the backward pass will need again is kept for the whole batch, unless it follows at once. */
     const int in_slot = stage->fused || !plan->trains;
@@ -4136,7 +4169,7 @@ VAEI_PRIVATE void vaei_place_convolutional_stage(vaei_plan *plan, vaei_stage *st
 
 /* Gradients of flat tensors: each is dead once the one before it is made, so two areas take turns. A fused stage's last
    one is made in place of its logits, as is that of a dense last layer. */
-VAEI_PRIVATE void vaei_place_gradients(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot) {
+VAEI_SETUP void vaei_place_gradients(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot) {
     size_t     width = 2 * plan->latent;
     vaei_place area[2];
     int        turn = 0, s, i;
@@ -4168,7 +4201,7 @@ VAEI_PRIVATE void vaei_place_gradients(vaei_plan *plan, vaei_arena *workspace, v
 
 /* ---- tables of the convolutions ---- */
 
-VAEI_PRIVATE uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
+VAEI_SETUP uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
     return (uint32_t *)vaei_take(arena, count, sizeof(uint32_t));
 }
 
@@ -4177,7 +4210,7 @@ typedef struct vaei_connection_images {
     vaei_image gather_big, gather_small, scatter_small, scatter_big;
 } vaei_connection_images;
 
-VAEI_PRIVATE vaei_connection_images vaei_images_of(const vaei_layer *layer) {
+VAEI_SETUP vaei_connection_images vaei_images_of(const vaei_layer *layer) {
     const int              transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
     vaei_connection_images images;
     images.gather_big = transposed ? layer->output_gradient.image : layer->input.image;
@@ -4187,7 +4220,7 @@ VAEI_PRIVATE vaei_connection_images vaei_images_of(const vaei_layer *layer) {
     return images;
 }
 
-VAEI_PRIVATE void vaei_tabulate_gather(vaei_connection *c, const vaei_connection_images *images, size_t micro,
+VAEI_SETUP void vaei_tabulate_gather(vaei_connection *c, const vaei_connection_images *images, size_t micro,
                                        vaei_arena *arena) {
     const vaei_image *big = &images->gather_big, *small = &images->gather_small;
     const size_t      channels = (size_t)c->big.channels, positions = micro * (size_t)c->small.height * (size_t)c->small.width;
@@ -4209,20 +4242,20 @@ VAEI_PRIVATE void vaei_tabulate_gather(vaei_connection *c, const vaei_connection
 }
 
 /* Big positions 0 .. extent-1 whose (position + before) mod stride is `parity`. */
-VAEI_PRIVATE int vaei_first_of_parity(int parity, int before, int stride) {
+VAEI_SETUP int vaei_first_of_parity(int parity, int before, int stride) {
     return ((parity - before) % stride + stride) % stride;
 }
 
-VAEI_PRIVATE size_t vaei_count_of_parity(int parity, int before, int stride, int extent) {
+VAEI_SETUP size_t vaei_count_of_parity(int parity, int before, int stride, int extent) {
     const int first = vaei_first_of_parity(parity, before, stride);
     return first < extent ? (size_t)((extent - 1 - first) / stride + 1) : 0;
 }
 
-VAEI_PRIVATE int vaei_taps_of_parity(int parity, int kernel, int stride) {
+VAEI_SETUP int vaei_taps_of_parity(int parity, int kernel, int stride) {
     return parity < kernel ? (kernel - 1 - parity) / stride + 1 : 0;
 }
 
-VAEI_PRIVATE void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
+VAEI_SETUP void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
                                       const vaei_connection_images *images, size_t micro) {
     const vaei_image *small = &images->scatter_small, *big = &images->scatter_big;
     const size_t      small_channels = (size_t)c->small.channels, big_channels = (size_t)c->big.channels;
@@ -4254,7 +4287,7 @@ VAEI_PRIVATE void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phas
         }
 }
 
-VAEI_PRIVATE void vaei_tabulate_scatter(vaei_connection *c, const vaei_connection_images *images, size_t micro,
+VAEI_SETUP void vaei_tabulate_scatter(vaei_connection *c, const vaei_connection_images *images, size_t micro,
                                         vaei_arena *arena) {
     const int parities_y = c->stride_height < c->big.height ? c->stride_height : c->big.height;
     const int parities_x = c->stride_width < c->big.width ? c->stride_width : c->big.width;
@@ -4281,7 +4314,7 @@ VAEI_PRIVATE void vaei_tabulate_scatter(vaei_connection *c, const vaei_connectio
         }
 }
 
-VAEI_PRIVATE void vaei_tabulate_weights(vaei_connection *c, const vaei_connection_images *images, size_t micro,
+VAEI_SETUP void vaei_tabulate_weights(vaei_connection *c, const vaei_connection_images *images, size_t micro,
                                         vaei_arena *arena) {
     const vaei_image *big = &images->gather_big, *small = &images->scatter_small;
     const size_t      channels = (size_t)c->big.channels, lines = micro * (size_t)c->small.height;
@@ -4307,9 +4340,27 @@ VAEI_PRIVATE void vaei_tabulate_weights(vaei_connection *c, const vaei_connectio
 
 /* ---- the whole ---- */
 
+/* Numbers of scratch that the layer's products need. */
+VAEI_SETUP size_t vaei_layer_scratch(const vaei_plan *plan, const vaei_layer *layer) {
+    const vaei_connection *c = &layer->connection;
+    size_t small, big, gradient, most;
+    if (layer->kind == VAE_LAYER_DENSE) {
+        most = vaei_product_scratch(plan->batch, layer->outputs);
+        if (!plan->trains) return most;
+        gradient = vaei_product_scratch(layer->inputs, layer->outputs);
+        return vaei_max_size(most, vaei_max_size(gradient, vaei_product_scratch(plan->batch, layer->inputs)));
+    }
+    small = plan->micro * (size_t)c->small.height * (size_t)c->small.width;
+    big = plan->micro * (size_t)c->big.height * (size_t)c->big.width;
+    gradient = layer->weight_count / (size_t)c->small.channels;
+    most = vaei_max_size(vaei_product_scratch(small, (size_t)c->small.channels),
+                         vaei_product_scratch(big, (size_t)c->big.channels));
+    return vaei_max_size(most, vaei_product_scratch(gradient, (size_t)c->small.channels));
+}
+
 /* Lays out everything after the model itself: tables, then the workspace. With arena->base NULL it only counts, and
    leaves the plan complete apart from the tables' addresses. */
-VAEI_PRIVATE vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_error *error) {
+VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_error *error) {
     vaei_arena workspace, slot;
     vaei_place before;
     size_t     patches = 0, scratch = 0, total = 0;
@@ -4336,6 +4387,7 @@ VAEI_PRIVATE vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae
         vaei_connection       *c = &layer->connection;
         vaei_connection_images images;
         size_t                 largest = vaei_max_size(layer->input.image.image, layer->output.image.image);
+        scratch = vaei_max_size(scratch, vaei_layer_scratch(plan, layer));
         if (layer->kind == VAE_LAYER_DENSE) continue;
         if (plan->trains)
             largest = vaei_max_size(largest, vaei_max_size(layer->input_gradient.image.image,
@@ -4360,7 +4412,7 @@ VAEI_PRIVATE vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae
     if (!vaei_multiply_sizes(plan->micro, patches, &total)) slot.overflow = 1;
     vaei_take_reals(&slot, total);
     plan->product_scratch = slot.used / sizeof(vae_real);
-    vaei_take_reals(&slot, scratch + VAEI_PRODUCT_SCRATCH);
+    vaei_take_reals(&slot, scratch);
     plan->slot_size = slot.used / sizeof(vae_real);
     if (plan->trains) {
         plan->partials = workspace.used / sizeof(vae_real);
@@ -4381,7 +4433,7 @@ VAEI_PRIVATE vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae
 }
 
 /* `filled` is what vae_defaults gave. The tables are still missing: vaei_plan_memory lays them out. */
-VAEI_PRIVATE vae_status vaei_plan_network(const vae_config *filled, vaei_plan *plan, vae_error *error) {
+VAEI_SETUP vae_status vaei_plan_network(const vae_config *filled, vaei_plan *plan, vae_error *error) {
     vae_status status;
     memset(plan, 0, sizeof *plan);
     plan->example = vaei_shape_size(filled->input);
@@ -5280,7 +5332,7 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
     }
 }
 
-VAEI_PRIVATE vae_status vaei_tensor_named(const vae_model *model, const char *name, size_t count, size_t *index,
+VAEI_SETUP vae_status vaei_tensor_named(const vae_model *model, const char *name, size_t count, size_t *index,
                                           vae_error *error) {
     vae_tensor tensor;
     for (*index = 0; *index < vae_tensor_count(model); ++*index) {
@@ -5293,13 +5345,13 @@ VAEI_PRIVATE vae_status vaei_tensor_named(const vae_model *model, const char *na
 }
 
 /* Copies between PyTorch's order and a block laid out as the parameters. */
-VAEI_PRIVATE void vaei_tensor_out(const vae_model *model, size_t index, const vae_real *block, vae_real *values,
+VAEI_SETUP void vaei_tensor_out(const vae_model *model, size_t index, const vae_real *block, vae_real *values,
                                   size_t count) {
     size_t i;
     for (i = 0; i < count; i++) values[i] = block[vaei_tensor_element(model, index, i)];
 }
 
-VAEI_PRIVATE void vaei_tensor_in(const vae_model *model, size_t index, vae_real *block, const vae_real *values,
+VAEI_SETUP void vaei_tensor_in(const vae_model *model, size_t index, vae_real *block, const vae_real *values,
                                  size_t count) {
     size_t i;
     for (i = 0; i < count; i++) block[vaei_tensor_element(model, index, i)] = values[i];
@@ -5351,7 +5403,7 @@ VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->
 /* ---- first weights ---- */
 
 /* Drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. */
-VAEI_PRIVATE void vaei_initialize_tensor(vae_model *model, size_t index) {
+VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
     const vaei_tensor_place place = vaei_find_tensor(model, index);
     const double            fan_in = (double)place.layer->fan_in;
     const double            fan_out = place.head ? (double)model->plan.latent : (double)place.layer->fan_out;
@@ -5371,7 +5423,7 @@ VAEI_PRIVATE void vaei_initialize_tensor(vae_model *model, size_t index) {
         else model->kernels->uniforms(model->config.seed, VAEI_STREAM_WEIGHTS, 0, index, first, count, drawn);
         for (i = 0; i < count; i++) {
             const vae_real unit = how == VAE_INIT_HE ? drawn[i] : 2 * drawn[i] - 1;
-            model->parameters[vaei_tensor_element(model, index, first + i)] = unit * scale;
+            model->parameters[vaei_tensor_element(model, index, first + i)] = scale > 0 ? unit * scale : 0;
         }
     }
 }
@@ -5379,7 +5431,7 @@ VAEI_PRIVATE void vaei_initialize_tensor(vae_model *model, size_t index) {
 /* ---- create, destroy ---- */
 
 /* Lays out model, parameters and workspace from `arena`. With arena->base NULL, `model` is scratch and only counts. */
-VAEI_PRIVATE vae_status vaei_lay_out(vae_model *model, vaei_arena *arena, vae_error *error) {
+VAEI_SETUP vae_status vaei_lay_out(vae_model *model, vaei_arena *arena, vae_error *error) {
     vae_status status = vaei_plan_network(&model->config, &model->plan, error);
     size_t     n = model->plan.parameter_count;
     if (status != VAE_OK) return status;
@@ -5476,24 +5528,24 @@ VAE_API void vae_destroy(vae_model *model) {
 
 /* ---- summary ---- */
 
-VAEI_PRIVATE const char *vaei_activation_name(vae_activation activation) {
+VAEI_SETUP const char *vaei_activation_name(vae_activation activation) {
     static const char *const names[] = { "linear", "relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid", "softplus" };
     return names[activation];
 }
 
-VAEI_PRIVATE void vaei_pad(vaei_text *text, size_t column) {
+VAEI_SETUP void vaei_pad(vaei_text *text, size_t column) {
     do vaei_put(text, ' ');
     while (text->length < column);
 }
 
-VAEI_PRIVATE void vaei_put_shape(vaei_text *text, vae_shape s) {
+VAEI_SETUP void vaei_put_shape(vaei_text *text, vae_shape s) {
     if (s.height == 1 && s.width == 1) vaei_format(text, "%d", s.channels);
     else if (s.height == 1 && s.channels == 1) vaei_format(text, "%d", s.width);
     else vaei_format(text, "%d x %d x %d", s.height, s.width, s.channels);
 }
 
 /* Right-aligned, with a space between groups of three digits. */
-VAEI_PRIVATE void vaei_put_grouped(vaei_text *text, size_t number, size_t width) {
+VAEI_SETUP void vaei_put_grouped(vaei_text *text, size_t number, size_t width) {
     char   digits[32];
     size_t count = 0, i = 0;
     do {
@@ -5505,13 +5557,13 @@ VAEI_PRIVATE void vaei_put_grouped(vaei_text *text, size_t number, size_t width)
     while (count) vaei_put(text, digits[--count]);
 }
 
-VAEI_PRIVATE void vaei_put_bytes(vaei_text *text, size_t bytes) {
+VAEI_SETUP void vaei_put_bytes(vaei_text *text, size_t bytes) {
     if (bytes < 10000) vaei_format(text, "%z bytes", bytes);
     else if (bytes < 10000000) vaei_format(text, "%z KB", (bytes + 500) / 1000);
     else vaei_format(text, "%z MB", (bytes + 500000) / 1000000);
 }
 
-VAEI_PRIVATE void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int number) {
+VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int number) {
     const vaei_layer *layer = &plan->layers[number];
     const size_t      start = text->length;
     if (number == plan->heads) vaei_put_string(text, "mean, logvar");
@@ -6125,7 +6177,7 @@ VAEI_PRIVATE int vaei_report(vaei_fit *fit, vae_event event) {
     if (event == VAE_EVENT_BATCH)
         p->examples_per_second = training > 0 ? (double)fit->epoch_examples / training : 0;
     p->seconds_left = fit->examples ? p->seconds / (double)fit->examples * (double)(fit->planned - fit->examples) : 0;
-    p->redraw = event == VAE_EVENT_EPOCH || now - fit->redrawn > 0.1 || p->batch == p->batches;
+    p->redraw = event != VAE_EVENT_BATCH || now - fit->redrawn > 0.1 || p->batch == p->batches;
     if (p->redraw) fit->redrawn = now;
     if (fit->epoch_examples) {
         const double n = (double)fit->epoch_examples;
@@ -6211,7 +6263,10 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
     fit.progress.batches = (data->count + fit.batch - 1) / fit.batch;
     for (fit.progress.epoch = 1; fit.progress.epoch <= defaults.epochs; fit.progress.epoch++)
         if ((status = vaei_fit_epoch(&fit, error)) != VAE_OK) break;
-    if (status == VAE_STOPPED) vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
+    if (status == VAE_STOPPED) {
+        (void)vaei_report(&fit, VAE_EVENT_STOPPED);
+        vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
+    }
     return status;
 }
 
@@ -6225,22 +6280,24 @@ VAEI_PRIVATE void vaei_put_seconds(vaei_text *text, double seconds) {
 
 VAE_API int vae_print_progress(void *user, const vae_progress *p) {
     const int terminal = vaei_is_terminal();
-    char      line[256];
+    char      left[32];
     vaei_text text;
+    int       i;
     (void)user;
-    text.bytes = line;
-    text.size = sizeof line;
-    text.length = 0;
+    if (p->event == VAE_EVENT_STOPPED) {
+        if (terminal) printf("\n");
+        return 0;
+    }
     if (p->event == VAE_EVENT_BATCH) {
-        size_t i;
         if (!terminal || !p->redraw) return 0;
-        vaei_format(&text, "\repoch %z/%z [", p->epoch, p->epochs);
-        for (i = 0; i < 24; i++) vaei_put(&text, i < p->batch * 24 / p->batches ? '#' : '.');
-        vaei_format(&text, "] loss %r  %z examples/s  ", (double)(long)(p->train.loss * 100) / 100,
-                    (size_t)p->examples_per_second);
+        text.bytes = left;
+        text.size = sizeof left;
+        text.length = 0;
         vaei_put_seconds(&text, p->seconds_left);
-        vaei_format(&text, " left   ");
-        fputs(line, stdout);
+        left[vaei_min_size(text.length, sizeof left - 1)] = 0;
+        printf("\repoch %lu/%lu [", (unsigned long)p->epoch, (unsigned long)p->epochs);
+        for (i = 0; i < 24; i++) fputc(i < (int)(p->batch * 24 / p->batches) ? '#' : '.', stdout);
+        printf("] loss %.2f  %.0f examples/s  %s left\033[K", p->train.loss, p->examples_per_second, left);
         fflush(stdout);
         return 0;
     }
@@ -6297,7 +6354,7 @@ typedef struct vaei_fixed {
     uint32_t words[VAEI_FIXED_WORDS];
 } vaei_fixed;
 
-VAEI_PRIVATE void vaei_fixed_multiply(vaei_fixed *fixed, uint32_t by) {
+VAEI_SETUP void vaei_fixed_multiply(vaei_fixed *fixed, uint32_t by) {
     uint64_t carry = 0;
     int      i;
     for (i = 0; i < VAEI_FIXED_WORDS; i++) {
@@ -6309,7 +6366,7 @@ VAEI_PRIVATE void vaei_fixed_multiply(vaei_fixed *fixed, uint32_t by) {
 
 /* A remainder sets the lowest bit. It stays set when a power of ten divides again, so a number that is not exactly in
    the middle between two others never looks as if it were. */
-VAEI_PRIVATE void vaei_fixed_divide(vaei_fixed *fixed, uint32_t by) {
+VAEI_SETUP void vaei_fixed_divide(vaei_fixed *fixed, uint32_t by) {
     uint64_t rest = 0;
     int      i;
     for (i = VAEI_FIXED_WORDS - 1; i >= 0; i--) {
@@ -6320,7 +6377,7 @@ VAEI_PRIVATE void vaei_fixed_divide(vaei_fixed *fixed, uint32_t by) {
     if (rest) fixed->words[0] |= 1;
 }
 
-VAEI_PRIVATE void vaei_fixed_scale(vaei_fixed *fixed, int power_of_ten) {
+VAEI_SETUP void vaei_fixed_scale(vaei_fixed *fixed, int power_of_ten) {
     for (; power_of_ten >= 9; power_of_ten -= 9) vaei_fixed_multiply(fixed, 1000000000u);
     for (; power_of_ten > 0; power_of_ten--) vaei_fixed_multiply(fixed, 10);
     for (; power_of_ten <= -9; power_of_ten += 9) vaei_fixed_divide(fixed, 1000000000u);
@@ -6328,7 +6385,7 @@ VAEI_PRIVATE void vaei_fixed_scale(vaei_fixed *fixed, int power_of_ten) {
 }
 
 /* whole * 2^bit; `bit` counts from the binary point. */
-VAEI_PRIVATE vaei_fixed vaei_fixed_of(uint64_t whole, int bit) {
+VAEI_SETUP vaei_fixed vaei_fixed_of(uint64_t whole, int bit) {
     const int  place = bit + 32 * VAEI_FIXED_BELOW, word = place / 32, shift = place % 32;
     vaei_fixed fixed;
     memset(&fixed, 0, sizeof fixed);
@@ -6338,13 +6395,13 @@ VAEI_PRIVATE vaei_fixed vaei_fixed_of(uint64_t whole, int bit) {
     return fixed;
 }
 
-VAEI_PRIVATE int vaei_fixed_bit(const vaei_fixed *fixed, int bit) {
+VAEI_SETUP int vaei_fixed_bit(const vaei_fixed *fixed, int bit) {
     const int place = bit + 32 * VAEI_FIXED_BELOW;
     return (int)(fixed->words[place / 32] >> (place % 32) & 1);
 }
 
 /* The nearest number, ties to even; 0 where it is too large. */
-VAEI_PRIVATE int vaei_fixed_to_real(const vaei_fixed *fixed, vae_real *real) {
+VAEI_SETUP int vaei_fixed_to_real(const vaei_fixed *fixed, vae_real *real) {
     uint64_t mantissa = 0;
     int      top = 32 * (VAEI_FIXED_WORDS - VAEI_FIXED_BELOW) - 1, low, bit, below = 0, i;
     vae_real scaled;
@@ -6368,7 +6425,7 @@ VAEI_PRIVATE int vaei_fixed_to_real(const vaei_fixed *fixed, vae_real *real) {
 }
 
 /* digits * 10^power; 0 where it is too large. */
-VAEI_PRIVATE int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) {
+VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) {
     vaei_fixed fixed;
     uint64_t   rest = digits;
     int        length = 0;
@@ -6382,7 +6439,7 @@ VAEI_PRIVATE int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real
 }
 
 /* The `count` first digits of a number above 0, rounded; *point is the power of ten of the first. */
-VAEI_PRIVATE uint64_t vaei_real_to_decimal(vae_real real, int count, int *point) {
+VAEI_SETUP uint64_t vaei_real_to_decimal(vae_real real, int count, int *point) {
     uint64_t limit = 1, digits;
     int      bit = 0, top = VAEI_MANTISSA_BITS - 1, i;
     const vae_real one_too_many = (vae_real)((uint64_t)1 << VAEI_MANTISSA_BITS);
@@ -6405,7 +6462,7 @@ VAEI_PRIVATE uint64_t vaei_real_to_decimal(vae_real real, int count, int *point)
 }
 
 /* The shortest decimal number that reads back as `real`. */
-VAEI_PRIVATE void vaei_put_exact_real(vaei_text *text, vae_real real) {
+VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
     char     shown[VAEI_DECIMAL_DIGITS + 1];
     uint64_t digits = 0;
     int      count = 0, point = 0, i;
@@ -6441,7 +6498,7 @@ typedef struct vaei_json {
     size_t               problem_at;
 } vaei_json;
 
-VAEI_PRIVATE vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t end, int inner) {
+VAEI_SETUP vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t end, int inner) {
     vaei_json json;
     json.bytes = bytes;
     json.at = at;
@@ -6452,7 +6509,7 @@ VAEI_PRIVATE vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_
     return json;
 }
 
-VAEI_PRIVATE int vaei_json_wrong(vaei_json *json, const char *problem) {
+VAEI_SETUP int vaei_json_wrong(vaei_json *json, const char *problem) {
     if (!json->problem) {
         json->problem = problem;
         json->problem_at = json->at;
@@ -6460,7 +6517,7 @@ VAEI_PRIVATE int vaei_json_wrong(vaei_json *json, const char *problem) {
     return 0;
 }
 
-VAEI_PRIVATE int32_t vaei_json_hex(vaei_json *json) {
+VAEI_SETUP int32_t vaei_json_hex(vaei_json *json) {
     int32_t number = 0;
     int     i;
     for (i = 0; i < 4; i++) {
@@ -6474,7 +6531,7 @@ VAEI_PRIVATE int32_t vaei_json_hex(vaei_json *json) {
 }
 
 /* The character that an escape stands for, after its backslash; -1 where it is none. */
-VAEI_PRIVATE int32_t vaei_json_escape(vaei_json *json) {
+VAEI_SETUP int32_t vaei_json_escape(vaei_json *json) {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     const int         c = json->at < json->end ? json->bytes[json->at++] : 0;
     const char       *letter;
@@ -6493,26 +6550,26 @@ VAEI_PRIVATE int32_t vaei_json_escape(vaei_json *json) {
 }
 
 /* The next character of the text, -1 at its end. */
-VAEI_PRIVATE int32_t vaei_json_next(vaei_json *json) {
+VAEI_SETUP int32_t vaei_json_next(vaei_json *json) {
     if (json->problem || json->at >= json->end) return -1;
     if (json->bytes[json->at++] == '\\' && json->inner) return vaei_json_escape(json);
     return json->bytes[json->at - 1];
 }
 
-VAEI_PRIVATE int32_t vaei_json_peek(vaei_json *json) {
+VAEI_SETUP int32_t vaei_json_peek(vaei_json *json) {
     const size_t  at = json->at;
     const int32_t c = vaei_json_next(json);
     json->at = at;
     return c;
 }
 
-VAEI_PRIVATE int32_t vaei_json_peek_past_space(vaei_json *json) {
+VAEI_SETUP int32_t vaei_json_peek_past_space(vaei_json *json) {
     int32_t c;
     while ((c = vaei_json_peek(json)) == ' ' || c == '\t' || c == '\n' || c == '\r') vaei_json_next(json);
     return c;
 }
 
-VAEI_PRIVATE int vaei_json_expect(vaei_json *json, char c, const char *problem) {
+VAEI_SETUP int vaei_json_expect(vaei_json *json, char c, const char *problem) {
     if (vaei_json_peek_past_space(json) != c) return vaei_json_wrong(json, problem);
     vaei_json_next(json);
     return 1;
@@ -6520,7 +6577,7 @@ VAEI_PRIVATE int vaei_json_expect(vaei_json *json, char c, const char *problem) 
 
 /* Whether another item follows in an object or array, whose opening bracket has been read; at `close`, which is read
    too, and after a problem none does. */
-VAEI_PRIVATE int vaei_json_item(vaei_json *json, char close, int *count) {
+VAEI_SETUP int vaei_json_item(vaei_json *json, char close, int *count) {
     if (json->problem) return 0;
     if (vaei_json_peek_past_space(json) == close) {
         vaei_json_next(json);
@@ -6532,9 +6589,9 @@ VAEI_PRIVATE int vaei_json_item(vaei_json *json, char close, int *count) {
     return 1;
 }
 
-VAEI_PRIVATE size_t vaei_utf8_length(int32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
+VAEI_SETUP size_t vaei_utf8_length(int32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
 
-VAEI_PRIVATE void vaei_utf8_put(char *out, int32_t c, size_t length) {
+VAEI_SETUP void vaei_utf8_put(char *out, int32_t c, size_t length) {
     static const int32_t marks[] = { 0, 0, 0xC0, 0xE0, 0xF0 };
     size_t               i;
     for (i = length; i > 1; i--) {
@@ -6545,7 +6602,7 @@ VAEI_PRIVATE void vaei_utf8_put(char *out, int32_t c, size_t length) {
 }
 
 /* A string, into `out` with a closing zero; or skipped, with `out` NULL. */
-VAEI_PRIVATE int vaei_json_string(vaei_json *json, char *out, size_t size) {
+VAEI_SETUP int vaei_json_string(vaei_json *json, char *out, size_t size) {
     size_t length = 0;
     if (!vaei_json_expect(json, '"', "a string is missing")) return 0;
     for (;;) {
@@ -6569,18 +6626,18 @@ VAEI_PRIVATE int vaei_json_string(vaei_json *json, char *out, size_t size) {
     return 1;
 }
 
-VAEI_PRIVATE int vaei_json_key(vaei_json *json, char *out, size_t size) {
+VAEI_SETUP int vaei_json_key(vaei_json *json, char *out, size_t size) {
     return vaei_json_string(json, out, size) && vaei_json_expect(json, ':', "a colon is missing");
 }
 
-VAEI_PRIVATE int vaei_json_digit(vaei_json *json) {
+VAEI_SETUP int vaei_json_digit(vaei_json *json) {
     const int32_t c = vaei_json_peek(json);
     if (c < '0' || c > '9') return -1;
     vaei_json_next(json);
     return (int)(c - '0');
 }
 
-VAEI_PRIVATE int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *number) {
+VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *number) {
     int digit, first;
     vaei_json_peek_past_space(json);
     if ((digit = first = vaei_json_digit(json)) < 0) return vaei_json_wrong(json, "a whole number is missing");
@@ -6593,7 +6650,7 @@ VAEI_PRIVATE int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *nu
 }
 
 /* Digits past the nineteenth do not count. */
-VAEI_PRIVATE int vaei_json_real(vaei_json *json, vae_real *real) {
+VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     const int negative = vaei_json_peek_past_space(json) == '-';
     uint64_t  digits = 0;
     int       power = 0, exponent = 0, digit, first, sign = 1;
@@ -6629,7 +6686,7 @@ VAEI_PRIVATE int vaei_json_real(vaei_json *json, vae_real *real) {
 }
 
 /* `count` whole numbers from `least` to `most` in an array. */
-VAEI_PRIVATE int vaei_json_ints(vaei_json *json, int count, int least, int most, int *numbers) {
+VAEI_SETUP int vaei_json_ints(vaei_json *json, int count, int least, int most, int *numbers) {
     uint64_t number;
     int      read = 0;
     if (!vaei_json_expect(json, '[', "an array is missing")) return 0;
@@ -6643,7 +6700,7 @@ VAEI_PRIVATE int vaei_json_ints(vaei_json *json, int count, int least, int most,
 }
 
 /* One of `names`. */
-VAEI_PRIVATE int vaei_json_choice(vaei_json *json, const char *const *names, int count, int *choice) {
+VAEI_SETUP int vaei_json_choice(vaei_json *json, const char *const *names, int count, int *choice) {
     char name[32];
     if (!vaei_json_string(json, name, sizeof name)) return 0;
     for (*choice = 0; *choice < count; ++*choice)
@@ -6652,13 +6709,13 @@ VAEI_PRIVATE int vaei_json_choice(vaei_json *json, const char *const *names, int
 }
 
 /* 64 bits as digits in a string, since most readers of JSON keep numbers as doubles. */
-VAEI_PRIVATE int vaei_json_quoted(vaei_json *json, uint64_t *number) {
+VAEI_SETUP int vaei_json_quoted(vaei_json *json, uint64_t *number) {
     return vaei_json_expect(json, '"', "digits in quotes are missing") &&
            vaei_json_unsigned(json, (uint64_t)-1, number) && vaei_json_expect(json, '"', "a string does not end");
 }
 
 /* Which of `names` a key is; each may come once. -1 with a problem. */
-VAEI_PRIVATE int vaei_json_field(vaei_json *json, const char *const *names, int count, unsigned *seen) {
+VAEI_SETUP int vaei_json_field(vaei_json *json, const char *const *names, int count, unsigned *seen) {
     char name[32];
     int  i;
     if (!vaei_json_key(json, name, sizeof name)) return -1;
@@ -6689,7 +6746,7 @@ enum {
     VAEI_KEY_OUTPUT_PADDING, VAEI_KEY_ACTIVATION, VAEI_LAYER_KEYS
 };
 
-VAEI_PRIVATE int vaei_json_padding(vaei_json *json, vae_layer *layer) {
+VAEI_SETUP int vaei_json_padding(vaei_json *json, vae_layer *layer) {
     char name[8];
     int  sides[4];
     if (vaei_json_peek_past_space(json) == '"') {
@@ -6706,7 +6763,7 @@ VAEI_PRIVATE int vaei_json_padding(vaei_json *json, vae_layer *layer) {
     return 1;
 }
 
-VAEI_PRIVATE int vaei_json_layer_field(vaei_json *json, vae_layer *layer, int field) {
+VAEI_SETUP int vaei_json_layer_field(vaei_json *json, vae_layer *layer, int field) {
     static const char *const kinds[] = VAEI_KIND_NAMES;
     const char              *activations[VAEI_ACTIVATIONS];
     int                      numbers[3], choice;
@@ -6752,7 +6809,7 @@ VAEI_PRIVATE int vaei_json_layer_field(vaei_json *json, vae_layer *layer, int fi
     }
 }
 
-VAEI_PRIVATE int vaei_json_layer(vaei_json *json, vae_layer *layer) {
+VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
     static const char *const names[] = { "kind", "shape", "channels", "kernel", "stride", "padding", "output_padding",
                                          "activation" };
     const unsigned any = 1u << VAEI_KEY_KIND | 1u << VAEI_KEY_ACTIVATION, dense = any | 1u << VAEI_KEY_SHAPE;
@@ -6772,7 +6829,7 @@ VAEI_PRIVATE int vaei_json_layer(vaei_json *json, vae_layer *layer) {
     return 1;
 }
 
-VAEI_PRIVATE int vaei_json_layers(vaei_json *json, vae_layer *layers) {
+VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
     int count = 0;
     if (!vaei_json_expect(json, '[', "a list of layers is missing")) return 0;
     while (vaei_json_item(json, ']', &count)) {
@@ -6783,14 +6840,14 @@ VAEI_PRIVATE int vaei_json_layers(vaei_json *json, vae_layer *layers) {
 }
 
 /* A setting where 0 means 0, as a config has it. */
-VAEI_PRIVATE int vaei_json_setting(vaei_json *json, vae_real *setting) {
+VAEI_SETUP int vaei_json_setting(vaei_json *json, vae_real *setting) {
     if (!vaei_json_real(json, setting)) return 0;
     if (*setting < 0) return vaei_json_wrong(json, "a setting is negative");
     if (*setting == 0) *setting = VAE_ZERO;
     return 1;
 }
 
-VAEI_PRIVATE int vaei_json_adam(vaei_json *json, vae_adam *adam) {
+VAEI_SETUP int vaei_json_adam(vaei_json *json, vae_adam *adam) {
     static const char *const names[] = { "learning_rate", "beta1", "beta2", "epsilon" };
     unsigned                 seen = 0;
     int                      count = 0, field;
@@ -6811,7 +6868,7 @@ enum {
     VAEI_CONFIG_KEYS
 };
 
-VAEI_PRIVATE int vaei_json_config_field(vaei_json *json, vae_config *config, int field) {
+VAEI_SETUP int vaei_json_config_field(vaei_json *json, vae_config *config, int field) {
     static const char *const likelihoods[] = VAEI_LIKELIHOOD_NAMES, *const layouts[] = VAEI_LAYOUT_NAMES;
     static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
     int                      numbers[3], choice;
@@ -6852,7 +6909,7 @@ VAEI_PRIVATE int vaei_json_config_field(vaei_json *json, vae_config *config, int
     }
 }
 
-VAEI_PRIVATE int vaei_json_config(vaei_json *json, vae_config *config) {
+VAEI_SETUP int vaei_json_config(vaei_json *json, vae_config *config) {
     static const char *const names[] = { "input", "latent", "encoder", "decoder", "likelihood", "sigma", "beta",
                                          "initialization", "layout", "adam", "seed", "batch" };
     const unsigned required = 1u << VAEI_KEY_INPUT | 1u << VAEI_KEY_LATENT | 1u << VAEI_KEY_ENCODER |
@@ -6875,7 +6932,7 @@ typedef struct vaei_progress_state {
     uint64_t step, epoch, position, samples_drawn;
 } vaei_progress_state;
 
-VAEI_PRIVATE int vaei_json_state(vaei_json *json, vaei_progress_state *state) {
+VAEI_SETUP int vaei_json_state(vaei_json *json, vaei_progress_state *state) {
     static const char *const names[] = { "step", "epoch", "position", "samples_drawn" };
     unsigned                 seen = 0;
     int                      count = 0, field;
@@ -6897,7 +6954,7 @@ VAEI_PRIVATE int vaei_json_state(vaei_json *json, vaei_progress_state *state) {
 /* The types of numbers that are read; the others that safetensors has are refused. */
 enum { VAEI_F32, VAEI_F64, VAEI_F16, VAEI_BF16, VAEI_TYPES };
 
-VAEI_PRIVATE size_t vaei_type_size(int type) { return type == VAEI_F64 ? 8 : type == VAEI_F32 ? 4 : 2; }
+VAEI_SETUP size_t vaei_type_size(int type) { return type == VAEI_F64 ? 8 : type == VAEI_F32 ? 4 : 2; }
 
 typedef struct vaei_file_tensor {
     char     name[VAEI_NAME_SIZE], type_name[32];
@@ -6919,11 +6976,11 @@ typedef struct vaei_walk {
     int       count, metadata_seen;
 } vaei_walk;
 
-VAEI_PRIVATE vae_status vaei_fail_json(const vaei_json *json, const char *what, vae_error *error) {
+VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_FORMAT, "%s at byte %z: %s", what, json->problem_at, json->problem);
 }
 
-VAEI_PRIVATE int vaei_json_is_new_key(const vaei_json *json, const uint32_t *keys, int count, const char *key) {
+VAEI_SETUP int vaei_json_is_new_key(const vaei_json *json, const uint32_t *keys, int count, const char *key) {
     char other[VAEI_NAME_SIZE];
     int  i;
     for (i = 0; i < count; i++) {
@@ -6934,7 +6991,7 @@ VAEI_PRIVATE int vaei_json_is_new_key(const vaei_json *json, const uint32_t *key
     return 1;
 }
 
-VAEI_PRIVATE int vaei_json_metadata(vaei_json *json, vaei_file *file) {
+VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
     uint32_t keys[VAEI_MAX_METADATA];
     char     key[VAEI_NAME_SIZE];
     int      count = 0;
@@ -6956,7 +7013,7 @@ VAEI_PRIVATE int vaei_json_metadata(vaei_json *json, vaei_file *file) {
     return !json->problem;
 }
 
-VAEI_PRIVATE int vaei_json_tensor(vaei_json *json, vaei_file_tensor *tensor) {
+VAEI_SETUP int vaei_json_tensor(vaei_json *json, vaei_file_tensor *tensor) {
     static const char *const names[] = { "dtype", "shape", "data_offsets" };
     unsigned                 seen = 0;
     int                      count = 0, offsets = 0, field;
@@ -6983,7 +7040,7 @@ VAEI_PRIVATE int vaei_json_tensor(vaei_json *json, vaei_file_tensor *tensor) {
     return seen == 7u && offsets == 2 ? 1 : vaei_json_wrong(json, "a tensor lacks its dtype, shape or offsets");
 }
 
-VAEI_PRIVATE vaei_walk vaei_walk_begin(const vaei_file *file) {
+VAEI_SETUP vaei_walk vaei_walk_begin(const vaei_file *file) {
     vaei_walk walk;
     walk.json = vaei_json_of(file->bytes, 8, file->header_end, 0);
     walk.count = walk.metadata_seen = 0;
@@ -6992,7 +7049,7 @@ VAEI_PRIVATE vaei_walk vaei_walk_begin(const vaei_file *file) {
 }
 
 /* The next tensor; 0 at the end and after a problem. Metadata on the way are noted in `file`. */
-VAEI_PRIVATE int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor *tensor) {
+VAEI_SETUP int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor *tensor) {
     vaei_json *json = &walk->json;
     while (vaei_json_item(json, '}', &walk->count)) {
         if (walk->count > VAEI_MAX_FILE_TENSORS) return vaei_json_wrong(json, "there are more than 4096 tensors");
@@ -7006,7 +7063,7 @@ VAEI_PRIVATE int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tens
 }
 
 /* The length of the longest beginning that is valid UTF-8. */
-VAEI_PRIVATE size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
+VAEI_SETUP size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
     size_t at = 0;
     while (at < size) {
         const unsigned c = bytes[at];
@@ -7024,7 +7081,7 @@ VAEI_PRIVATE size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
 }
 
 /* The header's length as the file's first eight bytes have it. */
-VAEI_PRIVATE vae_status vaei_header_length(const unsigned char *bytes, size_t size, size_t *length, vae_error *error) {
+VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size, size_t *length, vae_error *error) {
     uint64_t number = 0;
     int      i;
     if (size < 8)
@@ -7042,7 +7099,7 @@ VAEI_PRIVATE vae_status vaei_header_length(const unsigned char *bytes, size_t si
 }
 
 /* Checks all of the header's syntax and finds the metadata. */
-VAEI_PRIVATE vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t size, vae_error *error) {
+VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t size, vae_error *error) {
     vaei_file_tensor tensor;
     vaei_walk        walk;
     size_t           length, valid;
@@ -7071,7 +7128,7 @@ VAEI_PRIVATE vae_status vaei_open_file(vaei_file *file, const void *bytes, size_
 /* ---- numbers in files ---- */
 
 /* The number at `at`; 0 where it is not finite as a vae_real. */
-VAEI_PRIVATE int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
+VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
     const size_t size = vaei_type_size(type);
     uint64_t     bits = 0;
     uint32_t     low;
@@ -7114,9 +7171,9 @@ typedef struct vaei_pieces {
     vaei_piece of[3 * VAEI_MAX_TENSORS];
 } vaei_pieces;
 
-VAEI_PRIVATE const char *const vaei_groups[] = { "", "adam.m.", "adam.v." };
+static const char *const vaei_groups[] = { "", "adam.m.", "adam.v." };
 
-VAEI_PRIVATE void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int rank) {
+VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int rank) {
     int i;
     vaei_put(text, '[');
     for (i = 0; i < rank; i++) {
@@ -7126,7 +7183,7 @@ VAEI_PRIVATE void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, in
     vaei_put(text, ']');
 }
 
-VAEI_PRIVATE vae_status vaei_check_shape(const vaei_file_tensor *found, const vae_tensor *wanted, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_shape(const vaei_file_tensor *found, const vae_tensor *wanted, vae_error *error) {
     char      shapes[2][VAEI_MAX_RANK * 22 + 8];
     uint64_t  shape[4];
     vaei_text text;
@@ -7148,7 +7205,7 @@ VAEI_PRIVATE vae_status vaei_check_shape(const vaei_file_tensor *found, const va
 }
 
 /* What a name from a file looks like in a sentence: short and printable. */
-VAEI_PRIVATE const char *vaei_shown_name(char *name) {
+VAEI_SETUP const char *vaei_shown_name(char *name) {
     size_t i;
     for (i = 0; name[i] && i < 80; i++)
         if (name[i] < ' ' || name[i] > '~') name[i] = '?';
@@ -7156,7 +7213,7 @@ VAEI_PRIVATE const char *vaei_shown_name(char *name) {
     return name;
 }
 
-VAEI_PRIVATE int vaei_find_name(const vae_model *model, const char *name, int *group, size_t *index) {
+VAEI_SETUP int vaei_find_name(const vae_model *model, const char *name, int *group, size_t *index) {
     vae_tensor tensor;
     *group = !strncmp(name, "adam.m.", 7) ? 1 : !strncmp(name, "adam.v.", 7) ? 2 : 0;
     if (*group) name += 7;
@@ -7168,7 +7225,7 @@ VAEI_PRIVATE int vaei_find_name(const vae_model *model, const char *name, int *g
 }
 
 /* Moments are expected only in files of ours. */
-VAEI_PRIVATE vae_status vaei_match_tensor(const vae_model *model, const vaei_file *file, vaei_file_tensor *found,
+VAEI_SETUP vae_status vaei_match_tensor(const vae_model *model, const vaei_file *file, vaei_file_tensor *found,
                                           vaei_pieces *pieces, vae_error *error) {
     static const char *const types[] = { "F32", "F64", "F16", "BF16" };
     vae_tensor               wanted;
@@ -7201,7 +7258,7 @@ VAEI_PRIVATE vae_status vaei_match_tensor(const vae_model *model, const vaei_fil
 }
 
 /* Each byte of the data must belong to one tensor. None is empty, so every step of the way through them leads on. */
-VAEI_PRIVATE vae_status vaei_check_cover(const vaei_file *file, const vaei_pieces *pieces, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_cover(const vaei_file *file, const vaei_pieces *pieces, vae_error *error) {
     const vaei_piece *all = pieces->of;
     size_t            left = 0, at = 0, i;
     for (i = 0; i < 3 * VAEI_MAX_TENSORS; i++) left += all[i].end != 0;
@@ -7218,7 +7275,7 @@ VAEI_PRIVATE vae_status vaei_check_cover(const vaei_file *file, const vaei_piece
                      "or the file is damaged", file->data_size, at);
 }
 
-VAEI_PRIVATE vae_status vaei_check_values(const vaei_file *file, const vaei_piece *piece, int group, const char *name,
+VAEI_SETUP vae_status vaei_check_values(const vaei_file *file, const vaei_piece *piece, int group, const char *name,
                                           vae_error *error) {
     const size_t size = vaei_type_size(piece->type);
     size_t       at;
@@ -7236,7 +7293,7 @@ VAEI_PRIVATE vae_status vaei_check_values(const vaei_file *file, const vaei_piec
 }
 
 /* Finds the network's tensors in the file and checks everything about them. `model` may be a plan only. */
-VAEI_PRIVATE vae_status vaei_match_tensors(const vae_model *model, vaei_file *file, int groups, vaei_pieces *pieces,
+VAEI_SETUP vae_status vaei_match_tensors(const vae_model *model, vaei_file *file, int groups, vaei_pieces *pieces,
                                            vae_error *error) {
     const size_t     count = vae_tensor_count(model);
     vaei_file_tensor found;
@@ -7265,7 +7322,7 @@ VAEI_PRIVATE vae_status vaei_match_tensors(const vae_model *model, vaei_file *fi
     return VAE_OK;
 }
 
-VAEI_PRIVATE void vaei_fill_block(const vae_model *model, const vaei_file *file, const vaei_pieces *pieces, int group,
+VAEI_SETUP void vaei_fill_block(const vae_model *model, const vaei_file *file, const vaei_pieces *pieces, int group,
                                   vae_real *block) {
     size_t tensor, i;
     for (tensor = 0; tensor < vae_tensor_count(model); tensor++) {
@@ -7279,12 +7336,12 @@ VAEI_PRIVATE void vaei_fill_block(const vae_model *model, const vaei_file *file,
 
 /* ---- the network of the file and the one given ---- */
 
-VAEI_PRIVATE int vaei_same_shape(vae_shape a, vae_shape b) {
+VAEI_SETUP int vaei_same_shape(vae_shape a, vae_shape b) {
     return a.height == b.height && a.width == b.width && a.channels == b.channels;
 }
 
 /* Of two layers with their padding in numbers. */
-VAEI_PRIVATE int vaei_same_layer(const vae_layer *a, const vae_layer *b) {
+VAEI_SETUP int vaei_same_layer(const vae_layer *a, const vae_layer *b) {
     if (a->kind != b->kind || a->activation != b->activation) return 0;
     if (a->kind == VAE_LAYER_DENSE) return vaei_same_shape(a->shape, b->shape);
     return a->shape.channels == b->shape.channels && a->kernel_height == b->kernel_height &&
@@ -7293,7 +7350,7 @@ VAEI_PRIVATE int vaei_same_layer(const vae_layer *a, const vae_layer *b) {
            a->right == b->right;
 }
 
-VAEI_PRIVATE vae_status vaei_agree_layers(const char *part, vae_shape in, const vae_layer *ours, const vae_layer *theirs,
+VAEI_SETUP vae_status vaei_agree_layers(const char *part, vae_shape in, const vae_layer *ours, const vae_layer *theirs,
                                           vae_error *error) {
     const int  count = vaei_count_layers(ours), other_count = vaei_count_layers(theirs);
     vae_status status;
@@ -7316,7 +7373,7 @@ VAEI_PRIVATE vae_status vaei_agree_layers(const char *part, vae_shape in, const 
 }
 
 /* `given` must have the file's network, or zeros. */
-VAEI_PRIVATE vae_status vaei_agree(const vae_config *file, const vae_config *given, vae_error *error) {
+VAEI_SETUP vae_status vaei_agree(const vae_config *file, const vae_config *given, vae_error *error) {
     const vae_shape none = { 0, 0, 0 };
     vae_shape       z = { 1, 1, 0 };
     vae_status      status = VAE_OK;
@@ -7335,7 +7392,7 @@ VAEI_PRIVATE vae_status vaei_agree(const vae_config *file, const vae_config *giv
     return status;
 }
 
-VAEI_PRIVATE vae_status vaei_agree_likelihood(const vae_config *file, const vae_config *given, vae_error *error) {
+VAEI_SETUP vae_status vaei_agree_likelihood(const vae_config *file, const vae_config *given, vae_error *error) {
     if ((int)given->likelihood && given->likelihood != file->likelihood)
         return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is another one in the file than the one given: leave it out");
     if (given->sigma != 0 && given->sigma != file->sigma)
@@ -7345,7 +7402,7 @@ VAEI_PRIVATE vae_status vaei_agree_likelihood(const vae_config *file, const vae_
 }
 
 /* What loading takes from the config given. */
-VAEI_PRIVATE void vaei_merge(vae_config *config, const vae_config *given) {
+VAEI_SETUP void vaei_merge(vae_config *config, const vae_config *given) {
     if (given->seed) config->seed = given->seed;
     if (given->batch) config->batch = given->batch;
     if (given->layout != VAE_CHANNELS_LAST) config->layout = given->layout;
@@ -7361,7 +7418,7 @@ VAEI_PRIVATE void vaei_merge(vae_config *config, const vae_config *given) {
     config->inference_only = given->inference_only;
 }
 
-VAEI_PRIVATE vae_status vaei_read_config(const vaei_file *file, vae_config *config, vae_error *error) {
+VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vae_config *config, vae_error *error) {
     vaei_json json = vaei_json_of(file->bytes, file->config_at, file->config_end, 1);
     if (vaei_json_config(&json, config)) return VAE_OK;
     return vaei_fail_json(&json, "the network in the file's metadata (vae.config) is wrong", error);
@@ -7380,7 +7437,7 @@ typedef struct vaei_loading {
 
 /* Everything but making the model. Nothing may be wrong with the file after this, and the model is no larger than its
    tensors and config.batch make it. */
-VAEI_PRIVATE vae_status vaei_prepare_loading(vaei_loading *loading, const vae_config *given, vae_error *error) {
+VAEI_SETUP vae_status vaei_prepare_loading(vaei_loading *loading, const vae_config *given, vae_error *error) {
     vaei_file *file = &loading->file;
     vae_model *plan_only = &loading->plan_only;
     vae_status status;
@@ -7407,7 +7464,7 @@ VAEI_PRIVATE vae_status vaei_prepare_loading(vaei_loading *loading, const vae_co
     return vaei_match_tensors(plan_only, file, loading->groups, &loading->pieces, error);
 }
 
-VAEI_PRIVATE void vaei_fill_model(vae_model *model, const vaei_loading *loading) {
+VAEI_SETUP void vaei_fill_model(vae_model *model, const vaei_loading *loading) {
     vaei_fill_block(model, &loading->file, &loading->pieces, 0, model->parameters);
     if (loading->groups > 1) {
         vaei_fill_block(model, &loading->file, &loading->pieces, 1, model->moment1);
@@ -7474,7 +7531,7 @@ typedef struct vaei_writer {
     unsigned char  buffer[4096];
 } vaei_writer;
 
-VAEI_PRIVATE void vaei_write_byte(vaei_writer *writer, unsigned char byte) {
+VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char byte) {
     if (writer->memory) writer->memory[writer->total] = byte;
     writer->total++;
     if (!writer->flush) return;
@@ -7482,7 +7539,7 @@ VAEI_PRIVATE void vaei_write_byte(vaei_writer *writer, unsigned char byte) {
     writer->buffer[writer->used++] = byte;
 }
 
-VAEI_PRIVATE void vaei_write_string(vaei_writer *writer, const char *string) {
+VAEI_SETUP void vaei_write_string(vaei_writer *writer, const char *string) {
     for (; *string; string++) {
         if (writer->in_string && *string == '"') vaei_write_byte(writer, '\\');
         vaei_write_byte(writer, (unsigned char)*string);
@@ -7490,7 +7547,7 @@ VAEI_PRIVATE void vaei_write_string(vaei_writer *writer, const char *string) {
 }
 
 /* Up to 300 characters. */
-VAEI_PRIVATE void vaei_write(vaei_writer *writer, const char *format, ...) {
+VAEI_SETUP void vaei_write(vaei_writer *writer, const char *format, ...) {
     char      line[300];
     vaei_text text;
     va_list   list;
@@ -7504,7 +7561,7 @@ VAEI_PRIVATE void vaei_write(vaei_writer *writer, const char *format, ...) {
 }
 
 /* "name":number */
-VAEI_PRIVATE void vaei_write_real(vaei_writer *writer, const char *name, vae_real number) {
+VAEI_SETUP void vaei_write_real(vaei_writer *writer, const char *name, vae_real number) {
     char      digits[40];
     vaei_text text;
     text.bytes = digits;
@@ -7515,7 +7572,7 @@ VAEI_PRIVATE void vaei_write_real(vaei_writer *writer, const char *name, vae_rea
     vaei_write(writer, "\"%s\":%s", name, digits);
 }
 
-VAEI_PRIVATE void vaei_write_quoted(vaei_writer *writer, const char *name, uint64_t number) {
+VAEI_SETUP void vaei_write_quoted(vaei_writer *writer, const char *name, uint64_t number) {
     char      digits[24];
     vaei_text text;
     text.bytes = digits;
@@ -7526,7 +7583,7 @@ VAEI_PRIVATE void vaei_write_quoted(vaei_writer *writer, const char *name, uint6
     vaei_write(writer, "\"%s\":\"%s\"", name, digits);
 }
 
-VAEI_PRIVATE void vaei_write_layers(vaei_writer *writer, const char *name, const vae_layer *layers) {
+VAEI_SETUP void vaei_write_layers(vaei_writer *writer, const char *name, const vae_layer *layers) {
     static const char *const kinds[] = VAEI_KIND_NAMES;
     const int                count = vaei_count_layers(layers);
     int                      i;
@@ -7550,7 +7607,7 @@ VAEI_PRIVATE void vaei_write_layers(vaei_writer *writer, const char *name, const
 }
 
 /* The network and its settings as they are now. */
-VAEI_PRIVATE void vaei_write_config(vaei_writer *writer, const vae_model *model) {
+VAEI_SETUP void vaei_write_config(vaei_writer *writer, const vae_model *model) {
     static const char *const likelihoods[] = VAEI_LIKELIHOOD_NAMES, *const layouts[] = VAEI_LAYOUT_NAMES;
     static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
     const vae_config        *c = &model->config;
@@ -7576,7 +7633,7 @@ VAEI_PRIVATE void vaei_write_config(vaei_writer *writer, const vae_model *model)
     vaei_write(writer, ",\"batch\":%z}", c->batch);
 }
 
-VAEI_PRIVATE void vaei_write_state(vaei_writer *writer, const vae_model *model) {
+VAEI_SETUP void vaei_write_state(vaei_writer *writer, const vae_model *model) {
     vaei_write_string(writer, "{");
     vaei_write_quoted(writer, "step", model->step);
     vaei_write_string(writer, ",");
@@ -7589,7 +7646,7 @@ VAEI_PRIVATE void vaei_write_state(vaei_writer *writer, const vae_model *model) 
 }
 
 /* The numbers of the tensors in the order of their names, as safetensors writes them. */
-VAEI_PRIVATE void vaei_order_tensors(const vae_model *model, size_t *order) {
+VAEI_SETUP void vaei_order_tensors(const vae_model *model, size_t *order) {
     vae_tensor a, b;
     size_t     i, j;
     for (i = 0; i < vae_tensor_count(model); i++) {
@@ -7604,7 +7661,7 @@ VAEI_PRIVATE void vaei_order_tensors(const vae_model *model, size_t *order) {
 }
 
 /* "adam..." comes before every name of a network, so the groups follow one another: m, v, weights. */
-VAEI_PRIVATE void vaei_write_header(vaei_writer *writer, const vae_model *model, int checkpoint, const size_t *order) {
+VAEI_SETUP void vaei_write_header(vaei_writer *writer, const vae_model *model, int checkpoint, const size_t *order) {
     size_t offset = 0, i;
     int    turn;
     vaei_write_string(writer, "{\"__metadata__\":{\"format\":\"pt\",\"generator\":\"vae.h " VAE_VERSION
@@ -7633,7 +7690,7 @@ VAEI_PRIVATE void vaei_write_header(vaei_writer *writer, const vae_model *model,
     vaei_write_string(writer, "}");
 }
 
-VAEI_PRIVATE void vaei_write_number(vaei_writer *writer, vae_real number) {
+VAEI_SETUP void vaei_write_number(vaei_writer *writer, vae_real number) {
 #ifdef VAE_DOUBLE
     uint64_t bits;
 #else
@@ -7644,7 +7701,7 @@ VAEI_PRIVATE void vaei_write_number(vaei_writer *writer, vae_real number) {
     for (i = 0; i < sizeof bits; i++) vaei_write_byte(writer, (unsigned char)(bits >> (8 * i) & 255));
 }
 
-VAEI_PRIVATE void vaei_write_block(vaei_writer *writer, const vae_model *model, const vae_real *block,
+VAEI_SETUP void vaei_write_block(vaei_writer *writer, const vae_model *model, const vae_real *block,
                                    const size_t *order) {
     vae_tensor tensor;
     size_t     i, k;
@@ -7655,10 +7712,10 @@ VAEI_PRIVATE void vaei_write_block(vaei_writer *writer, const vae_model *model, 
     }
 }
 
-VAEI_PRIVATE size_t vaei_blocks_written(int checkpoint) { return checkpoint ? 3 : 1; }
+VAEI_SETUP size_t vaei_blocks_written(int checkpoint) { return checkpoint ? 3 : 1; }
 
 /* The whole file. `size` receives its size before anything is written; `capacity` is how much fits. */
-VAEI_PRIVATE vae_status vaei_write_model(vaei_writer *writer, const vae_model *model, int checkpoint, size_t capacity,
+VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *model, int checkpoint, size_t capacity,
                                          size_t *size, vae_error *error) {
     const size_t count = model->plan.parameter_count;
     size_t       order[VAEI_MAX_TENSORS], header, padded, i;
@@ -7678,7 +7735,7 @@ VAEI_PRIVATE vae_status vaei_write_model(vaei_writer *writer, const vae_model *m
     if (!flush && !memory) return VAE_OK;
     if (capacity < *size)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the file needs %z bytes, the memory given has %z", *size, capacity);
-    for (i = 0; i < 8; i++) vaei_write_byte(writer, i < sizeof padded ? (unsigned char)(padded >> (8 * i) & 255) : 0);
+    for (i = 0; i < 8; i++) vaei_write_byte(writer, (unsigned char)(i < sizeof padded ? padded >> (8 * i) & 255 : 0));
     vaei_write_header(writer, model, checkpoint, order);
     for (; header < padded; header++) vaei_write_byte(writer, ' ');
     if (checkpoint) {
@@ -7689,7 +7746,7 @@ VAEI_PRIVATE vae_status vaei_write_model(vaei_writer *writer, const vae_model *m
     return VAE_OK;
 }
 
-VAEI_PRIVATE int vaei_block_is_finite(const vae_real *block, size_t count) {
+VAEI_SETUP int vaei_block_is_finite(const vae_real *block, size_t count) {
     size_t i;
     for (i = 0; i < count; i++)
         if (!vaei_finite(block[i])) return 0;
@@ -7697,7 +7754,7 @@ VAEI_PRIVATE int vaei_block_is_finite(const vae_real *block, size_t count) {
 }
 
 /* Whether the model can be saved such that it can be loaded again. */
-VAEI_PRIVATE vae_status vaei_check_saving(const vae_model *model, int checkpoint, const char *call, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_saving(const vae_model *model, int checkpoint, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
 #ifdef VAE_INFERENCE_ONLY
     if (checkpoint)
@@ -7748,12 +7805,12 @@ typedef int vaei_handle;
 #define VAEI_IO_NONE (-1)
 
 /* Renaming would put a file in the place of a device; of a directory it says nothing helpful. */
-VAEI_PRIVATE int vaei_is_special(const char *path) {
+VAEI_SETUP int vaei_is_special(const char *path) {
     struct stat about;
     return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
 }
 
-VAEI_PRIVATE int64_t vaei_file_size(vaei_handle file) {
+VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
     const off_t size = lseek(file, 0, SEEK_END);
     return size < 0 || lseek(file, 0, SEEK_SET) != 0 ? -1 : (int64_t)size;
 }
@@ -7774,7 +7831,7 @@ VAEI_PRIVATE int64_t vaei_file_size(vaei_handle file) {
 
 /* A new name is on the disk only when its directory is. `path` is cut to the directory. Where directories cannot be
    opened or flushed there is nothing left to do. */
-VAEI_PRIVATE int vaei_sync_directory(char *path) {
+VAEI_SETUP int vaei_sync_directory(char *path) {
     char       *slash = strrchr(path, '/');
     vaei_handle file;
     int         result;
@@ -7806,7 +7863,7 @@ extern "C"
 __declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to, unsigned long flags);
 #endif
 
-VAEI_PRIVATE int64_t vaei_file_size(vaei_handle file) {
+VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
     const int64_t size = _lseeki64(file, 0, SEEK_END);
     return size < 0 || _lseeki64(file, 0, SEEK_SET) != 0 ? -1 : size;
 }
@@ -7825,20 +7882,20 @@ VAEI_PRIVATE int64_t vaei_file_size(vaei_handle file) {
 #define VAEI_IO_RENAME(from, to) (MoveFileExA((from), (to), 1 | 8) ? 0 : (errno = EACCES, -1))  /* replace, to disk */
 #define VAEI_IO_REMOVE(path) _unlink(path)
 #endif
-VAEI_PRIVATE int vaei_sync_directory(char *path) { (void)path; return 0; }
+VAEI_SETUP int vaei_sync_directory(char *path) { (void)path; return 0; }
 
 #else
 #include <errno.h>
 typedef FILE *vaei_handle;
 #define VAEI_IO_NONE NULL
 
-VAEI_PRIVATE int64_t vaei_file_size(vaei_handle file) {
+VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
     long size;
     if (fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET)) return -1;
     return size;
 }
 
-VAEI_PRIVATE int vaei_rename_over(const char *from, const char *to) {
+VAEI_SETUP int vaei_rename_over(const char *from, const char *to) {
     if (!rename(from, to)) return 0;
     remove(to);         /* some C libraries do not replace */
     return rename(from, to);
@@ -7857,7 +7914,7 @@ VAEI_PRIVATE int vaei_rename_over(const char *from, const char *to) {
 #define VAEI_IO_RENAME(from, to) vaei_rename_over((from), (to))
 #define VAEI_IO_REMOVE(path) remove(path)
 #endif
-VAEI_PRIVATE int vaei_sync_directory(char *path) { (void)path; return 0; }
+VAEI_SETUP int vaei_sync_directory(char *path) { (void)path; return 0; }
 #endif
 
 #ifndef EINTR
@@ -7870,7 +7927,7 @@ VAEI_PRIVATE int vaei_sync_directory(char *path) { (void)path; return 0; }
 #define VAEI_SHOWN_PATH 100
 
 /* "cannot open model.safetensors: No such file or directory". `reason` is an errno, or 0 where there is none. */
-VAEI_PRIVATE vae_status vaei_fail_file(const char *doing, const char *path, int reason, vae_error *error) {
+VAEI_SETUP vae_status vaei_fail_file(const char *doing, const char *path, int reason, vae_error *error) {
     const size_t length = strlen(path);
     const int    cut = length > VAEI_SHOWN_PATH;
     return vaei_fail(error, VAE_ERROR_FILE, "cannot %s %s%s: %s", doing, cut ? "..." : "",
@@ -7878,7 +7935,7 @@ VAEI_PRIVATE vae_status vaei_fail_file(const char *doing, const char *path, int 
                      reason > 0 ? strerror(reason) : "the operating system gave no reason");
 }
 
-VAEI_PRIVATE void vaei_flush_file(vaei_writer *writer) {
+VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
     const vaei_handle file = *(const vaei_handle *)writer->file;
     size_t            done = 0;
     while (done < writer->used && !writer->failed) {
@@ -7892,7 +7949,7 @@ VAEI_PRIVATE void vaei_flush_file(vaei_writer *writer) {
 }
 
 /* A new file beside `path`, under a name that nothing has: path.0.tmp, path.1.tmp, ... */
-VAEI_PRIVATE vaei_handle vaei_create_beside(const char *path, char *temporary, size_t size) {
+VAEI_SETUP vaei_handle vaei_create_beside(const char *path, char *temporary, size_t size) {
     vaei_handle file = VAEI_IO_NONE;
     int         attempt;
     for (attempt = 0; attempt < 1000; attempt++) {
@@ -7908,7 +7965,7 @@ VAEI_PRIVATE vaei_handle vaei_create_beside(const char *path, char *temporary, s
 }
 
 /* Writes, flushes and closes; 0, or why not. */
-VAEI_PRIVATE int vaei_write_file(vaei_writer *writer, vaei_handle file, const vae_model *model, int checkpoint) {
+VAEI_SETUP int vaei_write_file(vaei_writer *writer, vaei_handle file, const vae_model *model, int checkpoint) {
     size_t size;
     int    result;
     memset(writer, 0, sizeof *writer);
@@ -7927,7 +7984,7 @@ VAEI_PRIVATE int vaei_write_file(vaei_writer *writer, vaei_handle file, const va
     return writer->failed;
 }
 
-VAEI_PRIVATE vae_status vaei_save_file(const vae_model *model, int checkpoint, const char *path, const char *call,
+VAEI_SETUP vae_status vaei_save_file(const vae_model *model, int checkpoint, const char *path, const char *call,
                                        vae_error *error) {
     char        temporary[VAEI_MAX_PATH + 16];
     vaei_writer writer;
@@ -7967,7 +8024,7 @@ VAE_API vae_status vae_save_checkpoint(const vae_model *model, const char *path,
 #endif
 
 /* Reads exactly `size` bytes; 0, or why not. */
-VAEI_PRIVATE int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t size) {
+VAEI_SETUP int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t size) {
     size_t done = 0;
     while (done < size) {
         const size_t left = size - done;
@@ -7981,7 +8038,7 @@ VAEI_PRIVATE int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t 
 }
 
 /* The whole of an open file, in a block of *size bytes. Its first bytes come first: what is no model is not read. */
-VAEI_PRIVATE vae_status vaei_read_open_file(vaei_handle file, const char *path, const vae_allocator *allocator,
+VAEI_SETUP vae_status vaei_read_open_file(vaei_handle file, const char *path, const vae_allocator *allocator,
                                             unsigned char **bytes, size_t *size, vae_error *error) {
     unsigned char first[8];
     size_t        length;
@@ -8004,12 +8061,14 @@ VAEI_PRIVATE vae_status vaei_read_open_file(vaei_handle file, const char *path, 
     return vaei_fail_file("read", path, failed, error);
 }
 
-VAEI_PRIVATE vae_status vaei_read_file(const char *path, const vae_allocator *allocator, unsigned char **bytes,
+VAEI_SETUP vae_status vaei_read_file(const char *path, const vae_allocator *allocator, unsigned char **bytes,
                                        size_t *size, vae_error *error) {
     vaei_handle file;
     vae_status  status;
     if (!allocator->allocate != !allocator->release)
         return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+    if (VAEI_IO_IS_SPECIAL(path))
+        return vaei_fail(error, VAE_ERROR_FILE, "path is a directory or device: give the name of a model file");
     errno = 0;
     if ((file = VAEI_IO_OPEN(path)) == VAEI_IO_NONE) return vaei_fail_file("open", path, errno, error);
     status = vaei_read_open_file(file, path, allocator, bytes, size, error);

@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #endif
 
-#include "../examples/arguments.h"
+#include "../examples/options.h"
 
 enum { SIDE = 28, PIXELS = SIDE * SIDE, MOST_POINTS = 640, MOST_CONTROLS = 24 };
 
@@ -550,28 +550,14 @@ static int write_part(uint64_t seed, int part, uint32_t count, const tables *loo
 }
 
 int main(int argc, char **argv) {
-    const char           *directory = "build/digits";
-    long long             seed = 1, train = 60000, test = 10000;
-    const argument_option options[] = {
-        { .name = "out", .placeholder = "DIR", .text = &directory, .help = "directory the files go into" },
-        { .name = "seed",
-          .placeholder = "N",
-          .integer = &seed,
-          .minimum = 0,
-          .maximum = ARGUMENT_NO_LIMIT,
-          .help = "same seed, same bytes" },
-        { .name = "train",
-          .placeholder = "N",
-          .integer = &train,
-          .minimum = 1,
-          .maximum = 1000000,
-          .help = "number of training images" },
-        { .name = "test",
-          .placeholder = "N",
-          .integer = &test,
-          .minimum = 1,
-          .maximum = 1000000,
-          .help = "number of test images" },
+    const char  *directory = "build/digits";
+    long long    seed = 1, train = 60000, test = 10000;
+    const option table[] = {
+        { "out", "DIR", "directory the files go into", OPTION_TEXT, &directory, 0, 0 },
+        { "seed", "N", "same seed, same bytes", OPTION_INTEGER, &seed, 0, 9e15 },
+        { "train", "N", "number of training images", OPTION_INTEGER, &train, 1, 1000000 },
+        { "test", "N", "number of test images", OPTION_INTEGER, &test, 1, 1000000 },
+        OPTIONS_END
     };
     char    final[FILES][NAME_SIZE], partial[FILES][NAME_SIZE], marker[NAME_SIZE];
     FILE   *files[FILES] = { NULL };
@@ -580,9 +566,9 @@ int main(int argc, char **argv) {
     FILE   *mark;
     clock_t begun = clock();
 
-    if (!arguments_parse("Draws digits that look handwritten, into the four files that MNIST consists of.", options,
-                         sizeof options / sizeof *options, argc, argv, &status))
-        return status;
+    status = options_parse(argc, argv, "Draws digits that look handwritten, into the four files that MNIST consists of.",
+                           table, 0);
+    if (status >= 0) return status;
     if (!*directory || strlen(directory) > NAME_SIZE - 64) {
         fprintf(stderr, "make_digits: the name of the directory must have 1 to %d bytes\n", NAME_SIZE - 64);
         return 2;

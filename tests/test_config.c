@@ -128,7 +128,7 @@ static vae_model *make(const vae_config *config) {
     vae_error  error;
     if (vae_create(config, &model, &error) != VAE_OK) {
         printf("vae_create: %s\n", error.message);
-        CHECK(!"vae_create");
+        exit(1);
     }
     return model;
 }
@@ -226,6 +226,7 @@ static void test_wrong_settings(void) {
     REFUSED(c.allocator.release = ledger_release, VAE_ERROR_CONFIG, "allocator has only one");
     REFUSED(c.kernels = (vae_kernels)99, VAE_ERROR_UNSUPPORTED, "kernels unknown");
     REFUSED(c.kernels = (vae_kernels)-1, VAE_ERROR_UNSUPPORTED, "kernels unknown");
+    if (!vae_kernels_available(VAE_KERNELS_PLAIN)) REFUSED(c.kernels = VAE_KERNELS_PLAIN, VAE_ERROR_UNSUPPORTED, "kernels plain");
     if (!vae_kernels_available(VAE_KERNELS_NEON)) REFUSED(c.kernels = VAE_KERNELS_NEON, VAE_ERROR_UNSUPPORTED, "neon");
     if (!vae_kernels_available(VAE_KERNELS_AVX2)) REFUSED(c.kernels = VAE_KERNELS_AVX2, VAE_ERROR_UNSUPPORTED, "avx2");
 }
@@ -377,7 +378,7 @@ static void test_defaults(void) {
     c.initialization = VAE_INIT_HE;
     c.layout = VAE_CHANNELS_FIRST;
     c.seed = ~(uint64_t)0;
-    c.kernels = VAE_KERNELS_PLAIN;
+    c.kernels = VAE_KERNELS_PORTABLE;
     c.threads = 3;
     CHECK(vae_defaults(&c, &filled, NULL) == VAE_OK && vae_defaults(&filled, &twice, NULL) == VAE_OK);
     CHECK(same_config(&filled, &twice));
@@ -464,7 +465,7 @@ static void check_mirror(const vae_config *c, int run) {
     }
     if (vae_defaults(c, &filled, &error) != VAE_OK || vae_memory_needed(c, &bytes, &error) != VAE_OK) {
         printf("%d x %d x %d: %s\n", c->input.height, c->input.width, c->input.channels, error.message);
-        CHECK(!"a mirror image");
+        CHECK(error.status == VAE_OK);
         return;
     }
     ok = filled.decoder[0].kind == VAE_LAYER_DENSE && !memcmp(&filled.decoder[0].shape, &shapes[count], sizeof shapes[0]);
@@ -708,7 +709,7 @@ static void test_inference_only(void) {
     vae_real       a[7 * 84], b[7 * 84], gradient = 0;
     vae_terms      terms_a, terms_b;
     vae_error      error;
-    double         log_a, log_b;
+    double         log_a = 1, log_b = 2;
     fill(bytes, sizeof bytes);
     CHECK(vae_memory_needed(&c, &all, NULL) == VAE_OK);
     trains = make(&c);
@@ -782,7 +783,7 @@ static void test_arguments(void) {
         data = &neither;                                                                               \
         ARGUMENT(call, "data has neither pixels and bytes");                                           \
         data = &many;                                                                                  \
-        ARGUMENT(call, "data.count is 18446744073709551615" + (sizeof(size_t) == 8 ? 0 : 14));         \
+        ARGUMENT(call, sizeof(size_t) == 8 ? "data.count is 18446744073709551615" : "data.count is 4294967295"); \
         data = &good;                                                                                  \
         m = NULL;                                                                                      \
         ARGUMENT(call, "model is NULL");                                                               \
@@ -906,14 +907,14 @@ static void test_status_names(void) {
     CHECK(!strcmp(vae_status_name(VAE_ERROR_UNSUPPORTED), "VAE_ERROR_UNSUPPORTED"));
     CHECK(vae_status_name((vae_status)1000) != NULL && vae_kernels_name((vae_kernels)1000) != NULL);
     CHECK(!vae_kernels_available((vae_kernels)1000));
-    CHECK(vae_kernels_available(VAE_KERNELS_BEST) && vae_kernels_available(VAE_KERNELS_PLAIN) && vae_kernels_available(VAE_KERNELS_PORTABLE));
+    CHECK(vae_kernels_available(VAE_KERNELS_BEST) && vae_kernels_available(VAE_KERNELS_PORTABLE));
 }
 
 /* ---- pixels ---- */
 
 static void test_wrong_pixels(void) {
     enum { ROWS = 23, SIZE = 84 };
-    static const double values[] = { -0.001, 1.001, NAN, INFINITY, -INFINITY, 255, -1e-30 };
+    static const double values[] = { -0.001, 1.001, (double)NAN, (double)INFINITY, -(double)INFINITY, 255, -1e-30 };
     static const size_t places[][2] = { { 0, 0 }, { 0, 83 }, { 4, 17 }, { 5, 0 }, { 11, 42 }, { 22, 83 } };
     size_t likelihood, first, v, p, i;
     for (likelihood = 0; likelihood < 2; likelihood++)
@@ -1137,6 +1138,67 @@ static void test_tensors(void) {
     }
 }
 
+/* Which element of a tensor does what, by PyTorch's definitions: one weight at a time is 1, all others 0.
+     Conv2d            out[o][y][x] += weight[o][i][ky][kx] in[i][y stride + ky - pad][x stride + kx - pad]
+     ConvTranspose2d   out[o][y stride + ky - pad][x stride + kx - pad] += weight[i][o][ky][kx] in[i][y][x]
+   and images are flattened channel by channel. */
+static void test_order_within_tensors(void) {
+    enum { H = 5, WIDTH = 6, IN = 2, OUT = 3, KH = 3, KW = 2, SH = 3, SW = 3 };     /* stride 2, padding 1 above and below */
+    vae_config c;
+    vae_model *model;
+    vae_real   weight[OUT * IN * KH * KW], pick[OUT * SH * SW], image[H * WIDTH * IN], pixels[H * WIDTH * IN], zeros[H * WIDTH * OUT * IN] = { 0 };
+    int        o, i, ky, kx, n, wrong = 0, met = 0;
+    memset(&c, 0, sizeof c);
+    c.input = shape(H, WIDTH, IN);
+    c.latent = 1;
+    c.likelihood = VAE_GAUSSIAN;
+    c.encoder[0] = (vae_layer)VAE_CONV(OUT, 1, 2, VAE_LINEAR);
+    c.encoder[0].kernel_height = KH;
+    c.encoder[0].kernel_width = KW;
+    c.encoder[0].padding = VAE_EXPLICIT;
+    c.encoder[0].top = c.encoder[0].bottom = 1;
+    c.encoder[0].left = c.encoder[0].right = 0;
+    model = make(&c);
+    for (n = 0; n < H * WIDTH * IN; n++) image[n] = (vae_real)(n + 1);
+    CHECK(vae_set_tensor(model, "encoder.0.bias", zeros, OUT, NULL) == VAE_OK);
+    CHECK(vae_set_tensor(model, "mean.bias", zeros, 1, NULL) == VAE_OK);
+    CHECK(vae_set_tensor(model, "decoder.0.bias", zeros, OUT * SH * SW, NULL) == VAE_OK);
+    CHECK(vae_set_tensor(model, "decoder.2.bias", zeros, IN, NULL) == VAE_OK);
+    for (o = 0; o < OUT; o++)
+        for (i = 0; i < IN; i++)
+            for (ky = 0; ky < KH; ky++)
+                for (kx = 0; kx < KW; kx++) {
+                    const vae_data data = { .pixels = image, .count = 1 };
+                    int            y, x;
+                    memset(weight, 0, sizeof weight);
+                    weight[((o * IN + i) * KH + ky) * KW + kx] = 1;     /* the same place for both: [small][big][ky][kx] */
+                    CHECK(vae_set_tensor(model, "encoder.0.weight", weight, OUT * IN * KH * KW, NULL) == VAE_OK);
+                    CHECK(vae_set_tensor(model, "decoder.2.weight", weight, OUT * IN * KH * KW, NULL) == VAE_OK);
+                    for (y = 0; y < SH; y++)
+                        for (x = 0; x < SW; x++) {
+                            const int py = 2 * y + ky - 1, px = 2 * x + kx, inside = py >= 0 && py < H && px >= 0 && px < WIDTH;
+                            const vae_real two = 2;
+                            vae_real       mean = -1;
+                            int            row, column, channel;
+                            memset(pick, 0, sizeof pick);
+                            pick[(o * SH + y) * SW + x] = 1;
+                            CHECK(vae_set_tensor(model, "mean.weight", pick, OUT * SH * SW, NULL) == VAE_OK);
+                            CHECK(vae_set_tensor(model, "decoder.0.weight", pick, OUT * SH * SW, NULL) == VAE_OK);
+                            CHECK(vae_encode(model, &data, &mean, NULL, NULL) == VAE_OK);
+                            wrong += mean != (inside ? image[(py * WIDTH + px) * IN + i] : 0);
+                            met += inside;
+                            CHECK(vae_decode(model, &two, 1, pixels, NULL) == VAE_OK);
+                            for (row = 0; row < H; row++)
+                                for (column = 0; column < WIDTH; column++)
+                                    for (channel = 0; channel < IN; channel++)
+                                        wrong += pixels[(row * WIDTH + column) * IN + channel] !=
+                                                 (vae_real)(row == py && column == px && channel == i ? 2 : 0);
+                        }
+                }
+    CHECK(wrong == 0 && met > 200);
+    vae_destroy(model);
+}
+
 /* ---- the summary ---- */
 
 static void test_summary(void) {
@@ -1195,6 +1257,7 @@ int main(int count, char **arguments) {
     RUN(test_wrong_validation_pixels);
     RUN(test_every_byte_is_a_pixel);
     RUN(test_tensors);
+    RUN(test_order_within_tensors);
     RUN(test_summary);
     RUN(test_counts_that_do_not_fit);
     return test_finish();

@@ -1,5 +1,6 @@
 /* Layers and whole networks against loops that follow their definitions, for every set of kernels. The network below is
    written from PyTorch's formulas, channels first and in double, and shares nothing with the library. */
+#define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
@@ -181,7 +182,8 @@ static void naive_meetings(naive_layer *l, naive_meet meet, double *d_input) {
                 for (kx = 0; kx < l->kernel_width; kx++)
                     for (y = 0; y < small.height; y++)
                         for (x = 0; x < small.width; x++) {
-                            const int    by = y * l->stride_height + ky - l->top, bx = x * l->stride_width + kx - l->left;
+                            const int    by = y * l->stride_height + ky - l->top;
+                            const int    bx = x * l->stride_width + kx - l->left;
                             const int    first = transposed ? i * l->out.channels + o : o * l->in.channels + i;
                             const int    small_channel = transposed ? i : o, big_channel = transposed ? o : i;
                             const size_t w = (size_t)((first * l->kernel_height + ky) * l->kernel_width + kx);
@@ -351,10 +353,11 @@ static vae_layer random_layer(test_random *random) {
 static int fits(const vae_layer *layers, vae_shape *shape, double *work) {
     for (; layers->kind && *work < MOST_WORK; layers++) {
         naive_layer layer;
+        int         positions = 1;
         if (!naive_describe(&layer, layers, *shape)) return 0;
-        *work += layers->kind == VAE_LAYER_DENSE ? (double)layer.weights
-                 : (double)layer.weights * (double)(layers->kind == VAE_LAYER_CONV ? size_of(layer.out) / layer.biases
-                                                                                   : size_of(layer.in) / (size_t)layer.in.channels);
+        if (layers->kind == VAE_LAYER_CONV) positions = layer.out.height * layer.out.width;
+        if (layers->kind == VAE_LAYER_CONV_TRANSPOSED) positions = layer.in.height * layer.in.width;
+        *work += (double)layer.weights * positions;
         *shape = layer.out;
     }
     return *work < MOST_WORK;
@@ -435,7 +438,8 @@ static const char *const kind_names[] = { "end", "dense", "conv", "transposed" }
 static void print_layers(const char *part, const vae_layer *l) {
     for (; l->kind; l++)
         printf("      %s %s %dx%dx%d kernel %dx%d stride %dx%d padding %d: %d %d %d %d + %d %d activation %d\n", part,
-               kind_names[l->kind], l->shape.height, l->shape.width, l->shape.channels, l->kernel_height, l->kernel_width,
+               kind_names[l->kind], l->shape.height, l->shape.width, l->shape.channels, l->kernel_height,
+                   l->kernel_width,
                l->stride_height, l->stride_width, (int)l->padding, l->top, l->bottom, l->left, l->right,
                l->output_padding_height, l->output_padding_width, (int)l->activation);
 }
@@ -481,8 +485,10 @@ static void check_borders(const vae_model *model) {
 static void check_inference(vae_model *model, naive_network *network, const vae_data *data) {
     const vae_config *config = vae_get_config(model);
     const size_t      latent = (size_t)config->latent, size = vae_example_size(model), n = data->count;
-    vae_real         *mean = (vae_real *)malloc(n * latent * sizeof *mean), *logvar = (vae_real *)malloc(n * latent * sizeof *mean);
-    vae_real         *decoded = (vae_real *)malloc(n * size * sizeof *mean), *one = (vae_real *)malloc(latent * sizeof *mean);
+    vae_real         *mean = (vae_real *)malloc(n * latent * sizeof *mean),
+        *one = (vae_real *)malloc(latent * sizeof *mean);
+    vae_real         *logvar = (vae_real *)malloc(n * latent * sizeof *mean);
+    vae_real         *decoded = (vae_real *)malloc(n * size * sizeof *mean);
     double           *image = zeros(size), *expected = zeros(n * (2 * latent + size)), *z = zeros(latent);
     double           *means = expected, *logvars = expected + n * latent, *pixels = expected + 2 * n * latent;
     size_t            i, p;
@@ -542,7 +548,8 @@ static void check_gradients(vae_model *model, naive_network *network, const vae_
     if (network->nearest_kink < 1e-6) ++*kinks;     /* float and double may disagree on which side a ReLU is */
     else {
         for (i = 0; i < (size_t)network->count; i++)
-            for (k = 0; k < network->layers[i].biases; k++) scale = fmax(scale, 0.03 * fabs(network->layers[i].d_bias[k]));
+            for (k = 0; k < network->layers[i].biases; k++)
+                scale = fmax(scale, 0.03 * fabs(network->layers[i].d_bias[k]));
         for (i = 0; i < 2 * (size_t)network->count; i++) {
             const naive_layer *layer = &network->layers[i / 2];
             const size_t       count = i % 2 ? layer->biases : layer->weights;
@@ -568,10 +575,11 @@ static void shrink_micro_batches(test_random *random, vae_model *model) {
     model->plan.chunk = model->plan.micro * (size_t)test_integer(random, 1, 3);
 }
 
-/* This network with every set of kernels, on the same batches. */
+/* This network with every set of kernels, on the same batches: of the config's size, or a few rows. */
 static void check_network(const vae_config *network, test_random *random, int *kinks) {
     static const int  equals[MOST_KERNELS] = { -1, -1, VAE_KERNELS_PLAIN, -1, VAE_KERNELS_AVX2, -1 };
-    const size_t      batch = (size_t)(test_integer(random, 0, 5) ? test_integer(random, 1, 9) : test_integer(random, 33, 40));
+    const int         rows = test_integer(random, 0, 5) ? test_integer(random, 1, 9) : test_integer(random, 33, 40);
+    const size_t      batch = network->batch ? network->batch : (size_t)rows;
     const size_t      counts[2] = { (size_t)test_integer(random, 1, (int)batch), batch };
     const test_random state = *random;
     const size_t      size = size_of(network->input);
@@ -632,30 +640,37 @@ TEST(test_chosen_networks) {
     static const vae_config networks[] = {
         /* convolutions after a dense layer, and again */
         { .input = { 6, 5, 2 }, .latent = 3,
-          .encoder = { VAE_DENSE_SHAPED(3, 4, 2, VAE_SILU), VAE_CONV(5, 3, 1, VAE_GELU), VAE_DENSE_SHAPED(2, 2, 3, VAE_TANH),
+          .encoder = { VAE_DENSE_SHAPED(3, 4, 2, VAE_SILU), VAE_CONV(5, 3, 1, VAE_GELU),
+                       VAE_DENSE_SHAPED(2, 2, 3, VAE_TANH),
                        VAE_DENSE(20, VAE_RELU), VAE_CONV(4, 1, 1, VAE_SOFTPLUS), VAE_CONV(3, 2, 1, VAE_LINEAR) } },
         /* dense layers after convolutions in the decoder, which ends dense */
         { .input = { 4, 3, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .encoder = { VAE_DENSE(5, VAE_TANH) },
-          .decoder = { VAE_DENSE_SHAPED(2, 3, 4, VAE_GELU), VAE_CONV_TRANSPOSED(5, 3, 2, VAE_SILU), VAE_CONV(3, 3, 1, VAE_RELU),
+          .decoder = { VAE_DENSE_SHAPED(2, 3, 4, VAE_GELU), VAE_CONV_TRANSPOSED(5, 3, 2, VAE_SILU),
+                       VAE_CONV(3, 3, 1, VAE_RELU),
                        VAE_DENSE(7, VAE_SIGMOID), VAE_DENSE(36, VAE_LINEAR) } },
         /* the decoder begins with a convolution of z */
         { .input = { 4, 4, 1 }, .latent = 6, .encoder = { VAE_CONV(3, 3, 2, VAE_RELU) },
           .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC(7, 4, 1, 0, 0, VAE_LEAKY_RELU), VAE_CONV(1, 3, 1, VAE_LINEAR) } },
         /* a transposed convolution in the encoder */
-        { .input = { 3, 5, 1 }, .latent = 2, .encoder = { VAE_CONV_TRANSPOSED(4, 3, 2, VAE_SOFTPLUS), VAE_CONV(6, 4, 3, VAE_TANH) } },
+        { .input = { 3, 5, 1 }, .latent = 2,
+          .encoder = { VAE_CONV_TRANSPOSED(4, 3, 2, VAE_SOFTPLUS), VAE_CONV(6, 4, 3, VAE_TANH) } },
         /* a kernel larger than the image, a stride larger than image and kernel */
         { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV(3, 5, 1, VAE_SILU), VAE_CONV(4, 2, 4, VAE_GELU) } },
         { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_CONV(1, 1, 1, VAE_LINEAR) } },
         { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_DENSE(1, VAE_LINEAR) } },
         /* series */
-        { .input = { 1, 29, 1 }, .latent = 2, .encoder = { VAE_CONV_1D(4, 5, 2, VAE_RELU), VAE_CONV_1D(8, 3, 3, VAE_SILU) } },
-        { .input = { 1, 13, 4 }, .latent = 2, .encoder = { VAE_CONV_1D(20, 4, 4, VAE_SIGMOID), VAE_DENSE(9, VAE_GELU) } },
+        { .input = { 1, 29, 1 }, .latent = 2,
+          .encoder = { VAE_CONV_1D(4, 5, 2, VAE_RELU), VAE_CONV_1D(8, 3, 3, VAE_SILU) } },
+        { .input = { 1, 13, 4 }, .latent = 2,
+          .encoder = { VAE_CONV_1D(20, 4, 4, VAE_SIGMOID), VAE_DENSE(9, VAE_GELU) } },
         /* one column */
         { .input = { 17, 1, 3 }, .latent = 2, .encoder = { VAE_CONV(5, 3, 2, VAE_TANH), VAE_CONV(6, 3, 2, VAE_TANH) } },
         /* widths about the tiles of the matrix product */
-        { .input = { 5, 5, 16 }, .latent = 48, .encoder = { VAE_CONV(16, 3, 1, VAE_RELU), VAE_CONV(33, 3, 2, VAE_RELU) } },
+        { .input = { 5, 5, 16 }, .latent = 48,
+          .encoder = { VAE_CONV(16, 3, 1, VAE_RELU), VAE_CONV(33, 3, 2, VAE_RELU) } },
         { .input = { 4, 4, 49 }, .latent = 5, .encoder = { VAE_CONV(97, 1, 1, VAE_SILU), VAE_DENSE(49, VAE_RELU) } },
-        { .input = { 1, 100, 1 }, .latent = 17, .encoder = { VAE_DENSE(193, VAE_RELU), VAE_DENSE(31, VAE_LEAKY_RELU) } },
+        { .input = { 1, 100, 1 }, .latent = 17,
+          .encoder = { VAE_DENSE(193, VAE_RELU), VAE_DENSE(31, VAE_LEAKY_RELU) } },
         /* a stride that never meets some taps and some of the image */
         { .input = { 9, 8, 2 }, .latent = 2,
           .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU },
@@ -677,6 +692,26 @@ TEST(test_chosen_networks) {
     CHECK(kinks < 10);
 }
 
+/* Several micro-batches as the plan has them; products that are cut into blocks and whose operands are packed. */
+TEST(test_larger_networks) {
+    static const vae_config networks[] = {
+        { .input = { 40, 40, 1 }, .latent = 2, .batch = 36,
+          .encoder = { VAE_CONV(8, 3, 1, VAE_SILU), VAE_CONV(4, 3, 4, VAE_GELU) } },
+        { .input = { 6, 6, 48 }, .latent = 2, .batch = 9, .likelihood = VAE_GAUSSIAN,
+          .encoder = { VAE_CONV(130, 3, 1, VAE_RELU) } },
+        { .input = { 1, 420, 1 }, .latent = 3, .batch = 260, .encoder = { VAE_DENSE(130, VAE_SILU) } }
+    };
+    test_random random = { 6 };
+    size_t      i;
+    int         kinks = 0;
+    for (i = 0; i < sizeof networks / sizeof *networks; i++) {
+        vae_config config = networks[i];
+        config.threads = 1;
+        check_network(&config, &random, &kinks);
+    }
+    CHECK(kinks == 0);
+}
+
 /* ---- the same network in other ways ---- */
 
 static vae_model *make(const vae_config *config) {
@@ -696,7 +731,8 @@ TEST(test_layouts) {
     int         i;
     for (i = 0; i < 30; i++) {
         vae_config   config = random_network(&random);
-        const size_t channels = (size_t)config.input.channels, size = size_of(config.input), positions = size / channels;
+        const size_t channels = (size_t)config.input.channels, size = size_of(config.input),
+            positions = size / channels;
         const size_t latent = (size_t)config.latent;
         vae_real    *last = random_reals(&random, ROWS * size, 0, 1), *first = random_reals(&random, ROWS * size, 0, 1);
         vae_real    *means[2], *decoded[2];
@@ -707,7 +743,8 @@ TEST(test_layouts) {
         config.batch = ROWS;
         for (row = 0; row < ROWS; row++)
             for (p = 0; p < positions; p++)
-                for (c = 0; c < channels; c++) first[row * size + c * positions + p] = last[row * size + p * channels + c];
+                for (c = 0; c < channels; c++)
+                    first[row * size + c * positions + p] = last[row * size + p * channels + c];
         for (m = 0; m < 2; m++) {
             vae_data data = { NULL, NULL, ROWS };
             data.pixels = m ? first : last;
@@ -721,7 +758,8 @@ TEST(test_layouts) {
         }
         CHECK(!memcmp(means[0], means[1], ROWS * latent * sizeof(vae_real)));
         CHECK(terms[0].loss == terms[1].loss);
-        CHECK(!memcmp(vae_gradients(models[0]), vae_gradients(models[1]), vae_parameter_count(models[0]) * sizeof(vae_real)));
+        CHECK(!memcmp(vae_gradients(models[0]), vae_gradients(models[1]),
+                      vae_parameter_count(models[0]) * sizeof(vae_real)));
         for (row = 0; row < ROWS; row++)
             for (p = 0; p < positions; p++)
                 for (c = 0; c < channels; c++)      /* other places in a vector of the sigmoid: to a few units */
@@ -792,7 +830,8 @@ static void check_shape(vae_layer layer, int height, int width, int expected_hei
         CHECK_NEAR(filled.decoder[0].shape.height, expected_height, 0);
         CHECK_NEAR(filled.decoder[0].shape.width, expected_width, 0);
         CHECK(filled.decoder[0].shape.channels == layer.shape.channels);
-        CHECK(vae_memory_needed(&config, &bytes, NULL) == VAE_OK);      /* the mirror image ends with the input's shape */
+        /* the mirror image ends with the input's shape */
+        CHECK(vae_memory_needed(&config, &bytes, NULL) == VAE_OK);
     }
 }
 
@@ -801,17 +840,22 @@ TEST(test_shapes) {
     static const struct { int size, kernel, stride, before, after, expected; } convs[] = {
         /* TensorFlow's SAME: ceil(size / stride) */
         { 28, 3, 1, SAME, 0, 28 }, { 28, 3, 2, SAME, 0, 14 }, { 7, 3, 2, SAME, 0, 4 }, { 7, 5, 3, SAME, 0, 3 },
-        { 6, 1, 4, SAME, 0, 2 }, { 1, 5, 4, SAME, 0, 1 }, { 2, 5, 1, SAME, 0, 2 }, { 9, 2, 4, SAME, 0, 3 }, { 8, 4, 2, SAME, 0, 4 },
+        { 6, 1, 4, SAME, 0, 2 }, { 1, 5, 4, SAME, 0, 1 }, { 2, 5, 1, SAME, 0, 2 }, { 9, 2, 4, SAME, 0, 3 },
+            { 8, 4, 2, SAME, 0, 4 },
         /* PyTorch's Conv2d */
-        { 28, 3, 2, 1, 1, 14 }, { 28, 4, 2, 1, 1, 14 }, { 28, 5, 1, 0, 0, 24 }, { 7, 3, 2, 0, 0, 3 }, { 8, 3, 2, 0, 0, 3 },
-        { 8, 3, 3, 1, 1, 3 }, { 5, 5, 1, 0, 0, 1 }, { 3, 5, 2, 1, 1, 1 }, { 2, 1, 4, 0, 0, 1 }, { 3, 5, 1, 0, 1, 0 }, { 1, 2, 1, 0, 0, 0 },
+        { 28, 3, 2, 1, 1, 14 }, { 28, 4, 2, 1, 1, 14 }, { 28, 5, 1, 0, 0, 24 }, { 7, 3, 2, 0, 0, 3 },
+            { 8, 3, 2, 0, 0, 3 },
+        { 8, 3, 3, 1, 1, 3 }, { 5, 5, 1, 0, 0, 1 }, { 3, 5, 2, 1, 1, 1 }, { 2, 1, 4, 0, 0, 1 }, { 3, 5, 1, 0, 1, 0 },
+            { 1, 2, 1, 0, 0, 0 },
         /* uneven */
         { 28, 3, 2, 0, 1, 14 }, { 4, 3, 1, 3, 0, 5 }, { 2, 2, 3, 0, 4, 2 }
     };
     static const struct { int size, kernel, stride, before, after, added, expected; } transposed[] = {
-        { 7, 3, 2, SAME, 0, 0, 14 }, { 7, 5, 1, SAME, 0, 0, 7 }, { 4, 2, 4, SAME, 0, 0, 16 }, { 1, 1, 3, SAME, 0, 0, 3 },
+        { 7, 3, 2, SAME, 0, 0, 14 }, { 7, 5, 1, SAME, 0, 0, 7 }, { 4, 2, 4, SAME, 0, 0, 16 },
+            { 1, 1, 3, SAME, 0, 0, 3 },
         /* PyTorch's ConvTranspose2d */
-        { 7, 4, 2, 1, 1, 0, 14 }, { 7, 3, 2, 1, 1, 1, 14 }, { 7, 3, 2, 1, 1, 0, 13 }, { 4, 5, 1, 0, 0, 0, 8 }, { 3, 2, 4, 0, 0, 3, 13 },
+        { 7, 4, 2, 1, 1, 0, 14 }, { 7, 3, 2, 1, 1, 1, 14 }, { 7, 3, 2, 1, 1, 0, 13 }, { 4, 5, 1, 0, 0, 0, 8 },
+            { 3, 2, 4, 0, 0, 3, 13 },
         { 1, 3, 2, 1, 1, 0, 1 }, { 1, 2, 2, 1, 1, 0, 0 }, { 2, 1, 1, 2, 0, 0, 0 }, { 3, 3, 2, 2, 0, 1, 6 }
     };
     size_t i, k;
@@ -825,7 +869,8 @@ TEST(test_shapes) {
             layer.padding = same ? VAE_SAME : VAE_EXPLICIT;
             layer.top = same ? 0 : convs[i].before, layer.bottom = convs[i].after;
             layer.left = same ? 0 : convs[k].before, layer.right = convs[k].after;
-            check_shape(layer, convs[i].size, convs[k].size, convs[k].expected ? convs[i].expected : 0, convs[k].expected);
+            check_shape(layer, convs[i].size, convs[k].size, convs[k].expected ? convs[i].expected : 0,
+                        convs[k].expected);
         }
     for (i = 0; i < sizeof transposed / sizeof *transposed; i++)
         for (k = 0; k < sizeof transposed / sizeof *transposed; k++) {
@@ -838,7 +883,8 @@ TEST(test_shapes) {
             layer.top = same ? 0 : transposed[i].before, layer.bottom = transposed[i].after;
             layer.left = same ? 0 : transposed[k].before, layer.right = transposed[k].after;
             layer.output_padding_height = transposed[i].added, layer.output_padding_width = transposed[k].added;
-            check_shape(layer, transposed[i].size, transposed[k].size, transposed[k].expected ? transposed[i].expected : 0,
+            check_shape(layer, transposed[i].size, transposed[k].size,
+                        transposed[k].expected ? transposed[i].expected : 0,
                         transposed[k].expected);
         }
 }
@@ -858,7 +904,8 @@ static vae_real *bordered(const vaei_image *image, vae_shape shape, size_t n, co
 /* The images within; what lies about them must still be `mark`. */
 static vae_real *unbordered(const vaei_image *image, vae_shape shape, size_t n, vae_real *made, vae_real mark) {
     const vaei_image to = vaei_flat_image(shape);
-    vae_real        *flat = (vae_real *)malloc(n * to.image * sizeof *flat), *marks = bordered(&to, shape, n, NULL, mark);
+    vae_real        *flat = (vae_real *)malloc(n * to.image * sizeof *flat);
+    vae_real        *marks = bordered(&to, shape, n, NULL, mark);
     size_t           i, changed = 0;
     vaei_copy_images(n, image, made, &to, flat);
     vaei_copy_images(n, &to, marks, image, made);
@@ -902,7 +949,8 @@ static void check_connection(test_random *random, const vae_model *model, const 
     vae_real *scattered = bordered(&images.scatter_big, c->big, n, NULL, mark);
     vae_real *big_in = bordered(&images.gather_big, c->big, n, big, 0);
     vae_real *small_in = bordered(&images.scatter_small, c->small, n, small, 0);
-    vae_real *gather_expected = (vae_real *)calloc(smalls, sizeof *big), *scatter_expected = (vae_real *)calloc(bigs, sizeof *big);
+    vae_real *gather_expected = (vae_real *)calloc(smalls, sizeof *big);
+    vae_real *scatter_expected = (vae_real *)calloc(bigs, sizeof *big);
     vae_real *weights_expected = (vae_real *)calloc(weights, sizeof *big);
     double    product;
     size_t    i;
@@ -981,6 +1029,7 @@ int main(void) {
     RUN(test_connections);
     RUN(test_random_networks);
     RUN(test_chosen_networks);
+    RUN(test_larger_networks);
     RUN(test_layouts);
     RUN(test_inference_only);
     return test_finish();

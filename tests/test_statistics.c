@@ -1,5 +1,6 @@
 /* Random numbers, likelihoods, KL, ELBO and log-likelihood against theory. Everything is seeded, so nothing here can
    fail by chance twice; the bounds are five standard errors (one in 1.7 million) unless a line says otherwise. */
+#define VAE_PLAIN       /* plain C's kernels too */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
@@ -167,7 +168,7 @@ static void test_kl_against_integration(void) {
         for (i = 0; i < sizeof means / sizeof *means; i++)
             for (j = 0; j < sizeof logvars / sizeof *logvars; j++) {
                 const vae_real mean = (vae_real)means[i], logvar = (vae_real)logvars[j];
-                const long double exact = closed_kl(mean, logvar);
+                const long double m = (long double)mean, v = (long double)logvar, exact = closed_kl(m, v);
                 const vae_data    data = { .bytes = &pixel, .count = 1 };
                 vae_terms         terms;
                 double            relative;
@@ -175,8 +176,8 @@ static void test_kl_against_integration(void) {
                 set(model, "logvar.bias", &logvar, 1);
                 CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
                 if (exact == 0) { CHECK(terms.kl == 0); continue; }
-                if (exact > 1e-8L) CHECK_NEAR((double)(integrated_kl(mean, logvar) / exact), 1, 1e-6);
-                relative = fabs((double)(terms.kl / exact - 1));
+                if (exact > 1e-8L) CHECK_NEAR((double)(integrated_kl(m, v) / exact), 1, 1e-6);
+                relative = fabs((double)((long double)terms.kl / exact - 1));
                 if (relative > 2e-6) printf("mean %g, logvar %g: kl %.9g, exactly %.9Lg\n", (double)mean, (double)logvar, terms.kl, exact);
                 CHECK(relative <= 2e-6);
                 worst = fmax(worst, relative);
@@ -204,7 +205,7 @@ static void test_logvar_is_held(void) {
         CHECK(vae_encode(model, &data, NULL, &logvar, NULL) == VAE_OK);
         CHECK(logvar == held[i]);
         CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
-        CHECK_NEAR(terms.kl / (double)closed_kl(0, held[i]), 1, 2e-6);
+        CHECK_NEAR(terms.kl / (double)closed_kl(0, (long double)held[i]), 1, 2e-6);
     }
     vae_destroy(model);
 }
@@ -232,7 +233,7 @@ static void test_bernoulli_nats(void) {
         for (i = 0; i < sizeof logits / sizeof *logits; i++)
             for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                 const vae_real    logit = (vae_real)logits[i], pixel = (vae_real)pixels[j];
-                const long double l = logit, x = pixel;
+                const long double l = (long double)logit, x = (long double)pixel;
                 /* log sigmoid(l) = -log(1 + exp(-l)), log(1 - sigmoid(l)) = -log(1 + exp(l)) */
                 const long double exact = x * log1pl(expl(-l)) + (1 - x) * log1pl(expl(l));
                 const vae_data    data = { .pixels = &pixel, .count = 1 };
@@ -262,7 +263,7 @@ static void test_bernoulli_sums(void) {
         for (i = 0; i < n; i++) {
             logits[i] = (vae_real)(7 * sin(i + n));
             pixels[i] = (vae_real)(0.5 + 0.5 * cos(3 * i + n));
-            exact += pixels[i] * log1pl(expl(-(long double)logits[i])) + (1 - (long double)pixels[i]) * log1pl(expl((long double)logits[i]));
+            exact += (long double)pixels[i] * log1pl(expl(-(long double)logits[i])) + (1 - (long double)pixels[i]) * log1pl(expl((long double)logits[i]));
         }
         set(model, "decoder.0.bias", logits, (size_t)n);
         CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
@@ -284,7 +285,7 @@ static void test_gaussian_nats(void) {
             for (i = 0; i < sizeof outputs / sizeof *outputs; i++)
                 for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                     const vae_real    output = (vae_real)outputs[i], pixel = (vae_real)pixels[j];
-                    const long double d = (long double)pixel - output, quadratic = d * d / (2 * sigma * sigma);
+                    const long double d = (long double)pixel - (long double)output, quadratic = d * d / (2 * sigma * sigma);
                     const long double exact = quadratic + logl(sigma) + HALF_LOG_TWO_PI;
                     const vae_data    data = { .pixels = &pixel, .count = 1 };
                     vae_terms         terms;

@@ -1,5 +1,7 @@
 /* Threads: whatever their number, whoever runs them and in whatever order, the bits are the same. */
+#ifndef VAE_THREADS
 #define VAE_THREADS
+#endif
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 

@@ -120,7 +120,7 @@ static void fit(vae_model *model, const vae_data *data, size_t epochs) {
 /* ---- a callback that writes down and stops ---- */
 
 typedef struct record {
-    size_t       stop_after, batches, epochs;      /* stops after so many batch events, 0: never */
+    size_t       stop_after, batches, epochs, stopped;      /* stops after so many batch events, 0: never */
     size_t       stop_epoch;                       /* stops at this epoch event */
     vae_progress last, log[400];
     size_t       length;
@@ -134,6 +134,7 @@ static int watch(void *user, const vae_progress *p) {
     r->last = *p;
     if (r->also) r->also(r, p);
     if (p->event == VAE_EVENT_BATCH) return ++r->batches == r->stop_after;
+    if (p->event == VAE_EVENT_STOPPED) { r->stopped++; return 0; }
     return ++r->epochs == r->stop_epoch;
 }
 
@@ -225,7 +226,7 @@ static void test_stop_and_go_on(void) {
             config.user = &r;
             CHECK(vae_fit(stopped, &data, &config, &error) == VAE_STOPPED);
             CHECK(error.status == VAE_STOPPED && strstr(error.message, "stopped"));
-            CHECK(r.batches == stop && r.last.step == stop);
+            CHECK(r.batches == stop && r.last.step == stop && r.stopped == 1);
             CHECK(r.epochs == stop / BATCHES);      /* an epoch whose last batch stopped it is complete, and was reported */
             /* What is left: the rest of the epoch under way counts as one. */
             fit(stopped, &data, EPOCHS - stop / BATCHES);
@@ -635,7 +636,7 @@ static void test_infinite_loss_changes_nothing(void) {
 }
 
 static void test_infinite_gradient_changes_nothing(void) {
-    static const double bad[] = { NAN, INFINITY, -INFINITY };
+    static const double bad[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
     vae_config c = net(MIXED);
     vae_data   data = toy(&c, 16);
     vae_model *model = make(&c), *other = make(&c);
@@ -710,6 +711,38 @@ static void test_beta_and_learning_rate(void) {
     free(before);
     vae_destroy(model);
     vae_destroy(small);
+}
+
+/* The gradient is that of reconstruction + beta kl: linear in beta. */
+static void test_beta_weighs_the_gradient(void) {
+    int which;
+    for (which = 0; which < NETS; which++) {
+        vae_config   c = net(which);
+        vae_data     data = toy(&c, 16);
+        vae_model   *model = make(&c);
+        const size_t n = vae_parameter_count(model);
+        vae_real    *g[3];
+        double       scale = 0, worst = 0, moved = 0;
+        size_t       i, k;
+        for (k = 0; k < 3; k++) {
+            static const double betas[] = { 0, 1, 3.5 };
+            vae_clear_gradients(model);
+            CHECK(vae_set_beta(model, (vae_real)betas[k], NULL) == VAE_OK);
+            CHECK(vae_accumulate_gradients(model, &data, NULL, NULL, NULL) == VAE_OK);
+            g[k] = (vae_real *)malloc(n * sizeof(vae_real));
+            memcpy(g[k], vae_gradients(model), n * sizeof(vae_real));
+        }
+        for (i = 0; i < n; i++) {
+            const double zero = (double)g[0][i], one = (double)g[1][i], more = (double)g[2][i];
+            scale = fmax(scale, fabs(zero));
+            moved = fmax(moved, fabs(one - zero));
+            worst = fmax(worst, fabs(more - zero - 3.5 * (one - zero)));
+        }
+        CHECK(moved > 1e-3);
+        CHECK_NEAR(worst, 0, 1e-5 * scale);
+        for (k = 0; k < 3; k++) free(g[k]);
+        vae_destroy(model);
+    }
 }
 
 /* ---- gradients by hand ---- */
@@ -947,6 +980,7 @@ int main(void) {
     RUN(test_infinite_gradient_changes_nothing);
     RUN(test_huge_learning_rate);
     RUN(test_beta_and_learning_rate);
+    RUN(test_beta_weighs_the_gradient);
     RUN(test_gradients_by_hand);
     RUN(test_gradients_of_shares_add_up);
     RUN(test_adam);

@@ -1,0 +1,403 @@
+/* Gradients against finite differences of the loss, in double. The noise is decided by seed, step and row, so the loss
+   is a plain function of the weights. */
+#define VAE_DOUBLE
+#define VAE_PLAIN             /* that set too */
+#define VAE_IMPLEMENTATION
+#include "../vae.h"
+
+#include <stdlib.h>
+#include "test.h"
+
+/* Of the largest gradient in the same tensor, and at least of 0.01 and a thousandth of the loss, below which the
+   differences' own rounding shows. */
+#define TOLERANCE 1e-7
+
+static vae_model *make(const vae_config *config) {
+    vae_model *model = NULL;
+    vae_error  error = { VAE_OK, "" };
+    if (!CHECK(vae_create(config, &model, &error) == VAE_OK)) {
+        printf("    %s\n", error.message);
+        exit(1);
+    }
+    return model;
+}
+
+static vae_real *random_pixels(const vae_config *config, size_t rows, uint64_t seed) {
+    test_random  random = { 0 };
+    const size_t count = rows * (size_t)(config->input.height * config->input.width * config->input.channels);
+    vae_real    *pixels = (vae_real *)malloc(count * sizeof *pixels);
+    size_t       i;
+    random.state = seed;
+    for (i = 0; i < count; i++) pixels[i] = test_uniform(&random, 0, 1);
+    return pixels;
+}
+
+static double loss_of(vae_model *model, const vae_data *data) {
+    vae_terms terms = { 0, 0, 0, 0 };
+    vae_clear_gradients(model);
+    CHECK(vae_accumulate_gradients(model, data, NULL, &terms, NULL) == VAE_OK);
+    return terms.loss;
+}
+
+/* The loss with the weight moved by each of -2h, -h, h, 2h: five points in all. */
+static double difference(vae_model *model, const vae_data *data, double *weight, double h, double base, int *kink) {
+    const double was = *weight;
+    double       f[4], narrow, wide, bend;
+    int          i;
+    for (i = 0; i < 4; i++) {
+        static const int steps[4] = { -2, -1, 1, 2 };
+        *weight = was + steps[i] * h;
+        f[i] = loss_of(model, data);
+    }
+    *weight = was;
+    narrow = (f[2] - f[1]) / (2 * h);
+    wide = (f[3] - f[0]) / (4 * h);
+    /* Where the loss is smooth both are all but equal, and its second difference is four times as large over 2h. At a
+       kink one of them gives it away. */
+    bend = (f[3] - 2 * base + f[0] - 4 * (f[2] - 2 * base + f[1])) / h;
+    *kink = fabs(narrow - wide) + fabs(bend) > 1e-8 * (1 + fabs(narrow)) + 1e-14 * fabs(base) / h;
+    return (4 * narrow - wide) / 3;
+}
+
+typedef struct gradient_check {
+    size_t each;            /* weights of a tensor that are tried, about */
+    double h;
+    int    kinks;           /* the network has ReLUs */
+    int    no_logvar;       /* the heads' second half is not tried */
+    size_t tried, skipped;
+    double worst;
+} gradient_check;
+
+/* Weights first .. first + count - 1 of the block: one tensor. */
+static void check_span(gradient_check *check, vae_model *model, const vae_data *data, const vae_real *gradient,
+                       size_t first, size_t count, const char *what) {
+    const double base = loss_of(model, data);
+    double       scale = fmax(0.01, 1e-3 * fabs(base));
+    size_t       i, step = count > check->each ? count / check->each : 1;
+    for (i = 0; i < count; i++) scale = fmax(scale, fabs(gradient[first + i]));
+    for (i = 0; i < count; i += step) {
+        int          kink;
+        const double expected = difference(model, data, vae_parameters(model) + first + i, check->h, base, &kink);
+        const double off = fabs(gradient[first + i] - expected) / scale;
+        check->tried++;
+        if (check->kinks && kink) {
+            check->skipped++;
+            continue;
+        }
+        if (!(off <= check->worst)) check->worst = off;
+        if (!CHECK(off <= TOLERANCE) && test_state.failures <= TEST_SHOWN_FAILURES)
+            printf("    %s, number %zu of %zu: %.12g, finite difference %.12g, off by %.2g of %.3g\n", what, i, count,
+                   gradient[first + i], expected, off, scale);
+    }
+}
+
+static void check_model(gradient_check *check, vae_model *model, const vae_data *data) {
+    const vaei_plan *plan = &model->plan;
+    vae_real        *gradient = (vae_real *)malloc(plan->parameter_count * sizeof *gradient);
+    int              i;
+    loss_of(model, data);
+    memcpy(gradient, vae_gradients(model), plan->parameter_count * sizeof *gradient);
+    for (i = 0; i < plan->layer_count; i++) {
+        const vaei_layer *layer = &plan->layers[i];
+        char              what[64];
+        const char       *part = i == plan->heads ? "heads" : i < plan->heads ? "encoder" : "decoder";
+        if (i == plan->heads) {             /* mean and logvar, whose gradients may be of very different sizes */
+            size_t row, half;
+            for (row = 0; row <= layer->inputs; row++)
+                for (half = 0; half < 2 - (size_t)check->no_logvar; half++) {
+                    sprintf(what, "%s %s", half ? "logvar" : "mean", row < layer->inputs ? "weight" : "bias");
+                    check_span(check, model, data, gradient, layer->weight + row * layer->outputs + half * plan->latent,
+                               plan->latent, what);
+                }
+            continue;
+        }
+        sprintf(what, "%s layer %d weight", part, i);
+        check_span(check, model, data, gradient, layer->weight, layer->weight_count, what);
+        sprintf(what, "%s layer %d bias", part, i);
+        check_span(check, model, data, gradient, layer->bias, layer->bias_count, what);
+    }
+    free(gradient);
+}
+
+static int has_kinks(const vae_config *config) {
+    int i, found = 0;
+    for (i = 0; i < VAE_MAX_LAYERS; i++)
+        found |= config->encoder[i].activation == VAE_RELU || config->encoder[i].activation == VAE_LEAKY_RELU ||
+                 config->decoder[i].activation == VAE_RELU || config->decoder[i].activation == VAE_LEAKY_RELU;
+    return found;
+}
+
+/* `micro` and `chunk`: rows at a time, fewer than the plan's; 0: as planned. */
+static void check_config(const vae_config *config, size_t rows, size_t micro, size_t chunk, size_t each) {
+    vae_config     batch = *config;
+    vae_real      *pixels = random_pixels(config, rows, 7);
+    vae_data       data = { NULL, NULL, 0 };
+    gradient_check check = { 0, 1e-3, 0, 0, 0, 0, 0 };
+    vae_model     *model;
+    batch.batch = rows;
+    batch.threads = 1;
+    model = make(&batch);
+    if (micro) {
+        CHECK(micro <= model->plan.micro && chunk % micro == 0);
+        model->plan.micro = micro;
+        model->plan.chunk = chunk;
+    }
+    data.pixels = pixels;
+    data.count = rows;
+    check.each = each;
+    check.kinks = has_kinks(vae_get_config(model));
+    if (check.kinks) check.h = 2e-5;
+    check_model(&check, model, &data);
+    CHECK(check.tried >= 8 && check.skipped * 50 <= check.tried);
+    vae_destroy(model);
+    free(pixels);
+}
+
+TEST(test_activations) {
+    int activation;
+    for (activation = VAE_LINEAR; activation <= VAE_SOFTPLUS; activation++) {
+        vae_config      dense = { .input = { 1, 6, 1 }, .latent = 3, .encoder = { VAE_DENSE(7, 0), VAE_DENSE(5, 0) } };
+        vae_config      convolutions = { .input = { 5, 4, 2 }, .latent = 2,
+                                         .encoder = { VAE_CONV(3, 3, 2, 0), VAE_CONV(4, 2, 1, 0) } };
+        vae_config      mixed = { .input = { 4, 5, 1 }, .latent = 2,
+                                  .encoder = { VAE_CONV(3, 3, 1, 0), VAE_DENSE(6, 0) } };
+        int             i;
+        for (i = 0; i < 2; i++) {
+            dense.encoder[i].activation = (vae_activation)activation;
+            convolutions.encoder[i].activation = (vae_activation)activation;
+            mixed.encoder[i].activation = (vae_activation)activation;
+        }
+        check_config(&dense, 4, 0, 0, 200);
+        check_config(&convolutions, 3, 0, 0, 200);
+        check_config(&mixed, 3, 0, 0, 60);
+    }
+}
+
+TEST(test_geometries) {
+    static const vae_config configs[] = {
+        { .input = { 7, 6, 1 }, .latent = 2, .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_CONV(4, 3, 2, VAE_TANH) } },
+        { .input = { 8, 8, 3 }, .latent = 2,
+          .encoder = { VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_GELU), VAE_CONV_SYMMETRIC(5, 4, 2, 1, VAE_SOFTPLUS) } },
+        { .input = { 6, 5, 17 }, .latent = 2,
+          .encoder = { VAE_CONV(6, 2, 2, VAE_SILU), VAE_CONV(18, 1, 1, VAE_TANH) } },
+        { .input = { 1, 16, 2 }, .latent = 2,
+          .encoder = { VAE_CONV_1D(3, 5, 2, VAE_SIGMOID), VAE_CONV_1D(4, 4, 3, VAE_GELU) } },
+        { .input = { 1, 19, 1 }, .latent = 2,
+          .encoder = { VAE_CONV_1D(18, 3, 1, VAE_TANH), VAE_CONV_1D(2, 5, 4, VAE_SILU) } },
+        { .input = { 3, 4, 2 }, .latent = 2,
+          .encoder = { VAE_CONV_TRANSPOSED(3, 3, 2, VAE_SILU), VAE_CONV(4, 5, 3, VAE_TANH) } },
+        /* a kernel larger than the image, strides larger than kernel and image, uneven padding and cropping */
+        { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV(3, 5, 1, VAE_SILU), VAE_CONV(4, 2, 4, VAE_GELU) } },
+        { .input = { 9, 8, 2 }, .latent = 2,
+          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU },
+                       { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_EXPLICIT, 3, 0, 0, 3, 0, 0, VAE_GELU } } },
+        { .input = { 6, 7, 1 }, .latent = 2, .encoder = { VAE_DENSE(6, VAE_TANH) },
+          .decoder = { VAE_DENSE_SHAPED(3, 2, 4, VAE_SILU),
+                       { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, 3 }, 4, 5, 2, 3, VAE_EXPLICIT, 2, 1, 1, 2, 1, 2,
+                         VAE_SOFTPLUS },
+                       { VAE_LAYER_CONV, { 0, 0, 1 }, 2, 3, 1, 1, VAE_EXPLICIT, 0, 1, 1, 1, 0, 0, VAE_LINEAR } } },
+        /* stages that alternate, a decoder that ends dense, convolutions of z */
+        { .input = { 5, 4, 2 }, .latent = 3,
+          .encoder = { VAE_DENSE_SHAPED(3, 3, 2, VAE_SILU), VAE_CONV(4, 3, 1, VAE_GELU), VAE_DENSE(8, VAE_TANH),
+                       VAE_CONV(5, 1, 1, VAE_SIGMOID), VAE_DENSE_SHAPED(2, 2, 2, VAE_SOFTPLUS),
+                           VAE_CONV(3, 2, 1, VAE_LINEAR) },
+          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC(4, 2, 1, 0, 0, VAE_SILU), VAE_DENSE(6, VAE_GELU),
+                       VAE_DENSE_SHAPED(2, 2, 3, VAE_SIGMOID), VAE_CONV(4, 3, 1, VAE_TANH),
+                           VAE_DENSE(40, VAE_LINEAR) } }
+    };
+    size_t i;
+    for (i = 0; i < sizeof configs / sizeof *configs; i++) {
+        check_config(&configs[i], 3, 0, 0, 70);
+        check_config(&configs[i], 5, 2, 4, 12);
+    }
+}
+
+TEST(test_likelihoods_and_beta) {
+    static const vae_real betas[] = { VAE_ZERO, 0.5, 1, 4 };
+    size_t                b;
+    int                   gaussian, kernels;
+    for (gaussian = 0; gaussian < 2; gaussian++)
+        for (b = 0; b < 4; b++) {
+            vae_config config = { .input = { 4, 4, 2 }, .latent = 5, .sigma = 0.3,
+                                  .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(6, VAE_RELU) } };
+            config.likelihood = gaussian ? VAE_GAUSSIAN : VAE_BERNOULLI;
+            config.beta = betas[b];
+            for (kernels = VAE_KERNELS_PLAIN; kernels <= VAE_KERNELS_NEON; kernels++)
+                if (vae_kernels_available((vae_kernels)kernels)) {
+                    config.kernels = (vae_kernels)kernels;
+                    check_config(&config, 5, 0, 0, 40);
+                }
+        }
+}
+
+/* Batches of several micro-batches and chunks, as the plan makes them and in smaller ones. */
+TEST(test_batches) {
+    static const vae_config configs[] = {
+        { .input = { 3, 3, 1 }, .latent = 2, .encoder = { VAE_CONV(2, 2, 1, VAE_SILU), VAE_CONV(3, 2, 2, VAE_GELU) } },
+        { .input = { 2, 2, 2 }, .latent = 2, .encoder = { VAE_CONV(2, 2, 1, VAE_TANH), VAE_DENSE(3, VAE_SOFTPLUS) },
+          .decoder = { VAE_DENSE_SHAPED(1, 2, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED(2, 2, 2, VAE_SILU),
+                       VAE_DENSE(8, VAE_LINEAR) } },
+        { .input = { 1, 5, 1 }, .latent = 2, .encoder = { VAE_DENSE(3, VAE_TANH) } }
+    };
+    size_t i;
+    for (i = 0; i < sizeof configs / sizeof *configs; i++) {
+        check_config(&configs[i], 600, 0, 0, 4);
+        check_config(&configs[i], 70, 0, 0, 6);
+        check_config(&configs[i], 33, 0, 0, 6);
+        check_config(&configs[i], 17, 3, 6, 6);
+        check_config(&configs[i], 17, 1, 1, 6);
+        check_config(&configs[i], 1, 0, 0, 6);
+    }
+}
+
+static double largest_difference(const vae_real *a, const vae_real *b, size_t count, double factor) {
+    double largest = 0, off = 0;
+    size_t i;
+    for (i = 0; i < count; i++) largest = fmax(largest, fabs(b[i]));
+    for (i = 0; i < count; i++) off = fmax(off, fabs(a[i] - factor * b[i]));
+    return off / largest;
+}
+
+/* A batch in pieces is the batch: gradients, noise and terms. */
+TEST(test_shares) {
+    static const vae_config configs[] = {
+        { .input = { 4, 3, 2 }, .latent = 3, .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(4, VAE_RELU) } },
+        { .input = { 1, 7, 1 }, .latent = 3, .encoder = { VAE_DENSE(4, VAE_GELU) } },
+        { .input = { 4, 4, 1 }, .latent = 2,
+          .encoder = { VAE_DENSE_SHAPED(2, 2, 2, VAE_TANH), VAE_CONV(3, 2, 1, VAE_RELU) },
+          .decoder = { VAE_DENSE_SHAPED(2, 2, 2, VAE_SILU), VAE_CONV_TRANSPOSED(2, 3, 2, VAE_RELU),
+                       VAE_DENSE(16, VAE_LINEAR) } }
+    };
+    enum { ROWS = 45 };
+    static const size_t cuts[][5] = { { 0, 45 }, { 0, 7, 45 }, { 0, 33, 34, 45 }, { 0, 1, 12, 40, 45 } };
+    size_t i, c, k;
+    for (i = 0; i < sizeof configs / sizeof *configs; i++) {
+        vae_config   config = configs[i];
+        vae_real    *pixels, *whole;
+        vae_data     data = { NULL, NULL, ROWS };
+        vae_terms    terms;
+        vae_model   *model;
+        size_t       count;
+        config.batch = ROWS;
+        config.threads = 1;
+        config.beta = 2;
+        model = make(&config);
+        count = vae_parameter_count(model);
+        pixels = random_pixels(&config, ROWS, 3);
+        whole = (vae_real *)malloc(count * sizeof *whole);
+        data.pixels = pixels;
+        CHECK(vae_accumulate_gradients(model, &data, NULL, &terms, NULL) == VAE_OK);
+        memcpy(whole, vae_gradients(model), count * sizeof *whole);
+        for (c = 0; c < 4; c++) {
+            vae_terms sum = { 0, 0, 0, 0 }, part;
+            vae_clear_gradients(model);
+            for (k = 0; k == 0 || cuts[c][k] < ROWS; k++) {
+                vae_data  piece = { NULL, NULL, 0 };
+                vae_share share = { 0, ROWS };
+                share.first = cuts[c][k];
+                piece.count = cuts[c][k + 1] - cuts[c][k];
+                piece.pixels = pixels + share.first * vae_example_size(model);
+                CHECK(vae_accumulate_gradients(model, &piece, &share, &part, NULL) == VAE_OK);
+                sum.loss += part.loss * (double)piece.count / ROWS;
+                sum.kl += part.kl * (double)piece.count / ROWS;
+            }
+            CHECK_NEAR(sum.loss, terms.loss, 1e-13 * terms.loss);
+            CHECK_NEAR(sum.kl, terms.kl, 1e-13 * terms.loss);
+            CHECK(largest_difference(vae_gradients(model), whole, count, 1) < 1e-13);
+        }
+        /* the same once more, and half of the weight */
+        CHECK(vae_accumulate_gradients(model, &data, NULL, NULL, NULL) == VAE_OK);
+        CHECK(largest_difference(vae_gradients(model), whole, count, 2) < 1e-13);
+        vae_clear_gradients(model);
+        {
+            vae_share half = { 0, 2 * ROWS };
+            CHECK(vae_accumulate_gradients(model, &data, &half, &terms, NULL) == VAE_OK);
+            CHECK(largest_difference(vae_gradients(model), whole, count, 0.5) < 1e-13);
+        }
+        vae_destroy(model);
+        free(pixels);
+        free(whole);
+    }
+}
+
+/* vae_set_beta changes the loss and its gradient together. */
+TEST(test_beta_while_training) {
+    static const vae_config config = { .input = { 1, 6, 1 }, .latent = 3, .batch = 4, .threads = 1,
+                                       .encoder = { VAE_DENSE(5, VAE_TANH) } };
+    vae_model     *model = make(&config);
+    vae_real      *pixels = random_pixels(&config, 4, 5);
+    vae_data       data = { NULL, NULL, 4 };
+    vae_real       beta;
+    data.pixels = pixels;
+    for (beta = 0; beta < 3; beta += 1.25) {
+        gradient_check check = { 100, 1e-3, 0, 0, 0, 0, 0 };
+        CHECK(vae_set_beta(model, beta, NULL) == VAE_OK);
+        check_model(&check, model, &data);
+        CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
+    }
+    vae_destroy(model);
+    free(pixels);
+}
+
+/* Beyond its bounds the logvar is held, and a gradient is let through only where a step would bring it back: upwards
+   (below 0) at the lower bound, downwards (above 0) at the upper one. */
+TEST(test_logvar_at_its_bounds) {
+    enum { LATENT = 16, UNITS = 5 };
+    vae_config config = { .input = { 1, 6, 1 }, .latent = LATENT, .batch = 1, .threads = 1,
+                          .encoder = { VAE_DENSE(UNITS, VAE_TANH) }, .decoder = { VAE_DENSE(6, VAE_LINEAR) } };
+    static const vae_real betas[] = { VAE_ZERO, 1e-4, 1 };
+    vae_real *pixels = random_pixels(&config, 1, 5), zeros[LATENT * UNITS] = { 0 };
+    vae_data  data = { NULL, NULL, 1 };
+    size_t    b, i;
+    int       upper;
+    data.pixels = pixels;
+    for (upper = 0; upper < 2; upper++)
+        for (b = 0; b < 3; b++) {
+            const vae_real bound = upper ? 10 : -20, outside = upper ? 12.5 : -25;
+            vae_real       bias[LATENT], within[LATENT], beyond[LATENT], weight[LATENT * UNITS], scale = 1e-12;
+            int            passed = 0, kept_back = 0, row_is_zero = 1;
+            vae_terms      terms, held;
+            /* z in the hundreds: smaller steps */
+            gradient_check check = { 100, upper ? 1e-5 : 1e-3, 0, 1, 0, 0, 0 };
+            vae_model     *model;
+            config.beta = betas[b];
+            model = make(&config);
+            CHECK(vae_set_tensor(model, "logvar.weight", zeros, LATENT * UNITS, NULL) == VAE_OK);
+            for (i = 0; i < LATENT; i++) bias[i] = bound - (upper ? 1e-10 : -1e-10);
+            CHECK(vae_set_tensor(model, "logvar.bias", bias, LATENT, NULL) == VAE_OK);
+            CHECK(vae_accumulate_gradients(model, &data, NULL, &terms, NULL) == VAE_OK);
+            CHECK(vae_get_gradient(model, "logvar.bias", within, LATENT, NULL) == VAE_OK);
+            for (i = 0; i < LATENT; i++) bias[i] = outside;
+            CHECK(vae_set_tensor(model, "logvar.bias", bias, LATENT, NULL) == VAE_OK);
+            vae_clear_gradients(model);
+            CHECK(vae_accumulate_gradients(model, &data, NULL, &held, NULL) == VAE_OK);
+            CHECK_NEAR(held.loss, terms.loss, 1e-7 * (1 + fabs(terms.loss)));
+            CHECK(vae_get_gradient(model, "logvar.bias", beyond, LATENT, NULL) == VAE_OK);
+            CHECK(vae_get_gradient(model, "logvar.weight", weight, LATENT * UNITS, NULL) == VAE_OK);
+            for (i = 0; i < LATENT; i++) scale = fmax(scale, fabs(within[i]));
+            for (i = 0; i < LATENT; i++) {
+                const int back = upper ? within[i] > 0 : within[i] < 0;
+                CHECK_NEAR(beyond[i], back ? within[i] : 0, 1e-7 * scale);
+                passed += back;
+                kept_back += !back;
+                row_is_zero &= back || (weight[i * UNITS] == 0 && weight[i * UNITS + UNITS - 1] == 0);
+            }
+            CHECK(row_is_zero);
+            if (b == 0) CHECK(passed > 2 && kept_back > 2);
+            if (b == 2) CHECK(passed == LATENT);        /* the KL term is stronger than all else there */
+            check_model(&check, model, &data);          /* everything else as ever, with the logvar constant */
+            vae_destroy(model);
+        }
+    free(pixels);
+}
+
+int main(void) {
+    RUN(test_activations);
+    RUN(test_geometries);
+    RUN(test_likelihoods_and_beta);
+    RUN(test_batches);
+    RUN(test_shares);
+    RUN(test_beta_while_training);
+    RUN(test_logvar_at_its_bounds);
+    return test_finish();
+}

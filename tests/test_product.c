@@ -1,0 +1,197 @@
+/* Every kernel set of the matrix product against its definition, number by number and bit by bit.
+   test_product [cases] */
+#include <stdio.h>
+#include <stdlib.h>
+#include <math.h>
+#define VAE_PLAIN
+#define VAE_IMPLEMENTATION
+#include "../vae.h"
+
+typedef struct product_set { const char *name; void (*multiply)(const vaei_product *, vae_real *); int fused; } product_set;
+
+/* Every kernel set that this machine can run. */
+static int product_sets(product_set *sets) {
+    int n = 0, k;
+    for (k = VAE_KERNELS_PLAIN; k <= VAE_KERNELS_NEON; k++) {
+        if (!vae_kernels_available((vae_kernels)k)) continue;
+        sets[n].name = vae_kernels_name((vae_kernels)k);
+        sets[n].multiply = vaei_kernel_set_of((vae_kernels)k)->multiply;
+        sets[n++].fused = k >= VAE_KERNELS_AVX2;
+    }
+    return n;
+}
+
+static uint64_t state = 88172645463325252u;
+static size_t below(size_t n) {
+    state ^= state << 13; state ^= state >> 7; state ^= state << 17;
+    return (size_t)((state >> 11) % n);
+}
+static int chance(size_t one_in) { return below(one_in) == 0; }
+static size_t one_of(const size_t *list, size_t n) { return list[below(n)]; }
+
+/* Heap memory of exactly this size, so that the address sanitiser sees the first read outside. */
+static vae_real *numbers(size_t count) {
+    vae_real *x = (vae_real *)malloc((count ? count : 1) * sizeof *x);
+    size_t i;
+    if (!x) exit(1);
+    for (i = 0; i < count; i++) x[i] = (vae_real)((double)below(2000001) / 1e6 - 1);
+    return x;
+}
+
+static uint32_t *increasing(size_t count, size_t least, size_t slack, size_t *end) {
+    uint32_t *table = (uint32_t *)malloc((count ? count : 1) * sizeof *table);
+    size_t i, at = 0;
+    if (!table) exit(1);
+    for (i = 0; i < count; i++) { at += below(slack); table[i] = (uint32_t)at; at += least; }
+    *end = at;
+    return table;
+}
+
+static void shuffle(uint32_t *table, size_t count) {
+    size_t i;
+    for (i = count; i > 1; i--) { size_t j = below(i); uint32_t t = table[j]; table[j] = table[i - 1]; table[i - 1] = t; }
+}
+
+static size_t largest(const uint32_t *table, size_t step, size_t count) {
+    size_t i, most = 0;
+    for (i = 0; i < count; i++) if (vaei_entry(table, step, i) > most) most = vaei_entry(table, step, i);
+    return most;
+}
+
+/* The definition with one rounding for each multiply-add: the bits every fused set must give. */
+static void multiply_fused(const vaei_product *p) {
+#ifndef VAE_DOUBLE
+    size_t i, j, s, t;
+    for (i = 0; i < p->rows; i++) for (j = 0; j < p->columns; j++) {
+        vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, i) + j;
+        vae_real sum = p->accumulate ? *c : p->bias ? p->bias[j] : 0;
+        for (s = 0; s < p->segments; s++) {
+            const vae_real *x = p->a + vaei_entry(p->a_rows, p->a_row, i) + vaei_entry(p->a_segments, p->a_segment, s);
+            const vae_real *y = p->b + vaei_entry(p->b_segments, p->b_segment, s) + j * p->b_column;
+            for (t = 0; t < p->run; t++) sum = fmaf(x[t * p->a_step], y[t * p->b_step], sum);
+        }
+        *c = p->relu && sum < 0 ? 0 : sum;
+    }
+#else
+    (void)p;
+#endif
+}
+
+static size_t failed, passed;
+static void check(int ok, const char *what, const char *set, const vaei_product *p, unsigned long number) {
+    if (ok) { passed++; return; }
+    if (failed++ < 20)
+        printf("FAILED %s, %s, case %lu: %lu x %lu x (%lu x %lu), tables %d%d%d%d, a_row %lu a_step %lu b_step %lu b_column %lu, accumulate %d bias %d relu %d\n",
+               what, set, number, (unsigned long)p->rows, (unsigned long)p->columns, (unsigned long)p->segments, (unsigned long)p->run,
+               !!p->a_rows, !!p->a_segments, !!p->b_segments, !!p->c_rows, (unsigned long)p->a_row, (unsigned long)p->a_step,
+               (unsigned long)p->b_step, (unsigned long)p->b_column, p->accumulate, !!p->bias, p->relu);
+}
+
+/* Equal bits; any NaN equals any other. */
+static int same(const vae_real *x, const vae_real *y, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++) if (memcmp(x + i, y + i, sizeof *x) && !(x[i] != x[i] && y[i] != y[i])) return 0;
+    return 1;
+}
+
+static void run(const product_set *set, const vaei_product *p, unsigned long number) {
+    const size_t needed = vaei_product_scratch(p->rows, p->columns);
+    /* exact size, begun at a multiple of 64 bytes: what follows is the sanitiser's */
+    unsigned char *memory = (unsigned char *)malloc(needed * sizeof(vae_real) + 64);
+    unsigned char *aligned = memory + (64 - (uintptr_t)memory % 64) % 64;
+    size_t i, rest = needed * sizeof(vae_real) + 64 - (size_t)(aligned - memory), ok = 1;
+    memset(aligned, 0xFF, rest);                            /* scratch full of NaN must do no harm */
+    set->multiply(p, (vae_real *)(void *)aligned);
+    for (i = needed * sizeof(vae_real); i < rest; i++) ok &= aligned[i] == 0xFF;
+    check((int)ok, "scratch kept", set->name, p, number);
+    free(memory);
+}
+
+static void one_case(unsigned long number, const product_set *sets, int count) {
+    static const size_t runs[] = { 23, 32, 33, 64, 72, 100, 127, 399, 400, 401, 523, 800, 1203 };
+    static const size_t sides[] = { 24, 25, 31, 32, 33, 40, 41, 47, 48, 49, 56, 63, 64, 65, 96, 97, 104, 120, 300 };
+    vaei_product p;
+    size_t end, a_size, b_size, c_size, i, form = below(5);
+    uint32_t *tables[4] = { NULL, NULL, NULL, NULL };
+    vae_real *a, *b, *bias, *c, *expected[2], *begin;
+    int s;
+    memset(&p, 0, sizeof p);
+    p.rows = chance(4) ? one_of(sides, sizeof sides / sizeof *sides) : chance(40) ? 513 : below(21);
+    p.columns = chance(4) ? one_of(sides, sizeof sides / sizeof *sides) : chance(3) ? 1 + below(4) : below(21);
+    p.segments = chance(3) ? 1 : chance(8) ? 40 + below(200) : below(12);
+    p.run = p.segments < 3 && chance(2) ? one_of(runs, sizeof runs / sizeof *runs) : below(21);
+    if (chance(60)) {                                       /* large enough for A to be packed, in several blocks of rows */
+        p.rows = 192 + below(chance(2) ? 40 : 420); p.columns = 128 + below(60);
+        p.segments = 1 + below(3); p.run = 1 + below(chance(4) ? 700 : 60);
+    }
+    if (chance(30)) { p.segments = 1; p.run = 1 + below(4); p.rows = below(400); }
+
+    /* A: along its steps, along its rows, or neither */
+    if (form == 0) { p.a_step = 1; p.a_row = p.segments * p.run + below(9); p.a_segment = chance(2) ? p.run : p.run + below(7); }
+    else if (form == 1) { p.a_row = 1; p.a_step = p.rows + below(9); p.a_segment = p.run * p.a_step + below(5); }
+    else { p.a_step = 1 + below(5); p.a_row = 1 + below(9); p.a_segment = 1 + below(30); } /* overlapping, as a convolution's */
+    if (form >= 3) { p.a_rows = tables[0] = increasing(p.rows, 1, chance(2) ? 1 : 6, &end); if (chance(2)) shuffle(tables[0], p.rows); }
+    if (form == 4 || chance(5)) p.a_segments = tables[1] = increasing(p.segments, 3, 9, &end);
+    a_size = p.rows && p.segments && p.run ? largest(p.a_rows, p.a_row, p.rows) + largest(p.a_segments, p.a_segment, p.segments) + (p.run - 1) * p.a_step + 1 : 0;
+
+    if (chance(2)) { p.b_column = 1; p.b_step = p.columns + (chance(2) ? 0 : below(9)); p.b_segment = p.run * p.b_step + below(4); }
+    else { p.b_step = 1; p.b_column = p.segments * p.run + below(9); p.b_segment = chance(2) ? p.run : p.run + below(3); }
+    if (chance(4)) { p.b_segments = tables[2] = increasing(p.segments, 3, 9, &end); shuffle(tables[2], p.segments); }
+    b_size = p.columns && p.segments && p.run ? largest(p.b_segments, p.b_segment, p.segments) + (p.run - 1) * p.b_step + (p.columns - 1) * p.b_column + 1 : 0;
+
+    p.c_row = p.columns + (chance(2) ? 0 : below(9));
+    c_size = p.rows ? (p.rows - 1) * p.c_row + p.columns : 0;
+    if (chance(3)) { p.c_rows = tables[3] = increasing(p.rows, p.columns, 9, &end); if (chance(2)) shuffle(tables[3], p.rows); c_size = p.rows ? end : 0; }
+
+    a = numbers(a_size); b = numbers(b_size); begin = numbers(c_size); bias = numbers(p.columns);
+    c = numbers(c_size); expected[0] = numbers(c_size); expected[1] = numbers(c_size);
+    if (a_size && chance(6)) a[below(a_size)] = (vae_real)(chance(2) ? NAN : INFINITY); /* must stay in its rows */
+    if (b_size && chance(6)) b[below(b_size)] = (vae_real)(chance(2) ? NAN : -INFINITY);
+    p.a = a; p.b = b;
+    p.relu = chance(3);
+    p.accumulate = chance(2);
+    if (!p.accumulate && chance(2)) p.bias = bias;
+    memcpy(expected[0], begin, c_size * sizeof *c);
+    memcpy(expected[1], begin, c_size * sizeof *c);
+    p.c = expected[0]; vaei_multiply_naive(&p);
+    p.c = expected[1]; multiply_fused(&p);
+    p.c = c;
+
+    for (s = 0; s < count; s++) {
+        const size_t rows = p.rows, columns = p.columns;
+        memcpy(c, begin, c_size * sizeof *c);
+        run(&sets[s], &p, number);
+        check(same(c, expected[sets[s].fused], c_size), "whole product", sets[s].name, &p, number);
+
+        memcpy(c, begin, c_size * sizeof *c);
+        for (i = 0; i < rows;) {                            /* random slices of rows and columns */
+            const size_t height = 1 + below(rows - i);
+            const vaei_product band = vaei_product_rows(&p, i, height);
+            size_t j;
+            for (j = 0; j < columns;) {
+                const size_t width = 1 + below(columns - j);
+                const vaei_product part = vaei_product_columns(&band, j, width);
+                run(&sets[s], &part, number);
+                j += width;
+            }
+            i += height;
+        }
+        check(same(c, expected[sets[s].fused], c_size), "slices", sets[s].name, &p, number);
+    }
+    free(a); free(b); free(c); free(bias); free(begin); free(expected[0]); free(expected[1]);
+    for (i = 0; i < 4; i++) free(tables[i]);
+}
+
+int main(int argc, char **argv) {
+    product_set sets[5];
+    const int count = product_sets(sets);
+    unsigned long number, cases = argc > 1 ? strtoul(argv[1], NULL, 10) : 3000;
+    unsigned long good = 0;
+    for (number = 0; number < cases; number++) {
+        const unsigned long before = (unsigned long)failed;
+        one_case(number, sets, count);
+        good += failed == before;
+    }
+    printf("%lu checks of random products\n%lu passed, %lu failed\n", (unsigned long)(passed + failed), good, cases - good);
+    return failed != 0;
+}
