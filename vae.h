@@ -422,7 +422,8 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
 
 /* A model file is a safetensors file: tensors under PyTorch's names, shapes and orders, the network as JSON in its
    metadata. It is little-endian on every machine. A checkpoint also holds Adam's moments, the step, the epoch and the
-   place within it: training then goes on with the same bits as if it had never stopped.
+   place within it: training then goes on with the same bits as if it had never stopped. (Gradients that were accumulated
+   and not yet applied are not in it.)
    Saving writes a temporary file beside `path`, flushes it to the disk and renames it: at every instant either the old
    file or the new one is whole. Loading trusts nothing in the file.
    vae_load makes a model from the file alone. `config` may be NULL; else its seed, batch, kernels, threads, parallel,
@@ -5617,7 +5618,7 @@ VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
     }
     vaei_put_string(&text, ", workspace ");
     vaei_put_bytes(&text, model->bytes - (plan->trains ? 4 : 1) * parameter_bytes);
-    vaei_format(&text, " for batches of %z, %d thread%s, kernels %s\n", plan->batch, plan->threads,
+    vaei_format(&text, "\nbatches of %z, %d thread%s, kernels %s\n", plan->batch, plan->threads,
                 plan->threads == 1 ? "" : "s", vae_kernels_name(model->config.kernels));
     if (text.size) text.bytes[vaei_min_size(text.length, text.size - 1)] = 0;
     return text.length;
@@ -6328,8 +6329,8 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 
 /* ---- decimal numbers, exactly ----
 
-   Both ways by whole numbers, so that every platform writes and reads the same: no printf, strtod or rounding of theirs.
-   The numbers are settings, a handful in a file. */
+   Both ways by whole numbers, so that every platform writes and reads the same, without its printf and strtod. The
+   numbers are settings, a handful in a file. */
 
 #ifdef VAE_DOUBLE
 #define VAEI_MANTISSA_BITS 53
@@ -7085,15 +7086,15 @@ VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size
     uint64_t number = 0;
     int      i;
     if (size < 8)
-        return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes: it is empty, cut off or not a safetensors file",
-                         size);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes: it is empty, cut off or not a safetensors "
+                         "file", size);
     for (i = 7; i >= 0; i--) number = number << 8 | bytes[i];
     if (number > VAEI_MAX_HEADER)
         return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file: its header would have more than %z bytes",
                          (size_t)VAEI_MAX_HEADER);
     if (number > size - 8)
-        return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes, its header alone should have %z: it is cut off "
-                         "or not a safetensors file", size, (size_t)number);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes, its header alone should have %z: it is cut "
+                         "off or not a safetensors file", size, (size_t)number);
     *length = (size_t)number;
     return VAE_OK;
 }
@@ -7112,8 +7113,8 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
     file->data_size = size - file->header_end;
     valid = vaei_utf8_valid(file->bytes + 8, length);
     if (valid < length)
-        return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file, or a damaged one: byte %z of the header is not "
-                         "UTF-8", 8 + valid);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file, or a damaged one: byte %z of the header is "
+                         "not UTF-8", 8 + valid);
     walk = vaei_walk_begin(file);
     while (vaei_walk_next(&walk, file, &tensor)) {}
     if (walk.json.problem)
@@ -7122,7 +7123,8 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
     if (file->version_end - file->version_at == sizeof VAEI_FORMAT_VERSION - 1 &&
         !memcmp(file->bytes + file->version_at, VAEI_FORMAT_VERSION, sizeof VAEI_FORMAT_VERSION - 1)) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the metadata have no vae.version or another one than "
-                     VAEI_FORMAT_VERSION ", which is what vae.h " VAE_VERSION " reads: use the vae.h that wrote the file");
+                     VAEI_FORMAT_VERSION ", which is what vae.h " VAE_VERSION " reads: use the vae.h that wrote the "
+                     "file");
 }
 
 /* ---- numbers in files ---- */
@@ -7200,8 +7202,8 @@ VAEI_SETUP vae_status vaei_check_shape(const vaei_file_tensor *found, const vae_
         vaei_put_dimensions(&text, i ? shape : found->shape, i ? wanted->rank : found->rank);
         vaei_put(&text, 0);
     }
-    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: use the network "
-                     "that the file was made for", found->name, shapes[0], shapes[1]);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: use the "
+                     "network that the file was made for", found->name, shapes[0], shapes[1]);
 }
 
 /* What a name from a file looks like in a sentence: short and printable. */
@@ -7234,23 +7236,23 @@ VAEI_SETUP vae_status vaei_match_tensor(const vae_model *model, const vaei_file 
     size_t                   index;
     int                      group, type;
     if (!vaei_find_name(model, found->name, &group, &index) || (group && !file->config_at))
-        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s is none of the network's: use the network that the "
-                         "file was made for, or leave the tensor out", vaei_shown_name(found->name));
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s is none of the network's: use the network "
+                         "that the file was made for, or leave the tensor out", vaei_shown_name(found->name));
     vae_tensor_at(model, index, &wanted, NULL);
     piece = &pieces->of[(size_t)group * VAEI_MAX_TENSORS + index];
     if (piece->end) return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s comes twice in the file", found->name);
     for (type = 0; type < VAEI_TYPES && strcmp(types[type], found->type_name); type++) {}
     if (type == VAEI_TYPES || (type == VAEI_F64 && sizeof(double) != 8))
-        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has dtype %s: save it as F32, F16, BF16 or F64", found->name,
-                         vaei_shown_name(found->type_name));
+        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has dtype %s: save it as F32, F16, BF16 or F64",
+                         found->name, vaei_shown_name(found->type_name));
     if ((status = vaei_check_shape(found, &wanted, error)) != VAE_OK) return status;
     if (found->begin > found->end || found->end > file->data_size)
-        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s should lie beyond the end of the file: it is cut off or damaged",
-                         found->name);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s should lie beyond the end of the file: it is cut off or "
+                         "damaged", found->name);
     /* The shape is the network's by now, so its product fits. */
     if (wanted.count > (size_t)-1 / 8 || found->end - found->begin != wanted.count * vaei_type_size(type))
-        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has another number of bytes than its shape and dtype say: the "
-                         "file is damaged", found->name);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has another number of bytes than its shape and dtype "
+                         "say: the file is damaged", found->name);
     piece->begin = (size_t)found->begin;
     piece->end = (size_t)found->end;
     piece->type = type;
@@ -7266,13 +7268,13 @@ VAEI_SETUP vae_status vaei_check_cover(const vaei_file *file, const vaei_pieces 
         for (i = 0; i < 3 * VAEI_MAX_TENSORS; i++)
             if (all[i].end && all[i].begin == at) break;
         if (i == 3 * VAEI_MAX_TENSORS)
-            return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the file "
-                             "is damaged", at);
+            return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the "
+                             "file is damaged", at);
         at = all[i].end;
     }
     if (at == file->data_size) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes of data, its tensors only %z: something was appended, "
-                     "or the file is damaged", file->data_size, at);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes of data, its tensors only %z: something was "
+                     "appended, or the file is damaged", file->data_size, at);
 }
 
 VAEI_SETUP vae_status vaei_check_values(const vaei_file *file, const vaei_piece *piece, int group, const char *name,
@@ -7286,8 +7288,8 @@ VAEI_SETUP vae_status vaei_check_values(const vaei_file *file, const vaei_piece 
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is not finite: training had "
                              "failed before it was saved, or the file is damaged", index, vaei_groups[group], name);
         if (group == 2 && number < 0)
-            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor adam.v.%s is negative: the file is "
-                             "damaged", index, name);
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor adam.v.%s is negative: the file "
+                             "is damaged", index, name);
     }
     return VAE_OK;
 }
@@ -7309,14 +7311,15 @@ VAEI_SETUP vae_status vaei_match_tensors(const vae_model *model, vaei_file *file
         for (i = 0; i < count; i++) {
             if (pieces->of[(size_t)group * VAEI_MAX_TENSORS + i].end) continue;
             vae_tensor_at(model, i, &tensor, NULL);
-            return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensor %s%s: use the network that the file was made "
-                             "for", vaei_groups[group], tensor.name);
+            return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensor %s%s: use the network that the file was "
+                             "made for", vaei_groups[group], tensor.name);
         }
     if ((status = vaei_check_cover(file, pieces, error)) != VAE_OK) return status;
     for (group = 0; group < groups; group++)
         for (i = 0; i < count; i++) {
             vae_tensor_at(model, i, &tensor, NULL);
-            status = vaei_check_values(file, &pieces->of[(size_t)group * VAEI_MAX_TENSORS + i], group, tensor.name, error);
+            status = vaei_check_values(file, &pieces->of[(size_t)group * VAEI_MAX_TENSORS + i], group, tensor.name,
+                                       error);
             if (status != VAE_OK) return status;
         }
     return VAE_OK;
@@ -7350,8 +7353,8 @@ VAEI_SETUP int vaei_same_layer(const vae_layer *a, const vae_layer *b) {
            a->right == b->right;
 }
 
-VAEI_SETUP vae_status vaei_agree_layers(const char *part, vae_shape in, const vae_layer *ours, const vae_layer *theirs,
-                                          vae_error *error) {
+VAEI_SETUP vae_status vaei_agree_layers(const char *part, vae_shape in, const vae_layer *ours,
+                                          const vae_layer *theirs, const char *whose, vae_error *error) {
     const int  count = vaei_count_layers(ours), other_count = vaei_count_layers(theirs);
     vae_status status;
     vaei_where where;
@@ -7359,46 +7362,48 @@ VAEI_SETUP vae_status vaei_agree_layers(const char *part, vae_shape in, const va
     vae_shape  out, other_out;
     where.part = part;
     if (count != other_count)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the file's %s has %d layers, the one given %d: leave it out or make it "
-                         "the same", part, count, other_count);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", part, count,
+                         other_count, whose);
     for (where.number = 1; where.number <= count; where.number++, in = out) {
         if ((status = vaei_infer_shape(&ours[where.number - 1], in, where, &out, &a, error)) != VAE_OK ||
             (status = vaei_infer_shape(&theirs[where.number - 1], in, where, &other_out, &b, error)) != VAE_OK)
             return status;
         if (!vaei_same_shape(out, other_out) || !vaei_same_layer(&a, &b))
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is another one in the file than the one given: leave the "
-                             "%s out or make it the same", part, where.number, part);
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is another one in the file than in %s", part,
+                             where.number, whose);
     }
     return VAE_OK;
 }
 
-/* `given` must have the file's network, or zeros. */
-VAEI_SETUP vae_status vaei_agree(const vae_config *file, const vae_config *given, vae_error *error) {
+/* `given` must have the file's network, or zeros. `whose` says whose network it is and what to do. */
+VAEI_SETUP vae_status vaei_agree(const vae_config *file, const vae_config *given, const char *whose,
+                                   vae_error *error) {
     const vae_shape none = { 0, 0, 0 };
     vae_shape       z = { 1, 1, 0 };
     vae_status      status = VAE_OK;
     z.channels = file->latent;
     if (!vaei_same_shape(given->input, none) && !vaei_same_shape(given->input, file->input))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d in the file and %d x %d x %d as given: leave it out "
-                         "or make it the same", file->input.height, file->input.width, file->input.channels,
-                         given->input.height, given->input.width, given->input.channels);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d in the file and %d x %d x %d in %s",
+                         file->input.height, file->input.width, file->input.channels, given->input.height,
+                         given->input.width, given->input.channels, whose);
     if (given->latent && given->latent != file->latent)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d in the file and %d as given: leave it out or make it the "
-                         "same", file->latent, given->latent);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d in the file and %d in %s", file->latent, given->latent,
+                         whose);
     if (vaei_count_layers(given->encoder))
-        status = vaei_agree_layers("encoder", file->input, file->encoder, given->encoder, error);
+        status = vaei_agree_layers("encoder", file->input, file->encoder, given->encoder, whose, error);
     if (status == VAE_OK && vaei_count_layers(given->decoder))
-        status = vaei_agree_layers("decoder", z, file->decoder, given->decoder, error);
+        status = vaei_agree_layers("decoder", z, file->decoder, given->decoder, whose, error);
     return status;
 }
 
-VAEI_SETUP vae_status vaei_agree_likelihood(const vae_config *file, const vae_config *given, vae_error *error) {
+VAEI_SETUP vae_status vaei_agree_with_config(const vae_config *file, const vae_config *given, vae_error *error) {
+    const char *const whose = "the config: leave it out there or make it the same";
     if ((int)given->likelihood && given->likelihood != file->likelihood)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is another one in the file than the one given: leave it out");
+        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is another one in the file than in %s", whose);
     if (given->sigma != 0 && given->sigma != file->sigma)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r in the file and %r as given: leave it out",
-                         (double)file->sigma, (double)given->sigma);
-    return VAE_OK;
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r in the file and %r in %s", (double)file->sigma,
+                         (double)given->sigma, whose);
+    return vaei_agree(file, given, whose, error);
 }
 
 /* What loading takes from the config given. */
@@ -7445,14 +7450,13 @@ VAEI_SETUP vae_status vaei_prepare_loading(vaei_loading *loading, const vae_conf
     memset(&loading->state, 0, sizeof loading->state);
     if (file->config_at) {
         if ((status = vaei_read_config(file, &loading->config, error)) != VAE_OK) return status;
-        if (given && ((status = vaei_agree(&loading->config, given, error)) != VAE_OK ||
-                      (status = vaei_agree_likelihood(&loading->config, given, error)) != VAE_OK)) return status;
+        if (given && (status = vaei_agree_with_config(&loading->config, given, error)) != VAE_OK) return status;
         if (given) vaei_merge(&loading->config, given);
     } else if (given) {
         loading->config = *given;
     } else
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no vae.config in "
-                         "its metadata): give the config");
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no "
+                         "vae.config in its metadata): give the config");
     if (file->config_at && file->state_at) {
         vaei_json json = vaei_json_of(file->bytes, file->state_at, file->state_end, 1);
         if (!vaei_json_state(&json, &loading->state))
@@ -7512,7 +7516,8 @@ VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, 
     if ((status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
     if (file.config_at) {
         if ((status = vaei_read_config(&file, &config, error)) != VAE_OK) return status;
-        if ((status = vaei_agree(&config, &model->config, error)) != VAE_OK) return status;
+        status = vaei_agree(&config, &model->config, "the model: make a model of the file with vae_load", error);
+        if (status != VAE_OK) return status;
     }
     if ((status = vaei_match_tensors(model, &file, 1, &pieces, error)) != VAE_OK) return status;
     vaei_fill_block(model, &file, &pieces, 0, model->parameters);
@@ -7735,7 +7740,7 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     if (!flush && !memory) return VAE_OK;
     if (capacity < *size)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the file needs %z bytes, the memory given has %z", *size, capacity);
-    for (i = 0; i < 8; i++) vaei_write_byte(writer, (unsigned char)(i < sizeof padded ? padded >> (8 * i) & 255 : 0));
+    for (i = 0; i < 8; i++) vaei_write_byte(writer, i < sizeof padded ? (unsigned char)(padded >> (8 * i) & 255) : 0);
     vaei_write_header(writer, model, checkpoint, order);
     for (; header < padded; header++) vaei_write_byte(writer, ' ');
     if (checkpoint) {
@@ -7758,11 +7763,12 @@ VAEI_SETUP vae_status vaei_check_saving(const vae_model *model, int checkpoint, 
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
 #ifdef VAE_INFERENCE_ONLY
     if (checkpoint)
-        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "%s: built with VAE_INFERENCE_ONLY, which has no checkpoints", call);
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "%s: built with VAE_INFERENCE_ONLY, which has no checkpoints",
+                         call);
 #endif
     if (checkpoint && !model->moment1)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and has nothing to go on with: "
-                         "save it without checkpoint", call);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and has nothing to go on "
+                         "with: save it without checkpoint", call);
     if (!vaei_block_is_finite(model->parameters, model->plan.parameter_count) ||
         (checkpoint && (!vaei_block_is_finite(model->moment1, model->plan.parameter_count) ||
                         !vaei_block_is_finite(model->moment2, model->plan.parameter_count))))
@@ -7783,7 +7789,7 @@ VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void 
 
 /* ---- files ----
 
-   The operations on files are macros, so that tests can put in others that fail, or that forget what was not flushed. */
+   The operations on files are macros, so that tests can put in others that fail or forget what was not flushed. */
 
 #ifndef VAE_NO_STDIO
 #if defined(_MSC_VER)

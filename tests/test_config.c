@@ -1214,7 +1214,7 @@ static void test_summary(void) {
         lines += whole[i] == '\n';
         CHECK(whole[i] == '\n' || (whole[i] >= 32 && whole[i] <= 126));
     }
-    CHECK(lines == 1 + 1 + 3 + 1 + 1 + 4 + 1 + 1);     /* title, input, encoder, heads, z, decoder, total, memory */
+    CHECK(lines == 1 + 1 + 3 + 1 + 1 + 4 + 1 + 2);     /* title, input, encoder, heads, z, decoder, total, memory */
     CHECK(strstr(whole, "28 x 28 x 1") && strstr(whole, "14 x 14 x 32") && strstr(whole, "7 x 7 x 64") && strstr(whole, "mean, logvar"));
     CHECK(strstr(whole, "leaky_relu") && strstr(whole, "gelu") && strstr(whole, "conv transposed 3x3 /2") && strstr(whole, "3 137 000"));
     for (size = 0; size <= length + 2; size++) {

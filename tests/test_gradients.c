@@ -200,10 +200,10 @@ TEST(test_geometries) {
         { .input = { 5, 4, 2 }, .latent = 3,
           .encoder = { VAE_DENSE_SHAPED(3, 3, 2, VAE_SILU), VAE_CONV(4, 3, 1, VAE_GELU), VAE_DENSE(8, VAE_TANH),
                        VAE_CONV(5, 1, 1, VAE_SIGMOID), VAE_DENSE_SHAPED(2, 2, 2, VAE_SOFTPLUS),
-                           VAE_CONV(3, 2, 1, VAE_LINEAR) },
+                       VAE_CONV(3, 2, 1, VAE_LINEAR) },
           .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC(4, 2, 1, 0, 0, VAE_SILU), VAE_DENSE(6, VAE_GELU),
                        VAE_DENSE_SHAPED(2, 2, 3, VAE_SIGMOID), VAE_CONV(4, 3, 1, VAE_TANH),
-                           VAE_DENSE(40, VAE_LINEAR) } }
+                       VAE_DENSE(40, VAE_LINEAR) } }
     };
     size_t i;
     for (i = 0; i < sizeof configs / sizeof *configs; i++) {

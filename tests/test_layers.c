@@ -439,7 +439,7 @@ static void print_layers(const char *part, const vae_layer *l) {
     for (; l->kind; l++)
         printf("      %s %s %dx%dx%d kernel %dx%d stride %dx%d padding %d: %d %d %d %d + %d %d activation %d\n", part,
                kind_names[l->kind], l->shape.height, l->shape.width, l->shape.channels, l->kernel_height,
-                   l->kernel_width,
+               l->kernel_width,
                l->stride_height, l->stride_width, (int)l->padding, l->top, l->bottom, l->left, l->right,
                l->output_padding_height, l->output_padding_width, (int)l->activation);
 }
@@ -485,8 +485,8 @@ static void check_borders(const vae_model *model) {
 static void check_inference(vae_model *model, naive_network *network, const vae_data *data) {
     const vae_config *config = vae_get_config(model);
     const size_t      latent = (size_t)config->latent, size = vae_example_size(model), n = data->count;
-    vae_real         *mean = (vae_real *)malloc(n * latent * sizeof *mean),
-        *one = (vae_real *)malloc(latent * sizeof *mean);
+    vae_real         *mean = (vae_real *)malloc(n * latent * sizeof *mean);
+    vae_real         *one = (vae_real *)malloc(latent * sizeof *one);
     vae_real         *logvar = (vae_real *)malloc(n * latent * sizeof *mean);
     vae_real         *decoded = (vae_real *)malloc(n * size * sizeof *mean);
     double           *image = zeros(size), *expected = zeros(n * (2 * latent + size)), *z = zeros(latent);
@@ -731,8 +731,8 @@ TEST(test_layouts) {
     int         i;
     for (i = 0; i < 30; i++) {
         vae_config   config = random_network(&random);
-        const size_t channels = (size_t)config.input.channels, size = size_of(config.input),
-            positions = size / channels;
+        const size_t channels = (size_t)config.input.channels, size = size_of(config.input);
+        const size_t positions = size / channels;
         const size_t latent = (size_t)config.latent;
         vae_real    *last = random_reals(&random, ROWS * size, 0, 1), *first = random_reals(&random, ROWS * size, 0, 1);
         vae_real    *means[2], *decoded[2];
@@ -841,21 +841,21 @@ TEST(test_shapes) {
         /* TensorFlow's SAME: ceil(size / stride) */
         { 28, 3, 1, SAME, 0, 28 }, { 28, 3, 2, SAME, 0, 14 }, { 7, 3, 2, SAME, 0, 4 }, { 7, 5, 3, SAME, 0, 3 },
         { 6, 1, 4, SAME, 0, 2 }, { 1, 5, 4, SAME, 0, 1 }, { 2, 5, 1, SAME, 0, 2 }, { 9, 2, 4, SAME, 0, 3 },
-            { 8, 4, 2, SAME, 0, 4 },
+        { 8, 4, 2, SAME, 0, 4 },
         /* PyTorch's Conv2d */
         { 28, 3, 2, 1, 1, 14 }, { 28, 4, 2, 1, 1, 14 }, { 28, 5, 1, 0, 0, 24 }, { 7, 3, 2, 0, 0, 3 },
-            { 8, 3, 2, 0, 0, 3 },
+        { 8, 3, 2, 0, 0, 3 },
         { 8, 3, 3, 1, 1, 3 }, { 5, 5, 1, 0, 0, 1 }, { 3, 5, 2, 1, 1, 1 }, { 2, 1, 4, 0, 0, 1 }, { 3, 5, 1, 0, 1, 0 },
-            { 1, 2, 1, 0, 0, 0 },
+        { 1, 2, 1, 0, 0, 0 },
         /* uneven */
         { 28, 3, 2, 0, 1, 14 }, { 4, 3, 1, 3, 0, 5 }, { 2, 2, 3, 0, 4, 2 }
     };
     static const struct { int size, kernel, stride, before, after, added, expected; } transposed[] = {
         { 7, 3, 2, SAME, 0, 0, 14 }, { 7, 5, 1, SAME, 0, 0, 7 }, { 4, 2, 4, SAME, 0, 0, 16 },
-            { 1, 1, 3, SAME, 0, 0, 3 },
+        { 1, 1, 3, SAME, 0, 0, 3 },
         /* PyTorch's ConvTranspose2d */
         { 7, 4, 2, 1, 1, 0, 14 }, { 7, 3, 2, 1, 1, 1, 14 }, { 7, 3, 2, 1, 1, 0, 13 }, { 4, 5, 1, 0, 0, 0, 8 },
-            { 3, 2, 4, 0, 0, 3, 13 },
+        { 3, 2, 4, 0, 0, 3, 13 },
         { 1, 3, 2, 1, 1, 0, 1 }, { 1, 2, 2, 1, 1, 0, 0 }, { 2, 1, 1, 2, 0, 0, 0 }, { 3, 3, 2, 2, 0, 1, 6 }
     };
     size_t i, k;
