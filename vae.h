@@ -207,7 +207,7 @@ typedef enum vae_likelihood { VAE_BERNOULLI = 0, VAE_GAUSSIAN } vae_likelihood;
    VAE_INIT_PYTORCH: weights and biases uniform in +-1/sqrt n, the default of PyTorch's Linear and Conv2d (for a
      transposed convolution n counts its output channels, as PyTorch does).
    VAE_INIT_GLOROT: weights uniform in +-sqrt(6/(n+m)), biases 0, Keras' default (Glorot and Bengio 2010, equation 16).
-   VAE_INIT_HE: weights normal with variance 2/n, biases 0 (He et al. 2015, equation 10). */
+   VAE_INIT_HE: weights normal with variance 2/n, biases 0 (He et al. 2015, equation 10), n counted likewise. */
 typedef enum vae_initialization { VAE_INIT_PYTORCH = 0, VAE_INIT_GLOROT, VAE_INIT_HE } vae_initialization;
 
 typedef enum vae_layout { VAE_CHANNELS_LAST = 0, VAE_CHANNELS_FIRST } vae_layout;
@@ -255,7 +255,7 @@ typedef struct vae_config {
     vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to the logits, the last one linear and of the input's shape;
                                                      none: the mirror image of the encoder */
     vae_likelihood     likelihood;
-    vae_real           sigma;                     /* VAE_GAUSSIAN: standard deviation of a pixel; 0: 1 */
+    vae_real           sigma;                     /* VAE_GAUSSIAN: standard deviation of a pixel, 1e-6 to 1e6; 0: 1 */
     vae_real           beta;                      /* weight of the KL; 0: 1, VAE_ZERO for none. See vae_set_beta */
     vae_initialization initialization;
     vae_layout         layout;                    /* of the caller's pixels */
@@ -339,7 +339,7 @@ typedef struct vae_progress {
     double    seconds;               /* since vae_fit began */
     double    examples_per_second;   /* while training this epoch, validation not counted */
     double    seconds_left;          /* to the end of vae_fit, by the speed so far */
-    int       redraw;                /* nonzero ten times a second at most: enough for a display */
+    int       redraw;                /* nonzero about ten times a second and at the ends: enough for a display */
 } vae_progress;
 
 typedef struct vae_fit_config {
@@ -356,7 +356,7 @@ typedef struct vae_fit_config {
 
 /* Trains for `epochs` passes over the data. May be called again to go on: Adam's moments, the step, the epoch and the
    shuffle carry on as if the calls had been one; a model that was stopped inside an epoch, or saved there as a
-   checkpoint, first finishes that epoch. `fit` may be NULL. Returns VAE_STOPPED where the callback stopped it. */
+   checkpoint, first finishes that epoch, which counts as one of the `epochs`. `fit` may be NULL. Returns VAE_STOPPED where the callback stopped it. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
 
 #ifndef VAE_NO_STDIO
@@ -380,7 +380,8 @@ typedef struct vae_share {
 
 /* Adds to the gradient block the gradient of this batch's summed loss divided by `total`. With share NULL the batch is
    the whole (first 0, total count). Row r's noise depends on the seed, the step and first + r alone, so a batch may be
-   cut into pieces, over time or over machines, and meets the same noise. `terms` are means over the rows given. */
+   cut into pieces, over time or over machines, and meets the same noise. `terms` are means over the rows given. A loss
+   that is not finite (VAE_ERROR_NUMERIC) also forgets what was accumulated before it. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
 /* One Adam update with what has been accumulated; the gradients are zero afterwards. */
@@ -3813,8 +3814,9 @@ VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error)
     if (c->layout != VAE_CHANNELS_LAST && c->layout != VAE_CHANNELS_FIRST)
         return vaei_fail(error, VAE_ERROR_CONFIG, "layout is %d: use VAE_CHANNELS_LAST or VAE_CHANNELS_FIRST",
                          (int)c->layout);
-    if (!(c->sigma > 0) || !vaei_finite(c->sigma))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be larger than 0", (double)c->sigma);
+    if (!(c->sigma >= (vae_real)1e-6 && c->sigma <= (vae_real)1e6))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must lie in 1e-6 to 1e6; scale the data",
+                         (double)c->sigma);
     if (!(vaei_setting(c->beta) >= 0) || !vaei_finite(c->beta))
         return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger", (double)c->beta);
     if (!(vaei_setting(c->adam.learning_rate) >= 0) || !vaei_finite(c->adam.learning_rate))
@@ -5904,6 +5906,7 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
 /* log (exp a + exp b) */
 VAEI_PRIVATE double vaei_add_logs(double a, double b) {
     const double larger = a > b ? a : b, smaller = a > b ? b : a;
+    if (larger - larger != 0) return larger;        /* both are -inf: their difference would be NaN */
     return larger + vaei_scalar_log(1 + vaei_scalar_exp(smaller - larger));
 }
 
@@ -7740,7 +7743,7 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     if (!flush && !memory) return VAE_OK;
     if (capacity < *size)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the file needs %z bytes, the memory given has %z", *size, capacity);
-    for (i = 0; i < 8; i++) vaei_write_byte(writer, i < sizeof padded ? (unsigned char)(padded >> (8 * i) & 255) : 0);
+    for (i = 0; i < 8; i++) vaei_write_byte(writer, (unsigned char)(i < sizeof padded ? padded >> (8 * i) & 255 : 0));
     vaei_write_header(writer, model, checkpoint, order);
     for (; header < padded; header++) vaei_write_byte(writer, ' ');
     if (checkpoint) {

@@ -21,7 +21,7 @@ else
     has_mnist "$data" || "$build/make_digits" --out "$data" || exit 1
     echo "data: generated digits from $data (data/get_mnist.sh downloads real MNIST)"
 fi
-"$build/train_mnist" --data "$data" --model conv --epochs 4 --out "$out/model.safetensors" \
+"$build/train_mnist" --data "$data" --model conv --latent 8 --epochs 10 --out "$out/model.safetensors" \
     --samples "$out/samples.png" --log "$out/loss.csv" || exit 1
 "$build/reconstruct_mnist" --model "$out/model.safetensors" --data "$data" --out "$out/reconstructions.png" || exit 1
 echo
