@@ -3435,13 +3435,23 @@ VAEI_TARGET void VAEI_NAME(vaei_multiply)(const vaei_product *p, vae_real *scrat
 #include VAEI_KERNEL_TESTS
 #endif
 
+/* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: it halves the time that this
+   set takes to compile. */
+#undef VAEI_SHARED
+#if VAEI_PASS == VAEI_PASS_AVX512
+#define VAEI_SHARED(name) name##_avx2
+#else
+#define VAEI_SHARED(name) VAEI_NAME(name)
+#endif
+
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
-    VAEI_NAME(vaei_multiply), VAEI_NAME(vaei_activate), VAEI_NAME(vaei_activate_backward), VAEI_NAME(vaei_bernoulli),
-    VAEI_NAME(vaei_gaussian), VAEI_NAME(vaei_reparameterize), VAEI_NAME(vaei_gaussian_kl),
-    VAEI_NAME(vaei_latent_backward), VAEI_NAME(vaei_bound_logvar), VAEI_NAME(vaei_bound_logvar_backward),
-    VAEI_NAME(vaei_adam), VAEI_NAME(vaei_add), VAEI_NAME(vaei_column_sums), VAEI_NAME(vaei_bytes_to_real),
-    VAEI_NAME(vaei_all_finite), VAEI_NAME(vaei_check_range), VAEI_NAME(vaei_normal_rows), VAEI_NAME(vaei_normals),
-    VAEI_NAME(vaei_uniforms)
+    VAEI_NAME(vaei_multiply), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
+    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_reparameterize),
+    VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_latent_backward), VAEI_SHARED(vaei_bound_logvar),
+    VAEI_SHARED(vaei_bound_logvar_backward), VAEI_NAME(vaei_adam), VAEI_SHARED(vaei_add),
+    VAEI_SHARED(vaei_column_sums), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_finite),
+    VAEI_SHARED(vaei_check_range), VAEI_SHARED(vaei_normal_rows), VAEI_SHARED(vaei_normals),
+    VAEI_SHARED(vaei_uniforms)
 };
 #endif /* VAEI_PASS */
 

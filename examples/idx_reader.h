@@ -97,7 +97,8 @@ static inline int idx_read(const char *directory, const char *name, int rank, un
     char  path[512];
     FILE *file;
     int   result;
-    snprintf(path, sizeof path, "%s/%s", directory, name);
+    if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path)
+        return idx_fail(message, "the data directory's name is too long");
     file = fopen(path, "rb");
     if (!file) return idx_fail(message, "cannot open %s: %s", path, strerror(errno));
     result = idx_read_open_file(file, path, rank, elements, shape, message);
@@ -108,7 +109,7 @@ static inline int idx_read(const char *directory, const char *name, int rank, un
 /* Reads `name`, such as "t10k-images-idx3-ubyte", in `directory`. */
 static inline int idx_read_images(const char *directory, const char *name, idx_images *images,
                                   char message[IDX_MESSAGE]) {
-    size_t shape[3];
+    size_t shape[3] = { 0, 0, 0 };
     if (idx_read(directory, name, 3, &images->pixels, shape, message) != 0) return -1;
     images->count = shape[0];
     images->height = (int)shape[1];
@@ -118,7 +119,7 @@ static inline int idx_read_images(const char *directory, const char *name, idx_i
 
 static inline int idx_read_labels(const char *directory, const char *name, idx_labels *labels,
                                   char message[IDX_MESSAGE]) {
-    size_t shape[3];
+    size_t shape[3] = { 0, 0, 0 };
     if (idx_read(directory, name, 1, &labels->values, shape, message) != 0) return -1;
     labels->count = shape[0];
     return 0;

@@ -67,6 +67,8 @@ static inline void options_print_default(const option *o) {
     if (o->kind == OPTION_TEXT && *(const char **)o->destination) printf(" (%s)", *(const char **)o->destination);
     if (o->kind == OPTION_CHOICE && (word = options_word(o->placeholder, *(int *)o->destination, &length)) != NULL)
         printf(" (%.*s)", length, word);
+    if (o->kind == OPTION_TWO_INTEGERS && (double)*(long long *)o->destination >= o->minimum)
+        printf(" (%lld %lld)", ((long long *)o->destination)[0], ((long long *)o->destination)[1]);
     if (o->kind == OPTION_INTEGER) printf(" (%lld)", *(long long *)o->destination);
     if (o->kind == OPTION_NUMBER) printf(" (%g)", *(double *)o->destination);
 }

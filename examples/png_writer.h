@@ -258,9 +258,9 @@ static inline int png_write_grid(const char *path, const png_grid *grid, char me
     if ((grid->channels != 1 && grid->channels != 3) || grid->count < 1 || grid->columns < 1 || grid->scale < 1 ||
         grid->height < 1 || grid->width < 1)
         return png_fail(message, "a picture needs 1 or more images of 1 or 3 channels");
-    rows = (grid->count + columns - 1) / columns * bands;
-    if (grid->columns > PNG_MAX_SIDE || rows > PNG_MAX_SIDE || grid->scale > 100 || grid->width > 10000 ||
-        grid->height > 10000 ||
+    rows = (grid->count / columns + (grid->count % columns != 0)) * bands;
+    if (grid->columns > PNG_MAX_SIDE || grid->count / columns > PNG_MAX_SIDE || rows > PNG_MAX_SIDE ||
+        grid->width > PNG_MAX_SIDE / grid->scale || grid->height > PNG_MAX_SIDE / grid->scale ||
         (width = columns * ((size_t)(grid->width * grid->scale) + PNG_GUTTER) + PNG_GUTTER) > PNG_MAX_SIDE ||
         (height = rows * ((size_t)(grid->height * grid->scale) + PNG_GUTTER) + PNG_GUTTER) > PNG_MAX_SIDE)
         return png_fail(message, "%s would have a side of more than %d pixels: ask for fewer images or a smaller scale",

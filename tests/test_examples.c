@@ -1,0 +1,1049 @@
+/* The helpers of the examples (IDX reader, options, PNG writer) and the two ways to data (make_digits, get_mnist.sh).
+   The PNG files are read back by a decoder that stands here, written from RFC 1950, 1951 and 2083. Files go into a
+   folder of build/, which is removed at the end. */
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "test.h"
+
+/* Not test_examples.d: that is the file where make keeps dependencies. */
+#define FOLDER "build/test_examples.files"
+
+static const char *mnist_dir;             /* the environment's MNIST_DIR as the reader sees it */
+static int         allocations_left = -1; /* before malloc() returns NULL; -1: never */
+static FILE       *to_stdout, *to_stderr; /* where the options' text goes */
+
+static char *pretended_getenv(const char *name) {
+    static char copy[1024];
+    if (strcmp(name, "MNIST_DIR") || !mnist_dir) return NULL;
+    return memcpy(copy, mnist_dir, strlen(mnist_dir) + 1);
+}
+
+static void *limited_malloc(size_t size) {
+    if (!allocations_left) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (allocations_left > 0) allocations_left--;
+    return malloc(size);
+}
+
+#define getenv pretended_getenv
+#define malloc limited_malloc
+#include "../examples/idx_reader.h"
+#include "../examples/png_writer.h"
+#undef getenv
+#undef malloc
+
+#define printf(...) fprintf(to_stdout, __VA_ARGS__)
+#undef stderr
+#define stderr to_stderr
+#include "../examples/options.h"
+#undef printf
+
+/* ---- files and commands ---- */
+
+static void write_file(const char *name, const void *bytes, size_t size) {
+    char  path[1024], message[PNG_MESSAGE] = "";
+    FILE *file;
+    snprintf(path, sizeof path, FOLDER "/%s", name);
+    if (make_parent_directory(path, message) != 0 || (file = fopen(path, "wb")) == NULL) {
+        printf("cannot write %s %s\n", path, message);
+        exit(1);
+    }
+    CHECK(fwrite(bytes, 1, size, file) == size);
+    CHECK(fclose(file) == 0);
+}
+
+/* What `path` holds, with a 0 behind it; release with free(). NULL where it cannot be read. */
+static unsigned char *read_file(const char *path, size_t *size) {
+    FILE          *file = fopen(path, "rb");
+    unsigned char *bytes = NULL;
+    long           length;
+    if (!file) return NULL;
+    if (fseek(file, 0, SEEK_END) == 0 && (length = ftell(file)) >= 0 && fseek(file, 0, SEEK_SET) == 0 &&
+        (bytes = malloc((size_t)length + 1)) != NULL) {
+        *size = fread(bytes, 1, (size_t)length, file);
+        bytes[*size] = 0;
+    }
+    fclose(file);
+    return bytes;
+}
+
+static int can_be_opened(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (file) fclose(file);
+    return file != NULL;
+}
+
+static char heard[16384]; /* what the last command or parse said */
+
+/* Runs a shell command; its exit status, or -1. Both its outputs are in `heard`. */
+static int run(const char *format, ...) {
+    char           command[4096];
+    unsigned char *log;
+    char          *last;
+    size_t         size = 0;
+    int            status = -1, length;
+    va_list        arguments;
+    length = snprintf(command, sizeof command, "{ ");
+    va_start(arguments, format);
+    length += vsnprintf(command + length, sizeof command - (size_t)length, format, arguments);
+    va_end(arguments);
+    snprintf(command + length, sizeof command - (size_t)length,
+             "; } >" FOLDER "/log 2>&1 </dev/null; echo \"\n$?\" >>" FOLDER "/log");
+    heard[0] = '\0';
+    fflush(NULL);
+    if (system(command) == -1 || (log = read_file(FOLDER "/log", &size)) == NULL) return -1;
+    snprintf(heard, sizeof heard, "%s", (char *)log);
+    log[size ? size - 1 : 0] = 0;
+    last = strrchr((char *)log, '\n');
+    if (last) status = atoi(last + 1);
+    free(log);
+    return status;
+}
+
+static int have_shell(void) { return system(NULL) && run("true") == 0; }
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash(const unsigned char *bytes, size_t size) {
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    size_t   i;
+    for (i = 0; i < size; i++) h = (h ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+static uint64_t hash_of_file(const char *path) {
+    size_t         size = 0;
+    unsigned char *bytes = read_file(path, &size);
+    uint64_t       h = bytes ? hash(bytes, size) : 0;
+    free(bytes);
+    return h;
+}
+
+/* ---- the IDX reader ---- */
+
+#define IDX FOLDER "/idx"
+
+/* Two images of 3 x 4; three labels. */
+static const unsigned char good_images[16 + 24] = { 0,  0,  8,  3,  0,  0,  0,  2,  0,  0,  0,  3,  0,  0,
+                                                    0,  4,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                                    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 255 };
+static const unsigned char good_labels[8 + 3] = { 0, 0, 8, 1, 0, 0, 0, 3, 7, 0, 9 };
+
+static const char *image_refusal(const void *bytes, size_t size) {
+    static char message[IDX_MESSAGE];
+    idx_images  images = { NULL, 0, 0, 0 };
+    message[0] = '\0';
+    write_file("idx/images", bytes, size);
+    if (idx_read_images(IDX, "images", &images, message) != 0) return message;
+    free(images.pixels);
+    return "read";
+}
+
+/* The good images with byte `at` of the header replaced. */
+static const char *image_refusal_with(int at, int value) {
+    unsigned char bytes[sizeof good_images];
+    memcpy(bytes, good_images, sizeof bytes);
+    bytes[at] = (unsigned char)value;
+    return image_refusal(bytes, sizeof bytes);
+}
+
+TEST(test_idx_good_files) {
+    char       message[IDX_MESSAGE] = "";
+    idx_images images = { NULL, 0, 0, 0 };
+    idx_labels labels = { NULL, 0 };
+    write_file("idx/images", good_images, sizeof good_images);
+    write_file("idx/labels", good_labels, sizeof good_labels);
+    CHECK(idx_read_images(IDX, "images", &images, message) == 0);
+    CHECK(images.count == 2 && images.height == 3 && images.width == 4);
+    CHECK(images.pixels && !memcmp(images.pixels, good_images + 16, 24));
+    CHECK(idx_read_labels(IDX, "labels", &labels, message) == 0);
+    CHECK(labels.count == 3 && labels.values && !memcmp(labels.values, good_labels + 8, 3));
+    CHECK_TEXT(message, "");
+    free(images.pixels);
+    free(labels.values);
+}
+
+TEST(test_idx_refusals) {
+    static const unsigned char empty[16] = { 0, 0, 8, 3, 0, 0, 0, 0, 0, 0, 0, 28, 0, 0, 0, 28 };
+    static const unsigned char huge[16] = { 0, 0, 8, 3, 255, 255, 255, 255, 0, 0, 16, 0, 0, 0, 16, 0 };
+    static const unsigned char gzip[20] = { 0x1f, 0x8b, 8 };
+    char                       message[IDX_MESSAGE] = "";
+    unsigned char              longer[sizeof good_images + 1] = { 0 };
+    idx_images                 images = { NULL, 0, 0, 0 };
+    idx_labels                 labels = { NULL, 0 };
+    CHECK_CONTAINS(image_refusal("PNG, or what?....", 17), "is not an IDX file: it does not begin with two zero bytes");
+    CHECK_CONTAINS(image_refusal_with(0, 1), "is not an IDX file");
+    CHECK_CONTAINS(image_refusal_with(1, 1), "is not an IDX file");
+    CHECK_CONTAINS(image_refusal_with(2, 0x0d), "holds elements of type 0x0d, not unsigned bytes");
+    CHECK_CONTAINS(image_refusal_with(3, 1), "has 1 dimensions instead of 3: images are wanted");
+    CHECK_CONTAINS(image_refusal_with(3, 255), "has 255 dimensions instead of 3");
+    CHECK_CONTAINS(image_refusal(good_labels, sizeof good_labels), "has 1 dimensions instead of 3");
+    CHECK_CONTAINS(image_refusal_with(7, 0), "is empty: its dimension 1 is 0");
+    CHECK_CONTAINS(image_refusal_with(11, 0), "is empty: its dimension 2 is 0");
+    CHECK_CONTAINS(image_refusal_with(15, 0), "is empty: its dimension 3 is 0");
+    CHECK_CONTAINS(image_refusal(empty, sizeof empty), "is empty: its dimension 1 is 0");
+    CHECK_CONTAINS(image_refusal_with(7, 3), "is cut short: its header announces 36 bytes, but 24 follow");
+    CHECK_CONTAINS(image_refusal_with(7, 1), "is too long: its header announces 12 bytes, but 24 follow");
+    CHECK_CONTAINS(image_refusal_with(10, 17), "announces images with a side of 4355 pixels, more than 4096");
+    CHECK_CONTAINS(image_refusal_with(12, 255), "announces images with a side of 4278190084 pixels, more than 4096");
+    CHECK_CONTAINS(image_refusal(huge, sizeof huge), sizeof(size_t) > 4 ? "is cut short" : "more elements than memory");
+    CHECK_CONTAINS(image_refusal(gzip, sizeof gzip), "is still compressed: unpack it with gunzip");
+    memcpy(longer, good_images, sizeof good_images);
+    CHECK_CONTAINS(image_refusal(longer, sizeof longer), "is too long: its header announces 24 bytes, but 25 follow");
+    CHECK_CONTAINS(image_refusal(good_images, 0), "ends within its header");
+
+    write_file("idx/labels", good_images, sizeof good_images);
+    CHECK(idx_read_labels(IDX, "labels", &labels, message) == -1);
+    CHECK_CONTAINS(message, "has 3 dimensions instead of 1: labels are wanted");
+    write_file("idx/labels", good_labels, sizeof good_labels - 1);
+    CHECK(idx_read_labels(IDX, "labels", &labels, message) == -1);
+    CHECK_CONTAINS(message, FOLDER "/idx/labels is cut short: its header announces 3 bytes, but 2 follow");
+
+    CHECK(idx_read_images(IDX, "nowhere", &images, message) == -1);
+    CHECK_CONTAINS(message, "cannot open " IDX "/nowhere: ");
+    CHECK(idx_read_images(FOLDER, "idx", &images, message) == -1); /* a directory */
+    CHECK_CONTAINS(message, "cannot ");
+    CHECK_CONTAINS(message, FOLDER "/idx: ");
+    allocations_left = 0;
+    CHECK_CONTAINS(image_refusal(good_images, sizeof good_images),
+                   "not enough memory for the 24 bytes of " IDX "/images");
+    allocations_left = -1;
+    CHECK(!images.pixels && !labels.values);
+    CHECK_TEXT(image_refusal(good_images, sizeof good_images), "read");
+}
+
+/* No prefix of a good file passes for one, nor one with any other byte in its header. */
+TEST(test_idx_damage) {
+    size_t length;
+    int    at, value;
+    for (length = 0; length < sizeof good_images; length++)
+        CHECK_CONTAINS(image_refusal(good_images, length), length < 16 ? "ends within its header" : "is cut short");
+    for (at = 0; at < 16; at++)
+        for (value = 0; value < 256; value++)
+            if (value != good_images[at]) CHECK_CONTAINS(image_refusal_with(at, value), IDX "/images ");
+}
+
+/* A path too long for the reader must not make it open another file, here the directory above. */
+TEST(test_idx_long_names) {
+    char          path[600] = IDX, message[IDX_MESSAGE] = "";
+    idx_images    images = { NULL, 0, 0, 0 };
+    idx_directory found = { "", 0 };
+    size_t        length = strlen(path);
+    write_file("idx/i", good_images, sizeof good_images);
+    while (length < 509) path[length++] = '/';
+    CHECK(idx_read_images(path, "i", &images, message) == 0);
+    free(images.pixels);
+    CHECK(idx_read_images(path, "images", &images, message) == -1); /* cut, this would be ".../i" */
+    CHECK_CONTAINS(message, "the data directory's name is too long");
+    CHECK(idx_find_directory(path, &found, message) == -1);
+    CHECK_CONTAINS(message, "the data directory's name is too long");
+}
+
+TEST(test_idx_directories) {
+    char          message[IDX_MESSAGE] = "";
+    idx_directory found = { "", 0 };
+    const char   *names[4] = { "idx/all/train-images-idx3-ubyte", "idx/all/train-labels-idx1-ubyte",
+                               "idx/all/t10k-images-idx3-ubyte", "idx/all/t10k-labels-idx1-ubyte" };
+    int           i;
+    for (i = 0; i < 4; i++) {
+        char part[64];
+        CHECK_TEXT(idx_missing_file(IDX "/all"), names[i] + 8);
+        CHECK(idx_find_directory(IDX "/all", &found, message) == -1);
+        snprintf(part, sizeof part, "/all has no file %s that can be opened", names[i] + 8);
+        CHECK_CONTAINS(message, part);
+        write_file(names[i], "x", 1);
+    }
+    CHECK(idx_missing_file(IDX "/all") == NULL);
+    mnist_dir = "not/this"; /* what is asked for wins */
+    CHECK(idx_find_directory(IDX "/all", &found, message) == 0);
+    CHECK_TEXT(found.path, IDX "/all");
+    CHECK(!found.generated);
+    CHECK_TEXT(idx_describe(&found), "MNIST");
+    write_file("idx/all/GENERATED", "", 0);
+    mnist_dir = IDX "/all";
+    CHECK(idx_find_directory(NULL, &found, message) == 0);
+    CHECK_TEXT(found.path, IDX "/all");
+    CHECK(found.generated);
+    CHECK_TEXT(idx_describe(&found), "generated digits, not MNIST");
+    mnist_dir = "not/this";
+    CHECK(idx_find_directory(NULL, &found, message) == -1);
+    CHECK_TEXT(message, "not/this (from MNIST_DIR) has no file train-images-idx3-ubyte that can be opened");
+    for (i = 0; i < 2; i++) { /* unset and empty are the same: the usual places */
+        mnist_dir = i ? "" : NULL;
+        if (idx_find_directory(NULL, &found, message) == 0)
+            CHECK(!idx_missing_file(found.path));
+        else
+            CHECK_CONTAINS(message, "no MNIST files in data, ../shared/mnist or build/digits: fetch them with ");
+    }
+    mnist_dir = NULL;
+}
+
+/* ---- options ---- */
+
+static struct {
+    const char *name;
+    int         kind, flag;
+    long long   number, pair[2], small;
+    double      rate;
+} got;
+
+static const option table[] = { { "name", "WORD", "a text", OPTION_TEXT, &got.name, 0, 0 },
+                                { "kind", "dense|conv|c", "a choice", OPTION_CHOICE, &got.kind, 0, 0 },
+                                { "epochs", "N", "a whole number", OPTION_INTEGER, &got.number, -5, 1000 },
+                                { "small", "N", "another", OPTION_INTEGER, &got.small, 0, 9e15 },
+                                { "between", "A B", "two of them", OPTION_TWO_INTEGERS, got.pair, 0, 99 },
+                                { "rate", "F", "a number", OPTION_NUMBER, &got.rate, 0, 10 },
+                                { "flag", "", "a switch", OPTION_FLAG, &got.flag, 0, 0 },
+                                OPTIONS_END };
+
+static char printed[4096], complained[4096];
+
+static void take_text(FILE *from, char *text) {
+    rewind(from);
+    text[fread(text, 1, 4095, from)] = '\0';
+    fclose(from);
+}
+
+/* Parses a command line, its arguments separated by spaces, with the defaults below. */
+static int parse_with(int plain_word, const char *line) {
+    char  copy[512], *arguments[32], program[] = "some/where/prog";
+    char *at = copy;
+    int   count = 0, code;
+    got.name = "default.txt";
+    got.kind = 1, got.flag = 0, got.number = 10, got.small = 1;
+    got.pair[0] = got.pair[1] = -1;
+    got.rate = 0.25;
+    snprintf(copy, sizeof copy, "%s", line);
+    arguments[count++] = program;
+    while (*at) {
+        arguments[count++] = at;
+        at += strcspn(at, " ");
+        if (*at) *at++ = '\0';
+    }
+    arguments[count] = NULL;
+    to_stdout = fopen(FOLDER "/stdout", "wb+");
+    to_stderr = fopen(FOLDER "/stderr", "wb+");
+    if (!to_stdout || !to_stderr) exit(1);
+    code = options_parse(count, arguments, "What it does.", table, plain_word);
+    if (got.name != NULL && got.name >= copy && got.name < copy + sizeof copy) { /* it points into the arguments */
+        static char kept[512];
+        snprintf(kept, sizeof kept, "%s", got.name);
+        got.name = kept;
+    }
+    take_text(to_stdout, printed);
+    take_text(to_stderr, complained);
+    return code;
+}
+
+static int parse(const char *line) { return parse_with(0, line); }
+
+/* The sentence with which a command line is refused. */
+static const char *refusal(const char *line) {
+    const int code = parse(line);
+    if (code == 2 && !strcmp(printed, "")) return complained;
+    return code == -1 ? "taken" : "another exit code";
+}
+
+TEST(test_options_values) {
+    CHECK(parse("") == -1);
+    CHECK_TEXT(got.name, "default.txt");
+    CHECK(got.kind == 1 && got.number == 10 && got.pair[0] == -1 && got.pair[1] == -1 && !got.flag);
+    CHECK_NEAR(got.rate, 0.25, 0);
+    CHECK(parse("--name a.txt --kind dense --epochs 1000 --between 3 4 --rate 1e-3 --flag") == -1);
+    CHECK_TEXT(got.name, "a.txt");
+    CHECK(got.kind == 0 && got.number == 1000 && got.pair[0] == 3 && got.pair[1] == 4 && got.flag == 1);
+    CHECK_NEAR(got.rate, 1e-3, 0);
+    CHECK(parse("--name=b=c --kind=c --epochs=-5 --between=5 6 --rate=.5 --small=9000000000000000") == -1);
+    CHECK_TEXT(got.name, "b=c");
+    CHECK(got.kind == 2 && got.number == -5 && got.pair[0] == 5 && got.pair[1] == 6 && !got.flag);
+    CHECK(got.small == 9000000000000000LL);
+    CHECK_NEAR(got.rate, 0.5, 0);
+    CHECK(parse("--epochs -5 --rate 10 --epochs 7 --name -") == -1); /* the last one counts; a dash is a value */
+    CHECK(got.number == 7);
+    CHECK_TEXT(got.name, "-");
+    CHECK_NEAR(got.rate, 10, 0);
+    CHECK_TEXT(complained, "");
+    CHECK_TEXT(printed, "");
+}
+
+TEST(test_options_plain_word) {
+    CHECK(parse_with(1, "word --epochs 3") == -1);
+    CHECK_TEXT(got.name, "word");
+    CHECK(parse_with(1, "--epochs 3 word") == -1);
+    CHECK_TEXT(got.name, "word");
+    CHECK(got.number == 3);
+    CHECK(parse_with(1, "one two") == 2);
+    CHECK_CONTAINS(complained, "prog: 'two' is not expected, options begin with --: see --help\n");
+    CHECK(parse_with(1, "-x") == 2);
+    CHECK_CONTAINS(complained, "prog: '-x' is not expected");
+    CHECK_CONTAINS(refusal("word"), "prog: 'word' is not expected");
+}
+
+TEST(test_options_refusals) {
+    CHECK_TEXT(refusal("--name"), "prog: --name needs a value: see --help\n");
+    CHECK_CONTAINS(refusal("--name --flag"), "prog: --name needs a value");
+    CHECK_CONTAINS(refusal("--name="), "prog: --name needs WORD, not an empty word");
+    CHECK_CONTAINS(refusal("--kind dens"), "prog: --kind must be one of dense|conv|c, not 'dens'");
+    CHECK_CONTAINS(refusal("--kind dense|conv"), "must be one of dense|conv|c, not 'dense|conv'");
+    CHECK_CONTAINS(refusal("--kind="), "must be one of dense|conv|c, not ''");
+    CHECK_CONTAINS(refusal("--kind"), "prog: --kind needs a value");
+    CHECK_CONTAINS(refusal("--epochs 1.5"), "prog: --epochs needs a whole number, not '1.5'");
+    CHECK_CONTAINS(refusal("--epochs 3x"), "needs a whole number, not '3x'");
+    CHECK_CONTAINS(refusal("--epochs 0x3"), "needs a whole number, not '0x3'");
+    CHECK_CONTAINS(refusal("--epochs="), "needs a whole number, not ''");
+    CHECK_CONTAINS(refusal("--epochs=\t3"), "needs a whole number, not '\t3'");
+    CHECK_CONTAINS(refusal("--epochs -6"), "prog: --epochs must be from -5 to 1000, not -6");
+    CHECK_CONTAINS(refusal("--epochs 1001"), "prog: --epochs must be from -5 to 1000, not 1001");
+    CHECK_CONTAINS(refusal("--small 99999999999999999999"), "must be from 0 to 9e+15, not 99999999999999999999");
+    CHECK_CONTAINS(refusal("--small 9000000000000001"), "must be from 0 to 9e+15");
+    CHECK_CONTAINS(refusal("--rate fast"), "prog: --rate needs a number, not 'fast'");
+    CHECK_CONTAINS(refusal("--rate nan"), "prog: --rate needs a number, not 'nan'");
+    CHECK_CONTAINS(refusal("--rate inf"), "prog: --rate must be from 0 to 10, not inf");
+    CHECK_CONTAINS(refusal("--rate 1e999"), "prog: --rate must be from 0 to 10, not 1e999");
+    CHECK_CONTAINS(refusal("--rate 1e-999"), "prog: --rate must be from 0 to 10, not 1e-999"); /* not taken for 0 */
+    CHECK_CONTAINS(refusal("--rate -0.1"), "prog: --rate must be from 0 to 10, not -0.1");
+    CHECK_CONTAINS(refusal("--between"), "prog: --between needs two values");
+    CHECK_CONTAINS(refusal("--between 3"), "prog: --between needs two values");
+    CHECK_CONTAINS(refusal("--between=3 --flag"), "prog: --between needs two values");
+    CHECK_CONTAINS(refusal("--between 3 100"), "prog: --between must be from 0 to 99, not 100");
+    CHECK_CONTAINS(refusal("--between 3 4 5"), "prog: '5' is not expected");
+    CHECK_CONTAINS(refusal("--flag=1"), "prog: --flag takes no value");
+    CHECK_CONTAINS(refusal("--flag 1"), "prog: '1' is not expected");
+    CHECK_CONTAINS(refusal("-flag"), "prog: '-flag' is not expected, options begin with --");
+    CHECK_CONTAINS(refusal("-"), "prog: '-' is not expected");
+}
+
+TEST(test_options_hints) {
+    CHECK_TEXT(refusal("--epoch 3"), "prog: there is no option --epoch (did you mean --epochs?): see --help\n");
+    CHECK_CONTAINS(refusal("--epcohs=3"), "there is no option --epcohs (did you mean --epochs?)");
+    CHECK_CONTAINS(refusal("--betwixt 3 4"), "there is no option --betwixt (did you mean --between?)");
+    CHECK_CONTAINS(refusal("--flags"), "(did you mean --flag?)");
+    CHECK_CONTAINS(refusal("--Kind"), "(did you mean --kind?)");
+    CHECK_TEXT(refusal("--zzzzz"), "prog: there is no option --zzzzz: see --help\n");
+    CHECK_TEXT(refusal("--learning-rate 3"), "prog: there is no option --learning-rate: see --help\n");
+    CHECK_TEXT(refusal("--x"), "prog: there is no option --x: see --help\n");
+    CHECK_TEXT(refusal("--"), "prog: there is no option --: see --help\n");
+    CHECK_TEXT(refusal("--=3"), "prog: there is no option --: see --help\n");
+}
+
+TEST(test_options_help) {
+    CHECK(parse("--help") == 0);
+    CHECK_TEXT(complained, "");
+    CHECK_CONTAINS(printed, "What it does.\n\nusage: prog [options]\n\n  --name WORD ");
+    CHECK_CONTAINS(printed, "a text (default.txt)\n");
+    CHECK_CONTAINS(printed, "  --kind dense|conv|c     a choice (conv)\n");
+    CHECK_CONTAINS(printed, "  --epochs N              a whole number (10)\n");
+    CHECK_CONTAINS(printed, "  --between A B           two of them\n"); /* below the minimum: no default */
+    CHECK_CONTAINS(printed, "  --rate F                a number (0.25)\n");
+    CHECK_CONTAINS(printed, "  --flag                  a switch\n");
+    CHECK_CONTAINS(printed, "  --help                  this text; defaults are in brackets\n");
+    CHECK(parse("--between 3 4 --epochs nonsense --help") == 0); /* asked for, it comes before any complaint */
+    CHECK(got.number == 10 && got.pair[0] == -1);
+    CHECK(parse_with(1, "-h") == 0);
+    CHECK_CONTAINS(printed, "usage: prog [WORD] [options]\n");
+    got.pair[0] = 3, got.pair[1] = 14;
+    to_stdout = fopen(FOLDER "/stdout", "wb+");
+    if (!to_stdout) exit(1);
+    options_help("prog", "", table, 0);
+    take_text(to_stdout, printed);
+    CHECK_CONTAINS(printed, "two of them (3 14)\n");
+}
+
+/* ---- a PNG decoder: 8 bits, grey or RGB, no filter; zlib with stored blocks and fixed codes ---- */
+
+static uint32_t big_endian(const unsigned char *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static uint32_t crc_32(const unsigned char *bytes, size_t size) {
+    uint32_t crc = 0xffffffffu;
+    size_t   i;
+    int      bit;
+    for (i = 0; i < 8 * size; i++) {
+        bit = (int)((crc ^ (uint32_t)(bytes[i / 8] >> (i % 8))) & 1);
+        crc >>= 1;
+        if (bit) crc ^= 0xedb88320u;
+    }
+    return crc ^ 0xffffffffu;
+}
+
+static uint32_t adler_32(const unsigned char *bytes, size_t size) {
+    uint32_t a = 1, b = 0;
+    size_t   i;
+    for (i = 0; i < size; i++) a = (a + bytes[i]) % 65521, b = (b + a) % 65521;
+    return b << 16 | a;
+}
+
+typedef struct bit_reader {
+    const unsigned char *bytes;
+    size_t               position, size; /* in bits */
+    int                  over;
+} bit_reader;
+
+static uint32_t take_bits(bit_reader *in, int count) {
+    uint32_t value = 0;
+    int      i;
+    for (i = 0; i < count; i++, in->position++) {
+        if (in->position >= in->size)
+            in->over = 1;
+        else
+            value |= (uint32_t)(in->bytes[in->position / 8] >> in->position % 8 & 1) << i;
+    }
+    return value;
+}
+
+/* `count` bits of a Huffman code, highest first, behind `code`. */
+static uint32_t take_code(bit_reader *in, uint32_t code, int count) {
+    while (count--) code = code << 1 | take_bits(in, 1);
+    return code;
+}
+
+static uint32_t take_symbol(bit_reader *in) { /* RFC 1951, 3.2.6 */
+    uint32_t code = take_code(in, 0, 7);
+    if (code <= 0x17) return 256 + code;
+    code = take_code(in, code, 1);
+    if (code >= 0x30 && code <= 0xbf) return code - 0x30;
+    if (code >= 0xc0 && code <= 0xc7) return 280 + code - 0xc0;
+    return 144 + take_code(in, code, 1) - 0x190;
+}
+
+/* Unpacks a whole zlib stream into exactly `room` bytes; NULL, or what is wrong with it. */
+static const char *inflate(const unsigned char *bytes, size_t size, unsigned char *out, size_t room) {
+    static const int lengths[29] = { 3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
+                                     31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258 };
+    static const int distances[30] = { 1,    2,    3,    4,    5,    7,    9,    13,    17,    25,
+                                       33,   49,   65,   97,   129,  193,  257,  385,   513,   769,
+                                       1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577 };
+    bit_reader       in = { NULL, 16, 0, 0 };
+    size_t           done = 0;
+    uint32_t         last, type, symbol, length, distance;
+    in.bytes = bytes;
+    in.size = 8 * size;
+    if (size < 6 || (bytes[0] & 15) != 8 || bytes[0] >> 4 > 7 || bytes[1] & 32 || (bytes[0] * 256 + bytes[1]) % 31)
+        return "bad zlib header";
+    do {
+        last = take_bits(&in, 1);
+        type = take_bits(&in, 2);
+        if (type > 1) return "neither stored nor fixed codes";
+        if (type == 0) {
+            in.position = (in.position + 7) / 8 * 8;
+            length = take_bits(&in, 16);
+            if (take_bits(&in, 16) != (length ^ 0xffffu)) return "bad length of a stored block";
+            while (length-- && !in.over) {
+                if (done == room) return "too many bytes";
+                out[done++] = (unsigned char)take_bits(&in, 8);
+            }
+            continue;
+        }
+        while ((symbol = take_symbol(&in)) != 256) {
+            if (in.over) return "no end";
+            if (symbol < 256) {
+                if (done == room) return "too many bytes";
+                out[done++] = (unsigned char)symbol;
+                continue;
+            }
+            if ((symbol -= 257) > 28) return "bad length symbol";
+            length = (uint32_t)lengths[symbol] + take_bits(&in, symbol < 8 || symbol == 28 ? 0 : (int)symbol / 4 - 1);
+            distance = take_code(&in, 0, 5);
+            if (distance > 29) return "bad distance symbol";
+            distance = (uint32_t)distances[distance] + take_bits(&in, distance < 4 ? 0 : (int)distance / 2 - 1);
+            if (distance > done) return "distance too far back";
+            if (length > room - done) return "too many bytes";
+            for (; length; length--, done++) out[done] = out[done - distance];
+        }
+    } while (!last && !in.over);
+    in.position = (in.position + 7) / 8 * 8;
+    if (in.over || in.position + 32 != in.size) return "the stream ends elsewhere";
+    if (done != room) return "too few bytes";
+    return big_endian(bytes + size - 4) == adler_32(out, room) ? NULL : "wrong Adler-32";
+}
+
+typedef struct picture {
+    unsigned char *raw; /* rows, each behind its filter byte */
+    size_t         width, height, channels;
+} picture;
+
+/* NULL, or what is wrong. Release picture.raw with free(). */
+static const char *decode_png(const unsigned char *bytes, size_t size, picture *p) {
+    unsigned char *data = malloc(size + 1);
+    size_t         at = 8, length = 0, y, row, data_size = 0;
+    int            chunk, ended = 0;
+    const char    *wrong = NULL;
+    p->raw = NULL;
+    if (!data) return "no memory";
+    if (size < 8 || memcmp(bytes, "\x89PNG\r\n\x1a\n", 8)) wrong = "bad signature";
+    for (chunk = 0; !wrong && !ended; chunk++, at += length + 12) {
+        const unsigned char *type = bytes + at + 4;
+        if (size - at < 12 || (length = big_endian(bytes + at)) > size - at - 12)
+            wrong = "chunk cut short";
+        else if (big_endian(type + 4 + length) != crc_32(type, length + 4))
+            wrong = "wrong CRC-32";
+        else if (!memcmp(type, "IHDR", 4) && chunk == 0 && length == 13) {
+            p->width = big_endian(type + 4);
+            p->height = big_endian(type + 8);
+            p->channels = type[13] == 2 ? 3 : 1;
+            if (type[12] != 8 || (type[13] != 0 && type[13] != 2) || type[14] || type[15] || type[16])
+                wrong = "another kind of PNG";
+            else if (p->width < 1 || p->height < 1 || p->width > 30000 || p->height > 30000)
+                wrong = "bad size";
+        } else if (!memcmp(type, "IDAT", 4) && chunk > 0) {
+            memcpy(data + data_size, type + 4, length);
+            data_size += length;
+        } else if (!memcmp(type, "IEND", 4) && chunk > 1 && length == 0)
+            ended = 1;
+        else
+            wrong = "unexpected chunk";
+    }
+    if (!wrong && at != size) wrong = "bytes behind the end";
+    if (!wrong) {
+        row = p->width * p->channels + 1;
+        p->raw = malloc(row * p->height);
+        wrong = p->raw ? inflate(data, data_size, p->raw, row * p->height) : "no memory";
+        for (y = 0; !wrong && y < p->height; y++)
+            if (p->raw[y * row]) wrong = "a filter";
+    }
+    free(data);
+    return wrong;
+}
+
+TEST(test_decoder) {
+    /* By zlib 1.2.13: "abc" stored; 140..149, "vae" four times, 300 times "z" and "vae" with fixed codes. */
+    static const unsigned char stored[] = { 0x78, 0x01, 0x01, 0x03, 0x00, 0xfc, 0xff,
+                                            0x61, 0x62, 0x63, 0x02, 0x4d, 0x01, 0x27 };
+    static const unsigned char fixed[] = { 0x78, 0x01, 0xeb, 0xe9, 0xed, 0xeb, 0x9f, 0x30, 0x71, 0xd2, 0xe4,
+                                           0x29, 0x53, 0xcb, 0x12, 0x53, 0x15, 0x90, 0x70, 0xd5, 0x28, 0x20,
+                                           0x1a, 0x00, 0x83, 0x0b, 0x00, 0x59, 0x75, 0x9b, 0x2a };
+    unsigned char              out[400];
+    size_t                     i;
+    int                        bad = 0;
+    CHECK(crc_32((const unsigned char *)"123456789", 9) == 0xcbf43926u);
+    CHECK(adler_32((const unsigned char *)"Wikipedia", 9) == 0x11e60398u);
+    CHECK(inflate(stored, sizeof stored, out, 3) == NULL);
+    CHECK(!memcmp(out, "abc", 3));
+    CHECK(inflate(fixed, sizeof fixed, out, 328) == NULL);
+    for (i = 0; i < 10; i++) bad += out[i] != 140 + i;
+    for (i = 25; i < 325; i++) bad += out[i] != 'z';
+    CHECK(!bad && !memcmp(out + 10, "vae vae vae vae", 15) && !memcmp(out + 325, "vae", 3));
+    CHECK(inflate(fixed, sizeof fixed, out, 327) != NULL);
+    CHECK(inflate(fixed, sizeof fixed, out, 329) != NULL);
+    CHECK(inflate(fixed, sizeof fixed - 1, out, 328) != NULL);
+}
+
+/* ---- the PNG writer ---- */
+
+#define PICTURE FOLDER "/png/new/folders/picture.png"
+
+static const char *decode_file(const char *path, picture *p) {
+    size_t         size = 0;
+    unsigned char *bytes = read_file(path, &size);
+    const char    *wrong = bytes ? decode_png(bytes, size, p) : "no such file";
+    if (!bytes) p->raw = NULL;
+    free(bytes);
+    return wrong;
+}
+
+/* Random bytes as pictures have them: noise, few colours, runs, repeated rows. */
+static void fill(test_random *random, unsigned char *bytes, size_t size, size_t row) {
+    const int kind = test_integer(random, 0, 4), rare = test_integer(random, 2, 400);
+    size_t    i;
+    for (i = 0; i < size; i++) {
+        bytes[i] = (unsigned char)test_integer(random, 0, kind == 1 ? 1 : 255);
+        if (kind == 2 && i > 0 && test_integer(random, 0, rare)) bytes[i] = bytes[i - 1];
+        if (kind == 3 && i >= row && test_integer(random, 0, rare)) bytes[i] = bytes[i - row];
+        if (kind == 4) bytes[i] = 143;
+    }
+}
+
+/* The byte that belongs at (x, y), channel c, of the grid's picture; the images are `bytes` / 255. */
+static int expected_byte(const png_grid *grid, const unsigned char *bytes, size_t x, size_t y, size_t c) {
+    const size_t scale = (size_t)grid->scale, cell_width = (size_t)grid->width * scale + 2;
+    const size_t cell_height = (size_t)grid->height * scale + 2, bands = grid->originals ? 2 : 1;
+    const size_t column = x / cell_width, line = y / cell_height, image = line / bands * (size_t)grid->columns + column;
+    size_t       pixel;
+    if (x % cell_width < 2 || y % cell_height < 2 || image >= grid->count) return 48;
+    pixel = (image * (size_t)grid->height + (y % cell_height - 2) / scale) * (size_t)grid->width +
+            (x % cell_width - 2) / scale;
+    pixel = pixel * (size_t)grid->channels + c;
+    return grid->originals && line % 2 == 0 ? grid->originals[pixel] : bytes[pixel];
+}
+
+static void check_grid(test_random *random, size_t count, int height, int width, int channels, int columns, int scale,
+                       int with_originals) {
+    const size_t   size = count * (size_t)height * (size_t)width * (size_t)channels;
+    unsigned char *bytes = malloc(2 * size), *originals = bytes + size;
+    float         *images = malloc(size * sizeof *images);
+    char           message[PNG_MESSAGE] = "";
+    picture        p = { NULL, 0, 0, 0 };
+    png_grid       grid = { NULL, NULL, 0, 0, 0, 0, 0, 0 };
+    size_t         i, x, y, c, lines = (count + (size_t)columns - 1) / (size_t)columns * (with_originals ? 2 : 1);
+    long           bad = 0;
+    const char    *wrong;
+    if (!bytes || !images) exit(1);
+    fill(random, bytes, size, (size_t)(width * channels));
+    fill(random, originals, size, (size_t)(width * channels));
+    for (i = 0; i < size; i++) images[i] = (float)((bytes[i] + test_uniform(random, -0.49, 0.49)) / 255.0);
+    grid.images = images;
+    grid.originals = with_originals ? originals : NULL;
+    grid.count = count;
+    grid.height = height, grid.width = width, grid.channels = channels, grid.columns = columns, grid.scale = scale;
+    CHECK(png_write_grid(PICTURE, &grid, message) == 0);
+    CHECK_TEXT(message, "");
+    wrong = decode_file(PICTURE, &p);
+    CHECK_TEXT(wrong ? wrong : "fine", "fine");
+    CHECK(p.channels == (size_t)channels && p.width == (size_t)columns * ((size_t)(width * scale) + 2) + 2 &&
+          p.height == lines * ((size_t)(height * scale) + 2) + 2);
+    if (!wrong)
+        for (y = 0; y < p.height; y++)
+            for (x = 0; x < p.width; x++)
+                for (c = 0; c < p.channels; c++)
+                    bad += p.raw[y * (p.width * p.channels + 1) + 1 + x * p.channels + c] !=
+                           expected_byte(&grid, bytes, x, y, c);
+    CHECK(bad == 0);
+    CHECK(!can_be_opened(PICTURE ".partial"));
+    free(p.raw);
+    free(images);
+    free(bytes);
+}
+
+TEST(test_png_grids) {
+    test_random random = { 20 };
+    int         i;
+    for (i = 0; i < 150; i++) {
+        const int count = test_integer(&random, 1, 12), height = test_integer(&random, 1, 12);
+        const int width = test_integer(&random, 1, 12), channels = test_integer(&random, 0, 1) ? 3 : 1;
+        const int columns = test_integer(&random, 1, 6), scale = test_integer(&random, 1, 4);
+        check_grid(&random, (size_t)count, height, width, channels, columns, scale, test_integer(&random, 0, 1));
+    }
+    check_grid(&random, 1, 1, 1, 1, 1, 1, 0);
+    check_grid(&random, 2, 1, 2, 3, 500, 1, 1); /* columns that stay empty */
+    check_grid(&random, 1, 3, 20, 1, 1, 50, 0);
+    check_grid(&random, 64, 28, 28, 1, 8, 2, 1);
+    check_grid(&random, 1, 2, 10918, 3, 1, 1, 0); /* the row above is 32767 bytes ago, just within the window */
+    check_grid(&random, 1, 2, 10919, 3, 1, 1, 0); /* and just outside it */
+    check_grid(&random, 1, 1, 19996, 1, 1, 1, 0); /* the widest there may be */
+}
+
+/* Runs of every length, so that every length symbol comes by with all its extra bits. */
+TEST(test_png_runs) {
+    test_random   random = { 21 };
+    unsigned char pixels[600];
+    char          message[PNG_MESSAGE] = "";
+    int           run_length;
+    write_file("png/new/folders/x", "", 0);
+    for (run_length = 1; run_length < 540; run_length++) {
+        const int   width = run_length + 3;
+        picture     p = { NULL, 0, 0, 0 };
+        const char *wrong;
+        memset(pixels, test_integer(&random, 0, 255), sizeof pixels);
+        pixels[0] ^= 1;
+        pixels[width - 1] ^= 0x80;
+        CHECK(png_write_file(PICTURE, pixels, width, 1, 1, message) == 0);
+        wrong = decode_file(PICTURE, &p);
+        CHECK_TEXT(wrong ? wrong : "fine", "fine");
+        CHECK(p.raw && p.width == (size_t)width && !memcmp(p.raw + 1, pixels, (size_t)width));
+        free(p.raw);
+    }
+}
+
+TEST(test_png_values) {
+    const float values[10] = { 0.0f, 1.0f, -3.0f, 7.0f, 0.5f, NAN, INFINITY, -INFINITY, 1e-9f, 0.99999f };
+    const int   wanted[10] = { 0, 255, 0, 255, 128, 0, 255, 0, 0, 255 };
+    int         i;
+    for (i = 0; i < 10; i++) CHECK(png_byte(values[i]) == wanted[i]);
+    for (i = 0; i < 256; i++) CHECK(png_byte((float)i / 255.0f) == i);
+}
+
+TEST(test_png_refusals) {
+    static float   pixels[12];
+    static char    long_name[1200];
+    const png_grid good = { pixels, NULL, 3, 2, 2, 1, 2, 1 };
+    png_grid       grid;
+    char           message[PNG_MESSAGE] = "";
+    uint64_t       before;
+    int            i;
+    for (i = 0; i < 7; i++) {
+        grid = good;
+        if (i == 0) grid.count = 0;
+        if (i == 1) grid.columns = 0;
+        if (i == 2) grid.scale = 0;
+        if (i == 3) grid.channels = 2;
+        if (i == 4) grid.height = 0;
+        if (i == 5) grid.width = -1;
+        if (i == 6) grid.channels = 4;
+        CHECK(png_write_grid(FOLDER "/png/no.png", &grid, message) == -1);
+        CHECK_TEXT(message, "a picture needs 1 or more images of 1 or 3 channels");
+    }
+    for (i = 0; i < 9; i++) { /* refused before any pixel is looked at */
+        grid = good;
+        if (i == 0) grid.count = 20000;
+        if (i == 1) grid.columns = 10000;
+        if (i == 2) grid.scale = 10000;
+        if (i == 3) grid.width = 19997, grid.columns = 1;
+        if (i == 4) grid.height = 20000;
+        if (i == 5) grid.count = (size_t)-1;
+        if (i == 6)
+            grid.count = (size_t)1 << (8 * sizeof(size_t) - 1), grid.columns = 1,
+            grid.originals = (unsigned char *)pixels;
+        if (i == 7) grid.width = 2147483647, grid.scale = 100;
+        if (i == 8) grid.columns = 2147483647;
+        CHECK(png_write_grid(FOLDER "/png/no.png", &grid, message) == -1);
+        CHECK_TEXT(message, FOLDER
+                   "/png/no.png would have a side of more than 20000 pixels: ask for fewer images or a smaller scale");
+    }
+    CHECK(!can_be_opened(FOLDER "/png/no.png"));
+    write_file("png/file", "x", 1);
+    CHECK(png_write_grid(FOLDER "/png/file/no.png", &good, message) == -1); /* a file where a folder should be */
+    CHECK_CONTAINS(message, "cannot write " FOLDER "/png/file/no.png");
+    CHECK(png_write_grid(FOLDER "/png/file/deep/no.png", &good, message) == -1);
+    CHECK_CONTAINS(message, "cannot create the directory " FOLDER "/png/file/deep: ");
+    write_file("png/folder/x", "x", 1);
+    CHECK(png_write_grid(FOLDER "/png/folder", &good, message) == -1);
+    CHECK_CONTAINS(message, "cannot write " FOLDER "/png/folder: ");
+    CHECK(!can_be_opened(FOLDER "/png/folder.partial"));
+    CHECK(can_be_opened(FOLDER "/png/folder/x"));
+    memset(long_name, 'n', sizeof long_name - 1);
+    CHECK(png_write_grid(long_name, &good, message) == -1);
+    CHECK_CONTAINS(message, "the name of the file to write is too long");
+    long_name[300] = '\0';
+    CHECK(png_write_grid(long_name, &good, message) == -1); /* longer than file systems take */
+    CHECK_CONTAINS(message, "cannot write nnnn");
+
+    /* A picture that cannot be replaced stays as it is. */
+    CHECK(png_write_grid(FOLDER "/png/old.png", &good, message) == 0);
+    before = hash_of_file(FOLDER "/png/old.png");
+    pixels[0] = 1;
+    for (i = 0; i < 3; i++) {
+        allocations_left = i;
+        CHECK(png_write_grid(FOLDER "/png/old.png", &good, message) == -1);
+        allocations_left = -1;
+        CHECK_CONTAINS(message, FOLDER "/png/old.png");
+        CHECK(hash_of_file(FOLDER "/png/old.png") == before && before != 0);
+        CHECK(!can_be_opened(FOLDER "/png/old.png.partial"));
+    }
+    CHECK(png_write_grid(FOLDER "/png/old.png", &good, message) == 0);
+    CHECK(hash_of_file(FOLDER "/png/old.png") != before);
+}
+
+/* ---- make_digits ---- */
+
+#define MAKE FOLDER "/make_digits --out " FOLDER "/"
+
+/* Whether make_digits is there, after building it once. */
+static int have_make_digits(void) {
+    static int tried = 0, built = 0;
+    if (tried) return built;
+    tried = 1;
+    if (!have_shell() || run("${CC:-cc} --version") != 0) return 0;
+    built = run("${CC:-cc} -std=c99 -O2 data/make_digits.c -o " FOLDER "/make_digits") == 0;
+    if (!built) printf("%s", heard);
+    CHECK(built);
+    return built;
+}
+
+TEST(test_digits_are_pinned) {
+    idx_images    images = { NULL, 0, 0, 0 };
+    idx_labels    labels = { NULL, 0 };
+    idx_directory found = { "", 0 };
+    char          message[IDX_MESSAGE] = "";
+    double        ink = 0;
+    int           counts[10] = { 0 }, wrong = 0, blank = 0;
+    size_t        i, k;
+    if (!have_make_digits()) SKIP("there is no C compiler to build make_digits with");
+    CHECK(run(MAKE "digits --train 500 --test 100") == 0);
+    CHECK_CONTAINS(heard, "wrote 500 training and 100 test digits into " FOLDER "/digits (seed 1, ");
+    /* These change with the drawing, and with them every number measured on generated digits. */
+    CHECK(hash_of_file(FOLDER "/digits/train-images-idx3-ubyte") == UINT64_C(0xee84b0c6c09b1dfc));
+    CHECK(hash_of_file(FOLDER "/digits/train-labels-idx1-ubyte") == UINT64_C(0x4b7bd3f684ecd8da));
+    CHECK(hash_of_file(FOLDER "/digits/t10k-images-idx3-ubyte") == UINT64_C(0xbd57b2ea2240a1fa));
+    CHECK(hash_of_file(FOLDER "/digits/t10k-labels-idx1-ubyte") == UINT64_C(0xb69c5e518daa1b6e));
+    CHECK(run("ls -A " FOLDER "/digits | wc -l | tr -d ' '") == 0);
+    CHECK_TEXT(heard, "5\n\n0\n"); /* the four and the mark, nothing unfinished */
+
+    CHECK(idx_find_directory(FOLDER "/digits", &found, message) == 0);
+    CHECK(found.generated);
+    CHECK(idx_read_images(FOLDER "/digits", "train-images-idx3-ubyte", &images, message) == 0);
+    CHECK(idx_read_labels(FOLDER "/digits", "train-labels-idx1-ubyte", &labels, message) == 0);
+    CHECK_TEXT(message, "");
+    CHECK(images.count == 500 && images.height == 28 && images.width == 28 && labels.count == 500);
+    for (i = 0; i < images.count && i < labels.count; i++) {
+        const double before = ink;
+        for (k = 0; k < 784; k++) ink += images.pixels[784 * i + k] / 255.0;
+        blank += ink - before < 784 * 0.02;
+        if (labels.values[i] < 10)
+            counts[labels.values[i]]++;
+        else
+            wrong++;
+    }
+    CHECK(wrong == 0 && blank == 0);
+    for (k = 0; k < 10; k++) CHECK(counts[k] >= 30 && counts[k] <= 70);
+    ink /= 500 * 784;
+    CHECK(ink > 0.12 && ink < 0.145);
+    free(images.pixels);
+    free(labels.values);
+}
+
+TEST(test_digits_depend_on_the_seed_alone) {
+    idx_images a = { NULL, 0, 0, 0 }, b = { NULL, 0, 0, 0 };
+    char       message[IDX_MESSAGE] = "";
+    if (!have_make_digits()) SKIP("there is no C compiler to build make_digits with");
+    CHECK(run(MAKE "a --train 40 --test 3 --seed 7") == 0);
+    CHECK(run(MAKE "b/deeper --train=70 --test=5 --seed=7") == 0);
+    CHECK(run(MAKE "c --train 40 --test 3 --seed 8") == 0);
+    CHECK(idx_read_images(FOLDER "/a", "train-images-idx3-ubyte", &a, message) == 0);
+    CHECK(idx_read_images(FOLDER "/b/deeper", "train-images-idx3-ubyte", &b, message) == 0);
+    CHECK(a.count == 40 && b.count == 70 && !memcmp(a.pixels, b.pixels, 40 * 784));
+    free(b.pixels);
+    b.pixels = NULL;
+    CHECK(idx_read_images(FOLDER "/c", "train-images-idx3-ubyte", &b, message) == 0);
+    CHECK(a.count == b.count && memcmp(a.pixels, b.pixels, 40 * 784) != 0);
+    free(b.pixels);
+    b.pixels = NULL;
+    CHECK(idx_read_images(FOLDER "/a", "t10k-images-idx3-ubyte", &b, message) == 0); /* not the training images again */
+    CHECK(b.count == 3 && memcmp(a.pixels, b.pixels, 784) != 0);
+    free(a.pixels);
+    free(b.pixels);
+}
+
+TEST(test_digits_overwrite_only_their_own) {
+    uint64_t before;
+    if (!have_make_digits()) SKIP("there is no C compiler to build make_digits with");
+    CHECK(run(MAKE "own --train 20 --test 2") == 0);
+    before = hash_of_file(FOLDER "/own/train-images-idx3-ubyte");
+    CHECK(run(MAKE "own --train 30 --test 2") == 0); /* its own: overwritten */
+    CHECK(hash_of_file(FOLDER "/own/train-images-idx3-ubyte") != before);
+    before = hash_of_file(FOLDER "/own/train-images-idx3-ubyte");
+    CHECK(remove(FOLDER "/own/GENERATED") == 0);
+    CHECK(run(MAKE "own --train 20 --test 2") == 1);
+    CHECK_CONTAINS(heard, "make_digits: " FOLDER "/own holds digits that were not made by this program, which it will "
+                          "not overwrite: give another directory with --out");
+    CHECK(hash_of_file(FOLDER "/own/train-images-idx3-ubyte") == before && before != 0);
+    CHECK(!can_be_opened(FOLDER "/own/GENERATED"));
+    write_file("one/t10k-labels-idx1-ubyte", "x", 1); /* one of the four is enough */
+    CHECK(run(MAKE "one --train 20 --test 2") == 1);
+    CHECK_CONTAINS(heard, "will not overwrite");
+    CHECK(!can_be_opened(FOLDER "/one/train-images-idx3-ubyte"));
+}
+
+TEST(test_digits_mistakes) {
+    if (!have_make_digits()) SKIP("there is no C compiler to build make_digits with");
+    CHECK(run(MAKE "bad --train 0") == 2);
+    CHECK_CONTAINS(heard, "make_digits: --train must be from 1 to 1000000, not 0");
+    CHECK(run(MAKE "bad --test many") == 2);
+    CHECK_CONTAINS(heard, "make_digits: --test needs a whole number, not 'many'");
+    CHECK(run(MAKE "bad --seed -1") == 2);
+    CHECK_CONTAINS(heard, "make_digits: --seed must be from 0 to ");
+    CHECK(run(MAKE "bad --trian 5") == 2);
+    CHECK_CONTAINS(heard, "make_digits: there is no option --trian (did you mean --train?)");
+    CHECK(run(MAKE "bad 5") == 2);
+    CHECK_CONTAINS(heard, "make_digits: '5' is not expected");
+    CHECK(run(FOLDER "/make_digits --out") == 2);
+    CHECK_CONTAINS(heard, "make_digits: --out needs a value");
+    CHECK(run(MAKE "%0600d", 1) == 2);
+    CHECK_CONTAINS(heard, "make_digits: the name of the directory must have 1 to ");
+    CHECK(run("test -e " FOLDER "/bad") != 0);
+    write_file("in_the_way", "x", 1);
+    CHECK(run(MAKE "in_the_way/digits --train 5 --test 5") == 1);
+    CHECK_CONTAINS(heard, "make_digits: the files cannot be written into " FOLDER "/in_the_way/digits: ");
+    CHECK(run(FOLDER "/make_digits --help") == 0);
+    CHECK_CONTAINS(heard, "usage: make_digits [options]");
+    CHECK_CONTAINS(heard, "number of training images (60000)");
+    CHECK(run(MAKE "stopped --train 1000000 & digits=$!; sleep 1; kill -TERM $digits; wait $digits") == 1);
+    CHECK_CONTAINS(heard, "make_digits: interrupted, nothing written");
+    CHECK(run("ls -A " FOLDER "/stopped") == 0);
+    CHECK_TEXT(heard, "\n0\n");
+}
+
+/* ---- get_mnist.sh ---- */
+
+/* Tries to download from `mirrors` only, whatever proxies there are, into a folder that holds `mine`. */
+static int download(const char *mirrors) {
+    const int status =
+        run("mkdir -p " FOLDER "/mnist && echo mine >" FOLDER "/mnist/mine && "
+            "no_proxy='*' NO_PROXY='*' http_proxy= MNIST_MIRRORS=\"%s\" sh data/get_mnist.sh " FOLDER "/mnist",
+            mirrors);
+    char said[sizeof heard];
+    memcpy(said, heard, sizeof said);
+    CHECK(run("ls -A " FOLDER "/mnist") == 0);
+    CHECK_TEXT(heard, "mine\n\n0\n");
+    memcpy(heard, said, sizeof heard);
+    return status;
+}
+
+TEST(test_get_mnist_usage) {
+    if (!have_shell()) SKIP("there is no shell");
+    CHECK(run("sh -n data/get_mnist.sh") == 0);
+    CHECK_TEXT(heard, "\n0\n");
+    CHECK(run("sh data/get_mnist.sh --help") == 0);
+    CHECK_CONTAINS(heard, "Usage: get_mnist.sh [DIRECTORY]");
+    CHECK(run("sh data/get_mnist.sh -h") == 0);
+    CHECK(run("sh data/get_mnist.sh --frobnicate") == 2);
+    CHECK_CONTAINS(heard, "get_mnist.sh: there is no option --frobnicate (see --help)");
+    CHECK(run("sh data/get_mnist.sh " FOLDER "/one " FOLDER "/two") == 2);
+    CHECK_CONTAINS(heard, "get_mnist.sh: only one directory can be given (see --help)");
+    CHECK(run("shell=$(command -v sh); PATH=/nowhere \"$shell\" data/get_mnist.sh " FOLDER "/mnist") == 1);
+    CHECK_CONTAINS(heard, "get_mnist.sh: there is no sha256sum, shasum or openssl to check the files with");
+}
+
+TEST(test_get_mnist_failures) {
+    if (!have_shell() || run("command -v gunzip && { command -v curl || command -v wget; } && "
+                             "{ command -v sha256sum || command -v shasum || command -v openssl; }") != 0)
+        SKIP("it needs gunzip, curl or wget, and sha256sum, shasum or openssl");
+    CHECK(download("http://127.0.0.1:9") == 1); /* nobody listens there */
+    CHECK_CONTAINS(heard, "downloading http://127.0.0.1:9/train-images-idx3-ubyte.gz\n");
+    CHECK_CONTAINS(heard, "  that did not work\n");
+    CHECK_CONTAINS(heard, "get_mnist.sh: train-images-idx3-ubyte could not be had from any mirror: check the network");
+    write_file("file", "x", 1);
+    CHECK(run("MNIST_MIRRORS=http://127.0.0.1:9/ sh data/get_mnist.sh " FOLDER "/file/mnist") == 1);
+    CHECK_CONTAINS(heard, "get_mnist.sh: the directory " FOLDER "/file/mnist cannot be made: give another one");
+}
+
+TEST(test_get_mnist_bad_mirrors) {
+    if (!have_shell() || run("command -v gunzip && command -v gzip && curl --version | grep -q 'Protocols.* file ' && "
+                             "{ command -v sha256sum || command -v shasum || command -v openssl; }") != 0)
+        SKIP("it needs gzip and a curl that takes file:// URLs");
+    if (run("case $PWD in *[!A-Za-z0-9/._-]*) exit 1; esac") != 0) SKIP("the path to here does not go into a URL");
+    CHECK(download("file://$PWD/" FOLDER "/nothing") == 1);
+    CHECK_CONTAINS(heard, "  that did not work\n");
+    write_file("broken/train-images-idx3-ubyte.gz", "not gzip", 8);
+    write_file("wrong/train-images-idx3-ubyte", good_images, sizeof good_images);
+    CHECK(run("gzip " FOLDER "/wrong/train-images-idx3-ubyte") == 0);
+    CHECK(download("file://$PWD/" FOLDER "/broken/ file://$PWD/" FOLDER "/wrong") == 1);
+    CHECK_CONTAINS(heard, "  that is not a complete gzip file\n");
+    CHECK_CONTAINS(heard, "  that unpacks to something other than MNIST's train-images-idx3-ubyte (wrong SHA-256)\n");
+    CHECK_CONTAINS(heard, "get_mnist.sh: train-images-idx3-ubyte could not be had from any mirror");
+}
+
+int main(void) {
+    if (system(NULL)) (void)!system("rm -rf " FOLDER); /* of a run that was stopped */
+    write_file("log", "", 0);
+    RUN(test_idx_good_files);
+    RUN(test_idx_refusals);
+    RUN(test_idx_damage);
+    RUN(test_idx_long_names);
+    RUN(test_idx_directories);
+    RUN(test_options_values);
+    RUN(test_options_plain_word);
+    RUN(test_options_refusals);
+    RUN(test_options_hints);
+    RUN(test_options_help);
+    RUN(test_decoder);
+    RUN(test_png_values);
+    RUN(test_png_runs);
+    RUN(test_png_grids);
+    RUN(test_png_refusals);
+    RUN(test_digits_are_pinned);
+    RUN(test_digits_depend_on_the_seed_alone);
+    RUN(test_digits_overwrite_only_their_own);
+    RUN(test_digits_mistakes);
+    RUN(test_get_mnist_usage);
+    RUN(test_get_mnist_failures);
+    RUN(test_get_mnist_bad_mirrors);
+    if (system(NULL)) CHECK(system("rm -rf " FOLDER) == 0);
+    return test_finish();
+}
