@@ -33,8 +33,8 @@
    vae.h DOES NOT
      - use a GPU, a graph compiler or automatic differentiation: the layers are those of vae_layer, no others
      - read or write images: it takes and gives arrays (the examples carry a PNG writer and an IDX reader)
-     - print, exit, abort or assert: every failure is a status and a sentence (vae_print_progress prints when you ask it)
-     - keep anything in global variables: two models in two threads know nothing of each other; one model is for one
+     - print, exit, abort or assert: every failure is a status and a sentence (vae_print_progress prints when you ask
+     it) - keep anything in global variables: two models in two threads know nothing of each other; one model is for one
        thread at a time
      - allocate while it trains or infers: all memory is taken when a model is created, or is yours
 
@@ -68,14 +68,23 @@
 
    CONTENTS (search for the tag)
      Public part
-       >>status      status, error                      >>gradients   one batch by hand
-       >>network     layers, likelihood, config         >>inference   encode, decode, sample, score
-       >>model       create, destroy, describe          >>files       save and load
-       >>training    data, fit, one step                >>parameters  weights by name
+        1 >>status       status, error                      5 >>gradients    one batch by hand
+        2 >>network      layers, likelihood, config         6 >>inference    encode, decode, sample, score
+        3 >>model        create, destroy, describe          7 >>files        save and load
+        4 >>training     data, fit, one step                8 >>parameters   weights by name
      Implementation
-       >>platform    >>memory    >>random    >>math    >>kernels (primitives, vector math, matrix product)
-       >>layers      >>plan      >>latent    >>batch   >>execution   >>model-implementation   >>inference-implementation
-       >>training-implementation   >>files-implementation   >>licence   >>history
+        9 >>platform     errors as text, clock, threads    20 >>plan         from a config to shapes, places and tables
+       10 >>memory       sizes, allocation                 21 >>execution    the model itself, work shared out
+       11 >>arithmetic   what compiler and target have     22 >>layers       dense, convolution: forward and backward
+       12 >>scalar-math  one number at a time              23 >>likelihood   what becomes of the logits
+       13 >>random       streams, shuffle, Philox          24 >>stages       the walk through the layers
+       14 >>vectors      four floats at a time             25 >>latent       the sample and its gradient
+       15 >>product      what a matrix product is          26 >>model-implementation  tensors, first weights, create
+       16 >>kernels      the sets and their choice         27 >>batch        rows into the workspace
+       17 >>primitives   compiled once per instruction     28 >>inference-implementation
+       18 >>vector-math    set: this file includes itself  29 >>training-implementation
+       19 >>matrix-product                                 30 >>files-implementation  safetensors, JSON, disk
+     At the end: >>licence, >>history
 */
 #ifndef VAE_H
 #define VAE_H
@@ -108,7 +117,7 @@ typedef double vae_real;
 typedef float vae_real;
 #endif
 
-/* ==== >>status ============================================================================================== */
+/* ==== 1 >>status ================================================================================================== */
 
 typedef enum vae_status {
     VAE_OK = 0,
@@ -132,7 +141,7 @@ typedef struct vae_error {
 /* The status's name, such as "VAE_ERROR_DATA". */
 VAE_API const char *vae_status_name(vae_status status);
 
-/* ==== >>network ============================================================================================= */
+/* ==== 2 >>network ================================================================================================= */
 
 /* f(x) for a whole layer. The formulas are PyTorch's defaults: GELU is x/2 (1 + erf(x/sqrt 2)), SiLU x sigmoid(x),
    softplus log(1 + exp x), leaky ReLU has slope 0.01 below zero. */
@@ -199,8 +208,8 @@ typedef struct vae_layer {
    VAE_BERNOULLI: sum of max(l, 0) - l x + log(1 + exp(-|l|)) over the logits l, binary cross-entropy. With grey pixels
      this is the customary loss rather than a likelihood: its floor is the pixels' own entropy, not 0.
    VAE_GAUSSIAN: sum of (x - l)^2 / (2 sigma^2) + log sigma + log(2 pi)/2, with the fixed `sigma` of the config. The
-     constant is counted. At sigma = 1 the gradient is that of half the summed squared error; at sigma = 1/sqrt 2 that of
-     the squared error itself. */
+     constant is counted. At sigma = 1 the gradient is that of half the summed squared error; at sigma = 1/sqrt 2 that
+     of the squared error itself. */
 typedef enum vae_likelihood { VAE_BERNOULLI = 0, VAE_GAUSSIAN } vae_likelihood;
 
 /* First weights, with n inputs and m outputs of a unit (for convolutions both times the kernel's area).
@@ -213,11 +222,12 @@ typedef enum vae_initialization { VAE_INIT_PYTORCH = 0, VAE_INIT_GLOROT, VAE_INI
 typedef enum vae_layout { VAE_CHANNELS_LAST = 0, VAE_CHANNELS_FIRST } vae_layout;
 
 /* Which arithmetic to use. VAE_KERNELS_BEST picks the fastest the processor has. AVX2, AVX-512 and NEON give the same
-   bits as each other; VAE_KERNELS_PORTABLE (the compiler's vector extensions, else plain C) and VAE_KERNELS_PLAIN (plain
-   C, where built with VAE_PLAIN) give the same bits as each other, on every platform that neither fuses nor widens float
-   arithmetic. */
+   bits as each other; VAE_KERNELS_PORTABLE (the compiler's vector extensions, else plain C) and VAE_KERNELS_PLAIN
+   (plain C, where built with VAE_PLAIN) give the same bits as each other, on every platform that neither fuses nor
+   widens float arithmetic. */
 typedef enum vae_kernels {
-    VAE_KERNELS_BEST = 0, VAE_KERNELS_PLAIN, VAE_KERNELS_PORTABLE, VAE_KERNELS_AVX2, VAE_KERNELS_AVX512, VAE_KERNELS_NEON
+    VAE_KERNELS_BEST = 0, VAE_KERNELS_PLAIN, VAE_KERNELS_PORTABLE, VAE_KERNELS_AVX2, VAE_KERNELS_AVX512,
+    VAE_KERNELS_NEON
 } vae_kernels;
 
 /* Adam (Kingma and Ba 2015, algorithm 1), with bias correction and PyTorch's place for epsilon. */
@@ -235,8 +245,8 @@ typedef struct vae_allocator {
     void *user;
 } vae_allocator;
 
-/* Threads from elsewhere: must call task(context, i) once for every i in 0 .. count-1, in any order, at the same time or
-   not, and return when all have returned. */
+/* Threads from elsewhere: must call task(context, i) once for every i in 0 .. count-1, in any order, at the same time
+   or not, and return when all have returned. */
 typedef void (*vae_task)(void *context, size_t index);
 typedef struct vae_parallel {
     void (*run)(void *user, vae_task task, void *context, size_t count);
@@ -262,14 +272,14 @@ typedef struct vae_config {
     vae_adam           adam;
     uint64_t           seed;                      /* of everything random */
     size_t             batch;                     /* largest training batch; 0: 128 */
-    int                inference_only;            /* nonzero: no gradients or moments are kept; the model cannot train */
+    int                inference_only;            /* nonzero: keeps no gradients or moments, cannot train */
     vae_kernels        kernels;
     int                threads;                   /* 0: all cores where built with VAE_THREADS, else 1; up to 64 */
     vae_parallel       parallel;                  /* optional, with `threads` tasks at a time */
     vae_allocator      allocator;                 /* optional */
 } vae_config;
 
-/* ==== >>model =============================================================================================== */
+/* ==== 3 >>model =================================================================================================== */
 
 typedef struct vae_model vae_model;
 
@@ -295,14 +305,14 @@ VAE_API size_t vae_example_size(const vae_model *model);      /* numbers in one 
 VAE_API const char *vae_kernels_name(vae_kernels kernels);    /* "avx2", ... */
 VAE_API int vae_kernels_available(vae_kernels kernels);       /* nonzero where this build and processor have them */
 
-/* A table of layers, shapes, parameters and memory, one line each, as text. Writes at most `size` bytes with the closing
-   zero and returns the length of the whole text, as snprintf does. */
+/* A table of layers, shapes, parameters and memory, one line each, as text. Writes at most `size` bytes with the
+   closing zero and returns the length of the whole text, as snprintf does. */
 VAE_API size_t vae_summary(const vae_model *model, char *text, size_t size);
 #ifndef VAE_NO_STDIO
 VAE_API void vae_print_summary(const vae_model *model);       /* to standard output */
 #endif
 
-/* ==== >>training ============================================================================================ */
+/* ==== 4 >>training ================================================================================================ */
 
 /* Rows, one after the other: set `pixels` or `bytes`, not both. The data stay yours and are never changed. */
 typedef struct vae_data {
@@ -356,11 +366,12 @@ typedef struct vae_fit_config {
 
 /* Trains for `epochs` passes over the data. May be called again to go on: Adam's moments, the step, the epoch and the
    shuffle carry on as if the calls had been one; a model that was stopped inside an epoch, or saved there as a
-   checkpoint, first finishes that epoch, which counts as one of the `epochs`. `fit` may be NULL. Returns VAE_STOPPED where the callback stopped it. */
+   checkpoint, first finishes that epoch, which counts as one of the `epochs`. `fit` may be NULL. Returns VAE_STOPPED
+   where the callback stopped it. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
 
 #ifndef VAE_NO_STDIO
-/* A ready-made on_progress: a bar with speed and time left where standard output is a terminal, and a line per epoch. */
+/* A ready-made on_progress: a bar with speed and time left where standard output is a terminal, a line per epoch. */
 VAE_API int vae_print_progress(void *user, const vae_progress *progress);
 #endif
 
@@ -371,7 +382,7 @@ VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_t
 VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error);
 VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error);
 
-/* ==== >>gradients =========================================================================================== */
+/* ==== 5 >>gradients =============================================================================================== */
 
 /* A part of a larger batch: rows first .. first + count - 1 of `total`. */
 typedef struct vae_share {
@@ -393,7 +404,7 @@ VAE_API void vae_clear_gradients(vae_model *model);
 VAE_API vae_real *vae_gradients(vae_model *model);
 #endif /* VAE_INFERENCE_ONLY */
 
-/* ==== >>inference =========================================================================================== */
+/* ==== 6 >>inference =============================================================================================== */
 
 /* Any number of rows. Results are the caller's arrays, one row per example; all are deterministic.
    vae_encode: mean and logvar, count x latent each; either may be NULL.
@@ -408,9 +419,9 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error);
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error);
 
-/* The ELBO with one z per example. `mean` receives the mean terms over all rows, `each` the terms of every row (count of
-   them); either may be NULL. The noise of row i depends on the seed and i alone: the same model and rows give the same
-   score every time. */
+/* The ELBO with one z per example. `mean` receives the mean terms over all rows, `each` the terms of every row (count
+   of them); either may be NULL. The noise of row i depends on the seed and i alone: the same model and rows give the
+   same score every time. */
 VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                             vae_error *error);
 
@@ -419,12 +430,12 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
 VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                       double *each, vae_error *error);
 
-/* ==== >>files =============================================================================================== */
+/* ==== 7 >>files =================================================================================================== */
 
 /* A model file is a safetensors file: tensors under PyTorch's names, shapes and orders, the network as JSON in its
    metadata. It is little-endian on every machine. A checkpoint also holds Adam's moments, the step, the epoch and the
-   place within it: training then goes on with the same bits as if it had never stopped. (Gradients that were accumulated
-   and not yet applied are not in it.)
+   place within it: training then goes on with the same bits as if it had never stopped. (Gradients that were
+   accumulated and not yet applied are not in it.)
    Saving writes a temporary file beside `path`, flushes it to the disk and renames it: at every instant either the old
    file or the new one is whole. Loading trusts nothing in the file.
    vae_load makes a model from the file alone. `config` may be NULL; else its seed, batch, kernels, threads, parallel,
@@ -447,7 +458,7 @@ VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_con
                                    vae_error *error);
 VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error);
 
-/* ==== >>parameters ========================================================================================== */
+/* ==== 8 >>parameters ============================================================================================== */
 
 /* The weights as one block, in the library's own order (for sums over machines, averaging, custom optimisers: anything
    that treats all numbers alike). */
@@ -455,8 +466,8 @@ VAE_API size_t vae_parameter_count(const vae_model *model);
 VAE_API vae_real *vae_parameters(vae_model *model);
 
 /* The same weights one tensor at a time, as PyTorch has them: Linear [out, in], Conv2d [out, in, height, width],
-   ConvTranspose2d [in, out, height, width], bias [out]; names as in the nn.Sequential that one would write, which counts
-   activations, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight", "encoder.2.bias", ...,
+   ConvTranspose2d [in, out, height, width], bias [out]; names as in the nn.Sequential that one would write, which
+   counts activations, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight", "encoder.2.bias", ...,
    "mean.weight", "logvar.weight", ..., "decoder.0.weight". */
 typedef struct vae_tensor {
     char   name[32];
@@ -483,12 +494,12 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #endif
 #endif /* VAE_H */
 
-/* ====================================================================================================================
+/* ================================================================================================================
    IMPLEMENTATION
-   ==================================================================================================================== */
+   ================================================================================================================ */
 #if defined(VAE_IMPLEMENTATION) && !defined(VAEI_PASS) && !defined(VAEI_IMPLEMENTED)
 
-/* ==== >>platform ============================================================================================ */
+/* ==== 9 >>platform ================================================================================================ */
 
 #include <stdarg.h>
 #include <string.h>
@@ -810,7 +821,7 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
 }
 #endif
 
-/* ==== >>memory ============================================================================================== */
+/* ==== 10 >>memory ================================================================================================= */
 
 #define VAEI_ALIGNMENT 64      /* of every block handed out: a cache line, and the widest vector */
 
@@ -860,55 +871,7 @@ VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
     return (vae_real *)vaei_take(arena, count, sizeof(vae_real));
 }
 
-/* ==== >>random ============================================================================================== */
-
-/* Every random number is a function of (seed, stream, counters): nothing is drawn from a state that could be advanced
-   in another order. The streams: */
-enum {
-    VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
-    VAEI_STREAM_LIKELIHOOD
-};
-
-/* A permutation of 0 .. count-1 that needs no table: a Feistel network on the smallest even number of bits that holds
-   count, applied again while it leads outside (Black and Rogaway 2002, "cycle walking"; under four turns on average). */
-typedef struct vaei_shuffle {
-    uint64_t key, count;
-    int      half_bits;         /* 0: the identity */
-} vaei_shuffle;
-
-/* The finaliser of splitmix64 (Steele, Lea and Flood 2014). */
-VAEI_PRIVATE uint64_t vaei_mix(uint64_t x) {
-    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return x ^ (x >> 31);
-}
-
-VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_t count) {
-    vaei_shuffle shuffle;
-    shuffle.key = vaei_mix(vaei_mix(seed + VAEI_STREAM_SHUFFLE) + epoch);
-    shuffle.count = count;
-    shuffle.half_bits = 3;     /* with fewer, six rounds leave a bias that can be seen on five rows */
-    while (shuffle.half_bits < 31 && (count - 1) >> (2 * shuffle.half_bits)) shuffle.half_bits++;
-    return shuffle;
-}
-
-VAEI_PRIVATE uint64_t vaei_shuffled(const vaei_shuffle *shuffle, uint64_t index) {
-    const int      bits = shuffle->half_bits;
-    const uint64_t mask = ((uint64_t)1 << bits) - 1;
-    if (!bits) return index;
-    do {
-        uint64_t left = index >> bits, right = index & mask, round;
-        for (round = 0; round < 6; round++) {
-            uint64_t next = left ^ (vaei_mix(shuffle->key + (round << 56) + right) & mask);
-            left = right;
-            right = next;
-        }
-        index = left << bits | right;
-    } while (index >= shuffle->count);
-    return index;
-}
-
-/* ==== >>arithmetic ========================================================================================== */
+/* ==== 11 >>arithmetic ============================================================================================= */
 
 #ifdef VAE_DOUBLE
 #include <math.h>
@@ -980,7 +943,7 @@ VAEI_INLINE int32_t vaei_nearest(vae_real x) {
 }
 #endif
 
-/* ---- >>math: what is compiled once ------------------------------------------------------------------------------ */
+/* ==== 12 >>scalar-math ============================================================================================ */
 
 
 #define VAEI_SUM_LANES 16       /* partial sums of every sum over an array: element i goes to number i mod 16 */
@@ -1059,8 +1022,8 @@ VAEI_PRIVATE double vaei_scalar_exp(double x) {
     return sum * vaei_power_of_two(whole - 1) * 2;
 }
 
-/* log x to about 1e-15 for x > 0: x = 2^n m, log m = 2 artanh(s) = 2 (s + s^3/3 + ...) with s = (m-1)/(m+1), |s| < 0.18.
-   -inf at 0, NaN below. */
+/* log x to about 1e-15 for x > 0: x = 2^n m, log m = 2 artanh(s) = 2 (s + s^3/3 + ...) with s = (m-1)/(m+1), |s| <
+   0.18. -inf at 0, NaN below. */
 VAEI_PRIVATE double vaei_scalar_log(double x) {
     uint64_t bits;
     double   m, s, z, series = 0;
@@ -1077,7 +1040,8 @@ VAEI_PRIVATE double vaei_scalar_log(double x) {
     z = s * s;
     for (k = 23; k >= 3; k -= 2) series = VAEI_ROUNDED((series + 1.0 / k) * z);
     s = VAEI_ROUNDED(2 * s);
-    return VAEI_ROUNDED(n * 0.693147180369123816490) + (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED(n * 1.90821492927058770002e-10)));
+    return VAEI_ROUNDED(n * 0.693147180369123816490) +
+           (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED(n * 1.90821492927058770002e-10)));
 }
 
 /* base^exponent by squaring: Adam's beta^t. */
@@ -1091,7 +1055,55 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
     return power;
 }
 
-/* ---- >>random: Philox ---- */
+/* ==== 13 >>random ================================================================================================= */
+
+/* Every random number is a function of (seed, stream, counters): nothing is drawn from a state that could be advanced
+   in another order. The streams: */
+enum {
+    VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
+    VAEI_STREAM_LIKELIHOOD
+};
+
+/* A permutation of 0 .. count-1 that needs no table: a Feistel network on the smallest even number of bits that holds
+   count, applied again while it leads outside (Black and Rogaway 2002, "cycle walking"; under four turns each). */
+typedef struct vaei_shuffle {
+    uint64_t key, count;
+    int      half_bits;         /* 0: the identity */
+} vaei_shuffle;
+
+/* The finaliser of splitmix64 (Steele, Lea and Flood 2014). */
+VAEI_PRIVATE uint64_t vaei_mix(uint64_t x) {
+    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return x ^ (x >> 31);
+}
+
+VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_t count) {
+    vaei_shuffle shuffle;
+    shuffle.key = vaei_mix(vaei_mix(seed + VAEI_STREAM_SHUFFLE) + epoch);
+    shuffle.count = count;
+    shuffle.half_bits = 3;     /* with fewer, six rounds leave a bias that can be seen on five rows */
+    while (shuffle.half_bits < 31 && (count - 1) >> (2 * shuffle.half_bits)) shuffle.half_bits++;
+    return shuffle;
+}
+
+VAEI_PRIVATE uint64_t vaei_shuffled(const vaei_shuffle *shuffle, uint64_t index) {
+    const int      bits = shuffle->half_bits;
+    const uint64_t mask = ((uint64_t)1 << bits) - 1;
+    if (!bits) return index;
+    do {
+        uint64_t left = index >> bits, right = index & mask, round;
+        for (round = 0; round < 6; round++) {
+            uint64_t next = left ^ (vaei_mix(shuffle->key + (round << 56) + right) & mask);
+            left = right;
+            right = next;
+        }
+        index = left << bits | right;
+    } while (index >= shuffle->count);
+    return index;
+}
+
+/* ---- Philox ---- */
 
 /* Random numbers are a function of where they stand, not of what was drawn before: a block of four 32-bit words is
    Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011) of
@@ -1158,8 +1170,8 @@ typedef struct vaei_random_cursor {
 
 #define VAEI_RANDOM_BLOCKS 32
 
-/* Lists up to VAEI_RANDOM_BLOCKS blocks from *cursor on, moves it past them and returns how many there were; the rest of
-   `words` is filled with zeros. */
+/* Lists up to VAEI_RANDOM_BLOCKS blocks from *cursor on, moves it past them and returns how many there were; the rest
+   of `words` is filled with zeros. */
 VAEI_PRIVATE size_t vaei_random_counters(const vaei_random_request *request, vaei_random_cursor *cursor,
                                          uint32_t words[4][VAEI_RANDOM_BLOCKS]) {
     const size_t first_block = request->first / 4;
@@ -1204,7 +1216,9 @@ VAEI_PRIVATE void vaei_random_place(const vaei_random_request *request, vaei_ran
 
 
 
-/* ---- four floats through the compiler's vector extension ---- */
+/* ==== 14 >>vectors ================================================================================================ */
+
+/* Four floats through the compiler's vector extension. */
 
 #ifdef VAEI_HAS_VECTOR
 typedef float    vaei_float4 __attribute__((vector_size(16)));
@@ -1267,7 +1281,9 @@ VAEI_INLINE int32x4_t vaei_long_product4(int32x4_t a, int32x4_t b) {
 }
 #endif
 #endif
-/* ---- >>matrix product: the types and helpers that are compiled once ---------------------------------------------
+/* ==== 15 >>product ================================================================================================ */
+
+/*
 
    One description serves every product in a network. It is C (rows x columns) = [C +] A B [+ bias] [then ReLU], where
    A and B are not matrices in memory but rules for finding numbers:
@@ -1608,7 +1624,7 @@ VAEI_PRIVATE int vaei_is_few(const vaei_product *p, size_t lanes, vaei_few *few)
     return p->rows <= VAEI_FEW && p->columns >= lanes;
 }
 
-/* ==== >>kernels ============================================================================================= */
+/* ==== 16 >>kernels ================================================================================================ */
 
 /* What a kernel set offers. The comments stand with the functions. */
 typedef struct vaei_kernel_set {
@@ -1683,7 +1699,9 @@ typedef struct vaei_kernel_set {
 
 #ifdef VAEI_PASS
 
-/* ---- >>primitives: the few operations that every kernel is written in ------------------------------------------ */
+/* ==== 17 >>primitives ============================================================================================= */
+
+/* The few operations that every kernel is written in, for each instruction set. */
 
 /* Sums, differences and quotients are the operators. A product whose value reaches a sum or difference is never a plain
    a * b, which compilers fuse or not as they please, but VAEI_FMA (a b + c), VAEI_FNMA (c - a b) or VAEI_PRODUCT.
@@ -1814,8 +1832,8 @@ typedef struct vaei_kernel_set {
 #define VAEI_V __m512
 #define VAEI_I __m512i
 #define VAEI_LANES 16
-/* gcc 12 warns in C++ that its own unmasked intrinsics use something uninitialised (gcc bug 105593): these are masked by
-   all ones, which costs nothing. */
+/* gcc 12 warns in C++ that its own unmasked intrinsics use something uninitialised (gcc bug 105593): these are masked
+   by all ones, which costs nothing. */
 #define VAEI_ALL ((__mmask16)0xFFFF)
 #define VAEI_ALL_LONG ((__mmask8)0xFF)
 #define VAEI_LOAD(p) _mm512_loadu_ps(p)
@@ -1923,18 +1941,19 @@ typedef struct vaei_kernel_set {
 #if defined(VAEI_HAS_X86)
 #define VAEI_LONG_PRODUCT(a, b) ((vaei_int4)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
 #define VAEI_LONG_HIGH(a) ((vaei_int4)_mm_srli_epi64((__m128i)(a), 32))
-#define VAEI_LONG_JOIN(even, odd) \
-    ((vaei_int4)_mm_or_si128(_mm_and_si128((__m128i)(even), _mm_set1_epi64x(0xFFFFFFFF)), _mm_slli_epi64((__m128i)(odd), 32)))
+#define VAEI_LONG_JOIN(even, odd)                                                                                      \
+    ((vaei_int4)_mm_or_si128(_mm_and_si128((__m128i)(even), _mm_set1_epi64x(0xFFFFFFFF)),                              \
+                             _mm_slli_epi64((__m128i)(odd), 32)))
 #endif
 #endif
-/* ---- >>math: vector math, compiled once for every instruction set ------------------------------------------------ */
+/* ==== 18 >>vector-math ============================================================================================ */
 
-/* Arrays of any length and alignment. What is left after the last whole vector goes through a padded copy, so that every
-   element has the same bits wherever it stands; nothing is read or written past the end.
+/* Arrays of any length and alignment. What is left after the last whole vector goes through a padded copy, so that
+   every element has the same bits wherever it stands; nothing is read or written past the end.
 
-   Polynomials are minimax fits of our own (Remez's exchange, coefficients then rounded to float one after the other, the
-   rest refitted each time); the range and the relative error of each stand beside it. Largest errors measured over every
-   float of the domain, in units in the last place of the exact result (fused sets / portable sets):
+   Polynomials are minimax fits of our own (Remez's exchange, coefficients then rounded to float one after the other,
+   the rest refitted each time); the range and the relative error of each stand beside it. Largest errors measured over
+   every float of the domain, in units in the last place of the exact result (fused sets / portable sets):
        exp 0.91 / 1.18            expm1 1.6 / 2.1               softplus 2.1 / 2.7        SiLU 3.6 / 3.7
        log 0.91 / 0.96            expm1(x) - x 3.1 / 4.2        its derivative 1.2 / 1.6  GELU, x >= -1 4.8 / 5.3
        log(1 + e) 1.6 / 2.0       tanh 1.5 / 1.5                sigmoid 2.8 / 2.9         GELU, x < -1 6.8 / 7.8
@@ -2075,8 +2094,8 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_remainder)(VAEI_V x) {
     return VAEI_FMA(p, x, VAEI_SET(0.5f));
 }
 
-/* e^x - 1 and e^x - 1 - x without cancellation near 0; where there is none, from the difference itself, which the caller
-   has. */
+/* e^x - 1 and e^x - 1 - x without cancellation near 0; where there is none, from the difference itself, which the
+   caller has. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) {
     const VAEI_V small = VAEI_FMA(x * x, VAEI_NAME(vaei_expm1_remainder)(x), x);
     return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), small, exp_minus_1);
@@ -2087,10 +2106,10 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
     return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), small, exp_minus_1 - x);
 }
 
-/* For 0 <= a <= 13.2 the probability that a standard normal variable exceeds a, as its two factors exp(-a^2/2) and Mills'
-   ratio (over sqrt 2 pi), of which the second is smooth: a polynomial in (a - 3)/(a + 3). The square is split, so that
-   the exponential keeps its relative precision: with h the upper half of a's bits, a^2 = h^2 + (a - h)(a + h) and h^2 is
-   exact. */
+/* For 0 <= a <= 13.2 the probability that a standard normal variable exceeds a, as its two factors exp(-a^2/2) and
+   Mills' ratio (over sqrt 2 pi), of which the second is smooth: a polynomial in (a - 3)/(a + 3). The square is split,
+   so that the exponential keeps its relative precision: with h the upper half of a's bits, a^2 = h^2 + (a - h)(a + h)
+   and h^2 is exact. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VAEI_V *ratio) {
     const VAEI_V h = VAEI_FROM_BITS(VAEI_IAND(VAEI_BITS(a), VAEI_ISET(-0x1000)));
     const VAEI_V half_rest = (a - h) * VAEI_SET(-0.5f);
@@ -2119,8 +2138,8 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VA
 
 #endif
 
-/* The sigmoids of x and of -x: with e = exp(-|x|) they are 1/(1 + e) and e/(1 + e), in one order or the other. Neither is
-   the other's difference from 1, so both keep their relative precision. */
+/* The sigmoids of x and of -x: with e = exp(-|x|) they are 1/(1 + e) and e/(1 + e), in one order or the other. Neither
+   is the other's difference from 1, so both keep their relative precision. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoids)(VAEI_V x, VAEI_V e, VAEI_V *of_minus_x) {
     const VAEI_V upper = VAEI_SET(1) / (VAEI_SET(1) + e);
     const VAEI_V lower = VAEI_PRODUCT(e, upper);
@@ -2212,8 +2231,8 @@ VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const v
     } \
     break
 
-/* v is what was saved, e the gradient with respect to f(x). ReLU and leaky ReLU take the slope below zero at zero itself,
-   as PyTorch does. For softplus y, f'(x) = 1 - e^-y. */
+/* v is what was saved, e the gradient with respect to f(x). ReLU and leaky ReLU take the slope below zero at zero
+   itself, as PyTorch does. For softplus y, f'(x) = 1 - e^-y. */
 VAEI_TARGET void VAEI_NAME(vaei_activate_backward_whole)(vae_activation kind, size_t n, const vae_real *saved,
                                                          vae_real *d) {
     size_t i;
@@ -2503,14 +2522,15 @@ typedef struct VAEI_NAME(vaei_adam_step) {
 } VAEI_NAME(vaei_adam_step);
 
 /* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon. Moments below 1e-30 become 0, so that those of
-   weights that get no gradient do not end as denormal numbers, which are slow. (Beside an epsilon of 1e-12 or more that is
-   nothing; a smaller one is not honoured where gradients are below 1e-14.) */
-VAEI_HELPER void VAEI_NAME(vaei_adam_vector)(const VAEI_NAME(vaei_adam_step) *a, VAEI_V *p, VAEI_V g, VAEI_V *m, VAEI_V *v) {
+   weights that get no gradient do not end as denormal numbers, which are slow. (Beside an epsilon of 1e-12 or more that
+   is nothing; a smaller one is not honoured where gradients are below 1e-14.) */
+VAEI_HELPER void VAEI_NAME(vaei_adam_vector)(const VAEI_NAME(vaei_adam_step) *a, VAEI_V *p, VAEI_V g, VAEI_V *m,
+                                             VAEI_V *v) {
     const VAEI_V tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
     VAEI_V       first, second, root;
     g = VAEI_PRODUCT(g, a->g_scale);
     first = VAEI_FMA(a->one_minus_beta1, g, VAEI_PRODUCT(a->beta1, *m));
-    g = VAEI_SELECT_LESS(VAEI_ABS(g), VAEI_SET((vae_real)1e-15), zero, g);      /* its square would be denormal or soon 0 */
+    g = VAEI_SELECT_LESS(VAEI_ABS(g), VAEI_SET((vae_real)1e-15), zero, g); /* its square would be denormal or soon 0 */
     second = VAEI_FMA(a->one_minus_beta2 * g, g, VAEI_PRODUCT(a->beta2, *v));
     first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
     second = VAEI_SELECT_LESS(second, tiny, zero, second);
@@ -2744,7 +2764,8 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
     for (pair = 0; pair < 4; pair += 2)
         for (j = 0; j < count; j++) {
             const double u = ((double)(words[pair][j] >> 1) + 0.5) / 2147483648.0, word = (double)words[pair + 1][j];
-            const double angle = (word < 2147483648.0 ? word : word - 4294967296.0) / 2147483648.0 * 3.14159265358979323846;
+            const double angle =
+                (word < 2147483648.0 ? word : word - 4294967296.0) / 2147483648.0 * 3.14159265358979323846;
             const double radius = sqrt(-2 * log(u));
             numbers[pair][j] = radius * cos(angle);
             numbers[pair + 1][j] = radius * sin(angle);
@@ -2761,9 +2782,9 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_uniforms)(size_t count, uint32_t words[
 
 #else
 
-/* Box and Muller 1958: r = sqrt(-2 log u) and a uniform angle give the normals r cos, r sin. u = (k + 1/2) 2^-31 for the
-   upper 31 bits k of the first word, so that the largest normal is 6.66. The lower 31 bits of the second word are an
-   angle f pi with -1/2 <= f < 1/2; its top bit turns the cosine's sign, which gives the other half of the circle. */
+/* Box and Muller 1958: r = sqrt(-2 log u) and a uniform angle give the normals r cos, r sin. u = (k + 1/2) 2^-31 for
+   the upper 31 bits k of the first word, so that the largest normal is 6.66. The lower 31 bits of the second word are
+   an angle f pi with -1/2 <= f < 1/2; its top bit turns the cosine's sign, which gives the other half of the circle. */
 VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
                                                   vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
     size_t j;
@@ -2805,9 +2826,9 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_uniforms)(size_t count, uint32_t words[
 
 #endif
 
-/* This and the three below are not VAEI_TARGET: after a call of a function without wide registers gcc 12 forgets to clear
-   their upper halves (vzeroupper), and every SSE instruction of the program would then be several times slower. For the
-   same reason a VAEI_TARGET function calls none but its like. */
+/* This and the three below are not VAEI_TARGET: after a call of a function without wide registers gcc 12 forgets to
+   clear their upper halves (vzeroupper), and every SSE instruction of the program would then be several times slower.
+   For the same reason a VAEI_TARGET function calls none but its like. */
 VAEI_PRIVATE void VAEI_NAME(vaei_random_fill)(const vaei_random_request *request, int normal, vae_real *out) {
     uint32_t           key[2], words[4][VAEI_RANDOM_BLOCKS];
     vae_real           numbers[4][VAEI_RANDOM_BLOCKS];
@@ -2827,8 +2848,8 @@ VAEI_PRIVATE void VAEI_NAME(vaei_random_fill)(const vaei_random_request *request
     }
 }
 
-/* Standard normals for `rows` consecutive examples, elements 0 .. columns - 1 of each. A number depends on the seed, the
-   stream, the step, its example and its element, and on nothing else. */
+/* Standard normals for `rows` consecutive examples, elements 0 .. columns - 1 of each. A number depends on the seed,
+   the stream, the step, its example and its element, and on nothing else. */
 VAEI_PRIVATE void VAEI_NAME(vaei_normal_rows)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t first_example,
                                               size_t rows, size_t columns, vae_real *out) {
     vaei_random_request request;
@@ -2847,14 +2868,14 @@ VAEI_PRIVATE void VAEI_NAME(vaei_normals)(uint64_t seed, uint32_t stream, uint64
 }
 
 /* Uniform in [0, 1), for one example. */
-VAEI_PRIVATE void VAEI_NAME(vaei_uniforms)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first,
-                                           size_t n, vae_real *out) {
+VAEI_PRIVATE void VAEI_NAME(vaei_uniforms)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example,
+                                           size_t first, size_t n, vae_real *out) {
     vaei_random_request request;
     request.seed = seed; request.step = step; request.example = example; request.stream = stream;
     request.rows = 1; request.columns = n; request.first = first;
     VAEI_NAME(vaei_random_fill)(&request, 0, out);
 }
-/* ---- >>matrix product: the kernels, compiled once for every instruction set ------------------------------------- */
+/* ==== 19 >>matrix-product ========================================================================================= */
 
 /* The tile's shape: TALL or SHORT rows by up to PANEL vectors, and SHORT rows by WIDE vectors, which take the last
    columns (with AVX2, 40 = 16 + 24: 93% of peak, where a tile of 6 x 8 at the end stays below 80). Sums, a step of B
@@ -2979,7 +3000,7 @@ VAEI_HELPER VAEI_NAME(vaei_turned) VAEI_NAME(vaei_turn)(const vae_real *const *c
 #define VAEI_LOW(x, y) _mm256_unpacklo_ps(x, y)
 #define VAEI_HIGH(x, y) _mm256_unpackhi_ps(x, y)
 #define VAEI_MIX(x, y, which) _mm256_shuffle_ps(x, y, which)
-#else                                                       /* with a mask of all lanes: g++ 12 warns of the plain forms */
+#else /* with a mask of all lanes: g++ 12 warns of the plain forms */
 #define VAEI_QUAD(c) _mm512_insertf32x8(_mm512_castps256_ps512(VAEI_PAIR(c)), VAEI_PAIR(c + 8), 1)
 #define VAEI_LOW(x, y) _mm512_maskz_unpacklo_ps(0xFFFF, x, y)
 #define VAEI_HIGH(x, y) _mm512_maskz_unpackhi_ps(0xFFFF, x, y)
@@ -3185,8 +3206,9 @@ VAEI_TARGET void VAEI_NAME(vaei_panel)(const vaei_work *work, size_t column, siz
         tile.start = work->start;
     }
     tile.panel = NULL;
-    if (work->b_even && columns == width
-        && (rows <= VAEI_DIRECT_ROWS || (vectors == VAEI_PANEL && VAEI_NAME(vaei_next_height)(vectors, rows) == VAEI_TALL))) {
+    if (work->b_even && columns == width &&
+        (rows <= VAEI_DIRECT_ROWS ||
+         (vectors == VAEI_PANEL && VAEI_NAME(vaei_next_height)(vectors, rows) == VAEI_TALL))) {
         tile.b = work->p->b + column + (work->steps ? work->b_offsets[0] : 0);
         tile.b_step = work->p->b_step;
         if (rows > VAEI_DIRECT_ROWS) tile.panel = work->panel;
@@ -3232,8 +3254,8 @@ VAEI_TARGET void VAEI_NAME(vaei_block_by_tiles)(const vaei_work *work) {
 
 /* ---- Few rows or few columns: the last layer's one or three channels, heads, batches of two and three ----
 
-   A tile would be mostly padding. Instead a vector holds one result each of as many of the many (rows, or columns) as it
-   has lanes, and meets the few one number at a time: 288 x 1 x 1568 takes 33 us instead of 139 (AVX2), 784 x 1 x 64
+   A tile would be mostly padding. Instead a vector holds one result each of as many of the many (rows, or columns) as
+   it has lanes, and meets the few one number at a time: 288 x 1 x 1568 takes 33 us instead of 139 (AVX2), 784 x 1 x 64
    along its steps 5 instead of 14. */
 
 /* One number from each of a vector's rows. */
@@ -3266,7 +3288,9 @@ VAEI_TARGET void VAEI_NAME(vaei_few_in)(const vaei_work *work, const vaei_few *f
     for (f = 0; f < few->few; f++, to += VAEI_LANES) {
         if (!few->turned) {
             for (lane = 0; lane < VAEI_LANES; lane++)
-                to[lane] = work->from_c ? p->c[vaei_entry(p->c_rows, p->c_row, first + lane) + f] : p->bias ? p->bias[f] : 0;
+                to[lane] = work->from_c ? p->c[vaei_entry(p->c_rows, p->c_row, first + lane) + f]
+                           : p->bias    ? p->bias[f]
+                                        : 0;
         } else if (work->from_c) VAEI_STORE(to, VAEI_LOAD(p->c + vaei_entry(p->c_rows, p->c_row, f) + first));
         else VAEI_STORE(to, p->bias ? VAEI_LOAD(p->bias + first) : VAEI_SET(0));
     }
@@ -3327,7 +3351,7 @@ VAEI_TARGET void VAEI_NAME(vaei_block_by_few)(const vaei_work *work, const vaei_
     }
     for (v = 0; v < vectors; v++) tile.c[v] = work->edge + v * few->few * VAEI_LANES;
     for (i = 0; i < many; i += vectors * VAEI_LANES) {
-        for (v = 0; v < vectors; v++) {                     /* the last vector reaches back over numbers already done, */
+        for (v = 0; v < vectors; v++) { /* the last vector reaches back over numbers already done, */
             size_t first = i + v * VAEI_LANES;              /* ... and stands in for vectors beyond it */
             if (first + VAEI_LANES > many) first = many - VAEI_LANES;
             if (!tile.start) VAEI_NAME(vaei_few_in)(work, few, first, tile.c[v]);
@@ -3356,9 +3380,9 @@ VAEI_SWEEP_KERNEL(vaei_sweep_4, VAEI_ROWS_4)
 VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
 
 /* A single row is bound by reading B, an outer product by writing C: both want them in the order of memory. 1 x 784 x
-   512: 18 us, against 34 (AVX2) and 30 (AVX-512) with a tile's column after column; 784 x 512 x 1: 24 us against 35 with
-   AVX-512, 57 against 70 with AVX2. Five to seven steps take two sweeps and more, and narrow rows cost a call for little:
-   there tiles are as good or better. */
+   512: 18 us, against 34 (AVX2) and 30 (AVX-512) with a tile's column after column; 784 x 512 x 1: 24 us against 35
+   with AVX-512, 57 against 70 with AVX2. Five to seven steps take two sweeps and more, and narrow rows cost a call for
+   little: there tiles are as good or better. */
 VAEI_TARGET int VAEI_NAME(vaei_is_swept)(const vaei_product *p, size_t steps) {
     if (p->b_column != 1 || !steps) return 0;
     if (p->rows == 1) return p->columns >= 2 * VAEI_LANES;
@@ -3435,8 +3459,8 @@ VAEI_TARGET void VAEI_NAME(vaei_multiply)(const vaei_product *p, vae_real *scrat
 #include VAEI_KERNEL_TESTS
 #endif
 
-/* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: it halves the time that this
-   set takes to compile. */
+/* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: it halves the time that
+   this set takes to compile. */
 #undef VAEI_SHARED
 #if VAEI_PASS == VAEI_PASS_AVX512
 #define VAEI_SHARED(name) name##_avx2
@@ -3513,16 +3537,16 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
     return VAE_KERNELS_PORTABLE;
 }
 
-/* ==== >>plan ================================================================================================ */
+/* ==== 20 >>plan =================================================================================================== */
 /*
-   A config becomes a plan once, when a model is made: each layer's shapes, where its weights lie in the parameter block,
-   where its tensors lie in the workspace, and, for convolutions, the tables that turn them into matrix products.
+   A config becomes a plan once, when a model is made: each layer's shapes, where its weights lie in the parameter
+   block, where its tensors lie in the workspace, and, for convolutions, the tables that turn them into matrix products.
 
-   The layers stand in one array: the encoder's, the heads (one dense layer whose first `latent` outputs are the mean and
-   whose others are the logvar), the decoder's. They are walked in stages. A stage of dense layers takes the whole batch
-   at once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches of a few
-   images, so that what one layer writes is still in the cache when the next reads it. Between stages tensors are flat:
-   one row per example, channels last.
+   The layers stand in one array: the encoder's, the heads (one dense layer whose first `latent` outputs are the mean
+   and whose others are the logvar), the decoder's. They are walked in stages. A stage of dense layers takes the whole
+   batch at once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches
+   of a few images, so that what one layer writes is still in the cache when the next reads it. Between stages tensors
+   are flat: one row per example, channels last.
 */
 
 /* How a tensor of images lies in memory: each image inside a border of zeros, so that convolutions need no bounds
@@ -3592,7 +3616,7 @@ typedef struct vaei_layer {
 typedef struct vaei_stage {
     int        first, count;                        /* of the layers */
     int        convolutional;
-    int        fused;               /* the last stage: forward, likelihood and backward run on each micro-batch in turn */
+    int        fused; /* the last stage: forward, likelihood and backward run on each micro-batch in turn */
     size_t     parameter, parameter_count;          /* its span of the block */
     vaei_place input, output, input_gradient, output_gradient;      /* flat */
 } vaei_stage;
@@ -3600,8 +3624,8 @@ typedef struct vaei_stage {
 #define VAEI_MAX_LAYERS (2 * VAE_MAX_LAYERS + 1)
 #define VAEI_MAX_THREADS 64
 
-/* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: the chunks, not the
-   threads, decide the bits. */
+/* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: the chunks, not
+   the threads, decide the bits. */
 #define VAEI_MAX_CHUNKS 16
 
 typedef struct vaei_plan {
@@ -3684,7 +3708,8 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
     if ((int)layer->activation < 0 || layer->activation > VAE_SOFTPLUS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has activation %d: use one of vae_activation",
                          where.part, where.number, (int)layer->activation);
-    if (layer->shape.channels < 1 || (layer->kind == VAE_LAYER_DENSE && (layer->shape.height < 1 || layer->shape.width < 1)))
+    if (layer->shape.channels < 1 ||
+        (layer->kind == VAE_LAYER_DENSE && (layer->shape.height < 1 || layer->shape.width < 1)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has no %s: give 1 or more", where.part, where.number,
                          convolution ? "channels" : "units");
     if ((convolution && layer->shape.channels > VAEI_MAX_EXTENT) ||
@@ -3709,8 +3734,9 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
                          VAEI_MAX_EXTENT);
     if (layer->output_padding_height < 0 || layer->output_padding_height >= layer->stride_height ||
         layer->output_padding_width < 0 || layer->output_padding_width >= layer->stride_width)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: output padding must be 0 or more and less than the stride",
-                         where.part, where.number);
+        return vaei_fail(error, VAE_ERROR_CONFIG,
+                         "%s layer %d: output padding must be 0 or more and less than the stride", where.part,
+                         where.number);
     return VAE_OK;
 }
 
@@ -3726,7 +3752,8 @@ VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vae
     if (l.kind == VAE_LAYER_DENSE) {
         *out = l.shape;
     } else if (l.kind == VAE_LAYER_CONV) {
-        out->height = vaei_conv_extent(&l, in.height, l.kernel_height, l.stride_height, &l.top, &l.bottom, where, error);
+        out->height =
+            vaei_conv_extent(&l, in.height, l.kernel_height, l.stride_height, &l.top, &l.bottom, where, error);
         if (!out->height) return VAE_ERROR_CONFIG;
         out->width = vaei_conv_extent(&l, in.width, l.kernel_width, l.stride_width, &l.left, &l.right, where, error);
         if (!out->width) return VAE_ERROR_CONFIG;
@@ -3778,8 +3805,10 @@ VAEI_SETUP vae_status vaei_mirror(vae_config *config, vae_error *error) {
     vae_shape shapes[VAE_MAX_LAYERS + 1];
     int       i;
     if (count + 1 > VAE_MAX_LAYERS)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the mirror image of %d encoder layers has %d, more than %d: give the "
-                         "decoder yourself", count, count + 1, VAE_MAX_LAYERS);
+        return vaei_fail(error, VAE_ERROR_CONFIG,
+                         "the mirror image of %d encoder layers has %d, more than %d: give the "
+                         "decoder yourself",
+                         count, count + 1, VAE_MAX_LAYERS);
     shapes[0] = config->input;
     for (i = 0; i < count; i++) {
         vaei_where where = { "encoder", 0 };
@@ -3817,7 +3846,8 @@ VAEI_PRIVATE int vaei_finite(vae_real x) { return x - x == 0; }
 VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
     const vae_real beta1 = vaei_setting(c->adam.beta1), beta2 = vaei_setting(c->adam.beta2);
     if ((int)c->likelihood < 0 || c->likelihood > VAE_GAUSSIAN)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use VAE_BERNOULLI or VAE_GAUSSIAN", (int)c->likelihood);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use VAE_BERNOULLI or VAE_GAUSSIAN",
+                         (int)c->likelihood);
     if ((int)c->initialization < 0 || c->initialization > VAE_INIT_HE)
         return vaei_fail(error, VAE_ERROR_CONFIG, "initialization is %d: use one of vae_initialization",
                          (int)c->initialization);
@@ -3828,7 +3858,8 @@ VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error)
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must lie in 1e-6 to 1e6; scale the data",
                          (double)c->sigma);
     if (!(vaei_setting(c->beta) >= 0) || !vaei_finite(c->beta))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger", (double)c->beta);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger",
+                         (double)c->beta);
     if (!(vaei_setting(c->adam.learning_rate) >= 0) || !vaei_finite(c->adam.learning_rate))
         return vaei_fail(error, VAE_ERROR_CONFIG, "adam.learning_rate is %r: it must be 0 (write VAE_ZERO) or larger",
                          (double)c->adam.learning_rate);
@@ -3956,8 +3987,9 @@ VAEI_SETUP vae_status vaei_plan_layer(vaei_plan *plan, const vae_layer *describe
     if (!vaei_multiply_sizes((size_t)layer->out.height, (size_t)layer->out.width, &layer->outputs) ||
         !vaei_multiply_sizes(layer->outputs, (size_t)layer->out.channels, &layer->outputs) ||
         layer->outputs > (size_t)0x7FFFFFFF)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2^31 numbers per example: make it smaller",
-                         where.part, where.number);
+        return vaei_fail(error, VAE_ERROR_CONFIG,
+                         "%s layer %d gives more than 2^31 numbers per example: make it smaller", where.part,
+                         where.number);
     if (layer->kind == VAE_LAYER_DENSE) {
         layer->fan_in = layer->inputs;
         layer->fan_out = layer->outputs;
@@ -4020,14 +4052,18 @@ VAEI_SETUP vae_status vaei_plan_layers(vaei_plan *plan, const vae_config *config
     vaei_name_layers(plan->layers + plan->heads + 1, decoders, 0, input_is_image);
     last = &plan->layers[plan->layer_count - 1];
     if (last->activation != VAE_LINEAR)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "decoder layer %d is the last and gives the logits: make its activation "
-                         "VAE_LINEAR (the likelihood applies its own)", decoders);
+        return vaei_fail(error, VAE_ERROR_CONFIG,
+                         "decoder layer %d is the last and gives the logits: make its activation "
+                         "VAE_LINEAR (the likelihood applies its own)",
+                         decoders);
     if (last->kind == VAE_LAYER_DENSE && last->outputs == vaei_shape_size(config->input)) last->out = config->input;
     if (last->out.height != config->input.height || last->out.width != config->input.width ||
         last->out.channels != config->input.channels)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "decoder layer %d gives %d x %d x %d, the input is %d x %d x %d: change "
-                         "its channels, strides or padding%s", decoders, last->out.height, last->out.width,
-                         last->out.channels, config->input.height, config->input.width, config->input.channels,
+        return vaei_fail(error, VAE_ERROR_CONFIG,
+                         "decoder layer %d gives %d x %d x %d, the input is %d x %d x %d: change "
+                         "its channels, strides or padding%s",
+                         decoders, last->out.height, last->out.width, last->out.channels, config->input.height,
+                         config->input.width, config->input.channels,
                          last->kind == VAE_LAYER_DENSE ? "" : " (output_padding adds a row below and a column right)");
     return VAE_OK;
 }
@@ -4236,7 +4272,8 @@ VAEI_SETUP vaei_connection_images vaei_images_of(const vaei_layer *layer) {
 VAEI_SETUP void vaei_tabulate_gather(vaei_connection *c, const vaei_connection_images *images, size_t micro,
                                        vaei_arena *arena) {
     const vaei_image *big = &images->gather_big, *small = &images->gather_small;
-    const size_t      channels = (size_t)c->big.channels, positions = micro * (size_t)c->small.height * (size_t)c->small.width;
+    const size_t      channels = (size_t)c->big.channels,
+                 positions = micro * (size_t)c->small.height * (size_t)c->small.width;
     size_t            n, i = 0;
     int               y, x;
     c->gather_from = vaei_take_offsets(arena, positions);
@@ -4288,14 +4325,16 @@ VAEI_SETUP void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phase,
                                      ? (uint32_t)((ptrdiff_t)(n * small->image + small->origin) +
                                                   small_y * (ptrdiff_t)small->row + small_x * (ptrdiff_t)small_channels)
                                      : 0;
-                phase->to[i] = (uint32_t)(n * big->image + big->origin + (size_t)y * big->row + (size_t)x * big_channels);
+                phase->to[i] =
+                    (uint32_t)(n * big->image + big->origin + (size_t)y * big->row + (size_t)x * big_channels);
             }
     i = 0;
     for (y = taps_y - 1; y >= 0; y--)
         for (x = taps_x - 1; x >= 0; x--, i++) {
             const size_t tap = (size_t)(parity_y + y * c->stride_height) * (size_t)c->kernel_width +
                                (size_t)(parity_x + x * c->stride_width);
-            phase->from_taps[i] = (uint32_t)((size_t)(taps_y - 1 - y) * small->row + (size_t)(taps_x - 1 - x) * small_channels);
+            phase->from_taps[i] =
+                (uint32_t)((size_t)(taps_y - 1 - y) * small->row + (size_t)(taps_x - 1 - x) * small_channels);
             phase->weight_taps[i] = (uint32_t)(tap * big_channels * small_channels);
         }
 }
@@ -4432,7 +4471,9 @@ VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_e
         for (i = 0; i < plan->stage_count; i++)
             if (plan->stages[i].convolutional)
                 plan->partial_size = vaei_max_size(plan->partial_size, plan->stages[i].parameter_count);
-        plan->partial_count = !plan->partial_size ? 0 : plan->threads > 1 ? (plan->batch + plan->chunk - 1) / plan->chunk : 1;
+        plan->partial_count = !plan->partial_size ? 0
+                              : plan->threads > 1 ? (plan->batch + plan->chunk - 1) / plan->chunk
+                                                  : 1;
         if (!vaei_multiply_sizes(plan->partial_count, plan->partial_size, &total)) workspace.overflow = 1;
         vaei_take_reals(&workspace, total);
     }
@@ -4441,7 +4482,8 @@ VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_e
     vaei_take_reals(&workspace, total);
     plan->workspace_size = workspace.used / sizeof(vae_real);
     if (workspace.overflow || slot.overflow || arena->overflow)
-        return vaei_fail(error, VAE_ERROR_MEMORY, "the network does not fit in memory: make `batch` or the layers smaller");
+        return vaei_fail(error, VAE_ERROR_MEMORY,
+                         "the network does not fit in memory: make `batch` or the layers smaller");
     return VAE_OK;
 }
 
@@ -4462,14 +4504,14 @@ VAEI_SETUP vae_status vaei_plan_network(const vae_config *filled, vaei_plan *pla
     return VAE_OK;
 }
 
-/* ==== >>execution =========================================================================================== */
+/* ==== 21 >>execution ============================================================================================== */
 
 struct vae_model {
     vae_config              config;         /* filled: defaults applied, the decoder explicit */
     vaei_plan               plan;
     const vaei_kernel_set  *kernels;
     vaei_pool              *pool;           /* the model's own threads, or NULL */
-    vae_real               *parameters, *gradients, *moment1, *moment2;     /* the last three NULL when inference_only */
+    vae_real               *parameters, *gradients, *moment1, *moment2; /* the last three NULL when inference_only */
     vae_real               *workspace;
     size_t                  bytes;          /* of the whole block */
     void                   *block;          /* what the allocator gave, or NULL where the caller gave the memory */
@@ -4554,7 +4596,8 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t slot, size_t first, si
 #define VAEI_PARALLEL_WORK 500000       /* multiply-adds worth another thread: about ten microseconds */
 
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
-    const double          work = (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
+    const double work =
+        (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
     const size_t          pieces = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
     vaei_multiply_context context;
     context.model = model;
@@ -4570,7 +4613,7 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
                    vaei_multiply_part, &context);
 }
 
-/* ==== >>layers ============================================================================================== */
+/* ==== 22 >>layers ================================================================================================= */
 
 /* One batch, or one score of a batch, on its way through the network. */
 typedef struct vaei_pass {
@@ -4947,8 +4990,8 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
     /* The borders are zeros and may be summed along with the rest. */
-    model->kernels->column_sums(micro->count * (layer->output_gradient.image.image / channels), channels, d_out, channels,
-                                NULL, d_bias, micro->accumulate);
+    model->kernels->column_sums(micro->count * (layer->output_gradient.image.image / channels), channels, d_out,
+                                channels, NULL, d_bias, micro->accumulate);
     if (layer->kind == VAE_LAYER_CONV) {
         vaei_connection_weights(model, micro->slot, &layer->connection, micro->count, in, d_out, d_weight,
                                 micro->accumulate);
@@ -4963,7 +5006,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
 
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels);
 
-/* ==== >>likelihood ========================================================================================== */
+/* ==== 23 >>likelihood ============================================================================================= */
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
@@ -4981,10 +5024,12 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         if (pass->decoded) vaei_store_row(model, logits, pass->decoded + i * size);
         if (!pass->reconstruction) continue;
         if (model->config.likelihood == VAE_BERNOULLI)
-            pass->reconstruction[i] = kernels->bernoulli(size, logits, pixels + i / pass->repeat * size, pass->scale, gradient);
+            pass->reconstruction[i] =
+                kernels->bernoulli(size, logits, pixels + i / pass->repeat * size, pass->scale, gradient);
         else
             pass->reconstruction[i] =
-                kernels->gaussian(size, logits, pixels + i / pass->repeat * size, inverse_variance, pass->scale, gradient) +
+                kernels->gaussian(size, logits, pixels + i / pass->repeat * size, inverse_variance, pass->scale,
+                                  gradient) +
                 (double)size * (VAEI_HALF_LOG_TWO_PI + vaei_scalar_log((double)model->config.sigma));
     }
 }
@@ -4996,7 +5041,7 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
     vaei_finish_rows(pass, first, count, vaei_at(pass->model, last->output, 0, first, pass->model->plan.example));
 }
 
-/* ==== >>stages ============================================================================================== */
+/* ==== 24 >>stages ================================================================================================= */
 
 VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
@@ -5004,8 +5049,8 @@ VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vaei_layer *first = &model->plan.layers[stage->first];
     const vaei_image  flat = vaei_flat_image(first->in);
     int               i;
-    vaei_copy_images(micro->count, &flat, vaei_at(model, stage->input, 0, micro->first, flat.image), &first->input.image,
-                     vaei_at(model, first->input.place, micro->slot, 0, 0));
+    vaei_copy_images(micro->count, &flat, vaei_at(model, stage->input, 0, micro->first, flat.image),
+                     &first->input.image, vaei_at(model, first->input.place, micro->slot, 0, 0));
     for (i = 0; i < stage->count; i++) vaei_convolution_forward(micro, &first[i]);
     if (stage->fused)
         vaei_finish_rows(micro->pass, micro->first, micro->count, vaei_at(model, stage->output, micro->slot, 0, 0));
@@ -5020,19 +5065,21 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vaei_image  flat = vaei_flat_image(layer->out);
     if (layer->activation != VAE_LINEAR)
         model->kernels->activate_backward(layer->activation, micro->count * layer->outputs,
-                                          vaei_at(model, layer->saved, micro->slot, micro->first, layer->outputs), d_out);
+                                          vaei_at(model, layer->saved, micro->slot, micro->first, layer->outputs),
+                                          d_out);
     vaei_copy_images(micro->count, &flat, d_out, &layer->output_gradient.image,
                      vaei_at(model, layer->output_gradient.place, micro->slot, 0, 0));
     for (; layer > first; layer--) {
         const vaei_layer *below = layer - 1;
         vae_real         *d_in = vaei_at(model, layer->input_gradient.place, micro->slot, 0, 0);
         vaei_convolution_backward(micro, layer, d_in);
-        vaei_activate_images_backward(model, below->activation, micro->count, &below->output.image,
-                                      vaei_at(model, below->saved, micro->slot, micro->first, below->output.image.image),
-                                      &below->output_gradient.image, d_in);
+        vaei_activate_images_backward(
+            model, below->activation, micro->count, &below->output.image,
+            vaei_at(model, below->saved, micro->slot, micro->first, below->output.image.image),
+            &below->output_gradient.image, d_in);
     }
-    vaei_convolution_backward(micro, first,
-                              stage->first ? vaei_at(model, stage->input_gradient, 0, micro->first, first->inputs) : NULL);
+    vaei_convolution_backward(
+        micro, first, stage->first ? vaei_at(model, stage->input_gradient, 0, micro->first, first->inputs) : NULL);
 }
 #endif
 
@@ -5166,7 +5213,8 @@ VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
     int              i;
     for (i = plan->first_decoder_stage; i < plan->stage_count; i++) vaei_stage_forward(pass, &plan->stages[i]);
     if (!plan->stages[plan->stage_count - 1].fused)
-        vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / plan->example), vaei_finish_part, pass);
+        vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / plan->example),
+                   vaei_finish_part, pass);
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -5181,7 +5229,7 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 }
 #endif
 
-/* ==== >>latent ============================================================================================== */
+/* ==== 25 >>latent ================================================================================================= */
 
 /* heads [count][mean latent, logvar latent] -> logvar bounded, z = mean + exp(logvar / 2) noise. The noise has been
    drawn. Kingma and Welling 2014, section 2.4. */
@@ -5235,7 +5283,7 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
 }
 #endif
 
-/* ==== >>model-implementation ================================================================================ */
+/* ==== 26 >>model-implementation =================================================================================== */
 
 VAE_API const char *vae_status_name(vae_status status) {
     switch (status) {
@@ -5398,7 +5446,8 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
                                     vae_error *error) {
     size_t     index, i;
     vae_status status;
-    if (!model || !name || !values) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_gradient: an argument is NULL");
+    if (!model || !name || !values)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_gradient: an argument is NULL");
     if (!model->gradients)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_gradient: the model was made inference_only");
     if ((status = vaei_tensor_named(model, name, count, &index, error)) != VAE_OK) return status;
@@ -5462,7 +5511,8 @@ VAEI_SETUP vae_status vaei_lay_out(vae_model *model, vaei_arena *arena, vae_erro
         model->pool = (vaei_pool *)vaei_take(arena, 1, sizeof(vaei_pool));
 #endif
     if (arena->overflow)
-        return vaei_fail(error, VAE_ERROR_MEMORY, "the network does not fit in memory: make `batch` or the layers smaller");
+        return vaei_fail(error, VAE_ERROR_MEMORY,
+                         "the network does not fit in memory: make `batch` or the layers smaller");
     return VAE_OK;
 }
 
@@ -5542,7 +5592,9 @@ VAE_API void vae_destroy(vae_model *model) {
 /* ---- summary ---- */
 
 VAEI_SETUP const char *vaei_activation_name(vae_activation activation) {
-    static const char *const names[] = { "linear", "relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid", "softplus" };
+    static const char *const names[] = {
+        "linear", "relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid", "softplus"
+    };
     return names[activation];
 }
 
@@ -5617,7 +5669,8 @@ VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
     vaei_put(&text, '\n');
     for (i = 0; i < plan->layer_count; i++) {
         vaei_put_layer(&text, plan, i);
-        if (i == plan->heads) vaei_format(&text, "z                                                 %d\n", model->config.latent);
+        if (i == plan->heads)
+            vaei_format(&text, "z                                                 %d\n", model->config.latent);
     }
     vaei_put_string(&text, "total                                                             ");
     vaei_put_grouped(&text, plan->parameter_count, 13);
@@ -5644,7 +5697,7 @@ VAE_API void vae_print_summary(const vae_model *model) {
 }
 #endif
 
-/* ==== >>batch =============================================================================================== */
+/* ==== 27 >>batch ================================================================================================== */
 
 /* Rows of the caller's data on their way into the workspace, checked and put channels last. */
 typedef struct vaei_rows {
@@ -5706,9 +5759,11 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     rows.data = data;
     rows.first = first;
     rows.shuffle = shuffle;
-    vaei_split(model, count, 1, vaei_max_size(1, 4 * VAEI_PARALLEL_NUMBERS / model->plan.example), vaei_load_part, &rows);
+    vaei_split(model, count, 1, vaei_max_size(1, 4 * VAEI_PARALLEL_NUMBERS / model->plan.example), vaei_load_part,
+               &rows);
     for (slot = VAEI_MAX_THREADS; slot-- > 0;)
-        if (rows.bad[slot].found && (worst == VAEI_MAX_THREADS || rows.bad[slot].place < rows.bad[worst].place)) worst = slot;
+        if (rows.bad[slot].found && (worst == VAEI_MAX_THREADS || rows.bad[slot].place < rows.bad[worst].place))
+            worst = slot;
     if (worst == VAEI_MAX_THREADS) return VAE_OK;
     {
         const size_t row = rows.bad[worst].row, column = rows.bad[worst].column;
@@ -5716,7 +5771,8 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
         if (model->config.likelihood == VAE_BERNOULLI)
             return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: VAE_BERNOULLI needs pixels in [0, 1]; "
                              "divide them by their maximum, or use VAE_GAUSSIAN", row, column, value);
-        return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: pixels must be finite", row, column, value);
+        return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: pixels must be finite", row, column,
+                         value);
     }
 }
 
@@ -5741,7 +5797,8 @@ VAEI_PRIVATE vae_status vaei_check_data(const vae_model *model, const vae_data *
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has %s pixels and bytes: set one of them", call,
                          data->pixels ? "both" : "neither");
     if (!vaei_multiply_sizes(data->count, model->plan.example, &numbers) || numbers > (size_t)-1 / sizeof(vae_real))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is %z, more than fits in memory", call, data->count);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is %z, more than fits in memory", call,
+                         data->count);
     return VAE_OK;
 }
 
@@ -5772,7 +5829,7 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
     return terms;
 }
 
-/* ==== >>inference-implementation ============================================================================ */
+/* ==== 28 >>inference-implementation =============================================================================== */
 
 /* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
 VAEI_PRIVATE vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
@@ -5793,8 +5850,8 @@ VAEI_PRIVATE vae_status vaei_check_pixels(vae_model *model, const vae_data *data
     size_t       row;
     if (data->bytes) return VAE_OK;
     for (row = 0; row < data->count; row++) {
-        const size_t column = model->kernels->check_range(size, data->pixels + row * size, bernoulli ? 0 : -VAEI_LARGEST,
-                                                          bernoulli ? 1 : VAEI_LARGEST);
+        const size_t column = model->kernels->check_range(size, data->pixels + row * size,
+                                                          bernoulli ? 0 : -VAEI_LARGEST, bernoulli ? 1 : VAEI_LARGEST);
         if (column < size) return vaei_load_rows(model, data, row, 1, NULL, error);
     }
     return VAE_OK;
@@ -5857,7 +5914,8 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
         status = vaei_encode_rows(model, data, first, &pass, error);
         if (status != VAE_OK) break;
         for (i = 0; i < pass.count; i++)
-            memcpy(vaei_at(model, model->plan.z, 0, i, latent), vaei_heads(model) + 2 * i * latent, latent * sizeof(vae_real));
+            memcpy(vaei_at(model, model->plan.z, 0, i, latent), vaei_heads(model) + 2 * i * latent,
+                   latent * sizeof(vae_real));
         pass.decoded = pixels + first * model->plan.example;
         vaei_decoder_forward(&pass);
     }
@@ -5875,7 +5933,8 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
 
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
     size_t first;
-    if (!model || (!pixels && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
+    if (!model || (!pixels && count))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
     if (vaei_check_count(model, count, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     for (first = 0; first < count; first += model->plan.batch) {
         vaei_pass pass;
@@ -5953,8 +6012,9 @@ VAEI_PRIVATE void vaei_importance_samples(vae_model *model, vaei_pass *pass, siz
         for (row = 0; row < rows; row++)
             for (s = 0; s < pass->repeat; s++) {
                 const size_t i = row * pass->repeat + s;
-                const double weight = vaei_log_weight(latent, noise + i * latent, logvar + row * latent, z + i * latent) -
-                                      pass->reconstruction[i];
+                const double weight =
+                    vaei_log_weight(latent, noise + i * latent, logvar + row * latent, z + i * latent) -
+                    pass->reconstruction[i];
                 log_sums[row] = done + s ? vaei_add_logs(log_sums[row], weight) : weight;
             }
     }
@@ -5989,13 +6049,14 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
     return VAE_OK;
 }
 
-/* ==== >>training-implementation ============================================================================= */
+/* ==== 29 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY
 
 VAEI_PRIVATE vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
     if (!model->plan.trains)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and keeps no gradients", call);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and keeps no gradients",
+                         call);
     return VAE_OK;
 }
 
@@ -6021,8 +6082,10 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     }
     if (!(reconstruction - reconstruction == 0) || !(kl - kl == 0)) {
         model->has_gradients = 0;
-        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the weights "
-                         "were not changed: lower the learning rate", (size_t)model->step + 1, reconstruction, kl);
+        return vaei_fail(error, VAE_ERROR_NUMERIC,
+                         "step %z: the loss is not finite (reconstruction %r, kl %r); the weights "
+                         "were not changed: lower the learning rate",
+                         (size_t)model->step + 1, reconstruction, kl);
     }
     for (s = model->plan.stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
@@ -6051,7 +6114,8 @@ VAEI_PRIVATE void vaei_adam_part(void *opaque, size_t slot, size_t first, size_t
     (void)slot;
     model->kernels->adam(count, model->parameters + first, model->gradients + first, model->moment1 + first,
                          model->moment2 + first, (double)model->learning_rate, (double)vaei_setting(adam->beta1),
-                         (double)vaei_setting(adam->beta2), (double)adam->epsilon, work->correction1, work->correction2, 1);
+                         (double)vaei_setting(adam->beta2), (double)adam->epsilon, work->correction1, work->correction2,
+                         1);
 }
 
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
@@ -6066,8 +6130,10 @@ VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
     for (i = 0; i < VAEI_MAX_THREADS; i++)
         if (work.not_finite[i]) {
             model->has_gradients = 0;
-            return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite; the weights were not changed: "
-                             "lower the learning rate", (size_t)model->step + 1);
+            return vaei_fail(error, VAE_ERROR_NUMERIC,
+                             "step %z: a gradient is not finite; the weights were not changed: "
+                             "lower the learning rate",
+                             (size_t)model->step + 1);
         }
     work.correction1 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta1), model->step + 1);
     work.correction2 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta2), model->step + 1);
@@ -6096,8 +6162,9 @@ VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *ba
     if (status == VAE_OK) status = vaei_check_data(model, batch, "vae_accumulate_gradients", error);
     if (status != VAE_OK) return status;
     if (batch->count > model->plan.batch)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the batch has %z rows, the model was made for %z: raise config.batch",
-                         batch->count, model->plan.batch);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT,
+                         "the batch has %z rows, the model was made for %z: raise config.batch", batch->count,
+                         model->plan.batch);
     whole.first = 0;
     whole.total = batch->count;
     if (share) whole = *share;
@@ -6129,7 +6196,8 @@ VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *erro
 VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_learning_rate: model is NULL");
     if (!(learning_rate >= 0) || !vaei_finite(learning_rate))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must be 0 or larger", (double)learning_rate);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must be 0 or larger",
+                         (double)learning_rate);
     model->learning_rate = learning_rate;
     return VAE_OK;
 }
@@ -6257,13 +6325,16 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
     if (defaults.batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
                          defaults.batch, model->plan.batch);
-    if (defaults.validation && (status = vaei_check_data(model, defaults.validation, "vae_fit: validation", error)) != VAE_OK)
+    if (defaults.validation &&
+        (status = vaei_check_data(model, defaults.validation, "vae_fit: validation", error)) != VAE_OK)
         return status;
     if ((status = vaei_check_pixels(model, data, error)) != VAE_OK) return status;
     if (defaults.validation && (status = vaei_check_pixels(model, defaults.validation, error)) != VAE_OK) return status;
     if (model->position >= data->count)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch, the data have only %z: "
-                         "go on with the data it was stopped with", (size_t)model->position, data->count);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT,
+                         "the model stopped after %z rows of an epoch, the data have only %z: "
+                         "go on with the data it was stopped with",
+                         (size_t)model->position, data->count);
     if (defaults.output_bias_from_data && !model->step && (status = vaei_output_bias(model, data, error)) != VAE_OK)
         return status;
     memset(&fit, 0, sizeof fit);
@@ -6326,7 +6397,9 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #endif
 #endif /* VAE_INFERENCE_ONLY */
 
-/* ==== >>files-implementation ================================================================================
+/* ==== 30 >>files-implementation =================================================================================== */
+
+/*
 
    A model file is eight bytes with the header's length, the header (JSON: where each tensor lies), the tensors' bytes.
    The network stands in the header's metadata as JSON once more, in a string. Both are read by what they must contain,
@@ -8139,8 +8212,8 @@ VAE_API vae_status vae_load_weights(vae_model *model, const char *path, vae_erro
 
    Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
    documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
-   rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
-   persons to whom the Software is furnished to do so, subject to the following conditions:
+   rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to
+   permit persons to whom the Software is furnished to do so, subject to the following conditions:
 
    The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
    Software.
