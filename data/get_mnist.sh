@@ -100,7 +100,7 @@ mkdir -p "$target" || fail "the directory $target cannot be made: give another o
 # Inside the target, so that moving the finished files is a rename and never a copy that can stop halfway.
 work=$target/.get_mnist.$$
 mkdir "$work" || fail "nothing can be written into $target: give another directory as the argument"
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work"; rmdir "$target" 2>/dev/null' EXIT        # the target too, if nothing came into it
 trap 'exit 1' HUP INT TERM
 
 for name in $needed; do
