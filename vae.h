@@ -33,8 +33,8 @@
    vae.h DOES NOT
      - use a GPU, a graph compiler or automatic differentiation: the layers are those of vae_layer, no others
      - read or write images: it takes and gives arrays (the examples carry a PNG writer and an IDX reader)
-     - print, exit, abort or assert: every failure is a status and a sentence (vae_print_progress prints when you ask
-     it) - keep anything in global variables: two models in two threads know nothing of each other; one model is for one
+     - print, exit, abort or assert: every failure is a status and a sentence (vae_print_progress prints if you ask it)
+     - keep anything in global variables: two models in two threads know nothing of each other; one model is for one
        thread at a time
      - allocate while it trains or infers: all memory is taken when a model is created, or is yours
 
@@ -441,7 +441,8 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
    vae_load makes a model from the file alone. `config` may be NULL; else its seed, batch, kernels, threads, parallel,
    allocator, inference_only, layout, adam and beta are taken where not zero, and `input`, `latent` and `encoder` must
    be zero or agree with the file. Files without the metadata (weights saved from Python) need `config` in full.
-   vae_load_weights replaces the weights of an existing model of the same network, all or none. */
+   vae_load_weights replaces the weights of an existing model of the same network, all or none. Its _memory form
+   allocates nothing: with vae_create_in a trained model runs without a heap. */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
@@ -7196,7 +7197,7 @@ VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size
 VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t size, vae_error *error) {
     vaei_file_tensor tensor;
     vaei_walk        walk;
-    size_t           length, valid;
+    size_t           length = 0, valid;
     vae_status       status;
     memset(file, 0, sizeof *file);
     file->bytes = (const unsigned char *)bytes;

@@ -8,8 +8,8 @@
 static int  disk_open(const char *path);
 static int  disk_create(const char *path);
 static int  disk_size_fails(void);
-static long disk_read(int file, void *bytes, size_t size);
-static long disk_write(int file, const void *bytes, size_t size);
+static long disk_read(int file, void *to, size_t size);
+static long disk_write(int file, const void *from, size_t size);
 static int  disk_sync(int file);
 static int  disk_close(int file);
 static int  disk_rename(const char *from, const char *to);
@@ -597,19 +597,19 @@ TEST(test_config_that_disagrees) {
     vae_destroy(model);
     free(file.at);
     free(before.at);
-    model = make(SERIES);               /* bernoulli cannot be asked for: it is 0 */
-    config = net(DENSE);
-    other = make_of(&config);
+}
+
+/* The other way about it cannot be said: VAE_BERNOULLI is 0, which means the file's. */
+TEST(test_likelihood_that_disagrees) {
+    vae_model  *model = make(DENSE), *loaded = NULL;
+    const bytes file = saved(model, 0);
+    vae_config  config = net(DENSE);
     config.likelihood = VAE_GAUSSIAN;
-    {
-        const bytes bernoulli = saved(other, 0);
-        EXPECT(vae_load_memory(bernoulli.at, bernoulli.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
-        CHECK_CONTAINS(problem.message, "likelihood");
-        CHECK(!loaded);
-        free(bernoulli.at);
-    }
-    vae_destroy(other);
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "likelihood");
+    CHECK(!loaded);
     vae_destroy(model);
+    free(file.at);
 }
 
 TEST(test_arguments) {
@@ -656,7 +656,7 @@ enum { DATA = 108 };
 
 /* The file is as wanted for vae_load and vae_load_weights; a refusal names `words` and changes no model. */
 static void check_file(const char *what, bytes file, vae_status wanted, const char *words) {
-    static vae_model *old;      /* stays: none of these changes it but with zeros */
+    static vae_model *old;      /* made once, for no file may change it */
     static bytes      before;
     const vae_config  config = net(DENSE);
     vae_model        *model = NULL;
@@ -686,11 +686,6 @@ static void check_file(const char *what, bytes file, vae_status wanted, const ch
         good &= CHECK(model_is(old, before));
     }
     if (!good) printf("    with: %s\n", what);
-    if (what == NULL) {
-        vae_destroy(old);
-        free(before.at);
-        old = NULL;
-    }
 }
 
 static void check_header(const char *what, const char *header, size_t data, vae_status wanted, const char *words) {
@@ -703,15 +698,17 @@ TEST(test_headers_that_are_right) {
     static const struct { const char *what, *header; } rows[] = {
         { "plain", "{" ALL "}" },
         { "spaces around", " \t\r\n {" ALL " }  \n\t\r " },
-        { "spaces within", "{'encoder.0.weight' : { 'data_offsets' : [ 0 , 24 ] , 'shape' : [ 2 , 3 ] , 'dtype'\n:\t'F32'"
-          " } " REST "}" },
+        { "spaces within",
+          "{'encoder.0.weight' : { 'data_offsets' : [ 0 , 24 ] , 'shape' : [ 2 , 3 ] , 'dtype'\n:\t'F32' } " REST "}" },
         { "other order", "{" GB "," GW "," DB "," DW "," LB "," LW "," MB "," MW "," EB "," EW "}" },
         { "metadata first", METADATA("{'format':'pt'}") },
         { "metadata last", "{" ALL ",'__metadata__':{}}" },
         { "metadata between", "{" EW ",'__metadata__':{'a':'b'}" REST "}" },
-        { "escapes in metadata", METADATA("{'a\\u00e9':'\\ud83d\\ude00 \\\\ \\/ \\b\\f\\n\\r\\t \\' \\u0000 \xc3\xa9'}") },
+        { "escapes in metadata",
+          METADATA("{'a\\u00e9':'\\ud83d\\ude00 \\\\ \\/ \\b\\f\\n\\r\\t \\' \\u0000 \xc3\xa9'}") },
         { "four bytes of UTF-8", NOTE("\xf0\x9f\x98\x80 \xef\xbf\xbf \xf4\x8f\xbf\xbf") },
-        { "escaped names", "{'enc\\u006fder.0.weight':{'dtype':'\\u004632','shape':[2,3],'data_offsets':[0,24]}" REST "}" },
+        { "escaped names",
+          "{'enc\\u006fder.0.weight':{'dtype':'\\u004632','shape':[2,3],'data_offsets':[0,24]}" REST "}" },
         { "braces in metadata", NOTE("}]{[,:") }
     };
     size_t i;
@@ -775,11 +772,9 @@ TEST(test_headers_that_are_wrong) {
         { "scalar", FIRST("'dtype':'F32','shape':[],'data_offsets':[0,4]"), "[]" },
         { "empty tensor", FIRST("'dtype':'F32','shape':[0,3],'data_offsets':[0,0]"), "[0, 3]" },
         { "huge shape", FIRST("'dtype':'F32','shape':[4294967296,4294967296],'data_offsets':[0,24]"), "4294967296" },
-        { "shape beyond 64 bits", FIRST("'dtype':'F32','shape':[18446744073709551616],'data_offsets':[0,24]"), "large" },
+        { "shape beyond 64 bits",
+          FIRST("'dtype':'F32','shape':[18446744073709551616],'data_offsets':[0,24]"), "large" },
         { "nine dimensions", FIRST("'dtype':'F32','shape':[1,1,1,1,1,1,1,2,3],'data_offsets':[0,24]"), "8" },
-        { "eight huge dimensions", FIRST("'dtype':'F32','data_offsets':[0,24],'shape':[18446744073709551615,"
-          "18446744073709551615,18446744073709551615,18446744073709551615,18446744073709551615,18446744073709551615,"
-          "18446744073709551615,18446744073709551615]"), "" },
         { "negative shape", FIRST("'dtype':'F32','shape':[-2,3],'data_offsets':[0,24]"), "" },
         { "leading zero", FIRST("'dtype':'F32','shape':[02,3],'data_offsets':[0,24]"), "0" },
         { "fraction", FIRST("'dtype':'F32','shape':[2.0,3],'data_offsets':[0,24]"), "" },
@@ -787,7 +782,8 @@ TEST(test_headers_that_are_wrong) {
         { "shape a string", FIRST("'dtype':'F32','shape':'2','data_offsets':[0,24]"), "shape" },
         { "comma after the shape", FIRST("'dtype':'F32','shape':[2,3,],'data_offsets':[0,24]"), "comma" },
         { "dtype a number", FIRST("'dtype':32,'shape':[2,3],'data_offsets':[0,24]"), "" },
-        { "long dtype", FIRST("'dtype':'F3222222222222222222222222222222222222','shape':[2,3],'data_offsets':[0,24]"), "" },
+        { "long dtype",
+          FIRST("'dtype':'F3222222222222222222222222222222222222','shape':[2,3],'data_offsets':[0,24]"), "" },
         { "no dtype", FIRST("'shape':[2,3],'data_offsets':[0,24]"), "dtype" },
         { "no shape", FIRST("'dtype':'F32','data_offsets':[0,24]"), "shape" },
         { "no offsets", FIRST("'dtype':'F32','shape':[2,3]"), "offsets" },
@@ -799,7 +795,8 @@ TEST(test_headers_that_are_wrong) {
         { "one offset", FIRST("'dtype':'F32','shape':[2,3],'data_offsets':[24]"), "" },
         { "three offsets", FIRST("'dtype':'F32','shape':[2,3],'data_offsets':[0,24,24]"), "" },
         { "offsets turned", FIRST("'dtype':'F32','shape':[2,3],'data_offsets':[24,0]"), "" },
-        { "offset beyond 64 bits", FIRST("'dtype':'F32','shape':[2,3],'data_offsets':[0,99999999999999999999]"), "large" },
+        { "offset beyond 64 bits",
+          FIRST("'dtype':'F32','shape':[2,3],'data_offsets':[0,99999999999999999999]"), "large" },
         { "largest offset", FIRST("'dtype':'F32','shape':[2,3],'data_offsets':[0,18446744073709551615]"), "beyond" },
         { "both offsets largest",
           FIRST("'dtype':'F32','shape':[2,3],'data_offsets':[18446744073709551591,18446744073709551615]"), "beyond" },
@@ -874,6 +871,10 @@ TEST(test_limits) {
     memset(big, '[', 500000);
     big[500000] = 0;
     check_header("deep", big, DATA, VAE_ERROR_FORMAT, "");
+    for (n = 0, i = 0; i < 8; i++) n += (size_t)sprintf(big + n, "%s18446744073709551615", i ? "," : "{'mean.bias':"
+                                                        "{'dtype':'F32','data_offsets':[0,4],'shape':[");
+    strcpy(big + n, "]}}");
+    check_header("eight dimensions of 2^64 - 1", big, DATA, VAE_ERROR_FORMAT, "mean.bias");
     n = (size_t)sprintf(big, "{'__metadata__':{'a':'");
     memset(big + n, 'x', 400000);
     strcpy(big + n + 400000, "'}," ALL "}");
@@ -976,8 +977,9 @@ TEST(test_networks_that_are_wrong) {
         { "'shape':[1,1,2],", "" }, { "'shape':[1,1,2],", "'shape':[1,1,2],'kernel':[3,3]," },
         { "'shape':[1,1,2],", "'shape':[1,1,2],'shape':[1,1,2]," }, { "'shape':[1,1,2],", "'shape':[1,1,0]," },
         { "'encoder':[", "'encoder':[],'x':[" }, { "'encoder':[", "'encoder':[{" },
-        { "'encoder':[{", "'encoder':[{}," "{" }, { "'bernoulli'", "'poisson'" }, { "'likelihood':'bernoulli',", "" },
-        { "'sigma':1", "'sigma':-1" }, { "'sigma':1", "'sigma':1e999" }, { "'sigma':1", "'sigma':NaN" },
+        { "'encoder':[{", "'encoder':[{},{" }, { "'bernoulli'", "'poisson'" }, { "'likelihood':'bernoulli',", "" },
+        { "'sigma':1", "'sigma':0" }, { "'sigma':1", "'sigma':-1" }, { "'sigma':1", "'sigma':1e999" },
+        { "'sigma':1", "'sigma':NaN" }, { "'sigma':1", "'sigma':null" },
         { "'sigma':1", "'sigma':01" }, { "'sigma':1", "'sigma':1." }, { "'sigma':1", "'sigma':.5" },
         { "'sigma':1", "'sigma':1e" }, { "'sigma':1", "'sigma':" }, { "'beta':1", "'beta':-1" },
         { "'pytorch'", "'torch'" }, { "'channels_last'", "'channels_middle'" },
@@ -1007,7 +1009,7 @@ TEST(test_networks_that_are_wrong) {
 /* Settings may be left out; spaces and the order are free. */
 TEST(test_networks_that_are_right) {
     static const change rows[] = {
-        { "'sigma':1", "'sigma':0" }, { "'sigma':1,", "" }, { "'beta':1,", "" }, { "'beta':1", "'beta':1.0e+00" },
+        { "'sigma':1,", "" }, { "'beta':1,", "" }, { "'beta':1", "'beta':1.0e+00" },
         { "'initialization':'pytorch',", "" }, { "'layout':'channels_last',", "" },
         { "'seed':'77',", "" }, { ",'batch':4", "" }, { "'batch':4", "'batch':65" },
         { "'seed':'77'", "'seed':'18446744073709551615'" }, { "'latent':1", " 'latent' : 1 " },
@@ -1062,7 +1064,8 @@ static const number_type types[] = {
       { 1, -2, 9.18354961579912115600575419705e-41, 3.38953138925153547590470800371e38, 0.333984375, 0 },
       { 0x7F80, 0xFF80, 0x7FC0 } },
     { "F32", 4, { 0x3F800000, 0xC0000000, 0x00000001, 0x7F7FFFFF, 0x3EAAAAAB, 0x80000000 },
-      { 1, -2, 1.40129846432481707092372958329e-45, 3.40282346638528859811704183485e38, 0.3333333432674407958984375, 0 },
+      { 1, -2, 1.40129846432481707092372958329e-45, 3.40282346638528859811704183485e38, 0.3333333432674407958984375,
+        0 },
       { 0x7F800000, 0xFF800000, 0x7FC00001 } },
     { "F64", 8, { UINT64_C(0x3FF0000000000000), UINT64_C(0xC000000000000000), UINT64_C(0x3FB999999999999A), 1,
                   UINT64_C(0x8000000000000000), UINT64_C(0x47EFFFFFE0000000) },
@@ -1383,15 +1386,15 @@ static int disk_create(const char *path) {
     return disk_fails('c') ? -1 : disk_opened(open(path, O_WRONLY | O_CREAT | O_EXCL, 0666));
 }
 static int disk_size_fails(void) { return disk_fails('z'); }
-static long disk_read(int file, void *bytes, size_t size) {
+static long disk_read(int file, void *to, size_t size) {
     if (disk_fails('r')) return disk.reason ? -1 : 0;
     if (disk_interrupts()) return -1;
-    return (long)read(file, bytes, disk.mode == SHORT && size > 3 ? 3 : size);
+    return (long)read(file, to, disk.mode == SHORT && size > 3 ? 3 : size);
 }
-static long disk_write(int file, const void *bytes, size_t size) {
+static long disk_write(int file, const void *from, size_t size) {
     if (disk_fails('w')) return disk.reason ? -1 : 0;
     if (disk_interrupts()) return -1;
-    return (long)write(file, bytes, disk.mode == SHORT && size > 3 ? 3 : size);
+    return (long)write(file, from, disk.mode == SHORT && size > 3 ? 3 : size);
 }
 /* The tests need not wait for the disk. */
 static int disk_sync(int file) { return disk_fails('s') || disk_interrupts() || file < 0 ? -1 : 0; }
@@ -1660,6 +1663,7 @@ int main(void) {
     RUN(test_file_for_the_reader);
     RUN(test_config_overrides);
     RUN(test_config_that_disagrees);
+    RUN(test_likelihood_that_disagrees);
     RUN(test_arguments);
     RUN(test_headers_that_are_right);
     RUN(test_headers_that_are_wrong);
