@@ -7273,6 +7273,10 @@ VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int 
     int i;
     vaei_put(text, '[');
     for (i = 0; i < rank; i++) {
+        if (text->length > 48) {        /* absurd dimensions: the sentence must stay whole */
+            vaei_put_string(text, ", ...");
+            break;
+        }
         if (i) vaei_put_string(text, ", ");
         vaei_put_unsigned(text, shape[i]);
     }

@@ -1551,7 +1551,7 @@ TEST(test_path_that_is_too_long) {
     vae_destroy(model);
 }
 
-#define FOLDER "build/test_files.d"
+#define FOLDER "build/test_files.folder"
 
 TEST(test_places_that_are_no_files) {
     vae_model  *model = make(DENSE), *loaded = NULL;
