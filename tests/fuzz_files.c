@@ -1,7 +1,7 @@
 /* Loading what a fuzzer makes up. It must end with an error or a usable model, take no more memory than the allocator
    allows and give all of it back. From the repository root:
-       clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/fuzz_files.c -o build/fuzz_files -lm
-       build/fuzz_files -max_total_time=60
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/fuzz_files.c -o build/fuzz_files -lm
+   build/fuzz_files -max_total_time=60
    The first byte of an input says what the rest is: a file; a header and data, with the lengths put right, so that more
    get past them; or changes to a checkpoint, which lead into the metadata. */
 #define VAE_IMPLEMENTATION
