@@ -437,7 +437,8 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
    place within it: training then goes on with the same bits as if it had never stopped. (Gradients that were
    accumulated and not yet applied are not in it.)
    Saving writes a temporary file beside `path`, flushes it to the disk and renames it: at every instant either the old
-   file or the new one is whole. Loading trusts nothing in the file.
+   file or the new one is whole. (A symbolic link at `path` is replaced by the file.) Loading trusts nothing in the
+   file.
    vae_load makes a model from the file alone. `config` may be NULL; else its seed, batch, kernels, threads, parallel,
    allocator, inference_only, layout, adam and beta are taken where not zero, and `input`, `latent` and `encoder` must
    be zero or agree with the file. Files without the metadata (weights saved from Python) need `config` in full.
@@ -5569,7 +5570,7 @@ VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t 
 VAE_API vae_status vae_create(const vae_config *config, vae_model **model, vae_error *error) {
     size_t     needed;
     void      *block;
-    vae_model *made;
+    vae_model *made = NULL;
     vae_status status;
     if (!config || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create: config or model is NULL");
     if ((status = vae_memory_needed(config, &needed, error)) != VAE_OK) return status;
@@ -6985,7 +6986,9 @@ VAEI_SETUP int vaei_json_config_field(vaei_json *json, vae_config *config, int f
         if (!vaei_json_choice(json, likelihoods, 2, &choice)) return 0;
         config->likelihood = (vae_likelihood)choice;
         return 1;
-    case VAEI_KEY_SIGMA: return vaei_json_setting(json, &config->sigma);
+    case VAEI_KEY_SIGMA:
+        return vaei_json_real(json, &config->sigma) &&
+               (config->sigma > 0 || vaei_json_wrong(json, "sigma is not above 0"));
     case VAEI_KEY_BETA: return vaei_json_setting(json, &config->beta);
     case VAEI_KEY_INITIALIZATION:
         if (!vaei_json_choice(json, initializations, 3, &choice)) return 0;
@@ -7037,6 +7040,7 @@ VAEI_SETUP int vaei_json_state(vaei_json *json, vaei_progress_state *state) {
         if ((field = vaei_json_field(json, names, 4, &seen)) < 0 || !vaei_json_quoted(json, &numbers[field])) return 0;
     if (json->problem) return 0;
     if (seen != 15u) return vaei_json_wrong(json, "a part of the state is missing");
+    if (numbers[0] > UINT64_MAX / 2) return vaei_json_wrong(json, "a number is too large");   /* step + 1 must fit */
     state->step = numbers[0];
     state->epoch = numbers[1];
     state->position = numbers[2];
