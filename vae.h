@@ -642,8 +642,9 @@ VAEI_PRIVATE double vaei_now(void) { return 0; }
 /* ---- threads ----
 
    A pool waits for work by spinning for some tens of microseconds, the time between two products of one training step,
-   and then sleeps: on a busy machine it does not hold a core that someone else could use. Task i always runs on slot i,
-   so that nothing depends on which thread takes it. */
+   and then sleeps: on a busy machine it does not hold a core that someone else could use. Whoever is free takes the next
+   task, the caller too: a thread that the system has set aside costs the help it would have been and no more. Task i
+   always runs on slot i, so nothing depends on which thread takes it. */
 
 #if defined(VAE_THREADS) && (defined(_WIN32) || defined(__unix__) || defined(__APPLE__))
 #define VAEI_HAS_POOL 1
@@ -710,10 +711,15 @@ VAEI_PRIVATE int vaei_core_count(void) {
 typedef volatile LONG vaei_counter;
 #define VAEI_COUNTER_GET(c) InterlockedCompareExchange(&(c), 0, 0)
 #define VAEI_COUNTER_ADD(c, n) InterlockedExchangeAdd(&(c), (n))        /* gives the old value */
+#define VAEI_COUNTER_SET(c, n) InterlockedExchange(&(c), (n))
+#define VAEI_COUNTER_SWAP(c, old, n) (InterlockedCompareExchange(&(c), (n), (old)) == (old))
 #else
 typedef long vaei_counter;
 #define VAEI_COUNTER_GET(c) __atomic_load_n(&(c), __ATOMIC_ACQUIRE)
 #define VAEI_COUNTER_ADD(c, n) __atomic_fetch_add(&(c), (n), __ATOMIC_ACQ_REL)
+#define VAEI_COUNTER_SET(c, n) __atomic_store_n(&(c), (n), __ATOMIC_RELEASE)
+#define VAEI_COUNTER_SWAP(c, old, n) \
+    __atomic_compare_exchange_n(&(c), &(old), (n), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #endif
 
 #define VAEI_SPINS 4000     /* turns of vaei_pause: 40 to 100 microseconds */
@@ -727,61 +733,68 @@ VAEI_PRIVATE void vaei_pause(void) {
 }
 
 typedef struct vaei_pool vaei_pool;
-typedef struct vaei_worker {
-    vaei_pool  *pool;
-    vaei_thread thread;
-    size_t      number;             /* from 1: 0 is the caller */
-} vaei_worker;
 
+/* `work` is tasks * 256 + next, in one number: whoever raises it by one has taken task `next`, and the task and context
+   stand still until that task is done. */
 struct vaei_pool {
     vaei_monitor monitor;
-    vaei_worker  workers[63];
-    size_t       count;             /* of workers that could be started */
-    vaei_counter round, running, stopping, sleepers;
+    vaei_thread  threads[63];
+    size_t       count;             /* of threads that could be started, the caller not among them */
+    vaei_counter work, done, stopping, sleepers;
     vae_task     task;
     void        *context;
-    size_t       tasks;
 };
 
-VAEI_PRIVATE void vaei_pool_share(vaei_pool *pool, size_t number) {
-    size_t i;
-    for (i = number; i < pool->tasks; i += pool->count + 1) pool->task(pool->context, i);
+VAEI_PRIVATE int vaei_pool_has_work(vaei_pool *pool) {
+    const long work = VAEI_COUNTER_GET(pool->work);
+    return work % 256 < work / 256;
 }
 
-/* Waits until *counter differs from `value`: spinning first, then asleep. */
-VAEI_PRIVATE void vaei_pool_wait(vaei_pool *pool, vaei_counter *counter, long value, int until_equal) {
+VAEI_PRIVATE void vaei_pool_wake(vaei_pool *pool) {
+    vaei_monitor_enter(&pool->monitor);
+    if (VAEI_COUNTER_GET(pool->sleepers)) vaei_monitor_wake(&pool->monitor);
+    vaei_monitor_leave(&pool->monitor);
+}
+
+/* Takes tasks until none is left. */
+VAEI_PRIVATE void vaei_pool_share(vaei_pool *pool) {
+    for (;;) {
+        long work = VAEI_COUNTER_GET(pool->work);
+        if (work % 256 >= work / 256) return;
+        if (!VAEI_COUNTER_SWAP(pool->work, work, work + 1)) continue;
+        pool->task(pool->context, (size_t)(work % 256));
+        if (VAEI_COUNTER_ADD(pool->done, 1) + 1 < work / 256) continue;
+        vaei_pool_wake(pool);                       /* that was the last: the caller may be asleep */
+    }
+}
+
+/* A thread waits for work or the end; the caller (tasks > 0) until so many tasks are done. */
+VAEI_PRIVATE int vaei_pool_may_go(vaei_pool *pool, long tasks) {
+    if (tasks) return VAEI_COUNTER_GET(pool->done) == tasks;
+    return vaei_pool_has_work(pool) || VAEI_COUNTER_GET(pool->stopping);
+}
+
+/* Spinning first, then asleep. Whoever goes to sleep counts itself under the lock before it looks again, and whoever
+   changes something takes the lock afterwards: so either the one sees the change or the other the sleeper. */
+VAEI_PRIVATE void vaei_pool_wait(vaei_pool *pool, long tasks) {
     int spin;
     for (spin = 0; spin < VAEI_SPINS; spin++) {
-        if ((VAEI_COUNTER_GET(*counter) == value) == until_equal) return;
+        if (vaei_pool_may_go(pool, tasks)) return;
         vaei_pause();
     }
     vaei_monitor_enter(&pool->monitor);
     VAEI_COUNTER_ADD(pool->sleepers, 1);
-    while ((VAEI_COUNTER_GET(*counter) == value) != until_equal) vaei_monitor_wait(&pool->monitor);
+    while (!vaei_pool_may_go(pool, tasks)) vaei_monitor_wait(&pool->monitor);
     VAEI_COUNTER_ADD(pool->sleepers, -1);
     vaei_monitor_leave(&pool->monitor);
 }
 
-/* A change of a counter, made known to those that sleep. Whoever goes to sleep counts itself before it looks again, so
-   either it sees the change or the change sees it. */
-VAEI_PRIVATE long vaei_pool_change(vaei_pool *pool, vaei_counter *counter, long amount) {
-    const long old = VAEI_COUNTER_ADD(*counter, amount);
-    vaei_monitor_enter(&pool->monitor);
-    if (VAEI_COUNTER_GET(pool->sleepers)) vaei_monitor_wake(&pool->monitor);
-    vaei_monitor_leave(&pool->monitor);
-    return old;
-}
-
 VAEI_PRIVATE VAEI_THREAD_RESULT vaei_pool_work(void *opaque) {
-    vaei_worker *worker = (vaei_worker *)opaque;
-    vaei_pool   *pool = worker->pool;
-    long         round = 0;
+    vaei_pool *pool = (vaei_pool *)opaque;
     for (;;) {
-        vaei_pool_wait(pool, &pool->round, round, 0);
-        round++;
+        vaei_pool_wait(pool, 0);
         if (VAEI_COUNTER_GET(pool->stopping)) return 0;
-        vaei_pool_share(pool, worker->number);
-        vaei_pool_change(pool, &pool->running, -1);
+        vaei_pool_share(pool);
     }
 }
 
@@ -790,10 +803,7 @@ VAEI_PRIVATE void vaei_pool_start(vaei_pool *pool, int threads) {
     memset(pool, 0, sizeof *pool);
     vaei_monitor_open(&pool->monitor);
     while (pool->count + 1 < (size_t)threads) {
-        vaei_worker *worker = &pool->workers[pool->count];
-        worker->pool = pool;
-        worker->number = pool->count + 1;
-        if (!vaei_thread_start(&worker->thread, vaei_pool_work, worker)) break;
+        if (!vaei_thread_start(&pool->threads[pool->count], vaei_pool_work, pool)) break;
         pool->count++;
     }
 }
@@ -801,18 +811,18 @@ VAEI_PRIVATE void vaei_pool_start(vaei_pool *pool, int threads) {
 VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, size_t count) {
     pool->task = task;
     pool->context = context;
-    pool->tasks = count;
-    VAEI_COUNTER_ADD(pool->running, (long)pool->count);
-    vaei_pool_change(pool, &pool->round, 1);
-    vaei_pool_share(pool, 0);
-    vaei_pool_wait(pool, &pool->running, 0, 1);
+    VAEI_COUNTER_SET(pool->done, 0);
+    VAEI_COUNTER_SET(pool->work, (long)count * 256);
+    vaei_pool_wake(pool);
+    vaei_pool_share(pool);
+    vaei_pool_wait(pool, (long)count);
 }
 
 VAEI_PRIVATE void vaei_pool_stop(vaei_pool *pool) {
     size_t i;
     VAEI_COUNTER_ADD(pool->stopping, 1);
-    vaei_pool_change(pool, &pool->round, 1);
-    for (i = 0; i < pool->count; i++) vaei_thread_join(pool->workers[i].thread);
+    vaei_pool_wake(pool);
+    for (i = 0; i < pool->count; i++) vaei_thread_join(pool->threads[i]);
     vaei_monitor_close(&pool->monitor);
 }
 #else
