@@ -528,16 +528,16 @@ typedef struct vaei_text {      /* text being written into a buffer that may be 
     size_t size, length;
 } vaei_text;
 
-VAEI_PRIVATE void vaei_put(vaei_text *text, char c) {
+VAEI_SETUP void vaei_put(vaei_text *text, char c) {
     if (text->length + 1 < text->size) text->bytes[text->length] = c;
     text->length++;
 }
 
-VAEI_PRIVATE void vaei_put_string(vaei_text *text, const char *string) {
+VAEI_SETUP void vaei_put_string(vaei_text *text, const char *string) {
     while (*string) vaei_put(text, *string++);
 }
 
-VAEI_PRIVATE void vaei_put_unsigned(vaei_text *text, uint64_t number) {
+VAEI_SETUP void vaei_put_unsigned(vaei_text *text, uint64_t number) {
     char digits[20];
     int  count = 0;
     do digits[count++] = (char)('0' + (int)(number % 10));
@@ -546,7 +546,7 @@ VAEI_PRIVATE void vaei_put_unsigned(vaei_text *text, uint64_t number) {
 }
 
 /* At most nine significant digits, without trailing zeros, as %.9g: enough to give a float back exactly. */
-VAEI_PRIVATE void vaei_put_real(vaei_text *text, double number) {
+VAEI_SETUP void vaei_put_real(vaei_text *text, double number) {
     uint64_t digits;
     int      exponent = 0, point, last = 9, i;
     char     shown[9];
@@ -578,7 +578,7 @@ VAEI_PRIVATE void vaei_put_real(vaei_text *text, double number) {
 }
 
 /* %s string, %d int, %z size_t, %r double. */
-VAEI_PRIVATE void vaei_format_list(vaei_text *text, const char *format, va_list list) {
+VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list list) {
     for (; *format; format++) {
         if (*format != '%') { vaei_put(text, *format); continue; }
         format++;
@@ -594,7 +594,7 @@ VAEI_PRIVATE void vaei_format_list(vaei_text *text, const char *format, va_list 
     if (text->size) text->bytes[text->length < text->size ? text->length : text->size - 1] = 0;
 }
 
-VAEI_PRIVATE void vaei_format(vaei_text *text, const char *format, ...) {
+VAEI_SETUP void vaei_format(vaei_text *text, const char *format, ...) {
     va_list list;
     va_start(list, format);
     vaei_format_list(text, format, list);
@@ -602,7 +602,7 @@ VAEI_PRIVATE void vaei_format(vaei_text *text, const char *format, ...) {
 }
 
 /* Fills *error, if there is one, and returns the status: `return vaei_fail(error, VAE_ERROR_.., "...")`. */
-VAEI_PRIVATE vae_status vaei_fail(vae_error *error, vae_status status, const char *format, ...) {
+VAEI_SETUP vae_status vaei_fail(vae_error *error, vae_status status, const char *format, ...) {
     if (error) {
         vaei_text text;
         va_list   list;
@@ -5825,7 +5825,7 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits,
     } else model->kernels->activate(activation, size, logits, pixels);
 }
 
-VAEI_PRIVATE vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
+VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
                                         vae_error *error) {
     size_t numbers;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
@@ -5896,7 +5896,7 @@ VAEI_PRIVATE vae_status vaei_check_pixels(vae_model *model, const vae_data *data
 }
 
 /* Whether `count` rows of the model's largest kind fit in memory at all. */
-VAEI_PRIVATE vae_status vaei_check_count(const vae_model *model, size_t count, const char *call, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_count(const vae_model *model, size_t count, const char *call, vae_error *error) {
     const size_t largest = vaei_max_size(model->plan.example, model->plan.latent);
     if (count <= (size_t)-1 / sizeof(vae_real) / largest) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: count is %z, more than fits in memory", call, count);
@@ -6090,7 +6090,7 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
 /* ==== 29 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY
 
-VAEI_PRIVATE vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
     if (!model->plan.trains)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and keeps no gradients",
@@ -6244,7 +6244,7 @@ VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rat
 
 /* The last bias becomes the logit of the data's mean: per unit for a dense layer, per channel for a convolution. Means
    are taken over at most 10,000 rows, spread evenly. */
-VAEI_PRIVATE vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
+VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
     const size_t      stride = (data->count + 9999) / 10000;
     const size_t      size = model->plan.example, biases = last->bias_count;
@@ -6288,7 +6288,7 @@ typedef struct vaei_fit {
     size_t                epoch_examples, examples, planned;
 } vaei_fit;
 
-VAEI_PRIVATE int vaei_report(vaei_fit *fit, vae_event event) {
+VAEI_SETUP int vaei_report(vaei_fit *fit, vae_event event) {
     vae_progress *p = &fit->progress;
     const double  now = vaei_now(), training = now - fit->epoch_began;
     p->event = event;
@@ -6394,7 +6394,7 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
 }
 
 #ifndef VAE_NO_STDIO
-VAEI_PRIVATE void vaei_put_seconds(vaei_text *text, double seconds) {
+VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
     const size_t whole = (size_t)(seconds + 0.5);
     if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
     else if (whole >= 60) vaei_format(text, "%zm %zs", whole / 60, whole % 60);
