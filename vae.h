@@ -3676,7 +3676,7 @@ typedef struct vaei_plan {
     size_t     workspace_size, slots, slot_size;    /* slots: where the first one begins */
     size_t     partials, partial_size, partial_count;
     size_t     patches, product_scratch;            /* in a slot */
-    vaei_place pixels, noise, z, mean, logvar;
+    vaei_place pixels, noise, z, logvar;
     vaei_place row_terms;                           /* per example two doubles: reconstruction, kl */
 } vaei_plan;
 
@@ -4459,7 +4459,6 @@ VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_e
     memset(&slot, 0, sizeof slot);
     plan->pixels = vaei_place_numbers(plan, &workspace, &slot, 0, plan->example);
     plan->noise = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
-    plan->mean = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
     plan->logvar = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
     plan->z = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
     plan->row_terms = vaei_place_numbers(plan, &workspace, &slot, 0, 2 * sizeof(double) / sizeof(vae_real));
@@ -4561,8 +4560,6 @@ struct vae_model {
     uint64_t                position;       /* examples that it has used of the next one */
     uint64_t                samples_drawn;
 };
-
-VAEI_PRIVATE size_t vaei_parameter_total(const vae_model *model) { return model->plan.parameter_count; }
 
 /* Where example `first` of a tensor begins, for the worker with this slot. A slot holds one micro-batch: its own first
    example. */
