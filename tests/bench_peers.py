@@ -60,6 +60,30 @@ def blas_name():
     return "reference" if paths else "unknown"
 
 
+def openblas_core():
+    """The processor that OpenBLAS takes this one for, in lower case, or None."""
+    for path in blas_libraries():
+        if "blas" in os.path.basename(path):
+            library = ctypes.CDLL(path)
+            if hasattr(library, "openblas_get_corename"):
+                library.openblas_get_corename.restype = ctypes.c_char_p
+                return library.openblas_get_corename().decode().lower()
+    return None
+
+
+def help_openblas():
+    """A processor younger than the OpenBLAS is taken for a Prescott of 2004 and gets SSE kernels, up to ten times slower
+    than those it could run. Then this script begins again with the kernels of the processor's instruction set."""
+    if "OPENBLAS_CORETYPE" in os.environ or openblas_core() not in ("prescott", "core2", "generic", "unknown"):
+        return
+    with open("/proc/cpuinfo") as about:
+        flags = next((line.split() for line in about if line.startswith("flags")), [])
+    core = "SkylakeX" if "avx512bw" in flags else "Haswell" if "avx2" in flags and "fma" in flags else None
+    if core:
+        os.environ["OPENBLAS_CORETYPE"] = core
+        os.execv(sys.executable, [sys.executable] + sys.argv)
+
+
 def set_threads(count):
     torch.set_num_threads(count)
     for path in blas_libraries():           # OpenBLAS with threads of its own does not hear of torch.set_num_threads
@@ -240,9 +264,12 @@ def answer(line):
 
 
 def main():
+    help_openblas()
     blas = blas_name()
     if blas == "reference" and "--any-blas" not in sys.argv:
         leave("torch found only the reference BLAS, which is no fair peer: apt-get install libopenblas0-openmp")
+    if openblas_core():
+        blas += "-" + openblas_core()
     print("peer: ready torch=%s blas=%s cores=%d" % (torch.__version__, blas, os.cpu_count()), flush=True)
     if "--all" in sys.argv:
         after = sys.argv[sys.argv.index("--all") + 1:]
