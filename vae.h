@@ -73,17 +73,18 @@
         3 >>model        create, destroy, describe          7 >>files        save and load
         4 >>training     data, fit, one step                8 >>parameters   weights by name
      Implementation
-        9 >>platform     errors as text, clock, threads    20 >>plan         from a config to shapes, places and tables
-       10 >>memory       sizes, allocation                 21 >>execution    the model itself, work shared out
-       11 >>arithmetic   what compiler and target have     22 >>layers       dense, convolution: forward and backward
-       12 >>scalar-math  one number at a time              23 >>likelihood   what becomes of the logits
-       13 >>random       streams, shuffle, Philox          24 >>stages       the walk through the layers
-       14 >>vectors      four floats at a time             25 >>latent       the sample and its gradient
-       15 >>product      what a matrix product is          26 >>model-implementation  tensors, first weights, create
-       16 >>kernels      the sets and their choice         27 >>batch        rows into the workspace
-       17 >>primitives   compiled once per instruction     28 >>inference-implementation
-       18 >>vector-math    set: this file includes itself  29 >>training-implementation
-       19 >>matrix-product                                 30 >>files-implementation  safetensors, JSON, disk
+        9 >>platform     errors as text, clock, threads    21 >>plan         from a config to shapes, places and tables
+       10 >>memory       sizes, allocation                 22 >>execution    the model itself, work shared out
+       11 >>arithmetic   what compiler and target have     23 >>layers       dense, convolution: forward and backward
+       12 >>scalar-math  one number at a time              24 >>likelihood   what becomes of the logits
+       13 >>random       streams, shuffle, Philox          25 >>stages       the walk through the layers
+       14 >>vectors      four floats at a time             26 >>latent       the sample and its gradient
+       15 >>product      what a matrix product is          27 >>model-implementation  tensors, first weights, create
+       16 >>kernels      what a kernel set offers          28 >>batch        rows into the workspace
+       17 >>primitives   compiled once per instruction     29 >>inference-implementation
+       18 >>vector-math    set: this file includes itself  30 >>training-implementation
+       19 >>product-kernels                                31 >>files-implementation  safetensors, JSON, disk
+       20 >>matrix-product  any shape from the kernels
      At the end: >>licence, >>history
 */
 #ifndef VAE_H
@@ -512,13 +513,16 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #include <stdio.h>
 #endif
 
-/* VAEI_SETUP: runs once per model or file, so the compiler may keep it small and spend its time elsewhere. */
+/* VAEI_SETUP runs once per model or file: the compiler may keep it small and spend its time elsewhere. VAEI_APART is not
+   merged with its caller: large functions take longer to compile than their parts. */
 #if defined(__GNUC__)
 #define VAEI_PRIVATE __attribute__((unused)) static
-#define VAEI_SETUP __attribute__((unused, cold)) static
+#define VAEI_SETUP __attribute__((unused, cold, noinline)) static
+#define VAEI_APART __attribute__((unused, noinline)) static
 #else
 #define VAEI_PRIVATE static
 #define VAEI_SETUP static
+#define VAEI_APART static
 #endif
 
 /* ---- errors ---- */
@@ -836,6 +840,9 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
 /* ==== 10 >>memory ================================================================================================= */
 
 #define VAEI_ALIGNMENT 64      /* of every block handed out: a cache line, and the widest vector */
+
+VAEI_PRIVATE size_t vaei_min_size(size_t a, size_t b) { return a < b ? a : b; }
+VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 /* 0 where the product does not fit. */
 VAEI_PRIVATE int vaei_multiply_sizes(size_t a, size_t b, size_t *product) {
@@ -1367,13 +1374,20 @@ VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
 
 /* ---- The register tile's pattern, instantiated by every instruction set ---- */
 
-enum { VAEI_TILE_ROWS = 8 };                                /* rows of the tallest tile of any set */
+enum {
+    VAEI_TILE_ROWS = 8, VAEI_TILE_VECTORS = 4,              /* of the largest tiles of any set */
+    VAEI_MOST_LANES = 16,
+    VAEI_FEW_MOST = 3                                       /* most rows or columns for which any set has paths of few */
+};
 
 /* One tile of C: some rows, a few vectors wide. Rows may repeat: a repeated row is computed and stored twice, alike. */
 typedef struct vaei_tile {
-    const vae_real *a[VAEI_TILE_ROWS];                      /* where each row of A begins */
-    vae_real *c[VAEI_TILE_ROWS];                            /* where each row of the tile lies in C */
-    const vae_real *start;                                  /* the sums' first values, for all rows; NULL: C itself */
+    const vae_real *const *a;                               /* where each row of A begins */
+    vae_real *const *c;                                     /* where each row of C begins, */
+    size_t column;                                          /* ... and the tile in it */
+    const vae_real *start;                                  /* the sums' first values, for all rows; or NULL: those */
+    vae_real *const *from;                                  /* ... which begin there: C. Not the same to gcc, which
+                                                               would keep the addresses of C through the loop. */
     const size_t *a_offsets;                                /* where each step lies in a row of A */
     const vae_real *b;                                      /* the tile's columns of B, one step after the other, */
     size_t b_step;                                          /* ... this far apart */
@@ -1398,14 +1412,15 @@ typedef struct vaei_tile {
 
 #define VAEI_TILE_BEGIN_SUM(r, v) VAEI_V sum##r##_##v = VAEI_LOAD(start##r + v * VAEI_LANES);
 #define VAEI_TILE_BEGIN_ROW(r, VECTORS) \
-    const vae_real *a##r = tile->a[r], *start##r = tile->start ? tile->start : tile->c[r]; \
+    const vae_real *a##r = tile->a[r], *start##r = tile->start ? tile->start : tile->from[r] + tile->column; \
     VECTORS(VAEI_TILE_BEGIN_SUM, r)
 #define VAEI_TILE_READ_B(r, v) const VAEI_V b##v = VAEI_LOAD(b + v * VAEI_LANES);
 #define VAEI_TILE_ADD(r, v) sum##r##_##v = VAEI_FMA(x, b##v, sum##r##_##v);
 #define VAEI_TILE_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_SET(a##r[offset]); VECTORS(VAEI_TILE_ADD, r) }
 #define VAEI_TILE_RELU(r, v) sum##r##_##v = VAEI_SELECT_LESS(sum##r##_##v, zero, zero, sum##r##_##v);
 #define VAEI_TILE_RELU_ROW(r, VECTORS) VECTORS(VAEI_TILE_RELU, r)
-#define VAEI_TILE_END_SUM(r, v) VAEI_STORE(tile->c[r] + v * VAEI_LANES, sum##r##_##v);
+#define VAEI_TILE_END_SUM(r, v) VAEI_STORE(c##r + v * VAEI_LANES, sum##r##_##v);
+#define VAEI_TILE_END_POINTER(r, VECTORS) vae_real *c##r = tile->c[r] + tile->column;
 #define VAEI_TILE_END_ROW(r, VECTORS) VECTORS(VAEI_TILE_END_SUM, r)
 
 #define VAEI_TILE_KERNEL(name, ROWS, VECTORS) \
@@ -1446,14 +1461,15 @@ typedef struct vaei_tile {
             const VAEI_V zero = VAEI_SET(0); \
             ROWS(VAEI_TILE_RELU_ROW, VECTORS) \
         } \
-        ROWS(VAEI_TILE_END_ROW, VECTORS) \
+        { ROWS(VAEI_TILE_END_POINTER, VECTORS) \
+        ROWS(VAEI_TILE_END_ROW, VECTORS) } \
     }
 
 /* And for rows of A that lie along their steps: group g is a vector of such rows, turned in registers four steps at a
    time. tile->a is not used: there are too many rows, so they come beside it. */
 #define VAEI_TURN_BEGIN_SUM(g, f) VAEI_V sum##g##_##f = VAEI_LOAD(start##g + f * VAEI_LANES);
 #define VAEI_TURN_BEGIN_GROUP(g, FEW) \
-    const vae_real *start##g = tile->start ? tile->start : tile->c[g]; \
+    const vae_real *start##g = tile->start ? tile->start : tile->from[g] + tile->column; \
     FEW(VAEI_TURN_BEGIN_SUM, g)
 #define VAEI_TURN_ADD_FOUR(g, f) \
     sum##g##_##f = VAEI_FMA(four.step0, VAEI_SET(b[f]), sum##g##_##f); \
@@ -1491,7 +1507,7 @@ typedef struct vaei_tile {
             const VAEI_V zero = VAEI_SET(0); \
             GROUPS(VAEI_TILE_RELU_ROW, FEW) \
         } \
-        GROUPS(VAEI_TILE_END_ROW, FEW) \
+        { GROUPS(VAEI_TILE_END_POINTER, FEW) GROUPS(VAEI_TILE_END_ROW, FEW) } \
     }
 
 /* One row of C, swept from end to end by a few steps at once: B is read in the order in which it lies in memory. The
@@ -1521,127 +1537,44 @@ typedef struct vaei_tile {
         VAEI_STORE(c + columns - VAEI_LANES, last); \
     }
 
-/* ---- Scratch ---- */
-
-#if defined(VAEI_HAS_X86)
-#define VAEI_PANEL_COLUMNS 48                               /* columns of the widest tile of any set */
-#elif defined(VAEI_HAS_NEON)
-#define VAEI_PANEL_COLUMNS 16
-#else
-#define VAEI_PANEL_COLUMNS 8
-#endif
-
-enum {
-    VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once: 128 and
-                                                               200 lose 3%, 264 loses 1%, 512 is as good but larger */
-    VAEI_BLOCK_ROWS = 256,                                  /* most rows of A at once: 400 KB of the second cache */
-    VAEI_PACK_A_ROWS = 192, VAEI_PACK_A_COLUMNS = 128,      /* least C for which packing A pays: see vaei_packs_a */
-    VAEI_FEW = 3,                                           /* most rows or columns for the paths of few: 4 rows are
-                                                               31 us as tiles, 37 us as few (4 x 784 x 512, AVX-512) */
-    VAEI_SWEEP_COLUMNS = 512,                               /* of B, 16 KB of eight steps */
-    VAEI_SCRATCH_OFFSETS = (int)((VAEI_BLOCK_STEPS * sizeof(size_t) + sizeof(vae_real) - 1) / sizeof(vae_real)),
-    VAEI_SCRATCH_PANEL = VAEI_BLOCK_STEPS * VAEI_PANEL_COLUMNS,
-    VAEI_SCRATCH_TILE = 512,                                /* numbers of C in the largest tile of any set */
-    VAEI_SCRATCH_START = 64,                                /* numbers in the first values of a tile, likewise */
-    VAEI_SCRATCH_A = 128 * VAEI_BLOCK_STEPS,                /* numbers of A packed at once, 200 KB; 2 to 8 times less or
-                                                               more made no difference */
-    VAEI_PRODUCT_SCRATCH = VAEI_SCRATCH_PANEL + VAEI_SCRATCH_TILE + VAEI_SCRATCH_START + 4 * VAEI_SCRATCH_OFFSETS
-                         + VAEI_SCRATCH_A
-};
-
-/* The scratch, in numbers, for one call of vaei_multiply with any set: at most VAEI_PRODUCT_SCRATCH, and less for
-   products too small to pack A. It grows with rows and columns, so a slice needs no more than the whole. */
-VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns) {
-    const int packs_a = rows >= VAEI_PACK_A_ROWS && columns >= VAEI_PACK_A_COLUMNS;
-    return (size_t)VAEI_PRODUCT_SCRATCH - (packs_a ? 0 : (size_t)VAEI_SCRATCH_A);
-}
-
-/* What one product needs while it runs: a block of steps, and scratch. */
-typedef struct vaei_work {
-    const vaei_product *p;
-    size_t begin, steps;                                    /* the block */
-    int b_even;                                             /* are all steps of B p->b_step apart? */
-    int from_c, relu;                                       /* do the block's sums go on from C, is it the last? */
-    size_t *a_offsets, *b_offsets;                          /* where its steps lie in a row of A, in a column of B */
-    vae_real *panel, *edge, *start;                         /* packed B, a tile of C, first values of sums */
-    vae_real *packed_a;                                     /* a block of rows of A, tile by tile; NULL: A as it lies */
-    size_t *tall_offsets, *short_offsets;                   /* where its steps lie in a tile of packed A */
-} vaei_work;
-
-/* Where steps begin .. begin + steps of a row or column lie. */
-VAEI_PRIVATE void vaei_offsets(const uint32_t *segments, size_t segment_step, size_t run, size_t step,
-                               size_t begin, size_t steps, size_t *offsets) {
-    size_t segment = run ? begin / run : 0, t = run ? begin % run : 0, k = 0;
-    while (k < steps) {
-        const size_t count = run - t < steps - k ? run - t : steps - k, end = k + count;
-        size_t at = vaei_entry(segments, segment_step, segment++) + t * step;
-        for (; k < end; k++, at += step) offsets[k] = at;
-        t = 0;
-    }
-}
-
-/* The first value of the sum for a number of C. */
-VAEI_PRIVATE vae_real vaei_first_value(const vaei_work *work, const vae_real *c, size_t column) {
-    return work->from_c ? *c : work->p->bias ? work->p->bias[column] : 0;
-}
-
-/* ---- Few rows or few columns: which, and how the other operand lies ---- */
-
-/* The product as few times many: few are the columns, or the rows (turned). */
-typedef struct vaei_few {
-    int turned;                                             /* few are the rows of C, many the columns */
-    int side_by_side;                                       /* a vector of the many is contiguous at every step */
-    size_t few, many;
-} vaei_few;
-
-/* Where one of the many begins. */
-VAEI_PRIVATE const vae_real *vaei_many_at(const vaei_product *p, int turned, size_t i) {
-    return turned ? p->b + i * p->b_column : p->a + vaei_entry(p->a_rows, p->a_row, i);
-}
-
-/* Where `count` of the many begin. */
-VAEI_PRIVATE void vaei_many_from(const vaei_product *p, int turned, size_t first, size_t count, const vae_real **rows) {
-    size_t i;
-    if (!turned && p->a_rows) for (i = 0; i < count; i++) rows[i] = p->a + p->a_rows[first + i];
-    else {
-        const vae_real *row = vaei_many_at(p, turned, first);
-        const size_t step = turned ? p->b_column : p->a_row;
-        for (i = 0; i < count; i++, row += step) rows[i] = row;
-    }
-}
-
-/* Do the rows of A lie side by side, wherever a vector of `lanes` of them begins? */
-VAEI_PRIVATE int vaei_rows_side_by_side(const vaei_product *p, size_t lanes) {
-    size_t i, j;
-    if (!p->a_rows) return p->a_row == 1;
-    for (i = 0; i < p->rows; i += lanes) {
-        const size_t first = i + lanes <= p->rows ? i : p->rows - lanes;
-        for (j = 1; j < lanes; j++) if (p->a_rows[first + j] != p->a_rows[first] + j) return 0;
-    }
-    return 1;
-}
-
-/* Is the product one of few, by kernels with vectors of `lanes` numbers? */
-VAEI_PRIVATE int vaei_is_few(const vaei_product *p, size_t lanes, vaei_few *few) {
-    few->turned = 0;
-    few->few = p->columns;
-    few->many = p->rows;
-    if (p->columns <= VAEI_FEW && p->rows >= lanes) {
-        few->side_by_side = vaei_rows_side_by_side(p, lanes);
-        if (few->side_by_side || p->a_step == 1) return 1;
-    }
-    few->turned = 1;
-    few->few = p->rows;
-    few->many = p->columns;
-    few->side_by_side = p->b_column == 1;
-    return p->rows <= VAEI_FEW && p->columns >= lanes;
-}
-
 /* ==== 16 >>kernels ================================================================================================ */
+
+/* A register tile: how many rows it has, and the function. Without rows there is none. */
+typedef struct vaei_tile_kernel {
+    size_t rows;
+    void (*run)(const vaei_tile *tile);
+} vaei_tile_kernel;
+
+/* A product of few columns (or rows): how many vectors of the many one call takes where they lie side by side, and
+   where they must be turned. */
+typedef struct vaei_few_kernel {
+    size_t stream_vectors;
+    void (*stream)(const vaei_tile *tile);
+    size_t turn_vectors;
+    void (*turn)(const vaei_tile *tile, const vae_real *const *rows);
+} vaei_few_kernel;
+
+/* What a kernel set brings to a matrix product. */
+typedef struct vaei_product_kernels {
+    size_t lanes;                                           /* numbers in a vector */
+    size_t panel, wide;                                     /* vectors of the widest tall tile, of the widest tile */
+    vaei_tile_kernel tall[VAEI_TILE_VECTORS];               /* one, two ... vectors wide: the tiles of most rows, */
+    vaei_tile_kernel low[VAEI_TILE_VECTORS];                /* ... and those that end a panel without much waste */
+    void (*packing_tile)(const vaei_tile *tile);            /* the tall one of a panel, see there */
+    void (*pack_turning)(const vae_real *b, size_t b_column, size_t columns, size_t steps, vae_real *panel,
+                         size_t width);
+    void (*pack_copying)(const vae_real *b, size_t b_step, size_t columns, size_t steps, vae_real *panel, size_t width);
+    size_t few;                                             /* up to how many are few */
+    vaei_few_kernel of_few[VAEI_FEW_MOST];
+    void (*sweeps[4])(const vae_real *a, const size_t *a_offsets, const vae_real *b, const size_t *b_offsets,
+                      const vae_real *start, vae_real *c, size_t columns, int relu);    /* of 1, 2, 4 and 8 steps */
+    const struct vaei_product_kernels *half;                /* a set of half the lanes and the same bits, which takes
+                                                               the last few columns and products of few; or NULL */
+} vaei_product_kernels;
 
 /* What a kernel set offers. The comments stand with the functions. */
 typedef struct vaei_kernel_set {
-    void   (*multiply)(const vaei_product *product, vae_real *scratch);
+    const vaei_product_kernels *product;
     void   (*activate)(vae_activation kind, size_t n, const vae_real *x, vae_real *y);
     void   (*activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d);
     double (*bernoulli)(size_t n, const vae_real *logits, const vae_real *x, vae_real scale, vae_real *d);
@@ -2888,115 +2821,79 @@ VAEI_PRIVATE void VAEI_NAME(vaei_uniforms)(uint64_t seed, uint32_t stream, uint6
     request.rows = 1; request.columns = n; request.first = first;
     VAEI_NAME(vaei_random_fill)(&request, 0, out);
 }
-/* ==== 19 >>matrix-product ========================================================================================= */
+/* ==== 19 >>product-kernels ======================================================================================== */
 
-/* The tile's shape: TALL or SHORT rows by up to PANEL vectors, and SHORT rows by WIDE vectors, which take the last
-   columns (with AVX2, 40 = 16 + 24: 93% of peak, where a tile of 6 x 8 at the end stays below 80). Sums, a step of B
-   and one number of A must fit the registers, and there must be enough sums to hide a multiply-add's latency:
-   AVX2     6 x 16, 12 sums of 16 registers
-   AVX-512  8 x 48, 24 sums of 32 registers: 11 loads for 24 multiply-adds, and the rows' addresses fit their registers
-   NEON     6 x 16, 24 sums of 32 registers: 10 loads for 24
-   vector   4 x 8, 8 sums of 16 registers: without a fused operation a product needs a register, too
-   plain    2 x 4, 8 sums: 3 x 4 spills with gcc, 7 GF/s instead of 11 */
-#undef VAEI_TALL
-#undef VAEI_TALL_ROWS
-#undef VAEI_SHORT
-#undef VAEI_SHORT_ROWS
-#undef VAEI_THIN
-#undef VAEI_THIN_ROWS
-#undef VAEI_PANEL
-#undef VAEI_WIDE
+/* Register tiles by rows and vectors. Sums, a step of B and one number of A must fit the registers, and there must be
+   enough sums to hide a multiply-add's latency:
+   AVX2     6 x 2, 12 sums of 16 registers, and 4 x 3 for the last columns (40 = 16 + 24: 93% of peak, where 6 x 1 at
+            the end stays below 80)
+   AVX-512  8 x 3, 24 sums of 32 registers: 11 loads for 24 multiply-adds, and the rows' addresses fit their registers
+   NEON     6 x 4, 24 sums of 32 registers: 10 loads for 24
+   vector   4 x 2, 8 sums of 16 registers: without a fused operation a product needs a register, too
+   plain    2 x 4, 8 sums: 3 x 4 spills with gcc, 7 GF/s instead of 11
+   A tile one vector wide is taller: six sums cannot hide a latency of four, two at a time. */
+#undef VAEI_TILES
+#undef VAEI_FEW
+#undef VAEI_HALF
 #if VAEI_PASS == VAEI_PASS_AVX2
-#define VAEI_TALL 6
-#define VAEI_TALL_ROWS VAEI_ROWS_6
-#define VAEI_SHORT 4
-#define VAEI_SHORT_ROWS VAEI_ROWS_4
-#define VAEI_PANEL 2
-#define VAEI_WIDE 3
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
+VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
+VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2)
+#define VAEI_TILES 2, 3, \
+    { VAEI_TILE(8, 1), VAEI_TILE(6, 2), VAEI_NO_TILE, VAEI_NO_TILE }, \
+    { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3), VAEI_NO_TILE }
+#define VAEI_FEW 3
+#define VAEI_HALF NULL
 #elif VAEI_PASS == VAEI_PASS_AVX512
-#define VAEI_TALL 8
-#define VAEI_TALL_ROWS VAEI_ROWS_8
-#define VAEI_SHORT 4
-#define VAEI_SHORT_ROWS VAEI_ROWS_4
-#define VAEI_PANEL 3
-#define VAEI_WIDE 3
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
+VAEI_TILE_KERNEL(vaei_tile_8x2, VAEI_ROWS_8, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_8x3, VAEI_ROWS_8, VAEI_VECTORS_3)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
+VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_8, VAEI_VECTORS_3)
+#define VAEI_TILES 3, 3, \
+    { VAEI_TILE(8, 1), VAEI_TILE(8, 2), VAEI_TILE(8, 3), VAEI_NO_TILE }, \
+    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 3), VAEI_NO_TILE }
+#define VAEI_FEW 0
+#define VAEI_HALF &vaei_product_kernels_avx2
 #elif VAEI_PASS == VAEI_PASS_NEON
-#define VAEI_TALL 6
-#define VAEI_TALL_ROWS VAEI_ROWS_6
-#define VAEI_SHORT 4
-#define VAEI_SHORT_ROWS VAEI_ROWS_4
-#define VAEI_PANEL 4
-#define VAEI_WIDE 4
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
+VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_6x3, VAEI_ROWS_6, VAEI_VECTORS_3)
+VAEI_TILE_KERNEL(vaei_tile_6x4, VAEI_ROWS_6, VAEI_VECTORS_4)
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
+VAEI_TILE_KERNEL(vaei_tile_4x4, VAEI_ROWS_4, VAEI_VECTORS_4)
+VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_4)
+#define VAEI_TILES 4, 4, \
+    { VAEI_TILE(8, 1), VAEI_TILE(6, 2), VAEI_TILE(6, 3), VAEI_TILE(6, 4) }, \
+    { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3), VAEI_TILE(4, 4) }
+#define VAEI_FEW 3
+#define VAEI_HALF NULL
 #elif VAEI_PASS == VAEI_PASS_VECTOR
-#define VAEI_TALL 4
-#define VAEI_TALL_ROWS VAEI_ROWS_4
-#define VAEI_SHORT 2
-#define VAEI_SHORT_ROWS VAEI_ROWS_2
-#define VAEI_PANEL 2
-#define VAEI_WIDE 2
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2)
+VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2)
+#define VAEI_TILES 2, 2, \
+    { VAEI_TILE(8, 1), VAEI_TILE(4, 2), VAEI_NO_TILE, VAEI_NO_TILE }, \
+    { VAEI_NO_TILE, VAEI_TILE(2, 2), VAEI_NO_TILE, VAEI_NO_TILE }
+#define VAEI_FEW 1                      /* of four lanes, three columns waste but one */
+#define VAEI_HALF NULL
 #else
-#define VAEI_TALL 2
-#define VAEI_TALL_ROWS VAEI_ROWS_2
-#define VAEI_SHORT 1
-#define VAEI_SHORT_ROWS VAEI_ROWS_1
-#define VAEI_PANEL 4
-#define VAEI_WIDE 4
+VAEI_TILE_KERNEL(vaei_tile_4x1, VAEI_ROWS_4, VAEI_VECTORS_1)
+VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_2x3, VAEI_ROWS_2, VAEI_VECTORS_3)
+VAEI_TILE_KERNEL(vaei_tile_2x4, VAEI_ROWS_2, VAEI_VECTORS_4)
+VAEI_TILE_KERNEL(vaei_tile_1x4, VAEI_ROWS_1, VAEI_VECTORS_4)
+VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_2, VAEI_VECTORS_4)
+#define VAEI_TILES 4, 4, \
+    { VAEI_TILE(4, 1), VAEI_TILE(2, 2), VAEI_TILE(2, 3), VAEI_TILE(2, 4) }, \
+    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(1, 4) }
+#define VAEI_FEW 0                      /* a lane is a column: nothing is wasted */
+#define VAEI_HALF NULL
 #endif
-
-/* A tile one vector wide is taller: six sums cannot hide a latency of four, two at a time. */
-#if VAEI_PASS == VAEI_PASS_PLAIN
-#define VAEI_THIN 4
-#define VAEI_THIN_ROWS VAEI_ROWS_4
-#else
-#define VAEI_THIN 8
-#define VAEI_THIN_ROWS VAEI_ROWS_8
-#endif
-
-VAEI_TILE_KERNEL(vaei_tall_1, VAEI_THIN_ROWS, VAEI_VECTORS_1)
-VAEI_TILE_KERNEL(vaei_short_1, VAEI_SHORT_ROWS, VAEI_VECTORS_1)
-VAEI_TILE_KERNEL(vaei_tall_2, VAEI_TALL_ROWS, VAEI_VECTORS_2)
-VAEI_TILE_KERNEL(vaei_short_2, VAEI_SHORT_ROWS, VAEI_VECTORS_2)
-#if VAEI_PANEL >= 3
-VAEI_TILE_KERNEL(vaei_tall_3, VAEI_TALL_ROWS, VAEI_VECTORS_3)
-#endif
-#if VAEI_WIDE >= 3
-VAEI_TILE_KERNEL(vaei_short_3, VAEI_SHORT_ROWS, VAEI_VECTORS_3)
-#endif
-#if VAEI_PANEL >= 4
-VAEI_TILE_KERNEL(vaei_tall_4, VAEI_TALL_ROWS, VAEI_VECTORS_4)
-VAEI_TILE_KERNEL(vaei_short_4, VAEI_SHORT_ROWS, VAEI_VECTORS_4)
-#endif
-
-#if VAEI_PANEL == 2
-VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_TALL_ROWS, VAEI_VECTORS_2)
-#elif VAEI_PANEL == 3
-VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_TALL_ROWS, VAEI_VECTORS_3)
-#else
-VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_TALL_ROWS, VAEI_VECTORS_4)
-#endif
-
-VAEI_TARGET void VAEI_NAME(vaei_run_tile)(const vaei_tile *tile, int tall, size_t vectors) {
-    switch (vectors) {
-    case 1: if (tall) VAEI_NAME(vaei_tall_1)(tile); else VAEI_NAME(vaei_short_1)(tile); break;
-    case 2: if (tall) VAEI_NAME(vaei_tall_2)(tile); else VAEI_NAME(vaei_short_2)(tile); break;
-#if VAEI_PANEL >= 3
-    case 3: if (tall) VAEI_NAME(vaei_tall_3)(tile); else VAEI_NAME(vaei_short_3)(tile); break;
-#elif VAEI_WIDE >= 3
-    case 3: VAEI_NAME(vaei_short_3)(tile); break;
-#endif
-#if VAEI_PANEL >= 4
-    case 4: if (tall) VAEI_NAME(vaei_tall_4)(tile); else VAEI_NAME(vaei_short_4)(tile); break;
-#endif
-    default: break;
-    }
-}
-
-/* The rows of the next tile, `rest` rows being left: tall tiles, ended by short ones so that few rows are computed for
-   nothing. */
-VAEI_TARGET size_t VAEI_NAME(vaei_next_height)(size_t vectors, size_t rest) {
-    const size_t tall = vectors == 1 ? VAEI_THIN : vectors <= VAEI_PANEL ? VAEI_TALL : VAEI_SHORT;
-    return rest > VAEI_SHORT && (rest <= tall || rest > 2 * VAEI_SHORT) ? tall : VAEI_SHORT;
-}
 
 /* ---- Packing a panel of B: its columns side by side, one step after the other, filled up with zeros ---- */
 
@@ -3071,6 +2968,7 @@ VAEI_TARGET void VAEI_NAME(vaei_pack_turning)(const vae_real *b, size_t b_column
     for (; j < width; j++) for (k = 0; k < steps; k++) panel[k * width + j] = 0;
 }
 
+#if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's */
 /* `steps` steps of `columns` <= width columns that lie side by side. */
 VAEI_TARGET void VAEI_NAME(vaei_pack_copying)(const vae_real *b, size_t b_step, size_t columns, size_t steps,
                                               vae_real *panel, size_t width) {
@@ -3081,189 +2979,7 @@ VAEI_TARGET void VAEI_NAME(vaei_pack_copying)(const vae_real *b, size_t b_step, 
         for (; j < width; j++) panel[j] = 0;
     }
 }
-
-/* Columns first .. first + columns of the block's steps, as a panel of `width` columns. */
-VAEI_TARGET void VAEI_NAME(vaei_pack)(const vaei_work *work, size_t first, size_t columns, size_t width) {
-    const vaei_product *p = work->p;
-    const vae_real *b = p->b + first * p->b_column;
-    size_t k = 0;
-    while (k < work->steps) {                               /* one segment after the other */
-        const size_t rest = p->run - (work->begin + k) % p->run;
-        const size_t steps = rest < work->steps - k ? rest : work->steps - k;
-        const vae_real *from = b + work->b_offsets[k];
-        vae_real *to = work->panel + k * width;
-        if (p->b_column == 1) VAEI_NAME(vaei_pack_copying)(from, p->b_step, columns, steps, to, width);
-        else VAEI_NAME(vaei_pack_turning)(from, p->b_column, columns, steps, to, width);
-        k += steps;
-    }
-}
-
-/* ---- Packing A ---- */
-
-/* One tile of A, its rows side by side, one step after the other. */
-VAEI_TARGET void VAEI_NAME(vaei_pack_tile)(const vaei_work *work, const vaei_tile *tile, size_t height, vae_real *to) {
-    const size_t *offsets = work->a_offsets;
-    size_t k, r, together = 1;
-    while (together < height && tile->a[together] == tile->a[0] + together) together++;
-    if (together == VAEI_TALL)
-        for (k = 0; k < work->steps; k++, to += VAEI_TALL) memcpy(to, tile->a[0] + offsets[k], VAEI_TALL * sizeof *to);
-    else
-        for (k = 0; k < work->steps; k++, to += height) for (r = 0; r < height; r++) to[r] = tile->a[r][offsets[k]];
-}
-
-/* The rows of A and C for the tile of `height` rows that begins at `row`; rows beyond `real` repeat the last. */
-VAEI_TARGET void VAEI_NAME(vaei_tile_rows)(const vaei_product *p, vaei_tile *tile, size_t row, size_t column,
-                                           size_t height, size_t real) {
-    size_t r;
-    if (p->a_rows) for (r = 0; r < real; r++) tile->a[r] = p->a + p->a_rows[row + r];
-    else {
-        const vae_real *a = p->a + row * p->a_row;
-        for (r = 0; r < real; r++, a += p->a_row) tile->a[r] = a;
-    }
-    if (p->c_rows) for (r = 0; r < real; r++) tile->c[r] = p->c + p->c_rows[row + r] + column;
-    else {
-        vae_real *c = p->c + row * p->c_row + column;
-        for (r = 0; r < real; r++, c += p->c_row) tile->c[r] = c;
-    }
-    for (; r < height; r++) {
-        tile->a[r] = tile->a[real - 1];
-        tile->c[r] = tile->c[real - 1];
-    }
-}
-
-/* Does packing A pay? A weight gradient's A takes a step of the whole batch per step: with AVX2 and 784 x 400 x 128,
-   88% of peak become 92, with 512 x 512 x 1024, 77 become 85. With fewer rows the packing costs what it saves. The
-   tiles of AVX-512 do more work per step and gain only when there are several blocks of steps. A large A that lies
-   along its steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
-VAEI_TARGET int VAEI_NAME(vaei_packs_a)(const vaei_product *p, size_t steps) {
-    if (!steps || p->rows < VAEI_PACK_A_ROWS || p->columns < VAEI_PACK_A_COLUMNS) return 0;
-    if (p->a_step != 1) return VAEI_PASS != VAEI_PASS_AVX512 || steps > VAEI_BLOCK_STEPS;
-    return VAEI_PASS != VAEI_PASS_AVX512 && p->rows >= 512 && steps >= 512;
-}
-
-/* A block of rows of A, tile by tile. */
-VAEI_TARGET void VAEI_NAME(vaei_pack_a)(const vaei_work *work, size_t first, size_t rows) {
-    vae_real *to = work->packed_a;
-    vaei_tile tile;
-    size_t done = 0;
-    while (done < rows) {
-        const size_t height = VAEI_NAME(vaei_next_height)(VAEI_PANEL, rows - done);
-        const size_t real = height < rows - done ? height : rows - done;
-        VAEI_NAME(vaei_tile_rows)(work->p, &tile, first + done, 0, height, real);
-        VAEI_NAME(vaei_pack_tile)(work, &tile, height, to);
-        to += height * work->steps;
-        done += real;
-    }
-}
-
-/* ---- Panels and blocks ---- */
-
-/* Up to this many rows read B where it lies, if it lies side by side. More rows pay for packing: with AVX2, 20 x 200 x
-   784 would still gain from reading in place (99 to 104 GF/s), but 24 x 1024 x 1024, whose columns share cache sets,
-   would lose (101 to 96). AVX-512 reads so little per step that it gains on both (104 to 111, 105 to 110). */
-#undef VAEI_DIRECT_ROWS
-#define VAEI_DIRECT_ROWS (VAEI_PASS == VAEI_PASS_AVX512 ? 3 * VAEI_TALL : 2 * VAEI_TALL)
-
-/* Rows first .. first + rows of one panel of columns, whose B is ready at tile->b. */
-VAEI_TARGET void VAEI_NAME(vaei_panel_rows)(const vaei_work *work, vaei_tile *tile, size_t column, size_t columns,
-                                            size_t vectors, size_t first, size_t rows) {
-    const vaei_product *p = work->p;
-    const size_t width = vectors * VAEI_LANES;
-    const vae_real *packed_a = vectors == 1 || vectors > VAEI_PANEL ? NULL : work->packed_a;
-    size_t done = 0, r, j;
-    while (done < rows) {
-        const size_t height = VAEI_NAME(vaei_next_height)(vectors, rows - done);
-        const int tall = height > VAEI_SHORT;
-        const size_t real = height < rows - done ? height : rows - done;
-        VAEI_NAME(vaei_tile_rows)(p, tile, first + done, column, height, real);
-        if (packed_a) {
-            for (r = 0; r < height; r++) tile->a[r] = packed_a + r;
-            tile->a_offsets = tall ? work->tall_offsets : work->short_offsets;
-            packed_a += height * work->steps;
-        }
-        if (tile->panel) {                                  /* the first tile packs B for the others */
-            VAEI_NAME(vaei_packing_tile)(tile);
-            tile->b = tile->panel;
-            tile->b_step = width;
-            tile->panel = NULL;
-        } else if (columns == width) VAEI_NAME(vaei_run_tile)(tile, tall, vectors);
-        else {                                              /* the last columns: by way of a tile in scratch */
-            vae_real *c[VAEI_TILE_ROWS];
-            for (r = 0; r < height; r++) {
-                c[r] = tile->c[r];
-                tile->c[r] = work->edge + r * width;
-                if (work->from_c) {
-                    for (j = 0; j < columns; j++) tile->c[r][j] = c[r][j];
-                    for (; j < width; j++) tile->c[r][j] = 0;
-                }
-            }
-            VAEI_NAME(vaei_run_tile)(tile, tall, vectors);
-            for (r = 0; r < real; r++) for (j = 0; j < columns; j++) c[r][j] = work->edge[r * width + j];
-        }
-        done += real;
-    }
-}
-
-/* One panel of columns for the rows first .. first + rows. */
-VAEI_TARGET void VAEI_NAME(vaei_panel)(const vaei_work *work, size_t column, size_t columns, size_t vectors,
-                                       size_t first, size_t rows) {
-    const size_t width = vectors * VAEI_LANES;
-    vaei_tile tile;
-    size_t j;
-    tile.a_offsets = work->a_offsets;
-    tile.steps = work->steps;
-    tile.relu = work->relu;
-    tile.start = NULL;
-    if (!work->from_c) {
-        for (j = 0; j < width; j++) work->start[j] = j < columns ? vaei_first_value(work, NULL, column + j) : 0;
-        tile.start = work->start;
-    }
-    tile.panel = NULL;
-    if (work->b_even && columns == width &&
-        (rows <= VAEI_DIRECT_ROWS ||
-         (vectors == VAEI_PANEL && VAEI_NAME(vaei_next_height)(vectors, rows) == VAEI_TALL))) {
-        tile.b = work->p->b + column + (work->steps ? work->b_offsets[0] : 0);
-        tile.b_step = work->p->b_step;
-        if (rows > VAEI_DIRECT_ROWS) tile.panel = work->panel;
-    } else {
-        VAEI_NAME(vaei_pack)(work, column, columns, width);
-        tile.b = work->panel;
-        tile.b_step = width;
-    }
-    VAEI_NAME(vaei_panel_rows)(work, &tile, column, columns, vectors, first, rows);
-}
-
-/* How many vectors the next panel has when `rest` columns are left. AVX-512 leaves up to half a vector to the tiles of
-   AVX2, whose bits are the same: 128 x 40 x 400 takes 39 us instead of 48. */
-VAEI_TARGET size_t VAEI_NAME(vaei_panel_vectors)(size_t rest) {
-    const size_t vectors = (rest + VAEI_LANES - 1) / VAEI_LANES;
-#if VAEI_PASS == VAEI_PASS_AVX512
-    if (vectors <= VAEI_WIDE && rest > VAEI_LANES && (rest - 1) % VAEI_LANES < VAEI_LANES / 2) return vectors - 1;
 #endif
-    return vectors <= VAEI_WIDE ? vectors : VAEI_PANEL;
-}
-
-/* One block of steps of the whole product, a block of rows after the other, panel by panel. */
-VAEI_TARGET void VAEI_NAME(vaei_block_by_tiles)(const vaei_work *work) {
-    const vaei_product *p = work->p;
-    size_t most = VAEI_BLOCK_ROWS, first, column;
-    if (work->packed_a) most = VAEI_SCRATCH_A / work->steps / (2 * VAEI_TALL) * (2 * VAEI_TALL);
-    for (first = 0; first < p->rows; first += most) {
-        const size_t rows = p->rows - first < most ? p->rows - first : most;
-        if (work->packed_a) VAEI_NAME(vaei_pack_a)(work, first, rows);
-        for (column = 0; column < p->columns;) {
-            const size_t vectors = VAEI_NAME(vaei_panel_vectors)(p->columns - column);
-            const size_t width = vectors * VAEI_LANES;
-            const size_t columns = width < p->columns - column ? width : p->columns - column;
-#if VAEI_PASS == VAEI_PASS_AVX512
-            if (columns <= VAEI_LANES / 2) vaei_panel_avx2(work, column, columns, 1, first, rows);
-            else
-#endif
-            VAEI_NAME(vaei_panel)(work, column, columns, vectors, first, rows);
-            column += columns;
-        }
-    }
-}
 
 /* ---- Few rows or few columns: the last layer's one or three channels, heads, batches of two and three ----
 
@@ -3271,6 +2987,7 @@ VAEI_TARGET void VAEI_NAME(vaei_block_by_tiles)(const vaei_work *work) {
    it has lanes, and meets the few one number at a time: 288 x 1 x 1568 takes 33 us instead of 139 (AVX2), 784 x 1 x 64
    along its steps 5 instead of 14. */
 
+#if VAEI_FEW
 /* One number from each of a vector's rows. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_gather)(const vae_real *const *rows, size_t at) {
     vae_real numbers[VAEI_LANES];
@@ -3280,215 +2997,23 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_gather)(const vae_real *const *rows, size_t at
 }
 
 VAEI_STREAM_KERNEL(vaei_stream_1, VAEI_ROWS_8, VAEI_VECTORS_1)
+VAEI_TURN_KERNEL(vaei_turn_1, VAEI_ROWS_4, VAEI_VECTORS_1)
+#endif
+#if VAEI_FEW > 1
 VAEI_STREAM_KERNEL(vaei_stream_2, VAEI_ROWS_4, VAEI_VECTORS_2)
 VAEI_STREAM_KERNEL(vaei_stream_3, VAEI_ROWS_4, VAEI_VECTORS_3)
-VAEI_TURN_KERNEL(vaei_turn_1, VAEI_ROWS_4, VAEI_VECTORS_1)
 VAEI_TURN_KERNEL(vaei_turn_2, VAEI_ROWS_2, VAEI_VECTORS_2)
 VAEI_TURN_KERNEL(vaei_turn_3, VAEI_ROWS_2, VAEI_VECTORS_3)
-
-VAEI_TARGET void VAEI_NAME(vaei_run_few)(const vaei_tile *tile, const vae_real *const *rows, size_t few) {
-    switch (few) {
-    case 1: if (rows) VAEI_NAME(vaei_turn_1)(tile, rows); else VAEI_NAME(vaei_stream_1)(tile); break;
-    case 2: if (rows) VAEI_NAME(vaei_turn_2)(tile, rows); else VAEI_NAME(vaei_stream_2)(tile); break;
-    default: if (rows) VAEI_NAME(vaei_turn_3)(tile, rows); else VAEI_NAME(vaei_stream_3)(tile); break;
-    }
-}
-
-/* The first values of a vector of the many, from C, the bias or zero. */
-VAEI_TARGET void VAEI_NAME(vaei_few_in)(const vaei_work *work, const vaei_few *few, size_t first, vae_real *to) {
-    const vaei_product *p = work->p;
-    size_t f, lane;
-    for (f = 0; f < few->few; f++, to += VAEI_LANES) {
-        if (!few->turned) {
-            for (lane = 0; lane < VAEI_LANES; lane++)
-                to[lane] = work->from_c ? p->c[vaei_entry(p->c_rows, p->c_row, first + lane) + f]
-                           : p->bias    ? p->bias[f]
-                                        : 0;
-        } else if (work->from_c) VAEI_STORE(to, VAEI_LOAD(p->c + vaei_entry(p->c_rows, p->c_row, f) + first));
-        else VAEI_STORE(to, p->bias ? VAEI_LOAD(p->bias + first) : VAEI_SET(0));
-    }
-}
-
-/* Results of the many from lane `lane` of a vector that begins at `first`, to C. */
-VAEI_TARGET void VAEI_NAME(vaei_few_out)(const vaei_work *work, const vaei_few *few, size_t first, size_t lane,
-                                         const vae_real *from) {
-    const vaei_product *p = work->p;
-    size_t f, i;
-    if (few->turned) {
-        for (f = 0; f < few->few; f++) {
-            vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, f) + first;
-            for (i = lane; i < VAEI_LANES; i++) c[i] = from[f * VAEI_LANES + i];
-        }
-    } else if (p->c_rows) {
-        for (f = 0; f < few->few; f++, from += VAEI_LANES)
-            for (i = lane; i < VAEI_LANES; i++) p->c[p->c_rows[first + i] + f] = from[i];
-    } else {
-        for (f = 0; f < few->few; f++, from += VAEI_LANES) {
-            vae_real *c = p->c + (first + lane) * p->c_row + f;
-            for (i = lane; i < VAEI_LANES; i++, c += p->c_row) *c = from[i];
-        }
-    }
-}
-
-/* The few's numbers side by side, one step after the other. */
-VAEI_TARGET void VAEI_NAME(vaei_few_pack)(const vaei_work *work, const vaei_few *few) {
-    const vaei_product *p = work->p;
-    const size_t *offsets = few->turned ? work->a_offsets : work->b_offsets;
-    size_t f, k;
-    for (f = 0; f < few->few; f++) {
-        const vae_real *from = few->turned ? p->a + vaei_entry(p->a_rows, p->a_row, f) : p->b + f * p->b_column;
-        for (k = 0; k < work->steps; k++) work->panel[k * few->few + f] = from[offsets[k]];
-    }
-}
-
-/* One block of steps of a product of few. */
-VAEI_TARGET void VAEI_NAME(vaei_block_by_few)(const vaei_work *work, const vaei_few *few) {
-    static const size_t stream_vectors[VAEI_FEW] = { 8, 4, 4 }, turn_vectors[VAEI_FEW] = { 4, 2, 2 };
-    const vaei_product *p = work->p;
-    const size_t vectors = few->side_by_side ? stream_vectors[few->few - 1] : turn_vectors[few->few - 1];
-    const size_t many = few->many;
-    const vae_real *rows[4 * VAEI_LANES];
-    vaei_tile tile;
-    size_t i, v;
-    VAEI_NAME(vaei_few_pack)(work, few);
-    tile.a_offsets = few->turned ? work->b_offsets : work->a_offsets;
-    tile.b = work->panel;
-    tile.b_step = few->few;
-    tile.steps = work->steps;
-    tile.relu = work->relu;
-    tile.start = NULL;
-    tile.panel = NULL;
-    if (!work->from_c && !few->turned) {                    /* the same first values everywhere */
-        VAEI_NAME(vaei_few_in)(work, few, 0, work->start);
-        tile.start = work->start;
-    }
-    for (v = 0; v < vectors; v++) tile.c[v] = work->edge + v * few->few * VAEI_LANES;
-    for (i = 0; i < many; i += vectors * VAEI_LANES) {
-        for (v = 0; v < vectors; v++) { /* the last vector reaches back over numbers already done, */
-            size_t first = i + v * VAEI_LANES;              /* ... and stands in for vectors beyond it */
-            if (first + VAEI_LANES > many) first = many - VAEI_LANES;
-            if (!tile.start) VAEI_NAME(vaei_few_in)(work, few, first, tile.c[v]);
-            if (few->side_by_side) tile.a[v] = vaei_many_at(p, few->turned, first);
-            else vaei_many_from(p, few->turned, first, VAEI_LANES, rows + v * VAEI_LANES);
-        }
-        VAEI_NAME(vaei_run_few)(&tile, few->side_by_side ? NULL : rows, few->few);
-        for (v = 0; v < vectors; v++) {
-            const size_t first = i + v * VAEI_LANES;
-            if (first + VAEI_LANES <= many) VAEI_NAME(vaei_few_out)(work, few, first, 0, tile.c[v]);
-            else {
-                const size_t reach = first + VAEI_LANES - many;
-                if (first < many) VAEI_NAME(vaei_few_out)(work, few, many - VAEI_LANES, reach, tile.c[v]);
-                break;
-            }
-        }
-    }
-}
+#endif
 
 /* ---- One row at a time, for few steps or a single row ---- */
 
 VAEI_SWEEP_KERNEL(vaei_sweep_1, VAEI_ROWS_1)
 VAEI_SWEEP_KERNEL(vaei_sweep_2, VAEI_ROWS_2)
-VAEI_SWEEP_KERNEL(vaei_sweep_3, VAEI_ROWS_3)
 VAEI_SWEEP_KERNEL(vaei_sweep_4, VAEI_ROWS_4)
 VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
 
-/* A single row is bound by reading B, an outer product by writing C: both want them in the order of memory. 1 x 784 x
-   512: 18 us, against 34 (AVX2) and 30 (AVX-512) with a tile's column after column; 784 x 512 x 1: 24 us against 35
-   with AVX-512, 57 against 70 with AVX2. Five to seven steps take two sweeps and more, and narrow rows cost a call for
-   little: there tiles are as good or better. */
-VAEI_TARGET int VAEI_NAME(vaei_is_swept)(const vaei_product *p, size_t steps) {
-    if (p->b_column != 1 || !steps) return 0;
-    if (p->rows == 1) return p->columns >= 2 * VAEI_LANES;
-    return p->columns >= 128 && (steps <= 4 || steps == 8);
-}
-
-/* One block of steps of every row. */
-VAEI_TARGET void VAEI_NAME(vaei_sweep_rows)(const vaei_work *work, const vaei_product *p) {
-    size_t i, k;
-    for (i = 0; i < p->rows; i++) {
-        const vae_real *a = p->a + vaei_entry(p->a_rows, p->a_row, i), *start = p->bias;
-        vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, i);
-        if (work->from_c) start = c;
-        for (k = 0; k < work->steps; start = c) {
-            const size_t rest = work->steps - k, *a_offsets = work->a_offsets + k, *b_offsets = work->b_offsets + k;
-            const size_t steps = rest >= 8 ? 8 : rest >= 4 ? 4 : rest;
-            const int relu = work->relu && steps == rest;
-            switch (steps) {
-            case 1: VAEI_NAME(vaei_sweep_1)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
-            case 2: VAEI_NAME(vaei_sweep_2)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
-            case 3: VAEI_NAME(vaei_sweep_3)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
-            case 4: VAEI_NAME(vaei_sweep_4)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
-            default: VAEI_NAME(vaei_sweep_8)(a, a_offsets, p->b, b_offsets, start, c, p->columns, relu); break;
-            }
-            k += steps;
-        }
-    }
-}
-
-/* The same, a range of columns after the other: several rows then find B's in the first cache. 128 x 2048 x 8 takes 64
-   us instead of 107. */
-VAEI_TARGET void VAEI_NAME(vaei_block_by_sweeps)(const vaei_work *work) {
-    const vaei_product *p = work->p;
-    const size_t most = p->rows == 1 ? p->columns : (size_t)VAEI_SWEEP_COLUMNS;
-    size_t first, count;
-    for (first = 0; first < p->columns; first += count) {
-        vaei_product part;
-        count = p->columns - first < most + VAEI_LANES ? p->columns - first : most;
-        part = vaei_product_columns(p, first, count);
-        VAEI_NAME(vaei_sweep_rows)(work, &part);
-    }
-}
-
-/* ---- The product ---- */
-
-/* Which way a product is computed depends on its shape alone, and no bit of the result depends on the way. */
-VAEI_TARGET void VAEI_NAME(vaei_multiply)(const vaei_product *p, vae_real *scratch) {
-    const size_t steps = p->segments * p->run;
-    const size_t blocks = steps > VAEI_BLOCK_STEPS ? (steps + VAEI_BLOCK_STEPS - 1) / VAEI_BLOCK_STEPS : 1;
-    /* A packed B serves few rows badly. Where B's segments are long and not evenly spaced, each is a block of its own
-       and read where it lies: 5 x 16 x (16 x 128) takes 6 us instead of 9. */
-    const int by_segments = p->rows <= VAEI_DIRECT_ROWS && p->b_segments && p->b_column == 1 && p->segments > 1 &&
-                            p->run >= 64 && p->run <= VAEI_BLOCK_STEPS;
-    const size_t most = by_segments ? p->run : (steps + blocks - 1) / blocks;
-    vaei_work work;
-    vaei_few few;
-    size_t k;
-    int is_few, by_sweeps;
-    if (!p->rows || !p->columns) return;
-    is_few = vaei_is_few(p, VAEI_LANES, &few);
-    by_sweeps = VAEI_NAME(vaei_is_swept)(p, steps);
-    work.p = p;
-    work.b_even = p->b_column == 1 && (p->segments == 1 || by_segments ||
-                                       (!p->b_segments && p->b_segment == p->run * p->b_step));
-    work.panel = scratch;
-    work.edge = work.panel + VAEI_SCRATCH_PANEL;
-    work.start = work.edge + VAEI_SCRATCH_TILE;
-    work.a_offsets = (size_t *)(void *)(work.start + VAEI_SCRATCH_START);
-    work.b_offsets = work.a_offsets + VAEI_BLOCK_STEPS;
-    work.tall_offsets = work.b_offsets + VAEI_BLOCK_STEPS;
-    work.short_offsets = work.tall_offsets + VAEI_BLOCK_STEPS;
-    work.packed_a = NULL;
-    if (VAEI_NAME(vaei_packs_a)(p, steps)) {
-        work.packed_a = (vae_real *)(void *)(work.short_offsets + VAEI_BLOCK_STEPS);
-        for (k = 0; k < most; k++) { work.tall_offsets[k] = k * VAEI_TALL; work.short_offsets[k] = k * VAEI_SHORT; }
-    }
-    work.begin = 0;
-    do {
-        work.steps = steps - work.begin < most ? steps - work.begin : most;
-        work.from_c = work.begin || p->accumulate;
-        work.relu = p->relu && work.begin + work.steps == steps;
-        vaei_offsets(p->a_segments, p->a_segment, p->run, p->a_step, work.begin, work.steps, work.a_offsets);
-        vaei_offsets(p->b_segments, p->b_segment, p->run, p->b_step, work.begin, work.steps, work.b_offsets);
-        if (by_sweeps) VAEI_NAME(vaei_block_by_sweeps)(&work);
-        else if (is_few) VAEI_NAME(vaei_block_by_few)(&work, &few);
-        else VAEI_NAME(vaei_block_by_tiles)(&work);
-        work.begin += work.steps;
-    } while (work.begin < steps);
-}
-
-#ifdef VAEI_KERNEL_TESTS        /* the tests look at single vectors of each set through functions of their own */
-#include VAEI_KERNEL_TESTS
-#endif
+/* ---- The table ---- */
 
 /* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: it halves the time that
    this set takes to compile. */
@@ -3499,8 +3024,34 @@ VAEI_TARGET void VAEI_NAME(vaei_multiply)(const vaei_product *p, vae_real *scrat
 #define VAEI_SHARED(name) VAEI_NAME(name)
 #endif
 
+#undef VAEI_TILE
+#undef VAEI_FEW_KERNELS
+#define VAEI_TILE(rows, vectors) { rows, VAEI_NAME(vaei_tile_##rows##x##vectors) }
+#define VAEI_NO_TILE { 0, NULL }
+#if VAEI_FEW == 0
+#define VAEI_FEW_KERNELS { { 0, NULL, 0, NULL }, { 0, NULL, 0, NULL }, { 0, NULL, 0, NULL } }
+#elif VAEI_FEW == 1
+#define VAEI_FEW_KERNELS \
+    { { 8, VAEI_NAME(vaei_stream_1), 4, VAEI_NAME(vaei_turn_1) }, { 0, NULL, 0, NULL }, { 0, NULL, 0, NULL } }
+#else
+#define VAEI_FEW_KERNELS \
+    { { 8, VAEI_NAME(vaei_stream_1), 4, VAEI_NAME(vaei_turn_1) }, \
+      { 4, VAEI_NAME(vaei_stream_2), 2, VAEI_NAME(vaei_turn_2) }, \
+      { 4, VAEI_NAME(vaei_stream_3), 2, VAEI_NAME(vaei_turn_3) } }
+#endif
+
+static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
+    VAEI_LANES, VAEI_TILES, VAEI_NAME(vaei_packing_tile), VAEI_NAME(vaei_pack_turning),
+    VAEI_SHARED(vaei_pack_copying), VAEI_FEW, VAEI_FEW_KERNELS,
+    { VAEI_NAME(vaei_sweep_1), VAEI_NAME(vaei_sweep_2), VAEI_NAME(vaei_sweep_4), VAEI_NAME(vaei_sweep_8) }, VAEI_HALF
+};
+
+#ifdef VAEI_KERNEL_TESTS        /* the tests look at single vectors of each set through functions of their own */
+#include VAEI_KERNEL_TESTS
+#endif
+
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
-    VAEI_NAME(vaei_multiply), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
+    &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
     VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_reparameterize),
     VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_latent_backward), VAEI_SHARED(vaei_bound_logvar),
     VAEI_SHARED(vaei_bound_logvar_backward), VAEI_NAME(vaei_adam), VAEI_SHARED(vaei_add),
@@ -3513,7 +3064,513 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
 #if defined(VAE_IMPLEMENTATION) && !defined(VAEI_PASS) && !defined(VAEI_IMPLEMENTED)
 #define VAEI_IMPLEMENTED
 
-/* ---- the choice of a kernel set ---- */
+/* ==== 20 >>matrix-product ========================================================================================= */
+
+/* ---- Scratch ---- */
+
+#if defined(VAEI_HAS_X86)
+#define VAEI_PANEL_COLUMNS 48                               /* columns of the widest tile of any set */
+#elif defined(VAEI_HAS_NEON)
+#define VAEI_PANEL_COLUMNS 16
+#else
+#define VAEI_PANEL_COLUMNS 8
+#endif
+
+enum {
+    VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once: 128 and
+                                                               200 lose 3%, 264 loses 1%, 512 is as good but larger */
+    VAEI_BLOCK_ROWS = 264,                                  /* most rows of A at once: 400 KB of the second cache, and
+                                                               whole tiles of every set */
+    VAEI_PACK_A_ROWS = 192, VAEI_PACK_A_COLUMNS = 128,      /* least C for which packing A pays: see vaei_packs_a */
+    VAEI_SWEEP_COLUMNS = 512,                               /* of B, 16 KB of eight steps */
+    VAEI_SCRATCH_OFFSETS = (int)((VAEI_BLOCK_STEPS * sizeof(size_t) + sizeof(vae_real) - 1) / sizeof(vae_real)),
+    VAEI_SCRATCH_PANEL = VAEI_BLOCK_STEPS * VAEI_PANEL_COLUMNS,
+    VAEI_SCRATCH_TILE = 512,                                /* numbers of C in the largest tile of any set */
+    VAEI_SCRATCH_START = 64,                                /* numbers in the first values of a tile, likewise */
+    VAEI_SCRATCH_A = 128 * VAEI_BLOCK_STEPS,                /* numbers of A packed at once, 200 KB; 2 to 8 times less or
+                                                               more made no difference */
+    VAEI_SCRATCH_FIXED = VAEI_SCRATCH_PANEL + VAEI_SCRATCH_TILE + VAEI_SCRATCH_START + 4 * VAEI_SCRATCH_OFFSETS
+};
+
+/* The addresses of rows, three tables, in numbers: a multiple of 64 bytes, so that packed A is aligned. */
+VAEI_PRIVATE size_t vaei_scratch_pointers(size_t rows) {
+    const size_t bytes = 3 * (vaei_min_size(rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS) * sizeof(void *);
+    return (bytes + 63) / 64 * 64 / sizeof(vae_real);
+}
+
+/* The scratch, in numbers, for one call of vaei_multiply with any set: less for products too small to pack A. It grows
+   with rows and columns, so a slice needs no more than the whole. */
+VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns) {
+    const int packs_a = rows >= VAEI_PACK_A_ROWS && columns >= VAEI_PACK_A_COLUMNS;
+    return VAEI_SCRATCH_FIXED + vaei_scratch_pointers(rows) + (packs_a ? (size_t)VAEI_SCRATCH_A : 0);
+}
+
+/* What one product needs while it runs: a block of steps, and scratch. */
+typedef struct vaei_work {
+    const vaei_product *p;
+    const vaei_product_kernels *kernels;
+    size_t begin, steps;                                    /* the block */
+    int b_even;                                             /* are all steps of B p->b_step apart? */
+    int from_c, relu;                                       /* do the block's sums go on from C, is it the last? */
+    size_t *a_offsets, *b_offsets;                          /* where its steps lie in a row of A, in a column of B */
+    vae_real *panel, *edge, *start;                         /* packed B, a tile of C, first values of sums */
+    const vae_real **a_at; vae_real **c_at;                 /* where the rows of a block lie in A and in C */
+    vae_real *packed_a;                                     /* a block of rows of A, tile by tile; NULL: A as it lies */
+    const vae_real **packed_at;                             /* where its rows lie there, */
+    size_t *tall_offsets, *low_offsets;                     /* ... and the steps in a tall tile, in a low one */
+} vaei_work;
+
+/* Where steps begin .. begin + steps of a row or column lie. */
+VAEI_PRIVATE void vaei_offsets(const uint32_t *segments, size_t segment_step, size_t run, size_t step,
+                               size_t begin, size_t steps, size_t *offsets) {
+    size_t segment = run ? begin / run : 0, t = run ? begin % run : 0, k = 0;
+    while (k < steps) {
+        const size_t count = run - t < steps - k ? run - t : steps - k, end = k + count;
+        size_t at = vaei_entry(segments, segment_step, segment++) + t * step;
+        for (; k < end; k++, at += step) offsets[k] = at;
+        t = 0;
+    }
+}
+
+/* ---- Rows and tiles ---- */
+
+/* Where rows first .. first + rows of A and C begin. The last is repeated for tiles that reach beyond it. */
+VAEI_PRIVATE void vaei_point_to_rows(const vaei_work *work, size_t first, size_t rows) {
+    const vaei_product *p = work->p;
+    const vae_real *a = p->a + first * p->a_row;
+    vae_real *c = p->c + first * p->c_row;
+    size_t i;
+    if (p->a_rows) for (i = 0; i < rows; i++) work->a_at[i] = p->a + p->a_rows[first + i];
+    else for (i = 0; i < rows; i++, a += p->a_row) work->a_at[i] = a;
+    if (p->c_rows) for (i = 0; i < rows; i++) work->c_at[i] = p->c + p->c_rows[first + i];
+    else for (i = 0; i < rows; i++, c += p->c_row) work->c_at[i] = c;
+    for (i = rows; i < rows + VAEI_TILE_ROWS - 1; i++) {
+        work->a_at[i] = work->a_at[rows - 1];
+        work->c_at[i] = work->c_at[rows - 1];
+    }
+}
+
+/* The next tile of a panel, `rest` rows being left: tall tiles, ended by low ones so that few rows are computed for
+   nothing. */
+VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *kernels, size_t vectors, size_t rest) {
+    const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1];
+    if (!tall->rows) return low;
+    return rest > low->rows && (rest <= tall->rows || rest > 2 * low->rows) ? tall : low;
+}
+
+/* ---- Packing A ---- */
+
+/* Does packing A pay? A weight gradient's A takes a step of the whole batch per step: with AVX2 and 784 x 400 x 128,
+   88% of peak become 92, with 512 x 512 x 1024, 77 become 85. With fewer rows the packing costs what it saves. The
+   tiles of AVX-512 do more work per step and gain only when there are several blocks of steps. A large A that lies
+   along its steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
+VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p, size_t steps) {
+    const int wide_steps = kernels->half != NULL;
+    if (!steps || p->rows < VAEI_PACK_A_ROWS || p->columns < VAEI_PACK_A_COLUMNS) return 0;
+    if (p->a_step != 1) return !wide_steps || steps > VAEI_BLOCK_STEPS;
+    return !wide_steps && p->rows >= 512 && steps >= 512;
+}
+
+/* One tile of A, its rows side by side, one step after the other. */
+VAEI_PRIVATE void vaei_pack_tile(const vaei_work *work, const vae_real *const *a, size_t height, vae_real *to) {
+    const size_t *offsets = work->a_offsets;
+    size_t k, r, together = 1;
+    while (together < height && a[together] == a[0] + together) together++;
+    if (together == 8) for (k = 0; k < work->steps; k++, to += 8) memcpy(to, a[0] + offsets[k], 8 * sizeof *to);
+    else if (together == 6) for (k = 0; k < work->steps; k++, to += 6) memcpy(to, a[0] + offsets[k], 6 * sizeof *to);
+    else if (together == 4) for (k = 0; k < work->steps; k++, to += 4) memcpy(to, a[0] + offsets[k], 4 * sizeof *to);
+    else for (k = 0; k < work->steps; k++, to += height) for (r = 0; r < height; r++) to[r] = a[r][offsets[k]];
+}
+
+/* The block of rows, tile by tile. */
+VAEI_APART void vaei_pack_a(const vaei_work *work, size_t rows) {
+    vae_real *to = work->packed_a;
+    size_t done, height, r;
+    for (done = 0; done < rows; done += height) {
+        height = vaei_next_tile(work->kernels, work->kernels->panel, rows - done)->rows;
+        vaei_pack_tile(work, work->a_at + done, height, to);
+        for (r = 0; r < height; r++) work->packed_at[done + r] = to + r;
+        to += height * work->steps;
+    }
+}
+
+/* ---- Panels and blocks ---- */
+
+/* Columns first .. first + columns of the block's steps side by side, one step after the other, filled up with zeros
+   to `width` columns. */
+VAEI_APART void vaei_pack_b(const vaei_work *work, const vaei_product_kernels *kernels, size_t first, size_t columns,
+                              size_t width) {
+    const vaei_product *p = work->p;
+    const vae_real *b = p->b + first * p->b_column;
+    size_t k = 0;
+    while (k < work->steps) {                               /* one segment after the other */
+        const size_t rest = p->run - (work->begin + k) % p->run;
+        const size_t steps = rest < work->steps - k ? rest : work->steps - k;
+        const vae_real *from = b + work->b_offsets[k];
+        vae_real *to = work->panel + k * width;
+        if (p->b_column == 1) kernels->pack_copying(from, p->b_step, columns, steps, to, width);
+        else kernels->pack_turning(from, p->b_column, columns, steps, to, width);
+        k += steps;
+    }
+}
+
+/* Up to this many rows read B where it lies, if it lies side by side. More rows pay for packing: with AVX2, 20 x 200 x
+   784 would still gain from reading in place (99 to 104 GF/s), but 24 x 1024 x 1024, whose columns share cache sets,
+   would lose (101 to 96). AVX-512 reads so little per step that it gains on both (104 to 111, 105 to 110). */
+VAEI_PRIVATE size_t vaei_direct_rows(const vaei_product_kernels *kernels) {
+    return (kernels->half ? 3 : 2) * kernels->tall[kernels->panel - 1].rows;
+}
+
+/* The last columns of a tile, which are fewer than its own: by way of a tile in scratch. */
+VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel *kernel, vaei_tile *tile,
+                                     size_t columns, size_t width, size_t rows) {
+    vae_real *const *c = tile->c, *edge[VAEI_TILE_ROWS];
+    const size_t column = tile->column;
+    size_t r, j;
+    for (r = 0; r < kernel->rows; r++) {
+        edge[r] = work->edge + r * width;
+        if (!work->from_c) continue;
+        for (j = 0; j < columns; j++) edge[r][j] = c[r][column + j];
+        for (; j < width; j++) edge[r][j] = 0;
+    }
+    tile->c = tile->from = edge;
+    tile->column = 0;
+    kernel->run(tile);
+    tile->c = c;
+    tile->column = column;
+    for (r = 0; r < rows; r++) for (j = 0; j < columns; j++) c[r][column + j] = edge[r][j];
+}
+
+/* One panel of columns for the block of rows. */
+VAEI_APART void vaei_panel(const vaei_work *work, const vaei_product_kernels *kernels, size_t column, size_t columns,
+                             size_t vectors, size_t rows) {
+    const vaei_product *p = work->p;
+    const size_t width = vectors * kernels->lanes, direct_rows = vaei_direct_rows(kernels);
+    const int packed = work->packed_a && kernels == work->kernels && vectors == kernels->panel;
+    const vaei_tile_kernel *kernel;
+    vaei_tile tile;
+    size_t done, j;
+    tile.a_offsets = work->a_offsets;
+    tile.column = column;
+    tile.steps = work->steps;
+    tile.relu = work->relu;
+    tile.start = NULL;
+    if (!work->from_c) {
+        for (j = 0; j < columns; j++) work->start[j] = p->bias ? p->bias[column + j] : 0;
+        for (; j < width; j++) work->start[j] = 0;
+        tile.start = work->start;
+    }
+    tile.panel = NULL;
+    kernel = vaei_next_tile(kernels, vectors, rows);
+    if (work->b_even && columns == width &&
+        (rows <= direct_rows || (vectors == kernels->panel && kernel == &kernels->tall[vectors - 1]))) {
+        tile.b = p->b + column + (work->steps ? work->b_offsets[0] : 0);
+        tile.b_step = p->b_step;
+        if (rows > direct_rows) tile.panel = work->panel;
+    } else {
+        vaei_pack_b(work, kernels, column, columns, width);
+        tile.b = work->panel;
+        tile.b_step = width;
+    }
+    for (done = 0; done < rows; done += kernel->rows) {
+        kernel = vaei_next_tile(kernels, vectors, rows - done);
+        tile.a = work->a_at + done;
+        tile.c = tile.from = work->c_at + done;
+        if (packed) {
+            tile.a = work->packed_at + done;
+            tile.a_offsets = kernel == &kernels->tall[vectors - 1] ? work->tall_offsets : work->low_offsets;
+        }
+        if (tile.panel) {                                   /* the first tile packs B for the others */
+            kernels->packing_tile(&tile);
+            tile.b = tile.panel;
+            tile.b_step = width;
+            tile.panel = NULL;
+        } else if (columns == width) kernel->run(&tile);
+        else vaei_run_edge_tile(work, kernel, &tile, columns, width, vaei_min_size(kernel->rows, rows - done));
+    }
+}
+
+/* How many vectors the next panel has when `rest` columns are left. Up to half a vector at the end is left to tiles of
+   half the width: 128 x 40 x 400 takes 39 us instead of 48 with AVX-512. */
+VAEI_PRIVATE size_t vaei_panel_vectors(const vaei_product_kernels *kernels, size_t rest) {
+    const size_t lanes = kernels->lanes, vectors = (rest + lanes - 1) / lanes;
+    if (vectors > kernels->wide) return kernels->panel;
+    return kernels->half && rest > lanes && (rest - 1) % lanes < lanes / 2 ? vectors - 1 : vectors;
+}
+
+/* One block of steps of the whole product, a block of rows after the other, panel by panel. */
+VAEI_APART void vaei_block_by_tiles(const vaei_work *work) {
+    const vaei_product *p = work->p;
+    const size_t cap = work->packed_a ? vaei_min_size(VAEI_BLOCK_ROWS, VAEI_SCRATCH_A / work->steps / 24 * 24)
+                                      : (size_t)VAEI_BLOCK_ROWS;
+    const size_t blocks = (p->rows + cap - 1) / cap, most = ((p->rows + blocks - 1) / blocks + 23) / 24 * 24;
+    size_t first, column;
+    for (first = 0; first < p->rows; first += most) {
+        const size_t rows = vaei_min_size(most, p->rows - first);
+        vaei_point_to_rows(work, first, rows);
+        if (work->packed_a) vaei_pack_a(work, rows);
+        for (column = 0; column < p->columns;) {
+            const size_t rest = p->columns - column;
+            const vaei_product_kernels *kernels =
+                work->kernels->half && rest <= work->kernels->half->lanes ? work->kernels->half : work->kernels;
+            const size_t vectors = vaei_panel_vectors(kernels, rest);
+            const size_t columns = vaei_min_size(vectors * kernels->lanes, rest);
+            vaei_panel(work, kernels, column, columns, vectors, rows);
+            column += columns;
+        }
+    }
+}
+
+/* ---- Few rows or few columns: see vaei_stream_1 and its like ---- */
+
+/* The product as few times many: few are the columns, or the rows (turned). */
+typedef struct vaei_few {
+    int turned;                                             /* few are the rows of C, many the columns */
+    const vaei_product_kernels *kernels;
+    int side_by_side;                                       /* a vector of the many is contiguous at every step */
+    size_t few, many;
+} vaei_few;
+
+/* Where one of the many begins. */
+VAEI_PRIVATE const vae_real *vaei_many_at(const vaei_product *p, int turned, size_t i) {
+    return turned ? p->b + i * p->b_column : p->a + vaei_entry(p->a_rows, p->a_row, i);
+}
+
+/* Where `count` of the many begin. */
+VAEI_PRIVATE void vaei_many_from(const vaei_product *p, int turned, size_t first, size_t count, const vae_real **rows) {
+    size_t i;
+    if (!turned && p->a_rows) for (i = 0; i < count; i++) rows[i] = p->a + p->a_rows[first + i];
+    else {
+        const vae_real *row = vaei_many_at(p, turned, first);
+        const size_t step = turned ? p->b_column : p->a_row;
+        for (i = 0; i < count; i++, row += step) rows[i] = row;
+    }
+}
+
+/* Do the rows of A lie side by side, wherever a vector of `lanes` of them begins? */
+VAEI_PRIVATE int vaei_rows_side_by_side(const vaei_product *p, size_t lanes) {
+    size_t i, j;
+    if (!p->a_rows) return p->a_row == 1;
+    for (i = 0; i < p->rows; i += lanes) {
+        const size_t first = i + lanes <= p->rows ? i : p->rows - lanes;
+        for (j = 1; j < lanes; j++) if (p->a_rows[first + j] != p->a_rows[first] + j) return 0;
+    }
+    return 1;
+}
+
+/* Is the product one of few? The tiles of AVX-512 take two rows as fast where B lies side by side: 2 x 784 x 512 in 32
+   us, where AVX2's paths of few need 48; 3 rows in 57, like 69. */
+VAEI_PRIVATE int vaei_is_few(const vaei_product *p, const vaei_product_kernels *set, vaei_few *few) {
+    const vaei_product_kernels *kernels = set->half ? set->half : set;
+    const size_t lanes = kernels->lanes;
+    few->kernels = kernels;
+    few->turned = 0;
+    few->few = p->columns;
+    few->many = p->rows;
+    if (p->columns <= kernels->few && p->rows >= lanes) {
+        few->side_by_side = vaei_rows_side_by_side(p, lanes);
+        if (few->side_by_side || p->a_step == 1) return 1;
+    }
+    few->turned = 1;
+    few->few = p->rows;
+    few->many = p->columns;
+    few->side_by_side = p->b_column == 1;
+    return p->rows <= kernels->few && p->columns >= lanes && !(set->half && few->side_by_side);
+}
+
+/* The first values of a vector of the many, from C, the bias or zero. */
+VAEI_PRIVATE void vaei_few_in(const vaei_work *work, const vaei_few *few, size_t first, vae_real *to) {
+    const vaei_product *p = work->p;
+    const size_t lanes = few->kernels->lanes;
+    size_t f, lane;
+    for (f = 0; f < few->few; f++, to += lanes) {
+        if (!few->turned) {
+            for (lane = 0; lane < lanes; lane++)
+                to[lane] = work->from_c ? p->c[vaei_entry(p->c_rows, p->c_row, first + lane) + f]
+                           : p->bias    ? p->bias[f]
+                                        : 0;
+        } else if (work->from_c) memcpy(to, p->c + vaei_entry(p->c_rows, p->c_row, f) + first, lanes * sizeof *to);
+        else if (p->bias) memcpy(to, p->bias + first, lanes * sizeof *to);
+        else memset(to, 0, lanes * sizeof *to);
+    }
+}
+
+/* Results of the many from lane `lane` of a vector that begins at `first`, to C. */
+VAEI_PRIVATE void vaei_few_out(const vaei_work *work, const vaei_few *few, size_t first, size_t lane,
+                               const vae_real *from) {
+    const vaei_product *p = work->p;
+    const size_t lanes = few->kernels->lanes;
+    size_t f, i;
+    for (f = 0; f < few->few; f++, from += lanes) {
+        if (few->turned)
+            memcpy(p->c + vaei_entry(p->c_rows, p->c_row, f) + first + lane, from + lane,
+                   (lanes - lane) * sizeof *from);
+        else if (p->c_rows) for (i = lane; i < lanes; i++) p->c[p->c_rows[first + i] + f] = from[i];
+        else {
+            vae_real *c = p->c + (first + lane) * p->c_row + f;
+            for (i = lane; i < lanes; i++, c += p->c_row) *c = from[i];
+        }
+    }
+}
+
+/* The few's numbers side by side, one step after the other. */
+VAEI_PRIVATE void vaei_few_pack(const vaei_work *work, const vaei_few *few) {
+    const vaei_product *p = work->p;
+    const size_t *offsets = few->turned ? work->a_offsets : work->b_offsets;
+    size_t f, k;
+    for (f = 0; f < few->few; f++) {
+        const vae_real *from = few->turned ? p->a + vaei_entry(p->a_rows, p->a_row, f) : p->b + f * p->b_column;
+        for (k = 0; k < work->steps; k++) work->panel[k * few->few + f] = from[offsets[k]];
+    }
+}
+
+/* One block of steps of a product of few. */
+VAEI_APART void vaei_block_by_few(const vaei_work *work, const vaei_few *few) {
+    const vaei_product *p = work->p;
+    const vaei_few_kernel *kernel = &few->kernels->of_few[few->few - 1];
+    const size_t lanes = few->kernels->lanes, many = few->many;
+    const size_t vectors = few->side_by_side ? kernel->stream_vectors : kernel->turn_vectors;
+    const vae_real *rows[4 * VAEI_MOST_LANES], *streams[VAEI_TILE_ROWS];
+    vae_real *c[VAEI_TILE_ROWS];
+    vaei_tile tile;
+    size_t i, v;
+    vaei_few_pack(work, few);
+    tile.a = streams;
+    tile.a_offsets = few->turned ? work->b_offsets : work->a_offsets;
+    tile.c = tile.from = c;
+    tile.column = 0;
+    tile.b = work->panel;
+    tile.b_step = few->few;
+    tile.steps = work->steps;
+    tile.relu = work->relu;
+    tile.start = NULL;
+    tile.panel = NULL;
+    if (!work->from_c && !few->turned) {                    /* the same first values everywhere */
+        vaei_few_in(work, few, 0, work->start);
+        tile.start = work->start;
+    }
+    for (v = 0; v < vectors; v++) c[v] = work->edge + v * few->few * lanes;
+    for (i = 0; i < many; i += vectors * lanes) {
+        for (v = 0; v < vectors; v++) { /* the last vector reaches back over numbers already done, */
+            size_t first = i + v * lanes;                   /* ... and stands in for vectors beyond it */
+            if (first + lanes > many) first = many - lanes;
+            if (!tile.start) vaei_few_in(work, few, first, c[v]);
+            if (few->side_by_side) streams[v] = vaei_many_at(p, few->turned, first);
+            else vaei_many_from(p, few->turned, first, lanes, rows + v * lanes);
+        }
+        if (few->side_by_side) kernel->stream(&tile);
+        else kernel->turn(&tile, rows);
+        for (v = 0; v < vectors; v++) {
+            const size_t first = i + v * lanes;
+            if (first + lanes <= many) vaei_few_out(work, few, first, 0, c[v]);
+            else {
+                if (first < many) vaei_few_out(work, few, many - lanes, first + lanes - many, c[v]);
+                break;
+            }
+        }
+    }
+}
+
+/* ---- One row at a time ---- */
+
+/* A single row is bound by reading B, an outer product by writing C: both want them in the order of memory. 1 x 784 x
+   512: 18 us, against 34 (AVX2) and 30 (AVX-512) with a tile's column after column; 784 x 512 x 1: 24 us against 35
+   with AVX-512, 57 against 70 with AVX2. Other numbers of steps take two sweeps and more, and narrow rows cost a call
+   for little: there tiles are as good or better. */
+VAEI_PRIVATE int vaei_is_swept(const vaei_product_kernels *kernels, const vaei_product *p, size_t steps) {
+    if (p->b_column != 1 || !steps) return 0;
+    if (p->rows == 1) return p->columns >= 2 * kernels->lanes;
+    return p->columns >= 128 && (steps == 1 || steps == 2 || steps == 4 || steps == 8);
+}
+
+/* One block of steps of every row. */
+VAEI_PRIVATE void vaei_sweep_rows(const vaei_work *work, const vaei_product *p) {
+    static const size_t steps_of[4] = { 1, 2, 4, 8 };
+    size_t i, k;
+    for (i = 0; i < p->rows; i++) {
+        const vae_real *a = p->a + vaei_entry(p->a_rows, p->a_row, i), *start = p->bias;
+        vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, i);
+        if (work->from_c) start = c;
+        for (k = 0; k < work->steps; start = c) {
+            const size_t rest = work->steps - k, which = rest >= 8 ? 3 : rest >= 4 ? 2 : rest >= 2;
+            work->kernels->sweeps[which](a, work->a_offsets + k, p->b, work->b_offsets + k, start, c, p->columns,
+                                         work->relu && steps_of[which] == rest);
+            k += steps_of[which];
+        }
+    }
+}
+
+/* The same, a range of columns after the other: several rows then find B's in the first cache. 128 x 2048 x 8 takes 64
+   us instead of 107. */
+VAEI_APART void vaei_block_by_sweeps(const vaei_work *work) {
+    const vaei_product *p = work->p;
+    const size_t most = p->rows == 1 ? p->columns : (size_t)VAEI_SWEEP_COLUMNS;
+    size_t first, count;
+    for (first = 0; first < p->columns; first += count) {
+        vaei_product part;
+        count = p->columns - first < most + VAEI_MOST_LANES ? p->columns - first : most;
+        part = vaei_product_columns(p, first, count);
+        vaei_sweep_rows(work, &part);
+    }
+}
+
+/* ---- The product ---- */
+
+/* Which way a product is computed depends on its shape alone, and no bit of the result depends on the way. */
+VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *p, vae_real *scratch) {
+    const vaei_product_kernels *kernels = set->product;
+    const size_t steps = p->segments * p->run;
+    const size_t blocks = steps > VAEI_BLOCK_STEPS ? (steps + VAEI_BLOCK_STEPS - 1) / VAEI_BLOCK_STEPS : 1;
+    /* A packed B serves few rows badly. Where B's segments are long and not evenly spaced, each is a block of its own
+       and read where it lies: 5 x 16 x (16 x 128) takes 6 us instead of 9. */
+    const int by_segments = p->rows <= vaei_direct_rows(kernels) && p->b_segments && p->b_column == 1 &&
+                            p->segments > 1 && p->run >= 64 && p->run <= VAEI_BLOCK_STEPS;
+    const size_t most = by_segments ? p->run : (steps + blocks - 1) / blocks;
+    const size_t pointers = vaei_min_size(p->rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS;
+    vaei_work work;
+    vaei_few few;
+    size_t k;
+    int is_few, by_sweeps;
+    if (!p->rows || !p->columns) return;
+    is_few = vaei_is_few(p, kernels, &few);
+    by_sweeps = vaei_is_swept(kernels, p, steps);
+    work.p = p;
+    work.kernels = kernels;
+    work.b_even = p->b_column == 1 && (p->segments == 1 || by_segments ||
+                                       (!p->b_segments && p->b_segment == p->run * p->b_step));
+    work.panel = scratch;
+    work.edge = work.panel + VAEI_SCRATCH_PANEL;
+    work.start = work.edge + VAEI_SCRATCH_TILE;
+    work.a_offsets = (size_t *)(void *)(work.start + VAEI_SCRATCH_START);
+    work.b_offsets = work.a_offsets + VAEI_BLOCK_STEPS;
+    work.tall_offsets = work.b_offsets + VAEI_BLOCK_STEPS;
+    work.low_offsets = work.tall_offsets + VAEI_BLOCK_STEPS;
+    work.a_at = (const vae_real **)(void *)(work.low_offsets + VAEI_BLOCK_STEPS);
+    work.packed_at = work.a_at + pointers;
+    work.c_at = (vae_real **)(void *)(work.packed_at + pointers);
+    work.packed_a = NULL;
+    if (vaei_packs_a(kernels, p, steps)) {
+        work.packed_a = scratch + VAEI_SCRATCH_FIXED + vaei_scratch_pointers(p->rows);
+        for (k = 0; k < most; k++) {
+            work.tall_offsets[k] = k * kernels->tall[kernels->panel - 1].rows;
+            work.low_offsets[k] = k * kernels->low[kernels->panel - 1].rows;
+        }
+    }
+    work.begin = 0;
+    do {
+        work.steps = steps - work.begin < most ? steps - work.begin : most;
+        work.from_c = work.begin || p->accumulate;
+        work.relu = p->relu && work.begin + work.steps == steps;
+        vaei_offsets(p->a_segments, p->a_segment, p->run, p->a_step, work.begin, work.steps, work.a_offsets);
+        vaei_offsets(p->b_segments, p->b_segment, p->run, p->b_step, work.begin, work.steps, work.b_offsets);
+        if (by_sweeps) vaei_block_by_sweeps(&work);
+        else if (is_few) vaei_block_by_few(&work, &few);
+        else vaei_block_by_tiles(&work);
+        work.begin += work.steps;
+    } while (work.begin < steps);
+}
+
+/* ---- The choice of a kernel set ---- */
 
 VAE_API const char *vae_kernels_name(vae_kernels kernels) {
     switch (kernels) {
@@ -3568,7 +3625,7 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
     return VAE_KERNELS_PORTABLE;
 }
 
-/* ==== 20 >>plan =================================================================================================== */
+/* ==== 21 >>plan =================================================================================================== */
 /*
    A config becomes a plan once, when a model is made: each layer's shapes, where its weights lie in the parameter
    block, where its tensors lie in the workspace, and, for convolutions, the tables that turn them into matrix products.
@@ -3685,8 +3742,6 @@ VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
 }
 
 VAEI_PRIVATE int vaei_max_int(int a, int b) { return a > b ? a : b; }
-VAEI_PRIVATE size_t vaei_min_size(size_t a, size_t b) { return a < b ? a : b; }
-VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ---- shapes ---- */
 
@@ -4254,35 +4309,29 @@ VAEI_SETUP void vaei_place_convolutional_stage(vaei_plan *plan, vaei_stage *stag
     stage->output = plan->layers[last].output.place;
 }
 
-/* Gradients of flat tensors: each is dead once the one before it is made, so two areas take turns. A fused stage's last
-   one is made in place of its logits, as is that of a dense last layer. */
+/* Gradients of flat tensors: each has a place of its own, for vaei_update. A fused stage's last one is made in place of
+   its logits, as is that of a dense last layer. */
 VAEI_SETUP void vaei_place_gradients(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot) {
-    size_t     width = 2 * plan->latent;
-    vaei_place area[2];
-    int        turn = 0, s, i;
-    for (s = 0; s < plan->stage_count; s++)
-        for (i = plan->stages[s].first; i < plan->stages[s].first + plan->stages[s].count; i++)
-            if (!plan->stages[s].convolutional || i + 1 == plan->stages[s].first + plan->stages[s].count)
-                if (i + 1 < plan->layer_count) width = vaei_max_size(width, plan->layers[i].outputs);
-    area[0] = vaei_place_numbers(plan, workspace, slot, 0, width);
-    area[1] = vaei_place_numbers(plan, workspace, slot, 0, width);
-    for (s = plan->stage_count - 1; s >= 0; s--) {
+    const vaei_place z = vaei_place_numbers(plan, workspace, slot, 0, plan->latent);
+    vaei_place       below = z;
+    int              s, i;
+    for (s = 0; s < plan->stage_count; s++) {
         vaei_stage *stage = &plan->stages[s];
-        stage->output_gradient = s == plan->stage_count - 1 ? stage->output : area[turn];
-        if (stage->convolutional) {
-            turn = !turn;
-            plan->layers[stage->first].input_gradient.place = area[turn];
-        }
-        for (i = stage->first + stage->count - 1; i >= stage->first && !stage->convolutional; i--) {
+        if (s == plan->first_decoder_stage) below = z;
+        stage->input_gradient = below;
+        for (i = stage->first; i < stage->first + stage->count; i++) {
             vaei_layer *layer = &plan->layers[i];
-            layer->output_gradient.image = layer->output.image;
-            layer->input_gradient.image = layer->input.image;
-            layer->output_gradient.place = i + 1 == plan->layer_count ? layer->output.place : area[turn];
-            turn = !turn;
-            layer->input_gradient.place = area[turn];
+            if (stage->convolutional && i + 1 < stage->first + stage->count) continue;
+            if (!stage->convolutional) {
+                layer->input_gradient.image = layer->input.image;
+                layer->output_gradient.image = layer->output.image;
+                layer->input_gradient.place = below;
+            }
+            below = i + 1 == plan->layer_count ? stage->output
+                                               : vaei_place_numbers(plan, workspace, slot, 0, layer->outputs);
+            if (!stage->convolutional) layer->output_gradient.place = below;
         }
-        stage->input_gradient = area[turn];
-        if (s == plan->first_decoder_stage) turn = !turn;       /* between z's gradient and the heads' */
+        stage->output_gradient = below;
     }
 }
 
@@ -4541,7 +4590,7 @@ VAEI_SETUP vae_status vaei_plan_network(const vae_config *filled, vaei_plan *pla
     return VAE_OK;
 }
 
-/* ==== 21 >>execution ============================================================================================== */
+/* ==== 22 >>execution ============================================================================================== */
 
 struct vae_model {
     vae_config              config;         /* filled: defaults applied, the decoder explicit */
@@ -4625,7 +4674,7 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t slot, size_t first, si
     const vaei_multiply_context *work = (const vaei_multiply_context *)opaque;
     const vaei_product part = work->by_columns ? vaei_product_columns(work->product, first, count)
                                                : vaei_product_rows(work->product, first, count);
-    work->model->kernels->multiply(&part, vaei_slot(work->model, slot, work->model->plan.product_scratch));
+    vaei_multiply(work->model->kernels, &part, vaei_slot(work->model, slot, work->model->plan.product_scratch));
 }
 
 #define VAEI_PARALLEL_WORK 500000       /* multiply-adds worth another thread: about ten microseconds */
@@ -4648,13 +4697,14 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
                    vaei_multiply_part, &context);
 }
 
-/* ==== 22 >>layers ================================================================================================= */
+/* ==== 23 >>layers ================================================================================================= */
 
 /* One batch, or one score of a batch, on its way through the network. */
 typedef struct vaei_pass {
     vae_model *model;
     size_t     count;               /* rows */
     int        forward_only;        /* no backward pass follows */
+    int        updates;             /* dense layers' weight gradients are left to vaei_update */
     /* what becomes of the logits: */
     double    *reconstruction;      /* per row, nats; or NULL */
     size_t     repeat;              /* so many rows in succession belong to one row of pixels */
@@ -4731,8 +4781,28 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* d_weight (+)= in^T d_out, for `count` examples. */
+VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_layer *layer, size_t count) {
+    vaei_product p;
+    memset(&p, 0, sizeof p);
+    p.rows = layer->inputs;
+    p.columns = layer->outputs;
+    p.segments = 1;
+    p.run = count;
+    p.a = vaei_at(model, layer->input.place, 0, 0, 0);
+    p.a_row = 1;
+    p.a_step = layer->inputs;
+    p.b = vaei_at(model, layer->output_gradient.place, 0, 0, 0);
+    p.b_step = layer->outputs;
+    p.b_column = 1;
+    p.c = model->gradients + layer->weight;
+    p.c_row = layer->outputs;
+    p.accumulate = model->has_gradients;
+    return p;
+}
+
 /* d_out [count][outputs] is the gradient of the layer's output and becomes that of what went into the activation;
-   d_weight += in^T d_out, d_bias += sum of d_out's rows, d_in = d_out weight^T. */
+   d_weight as above, d_bias += sum of d_out's rows, d_in = d_out weight^T. */
 VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *layer, int wants_input_gradient) {
     vae_model   *model = pass->model;
     vae_real    *d_out = vaei_at(model, layer->output_gradient.place, 0, 0, 0);
@@ -4747,21 +4817,10 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     }
     model->kernels->column_sums(pass->count, layer->outputs, d_out, layer->outputs, NULL,
                                 model->gradients + layer->bias, model->has_gradients);
-    memset(&p, 0, sizeof p);
-    p.rows = layer->inputs;
-    p.columns = layer->outputs;
-    p.segments = 1;
-    p.run = pass->count;
-    p.a = vaei_at(model, layer->input.place, 0, 0, 0);
-    p.a_row = 1;
-    p.a_step = layer->inputs;
-    p.b = d_out;
-    p.b_step = layer->outputs;
-    p.b_column = 1;
-    p.c = model->gradients + layer->weight;
-    p.c_row = layer->outputs;
-    p.accumulate = model->has_gradients;
-    vaei_multiply_parallel(model, &p);
+    if (!pass->updates) {
+        p = vaei_dense_weights(model, layer, pass->count);
+        vaei_multiply_parallel(model, &p);
+    }
     if (!wants_input_gradient) return;
     memset(&p, 0, sizeof p);
     p.rows = pass->count;
@@ -4832,7 +4891,7 @@ VAEI_PRIVATE void vaei_gather(const vae_model *model, size_t slot, const vaei_co
     p.c_rows = c->gather_to;
     p.bias = bias;
     p.relu = relu;
-    model->kernels->multiply(&p, vaei_slot(model, slot, model->plan.product_scratch));
+    vaei_multiply(model->kernels, &p, vaei_slot(model, slot, model->plan.product_scratch));
 }
 
 VAEI_PRIVATE void vaei_scatter(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
@@ -4859,7 +4918,7 @@ VAEI_PRIVATE void vaei_scatter(const vae_model *model, size_t slot, const vaei_c
         p.a_segments = phase->from_taps;
         p.b_segments = phase->weight_taps;
         p.c_rows = phase->to;
-        model->kernels->multiply(&p, vaei_slot(model, slot, model->plan.product_scratch));
+        vaei_multiply(model->kernels, &p, vaei_slot(model, slot, model->plan.product_scratch));
     }
 }
 
@@ -4891,7 +4950,7 @@ VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, c
     p.c = d_weight;
     p.c_row = p.columns;
     p.accumulate = accumulate;
-    model->kernels->multiply(&p, vaei_slot(model, slot, model->plan.product_scratch));
+    vaei_multiply(model->kernels, &p, vaei_slot(model, slot, model->plan.product_scratch));
 }
 #endif
 
@@ -5041,7 +5100,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
 
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels);
 
-/* ==== 23 >>likelihood ============================================================================================= */
+/* ==== 24 >>likelihood ============================================================================================= */
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
@@ -5076,7 +5135,7 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
     vaei_finish_rows(pass, first, count, vaei_at(pass->model, last->output, 0, first, pass->model->plan.example));
 }
 
-/* ==== 24 >>stages ================================================================================================= */
+/* ==== 25 >>stages ================================================================================================= */
 
 VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
@@ -5264,7 +5323,7 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 }
 #endif
 
-/* ==== 25 >>latent ================================================================================================= */
+/* ==== 26 >>latent ================================================================================================= */
 
 /* heads [count][mean latent, logvar latent] -> logvar bounded, z = mean + exp(logvar / 2) noise. The noise has been
    drawn. Kingma and Welling 2014, section 2.4. */
@@ -5318,7 +5377,7 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
 }
 #endif
 
-/* ==== 26 >>model-implementation =================================================================================== */
+/* ==== 27 >>model-implementation =================================================================================== */
 
 VAE_API const char *vae_status_name(vae_status status) {
     switch (status) {
@@ -5732,7 +5791,7 @@ VAE_API void vae_print_summary(const vae_model *model) {
 }
 #endif
 
-/* ==== 27 >>batch ================================================================================================== */
+/* ==== 28 >>batch ================================================================================================== */
 
 /* Rows of the caller's data on their way into the workspace, checked and put channels last. */
 typedef struct vaei_rows {
@@ -5864,7 +5923,7 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
     return terms;
 }
 
-/* ==== 28 >>inference-implementation =============================================================================== */
+/* ==== 29 >>inference-implementation =============================================================================== */
 
 /* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
 VAEI_PRIVATE vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
@@ -6084,7 +6143,7 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
     return VAE_OK;
 }
 
-/* ==== 29 >>training-implementation ================================================================================ */
+/* ==== 30 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY
 
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
@@ -6095,15 +6154,17 @@ VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call
     return VAE_OK;
 }
 
-/* The batch in the workspace, forward and backward: adds to the gradients. */
-VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, vae_terms *terms,
-                                        vae_error *error) {
+/* The batch in the workspace, forward and backward: adds to the gradients. With `updates` the gradients of dense
+   layers' weights are left to vaei_update. */
+VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
+                                        vae_terms *terms, vae_error *error) {
     double    reconstruction = 0, kl = 0, *row_kl;
     size_t    i;
     int       s;
     vaei_pass pass;
     vaei_begin_pass(&pass, model, count);
     pass.forward_only = 0;
+    pass.updates = updates;
     pass.scale = (vae_real)(1 / (double)total);
     pass.reconstruction = vaei_row_terms(model);
     row_kl = pass.reconstruction + model->plan.batch;
@@ -6126,55 +6187,158 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         vaei_stage_backward(&pass, &model->plan.stages[s]);
         if (s == model->plan.first_decoder_stage) vaei_latent_backward_rows(&pass);
     }
-    model->has_gradients = 1;
+    model->has_gradients = !updates;
     if (terms) *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, model->beta);
     return VAE_OK;
 }
 
+/* ---- Adam (Kingma and Ba 2015, algorithm 1) ---- */
+
 typedef struct vaei_adam_context {
-    vae_model *model;
-    double     correction1, correction2;
-    int        not_finite[VAEI_MAX_THREADS];
+    vae_model        *model;
+    size_t            base;                     /* where in the parameter block */
+    const vaei_layer *layer;                    /* in vaei_update: whose weights, */
+    size_t            examples;                 /* ... and of how many examples */
+    double            correction1, correction2;
+    int               not_finite[VAEI_MAX_THREADS];
 } vaei_adam_context;
+
+VAEI_PRIVATE void vaei_begin_adam(vaei_adam_context *work, vae_model *model) {
+    memset(work, 0, sizeof *work);
+    work->model = model;
+    work->correction1 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta1), model->step + 1);
+    work->correction2 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta2), model->step + 1);
+}
 
 VAEI_PRIVATE void vaei_finite_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_adam_context *work = (vaei_adam_context *)opaque;
-    work->not_finite[slot] = !work->model->kernels->all_finite(count, work->model->gradients + first);
+    work->not_finite[slot] = !work->model->kernels->all_finite(count, work->model->gradients + work->base + first);
 }
 
-VAEI_PRIVATE void vaei_adam_part(void *opaque, size_t slot, size_t first, size_t count) {
-    const vaei_adam_context *work = (const vaei_adam_context *)opaque;
-    vae_model               *model = work->model;
-    const vae_adam          *adam = &model->config.adam;
-    (void)slot;
-    model->kernels->adam(count, model->parameters + first, model->gradients + first, model->moment1 + first,
-                         model->moment2 + first, (double)model->learning_rate, (double)vaei_setting(adam->beta1),
+/* Are the gradients of parameters base .. base + count - 1 finite? */
+VAEI_PRIVATE int vaei_finite_gradients(vaei_adam_context *work, size_t base, size_t count) {
+    size_t i;
+    work->base = base;
+    vaei_split(work->model, count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_finite_part, work);
+    for (i = 0; i < VAEI_MAX_THREADS; i++) if (work->not_finite[i]) return 0;
+    return 1;
+}
+
+VAEI_PRIVATE void vaei_adam(const vaei_adam_context *work, size_t at, size_t count, const vae_real *gradients) {
+    vae_model      *model = work->model;
+    const vae_adam *adam = &model->config.adam;
+    model->kernels->adam(count, model->parameters + at, gradients, model->moment1 + at, model->moment2 + at,
+                         (double)model->learning_rate, (double)vaei_setting(adam->beta1),
                          (double)vaei_setting(adam->beta2), (double)adam->epsilon, work->correction1, work->correction2,
                          1);
 }
 
+VAEI_PRIVATE void vaei_adam_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_adam_context *work = (const vaei_adam_context *)opaque;
+    const size_t             at = work->base + first;
+    (void)slot;
+    vaei_adam(work, at, count, work->model->gradients + at);
+}
+
+VAEI_PRIVATE void vaei_adam_span(vaei_adam_context *work, size_t base, size_t count) {
+    work->base = base;
+    vaei_split(work->model, count, 64, VAEI_PARALLEL_NUMBERS, vaei_adam_part, work);
+}
+
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
     vaei_adam_context work;
-    size_t            i;
     vae_status        status = vaei_check_trains(model, "vae_apply_gradients", error);
     if (status != VAE_OK) return status;
-    memset(&work, 0, sizeof work);
-    work.model = model;
     (void)vae_gradients(model);
-    vaei_split(model, model->plan.parameter_count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_finite_part, &work);
-    for (i = 0; i < VAEI_MAX_THREADS; i++)
-        if (work.not_finite[i]) {
-            model->has_gradients = 0;
-            return vaei_fail(error, VAE_ERROR_NUMERIC,
-                             "step %z: a gradient is not finite; the weights were not changed: "
-                             "lower the learning rate",
-                             (size_t)model->step + 1);
-        }
-    work.correction1 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta1), model->step + 1);
-    work.correction2 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta2), model->step + 1);
-    vaei_split(model, model->plan.parameter_count, 64, VAEI_PARALLEL_NUMBERS, vaei_adam_part, &work);
-    model->step++;
+    vaei_begin_adam(&work, model);
     model->has_gradients = 0;
+    if (!vaei_finite_gradients(&work, 0, model->plan.parameter_count))
+        return vaei_fail(error, VAE_ERROR_NUMERIC,
+                         "step %z: a gradient is not finite; the weights were not changed: "
+                         "lower the learning rate",
+                         (size_t)model->step + 1);
+    vaei_adam_span(&work, 0, model->plan.parameter_count);
+    model->step++;
+    return VAE_OK;
+}
+
+/* ---- an update without the whole gradient ----
+
+   A dense layer's weights are most of a model, and a step that writes their gradients, looks for infinities, and reads
+   them again for Adam is bound by memory: with one example to a batch, 30 % of its time. Once the backward pass is
+   done, they can instead be computed a few rows at a time, always into the same place, and used while they are in the
+   cache. That nothing changes where a gradient is not finite is then known beforehand, from the factors. */
+
+#define VAEI_UPDATE_NUMBERS 16384       /* of gradients at a time, 64 KB: 4 and 32 thousand are as good or worse */
+
+/* Rows first .. first + count - 1 of the layer's weights. */
+VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_adam_context *work = (const vaei_adam_context *)opaque;
+    const vae_model         *model = work->model;
+    const size_t             columns = work->layer->outputs;
+    const size_t             most = vaei_max_size(24, VAEI_UPDATE_NUMBERS / columns / 24 * 24);
+    const vaei_product       all = vaei_dense_weights(model, work->layer, work->examples);
+    size_t                   done, rows;
+    for (done = 0; done < count; done += rows) {
+        vaei_product part;
+        rows = vaei_min_size(most, count - done);
+        part = vaei_product_rows(&all, first + done, rows);
+        part.c = all.c + first * columns;
+        vaei_multiply(model->kernels, &part, vaei_slot(model, slot, model->plan.product_scratch));
+        vaei_adam(work, work->layer->weight + (first + done) * columns, rows * columns, part.c);
+    }
+}
+
+/* Is every gradient that an update would meet finite? A sum of up to 10^6 products of numbers up to 10^15 is. */
+VAEI_PRIVATE int vaei_update_is_finite(vaei_adam_context *work) {
+    const vae_model *model = work->model;
+    const vae_real   bound = (vae_real)1e15;
+    int              i;
+    if (work->examples > 1000000) return 0;
+    for (i = 0; i < model->plan.layer_count; i++) {
+        const vaei_layer *layer = &model->plan.layers[i];
+        const size_t      in = work->examples * layer->inputs, out = work->examples * layer->outputs;
+        if (!vaei_finite_gradients(work, layer->bias, layer->bias_count)) return 0;
+        if (layer->kind != VAE_LAYER_DENSE) {
+            if (!vaei_finite_gradients(work, layer->weight, layer->weight_count)) return 0;
+        } else if (model->kernels->check_range(in, vaei_at(model, layer->input.place, 0, 0, 0), -bound, bound) < in ||
+                   model->kernels->check_range(out, vaei_at(model, layer->output_gradient.place, 0, 0, 0), -bound,
+                                               bound) < out)
+            return 0;
+    }
+    return 1;
+}
+
+/* One update on the batch in the workspace. */
+VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
+    vaei_adam_context work;
+    vae_status        status;
+    int               i;
+    if (model->has_gradients) {                 /* there are others to be added to */
+        status = vaei_train_rows(model, count, 0, count, 0, terms, error);
+        return status == VAE_OK ? vae_apply_gradients(model, error) : status;
+    }
+    if ((status = vaei_train_rows(model, count, 0, count, 1, terms, error)) != VAE_OK) return status;
+    vaei_begin_adam(&work, model);
+    work.examples = count;
+    if (!vaei_update_is_finite(&work)) {        /* perhaps not: the whole gradient decides */
+        for (i = 0; i < model->plan.layer_count; i++)
+            if (model->plan.layers[i].kind == VAE_LAYER_DENSE) {
+                const vaei_product p = vaei_dense_weights(model, &model->plan.layers[i], count);
+                vaei_multiply_parallel(model, &p);
+            }
+        model->has_gradients = 1;
+        return vae_apply_gradients(model, error);
+    }
+    for (i = 0; i < model->plan.layer_count; i++) {
+        work.layer = &model->plan.layers[i];
+        vaei_adam_span(&work, work.layer->bias, work.layer->bias_count);
+        if (work.layer->kind != VAE_LAYER_DENSE) vaei_adam_span(&work, work.layer->weight, work.layer->weight_count);
+        else
+            vaei_split(model, work.layer->inputs, 8, vaei_max_size(8, VAEI_PARALLEL_NUMBERS / work.layer->outputs),
+                       vaei_update_part, &work);
+    }
+    model->step++;
     return VAE_OK;
 }
 
@@ -6190,32 +6354,36 @@ VAE_API vae_real *vae_gradients(vae_model *model) {
     return model->gradients;
 }
 
-VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
-                                            vae_terms *terms, vae_error *error) {
-    vae_status status = vaei_check_trains(model, "vae_accumulate_gradients", error);
-    vae_share  whole;
-    if (status == VAE_OK) status = vaei_check_data(model, batch, "vae_accumulate_gradients", error);
+/* Checks a batch and loads it into the workspace. */
+VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch, const char *call, vae_error *error) {
+    vae_status status = vaei_check_trains(model, call, error);
+    if (status == VAE_OK) status = vaei_check_data(model, batch, call, error);
     if (status != VAE_OK) return status;
     if (batch->count > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT,
                          "the batch has %z rows, the model was made for %z: raise config.batch", batch->count,
                          model->plan.batch);
+    return vaei_load_rows(model, batch, 0, batch->count, NULL, error);
+}
+
+VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
+                                            vae_terms *terms, vae_error *error) {
+    vae_status status = vaei_load_batch(model, batch, "vae_accumulate_gradients", error);
+    vae_share  whole;
+    if (status != VAE_OK) return status;
     whole.first = 0;
     whole.total = batch->count;
     if (share) whole = *share;
     if (whole.total < batch->count || whole.first > whole.total - batch->count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "rows %z to %z are not a share of %z", whole.first,
                          whole.first + batch->count, whole.total);
-    if ((status = vaei_load_rows(model, batch, 0, batch->count, NULL, error)) != VAE_OK) return status;
-    return vaei_train_rows(model, batch->count, whole.first, whole.total, terms, error);
+    return vaei_train_rows(model, batch->count, whole.first, whole.total, 0, terms, error);
 }
 
 VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_terms *terms, vae_error *error) {
     vae_terms  made;
-    vae_status status = vaei_check_trains(model, "vae_train_step", error);
-    if (status != VAE_OK) return status;
-    status = vae_accumulate_gradients(model, batch, NULL, &made, error);
-    if (status == VAE_OK) status = vae_apply_gradients(model, error);
+    vae_status status = vaei_load_batch(model, batch, "vae_train_step", error);
+    if (status == VAE_OK) status = vaei_update(model, batch->count, &made, error);
     if (status == VAE_OK && terms) *terms = made;
     return status;
 }
@@ -6308,8 +6476,7 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
     vae_model   *model = fit->model;
     const size_t first = (size_t)model->position, count = vaei_min_size(fit->batch, fit->data->count - first);
     vae_status   status = vaei_load_rows(model, fit->data, first, count, shuffle, error);
-    if (status == VAE_OK) status = vaei_train_rows(model, count, 0, count, &fit->progress.last, error);
-    if (status == VAE_OK) status = vae_apply_gradients(model, error);
+    if (status == VAE_OK) status = vaei_update(model, count, &fit->progress.last, error);
     if (status != VAE_OK) return status;
     model->position += count;
     fit->reconstruction += fit->progress.last.reconstruction * (double)count;
@@ -6432,7 +6599,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #endif
 #endif /* VAE_INFERENCE_ONLY */
 
-/* ==== 30 >>files-implementation =================================================================================== */
+/* ==== 31 >>files-implementation =================================================================================== */
 
 /*
 

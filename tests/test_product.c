@@ -7,7 +7,7 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
-typedef struct product_set { const char *name; void (*multiply)(const vaei_product *, vae_real *); int fused; } product_set;
+typedef struct product_set { const char *name; const vaei_kernel_set *kernels; int fused; } product_set;
 
 /* Every kernel set that this machine can run. */
 static int product_sets(product_set *sets) {
@@ -15,7 +15,7 @@ static int product_sets(product_set *sets) {
     for (k = VAE_KERNELS_PLAIN; k <= VAE_KERNELS_NEON; k++) {
         if (!vae_kernels_available((vae_kernels)k)) continue;
         sets[n].name = vae_kernels_name((vae_kernels)k);
-        sets[n].multiply = vaei_kernel_set_of((vae_kernels)k)->multiply;
+        sets[n].kernels = vaei_kernel_set_of((vae_kernels)k);
         sets[n++].fused = k >= VAE_KERNELS_AVX2;
     }
     return n;
@@ -101,7 +101,7 @@ static void run(const product_set *set, const vaei_product *p, unsigned long num
     unsigned char *aligned = memory + (64 - (uintptr_t)memory % 64) % 64;
     size_t i, rest = needed * sizeof(vae_real) + 64 - (size_t)(aligned - memory), ok = 1;
     memset(aligned, 0xFF, rest);                            /* scratch full of NaN must do no harm */
-    set->multiply(p, (vae_real *)(void *)aligned);
+    vaei_multiply(set->kernels, p, (vae_real *)(void *)aligned);
     for (i = needed * sizeof(vae_real); i < rest; i++) ok &= aligned[i] == 0xFF;
     check((int)ok, "scratch kept", set->name, p, number);
     free(memory);

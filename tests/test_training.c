@@ -339,6 +339,123 @@ static void test_batch_of_one(void) {
     }
 }
 
+/* ---- an update in one go, which never writes the whole gradient ---- */
+
+/* One step by vae_train_step and one by hand: status, sentence and weights agree. Gives the status. */
+static vae_status same_step(vae_model *whole, vae_model *by_hand, const vae_data *data) {
+    vae_error  error, other;
+    vae_status status = vae_train_step(whole, data, NULL, &error), expected;
+    expected = vae_accumulate_gradients(by_hand, data, NULL, NULL, &other);
+    if (expected == VAE_OK) expected = vae_apply_gradients(by_hand, &other);
+    CHECK(status == expected);
+    if (status != VAE_OK && expected != VAE_OK) CHECK_TEXT(error.message, other.message);
+    CHECK(same_weights(whole, by_hand));
+    return status;
+}
+
+static void test_step_is_accumulate_and_apply(void) {
+    static const size_t batches[] = { 1, 2, 7, 64, 130 };
+    static unsigned char bytes[130 * 700];
+    size_t i, b;
+    int    which, step;
+    for (which = 0; which < NETS; which++) {
+        vae_config c = net(which);
+        vae_data   data = toy(&c, 16);
+        vae_model *whole = make(&c), *by_hand = make(&c);
+        for (step = 0; step < 3; step++) CHECK(same_step(whole, by_hand, &data) == VAE_OK);
+        vae_destroy(whole);
+        vae_destroy(by_hand);
+    }
+    for (i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * i % 241);
+    for (b = 0; b < sizeof batches / sizeof *batches; b++) {        /* weights that take several turns */
+        vae_config c = { 0 };
+        vae_data   data = { NULL, bytes, 0 };
+        vae_model *whole, *by_hand;
+        c.input.height = 1; c.input.width = 700; c.input.channels = 1;
+        c.encoder[0] = (vae_layer)VAE_DENSE(210, VAE_RELU);
+        c.latent = 5;
+        c.seed = 3;
+        c.batch = batches[b];
+        data.count = batches[b];
+        whole = make(&c);
+        by_hand = make(&c);
+        for (step = 0; step < 2; step++) CHECK(same_step(whole, by_hand, &data) == VAE_OK);
+        vae_destroy(whole);
+        vae_destroy(by_hand);
+    }
+}
+
+static void test_step_adds_to_what_was_accumulated(void) {
+    vae_config c = net(DENSE);
+    vae_data   data = toy(&c, 16), more = data;
+    vae_model *whole = make(&c), *by_hand = make(&c);
+    vae_real  *alone;
+    more.count = 5;
+    CHECK(vae_accumulate_gradients(whole, &more, NULL, NULL, NULL) == VAE_OK);
+    CHECK(vae_accumulate_gradients(by_hand, &more, NULL, NULL, NULL) == VAE_OK);
+    CHECK(same_step(whole, by_hand, &data) == VAE_OK);
+    alone = copy_weights(whole);
+    vae_gradients(whole)[0] = (vae_real)0.5;    /* whoever writes into the block is heard, too */
+    vae_gradients(by_hand)[0] = (vae_real)0.5;
+    CHECK(same_step(whole, by_hand, &data) == VAE_OK);
+    CHECK(!weights_are(whole, alone));
+    for (c.seed = 0; c.seed < vae_parameter_count(whole); c.seed++) CHECK(vae_gradients(whole)[c.seed] == 0);
+    free(alone);
+    vae_destroy(whole);
+    vae_destroy(by_hand);
+}
+
+static void scale_tensor(vae_model *model, const char *name, double factor) {
+    static vae_real values[4096];
+    vae_tensor      tensor;
+    size_t          i, k;
+    for (i = 0; i < vae_tensor_count(model); i++) {
+        if (vae_tensor_at(model, i, &tensor, NULL) != VAE_OK || strcmp(tensor.name, name)) continue;
+        CHECK(vae_get_tensor(model, name, values, tensor.count, NULL) == VAE_OK);
+        for (k = 0; k < tensor.count; k++) values[k] *= (vae_real)factor;
+        CHECK(vae_set_tensor(model, name, values, tensor.count, NULL) == VAE_OK);
+        return;
+    }
+    CHECK(!"the tensor exists");
+}
+
+/* Gradients too large to be called finite from their factors, but finite; and infinite ones with a finite loss. */
+static void test_step_with_large_gradients(void) {
+    static const struct { double hidden, bias, last; vae_status status; } cases[] = {
+        { 1, 0, 1e3, VAE_OK }, { 1, 0, 1e15, VAE_OK }, { 1e10, 0, 1e13, VAE_ERROR_NUMERIC },
+        { 1, 1e12, 1e3, VAE_OK }, { 1, 1e24, 1e-7, VAE_ERROR_NUMERIC }      /* of the last layer's weights alone */
+    };
+    static const vae_real narrow[3] = { -24, -24, -24 };
+    vae_real bias[24];
+    size_t i, k;
+    int    m;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        vae_config c = net(GAUSSIAN);
+        vae_data   data = toy(&c, 16);
+        vae_model *whole, *by_hand;
+        vae_real  *before;
+        c.encoder[0] = (vae_layer)VAE_DENSE(24, VAE_LINEAR);
+        whole = make(&c);
+        by_hand = make(&c);
+        for (m = 0; m < 2; m++) {                   /* a small z, so that its gradient is larger than the loss */
+            vae_model *model = m ? by_hand : whole;
+            scale_tensor(model, "mean.weight", 1e-5);
+            scale_tensor(model, "logvar.weight", 1e-5);
+            CHECK(vae_set_tensor(model, "logvar.bias", narrow, 3, NULL) == VAE_OK);
+            scale_tensor(model, "decoder.0.weight", cases[i].hidden);
+            for (k = 0; k < 24; k++) bias[k] = (vae_real)cases[i].bias;
+            CHECK(vae_set_tensor(model, "decoder.0.bias", bias, 24, NULL) == VAE_OK);
+            scale_tensor(model, "decoder.1.weight", cases[i].last);
+        }
+        before = copy_weights(whole);
+        CHECK(same_step(whole, by_hand, &data) == cases[i].status);
+        CHECK(weights_are(whole, before) == (cases[i].status != VAE_OK));
+        free(before);
+        vae_destroy(whole);
+        vae_destroy(by_hand);
+    }
+}
+
 /* ---- bytes and floats ---- */
 
 static void test_bytes_are_floats_divided_by_255(void) {
@@ -969,6 +1086,9 @@ int main(void) {
     RUN(test_going_on_with_other_data);
     RUN(test_fit_is_a_loop_of_steps);
     RUN(test_batch_of_one);
+    RUN(test_step_is_accumulate_and_apply);
+    RUN(test_step_adds_to_what_was_accumulated);
+    RUN(test_step_with_large_gradients);
     RUN(test_bytes_are_floats_divided_by_255);
     RUN(test_channels_first_is_only_a_layout);
     RUN(test_progress);
