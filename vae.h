@@ -647,8 +647,8 @@ VAEI_PRIVATE double vaei_now(void) { return 0; }
 
    A pool waits for work by spinning for some tens of microseconds, the time between two products of one training step,
    and then sleeps: on a busy machine it does not hold a core that someone else could use. Whoever is free takes the
-   next task, the caller too: a thread that the system has set aside costs the help it would have been and no more. Task i
-   always runs on slot i, so nothing depends on which thread takes it. */
+   next task, the caller too: a thread that the system has set aside costs the help it would have been and no more.
+   Task i always runs on slot i, so nothing depends on which thread takes it. */
 
 #if defined(VAE_THREADS) && (defined(_WIN32) || defined(__unix__) || defined(__APPLE__))
 #define VAEI_HAS_POOL 1
@@ -6159,7 +6159,9 @@ typedef struct vaei_adam_context {
     const vaei_layer *layer;                    /* in vaei_update: whose weights, */
     size_t            examples;                 /* ... and of how many examples */
     double            correction1, correction2;
-    int               not_finite[VAEI_MAX_THREADS];
+    const vae_real   *numbers;                  /* in vaei_are_within */
+    vae_real          most;
+    int               beyond[VAEI_MAX_THREADS];
 } vaei_adam_context;
 
 VAEI_PRIVATE void vaei_begin_adam(vaei_adam_context *work, vae_model *model) {
@@ -6169,18 +6171,18 @@ VAEI_PRIVATE void vaei_begin_adam(vaei_adam_context *work, vae_model *model) {
     work->correction2 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta2), model->step + 1);
 }
 
-VAEI_PRIVATE void vaei_finite_part(void *opaque, size_t slot, size_t first, size_t count) {
+VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_adam_context *work = (vaei_adam_context *)opaque;
-    work->not_finite[slot] =
-        !work->model->kernels->all_within(count, work->model->gradients + work->base + first, VAEI_LARGEST);
+    work->beyond[slot] = !work->model->kernels->all_within(count, work->numbers + first, work->most);
 }
 
-/* Are the gradients of parameters base .. base + count - 1 finite? */
-VAEI_PRIVATE int vaei_finite_gradients(vaei_adam_context *work, size_t base, size_t count) {
+/* Is every |number| <= most, a finite number? */
+VAEI_PRIVATE int vaei_are_within(vaei_adam_context *work, const vae_real *numbers, size_t count, vae_real most) {
     size_t i;
-    work->base = base;
-    vaei_split(work->model, count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_finite_part, work);
-    for (i = 0; i < VAEI_MAX_THREADS; i++) if (work->not_finite[i]) return 0;
+    work->numbers = numbers;
+    work->most = most;
+    vaei_split(work->model, count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_within_part, work);
+    for (i = 0; i < VAEI_MAX_THREADS; i++) if (work->beyond[i]) return 0;
     return 1;
 }
 
@@ -6212,7 +6214,7 @@ VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
     (void)vae_gradients(model);
     vaei_begin_adam(&work, model);
     model->has_gradients = 0;
-    if (!vaei_finite_gradients(&work, 0, model->plan.parameter_count))
+    if (!vaei_are_within(&work, model->gradients, model->plan.parameter_count, VAEI_LARGEST))
         return vaei_fail(error, VAE_ERROR_NUMERIC,
                          "step %z: a gradient is not finite; the weights were not changed: "
                          "lower the learning rate",
@@ -6230,6 +6232,8 @@ VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
    cache. That nothing changes where a gradient is not finite is then known beforehand, from the factors. */
 
 #define VAEI_UPDATE_NUMBERS 16384       /* of gradients at a time, 64 KB: 4 and 32 thousand are as good or worse */
+
+#define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
 
 /* Rows first .. first + count - 1 of the layer's weights. */
 VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -6257,12 +6261,13 @@ VAEI_PRIVATE int vaei_update_is_finite(vaei_adam_context *work) {
     if (work->examples > 1000000) return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
-        const size_t      in = work->examples * layer->inputs, out = work->examples * layer->outputs;
-        if (!vaei_finite_gradients(work, layer->bias, layer->bias_count)) return 0;
+        if (!vaei_are_within(work, model->gradients + layer->bias, layer->bias_count, VAEI_LARGEST)) return 0;
         if (layer->kind != VAE_LAYER_DENSE) {
-            if (!vaei_finite_gradients(work, layer->weight, layer->weight_count)) return 0;
-        } else if (!model->kernels->all_within(in, vaei_at(model, layer->input.place, 0, 0, 0), bound) ||
-                   !model->kernels->all_within(out, vaei_at(model, layer->output_gradient.place, 0, 0, 0), bound))
+            if (!vaei_are_within(work, model->gradients + layer->weight, layer->weight_count, VAEI_LARGEST)) return 0;
+        } else if (!vaei_are_within(work, vaei_at(model, layer->input.place, 0, 0, 0),
+                                    work->examples * layer->inputs, bound) ||
+                   !vaei_are_within(work, vaei_at(model, layer->output_gradient.place, 0, 0, 0),
+                                    work->examples * layer->outputs, bound))
             return 0;
     }
     return 1;
@@ -6294,7 +6299,8 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
         vaei_adam_span(&work, work.layer->bias, work.layer->bias_count);
         if (work.layer->kind != VAE_LAYER_DENSE) vaei_adam_span(&work, work.layer->weight, work.layer->weight_count);
         else
-            vaei_split(model, work.layer->inputs, 8, vaei_max_size(8, VAEI_PARALLEL_NUMBERS / work.layer->outputs),
+            vaei_split(model, work.layer->inputs, 8,
+                       vaei_max_size(8, VAEI_PARALLEL_WORK / (work.layer->outputs * (count + VAEI_UPDATE_WORK))),
                        vaei_update_part, &work);
     }
     model->step++;
