@@ -81,7 +81,8 @@ def help_openblas():
     core = "SkylakeX" if "avx512bw" in flags else "Haswell" if "avx2" in flags and "fma" in flags else None
     if core:
         os.environ["OPENBLAS_CORETYPE"] = core
-        os.execv(sys.executable, [sys.executable] + sys.argv)
+        python = os.path.realpath("/proc/self/exe")         # sys.executable may be another one, found by its name
+        os.execv(python, [python] + sys.argv)
 
 
 def set_threads(count):
