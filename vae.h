@@ -1374,9 +1374,9 @@ typedef struct vaei_tile {
     const vae_real *const *a;                               /* where each row of A begins */
     vae_real *const *c;                                     /* where each row of C begins, */
     size_t column;                                          /* ... and the tile in it */
-    const vae_real *start;                                  /* the sums' first values, for all rows; or NULL: those */
-    vae_real *const *from;                                  /* ... which begin there: C. Not the same to gcc, which
-                                                               would keep the addresses of C through the loop. */
+    const vae_real *start;                                  /* the sums' first values, for all rows alike; or NULL: */
+    vae_real *const *from;                                  /* ... then they are C's. This is c once more, but gcc must
+                                                               not know: it would keep its addresses through the loop */
     const size_t *a_offsets;                                /* where each step lies in a row of A */
     const vae_real *b;                                      /* the tile's columns of B, one step after the other, */
     size_t b_step;                                          /* ... this far apart */
@@ -6227,12 +6227,12 @@ VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
 /* ---- an update without the whole gradient ----
 
    A dense layer's weights are most of a model, and a step that writes their gradients, looks for infinities, and reads
-   them again for Adam is bound by memory: with one example to a batch, 30 % of its time. Once the backward pass is
-   done, they can instead be computed a few rows at a time, always into the same place, and used while they are in the
-   cache. That nothing changes where a gradient is not finite is then known beforehand, from the factors. */
+   them again for Adam is bound by memory. So vae_train_step and vae_fit finish the backward pass first, compute the
+   gradients a few rows at a time, always into the same place, and use them while they are in the cache: 1.3 times as
+   fast for a batch of one, 1.1 times for 128 (784-400-20). That nothing changes where a gradient is not finite must then
+   be known beforehand, from the factors. */
 
 #define VAEI_UPDATE_NUMBERS 16384       /* of gradients at a time, 64 KB: 4 and 32 thousand are as good or worse */
-
 #define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
 
 /* Rows first .. first + count - 1 of the layer's weights. */
