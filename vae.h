@@ -6229,8 +6229,8 @@ VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
    A dense layer's weights are most of a model, and a step that writes their gradients, looks for infinities, and reads
    them again for Adam is bound by memory. So vae_train_step and vae_fit finish the backward pass first, compute the
    gradients a few rows at a time, always into the same place, and use them while they are in the cache: 1.3 times as
-   fast for a batch of one, 1.1 times for 128 (784-400-20). That nothing changes where a gradient is not finite must then
-   be known beforehand, from the factors. */
+   fast for a batch of one, 1.1 times for 128 (784-400-20). That nothing changes where a gradient is not finite must
+   then be known beforehand, from the factors. */
 
 #define VAEI_UPDATE_NUMBERS 16384       /* of gradients at a time, 64 KB: 4 and 32 thousand are as good or worse */
 #define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
