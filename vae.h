@@ -2798,8 +2798,8 @@ VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
 VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
 VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2)
 #define VAEI_TILES 2, 3, \
-    { VAEI_TILE(8, 1), VAEI_TILE(6, 2), VAEI_NO_TILE, VAEI_NO_TILE }, \
-    { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3), VAEI_NO_TILE }
+    { VAEI_TILE(8, 1), VAEI_TILE(6, 2) }, \
+    { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3) }
 #define VAEI_FEW 3
 #define VAEI_HALF NULL
 #elif VAEI_PASS == VAEI_PASS_AVX512
@@ -2809,8 +2809,8 @@ VAEI_TILE_KERNEL(vaei_tile_8x3, VAEI_ROWS_8, VAEI_VECTORS_3)
 VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
 VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_8, VAEI_VECTORS_3)
 #define VAEI_TILES 3, 3, \
-    { VAEI_TILE(8, 1), VAEI_TILE(8, 2), VAEI_TILE(8, 3), VAEI_NO_TILE }, \
-    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 3), VAEI_NO_TILE }
+    { VAEI_TILE(8, 1), VAEI_TILE(8, 2), VAEI_TILE(8, 3) }, \
+    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 3) }
 #define VAEI_FEW 0
 #define VAEI_HALF &vaei_product_kernels_avx2
 #elif VAEI_PASS == VAEI_PASS_NEON
@@ -2833,8 +2833,8 @@ VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
 VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2)
 VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2)
 #define VAEI_TILES 2, 2, \
-    { VAEI_TILE(8, 1), VAEI_TILE(4, 2), VAEI_NO_TILE, VAEI_NO_TILE }, \
-    { VAEI_NO_TILE, VAEI_TILE(2, 2), VAEI_NO_TILE, VAEI_NO_TILE }
+    { VAEI_TILE(8, 1), VAEI_TILE(4, 2) }, \
+    { VAEI_NO_TILE, VAEI_TILE(2, 2) }
 #define VAEI_FEW 1                      /* of four lanes, three columns waste but one */
 #define VAEI_HALF NULL
 #else
@@ -2971,8 +2971,8 @@ VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
 
 /* ---- The table ---- */
 
-/* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: it halves the time that
-   this set takes to compile. */
+/* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: this set then compiles in
+   a third of AVX2's time. */
 #undef VAEI_SHARED
 #if VAEI_PASS == VAEI_PASS_AVX512
 #define VAEI_SHARED(name) name##_avx2
@@ -2985,10 +2985,9 @@ VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
 #define VAEI_TILE(rows, vectors) { rows, VAEI_NAME(vaei_tile_##rows##x##vectors) }
 #define VAEI_NO_TILE { 0, NULL }
 #if VAEI_FEW == 0
-#define VAEI_FEW_KERNELS { { 0, NULL, 0, NULL }, { 0, NULL, 0, NULL }, { 0, NULL, 0, NULL } }
+#define VAEI_FEW_KERNELS { { 0, NULL, 0, NULL } }
 #elif VAEI_FEW == 1
-#define VAEI_FEW_KERNELS \
-    { { 8, VAEI_NAME(vaei_stream_1), 4, VAEI_NAME(vaei_turn_1) }, { 0, NULL, 0, NULL }, { 0, NULL, 0, NULL } }
+#define VAEI_FEW_KERNELS { { 8, VAEI_NAME(vaei_stream_1), 4, VAEI_NAME(vaei_turn_1) } }
 #else
 #define VAEI_FEW_KERNELS \
     { { 8, VAEI_NAME(vaei_stream_1), 4, VAEI_NAME(vaei_turn_1) }, \
@@ -3048,17 +3047,19 @@ enum {
     VAEI_SCRATCH_FIXED = VAEI_SCRATCH_PANEL + VAEI_SCRATCH_TILE + VAEI_SCRATCH_START + 4 * VAEI_SCRATCH_OFFSETS
 };
 
-/* The addresses of rows, three tables, in numbers: a multiple of 64 bytes, so that packed A is aligned. */
-VAEI_PRIVATE size_t vaei_scratch_pointers(size_t rows) {
-    const size_t bytes = 3 * (vaei_min_size(rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS) * sizeof(void *);
-    return (bytes + 63) / 64 * 64 / sizeof(vae_real);
+/* Entries in a table of a block's rows. */
+VAEI_PRIVATE size_t vaei_row_addresses(size_t rows) { return vaei_min_size(rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS; }
+
+/* Three such tables, in numbers: a multiple of 64 bytes, so that packed A is aligned. */
+VAEI_PRIVATE size_t vaei_scratch_addresses(size_t rows) {
+    return (3 * vaei_row_addresses(rows) * sizeof(void *) + 63) / 64 * 64 / sizeof(vae_real);
 }
 
 /* The scratch, in numbers, for one call of vaei_multiply with any set: less for products too small to pack A. It grows
    with rows and columns, so a slice needs no more than the whole. */
 VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns) {
     const int packs_a = rows >= VAEI_PACK_A_ROWS && columns >= VAEI_PACK_A_COLUMNS;
-    return VAEI_SCRATCH_FIXED + vaei_scratch_pointers(rows) + (packs_a ? (size_t)VAEI_SCRATCH_A : 0);
+    return VAEI_SCRATCH_FIXED + vaei_scratch_addresses(rows) + (packs_a ? (size_t)VAEI_SCRATCH_A : 0);
 }
 
 /* What one product needs while it runs: a block of steps, and scratch. */
@@ -3081,7 +3082,7 @@ VAEI_PRIVATE void vaei_offsets(const uint32_t *segments, size_t segment_step, si
                                size_t begin, size_t steps, size_t *offsets) {
     size_t segment = run ? begin / run : 0, t = run ? begin % run : 0, k = 0;
     while (k < steps) {
-        const size_t count = run - t < steps - k ? run - t : steps - k, end = k + count;
+        const size_t end = k + vaei_min_size(run - t, steps - k);
         size_t at = vaei_entry(segments, segment_step, segment++) + t * step;
         for (; k < end; k++, at += step) offsets[k] = at;
         t = 0;
@@ -3114,6 +3115,11 @@ VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *
     return rest > low->rows && (rest <= tall->rows || rest > 2 * low->rows) ? tall : low;
 }
 
+/* Do a set's tiles do as much work per step of A as those of AVX-512, 8 x 48? */
+VAEI_PRIVATE int vaei_has_large_tiles(const vaei_product_kernels *kernels) {
+    return kernels->panel * kernels->lanes >= 32;
+}
+
 /* ---- Packing A ---- */
 
 /* Does packing A pay? A weight gradient's A takes a step of the whole batch per step: with AVX2 and 784 x 400 x 128,
@@ -3121,10 +3127,10 @@ VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *
    tiles of AVX-512 do more work per step and gain only when there are several blocks of steps. A large A that lies
    along its steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
 VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p, size_t steps) {
-    const int wide_steps = kernels->half != NULL;
+    const int large = vaei_has_large_tiles(kernels);
     if (!steps || p->rows < VAEI_PACK_A_ROWS || p->columns < VAEI_PACK_A_COLUMNS) return 0;
-    if (p->a_step != 1) return !wide_steps || steps > VAEI_BLOCK_STEPS;
-    return !wide_steps && p->rows >= 512 && steps >= 512;
+    if (p->a_step != 1) return !large || steps > VAEI_BLOCK_STEPS;
+    return !large && p->rows >= 512 && steps >= 512;
 }
 
 /* One tile of A, its rows side by side, one step after the other. */
@@ -3160,8 +3166,7 @@ VAEI_APART void vaei_pack_b(const vaei_work *work, const vaei_product_kernels *k
     const vae_real *b = p->b + first * p->b_column;
     size_t k = 0;
     while (k < work->steps) {                               /* one segment after the other */
-        const size_t rest = p->run - (work->begin + k) % p->run;
-        const size_t steps = rest < work->steps - k ? rest : work->steps - k;
+        const size_t steps = vaei_min_size(p->run - (work->begin + k) % p->run, work->steps - k);
         const vae_real *from = b + work->b_offsets[k];
         vae_real *to = work->panel + k * width;
         if (p->b_column == 1) kernels->pack_copying(from, p->b_step, columns, steps, to, width);
@@ -3174,7 +3179,7 @@ VAEI_APART void vaei_pack_b(const vaei_work *work, const vaei_product_kernels *k
    784 would still gain from reading in place (99 to 104 GF/s), but 24 x 1024 x 1024, whose columns share cache sets,
    would lose (101 to 96). AVX-512 reads so little per step that it gains on both (104 to 111, 105 to 110). */
 VAEI_PRIVATE size_t vaei_direct_rows(const vaei_product_kernels *kernels) {
-    return (kernels->half ? 3 : 2) * kernels->tall[kernels->panel - 1].rows;
+    return (vaei_has_large_tiles(kernels) ? 3 : 2) * kernels->tall[kernels->panel - 1].rows;
 }
 
 /* The last columns of a tile, which are fewer than its own: by way of a tile in scratch. */
@@ -3485,7 +3490,6 @@ VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *
     const int by_segments = p->rows <= vaei_direct_rows(kernels) && p->b_segments && p->b_column == 1 &&
                             p->segments > 1 && p->run >= 64 && p->run <= VAEI_BLOCK_STEPS;
     const size_t most = by_segments ? p->run : (steps + blocks - 1) / blocks;
-    const size_t pointers = vaei_min_size(p->rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS;
     vaei_work work;
     vaei_few few;
     size_t k;
@@ -3505,11 +3509,11 @@ VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *
     work.tall_offsets = work.b_offsets + VAEI_BLOCK_STEPS;
     work.low_offsets = work.tall_offsets + VAEI_BLOCK_STEPS;
     work.a_at = (const vae_real **)(void *)(work.low_offsets + VAEI_BLOCK_STEPS);
-    work.packed_at = work.a_at + pointers;
-    work.c_at = (vae_real **)(void *)(work.packed_at + pointers);
+    work.packed_at = work.a_at + vaei_row_addresses(p->rows);
+    work.c_at = (vae_real **)(void *)(work.packed_at + vaei_row_addresses(p->rows));
     work.packed_a = NULL;
     if (vaei_packs_a(kernels, p, steps)) {
-        work.packed_a = scratch + VAEI_SCRATCH_FIXED + vaei_scratch_pointers(p->rows);
+        work.packed_a = scratch + VAEI_SCRATCH_FIXED + vaei_scratch_addresses(p->rows);
         for (k = 0; k < most; k++) {
             work.tall_offsets[k] = k * kernels->tall[kernels->panel - 1].rows;
             work.low_offsets[k] = k * kernels->low[kernels->panel - 1].rows;
@@ -3517,7 +3521,7 @@ VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *
     }
     work.begin = 0;
     do {
-        work.steps = steps - work.begin < most ? steps - work.begin : most;
+        work.steps = vaei_min_size(most, steps - work.begin);
         work.from_c = work.begin || p->accumulate;
         work.relu = p->relu && work.begin + work.steps == steps;
         vaei_offsets(p->a_segments, p->a_segment, p->run, p->a_step, work.begin, work.steps, work.a_offsets);
@@ -4740,7 +4744,7 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* d_weight (+)= in^T d_out, for `count` examples. */
+/* The product d_weight (+)= in^T d_out of `count` examples. */
 VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_layer *layer, size_t count) {
     vaei_product p;
     memset(&p, 0, sizeof p);

@@ -29,6 +29,7 @@ static void *counted_realloc(void *block, size_t size) {
 
 #include <limits.h>
 #include <math.h>
+#include "ledger.h"
 #include "test.h"
 
 #define SIZE_LIMIT ((size_t)-1)
@@ -39,43 +40,6 @@ static vae_shape shape(int height, int width, int channels) {
     s.width = width;
     s.channels = channels;
     return s;
-}
-
-/* ---- an allocator that counts and can refuse ---- */
-
-typedef struct ledger {
-    size_t calls, live, bytes, fail_at, largest;        /* fail_at: number of the call that fails, from 1 */
-    int    mismatched;
-} ledger;
-
-static void *ledger_allocate(void *user, size_t size) {
-    ledger *l = (ledger *)user;
-    size_t *block;
-    if (++l->calls == l->fail_at || (l->largest && size > l->largest)) return NULL;
-    block = (size_t *)malloc(size + 16);
-    if (!block) return NULL;
-    block[0] = size;
-    l->live++;
-    l->bytes += size;
-    return (char *)block + 16;      /* not aligned to more than malloc aligns */
-}
-
-static void ledger_release(void *user, void *block, size_t size) {
-    ledger *l = (ledger *)user;
-    size_t *start = (size_t *)(void *)((char *)block - 16);
-    if (start[0] != size) l->mismatched = 1;
-    l->live--;
-    l->bytes -= start[0];
-    free(start);
-}
-
-static vae_allocator ledger_allocator(ledger *l) {
-    vae_allocator a;
-    memset(l, 0, sizeof *l);
-    a.allocate = ledger_allocate;
-    a.release = ledger_release;
-    a.user = l;
-    return a;
 }
 
 /* ---- sentences ---- */

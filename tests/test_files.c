@@ -47,6 +47,7 @@ static int  disk_rename(const char *from, const char *to);
 #define go_to_directory(path) chdir(path)
 #define process_number() ((long)getpid())
 #endif
+#include "ledger.h"
 #include "test.h"
 
 /* The tests run in a folder of their own below build/, which each leaves empty. */
@@ -65,40 +66,10 @@ static int expect(vae_status got, vae_status wanted, int line, const char *call)
 }
 #define EXPECT(call, wanted) expect(call, wanted, __LINE__, #call)
 
-/* ---- an allocator that counts and can refuse ---- */
-
-typedef struct ledger {
-    size_t calls, live, fail_at;        /* fail_at: number of the call that fails, from 1 */
-    int    mismatched;
-} ledger;
-
-enum { LEDGER_HEAD = 16, LEDGER_LARGEST = 64 << 20 };
-
-static void *ledger_allocate(void *user, size_t size) {
-    ledger *l = (ledger *)user;
-    size_t *block;
-    if (++l->calls == l->fail_at || size > LEDGER_LARGEST) return NULL;
-    block = (size_t *)malloc(size + LEDGER_HEAD);
-    if (!block) return NULL;
-    block[0] = size;
-    l->live++;
-    return (char *)block + LEDGER_HEAD;
-}
-
-static void ledger_release(void *user, void *block, size_t size) {
-    ledger *l = (ledger *)user;
-    size_t *start = (size_t *)(void *)((char *)block - LEDGER_HEAD);
-    if (start[0] != size) l->mismatched = 1;
-    l->live--;
-    free(start);
-}
-
+/* An allocator that gives no block of more than 64 MB, whatever a file asks for. */
 static vae_allocator allocator_of(ledger *l) {
-    vae_allocator allocator;
-    memset(l, 0, sizeof *l);
-    allocator.allocate = ledger_allocate;
-    allocator.release = ledger_release;
-    allocator.user = l;
+    const vae_allocator allocator = ledger_allocator(l);
+    l->largest = (size_t)64 << 20;
     return allocator;
 }
 
