@@ -6298,7 +6298,9 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
         model->has_gradients = 1;
         return vae_apply_gradients(model, error);
     }
-    for (i = 0; i < model->plan.layer_count; i++) {
+    /* The last layer first: its weights are still in the cache from the backward pass, and those of the first layer,
+       updated last, for the next step's forward pass. */
+    for (i = model->plan.layer_count - 1; i >= 0; i--) {
         work.layer = &model->plan.layers[i];
         vaei_adam_span(&work, work.layer->bias, work.layer->bias_count);
         if (work.layer->kind != VAE_LAYER_DENSE) vaei_adam_span(&work, work.layer->weight, work.layer->weight_count);
