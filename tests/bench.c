@@ -1,7 +1,10 @@
 /* Speed, as a share of what this machine can do.
 
-   Every figure is the median over alternations of one window of our work and one of independent multiply-adds: the
-   machine's peak is measured beside the work, so that a clock that drifts moves both.
+   Every figure is the median over windows of our work, each between two of independent multiply-adds: the machine's
+   peak is measured beside the work, so that a clock that drifts moves both. Where a core has two hardware threads and
+   somebody else keeps the other one busy, as on many a rented machine, ours is slowed without being told. So each window
+   also stands between two looks at that (quietness); those that were disturbed are left out if five others can be had
+   in the time, and quiet_percent says how many were not disturbed. The look is at the core of the calling thread only.
 
        bench                     everything, under two minutes
        bench --quick             the training steps and decoding only
@@ -19,7 +22,13 @@
 #include <unistd.h>
 #include <sys/wait.h>
 
-enum { ALTERNATIONS = 7 };
+enum {
+    ALTERNATIONS = 7,       /* windows at least */
+    QUIET_ENOUGH = 15,      /* undisturbed windows after which a case is done */
+    QUIET_LEAST = 5,        /* ... and that the others are left out for; with a peer, done as well */
+    PEER_WINDOWS = 12,      /* at most */
+    MOST_WINDOWS = 200
+};
 
 typedef struct settings {
     int         quick, peers;
@@ -27,7 +36,8 @@ typedef struct settings {
     FILE       *json;
     int         json_lines;
     int         cores;
-    double      window;         /* seconds of one measurement */
+    double      window;         /* seconds of one window, at least one call */
+    double      patience;       /* seconds after which a case makes do with the windows that it has */
 } settings;
 
 static double now(void) {
@@ -88,7 +98,7 @@ static volatile float peak_sink;
 
 /* GFLOP/s of one core. The widest vectors are not always the fastest: `width` is chosen once, by trying. */
 static double peak_with(int width) {
-    const long turns = 400000;
+    const long turns = 100000;
     double     began = now();
     int        lanes = 1;
 #ifdef VAEI_HAS_X86
@@ -222,6 +232,46 @@ static unsigned char *digits_like(size_t bytes) {
     return pixels;
 }
 
+/* ---- is anybody else there? ---- */
+
+/* Instructions that do nothing, per step of a chain of dependent multiplications: the first share the core's front end
+   with whatever runs on its other hardware thread, the second wait for themselves, and the clock moves both alike. */
+static double stillness(void) {
+#if defined(__GNUC__)
+    double   chain = 0, nothing;
+    uint64_t x = 1;
+    int      turn, i;
+    for (turn = 0; turn < 3; turn++) {
+        const double began = now();
+        double       spent;
+        for (i = 0; i < 2000; i++) {
+            x = x * UINT64_C(6364136223846793005);
+            __asm__ volatile("" : "+r"(x));
+        }
+        spent = now() - began;
+        if (!turn || spent < chain) chain = spent;              /* the others may have been interrupted */
+    }
+    nothing = now();
+    for (i = 0; i < 2000; i++) __asm__ volatile(".rept 64\n\tnop\n\t.endr");
+    return chain / (now() - nothing);
+#else
+    return 1;
+#endif
+}
+
+/* Is this core ours alone, as far as the best that this run has seen can tell? */
+static int quietness(void) {
+    static double best = 0;     /* the benchmark's own, not the library's */
+    double        here = 0, looks[3];
+    int           i, turn;
+    for (turn = best > 0 ? 0 : 2000; turn >= 0; turn--) {       /* 0.1 s the first time */
+        for (i = 0; i < 3; i++) looks[i] = stillness();         /* one of them may have been interrupted */
+        here = median(looks, 3);
+        if (here > best) best = here;
+    }
+    return here > 0.88 * best;
+}
+
 /* ---- measuring ---- */
 
 typedef void (*work)(void *context);
@@ -229,31 +279,59 @@ typedef void (*work)(void *context);
 typedef struct figure {
     double seconds;     /* of one call */
     double share;       /* of the peak of all threads' cores */
-    double peak;
+    double quiet;       /* the part of the windows that nobody disturbed; fewer than five: the figures are of all */
 } figure;
 
-/* Calls do(context) for a window, next to a window of peak, several times over. */
+/* Up to four numbers of each window. */
+typedef struct windows {
+    int    count, quiet;
+    int    undisturbed[MOST_WINDOWS];
+    double of[MOST_WINDOWS][4];
+} windows;
+
+/* Where the numbers of one more window go. */
+static double *add_window(windows *w, int undisturbed) {
+    w->undisturbed[w->count] = undisturbed;
+    w->quiet += undisturbed;
+    return w->of[w->count++];
+}
+
+/* The median of one of the four, over undisturbed windows if there are enough of them. */
+static double typical(const windows *w, int which) {
+    double values[MOST_WINDOWS];
+    int    i, count = 0;
+    for (i = 0; i < w->count; i++)
+        if (w->undisturbed[i] || w->quiet < QUIET_LEAST) values[count++] = w->of[i][which];
+    return median(values, count);
+}
+
+/* Calls do(context) for a window, between two windows of peak, several times over. */
 static figure measure(const settings *s, work call, void *context, double flops, int threads) {
-    double seconds[ALTERNATIONS], shares[ALTERNATIONS], peaks[ALTERNATIONS];
-    figure f;
-    int    i;
+    const double began = now();
+    windows      w;
+    figure       f;
+    memset(&w, 0, sizeof w);
     call(context);
-    for (i = 0; i < ALTERNATIONS; i++) {
-        const double before = peak();
-        double       began = now(), spent;
+    while (w.count < ALTERNATIONS ||
+           (w.count < MOST_WINDOWS && w.quiet < QUIET_ENOUGH && now() - began < s->patience)) {
+        const int    undisturbed = quietness();
+        const double before = peak(), start = now();
+        double       spent, beside, *at;
         long         calls = 0;
         do {
             call(context);
             calls++;
-            spent = now() - began;
+            spent = now() - start;
         } while (spent < s->window);
-        peaks[i] = (before + peak()) / 2;
-        seconds[i] = spent / (double)calls;
-        shares[i] = flops * 1e-9 / seconds[i] / (peaks[i] * threads);
+        spent /= (double)calls;
+        beside = (before + peak()) / 2;
+        at = add_window(&w, quietness() && undisturbed);
+        at[0] = spent;
+        at[1] = flops * 1e-9 / spent / (beside * threads);
     }
-    f.seconds = median(seconds, ALTERNATIONS);
-    f.share = median(shares, ALTERNATIONS);
-    f.peak = median(peaks, ALTERNATIONS);
+    f.seconds = typical(&w, 0);
+    f.share = typical(&w, 1);
+    f.quiet = (double)w.quiet / w.count;
     return f;
 }
 
@@ -265,13 +343,13 @@ static void report(settings *s, const char *name, size_t batch, int threads, dou
     printf("bench: %s batch=%lu threads=%d %s gflops=%.1f peak_percent=%.1f", name, (unsigned long)batch, threads, unit,
            flops * 1e-9 / f.seconds, 100 * f.share);
     if (bytes) printf(" workspace_bytes=%lu", (unsigned long)bytes);
-    printf("\n");
+    printf(" quiet_percent=%.0f\n", 100 * f.quiet);
     fflush(stdout);
     if (s->json)
         fprintf(s->json, "%s  {\"name\": \"%s\", \"batch\": %lu, \"threads\": %d, \"seconds\": %.9g, \"images_per_second\": "
-                "%.9g, \"gflops\": %.6g, \"peak_percent\": %.4g, \"workspace_bytes\": %lu}", s->json_lines++ ? ",\n" : "",
-                name, (unsigned long)batch, threads, f.seconds, per_call / f.seconds, flops * 1e-9 / f.seconds,
-                100 * f.share, (unsigned long)bytes);
+                "%.9g, \"gflops\": %.6g, \"peak_percent\": %.4g, \"workspace_bytes\": %lu, \"quiet_percent\": %.3g}",
+                s->json_lines++ ? ",\n" : "", name, (unsigned long)batch, threads, f.seconds, per_call / f.seconds,
+                flops * 1e-9 / f.seconds, 100 * f.share, (unsigned long)bytes, 100 * f.quiet);
 }
 
 typedef struct training {
@@ -521,30 +599,38 @@ static double peer_run(peer *p, const char *name, int threads, double seconds) {
 
 static void peer_line(settings *s, peer *p, const char *name, const char *peer_name, work call, void *context,
                       size_t batch, double flops, int threads) {
-    double ratios[5], ours[5], theirs[5], shares[5];
-    int    i, all = s->cores;
+    const int all = s->cores;
+    windows   w;
+    memset(&w, 0, sizeof w);
     peer_run(p, peer_name, 1, 0.1);
     if (all > 1) peer_run(p, peer_name, all, 0.1);
-    for (i = 0; i < 5; i++) {
-        const double before = peak();
-        double       began = now(), spent, other;
+    while (w.count < QUIET_LEAST || (w.count < PEER_WINDOWS && w.quiet < QUIET_LEAST)) {
+        const int    undisturbed = quietness();
+        const double before = peak(), began = now();
+        double       ours, theirs, other, share, *at;
         long         calls = 0;
+        int          between;
         do {
             call(context);
             calls++;
-            spent = now() - began;
-        } while (spent < 4 * s->window);
-        ours[i] = spent / (double)calls;
-        shares[i] = flops * 1e-9 / ours[i] / (before * threads);
-        theirs[i] = peer_run(p, peer_name, threads, 4 * s->window);
+            ours = now() - began;
+        } while (ours < s->patience / 6);
+        ours /= (double)calls;
+        share = flops * 1e-9 / ours / ((before + peak()) / 2 * threads);
+        between = quietness();
+        theirs = peer_run(p, peer_name, threads, s->patience / 6);
         /* With several threads the peer may be faster on one: each as it does best. */
-        if (threads > 1 && (other = peer_run(p, peer_name, 1, 4 * s->window)) > 0 && other < theirs[i]) theirs[i] = other;
-        if (theirs[i] <= 0) return;
-        ratios[i] = theirs[i] / ours[i];
+        if (threads > 1 && (other = peer_run(p, peer_name, 1, s->patience / 6)) > 0 && other < theirs) theirs = other;
+        if (theirs <= 0) return;
+        at = add_window(&w, quietness() && between && undisturbed);
+        at[0] = ours;
+        at[1] = theirs;
+        at[2] = theirs / ours;
+        at[3] = share;
     }
-    printf("peers: %s batch=%lu threads=%d ours_microseconds=%.1f torch_microseconds=%.1f ratio=%.2f peak_percent=%.1f\n", name,
-           (unsigned long)batch, threads, median(ours, 5) * 1e6, median(theirs, 5) * 1e6, median(ratios, 5),
-           100 * median(shares, 5));
+    printf("peers: %s batch=%lu threads=%d ours_microseconds=%.1f torch_microseconds=%.1f ratio=%.2f peak_percent=%.1f "
+           "quiet_percent=%d\n", name, (unsigned long)batch, threads, typical(&w, 0) * 1e6, typical(&w, 1) * 1e6,
+           typical(&w, 2), 100 * typical(&w, 3), 100 * w.quiet / w.count);
     fflush(stdout);
 }
 
@@ -625,7 +711,8 @@ int main(int argc, char **argv) {
     double   peaks[ALTERNATIONS];
     int      i, threads;
     memset(&s, 0, sizeof s);
-    s.window = 0.05;
+    s.window = 0.004;
+    s.patience = 1.2;
     s.cores = vaei_core_count();
     for (i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick")) s.quick = 1;
