@@ -6048,59 +6048,85 @@ VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const 
 
 /* The rows of one batch take their samples in turns: as many at a time as the workspace holds, each a row of its own
    behind the same pixels. Heads and logvar of row r stay in place r; copies for the decoder are made in z. */
-VAEI_PRIVATE void vaei_importance_samples(vae_model *model, vaei_pass *pass, size_t rows, size_t first_row,
-                                          size_t samples, double *log_sums) {
-    const size_t latent = model->plan.latent, turns = model->plan.batch / rows;
-    vae_real    *noise = vaei_at(model, model->plan.noise, 0, 0, 0), *z = vaei_at(model, model->plan.z, 0, 0, 0);
-    vae_real    *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
-    size_t       done, row, s;
-    for (done = 0; done < samples; done += pass->repeat) {
-        pass->repeat = vaei_min_size(turns, samples - done);
-        pass->count = rows * pass->repeat;
-        for (row = 0; row < rows; row++) {
-            const size_t at = row * pass->repeat * latent;
-            model->kernels->normal_rows(model->config.seed, VAEI_STREAM_LIKELIHOOD, first_row + row, done, pass->repeat,
-                                        latent, noise + at);
-            for (s = 0; s < pass->repeat; s++)
-                model->kernels->reparameterize(latent, vaei_heads(model) + 2 * row * latent, logvar + row * latent,
-                                               noise + at + s * latent, z + at + s * latent);
+typedef struct vaei_importance {
+    vaei_pass pass;
+    size_t    first_row, done;      /* of the data, and samples of each row in earlier turns */
+    double   *log_sums;             /* per row: the log of the sum of its samples' weights */
+} vaei_importance;
+
+#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z worth another thread, drawn or weighed */
+
+VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_importance *turn = (const vaei_importance *)opaque;
+    const vae_model       *model = turn->pass.model;
+    const size_t           latent = model->plan.latent, samples = turn->pass.repeat;
+    size_t                 row, s;
+    (void)slot;
+    for (row = first; row < first + count; row++) {
+        const vae_real *mean = vaei_heads(model) + 2 * row * latent;
+        const vae_real *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
+        vae_real       *noise = vaei_at(model, model->plan.noise, 0, row * samples, latent);
+        vae_real       *z = vaei_at(model, model->plan.z, 0, row * samples, latent);
+        model->kernels->normal_rows(model->config.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row, turn->done,
+                                    samples, latent, noise);
+        for (s = 0; s < samples; s++)
+            model->kernels->reparameterize(latent, mean, logvar, noise + s * latent, z + s * latent);
+    }
+}
+
+VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_importance *turn = (const vaei_importance *)opaque;
+    const vae_model       *model = turn->pass.model;
+    const size_t           latent = model->plan.latent, samples = turn->pass.repeat;
+    size_t                 row, s;
+    (void)slot;
+    for (row = first; row < first + count; row++)
+        for (s = 0; s < samples; s++) {
+            const size_t i = row * samples + s;
+            const double weight = vaei_log_weight(latent, vaei_at(model, model->plan.noise, 0, i, latent),
+                                                  vaei_at(model, model->plan.logvar, 0, row, latent),
+                                                  vaei_at(model, model->plan.z, 0, i, latent)) -
+                                  turn->pass.reconstruction[i];
+            turn->log_sums[row] = turn->done + s ? vaei_add_logs(turn->log_sums[row], weight) : weight;
         }
-        vaei_decoder_forward(pass);
-        for (row = 0; row < rows; row++)
-            for (s = 0; s < pass->repeat; s++) {
-                const size_t i = row * pass->repeat + s;
-                const double weight =
-                    vaei_log_weight(latent, noise + i * latent, logvar + row * latent, z + i * latent) -
-                    pass->reconstruction[i];
-                log_sums[row] = done + s ? vaei_add_logs(log_sums[row], weight) : weight;
-            }
+}
+
+VAEI_PRIVATE void vaei_importance_samples(vaei_importance *turn, size_t samples) {
+    const vae_model *model = turn->pass.model;
+    const size_t     rows = turn->pass.count, turns = model->plan.batch / rows;
+    for (turn->done = 0; turn->done < samples; turn->done += turn->pass.repeat) {
+        size_t grain;
+        turn->pass.repeat = vaei_min_size(turns, samples - turn->done);
+        turn->pass.count = rows * turn->pass.repeat;
+        grain = vaei_max_size(1, VAEI_PARALLEL_SAMPLES / (turn->pass.repeat * model->plan.latent));
+        vaei_split(model, rows, 1, grain, vaei_draw_samples, turn);
+        vaei_decoder_forward(&turn->pass);
+        vaei_split(model, rows, 1, grain, vaei_weigh_samples, turn);
     }
 }
 
 VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                       double *each, vae_error *error) {
-    double     sum = 0;
-    size_t     first, i;
-    vaei_pass  pass;
-    vae_status status = vaei_check_data(model, data, "vae_log_likelihood", error);
+    double          sum = 0;
+    size_t          first, rows, i;
+    vaei_importance turn;
+    vae_status      status = vaei_check_data(model, data, "vae_log_likelihood", error);
     if (status == VAE_OK && !samples)
         status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_log_likelihood: samples is 0: give at least 1");
     if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
     if (status != VAE_OK) return status;
-    for (first = 0; first < data->count;) {
-        size_t  rows;
-        double *log_sums;
-        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
-        rows = pass.count;
-        pass.reconstruction = vaei_row_terms(model);
-        log_sums = pass.reconstruction + model->plan.batch;
-        vaei_importance_samples(model, &pass, rows, first, samples, log_sums);
+    for (first = 0; first < data->count; first += rows) {
+        if ((status = vaei_encode_rows(model, data, first, &turn.pass, error)) != VAE_OK) return status;
+        rows = turn.pass.count;
+        turn.first_row = first;
+        turn.pass.reconstruction = vaei_row_terms(model);
+        turn.log_sums = turn.pass.reconstruction + model->plan.batch;
+        vaei_importance_samples(&turn, samples);
         for (i = 0; i < rows; i++) {
-            const double log_p = log_sums[i] - vaei_scalar_log((double)samples);
+            const double log_p = turn.log_sums[i] - vaei_scalar_log((double)samples);
             sum += log_p;
             if (each) each[first + i] = log_p;
         }
-        first += rows;
     }
     if (mean) *mean = sum / (double)data->count;
     return VAE_OK;

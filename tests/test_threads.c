@@ -137,6 +137,25 @@ static void test_number_of_threads(void) {
     free(many);
 }
 
+/* With many latent dimensions samples are drawn and weighed by several threads as well. */
+static void test_importance_samples(void) {
+    static const int threads[] = { 1, 2, 3, 8 };
+    vae_data data = { .pixels = floats, .count = SCORED };
+    double   log_p[4], each[4][SCORED];
+    int      t;
+    for (t = 0; t < 4; t++) {
+        vae_config c = net(DENSE);
+        vae_model *model = NULL;
+        c.latent = 150;
+        c.threads = threads[t];
+        CHECK(vae_create(&c, &model, NULL) == VAE_OK);
+        if (!model) return;
+        CHECK(vae_log_likelihood(model, &data, 21, &log_p[t], each[t], NULL) == VAE_OK);
+        CHECK(log_p[t] == log_p[0] && !memcmp(each[t], each[0], sizeof each[0]));
+        vae_destroy(model);
+    }
+}
+
 /* ---- threads from elsewhere ---- */
 
 typedef struct hook { size_t calls, most, tasks; int way; } hook;
@@ -302,6 +321,7 @@ static void test_two_models_at_once(void) {
 int main(void) {
     draw_images();
     RUN(test_number_of_threads);
+    RUN(test_importance_samples);
     RUN(test_hook_in_any_order);
     RUN(test_defaults_with_threads);
     RUN(test_models_come_and_go);
