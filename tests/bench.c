@@ -1,16 +1,17 @@
 /* Speed, as a share of what this machine can do.
 
    Every figure is the median over windows of our work, each between two of independent multiply-adds: the machine's
-   peak is measured beside the work, so that a clock that drifts moves both. Where a core has two hardware threads and
-   somebody else keeps the other one busy, as on many a rented machine, ours is slowed without being told. So each window
-   also stands between two looks at that (quietness); those that were disturbed are left out if five others can be had
-   in the time, and quiet_percent says how many were not disturbed. The look is at the core of the calling thread only.
+   peak, of as many threads, is measured beside the work, so that a clock that drifts moves both. Where a core has two
+   hardware threads and somebody else keeps the other one busy, as on many a rented machine, ours is slowed without being
+   told. So each window also stands between two looks at that (look_around); those that were disturbed are left out if
+   five others can be had in the time, and quiet_percent says how many were not disturbed.
 
        bench                     everything, under two minutes
        bench --quick             the training steps and decoding only
        bench --peers             the training steps and decoding, alternating with PyTorch (tests/bench_peers.py)
        bench --json FILE         the same figures as JSON too
-       bench --kernels NAME      with one kernel set: plain, portable, avx2, avx512, neon                               */
+       bench --kernels NAME      with one kernel set: plain, portable, avx2, avx512, neon
+       bench --patience SECONDS  waits so long for fifteen undisturbed windows of each case, instead of 1.2           */
 #define _POSIX_C_SOURCE 200809L
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
@@ -26,8 +27,7 @@ enum {
     ALTERNATIONS = 7,       /* windows at least */
     QUIET_ENOUGH = 15,      /* undisturbed windows after which a case is done */
     QUIET_LEAST = 5,        /* ... and that the others are left out for; with a peer, done as well */
-    PEER_WINDOWS = 12,      /* at most */
-    MOST_WINDOWS = 200
+    MOST_WINDOWS = 200      /* kept; of disturbed ones half of that */
 };
 
 typedef struct settings {
@@ -37,7 +37,9 @@ typedef struct settings {
     int         json_lines;
     int         cores;
     double      window;         /* seconds of one window, at least one call */
+    double      peer_window;    /* and where a peer's follows */
     double      patience;       /* seconds after which a case makes do with the windows that it has */
+    double      stillest, best_peak;                    /* the best that this run has seen of one core */
 } settings;
 
 static double now(void) {
@@ -259,17 +261,43 @@ static double stillness(void) {
 #endif
 }
 
-/* Is this core ours alone, as far as the best that this run has seen can tell? */
-static int quietness(void) {
-    static double best = 0;     /* the benchmark's own, not the library's */
-    double        here = 0, looks[3];
-    int           i, turn;
-    for (turn = best > 0 ? 0 : 2000; turn >= 0; turn--) {       /* 0.1 s the first time */
-        for (i = 0; i < 3; i++) looks[i] = stillness();         /* one of them may have been interrupted */
-        here = median(looks, 3);
-        if (here > best) best = here;
+/* One look around, by all threads at the same time: what is another's neighbour may be our own other thread, since two
+   cores of a rented machine are now and then one. */
+typedef struct look {
+    int          threads;
+    vaei_counter arrived;
+    double       stillness[VAEI_MAX_THREADS], peak[VAEI_MAX_THREADS];
+} look;
+
+static void look_from_one_thread(void *context, size_t index) {
+    look        *l = (look *)context;
+    const double began = now();
+    double       looks[3];
+    int          i;
+    VAEI_COUNTER_ADD(l->arrived, 1);
+    while (VAEI_COUNTER_GET(l->arrived) < l->threads && now() - began < 1e-3) {}
+    for (i = 0; i < 3; i++) looks[i] = stillness();             /* one of them may have been interrupted */
+    l->stillness[index] = median(looks, 3);
+    l->peak[index] = peak();
+}
+
+/* GFLOP/s of all threads' multiply-adds together. `still` becomes 0 if a core was not wholly ours, as far as the best
+   that this run has seen can tell. */
+static double look_around(settings *s, const vae_model *model, int threads, int *still) {
+    look   l;
+    double sum = 0;
+    int    i;
+    memset(&l, 0, sizeof l);
+    l.threads = threads;
+    if (threads == 1) look_from_one_thread(&l, 0);
+    else vaei_run(model, look_from_one_thread, &l, (size_t)threads);
+    for (i = 0; i < threads; i++) {
+        if (l.stillness[i] > s->stillest) s->stillest = l.stillness[i];
+        if (threads == 1 && l.peak[i] > s->best_peak) s->best_peak = l.peak[i];
+        if (l.stillness[i] < 0.88 * s->stillest || l.peak[i] < 0.85 * s->best_peak) *still = 0;
+        sum += l.peak[i];
     }
-    return here > 0.88 * best;
+    return sum;
 }
 
 /* ---- measuring ---- */
@@ -284,16 +312,19 @@ typedef struct figure {
 
 /* Up to four numbers of each window. */
 typedef struct windows {
-    int    count, quiet;
+    int    seen, count, quiet;
     int    undisturbed[MOST_WINDOWS];
     double of[MOST_WINDOWS][4];
 } windows;
 
 /* Where the numbers of one more window go. */
 static double *add_window(windows *w, int undisturbed) {
+    const int kept = undisturbed || w->count - w->quiet < MOST_WINDOWS / 2;
     w->undisturbed[w->count] = undisturbed;
     w->quiet += undisturbed;
-    return w->of[w->count++];
+    w->seen++;
+    w->count += kept;
+    return w->of[kept ? w->count - 1 : w->count];
 }
 
 /* The median of one of the four, over undisturbed windows if there are enough of them. */
@@ -306,17 +337,16 @@ static double typical(const windows *w, int which) {
 }
 
 /* Calls do(context) for a window, between two windows of peak, several times over. */
-static figure measure(const settings *s, work call, void *context, double flops, int threads) {
+static figure measure(settings *s, work call, void *context, double flops, const vae_model *model, int threads) {
     const double began = now();
     windows      w;
     figure       f;
     memset(&w, 0, sizeof w);
     call(context);
-    while (w.count < ALTERNATIONS ||
-           (w.count < MOST_WINDOWS && w.quiet < QUIET_ENOUGH && now() - began < s->patience)) {
-        const int    undisturbed = quietness();
-        const double before = peak(), start = now();
-        double       spent, beside, *at;
+    while (w.seen < ALTERNATIONS || (w.quiet < QUIET_ENOUGH && now() - began < s->patience)) {
+        int          still = 1;
+        const double before = look_around(s, model, threads, &still), start = now();
+        double       spent, after, *at;
         long         calls = 0;
         do {
             call(context);
@@ -324,14 +354,14 @@ static figure measure(const settings *s, work call, void *context, double flops,
             spent = now() - start;
         } while (spent < s->window);
         spent /= (double)calls;
-        beside = (before + peak()) / 2;
-        at = add_window(&w, quietness() && undisturbed);
+        after = look_around(s, model, threads, &still);
+        at = add_window(&w, still);
         at[0] = spent;
-        at[1] = flops * 1e-9 / spent / (beside * threads);
+        at[1] = flops * 1e-9 / spent / ((before + after) / 2);
     }
     f.seconds = typical(&w, 0);
     f.share = typical(&w, 1);
-    f.quiet = (double)w.quiet / w.count;
+    f.quiet = (double)w.quiet / w.seen;
     return f;
 }
 
@@ -384,7 +414,7 @@ static double train_case(settings *s, const network *net, const char *name, int 
     t.batch = net->batch;
     t.turn = 0;
     flops = training_flops(t.model) * (double)net->batch;
-    f = measure(s, train, &t, flops, threads);
+    f = measure(s, train, &t, flops, t.model, threads);
     report(s, name, net->batch, threads, (double)net->batch, flops, f, workspace_bytes(t.model), 0);
     vae_destroy(t.model);
     free(t.pixels);
@@ -443,7 +473,7 @@ static void inference_case(settings *s, const char *name, const network *net, si
     flops = call == encode ? encoder : call == decode || call == sample ? decoder
             : call == elbo ? encoder + decoder : encoder + (double)samples * decoder;
     flops *= (double)count;
-    f = measure(s, call, &i, flops, threads);
+    f = measure(s, call, &i, flops, i.model, threads);
     report(s, name, count, threads, (double)count, flops, f, i.model->bytes, call == decode || call == encode);
     vae_destroy(i.model);
     free(i.z);
@@ -497,7 +527,7 @@ static void product_line(settings *s, size_t rows, size_t columns, size_t inner,
     p.product.b_column = form == 1 ? inner : 1;
     p.product.c = aligned_numbers(rows * columns);
     p.product.c_row = columns;
-    f = measure(s, multiply, &p, flops, 1);
+    f = measure(s, multiply, &p, flops, NULL, 1);
     snprintf(name, sizeof name, "product-%s-%lux%lux%lu", forms[form], (unsigned long)rows, (unsigned long)columns,
              (unsigned long)inner);
     report(s, name, rows, 1, 1, flops, f, 0, 1);
@@ -598,31 +628,31 @@ static double peer_run(peer *p, const char *name, int threads, double seconds) {
 }
 
 static void peer_line(settings *s, peer *p, const char *name, const char *peer_name, work call, void *context,
-                      size_t batch, double flops, int threads) {
-    const int all = s->cores;
-    windows   w;
+                      size_t batch, double flops, const vae_model *model, int threads) {
+    const int    all = s->cores;
+    const double first = now();
+    windows      w;
     memset(&w, 0, sizeof w);
     peer_run(p, peer_name, 1, 0.1);
     if (all > 1) peer_run(p, peer_name, all, 0.1);
-    while (w.count < QUIET_LEAST || (w.count < PEER_WINDOWS && w.quiet < QUIET_LEAST)) {
-        const int    undisturbed = quietness();
-        const double before = peak(), began = now();
+    while (w.seen < QUIET_LEAST || (w.quiet < QUIET_LEAST && now() - first < 5 * s->patience)) {
+        int          still = 1;
+        const double before = look_around(s, model, threads, &still), began = now();
         double       ours, theirs, other, share, *at;
         long         calls = 0;
-        int          between;
         do {
             call(context);
             calls++;
             ours = now() - began;
-        } while (ours < s->patience / 6);
+        } while (ours < s->peer_window);
         ours /= (double)calls;
-        share = flops * 1e-9 / ours / ((before + peak()) / 2 * threads);
-        between = quietness();
-        theirs = peer_run(p, peer_name, threads, s->patience / 6);
+        share = flops * 1e-9 / ours / ((before + look_around(s, model, threads, &still)) / 2);
+        theirs = peer_run(p, peer_name, threads, s->peer_window);
         /* With several threads the peer may be faster on one: each as it does best. */
-        if (threads > 1 && (other = peer_run(p, peer_name, 1, s->patience / 6)) > 0 && other < theirs) theirs = other;
+        if (threads > 1 && (other = peer_run(p, peer_name, 1, s->peer_window)) > 0 && other < theirs) theirs = other;
         if (theirs <= 0) return;
-        at = add_window(&w, quietness() && between && undisturbed);
+        look_around(s, model, threads, &still);
+        at = add_window(&w, still);
         at[0] = ours;
         at[1] = theirs;
         at[2] = theirs / ours;
@@ -630,7 +660,7 @@ static void peer_line(settings *s, peer *p, const char *name, const char *peer_n
     }
     printf("peers: %s batch=%lu threads=%d ours_microseconds=%.1f torch_microseconds=%.1f ratio=%.2f peak_percent=%.1f "
            "quiet_percent=%d\n", name, (unsigned long)batch, threads, typical(&w, 0) * 1e6, typical(&w, 1) * 1e6,
-           typical(&w, 2), 100 * typical(&w, 3), 100 * w.quiet / w.count);
+           typical(&w, 2), 100 * typical(&w, 3), 100 * w.quiet / w.seen);
     fflush(stdout);
 }
 
@@ -653,7 +683,7 @@ static int peers(settings *s) {
             t.batch = networks[n].batch;
             t.turn = 0;
             peer_line(s, &p, networks[n].name, networks[n].peer, train, &t, t.batch,
-                      training_flops(t.model) * (double)t.batch, threads);
+                      training_flops(t.model) * (double)t.batch, t.model, threads);
             vae_destroy(t.model);
             free(t.pixels);
         }
@@ -669,7 +699,8 @@ static int peers(settings *s) {
         vae_sample_latent(i.model, i.count, i.z, NULL);
         snprintf(name, sizeof name, "decode-%lu", (unsigned long)i.count);
         peer_line(s, &p, "decode-dense", name, decode, &i, i.count,
-                  2.0 * multiply_adds(i.model, i.model->plan.heads + 1, i.model->plan.layer_count) * (double)i.count, 1);
+                  2.0 * multiply_adds(i.model, i.model->plan.heads + 1, i.model->plan.layer_count) * (double)i.count,
+                  i.model, 1);
         vae_destroy(i.model);
         free(i.z);
         free(i.pixels);
@@ -702,16 +733,18 @@ static void inferences(settings *s) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: bench [--quick] [--peers] [--json FILE] [--kernels plain|portable|avx2|avx512|neon]\n");
+    fprintf(stderr, "usage: bench [--quick] [--peers] [--json FILE] [--kernels plain|portable|avx2|avx512|neon] "
+                    "[--patience SECONDS]\n");
     return 2;
 }
 
 int main(int argc, char **argv) {
     settings s;
     double   peaks[ALTERNATIONS];
-    int      i, threads;
+    int      i, threads, still;
     memset(&s, 0, sizeof s);
     s.window = 0.004;
+    s.peer_window = 0.2;
     s.patience = 1.2;
     s.cores = vaei_core_count();
     for (i = 1; i < argc; i++) {
@@ -720,7 +753,8 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--json") && i + 1 < argc) {
             s.json = fopen(argv[++i], "w");
             if (!s.json) { perror(argv[i]); return 1; }
-        } else if (!strcmp(argv[i], "--kernels") && i + 1 < argc) {
+        } else if (!strcmp(argv[i], "--patience") && i + 1 < argc) s.patience = strtod(argv[++i], NULL);
+        else if (!strcmp(argv[i], "--kernels") && i + 1 < argc) {
             const char *name = argv[++i];
             int         k;
             for (k = VAE_KERNELS_PLAIN; k <= VAE_KERNELS_NEON; k++)
@@ -732,6 +766,7 @@ int main(int argc, char **argv) {
         } else return usage();
     }
     for (i = 0; i < ALTERNATIONS; i++) peaks[i] = peak();
+    for (i = 0; i < 300; i++) look_around(&s, NULL, 1, &still);        /* 0.1 s, for the best that this run sees */
     printf("machine: cores=%d peak_gflops_per_core=%.1f copy_gigabytes_per_second=%.1f kernels=%s\n", s.cores,
            median(peaks, ALTERNATIONS), bandwidth(),
            vae_kernels_name(s.kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : s.kernels));
