@@ -2996,7 +2996,7 @@ VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
 #endif
 
 static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
-    VAEI_LANES, VAEI_TILES, VAEI_NAME(vaei_packing_tile), VAEI_NAME(vaei_pack_turning),
+    VAEI_LANES, VAEI_TILES, VAEI_NAME(vaei_packing_tile), VAEI_SHARED(vaei_pack_turning),
     VAEI_SHARED(vaei_pack_copying), VAEI_FEW, VAEI_FEW_KERNELS,
     { VAEI_NAME(vaei_sweep_1), VAEI_NAME(vaei_sweep_2), VAEI_NAME(vaei_sweep_4), VAEI_NAME(vaei_sweep_8) }, VAEI_HALF
 };
