@@ -2853,37 +2853,24 @@ VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_2, VAEI_VECTORS_4)
 
 /* ---- Packing a panel of B: its columns side by side, one step after the other, filled up with zeros ---- */
 
+#if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's */
+
 /* Four steps of as many columns as a vector has lanes, turned: vector s holds step s of every column. */
 typedef struct VAEI_NAME(vaei_turned) { VAEI_V step0, step1, step2, step3; } VAEI_NAME(vaei_turned);
 
 VAEI_HELPER VAEI_NAME(vaei_turned) VAEI_NAME(vaei_turn)(const vae_real *const *columns, size_t at) {
     VAEI_NAME(vaei_turned) turned;
-#if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_AVX512
-#define VAEI_PAIR(c) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(columns[c] + at)), \
-    _mm_loadu_ps(columns[c + 4] + at), 1)
 #if VAEI_PASS == VAEI_PASS_AVX2
-#define VAEI_QUAD(c) VAEI_PAIR(c)
-#define VAEI_LOW(x, y) _mm256_unpacklo_ps(x, y)
-#define VAEI_HIGH(x, y) _mm256_unpackhi_ps(x, y)
-#define VAEI_MIX(x, y, which) _mm256_shuffle_ps(x, y, which)
-#else /* with a mask of all lanes: g++ 12 warns of the plain forms */
-#define VAEI_QUAD(c) _mm512_insertf32x8(_mm512_castps256_ps512(VAEI_PAIR(c)), VAEI_PAIR(c + 8), 1)
-#define VAEI_LOW(x, y) _mm512_maskz_unpacklo_ps(0xFFFF, x, y)
-#define VAEI_HIGH(x, y) _mm512_maskz_unpackhi_ps(0xFFFF, x, y)
-#define VAEI_MIX(x, y, which) _mm512_maskz_shuffle_ps(0xFFFF, x, y, which)
-#endif
+#define VAEI_QUAD(c) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(columns[c] + at)), \
+    _mm_loadu_ps(columns[c + 4] + at), 1)
     const VAEI_V q0 = VAEI_QUAD(0), q1 = VAEI_QUAD(1), q2 = VAEI_QUAD(2), q3 = VAEI_QUAD(3);
-    const VAEI_V low01 = VAEI_LOW(q0, q1), high01 = VAEI_HIGH(q0, q1);
-    const VAEI_V low23 = VAEI_LOW(q2, q3), high23 = VAEI_HIGH(q2, q3);
-    turned.step0 = VAEI_MIX(low01, low23, 0x44);
-    turned.step1 = VAEI_MIX(low01, low23, 0xEE);
-    turned.step2 = VAEI_MIX(high01, high23, 0x44);
-    turned.step3 = VAEI_MIX(high01, high23, 0xEE);
-#undef VAEI_PAIR
+    const VAEI_V low01 = _mm256_unpacklo_ps(q0, q1), high01 = _mm256_unpackhi_ps(q0, q1);
+    const VAEI_V low23 = _mm256_unpacklo_ps(q2, q3), high23 = _mm256_unpackhi_ps(q2, q3);
+    turned.step0 = _mm256_shuffle_ps(low01, low23, 0x44);
+    turned.step1 = _mm256_shuffle_ps(low01, low23, 0xEE);
+    turned.step2 = _mm256_shuffle_ps(high01, high23, 0x44);
+    turned.step3 = _mm256_shuffle_ps(high01, high23, 0xEE);
 #undef VAEI_QUAD
-#undef VAEI_LOW
-#undef VAEI_HIGH
-#undef VAEI_MIX
 #elif VAEI_PASS == VAEI_PASS_NEON
     const float32x4_t q0 = vld1q_f32(columns[0] + at), q1 = vld1q_f32(columns[1] + at);
     const float32x4_t q2 = vld1q_f32(columns[2] + at), q3 = vld1q_f32(columns[3] + at);
@@ -2924,7 +2911,6 @@ VAEI_TARGET void VAEI_NAME(vaei_pack_turning)(const vae_real *b, size_t b_column
     for (; j < width; j++) for (k = 0; k < steps; k++) panel[k * width + j] = 0;
 }
 
-#if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's */
 /* `steps` steps of `columns` <= width columns that lie side by side. */
 VAEI_TARGET void VAEI_NAME(vaei_pack_copying)(const vae_real *b, size_t b_step, size_t columns, size_t steps,
                                               vae_real *panel, size_t width) {
@@ -2935,6 +2921,7 @@ VAEI_TARGET void VAEI_NAME(vaei_pack_copying)(const vae_real *b, size_t b_step, 
         for (; j < width; j++) panel[j] = 0;
     }
 }
+
 #endif
 
 /* ---- Few rows or few columns: the last layer's one or three channels, heads, batches of two and three ----
@@ -6046,8 +6033,9 @@ VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const 
     return sum / 2;
 }
 
-/* The rows of one batch take their samples in turns: as many at a time as the workspace holds, each a row of its own
-   behind the same pixels. Heads and logvar of row r stay in place r; copies for the decoder are made in z. */
+/* One turn of the rows of a batch: each takes as many samples as the workspace holds, rows of their own behind the same
+   pixels. Heads and logvar of row r stay in place r; its sample s is row r * pass.repeat + s of noise, z and
+   reconstruction. Rows may be worked on in any order. */
 typedef struct vaei_importance {
     vaei_pass pass;
     size_t    first_row, done;      /* of the data, and samples of each row in earlier turns */
@@ -6093,10 +6081,10 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
 
 VAEI_PRIVATE void vaei_importance_samples(vaei_importance *turn, size_t samples) {
     const vae_model *model = turn->pass.model;
-    const size_t     rows = turn->pass.count, turns = model->plan.batch / rows;
+    const size_t     rows = turn->pass.count, most = model->plan.batch / rows;
     for (turn->done = 0; turn->done < samples; turn->done += turn->pass.repeat) {
         size_t grain;
-        turn->pass.repeat = vaei_min_size(turns, samples - turn->done);
+        turn->pass.repeat = vaei_min_size(most, samples - turn->done);
         turn->pass.count = rows * turn->pass.repeat;
         grain = vaei_max_size(1, VAEI_PARALLEL_SAMPLES / (turn->pass.repeat * model->plan.latent));
         vaei_split(model, rows, 1, grain, vaei_draw_samples, turn);

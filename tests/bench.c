@@ -25,8 +25,8 @@
 
 enum {
     ALTERNATIONS = 7,       /* windows at least */
-    QUIET_ENOUGH = 15,      /* undisturbed windows after which a case is done */
-    QUIET_LEAST = 5,        /* ... and that the others are left out for; with a peer, done as well */
+    QUIET_ENOUGH = 15,      /* undisturbed windows after which a case is done, */
+    QUIET_LEAST = 5,        /* ... or one with a peer; with fewer, disturbed windows count as well */
     MOST_WINDOWS = 200      /* kept; of disturbed ones half of that */
 };
 
@@ -336,7 +336,20 @@ static double typical(const windows *w, int which) {
     return median(values, count);
 }
 
-/* Calls do(context) for a window, between two windows of peak, several times over. */
+/* Seconds of one call, on average over at least `window` seconds. */
+static double time_calls(work call, void *context, double window) {
+    const double began = now();
+    double       spent;
+    long         calls = 0;
+    do {
+        call(context);
+        calls++;
+        spent = now() - began;
+    } while (spent < window);
+    return spent / (double)calls;
+}
+
+/* Windows of call(context), each between two of peak. */
 static figure measure(settings *s, work call, void *context, double flops, const vae_model *model, int threads) {
     const double began = now();
     windows      w;
@@ -345,17 +358,9 @@ static figure measure(settings *s, work call, void *context, double flops, const
     call(context);
     while (w.seen < ALTERNATIONS || (w.quiet < QUIET_ENOUGH && now() - began < s->patience)) {
         int          still = 1;
-        const double before = look_around(s, model, threads, &still), start = now();
-        double       spent, after, *at;
-        long         calls = 0;
-        do {
-            call(context);
-            calls++;
-            spent = now() - start;
-        } while (spent < s->window);
-        spent /= (double)calls;
-        after = look_around(s, model, threads, &still);
-        at = add_window(&w, still);
+        const double before = look_around(s, model, threads, &still), spent = time_calls(call, context, s->window);
+        const double after = look_around(s, model, threads, &still);
+        double      *at = add_window(&w, still);
         at[0] = spent;
         at[1] = flops * 1e-9 / spent / ((before + after) / 2);
     }
@@ -637,16 +642,9 @@ static void peer_line(settings *s, peer *p, const char *name, const char *peer_n
     if (all > 1) peer_run(p, peer_name, all, 0.1);
     while (w.seen < QUIET_LEAST || (w.quiet < QUIET_LEAST && now() - first < 5 * s->patience)) {
         int          still = 1;
-        const double before = look_around(s, model, threads, &still), began = now();
-        double       ours, theirs, other, share, *at;
-        long         calls = 0;
-        do {
-            call(context);
-            calls++;
-            ours = now() - began;
-        } while (ours < s->peer_window);
-        ours /= (double)calls;
-        share = flops * 1e-9 / ours / ((before + look_around(s, model, threads, &still)) / 2);
+        const double before = look_around(s, model, threads, &still), ours = time_calls(call, context, s->peer_window);
+        const double after = look_around(s, model, threads, &still);
+        double       theirs, other, *at;
         theirs = peer_run(p, peer_name, threads, s->peer_window);
         /* With several threads the peer may be faster on one: each as it does best. */
         if (threads > 1 && (other = peer_run(p, peer_name, 1, s->peer_window)) > 0 && other < theirs) theirs = other;
@@ -656,7 +654,7 @@ static void peer_line(settings *s, peer *p, const char *name, const char *peer_n
         at[0] = ours;
         at[1] = theirs;
         at[2] = theirs / ours;
-        at[3] = share;
+        at[3] = flops * 1e-9 / ours / ((before + after) / 2);
     }
     printf("peers: %s batch=%lu threads=%d ours_microseconds=%.1f torch_microseconds=%.1f ratio=%.2f peak_percent=%.1f "
            "quiet_percent=%d\n", name, (unsigned long)batch, threads, typical(&w, 0) * 1e6, typical(&w, 1) * 1e6,
