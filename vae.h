@@ -73,18 +73,18 @@
         3 >>model        create, destroy, describe          7 >>files        save and load
         4 >>training     data, fit, one step                8 >>parameters   weights by name
      Implementation
-        9 >>platform     errors as text, clock, threads    21 >>plan         from a config to shapes, places and tables
-       10 >>memory       sizes, allocation                 22 >>execution    the model itself, work shared out
-       11 >>arithmetic   what compiler and target have     23 >>layers       dense, convolution: forward and backward
-       12 >>scalar-math  one number at a time              24 >>likelihood   what becomes of the logits
-       13 >>random       streams, shuffle, Philox          25 >>stages       the walk through the layers
-       14 >>vectors      four floats at a time             26 >>latent       the sample and its gradient
-       15 >>product      what a matrix product is          27 >>model-implementation  tensors, first weights, create
-       16 >>kernels      what a kernel set offers          28 >>batch        rows into the workspace
-       17 >>primitives   compiled once per instruction     29 >>inference-implementation
-       18 >>vector-math    set: this file includes itself  30 >>training-implementation
-       19 >>product-kernels                                31 >>files-implementation  safetensors, JSON, disk
-       20 >>matrix-product  any shape from the kernels
+        9 >>platform     errors as text, clock, threads    21 >>matrix-product  any shape from the kernels
+       10 >>memory       sizes, allocation                 22 >>plan         from a config to shapes, places and tables
+       11 >>arithmetic   what compiler and target have     23 >>execution    the model itself, work shared out
+       12 >>scalar-math  one number at a time              24 >>layers       dense, convolution: forward and backward
+       13 >>random       streams, shuffle, Philox          25 >>likelihood   what becomes of the logits
+       14 >>vectors      four floats at a time             26 >>stages       the walk through the layers
+       15 >>product      what a matrix product is          27 >>latent       the sample and its gradient
+       16 >>kernels      what a kernel set offers          28 >>model-implementation  tensors, first weights, create
+       17 >>primitives   compiled once per instruction     29 >>batch        rows into the workspace
+       18 >>vector-math    set: this file includes itself  30 >>inference-implementation
+       19 >>product-kernels                                31 >>training-implementation
+       20 >>arrays       of any length from the kernels    32 >>files-implementation  safetensors, JSON, disk
      At the end: >>licence, >>history
 */
 #ifndef VAE_H
@@ -1561,36 +1561,39 @@ typedef struct vaei_product_kernels {
                                                                the last few columns and products of few; or NULL */
 } vaei_product_kernels;
 
-/* What a kernel set offers. The comments stand with the functions. */
+/* One Adam step's constants, as the kernel uses them. */
+typedef struct vaei_adam_step {
+    vae_real beta1, beta2, one_minus_beta1, one_minus_beta2, step, inverse_root, epsilon;
+} vaei_adam_step;
+
+/* Adds up a term per element of a and b, n of them, a multiple of VAEI_SUM_LANES: the terms of element i go to
+   sums[i % VAEI_SUM_LANES]. If d is not NULL, it receives the terms' derivatives times `factor`; it may be a. */
+typedef void vaei_sum_kernel(size_t n, const vae_real *a, const vae_real *b, vae_real factor, vae_real *d,
+                             vae_real sums[VAEI_SUM_LANES]);
+
+/* What a kernel set offers. The comments stand with the functions. Those above the line want whole vectors, n a multiple
+   of `lanes`, and are called through the functions of section 20, which take any n. */
 typedef struct vaei_kernel_set {
     const vaei_product_kernels *product;
+    size_t lanes;
     void   (*activate)(vae_activation kind, size_t n, const vae_real *x, vae_real *y);
     void   (*activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d);
-    double (*bernoulli)(size_t n, const vae_real *logits, const vae_real *x, vae_real scale, vae_real *d);
-    double (*gaussian)(size_t n, const vae_real *output, const vae_real *x, vae_real inverse_variance, vae_real scale,
-                       vae_real *d);
+    vaei_sum_kernel *bernoulli, *gaussian, *gaussian_kl;
     void   (*reparameterize)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
                              vae_real *z);
-    double (*gaussian_kl)(size_t n, const vae_real *mean, const vae_real *logvar);
     void   (*latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
                               const vae_real *dz, vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar);
-    void   (*bound_logvar)(size_t n, const vae_real *raw, vae_real *bounded);
-    void   (*bound_logvar_backward)(size_t n, const vae_real *bounded, vae_real *d);
-    void   (*adam)(size_t n, vae_real *p, const vae_real *g, vae_real *m, vae_real *v, double learning_rate,
-                   double beta1, double beta2, double epsilon, double bias_correction1, double bias_correction2,
-                   vae_real g_scale);
+    void   (*adam)(const vaei_adam_step *step, size_t n, vae_real *p, const vae_real *g, vae_real *m, vae_real *v);
+    void   (*philox_blocks)(const uint32_t key[2], size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS]);
+    void   (*words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
+                               vae_real numbers[4][VAEI_RANDOM_BLOCKS]);
+    /* ---- */
     void   (*add)(size_t n, vae_real *y, const vae_real *x);
     void   (*column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
                           const uint32_t *row_offsets, vae_real *out, int accumulate);
     void   (*bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y);
     int    (*all_within)(size_t n, const vae_real *x, vae_real most);
     size_t (*check_range)(size_t n, const vae_real *x, vae_real low, vae_real high);
-    void   (*normal_rows)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t first_example, size_t rows,
-                          size_t columns, vae_real *out);
-    void   (*normals)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first, size_t n,
-                      vae_real *out);
-    void   (*uniforms)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first, size_t n,
-                       vae_real *out);
 } vaei_kernel_set;
 
 /* The kernels that follow the next lines are written once and compiled once for each instruction set: the file includes
@@ -1883,8 +1886,7 @@ typedef struct vaei_kernel_set {
 #endif
 /* ==== 18 >>vector-math ============================================================================================ */
 
-/* Arrays of any length and alignment. What is left after the last whole vector goes through a padded copy, so that
-   every element has the same bits wherever it stands; nothing is read or written past the end.
+/* Arrays of any alignment; nothing is read or written past the end. An element has the same bits wherever it stands.
 
    Polynomials are minimax fits of our own (Remez's exchange, coefficients then rounded to float one after the other,
    the rest refitted each time); the range and the relative error of each stand beside it. Largest errors measured over
@@ -1894,20 +1896,6 @@ typedef struct vaei_kernel_set {
        log(1 + e) 1.6 / 2.0       tanh 1.5 / 1.5                sigmoid 2.8 / 2.9         GELU, x < -1 6.8 / 7.8
    and in absolute terms the derivatives of SiLU 2.4e-7 and GELU 2.0e-7. Results below 2^-125.5 are 0. NaN gives NaN.
    VAE_DOUBLE takes libm's functions instead. */
-
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_load_some)(const vae_real *values, size_t count, vae_real rest) {
-    vae_real padded[VAEI_LANES];
-    size_t   i;
-    for (i = 0; i < VAEI_LANES; i++) padded[i] = i < count ? values[i] : rest;
-    return VAEI_LOAD(padded);
-}
-
-VAEI_HELPER void VAEI_NAME(vaei_store_some)(vae_real *values, size_t count, VAEI_V v) {
-    vae_real padded[VAEI_LANES];
-    size_t   i;
-    VAEI_STORE(padded, v);
-    for (i = 0; i < count && i < VAEI_LANES; i++) values[i] = padded[i];
-}
 
 /* ---- functions of one vector ---- */
 
@@ -2129,8 +2117,8 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu_derivative)(VAEI_V x) {
     for (i = 0; i < n; i += VAEI_LANES) { const VAEI_V v = VAEI_LOAD(x + i); VAEI_STORE(y + i, expression); } \
     break
 
-/* n is a multiple of the vector's length. */
-VAEI_TARGET void VAEI_NAME(vaei_activate_whole)(vae_activation kind, size_t n, const vae_real *x, vae_real *y) {
+/* y = f(x); y may be x. */
+VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const vae_real *x, vae_real *y) {
     size_t i;
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_MAX(VAEI_SET(0), v));
@@ -2145,19 +2133,6 @@ VAEI_TARGET void VAEI_NAME(vaei_activate_whole)(vae_activation kind, size_t n, c
     }
 }
 
-/* y = f(x); y may be x. */
-VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const vae_real *x, vae_real *y) {
-    const size_t whole = n - n % VAEI_LANES;
-    if (kind == VAE_LINEAR && x == y) return;
-    VAEI_NAME(vaei_activate_whole)(kind, whole, x, y);
-    if (whole < n) {
-        vae_real rest[VAEI_LANES];
-        VAEI_STORE(rest, VAEI_NAME(vaei_load_some)(x + whole, n - whole, 0));
-        VAEI_NAME(vaei_activate_whole)(kind, VAEI_LANES, rest, rest);
-        VAEI_NAME(vaei_store_some)(y + whole, n - whole, VAEI_LOAD(rest));
-    }
-}
-
 #undef VAEI_EACH
 #define VAEI_EACH(derivative) \
     for (i = 0; i < n; i += VAEI_LANES) { \
@@ -2166,10 +2141,10 @@ VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const v
     } \
     break
 
-/* v is what was saved, e the gradient with respect to f(x). ReLU and leaky ReLU take the slope below zero at zero
-   itself, as PyTorch does. For softplus y, f'(x) = 1 - e^-y. */
-VAEI_TARGET void VAEI_NAME(vaei_activate_backward_whole)(vae_activation kind, size_t n, const vae_real *saved,
-                                                         vae_real *d) {
+/* d *= f'(x), where `saved` is x for those activations that save their input, else f(x). Below, v is what was saved, e
+   the gradient with respect to f(x). ReLU and leaky ReLU take the slope below zero at zero itself, as PyTorch does. For
+   softplus y, f'(x) = 1 - e^-y. */
+VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d) {
     size_t i;
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, VAEI_SET(0)));
@@ -2184,51 +2159,14 @@ VAEI_TARGET void VAEI_NAME(vaei_activate_backward_whole)(vae_activation kind, si
     default:             break;
     }
 }
-
-/* d *= f'(x), where `saved` is x for those activations that save their input, else f(x). */
-VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d) {
-    const size_t whole = n - n % VAEI_LANES;
-    if (kind == VAE_LINEAR) return;
-    VAEI_NAME(vaei_activate_backward_whole)(kind, whole, saved, d);
-    if (whole < n) {
-        vae_real saved_rest[VAEI_LANES], rest[VAEI_LANES];
-        VAEI_STORE(saved_rest, VAEI_NAME(vaei_load_some)(saved + whole, n - whole, 0));
-        VAEI_STORE(rest, VAEI_NAME(vaei_load_some)(d + whole, n - whole, 0));
-        VAEI_NAME(vaei_activate_backward_whole)(kind, VAEI_LANES, saved_rest, rest);
-        VAEI_NAME(vaei_store_some)(d + whole, n - whole, VAEI_LOAD(rest));
-    }
-}
 #undef VAEI_EACH
 
 /* ---- sums ---- */
 
-/* Every sum over an array is made in the same order whatever the vector's length: within a block of VAEI_SUM_BLOCK
-   elements, element i is added to partial sum i mod 16, and the 16 are then added by halves. The blocks' sums, that of
-   the whole sixteens that are left and that of the last few elements are added in double. A vector holds part of the 16
-   partial sums; each part is a loop of its own over the block, which is in the cache. */
-VAEI_HELPER double VAEI_NAME(vaei_fold)(vae_real lanes[VAEI_SUM_LANES]) {
-    int half, i;
-    for (half = VAEI_SUM_LANES / 2; half > 0; half /= 2)
-        for (i = 0; i < half; i++) lanes[i] = lanes[i] + lanes[i + half];
-    return (double)lanes[0];
-}
-
-VAEI_HELPER void VAEI_NAME(vaei_copy_padded)(const vae_real *values, size_t count, vae_real rest,
-                                             vae_real padded[VAEI_SUM_LANES]) {
-    size_t i;
-    for (i = 0; i < VAEI_SUM_LANES; i++) padded[i] = i < count ? values[i] : rest;
-}
-
-/* The number of elements of the next block: VAEI_SUM_BLOCK, or what is left in whole sixteens, or 0. */
-VAEI_HELPER size_t VAEI_NAME(vaei_next_block)(size_t left) {
-    return left >= VAEI_SUM_BLOCK ? VAEI_SUM_BLOCK : left - left % VAEI_SUM_LANES;
-}
-
 /* Bernoulli: per element max(l, 0) - l x + log(1 + e^-|l|), and its derivative sigmoid(l) - x, of one exponential. */
-VAEI_TARGET double VAEI_NAME(vaei_bernoulli_block)(size_t n, const vae_real *logits, const vae_real *x, vae_real scale,
-                                                   vae_real *d) {
-    vae_real lanes[VAEI_SUM_LANES];
-    size_t   part, i;
+VAEI_TARGET void VAEI_NAME(vaei_bernoulli)(size_t n, const vae_real *logits, const vae_real *x, vae_real factor,
+                                           vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
+    size_t part, i;
     for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
         VAEI_V sum = VAEI_SET(0);
         for (i = part; i < n; i += VAEI_SUM_LANES) {
@@ -2237,36 +2175,17 @@ VAEI_TARGET double VAEI_NAME(vaei_bernoulli_block)(size_t n, const vae_real *log
             sum = sum + VAEI_NAME(vaei_plus_log1p)(VAEI_FNMA(l, pixel, VAEI_MAX(VAEI_SET(0), l)), e);
             if (d) {
                 VAEI_V unused;
-                VAEI_STORE(d + i, (VAEI_NAME(vaei_sigmoids)(l, e, &unused) - pixel) * VAEI_SET(scale));
+                VAEI_STORE(d + i, (VAEI_NAME(vaei_sigmoids)(l, e, &unused) - pixel) * VAEI_SET(factor));
             }
         }
-        VAEI_STORE(lanes + part, sum);
+        VAEI_STORE(sums + part, sum);
     }
-    return VAEI_NAME(vaei_fold)(lanes);
 }
 
-/* The sum over all elements; if d is not NULL, d = (sigmoid(logits) - x) scale. d may be logits. */
-VAEI_TARGET double VAEI_NAME(vaei_bernoulli)(size_t n, const vae_real *logits, const vae_real *x, vae_real scale,
-                                             vae_real *d) {
-    double sum = 0;
-    size_t i = 0, j, block;
-    for (; (block = VAEI_NAME(vaei_next_block)(n - i)) > 0; i += block)
-        sum += VAEI_NAME(vaei_bernoulli_block)(block, logits + i, x + i, scale, d ? d + i : d);
-    if (i < n) {
-        vae_real rest[VAEI_SUM_LANES], pixels[VAEI_SUM_LANES];
-        VAEI_NAME(vaei_copy_padded)(logits + i, n - i, -128, rest);        /* for which the term is 0 */
-        VAEI_NAME(vaei_copy_padded)(x + i, n - i, 0, pixels);
-        sum += VAEI_NAME(vaei_bernoulli_block)(VAEI_SUM_LANES, rest, pixels, scale, d ? rest : d);
-        if (d) for (j = 0; i + j < n; j++) d[i + j] = rest[j];
-    }
-    return sum;
-}
-
-/* Gaussian: the sum of squared differences, and its derivative. */
-VAEI_TARGET double VAEI_NAME(vaei_gaussian_block)(size_t n, const vae_real *output, const vae_real *x, vae_real factor,
-                                                  vae_real *d) {
-    vae_real lanes[VAEI_SUM_LANES];
-    size_t   part, i;
+/* Gaussian: per element the squared difference, and half its derivative. */
+VAEI_TARGET void VAEI_NAME(vaei_gaussian)(size_t n, const vae_real *output, const vae_real *x, vae_real factor,
+                                          vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
+    size_t part, i;
     for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
         VAEI_V sum = VAEI_SET(0);
         for (i = part; i < n; i += VAEI_SUM_LANES) {
@@ -2274,36 +2193,16 @@ VAEI_TARGET double VAEI_NAME(vaei_gaussian_block)(size_t n, const vae_real *outp
             sum = VAEI_FMA(difference, difference, sum);
             if (d) VAEI_STORE(d + i, difference * VAEI_SET(factor));
         }
-        VAEI_STORE(lanes + part, sum);
+        VAEI_STORE(sums + part, sum);
     }
-    return VAEI_NAME(vaei_fold)(lanes);
 }
 
-/* The sum of (x - output)^2 inverse_variance / 2; if d is not NULL, d = (output - x) inverse_variance scale. d may be
-   output. */
-VAEI_TARGET double VAEI_NAME(vaei_gaussian)(size_t n, const vae_real *output, const vae_real *x,
-                                            vae_real inverse_variance, vae_real scale, vae_real *d) {
-    const vae_real factor = inverse_variance * scale;
-    double         sum = 0;
-    size_t         i = 0, j, block;
-    for (; (block = VAEI_NAME(vaei_next_block)(n - i)) > 0; i += block)
-        sum += VAEI_NAME(vaei_gaussian_block)(block, output + i, x + i, factor, d ? d + i : d);
-    if (i < n) {
-        vae_real rest[VAEI_SUM_LANES], pixels[VAEI_SUM_LANES];
-        VAEI_NAME(vaei_copy_padded)(output + i, n - i, 0, rest);
-        VAEI_NAME(vaei_copy_padded)(x + i, n - i, 0, pixels);
-        sum += VAEI_NAME(vaei_gaussian_block)(VAEI_SUM_LANES, rest, pixels, factor, d ? rest : d);
-        if (d) for (j = 0; i + j < n; j++) d[i + j] = rest[j];
-    }
-    return VAEI_ROUNDED(sum * 0.5 * (double)inverse_variance);
-}
-
-/* ---- latent ---- */
-
-/* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). */
-VAEI_TARGET double VAEI_NAME(vaei_gaussian_kl_block)(size_t n, const vae_real *mean, const vae_real *logvar) {
-    vae_real lanes[VAEI_SUM_LANES];
-    size_t   part, i;
+/* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). No derivative: see below. */
+VAEI_TARGET void VAEI_NAME(vaei_gaussian_kl)(size_t n, const vae_real *mean, const vae_real *logvar, vae_real factor,
+                                             vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
+    size_t part, i;
+    (void)factor;
+    (void)d;
     for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
         VAEI_V sum = VAEI_SET(0);
         for (i = part; i < n; i += VAEI_SUM_LANES) {
@@ -2311,178 +2210,65 @@ VAEI_TARGET double VAEI_NAME(vaei_gaussian_kl_block)(size_t n, const vae_real *m
             const VAEI_V spread = VAEI_NAME(vaei_expm1_minus)(v, VAEI_NAME(vaei_exp)(v) - VAEI_SET(1));
             sum = sum + VAEI_FMA(m, m, spread);
         }
-        VAEI_STORE(lanes + part, sum);
+        VAEI_STORE(sums + part, sum);
     }
-    return VAEI_NAME(vaei_fold)(lanes);
 }
 
-VAEI_TARGET double VAEI_NAME(vaei_gaussian_kl)(size_t n, const vae_real *mean, const vae_real *logvar) {
-    double sum = 0;
-    size_t i = 0, block;
-    for (; (block = VAEI_NAME(vaei_next_block)(n - i)) > 0; i += block)
-        sum += VAEI_NAME(vaei_gaussian_kl_block)(block, mean + i, logvar + i);
-    if (i < n) {
-        vae_real means[VAEI_SUM_LANES], logvars[VAEI_SUM_LANES];
-        VAEI_NAME(vaei_copy_padded)(mean + i, n - i, 0, means);
-        VAEI_NAME(vaei_copy_padded)(logvar + i, n - i, 0, logvars);
-        sum += VAEI_NAME(vaei_gaussian_kl_block)(VAEI_SUM_LANES, means, logvars);
-    }
-    return sum * 0.5;
-}
+/* ---- latent ---- */
 
-/* z = mean + e^(logvar/2) epsilon */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_reparameterize_vector)(VAEI_V mean, VAEI_V logvar, VAEI_V epsilon) {
-    return VAEI_FMA(VAEI_NAME(vaei_exp)(logvar * VAEI_SET((vae_real)0.5)), epsilon, mean);
-}
-
-/* z may be any of the inputs. */
+/* z = mean + e^(logvar/2) epsilon; z may be any of the inputs. */
 VAEI_TARGET void VAEI_NAME(vaei_reparameterize)(size_t n, const vae_real *mean, const vae_real *logvar,
                                                 const vae_real *epsilon, vae_real *z) {
-    const size_t whole = n - n % VAEI_LANES;
-    size_t       i;
-    for (i = 0; i < whole; i += VAEI_LANES)
-        VAEI_STORE(z + i, VAEI_NAME(vaei_reparameterize_vector)(VAEI_LOAD(mean + i), VAEI_LOAD(logvar + i),
-                                                                VAEI_LOAD(epsilon + i)));
-    if (i < n)
-        VAEI_NAME(vaei_store_some)(z + i, n - i, VAEI_NAME(vaei_reparameterize_vector)(
-            VAEI_NAME(vaei_load_some)(mean + i, n - i, 0), VAEI_NAME(vaei_load_some)(logvar + i, n - i, 0),
-            VAEI_NAME(vaei_load_some)(epsilon + i, n - i, 0)));
+    size_t i;
+    for (i = 0; i < n; i += VAEI_LANES) {
+        const VAEI_V deviation = VAEI_NAME(vaei_exp)(VAEI_LOAD(logvar + i) * VAEI_SET((vae_real)0.5));
+        VAEI_STORE(z + i, VAEI_FMA(deviation, VAEI_LOAD(epsilon + i), VAEI_LOAD(mean + i)));
+    }
 }
 
 /* With z = mean + e^(logvar/2) epsilon and kl = (mean^2 + e^logvar - 1 - logvar)/2:
-   d_mean = dz + kl_scale mean,  d_logvar = dz epsilon e^(logvar/2)/2 + kl_scale (e^logvar - 1)/2. */
-VAEI_HELPER void VAEI_NAME(vaei_latent_backward_vector)(VAEI_V mean, VAEI_V logvar, VAEI_V epsilon, VAEI_V dz,
-                                                        VAEI_V kl_scale, VAEI_V *d_mean, VAEI_V *d_logvar) {
-    const VAEI_V half = VAEI_SET((vae_real)0.5);
-    const VAEI_V deviation = VAEI_NAME(vaei_exp)(logvar * half);
-    const VAEI_V slope = VAEI_NAME(vaei_expm1)(logvar, VAEI_FMA(deviation, deviation, VAEI_SET(-1)));
-    *d_mean = VAEI_FMA(kl_scale, mean, dz);
-    *d_logvar = VAEI_FMA(kl_scale * half, slope, VAEI_PRODUCT(dz * epsilon, deviation * half));
-}
-
-/* d_mean and d_logvar may be any of the inputs. */
+   d_mean = dz + kl_scale mean,  d_logvar = dz epsilon e^(logvar/2)/2 + kl_scale (e^logvar - 1)/2.
+   d_mean and d_logvar may be any of the inputs. */
 VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar,
                                                  const vae_real *epsilon, const vae_real *dz, vae_real kl_scale,
                                                  vae_real *d_mean, vae_real *d_logvar) {
-    const size_t whole = n - n % VAEI_LANES;
-    const VAEI_V scale = VAEI_SET(kl_scale);
-    VAEI_V       first, second;
+    const VAEI_V half = VAEI_SET((vae_real)0.5), scale = VAEI_SET(kl_scale);
     size_t       i;
-    for (i = 0; i < whole; i += VAEI_LANES) {
-        VAEI_NAME(vaei_latent_backward_vector)(VAEI_LOAD(mean + i), VAEI_LOAD(logvar + i), VAEI_LOAD(epsilon + i),
-                                               VAEI_LOAD(dz + i), scale, &first, &second);
-        VAEI_STORE(d_mean + i, first);
-        VAEI_STORE(d_logvar + i, second);
+    for (i = 0; i < n; i += VAEI_LANES) {
+        const VAEI_V m = VAEI_LOAD(mean + i), v = VAEI_LOAD(logvar + i), d = VAEI_LOAD(dz + i);
+        const VAEI_V deviation = VAEI_NAME(vaei_exp)(v * half);
+        const VAEI_V slope = VAEI_NAME(vaei_expm1)(v, VAEI_FMA(deviation, deviation, VAEI_SET(-1)));
+        const VAEI_V drawn = VAEI_PRODUCT(d * VAEI_LOAD(epsilon + i), deviation * half);
+        VAEI_STORE(d_mean + i, VAEI_FMA(scale, m, d));
+        VAEI_STORE(d_logvar + i, VAEI_FMA(scale * half, slope, drawn));
     }
-    if (i < n) {
-        VAEI_NAME(vaei_latent_backward_vector)(
-            VAEI_NAME(vaei_load_some)(mean + i, n - i, 0), VAEI_NAME(vaei_load_some)(logvar + i, n - i, 0),
-            VAEI_NAME(vaei_load_some)(epsilon + i, n - i, 0), VAEI_NAME(vaei_load_some)(dz + i, n - i, 0), scale,
-            &first, &second);
-        VAEI_NAME(vaei_store_some)(d_mean + i, n - i, first);
-        VAEI_NAME(vaei_store_some)(d_logvar + i, n - i, second);
-    }
-}
-
-/* logvar is held within [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
-   `bounded` may be raw. */
-VAEI_TARGET void VAEI_NAME(vaei_bound_logvar)(size_t n, const vae_real *raw, vae_real *bounded) {
-    const VAEI_V low = VAEI_SET(VAE_LOGVAR_MIN), high = VAEI_SET(VAE_LOGVAR_MAX);
-    const size_t whole = n - n % VAEI_LANES;
-    VAEI_V       v;
-    size_t       i;
-    for (i = 0; i < whole; i += VAEI_LANES) {
-        v = VAEI_LOAD(raw + i);
-        v = VAEI_MAX(low, v);
-        VAEI_STORE(bounded + i, VAEI_MIN(high, v));
-    }
-    if (i < n) {
-        v = VAEI_NAME(vaei_load_some)(raw + i, n - i, 0);
-        v = VAEI_MAX(low, v);
-        v = VAEI_MIN(high, v);
-        VAEI_NAME(vaei_store_some)(bounded + i, n - i, v);
-    }
-}
-
-/* A true derivative would be 0 outside and hold a value there for ever. Instead the gradient passes unless the bound
-   binds and a step against the gradient would push further out: at the upper bound only gradients >= 0 pass, at the
-   lower one only those <= 0. Needs the bounded values only. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_bound_logvar_backward_vector)(VAEI_V bounded, VAEI_V d) {
-    const VAEI_V below_high = VAEI_SELECT_LESS(bounded, VAEI_SET(VAE_LOGVAR_MAX), d, VAEI_MAX(VAEI_SET(0), d));
-    return VAEI_SELECT_LESS(VAEI_SET(VAE_LOGVAR_MIN), bounded, below_high, VAEI_MIN(VAEI_SET(0), d));
-}
-
-VAEI_TARGET void VAEI_NAME(vaei_bound_logvar_backward)(size_t n, const vae_real *bounded, vae_real *d) {
-    const size_t whole = n - n % VAEI_LANES;
-    size_t       i;
-    for (i = 0; i < whole; i += VAEI_LANES)
-        VAEI_STORE(d + i, VAEI_NAME(vaei_bound_logvar_backward_vector)(VAEI_LOAD(bounded + i), VAEI_LOAD(d + i)));
-    if (i < n)
-        VAEI_NAME(vaei_store_some)(d + i, n - i, VAEI_NAME(vaei_bound_logvar_backward_vector)(
-            VAEI_NAME(vaei_load_some)(bounded + i, n - i, 0), VAEI_NAME(vaei_load_some)(d + i, n - i, 0)));
 }
 
 /* ---- optimiser ---- */
 
-/* The constants of one Adam step, as they are used. */
-typedef struct VAEI_NAME(vaei_adam_step) {
-    VAEI_V beta1, beta2, one_minus_beta1, one_minus_beta2, step, inverse_root, epsilon, g_scale;
-} VAEI_NAME(vaei_adam_step);
-
-/* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon. Moments below 1e-30 become 0, so that those of
-   weights that get no gradient do not end as denormal numbers, which are slow. (Beside an epsilon of 1e-12 or more that
-   is nothing; a smaller one is not honoured where gradients are below 1e-14.) */
-VAEI_HELPER void VAEI_NAME(vaei_adam_vector)(const VAEI_NAME(vaei_adam_step) *a, VAEI_V *p, VAEI_V g, VAEI_V *m,
-                                             VAEI_V *v) {
-    const VAEI_V tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
-    VAEI_V       first, second, root;
-    g = VAEI_PRODUCT(g, a->g_scale);
-    first = VAEI_FMA(a->one_minus_beta1, g, VAEI_PRODUCT(a->beta1, *m));
-    g = VAEI_SELECT_LESS(VAEI_ABS(g), VAEI_SET((vae_real)1e-15), zero, g); /* its square would be denormal or soon 0 */
-    second = VAEI_FMA(a->one_minus_beta2 * g, g, VAEI_PRODUCT(a->beta2, *v));
-    first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
-    second = VAEI_SELECT_LESS(second, tiny, zero, second);
-    root = VAEI_FMA(VAEI_SQRT(second), a->inverse_root, a->epsilon);
-    *p = VAEI_FNMA(a->step, first / root, *p);
-    *m = first;
-    *v = second;
-}
-
 /* m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-   p -= learning_rate (m / bias_correction1) / (sqrt(v / bias_correction2) + epsilon),  with g_scale g for g.
-   bias_correction1 is 1 - beta1^t. */
-VAEI_TARGET void VAEI_NAME(vaei_adam)(size_t n, vae_real *p, const vae_real *g, vae_real *m, vae_real *v,
-                                      double learning_rate, double beta1, double beta2, double epsilon,
-                                      double bias_correction1, double bias_correction2, vae_real g_scale) {
-    const size_t              whole = n - n % VAEI_LANES;
-    VAEI_NAME(vaei_adam_step) a;
-    VAEI_V                    parameter, first, second;
-    size_t                    i;
-    a.beta1 = VAEI_SET((vae_real)beta1);
-    a.beta2 = VAEI_SET((vae_real)beta2);
-    a.one_minus_beta1 = VAEI_SET((vae_real)(1 - beta1));
-    a.one_minus_beta2 = VAEI_SET((vae_real)(1 - beta2));
-    a.step = VAEI_SET((vae_real)(learning_rate / bias_correction1));
-    a.inverse_root = VAEI_SET(1 / vaei_sqrt((vae_real)bias_correction2));
-    a.epsilon = VAEI_SET((vae_real)epsilon);
-    a.g_scale = VAEI_SET(g_scale);
-    for (i = 0; i < whole; i += VAEI_LANES) {
-        parameter = VAEI_LOAD(p + i);
-        first = VAEI_LOAD(m + i);
-        second = VAEI_LOAD(v + i);
-        VAEI_NAME(vaei_adam_vector)(&a, &parameter, VAEI_LOAD(g + i), &first, &second);
-        VAEI_STORE(p + i, parameter);
+   p -= step m / (sqrt(v) inverse_root + epsilon)
+   Moments below 1e-30 become 0, so that those of weights that get no gradient do not end as denormal numbers, which are
+   slow. (Beside an epsilon of 1e-12 or more that is nothing; a smaller one is not honoured where gradients are below
+   1e-14.) */
+VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t n, vae_real *p, const vae_real *g, vae_real *m,
+                                      vae_real *v) {
+    const VAEI_V beta1 = VAEI_SET(step->beta1), one_minus_beta1 = VAEI_SET(step->one_minus_beta1);
+    const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
+    const VAEI_V size = VAEI_SET(step->step), inverse_root = VAEI_SET(step->inverse_root);
+    const VAEI_V epsilon = VAEI_SET(step->epsilon), tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
+    size_t       i;
+    for (i = 0; i < n; i += VAEI_LANES) {
+        VAEI_V gradient = VAEI_LOAD(g + i), first, second, root;
+        first = VAEI_FMA(one_minus_beta1, gradient, VAEI_PRODUCT(beta1, VAEI_LOAD(m + i)));
+        gradient = VAEI_SELECT_LESS(VAEI_ABS(gradient), VAEI_SET((vae_real)1e-15), zero, gradient);
+        second = VAEI_FMA(one_minus_beta2 * gradient, gradient, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
+        first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
+        second = VAEI_SELECT_LESS(second, tiny, zero, second);
+        root = VAEI_FMA(VAEI_SQRT(second), inverse_root, epsilon);
+        VAEI_STORE(p + i, VAEI_FNMA(size, first / root, VAEI_LOAD(p + i)));
         VAEI_STORE(m + i, first);
         VAEI_STORE(v + i, second);
-    }
-    if (i < n) {
-        parameter = VAEI_NAME(vaei_load_some)(p + i, n - i, 0);
-        first = VAEI_NAME(vaei_load_some)(m + i, n - i, 0);
-        second = VAEI_NAME(vaei_load_some)(v + i, n - i, 0);
-        VAEI_NAME(vaei_adam_vector)(&a, &parameter, VAEI_NAME(vaei_load_some)(g + i, n - i, 0), &first, &second);
-        VAEI_NAME(vaei_store_some)(p + i, n - i, parameter);
-        VAEI_NAME(vaei_store_some)(m + i, n - i, first);
-        VAEI_NAME(vaei_store_some)(v + i, n - i, second);
     }
 }
 
@@ -2502,39 +2288,39 @@ VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
 VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
                                              const uint32_t *row_offsets, vae_real *out, int accumulate) {
     const size_t whole = columns - columns % VAEI_LANES;
-    size_t       begin, end, i, j;
+    size_t       at[VAEI_SUM_BLOCK], begin, count, i, j;
     if (!accumulate) for (j = 0; j < columns; j++) out[j] = 0;
-    for (begin = 0; begin < rows; begin = end) {
-        end = rows - begin < VAEI_SUM_BLOCK ? rows : begin + VAEI_SUM_BLOCK;
-#undef VAEI_ROW
-#define VAEI_ROW(i) (d + (row_offsets ? (size_t)row_offsets[i] : (i) * row_stride) + j)
+    for (begin = 0; begin < rows; begin += count) {
+        count = rows - begin < VAEI_SUM_BLOCK ? rows - begin : VAEI_SUM_BLOCK;
+        for (i = 0; i < count; i++) at[i] = row_offsets ? (size_t)row_offsets[begin + i] : (begin + i) * row_stride;
         for (j = 0; j < whole; j += VAEI_LANES) {
-            VAEI_V sum0 = VAEI_SET(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-            for (i = begin; i + 4 <= end; i += 4) {
-                sum0 = sum0 + VAEI_LOAD(VAEI_ROW(i));
-                sum1 = sum1 + VAEI_LOAD(VAEI_ROW(i + 1));
-                sum2 = sum2 + VAEI_LOAD(VAEI_ROW(i + 2));
-                sum3 = sum3 + VAEI_LOAD(VAEI_ROW(i + 3));
+            const vae_real *column = d + j;
+            VAEI_V          sum0 = VAEI_SET(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+            for (i = 0; i + 4 <= count; i += 4) {
+                sum0 = sum0 + VAEI_LOAD(column + at[i]);
+                sum1 = sum1 + VAEI_LOAD(column + at[i + 1]);
+                sum2 = sum2 + VAEI_LOAD(column + at[i + 2]);
+                sum3 = sum3 + VAEI_LOAD(column + at[i + 3]);
             }
-            if (i < end) sum0 = sum0 + VAEI_LOAD(VAEI_ROW(i));
-            if (i + 1 < end) sum1 = sum1 + VAEI_LOAD(VAEI_ROW(i + 1));
-            if (i + 2 < end) sum2 = sum2 + VAEI_LOAD(VAEI_ROW(i + 2));
+            if (i < count) sum0 = sum0 + VAEI_LOAD(column + at[i]);
+            if (i + 1 < count) sum1 = sum1 + VAEI_LOAD(column + at[i + 1]);
+            if (i + 2 < count) sum2 = sum2 + VAEI_LOAD(column + at[i + 2]);
             VAEI_STORE(out + j, VAEI_LOAD(out + j) + ((sum0 + sum2) + (sum1 + sum3)));
         }
         for (; j < columns; j++) {
-            vae_real sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-            for (i = begin; i + 4 <= end; i += 4) {
-                sum0 = sum0 + *VAEI_ROW(i);
-                sum1 = sum1 + *VAEI_ROW(i + 1);
-                sum2 = sum2 + *VAEI_ROW(i + 2);
-                sum3 = sum3 + *VAEI_ROW(i + 3);
+            const vae_real *column = d + j;
+            vae_real        sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+            for (i = 0; i + 4 <= count; i += 4) {
+                sum0 = sum0 + column[at[i]];
+                sum1 = sum1 + column[at[i + 1]];
+                sum2 = sum2 + column[at[i + 2]];
+                sum3 = sum3 + column[at[i + 3]];
             }
-            if (i < end) sum0 = sum0 + *VAEI_ROW(i);
-            if (i + 1 < end) sum1 = sum1 + *VAEI_ROW(i + 1);
-            if (i + 2 < end) sum2 = sum2 + *VAEI_ROW(i + 2);
+            if (i < count) sum0 = sum0 + column[at[i]];
+            if (i + 1 < count) sum1 = sum1 + column[at[i + 1]];
+            if (i + 2 < count) sum2 = sum2 + column[at[i + 2]];
             out[j] = out[j] + ((sum0 + sum2) + (sum1 + sum3));
         }
-#undef VAEI_ROW
     }
 }
 
@@ -2674,14 +2460,6 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
         }
 }
 
-VAEI_TARGET void VAEI_NAME(vaei_words_to_uniforms)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
-                                                   vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
-    size_t j;
-    int    c;
-    for (c = 0; c < 4; c++)
-        for (j = 0; j < count; j++) numbers[c][j] = (double)(words[c][j] >> 8) / 16777216.0;
-}
-
 #else
 
 /* Box and Muller 1958: r = sqrt(-2 log u) and a uniform angle give the normals r cos, r sin. u = (k + 1/2) 2^-31 for
@@ -2715,68 +2493,7 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
         }
 }
 
-/* The upper 24 bits: multiples of 2^-24 in [0, 1). */
-VAEI_TARGET void VAEI_NAME(vaei_words_to_uniforms)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
-                                                   vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
-    size_t j;
-    int    c;
-    for (c = 0; c < 4; c++)
-        for (j = 0; j < count; j += VAEI_LANES)
-            VAEI_STORE(numbers[c] + j, VAEI_FROM_INT(VAEI_ISHR(VAEI_ILOAD(words[c] + j), 8)) *
-                                       VAEI_SET(5.9604644775390625e-8f));
-}
-
 #endif
-
-/* This and the three below are not VAEI_TARGET: after a call of a function without wide registers gcc 12 forgets to
-   clear their upper halves (vzeroupper), and every SSE instruction of the program would then be several times slower.
-   For the same reason a VAEI_TARGET function calls none but its like. */
-VAEI_PRIVATE void VAEI_NAME(vaei_random_fill)(const vaei_random_request *request, int normal, vae_real *out) {
-    uint32_t           key[2], words[4][VAEI_RANDOM_BLOCKS];
-    vae_real           numbers[4][VAEI_RANDOM_BLOCKS];
-    vaei_random_cursor cursor, begin;
-    if (request->columns == 0) return;
-    vaei_random_key(request->seed, key);
-    cursor.row = 0;
-    cursor.block = request->first / 4;
-    while (cursor.row < request->rows) {
-        size_t count;
-        begin = cursor;
-        count = vaei_random_counters(request, &cursor, words);
-        VAEI_NAME(vaei_philox_blocks)(key, count, words);
-        if (normal) VAEI_NAME(vaei_words_to_normals)(count, words, numbers);
-        else VAEI_NAME(vaei_words_to_uniforms)(count, words, numbers);
-        vaei_random_place(request, begin, count, numbers, out);
-    }
-}
-
-/* Standard normals for `rows` consecutive examples, elements 0 .. columns - 1 of each. A number depends on the seed,
-   the stream, the step, its example and its element, and on nothing else. */
-VAEI_PRIVATE void VAEI_NAME(vaei_normal_rows)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t first_example,
-                                              size_t rows, size_t columns, vae_real *out) {
-    vaei_random_request request;
-    request.seed = seed; request.step = step; request.example = first_example; request.stream = stream;
-    request.rows = rows; request.columns = columns; request.first = 0;
-    VAEI_NAME(vaei_random_fill)(&request, 1, out);
-}
-
-/* The same for one example, elements first .. first + n - 1. */
-VAEI_PRIVATE void VAEI_NAME(vaei_normals)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example, size_t first,
-                                          size_t n, vae_real *out) {
-    vaei_random_request request;
-    request.seed = seed; request.step = step; request.example = example; request.stream = stream;
-    request.rows = 1; request.columns = n; request.first = first;
-    VAEI_NAME(vaei_random_fill)(&request, 1, out);
-}
-
-/* Uniform in [0, 1), for one example. */
-VAEI_PRIVATE void VAEI_NAME(vaei_uniforms)(uint64_t seed, uint32_t stream, uint64_t step, uint64_t example,
-                                           size_t first, size_t n, vae_real *out) {
-    vaei_random_request request;
-    request.seed = seed; request.step = step; request.example = example; request.stream = stream;
-    request.rows = 1; request.columns = n; request.first = first;
-    VAEI_NAME(vaei_random_fill)(&request, 0, out);
-}
 /* ==== 19 >>product-kernels ======================================================================================== */
 
 /* Register tiles by rows and vectors. Sums, a step of B and one number of A must fit the registers, and there must be
@@ -2993,20 +2710,219 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 #endif
 
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
-    &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
-    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_reparameterize),
-    VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_latent_backward), VAEI_SHARED(vaei_bound_logvar),
-    VAEI_SHARED(vaei_bound_logvar_backward), VAEI_NAME(vaei_adam), VAEI_SHARED(vaei_add),
+    &VAEI_NAME(vaei_product_kernels), VAEI_LANES, VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
+    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_gaussian_kl),
+    VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam),
+    VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_add),
     VAEI_SHARED(vaei_column_sums), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_within),
-    VAEI_SHARED(vaei_check_range), VAEI_SHARED(vaei_normal_rows), VAEI_SHARED(vaei_normals),
-    VAEI_SHARED(vaei_uniforms)
+    VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
 #if defined(VAE_IMPLEMENTATION) && !defined(VAEI_PASS) && !defined(VAEI_IMPLEMENTED)
 #define VAEI_IMPLEMENTED
 
-/* ==== 20 >>matrix-product ========================================================================================= */
+/* ==== 20 >>arrays ================================================================================================= */
+
+/* Kernels take whole vectors. Here the few elements that are left at the end of an array go through a copy filled up to
+   a vector, once for all sets.
+
+   Neither these functions nor any others that call kernels are VAEI_TARGET: after a call of a function without wide
+   registers gcc 12 forgets to clear their upper halves (vzeroupper), and every SSE instruction of the program would
+   then be several times slower. For the same reason a VAEI_TARGET function calls none but its like. */
+
+VAEI_PRIVATE void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_real *values, size_t count,
+                                   vae_real rest) {
+    size_t i;
+    memcpy(padded, values, count * sizeof *values);
+    for (i = count; i < VAEI_MOST_LANES; i++) padded[i] = rest;
+}
+
+VAEI_PRIVATE void vaei_activate(const vaei_kernel_set *set, vae_activation kind, size_t n, const vae_real *x,
+                                vae_real *y) {
+    const size_t rest = n % set->lanes, whole = n - rest;
+    vae_real     last[VAEI_MOST_LANES];
+    if (kind == VAE_LINEAR && x == y) return;
+    set->activate(kind, whole, x, y);
+    if (rest == 0) return;
+    vaei_copy_padded(last, x + whole, rest, 0);
+    set->activate(kind, set->lanes, last, last);
+    memcpy(y + whole, last, rest * sizeof *y);
+}
+
+VAEI_PRIVATE void vaei_activate_backward(const vaei_kernel_set *set, vae_activation kind, size_t n,
+                                         const vae_real *saved, vae_real *d) {
+    const size_t rest = n % set->lanes, whole = n - rest;
+    vae_real     last_saved[VAEI_MOST_LANES], last[VAEI_MOST_LANES];
+    if (kind == VAE_LINEAR) return;
+    set->activate_backward(kind, whole, saved, d);
+    if (rest == 0) return;
+    vaei_copy_padded(last_saved, saved + whole, rest, 0);
+    vaei_copy_padded(last, d + whole, rest, 0);
+    set->activate_backward(kind, set->lanes, last_saved, last);
+    memcpy(d + whole, last, rest * sizeof *d);
+}
+
+VAEI_PRIVATE void vaei_reparameterize(const vaei_kernel_set *set, size_t n, const vae_real *mean,
+                                      const vae_real *logvar, const vae_real *epsilon, vae_real *z) {
+    const size_t rest = n % set->lanes, whole = n - rest;
+    vae_real     last_mean[VAEI_MOST_LANES], last_logvar[VAEI_MOST_LANES], last_epsilon[VAEI_MOST_LANES];
+    set->reparameterize(whole, mean, logvar, epsilon, z);
+    if (rest == 0) return;
+    vaei_copy_padded(last_mean, mean + whole, rest, 0);
+    vaei_copy_padded(last_logvar, logvar + whole, rest, 0);
+    vaei_copy_padded(last_epsilon, epsilon + whole, rest, 0);
+    set->reparameterize(set->lanes, last_mean, last_logvar, last_epsilon, last_mean);
+    memcpy(z + whole, last_mean, rest * sizeof *z);
+}
+
+VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, const vae_real *mean,
+                                       const vae_real *logvar, const vae_real *epsilon, const vae_real *dz,
+                                       vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar) {
+    const size_t rest = n % set->lanes, whole = n - rest;
+    vae_real     last_mean[VAEI_MOST_LANES], last_logvar[VAEI_MOST_LANES];
+    vae_real     last_epsilon[VAEI_MOST_LANES], last_dz[VAEI_MOST_LANES];
+    set->latent_backward(whole, mean, logvar, epsilon, dz, kl_scale, d_mean, d_logvar);
+    if (rest == 0) return;
+    vaei_copy_padded(last_mean, mean + whole, rest, 0);
+    vaei_copy_padded(last_logvar, logvar + whole, rest, 0);
+    vaei_copy_padded(last_epsilon, epsilon + whole, rest, 0);
+    vaei_copy_padded(last_dz, dz + whole, rest, 0);
+    set->latent_backward(set->lanes, last_mean, last_logvar, last_epsilon, last_dz, kl_scale, last_mean, last_logvar);
+    memcpy(d_mean + whole, last_mean, rest * sizeof *d_mean);
+    memcpy(d_logvar + whole, last_logvar, rest * sizeof *d_logvar);
+}
+
+/* ---- optimiser ---- */
+
+/* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon: update number `step` (the first is 1) is
+   p -= learning_rate (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + epsilon) */
+VAEI_PRIVATE vaei_adam_step vaei_adam_step_of(double learning_rate, double beta1, double beta2, double epsilon,
+                                              uint64_t step) {
+    vaei_adam_step made;
+    made.beta1 = (vae_real)beta1;
+    made.beta2 = (vae_real)beta2;
+    made.one_minus_beta1 = (vae_real)(1 - beta1);
+    made.one_minus_beta2 = (vae_real)(1 - beta2);
+    made.step = (vae_real)(learning_rate / (1 - vaei_power(beta1, step)));
+    made.inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step)));
+    made.epsilon = (vae_real)epsilon;
+    return made;
+}
+
+VAEI_PRIVATE void vaei_adam(const vaei_kernel_set *set, const vaei_adam_step *step, size_t n, vae_real *p,
+                            const vae_real *g, vae_real *m, vae_real *v) {
+    const size_t rest = n % set->lanes, whole = n - rest;
+    vae_real     last_p[VAEI_MOST_LANES], last_g[VAEI_MOST_LANES], last_m[VAEI_MOST_LANES], last_v[VAEI_MOST_LANES];
+    set->adam(step, whole, p, g, m, v);
+    if (rest == 0) return;
+    vaei_copy_padded(last_p, p + whole, rest, 0);
+    vaei_copy_padded(last_g, g + whole, rest, 0);
+    vaei_copy_padded(last_m, m + whole, rest, 0);
+    vaei_copy_padded(last_v, v + whole, rest, 0);
+    set->adam(step, set->lanes, last_p, last_g, last_m, last_v);
+    memcpy(p + whole, last_p, rest * sizeof *p);
+    memcpy(m + whole, last_m, rest * sizeof *m);
+    memcpy(v + whole, last_v, rest * sizeof *v);
+}
+
+/* ---- sums ---- */
+
+/* Every sum over an array is made in the same order whatever the vector's length: within a block of VAEI_SUM_BLOCK
+   elements, element i is added to partial sum i mod 16, and the 16 are then added by halves. The blocks' sums, that of
+   the whole sixteens that are left and that of the last few elements are added in double. A vector holds part of the 16
+   partial sums; each part is a loop of its own over the block, which is in the cache. `rest` is an a whose term, with 0
+   for b, is 0. */
+VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *a, const vae_real *b, vae_real rest,
+                             vae_real factor, vae_real *d) {
+    vae_real sums[VAEI_SUM_LANES], last_a[VAEI_SUM_LANES], last_b[VAEI_SUM_LANES];
+    double   total = 0;
+    size_t   done, count;
+    int      half, i;
+    for (done = 0; done < n; done += count) {
+        const size_t left = n - done;
+        if (left >= VAEI_SUM_LANES) {
+            count = left >= VAEI_SUM_BLOCK ? VAEI_SUM_BLOCK : left - left % VAEI_SUM_LANES;
+            kernel(count, a + done, b + done, factor, d ? d + done : d, sums);
+        } else {
+            count = left;
+            vaei_copy_padded(last_a, a + done, count, rest);
+            vaei_copy_padded(last_b, b + done, count, 0);
+            kernel(VAEI_SUM_LANES, last_a, last_b, factor, d ? last_a : d, sums);
+            if (d) memcpy(d + done, last_a, count * sizeof *d);
+        }
+        for (half = VAEI_SUM_LANES / 2; half > 0; half /= 2)
+            for (i = 0; i < half; i++) sums[i] = sums[i] + sums[i + half];
+        total += (double)sums[0];
+    }
+    return total;
+}
+
+/* The sum over all elements; if d is not NULL, d = (sigmoid(logits) - x) scale. d may be logits. */
+VAEI_PRIVATE double vaei_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits, const vae_real *x,
+                                   vae_real scale, vae_real *d) {
+    return vaei_sum(set->bernoulli, n, logits, x, -128, scale, d);
+}
+
+/* The sum of (x - output)^2 inverse_variance / 2; if d is not NULL, d = (output - x) inverse_variance scale. d may be
+   output. */
+VAEI_PRIVATE double vaei_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
+                                  vae_real inverse_variance, vae_real scale, vae_real *d) {
+    const double sum = vaei_sum(set->gaussian, n, output, x, 0, inverse_variance * scale, d);
+    return VAEI_ROUNDED(sum * 0.5 * (double)inverse_variance);
+}
+
+/* The KL of N(mean, e^logvar) to N(0, I). */
+VAEI_PRIVATE double vaei_gaussian_kl(const vaei_kernel_set *set, size_t n, const vae_real *mean,
+                                     const vae_real *logvar) {
+    return vaei_sum(set->gaussian_kl, n, mean, logvar, 0, 0, NULL) * 0.5;
+}
+
+/* ---- random numbers ---- */
+
+VAEI_PRIVATE void vaei_random_fill(const vaei_kernel_set *set, const vaei_random_request *request, int normal,
+                                   vae_real *out) {
+    uint32_t           key[2], words[4][VAEI_RANDOM_BLOCKS];
+    vae_real           numbers[4][VAEI_RANDOM_BLOCKS];
+    vaei_random_cursor cursor, begin;
+    size_t             count, j;
+    int                c;
+    if (request->columns == 0) return;
+    vaei_random_key(request->seed, key);
+    cursor.row = 0;
+    cursor.block = request->first / 4;
+    while (cursor.row < request->rows) {
+        begin = cursor;
+        count = vaei_random_counters(request, &cursor, words);
+        set->philox_blocks(key, count, words);
+        if (normal) set->words_to_normals(count, words, numbers);
+        else                                                /* the upper 24 bits: multiples of 2^-24 in [0, 1) */
+            for (c = 0; c < 4; c++)
+                for (j = 0; j < count; j++) numbers[c][j] = (vae_real)(int32_t)(words[c][j] >> 8) / 16777216;
+        vaei_random_place(request, begin, count, numbers, out);
+    }
+}
+
+/* Standard normals for `rows` consecutive examples, elements 0 .. columns - 1 of each. A number depends on the seed,
+   the stream, the step, its example and its element, and on nothing else. */
+VAEI_PRIVATE void vaei_normal_rows(const vaei_kernel_set *set, uint64_t seed, uint32_t stream, uint64_t step,
+                                   uint64_t first_example, size_t rows, size_t columns, vae_real *out) {
+    vaei_random_request request;
+    request.seed = seed; request.step = step; request.example = first_example; request.stream = stream;
+    request.rows = rows; request.columns = columns; request.first = 0;
+    vaei_random_fill(set, &request, 1, out);
+}
+
+/* Standard normals, or uniform in [0, 1), for one example, elements first .. first + n - 1. */
+VAEI_PRIVATE void vaei_random_elements(const vaei_kernel_set *set, int normal, uint64_t seed, uint32_t stream,
+                                       uint64_t step, uint64_t example, size_t first, size_t n, vae_real *out) {
+    vaei_random_request request;
+    request.seed = seed; request.step = step; request.example = example; request.stream = stream;
+    request.rows = 1; request.columns = n; request.first = first;
+    vaei_random_fill(set, &request, normal, out);
+}
+
+/* ==== 21 >>matrix-product ========================================================================================= */
 
 /* ---- Scratch ---- */
 
@@ -3575,7 +3491,7 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
     return VAE_KERNELS_PORTABLE;
 }
 
-/* ==== 21 >>plan =================================================================================================== */
+/* ==== 22 >>plan =================================================================================================== */
 /*
    A config becomes a plan once, when a model is made: each layer's shapes, where its weights lie in the parameter
    block, where its tensors lie in the workspace, and, for convolutions, the tables that turn them into matrix products.
@@ -4540,7 +4456,7 @@ VAEI_SETUP vae_status vaei_plan_network(const vae_config *filled, vaei_plan *pla
     return VAE_OK;
 }
 
-/* ==== 22 >>execution ============================================================================================== */
+/* ==== 23 >>execution ============================================================================================== */
 
 struct vae_model {
     vae_config              config;         /* filled: defaults applied, the decoder explicit */
@@ -4647,7 +4563,7 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
                    vaei_multiply_part, &context);
 }
 
-/* ==== 23 >>layers ================================================================================================= */
+/* ==== 24 >>layers ================================================================================================= */
 
 /* One batch, or one score of a batch, on its way through the network. */
 typedef struct vaei_pass {
@@ -4683,13 +4599,13 @@ typedef struct vaei_activate_context {
 VAEI_PRIVATE void vaei_activate_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_activate_context *work = (const vaei_activate_context *)opaque;
     (void)slot;
-    work->model->kernels->activate(work->activation, count, work->from + first, work->to + first);
+    vaei_activate(work->model->kernels, work->activation, count, work->from + first, work->to + first);
 }
 
 VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_activate_context *work = (const vaei_activate_context *)opaque;
     (void)slot;
-    work->model->kernels->activate_backward(work->activation, count, work->from + first, work->to + first);
+    vaei_activate_backward(work->model->kernels, work->activation, count, work->from + first, work->to + first);
 }
 
 #define VAEI_PARALLEL_NUMBERS 16384     /* of elementwise work worth another thread */
@@ -4987,7 +4903,7 @@ VAEI_PRIVATE void vaei_activate_images(const vae_model *model, vae_activation ac
     for (i = 0; i < n; i++)
         for (y = 0; y < image->height; y++) {
             const size_t at = i * image->image + image->origin + (size_t)y * image->row;
-            model->kernels->activate(activation, line, from + at, to + at);
+            vaei_activate(model->kernels, activation, line, from + at, to + at);
         }
 }
 
@@ -5000,8 +4916,9 @@ VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_acti
     if (activation == VAE_LINEAR) return;
     for (i = 0; i < n; i++)
         for (y = 0; y < image->height; y++)
-            model->kernels->activate_backward(
-                activation, line, saved + i * saved_image->image + saved_image->origin + (size_t)y * saved_image->row,
+            vaei_activate_backward(
+                model->kernels, activation, line,
+                saved + i * saved_image->image + saved_image->origin + (size_t)y * saved_image->row,
                 d + i * image->image + image->origin + (size_t)y * image->row);
 }
 
@@ -5050,7 +4967,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
 
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels);
 
-/* ==== 24 >>likelihood ============================================================================================= */
+/* ==== 25 >>likelihood ============================================================================================= */
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
@@ -5069,11 +4986,11 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         if (!pass->reconstruction) continue;
         if (model->config.likelihood == VAE_BERNOULLI)
             pass->reconstruction[i] =
-                kernels->bernoulli(size, logits, pixels + i / pass->repeat * size, pass->scale, gradient);
+                vaei_bernoulli(kernels, size, logits, pixels + i / pass->repeat * size, pass->scale, gradient);
         else
             pass->reconstruction[i] =
-                kernels->gaussian(size, logits, pixels + i / pass->repeat * size, inverse_variance, pass->scale,
-                                  gradient) +
+                vaei_gaussian(kernels, size, logits, pixels + i / pass->repeat * size, inverse_variance, pass->scale,
+                              gradient) +
                 (double)size * (VAEI_HALF_LOG_TWO_PI + vaei_scalar_log((double)model->config.sigma));
     }
 }
@@ -5085,7 +5002,7 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
     vaei_finish_rows(pass, first, count, vaei_at(pass->model, last->output, 0, first, pass->model->plan.example));
 }
 
-/* ==== 25 >>stages ================================================================================================= */
+/* ==== 26 >>stages ================================================================================================= */
 
 VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
@@ -5108,7 +5025,7 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
     const vaei_image  flat = vaei_flat_image(layer->out);
     if (layer->activation != VAE_LINEAR)
-        model->kernels->activate_backward(layer->activation, micro->count * layer->outputs,
+        vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
                                           vaei_at(model, layer->saved, micro->slot, micro->first, layer->outputs),
                                           d_out);
     vaei_copy_images(micro->count, &flat, d_out, &layer->output_gradient.image,
@@ -5273,12 +5190,33 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 }
 #endif
 
-/* ==== 26 >>latent ================================================================================================= */
+/* ==== 27 >>latent ================================================================================================= */
 
 /* heads [count][mean latent, logvar latent] -> logvar bounded, z = mean + exp(logvar / 2) noise. The noise has been
    drawn. Kingma and Welling 2014, section 2.4. */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
     return vaei_at(model, model->plan.layers[model->plan.heads].output.place, 0, 0, 0);
+}
+
+/* logvar is held within [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
+   `bounded` may be raw. */
+VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bounded) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const vae_real raised = VAE_LOGVAR_MIN > raw[i] ? VAE_LOGVAR_MIN : raw[i];
+        bounded[i] = VAE_LOGVAR_MAX < raised ? VAE_LOGVAR_MAX : raised;
+    }
+}
+
+/* A true derivative would be 0 outside and hold a value there for ever. Instead the gradient passes unless the bound
+   binds and a step against the gradient would push further out: at the upper bound only gradients >= 0 pass, at the
+   lower one only those <= 0. Needs the bounded values only. */
+VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, vae_real *d) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        if (!(bounded[i] < VAE_LOGVAR_MAX) && d[i] < 0) d[i] = 0;
+        if (!(bounded[i] > VAE_LOGVAR_MIN) && d[i] > 0) d[i] = 0;
+    }
 }
 
 VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
@@ -5288,7 +5226,7 @@ VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
     vae_real        *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
     size_t           i;
     for (i = 0; i < pass->count; i++)
-        model->kernels->bound_logvar(latent, heads + i * 2 * latent + latent, logvar + i * latent);
+        vaei_bound_logvar(latent, heads + i * 2 * latent + latent, logvar + i * latent);
 }
 
 VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
@@ -5301,8 +5239,8 @@ VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
     vaei_bound_rows(pass);
     for (i = 0; i < pass->count; i++) {
         const vae_real *mean = heads + i * 2 * latent;
-        model->kernels->reparameterize(latent, mean, logvar + i * latent, noise + i * latent, z + i * latent);
-        if (kl) kl[i] = model->kernels->gaussian_kl(latent, mean, logvar + i * latent);
+        vaei_reparameterize(model->kernels, latent, mean, logvar + i * latent, noise + i * latent, z + i * latent);
+        if (kl) kl[i] = vaei_gaussian_kl(model->kernels, latent, mean, logvar + i * latent);
     }
 }
 
@@ -5320,14 +5258,14 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
     for (i = 0; i < pass->count; i++) {
         const vae_real *mean = heads + i * 2 * latent;
         vae_real       *d_mean = d_heads + i * 2 * latent;
-        model->kernels->latent_backward(latent, mean, logvar + i * latent, noise + i * latent, d_z + i * latent,
-                                        model->beta * pass->scale, d_mean, d_mean + latent);
-        model->kernels->bound_logvar_backward(latent, logvar + i * latent, d_mean + latent);
+        vaei_latent_backward(model->kernels, latent, mean, logvar + i * latent, noise + i * latent, d_z + i * latent,
+                             model->beta * pass->scale, d_mean, d_mean + latent);
+        vaei_bound_logvar_backward(latent, logvar + i * latent, d_mean + latent);
     }
 }
 #endif
 
-/* ==== 27 >>model-implementation =================================================================================== */
+/* ==== 28 >>model-implementation =================================================================================== */
 
 VAE_API const char *vae_status_name(vae_status status) {
     switch (status) {
@@ -5524,9 +5462,8 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
     else scale = vaei_sqrt((vae_real)(2 / fan_in));
     for (first = 0; first < tensor.count; first += 64) {
         const size_t count = vaei_min_size(64, tensor.count - first);
-        if (how == VAE_INIT_HE)
-            model->kernels->normals(model->config.seed, VAEI_STREAM_WEIGHTS, 0, index, first, count, drawn);
-        else model->kernels->uniforms(model->config.seed, VAEI_STREAM_WEIGHTS, 0, index, first, count, drawn);
+        vaei_random_elements(model->kernels, how == VAE_INIT_HE, model->config.seed, VAEI_STREAM_WEIGHTS, 0, index,
+                             first, count, drawn);
         for (i = 0; i < count; i++) {
             const vae_real unit = how == VAE_INIT_HE ? drawn[i] : 2 * drawn[i] - 1;
             model->parameters[vaei_tensor_element(model, index, first + i)] = scale > 0 ? unit * scale : 0;
@@ -5741,7 +5678,7 @@ VAE_API void vae_print_summary(const vae_model *model) {
 }
 #endif
 
-/* ==== 28 >>batch ================================================================================================== */
+/* ==== 29 >>batch ================================================================================================== */
 
 /* Rows of the caller's data on their way into the workspace, checked and put channels last. */
 typedef struct vaei_rows {
@@ -5827,8 +5764,8 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits,
     if (model->config.layout == VAE_CHANNELS_FIRST && model->config.input.channels > 1) {
         size_t k;
         for (k = 0; k < size; k++) pixels[k] = logits[vaei_channels_last(model->config.input, k)];
-        model->kernels->activate(activation, size, pixels, pixels);
-    } else model->kernels->activate(activation, size, logits, pixels);
+        vaei_activate(model->kernels, activation, size, pixels, pixels);
+    } else vaei_activate(model->kernels, activation, size, logits, pixels);
 }
 
 VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
@@ -5856,8 +5793,8 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
 
 /* The standard normals of rows first .. first + count - 1 in one stream, into the workspace. */
 VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t step, uint64_t first, size_t count) {
-    model->kernels->normal_rows(model->config.seed, stream, step, first, count, model->plan.latent,
-                                vaei_at(model, model->plan.noise, 0, 0, 0));
+    vaei_normal_rows(model->kernels, model->config.seed, stream, step, first, count, model->plan.latent,
+                     vaei_at(model, model->plan.noise, 0, 0, 0));
 }
 
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
@@ -5873,7 +5810,7 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
     return terms;
 }
 
-/* ==== 29 >>inference-implementation =============================================================================== */
+/* ==== 30 >>inference-implementation =============================================================================== */
 
 /* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
 VAEI_PRIVATE vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
@@ -5969,8 +5906,8 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
     if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
     if (vaei_check_count(model, count, "vae_sample_latent", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
-    model->kernels->normal_rows(model->config.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
-                                model->plan.latent, z);
+    vaei_normal_rows(model->kernels, model->config.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
+                     model->plan.latent, z);
     model->samples_drawn += count;
     return VAE_OK;
 }
@@ -6055,10 +5992,10 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
         const vae_real *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
         vae_real       *noise = vaei_at(model, model->plan.noise, 0, row * samples, latent);
         vae_real       *z = vaei_at(model, model->plan.z, 0, row * samples, latent);
-        model->kernels->normal_rows(model->config.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row, turn->done,
-                                    samples, latent, noise);
+        vaei_normal_rows(model->kernels, model->config.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row, turn->done,
+                         samples, latent, noise);
         for (s = 0; s < samples; s++)
-            model->kernels->reparameterize(latent, mean, logvar, noise + s * latent, z + s * latent);
+            vaei_reparameterize(model->kernels, latent, mean, logvar, noise + s * latent, z + s * latent);
     }
 }
 
@@ -6120,7 +6057,7 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
     return VAE_OK;
 }
 
-/* ==== 30 >>training-implementation ================================================================================ */
+/* ==== 31 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY
 
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
@@ -6176,17 +6113,18 @@ typedef struct vaei_adam_context {
     size_t            base;                     /* where in the parameter block */
     const vaei_layer *layer;                    /* in vaei_update: whose weights, */
     size_t            examples;                 /* ... and of how many examples */
-    double            correction1, correction2;
+    vaei_adam_step    step;
     const vae_real   *numbers;                  /* in vaei_are_within */
     vae_real          most;
     int               beyond[VAEI_MAX_THREADS];
 } vaei_adam_context;
 
 VAEI_PRIVATE void vaei_begin_adam(vaei_adam_context *work, vae_model *model) {
+    const vae_adam *adam = &model->config.adam;
     memset(work, 0, sizeof *work);
     work->model = model;
-    work->correction1 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta1), model->step + 1);
-    work->correction2 = 1 - vaei_power((double)vaei_setting(model->config.adam.beta2), model->step + 1);
+    work->step = vaei_adam_step_of((double)model->learning_rate, (double)vaei_setting(adam->beta1),
+                                   (double)vaei_setting(adam->beta2), (double)adam->epsilon, model->step + 1);
 }
 
 VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -6204,20 +6142,18 @@ VAEI_PRIVATE int vaei_are_within(vaei_adam_context *work, const vae_real *number
     return 1;
 }
 
-VAEI_PRIVATE void vaei_adam(const vaei_adam_context *work, size_t at, size_t count, const vae_real *gradients) {
-    vae_model      *model = work->model;
-    const vae_adam *adam = &model->config.adam;
-    model->kernels->adam(count, model->parameters + at, gradients, model->moment1 + at, model->moment2 + at,
-                         (double)model->learning_rate, (double)vaei_setting(adam->beta1),
-                         (double)vaei_setting(adam->beta2), (double)adam->epsilon, work->correction1, work->correction2,
-                         1);
+/* Parameters at .. at + count - 1. */
+VAEI_PRIVATE void vaei_adam_at(const vaei_adam_context *work, size_t at, size_t count, const vae_real *gradients) {
+    vae_model *model = work->model;
+    vaei_adam(model->kernels, &work->step, count, model->parameters + at, gradients, model->moment1 + at,
+              model->moment2 + at);
 }
 
 VAEI_PRIVATE void vaei_adam_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_adam_context *work = (const vaei_adam_context *)opaque;
     const size_t             at = work->base + first;
     (void)slot;
-    vaei_adam(work, at, count, work->model->gradients + at);
+    vaei_adam_at(work, at, count, work->model->gradients + at);
 }
 
 VAEI_PRIVATE void vaei_adam_span(vaei_adam_context *work, size_t base, size_t count) {
@@ -6267,7 +6203,7 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
         part = vaei_product_rows(&all, first + done, rows);
         part.c = all.c + first * columns;
         vaei_multiply(model->kernels, &part, vaei_slot(model, slot, model->plan.product_scratch));
-        vaei_adam(work, work->layer->weight + (first + done) * columns, rows * columns, part.c);
+        vaei_adam_at(work, work->layer->weight + (first + done) * columns, rows * columns, part.c);
     }
 }
 
@@ -6584,7 +6520,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #endif
 #endif /* VAE_INFERENCE_ONLY */
 
-/* ==== 31 >>files-implementation =================================================================================== */
+/* ==== 32 >>files-implementation =================================================================================== */
 
 /*
 
