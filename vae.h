@@ -2217,7 +2217,8 @@ VAEI_TARGET void VAEI_NAME(vaei_gaussian)(size_t n, const vae_real *output, cons
     }
 }
 
-/* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). No derivative: see below. */
+/* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). Its derivative is left to
+   vaei_latent_backward. */
 VAEI_TARGET void VAEI_NAME(vaei_gaussian_kl)(size_t n, const vae_real *mean, const vae_real *logvar, vae_real factor,
                                              vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
     size_t part, i;
@@ -2267,7 +2268,7 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
 /* ---- optimiser ---- */
 
 /* m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-   p -= step m / (sqrt(v) inverse_root + epsilon)
+   p -= step m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_adam_step_of
    Moments below 1e-30 become 0, so that those of weights that get no gradient do not end as denormal numbers, which are
    slow. (Beside an epsilon of 1e-12 or more that is nothing; a smaller one is not honoured where gradients are below
    1e-14.) */

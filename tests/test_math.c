@@ -1,5 +1,5 @@
-/* Tests of the vector math. `math_test` takes a few seconds; `math_test exhaustive` tries every float of each function's
-   domain instead of one in 61 (minutes), and prints the table of errors in math.h. */
+/* Tests of the vector math. It takes a few seconds; `build/test_math exhaustive` tries every float of each function's
+   domain instead of one in 61 (minutes), and prints the table of errors that stands in vae.h's section vector-math. */
 #define VAE_PLAIN
 #define VAEI_KERNEL_TESTS "tests/math_probe.h"
 #define VAE_IMPLEMENTATION
