@@ -1583,7 +1583,7 @@ typedef struct vaei_product_kernels {
 
 /* One Adam step's constants, as the kernel uses them. */
 typedef struct vaei_adam_step {
-    vae_real beta1, beta2, one_minus_beta1, one_minus_beta2, step, inverse_root, epsilon;
+    vae_real beta1, beta2, one_minus_beta1, one_minus_beta2, rate, inverse_root, epsilon;
 } vaei_adam_step;
 
 /* Adds up a term per element of a and b, n of them, a multiple of VAEI_SUM_LANES: the terms of element i go to
@@ -1591,11 +1591,11 @@ typedef struct vaei_adam_step {
 typedef void vaei_sum_kernel(size_t n, const vae_real *a, const vae_real *b, vae_real factor, vae_real *d,
                              vae_real sums[VAEI_SUM_LANES]);
 
-/* What a kernel set offers. The comments stand with the functions. Those above the line want whole vectors, n a
-   multiple of `lanes`, and are called through the functions of section 20, which take any n. */
+/* What a kernel set offers. The comments stand with the functions. Those above the line want whole vectors: n a
+   multiple of the lanes, or, for random numbers, arrays with room for `count` rounded up. They are called through the
+   functions of section >>arrays, which take any n. */
 typedef struct vaei_kernel_set {
     const vaei_product_kernels *product;
-    size_t lanes;
     void   (*activate)(vae_activation kind, size_t n, const vae_real *x, vae_real *y);
     void   (*activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d);
     vaei_sum_kernel *bernoulli, *gaussian, *gaussian_kl;
@@ -2268,7 +2268,7 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
 /* ---- optimiser ---- */
 
 /* m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-   p -= step m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_adam_step_of
+   p -= rate m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_adam_step_of
    Moments below 1e-30 become 0, so that those of weights that get no gradient do not end as denormal numbers, which are
    slow. (Beside an epsilon of 1e-12 or more that is nothing; a smaller one is not honoured where gradients are below
    1e-14.) */
@@ -2276,7 +2276,7 @@ VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t n, vae_
                                       vae_real *v) {
     const VAEI_V beta1 = VAEI_SET(step->beta1), one_minus_beta1 = VAEI_SET(step->one_minus_beta1);
     const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
-    const VAEI_V size = VAEI_SET(step->step), inverse_root = VAEI_SET(step->inverse_root);
+    const VAEI_V rate = VAEI_SET(step->rate), inverse_root = VAEI_SET(step->inverse_root);
     const VAEI_V epsilon = VAEI_SET(step->epsilon), tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
     size_t       i;
     for (i = 0; i < n; i += VAEI_LANES) {
@@ -2287,7 +2287,7 @@ VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t n, vae_
         first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
         second = VAEI_SELECT_LESS(second, tiny, zero, second);
         root = VAEI_FMA(VAEI_SQRT(second), inverse_root, epsilon);
-        VAEI_STORE(p + i, VAEI_FNMA(size, first / root, VAEI_LOAD(p + i)));
+        VAEI_STORE(p + i, VAEI_FNMA(rate, first / root, VAEI_LOAD(p + i)));
         VAEI_STORE(m + i, first);
         VAEI_STORE(v + i, second);
     }
@@ -2731,7 +2731,7 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 #endif
 
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
-    &VAEI_NAME(vaei_product_kernels), VAEI_LANES, VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
+    &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
     VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_gaussian_kl),
     VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam),
     VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_add),
@@ -2761,46 +2761,46 @@ VAEI_PRIVATE void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_r
 
 VAEI_PRIVATE void vaei_activate(const vaei_kernel_set *set, vae_activation kind, size_t n, const vae_real *x,
                                 vae_real *y) {
-    const size_t rest = n % set->lanes, whole = n - rest;
+    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
     vae_real     last[VAEI_MOST_LANES];
     if (kind == VAE_LINEAR && x == y) return;
     set->activate(kind, whole, x, y);
     if (rest == 0) return;
     vaei_copy_padded(last, x + whole, rest, 0);
-    set->activate(kind, set->lanes, last, last);
+    set->activate(kind, lanes, last, last);
     memcpy(y + whole, last, rest * sizeof *y);
 }
 
 VAEI_PRIVATE void vaei_activate_backward(const vaei_kernel_set *set, vae_activation kind, size_t n,
                                          const vae_real *saved, vae_real *d) {
-    const size_t rest = n % set->lanes, whole = n - rest;
+    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
     vae_real     last_saved[VAEI_MOST_LANES], last[VAEI_MOST_LANES];
     if (kind == VAE_LINEAR) return;
     set->activate_backward(kind, whole, saved, d);
     if (rest == 0) return;
     vaei_copy_padded(last_saved, saved + whole, rest, 0);
     vaei_copy_padded(last, d + whole, rest, 0);
-    set->activate_backward(kind, set->lanes, last_saved, last);
+    set->activate_backward(kind, lanes, last_saved, last);
     memcpy(d + whole, last, rest * sizeof *d);
 }
 
 VAEI_PRIVATE void vaei_reparameterize(const vaei_kernel_set *set, size_t n, const vae_real *mean,
                                       const vae_real *logvar, const vae_real *epsilon, vae_real *z) {
-    const size_t rest = n % set->lanes, whole = n - rest;
+    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
     vae_real     last_mean[VAEI_MOST_LANES], last_logvar[VAEI_MOST_LANES], last_epsilon[VAEI_MOST_LANES];
     set->reparameterize(whole, mean, logvar, epsilon, z);
     if (rest == 0) return;
     vaei_copy_padded(last_mean, mean + whole, rest, 0);
     vaei_copy_padded(last_logvar, logvar + whole, rest, 0);
     vaei_copy_padded(last_epsilon, epsilon + whole, rest, 0);
-    set->reparameterize(set->lanes, last_mean, last_logvar, last_epsilon, last_mean);
+    set->reparameterize(lanes, last_mean, last_logvar, last_epsilon, last_mean);
     memcpy(z + whole, last_mean, rest * sizeof *z);
 }
 
 VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, const vae_real *mean,
                                        const vae_real *logvar, const vae_real *epsilon, const vae_real *dz,
                                        vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar) {
-    const size_t rest = n % set->lanes, whole = n - rest;
+    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
     vae_real     last_mean[VAEI_MOST_LANES], last_logvar[VAEI_MOST_LANES];
     vae_real     last_epsilon[VAEI_MOST_LANES], last_dz[VAEI_MOST_LANES];
     set->latent_backward(whole, mean, logvar, epsilon, dz, kl_scale, d_mean, d_logvar);
@@ -2809,7 +2809,7 @@ VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, con
     vaei_copy_padded(last_logvar, logvar + whole, rest, 0);
     vaei_copy_padded(last_epsilon, epsilon + whole, rest, 0);
     vaei_copy_padded(last_dz, dz + whole, rest, 0);
-    set->latent_backward(set->lanes, last_mean, last_logvar, last_epsilon, last_dz, kl_scale, last_mean, last_logvar);
+    set->latent_backward(lanes, last_mean, last_logvar, last_epsilon, last_dz, kl_scale, last_mean, last_logvar);
     memcpy(d_mean + whole, last_mean, rest * sizeof *d_mean);
     memcpy(d_logvar + whole, last_logvar, rest * sizeof *d_logvar);
 }
@@ -2825,7 +2825,7 @@ VAEI_PRIVATE vaei_adam_step vaei_adam_step_of(double learning_rate, double beta1
     made.beta2 = (vae_real)beta2;
     made.one_minus_beta1 = (vae_real)(1 - beta1);
     made.one_minus_beta2 = (vae_real)(1 - beta2);
-    made.step = (vae_real)(learning_rate / (1 - vaei_power(beta1, step)));
+    made.rate = (vae_real)(learning_rate / (1 - vaei_power(beta1, step)));
     made.inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step)));
     made.epsilon = (vae_real)epsilon;
     return made;
@@ -2833,7 +2833,7 @@ VAEI_PRIVATE vaei_adam_step vaei_adam_step_of(double learning_rate, double beta1
 
 VAEI_PRIVATE void vaei_adam(const vaei_kernel_set *set, const vaei_adam_step *step, size_t n, vae_real *p,
                             const vae_real *g, vae_real *m, vae_real *v) {
-    const size_t rest = n % set->lanes, whole = n - rest;
+    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
     vae_real     last_p[VAEI_MOST_LANES], last_g[VAEI_MOST_LANES], last_m[VAEI_MOST_LANES], last_v[VAEI_MOST_LANES];
     set->adam(step, whole, p, g, m, v);
     if (rest == 0) return;
@@ -2841,7 +2841,7 @@ VAEI_PRIVATE void vaei_adam(const vaei_kernel_set *set, const vaei_adam_step *st
     vaei_copy_padded(last_g, g + whole, rest, 0);
     vaei_copy_padded(last_m, m + whole, rest, 0);
     vaei_copy_padded(last_v, v + whole, rest, 0);
-    set->adam(step, set->lanes, last_p, last_g, last_m, last_v);
+    set->adam(step, lanes, last_p, last_g, last_m, last_v);
     memcpy(p + whole, last_p, rest * sizeof *p);
     memcpy(m + whole, last_m, rest * sizeof *m);
     memcpy(v + whole, last_v, rest * sizeof *v);
