@@ -680,6 +680,11 @@ static void test_inference_only(void) {
     c.inference_only = 1;
     CHECK(vae_memory_needed(&c, &less, NULL) == VAE_OK);
     CHECK(less < all - 3 * vae_parameter_count(trains) * sizeof(vae_real));
+    c.threads = 1;
+    c.batch = VAEI_INFERENCE_ROWS;                      /* the most that it takes at once needs no more room */
+    CHECK(vae_memory_needed(&c, &less, NULL) == VAE_OK);
+    c.batch = 100000;
+    CHECK(vae_memory_needed(&c, &all, NULL) == VAE_OK && all == less);
     infers = make(&c);
     CHECK(!memcmp(vae_parameters(trains), vae_parameters(infers), vae_parameter_count(trains) * sizeof(vae_real)));
     CHECK(vae_reconstruct(trains, &data, a, NULL) == VAE_OK && vae_reconstruct(infers, &data, b, NULL) == VAE_OK);

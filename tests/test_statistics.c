@@ -513,11 +513,12 @@ static void test_log_likelihood_converges(void) {
     vae_destroy(model);
 }
 
-/* The same samples however the rows are spread over batches. */
-static void test_scores_do_not_depend_on_batches(void) {
-    enum { COUNT = 200 };
-    const size_t batches[] = { 1, 7, 64, 128, 200, 1000 };
+/* The same samples and results however the rows are spread over batches, and over what inference takes at once. */
+static void test_results_do_not_depend_on_batches(void) {
+    enum { COUNT = 2 * VAEI_INFERENCE_ROWS + 20 };
+    const size_t batches[] = { 1, 7, 64, 128, 200, COUNT, 1000 };
     vae_real     pixels[COUNT * 6];
+    struct { vae_real mean[COUNT * 3], logvar[COUNT * 3], reconstructed[COUNT * 6], decoded[COUNT * 6], sampled[COUNT * 6]; } first, made;
     vae_terms    first_terms[COUNT], terms[COUNT];
     double       first_log_p[COUNT], log_p[COUNT];
     vae_data     data = { .pixels = pixels, .count = COUNT };
@@ -528,6 +529,13 @@ static void test_scores_do_not_depend_on_batches(void) {
                                     .seed = 5, .batch = batches[b] };
         vae_model *model = make(&config);
         double     worst = 0;
+        CHECK(vae_encode(model, &data, made.mean, made.logvar, NULL) == VAE_OK);
+        CHECK(vae_reconstruct(model, &data, made.reconstructed, NULL) == VAE_OK);
+        CHECK(vae_decode(model, made.mean, COUNT, made.decoded, NULL) == VAE_OK);
+        CHECK(vae_sample(model, COUNT, made.sampled, NULL) == VAE_OK);
+        CHECK(!memcmp(made.decoded, made.reconstructed, sizeof made.decoded));
+        if (!b) first = made;
+        CHECK(!memcmp(&made, &first, sizeof made));
         CHECK(vae_elbo(model, &data, NULL, b ? terms : first_terms, NULL) == VAE_OK);
         CHECK(vae_log_likelihood(model, &data, 9, NULL, b ? log_p : first_log_p, NULL) == VAE_OK);
         for (i = 0; b && i < COUNT; i++) {
@@ -783,7 +791,7 @@ int main(void) {
     RUN(test_elbo_equals_its_closed_form);
     RUN(test_true_posterior_makes_every_sample_exact);
     RUN(test_log_likelihood_converges);
-    RUN(test_scores_do_not_depend_on_batches);
+    RUN(test_results_do_not_depend_on_batches);
     RUN(test_evaluation_is_repeatable);
     RUN(test_samples_are_decoded_latents);
     RUN(test_shuffle_is_a_permutation);
