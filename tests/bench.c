@@ -10,7 +10,9 @@
        bench --quick             the training steps and decoding only
        bench --peers             the training steps and decoding, alternating with PyTorch (tests/bench_peers.py)
        bench --json FILE         the same figures as JSON too
-       bench --kernels NAME      with one kernel set: plain, portable, avx2, avx512, neon
+       bench --kernels NAME      with one kernel set: plain, portable, avx2, avx512, neon; with avx2 everything is as on
+                                 a processor without AVX-512, the peak and PyTorch too
+       bench --only TEXT         the cases with TEXT in their names, and nothing else
        bench --patience SECONDS  waits so long for fifteen undisturbed windows of each case, instead of 1.2           */
 #define _POSIX_C_SOURCE 200809L
 #define VAE_IMPLEMENTATION
@@ -33,8 +35,9 @@ enum {
 typedef struct settings {
     int         quick, peers;
     vae_kernels kernels;
+    const char *only;           /* in the names of the cases to measure, or NULL */
     FILE       *json;
-    int         json_lines;
+    int         lines;          /* reported */
     int         cores;
     double      window;         /* seconds of one window, at least one call */
     double      peer_window;    /* and where a peer's follows */
@@ -98,7 +101,7 @@ PEAK_LOOP(peak_plain, , float, PLAIN_SET, )
 
 static volatile float peak_sink;
 
-/* GFLOP/s of one core. The widest vectors are not always the fastest: `width` is chosen once, by trying. */
+/* GFLOP/s of one core, with vectors of AVX-512 (2), of AVX2 or NEON (1), or with single numbers (0). */
 static double peak_with(int width) {
     const long turns = 100000;
     double     began = now();
@@ -116,22 +119,22 @@ static double peak_with(int width) {
     return 2.0 * 12 * lanes * (double)turns / (now() - began) * 1e-9;
 }
 
-static double peak(void) {
-    static int width = -1;      /* the benchmark's own, not the library's */
-    if (width < 0) {
-        double best = 0, got;
-        int    w, turn;
-        width = 0;
-        for (turn = 0; turn < 3; turn++)
-            for (w = 0; w <= 2; w++) {
-                if (w == 2 && !vae_kernels_available(VAE_KERNELS_AVX512)) continue;
-                if (w == 1 && !vae_kernels_available(VAE_KERNELS_AVX2) && !vae_kernels_available(VAE_KERNELS_NEON)) continue;
-                got = peak_with(w);
-                if (got > best) { best = got; width = w; }
-            }
-    }
-    return peak_with(width);
+static int peak_width;
+
+/* The widest vectors are not always the fastest, so this tries them. */
+static void choose_peak_width(vae_kernels kernels) {
+    double best = 0, got;
+    int    w, turn;
+    for (turn = 0; turn < 3; turn++)
+        for (w = 0; w <= 2; w++) {
+            if (w == 2 && (kernels == VAE_KERNELS_AVX2 || !vae_kernels_available(VAE_KERNELS_AVX512))) continue;
+            if (w == 1 && !vae_kernels_available(VAE_KERNELS_AVX2) && !vae_kernels_available(VAE_KERNELS_NEON)) continue;
+            got = peak_with(w);
+            if (got > best) { best = got; peak_width = w; }
+        }
 }
+
+static double peak(void) { return peak_with(peak_width); }
 
 /* GB/s read and written by a copy far larger than any cache. */
 static double bandwidth(void) {
@@ -370,6 +373,8 @@ static figure measure(settings *s, work call, void *context, double flops, const
     return f;
 }
 
+static int wanted(const settings *s, const char *name) { return !s->only || strstr(name, s->only); }
+
 static void report(settings *s, const char *name, size_t batch, int threads, double per_call, double flops, figure f,
                    size_t bytes, int micro) {
     char unit[64];
@@ -383,8 +388,9 @@ static void report(settings *s, const char *name, size_t batch, int threads, dou
     if (s->json)
         fprintf(s->json, "%s  {\"name\": \"%s\", \"batch\": %lu, \"threads\": %d, \"seconds\": %.9g, \"images_per_second\": "
                 "%.9g, \"gflops\": %.6g, \"peak_percent\": %.4g, \"workspace_bytes\": %lu, \"quiet_percent\": %.3g}",
-                s->json_lines++ ? ",\n" : "", name, (unsigned long)batch, threads, f.seconds, per_call / f.seconds,
+                s->lines ? ",\n" : "", name, (unsigned long)batch, threads, f.seconds, per_call / f.seconds,
                 flops * 1e-9 / f.seconds, 100 * f.share, (unsigned long)bytes, 100 * f.quiet);
+    s->lines++;
 }
 
 typedef struct training {
@@ -410,10 +416,11 @@ static size_t workspace_bytes(const vae_model *model) {
     return model->bytes - 4 * model->plan.parameter_count * sizeof(vae_real);
 }
 
-static double train_case(settings *s, const network *net, const char *name, int threads) {
+static void train_case(settings *s, const network *net, const char *name, int threads) {
     training t;
     figure   f;
     double   flops;
+    if (!wanted(s, name)) return;
     t.model = make(s, net, net->batch, threads);
     t.pixels = digits_like(8 * net->batch * vae_example_size(t.model));
     t.batch = net->batch;
@@ -423,7 +430,6 @@ static double train_case(settings *s, const network *net, const char *name, int 
     report(s, name, net->batch, threads, (double)net->batch, flops, f, workspace_bytes(t.model), 0);
     vae_destroy(t.model);
     free(t.pixels);
-    return (double)net->batch / f.seconds;
 }
 
 typedef struct inference {
@@ -462,6 +468,7 @@ static void inference_case(settings *s, const char *name, const network *net, si
     figure         f;
     double         encoder, decoder, flops;
     unsigned char *bytes;
+    if (!wanted(s, name)) return;
     memset(&i, 0, sizeof i);
     i.model = make(s, net, count < 1024 ? count : 1024, threads);
     i.count = count;
@@ -509,12 +516,17 @@ static vae_real *aligned_numbers(size_t count) {
 /* form 0: out = in W; 1: d_in = d_out W^T; 2: d_W = in^T d_out */
 static void product_line(settings *s, size_t rows, size_t columns, size_t inner, int form) {
     static const char *const forms[] = { "forward", "input-gradient", "weight-gradient" };
-    vae_real    *a = aligned_numbers(rows * inner), *b = aligned_numbers(inner * columns);
+    vae_real    *a, *b;
     product_case p;
     char         name[96];
     size_t       i;
     figure       f;
     double       flops = 2.0 * (double)rows * (double)columns * (double)inner;
+    snprintf(name, sizeof name, "product-%s-%lux%lux%lu", forms[form], (unsigned long)rows, (unsigned long)columns,
+             (unsigned long)inner);
+    if (!wanted(s, name)) return;
+    a = aligned_numbers(rows * inner);
+    b = aligned_numbers(inner * columns);
     for (i = 0; i < rows * inner; i++) a[i] = (vae_real)(i % 17) / 16 - (vae_real)0.5;
     for (i = 0; i < inner * columns; i++) b[i] = (vae_real)(i % 13) / 16 - (vae_real)0.5;
     memset(&p, 0, sizeof p);
@@ -533,8 +545,6 @@ static void product_line(settings *s, size_t rows, size_t columns, size_t inner,
     p.product.c = aligned_numbers(rows * columns);
     p.product.c_row = columns;
     f = measure(s, multiply, &p, flops, NULL, 1);
-    snprintf(name, sizeof name, "product-%s-%lux%lux%lu", forms[form], (unsigned long)rows, (unsigned long)columns,
-             (unsigned long)inner);
     report(s, name, rows, 1, 1, flops, f, 0, 1);
 }
 
@@ -558,7 +568,7 @@ static void growth(settings *s) {
     network net;
     char    name[96];
     int     size;
-    printf("\ngrowth: one thing doubles at a time; a constant share of peak means cost in proportion to work\n");
+    if (!s->only) printf("\ngrowth: one thing doubles at a time; a constant share of peak means cost in proportion to work\n");
     for (size = 100; size <= 1600; size *= 2) {
         net = networks[0];
         net.encoder[0].shape.channels = size;
@@ -594,8 +604,9 @@ typedef struct peer {
     pid_t process;
 } peer;
 
-static int peer_start(peer *p, char *line, int size) {
-    int in[2], out[2];
+static int peer_start(peer *p, vae_kernels kernels, char *line, int size) {
+    const char *instructions = kernels == VAE_KERNELS_AVX2 ? "--avx2" : NULL;       /* NULL ends the arguments */
+    int         in[2], out[2];
     if (pipe(in) || pipe(out)) return 0;
     p->process = fork();
     if (p->process < 0) return 0;
@@ -605,8 +616,9 @@ static int peer_start(peer *p, char *line, int size) {
         close(in[1]);
         close(out[0]);
         /* Debian's torch belongs to the system's Python, which need not be the first on the path. */
-        if (!access("/usr/bin/python3", X_OK)) execl("/usr/bin/python3", "python3", "tests/bench_peers.py", (char *)NULL);
-        execlp("python3", "python3", "tests/bench_peers.py", (char *)NULL);
+        if (!access("/usr/bin/python3", X_OK))
+            execl("/usr/bin/python3", "python3", "tests/bench_peers.py", instructions, (char *)NULL);
+        execlp("python3", "python3", "tests/bench_peers.py", instructions, (char *)NULL);
         _exit(127);
     }
     close(in[0]);
@@ -668,7 +680,7 @@ static int peers(settings *s) {
     char   line[512];
     int    n, threads;
     memset(&p, 0, sizeof p);
-    if (!peer_start(&p, line, (int)sizeof line)) {
+    if (!peer_start(&p, s->kernels, line, (int)sizeof line)) {
         printf("bench-peers: skipped: %s", line);
         return 0;
     }
@@ -676,6 +688,7 @@ static int peers(settings *s) {
     for (n = 0; n < NETWORKS; n++)
         for (threads = 1; threads <= s->cores; threads += s->cores > 1 ? s->cores - 1 : 1) {
             training t;
+            if (!wanted(s, networks[n].name)) continue;
             t.model = make(s, &networks[n], networks[n].batch, threads);
             t.pixels = digits_like(8 * networks[n].batch * vae_example_size(t.model));
             t.batch = networks[n].batch;
@@ -685,7 +698,7 @@ static int peers(settings *s) {
             vae_destroy(t.model);
             free(t.pixels);
         }
-    for (n = 0; n < 3; n++) {
+    for (n = 0; n < 3 && wanted(s, "decode-dense"); n++) {
         inference i;
         char      name[32];
         memset(&i, 0, sizeof i);
@@ -732,7 +745,7 @@ static void inferences(settings *s) {
 
 static int usage(void) {
     fprintf(stderr, "usage: bench [--quick] [--peers] [--json FILE] [--kernels plain|portable|avx2|avx512|neon] "
-                    "[--patience SECONDS]\n");
+                    "[--only TEXT] [--patience SECONDS]\n");
     return 2;
 }
 
@@ -748,6 +761,7 @@ int main(int argc, char **argv) {
     for (i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick")) s.quick = 1;
         else if (!strcmp(argv[i], "--peers")) s.peers = 1;
+        else if (!strcmp(argv[i], "--only") && i + 1 < argc) s.only = argv[++i];
         else if (!strcmp(argv[i], "--json") && i + 1 < argc) {
             s.json = fopen(argv[++i], "w");
             if (!s.json) { perror(argv[i]); return 1; }
@@ -763,6 +777,7 @@ int main(int argc, char **argv) {
             }
         } else return usage();
     }
+    choose_peak_width(s.kernels);
     for (i = 0; i < ALTERNATIONS; i++) peaks[i] = peak();
     for (i = 0; i < 300; i++) look_around(&s, NULL, 1, &still);        /* 0.1 s, for the best that this run sees */
     printf("machine: cores=%d peak_gflops_per_core=%.1f copy_gigabytes_per_second=%.1f kernels=%s\n", s.cores,
@@ -779,6 +794,10 @@ int main(int argc, char **argv) {
     if (s.json) {
         fprintf(s.json, "\n]\n");
         fclose(s.json);
+    }
+    if (!s.lines) {
+        fprintf(stderr, "bench: no case has \"%s\" in its name\n", s.only);
+        return 1;
     }
     return 0;
 }

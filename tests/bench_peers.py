@@ -2,7 +2,7 @@
 
 The C benchmark runs this as a child process and alternates with it, so that both meet the same machine:
     in:   list | run NET threads=1 seconds=1.5 | quit              (also ends at the end of the input)
-    out:  peer: ready torch=... blas=... cores=2                                         once, first
+    out:  peer: ready torch=... elementwise=avx2 blas=... cores=2                      once, first
           peer: nets NAME NAME ...                                                       to list
           peer: NET threads=1 images_per_second=... microseconds=... cpu_microseconds=... steps=... as=...     to run
           peer: error SENTENCE                                                           to anything else
@@ -12,7 +12,9 @@ of one step, or of one call where the net is decode-*; `cpu_microseconds` is the
 threads: with 1 thread a measure that other processes disturb less. Between lines the process sleeps. The first run of a
 net with a number of threads takes longer: it tries the settings of VARIANTS and keeps the fastest, named in `as`.
 
-    python3 tests/bench_peers.py --all [SECONDS]      every net with 1 and 2 threads, by itself
+    python3 tests/bench_peers.py [--avx2] --all [SECONDS]       every net with 1 and 2 threads, by itself
+
+With --avx2 it does as on a processor without AVX-512.
 
 PyTorch computes its dense layers with the BLAS that it finds, and Debian's default one, the reference BLAS, is 40 times
 slower than OpenBLAS. Measured against it any C library would shine, so this script then declines. For a fair peer:
@@ -23,6 +25,7 @@ the C benchmark's turn. Even so 2 threads may be slower than 1: compare with the
 """
 import ctypes
 import os
+import re
 import statistics
 import sys
 import time
@@ -33,7 +36,10 @@ def leave(sentence):
     sys.exit(0)
 
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")         # read when the library is loaded
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")         # read, as those below, when the libraries are loaded
+if "--avx2" in sys.argv:
+    os.environ.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", DNNL_MAX_CPU_ISA="AVX2",
+                      MKL_ENABLE_INSTRUCTIONS="AVX2", OPENBLAS_CORETYPE="Haswell")
 try:
     import torch
     from torch import nn
@@ -271,7 +277,9 @@ def main():
         leave("torch found only the reference BLAS, which is no fair peer: apt-get install libopenblas0-openmp")
     if openblas_core():
         blas += "-" + openblas_core()
-    print("peer: ready torch=%s blas=%s cores=%d" % (torch.__version__, blas, os.cpu_count()), flush=True)
+    capability = re.search(r"CPU capability usage: (\w+)", torch.__config__.show())
+    print("peer: ready torch=%s elementwise=%s blas=%s cores=%d" % (
+        torch.__version__, capability.group(1).lower() if capability else "unknown", blas, os.cpu_count()), flush=True)
     if "--all" in sys.argv:
         after = sys.argv[sys.argv.index("--all") + 1:]
         for name in NETS:
