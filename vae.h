@@ -3524,9 +3524,9 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
    The layers stand in one array: the encoder's, the heads (one dense layer whose first `latent` outputs are the mean
    and whose others are the logvar), the decoder's. They are walked in stages. A stage of dense layers takes the whole
    batch at once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches
-   of a few images, so that what one layer writes is still in the cache when the next reads it; inference, which sums
-   nothing up over rows, takes fewer rows than a large batch has for the same reason. Between stages tensors are flat:
-   one row per example, channels last.
+   of a few images, so that what one layer writes is still in the cache when the next reads it; inference, which needs
+   no row again, takes fewer rows than a large batch has for the same reason. Between stages tensors are flat: one row
+   per example, channels last.
 */
 
 /* How a tensor of images lies in memory: each image inside a border of zeros, so that convolutions need no bounds
