@@ -407,8 +407,8 @@ VAE_API vae_real *vae_gradients(vae_model *model);
 
 /* ==== 6 >>inference =============================================================================================== */
 
-/* Any number of rows, taken config.batch at a time, or 192 for each thread where that is less. Results are the caller's
-   arrays, one row per example; all are deterministic.
+/* Any number of rows, taken config.batch at a time or fewer. Results are the caller's arrays, one row per example; all
+   are deterministic.
    vae_encode: mean and logvar, count x latent each; either may be NULL.
    vae_decode: pixels from z (count x latent), count x example_size; what the likelihood expects of each pixel.
    vae_reconstruct: the decoded mean of q(z | x).
@@ -1366,7 +1366,7 @@ VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
 
 enum {
     VAEI_TILE_ROWS = 8, VAEI_TILE_VECTORS = 4,              /* of the largest tiles of any set */
-    VAEI_MOST_LANES = 16,
+    VAEI_MOST_LANES = VAEI_SUM_LANES,                       /* numbers in a vector: all partial sums at once */
     VAEI_FEW_MOST = 3                                       /* rows or columns for which any set has paths of few */
 };
 
@@ -5057,8 +5057,7 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vaei_image  flat = vaei_flat_image(layer->out);
     if (layer->activation != VAE_LINEAR)
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
-                                          vaei_at(model, layer->saved, micro->slot, micro->first, layer->outputs),
-                                          d_out);
+                               vaei_at(model, layer->saved, micro->slot, micro->first, layer->outputs), d_out);
     vaei_copy_images(micro->count, &flat, d_out, &layer->output_gradient.image,
                      vaei_at(model, layer->output_gradient.place, micro->slot, 0, 0));
     for (; layer > first; layer--) {

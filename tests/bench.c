@@ -375,6 +375,13 @@ static figure measure(settings *s, work call, void *context, double flops, const
 
 static int wanted(const settings *s, const char *name) { return !s->only || strstr(name, s->only); }
 
+/* The exit status: 1 where --only left nothing. */
+static int ended(const settings *s) {
+    if (s->lines) return 0;
+    fprintf(stderr, "bench: no case has \"%s\" in its name\n", s->only);
+    return 1;
+}
+
 static void report(settings *s, const char *name, size_t batch, int threads, double per_call, double flops, figure f,
                    size_t bytes, int micro) {
     char unit[64];
@@ -672,6 +679,7 @@ static void peer_line(settings *s, peer *p, const char *name, const char *peer_n
            "quiet_percent=%d\n", name, (unsigned long)batch, threads, typical(&w, 0) * 1e6, typical(&w, 1) * 1e6,
            typical(&w, 2), 100 * typical(&w, 3), 100 * w.quiet / w.seen);
     fflush(stdout);
+    s->lines++;
 }
 
 static int peers(settings *s) {
@@ -720,7 +728,7 @@ static int peers(settings *s) {
     fclose(p.to);
     fclose(p.from);
     waitpid(p.process, NULL, 0);
-    return 0;
+    return ended(s);
 }
 
 /* ---- the whole ---- */
@@ -795,9 +803,5 @@ int main(int argc, char **argv) {
         fprintf(s.json, "\n]\n");
         fclose(s.json);
     }
-    if (!s.lines) {
-        fprintf(stderr, "bench: no case has \"%s\" in its name\n", s.only);
-        return 1;
-    }
-    return 0;
+    return ended(&s);
 }

@@ -2,7 +2,7 @@
 
 The C benchmark runs this as a child process and alternates with it, so that both meet the same machine:
     in:   list | run NET threads=1 seconds=1.5 | quit              (also ends at the end of the input)
-    out:  peer: ready torch=... elementwise=avx2 blas=... cores=2                      once, first
+    out:  peer: ready torch=... elementwise=avx2 blas=... cores=2                        once, first
           peer: nets NAME NAME ...                                                       to list
           peer: NET threads=1 images_per_second=... microseconds=... cpu_microseconds=... steps=... as=...     to run
           peer: error SENTENCE                                                           to anything else
