@@ -3063,10 +3063,11 @@ VAEI_PRIVATE void vaei_pack_tile(const vaei_work *work, const vae_real *const *a
     const size_t *offsets = work->a_offsets;
     size_t k, r, together = 1;
     while (together < height && a[together] == a[0] + together) together++;
-    if (together == 8) for (k = 0; k < work->steps; k++, to += 8) memcpy(to, a[0] + offsets[k], 8 * sizeof *to);
-    else if (together == 6) for (k = 0; k < work->steps; k++, to += 6) memcpy(to, a[0] + offsets[k], 6 * sizeof *to);
-    else if (together == 4) for (k = 0; k < work->steps; k++, to += 4) memcpy(to, a[0] + offsets[k], 4 * sizeof *to);
-    else for (k = 0; k < work->steps; k++, to += height) for (r = 0; r < height; r++) to[r] = a[r][offsets[k]];
+    if (together < height || (height != 8 && height != 6 && height != 4))
+        for (k = 0; k < work->steps; k++, to += height) for (r = 0; r < height; r++) to[r] = a[r][offsets[k]];
+    else if (height == 8) for (k = 0; k < work->steps; k++, to += 8) memcpy(to, a[0] + offsets[k], 8 * sizeof *to);
+    else if (height == 6) for (k = 0; k < work->steps; k++, to += 6) memcpy(to, a[0] + offsets[k], 6 * sizeof *to);
+    else for (k = 0; k < work->steps; k++, to += 4) memcpy(to, a[0] + offsets[k], 4 * sizeof *to);
 }
 
 /* The block of rows, tile by tile. */

@@ -699,6 +699,9 @@ TEST(test_larger_networks) {
           .encoder = { VAE_CONV(8, 3, 1, VAE_SILU), VAE_CONV(4, 3, 4, VAE_GELU) } },
         { .input = { 6, 6, 48 }, .latent = 2, .batch = 9, .likelihood = VAE_GAUSSIAN,
           .encoder = { VAE_CONV(130, 3, 1, VAE_RELU) } },
+        /* rows of weight gradients that lie side by side in groups which tiles do not divide */
+        { .input = { 7, 7, 16 }, .latent = 2, .batch = 7, .encoder = { VAE_CONV(130, 5, 2, VAE_SILU) } },
+        { .input = { 7, 6, 22 }, .latent = 2, .batch = 7, .encoder = { VAE_CONV(128, 5, 3, VAE_TANH) } },
         { .input = { 1, 420, 1 }, .latent = 3, .batch = 260, .encoder = { VAE_DENSE(130, VAE_SILU) } }
     };
     test_random random = { 6 };

@@ -47,6 +47,17 @@ static uint32_t *increasing(size_t count, size_t least, size_t slack, size_t *en
     return table;
 }
 
+/* Entries side by side in groups of a few, as the rows of a convolution's weight gradient are. */
+static uint32_t *grouped(size_t count, size_t *end) {
+    const size_t group = 1 + below(30), gap = 1 + below(9);
+    uint32_t *table = (uint32_t *)malloc((count ? count : 1) * sizeof *table);
+    size_t i;
+    if (!table) exit(1);
+    for (i = 0; i < count; i++) table[i] = (uint32_t)(i + i / group * gap);
+    *end = count ? table[count - 1] + 1 : 0;
+    return table;
+}
+
 static void shuffle(uint32_t *table, size_t count) {
     size_t i;
     for (i = count; i > 1; i--) { size_t j = below(i); uint32_t t = table[j]; table[j] = table[i - 1]; table[i - 1] = t; }
@@ -130,7 +141,10 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     if (form == 0) { p.a_step = 1; p.a_row = p.segments * p.run + below(9); p.a_segment = chance(2) ? p.run : p.run + below(7); }
     else if (form == 1) { p.a_row = 1; p.a_step = p.rows + below(9); p.a_segment = p.run * p.a_step + below(5); }
     else { p.a_step = 1 + below(5); p.a_row = 1 + below(9); p.a_segment = 1 + below(30); } /* overlapping, as a convolution's */
-    if (form >= 3) { p.a_rows = tables[0] = increasing(p.rows, 1, chance(2) ? 1 : 6, &end); if (chance(2)) shuffle(tables[0], p.rows); }
+    if (form >= 3) {
+        p.a_rows = tables[0] = chance(2) ? grouped(p.rows, &end) : increasing(p.rows, 1, chance(2) ? 1 : 6, &end);
+        if (chance(3)) shuffle(tables[0], p.rows);
+    }
     if (form == 4 || chance(5)) p.a_segments = tables[1] = increasing(p.segments, 3, 9, &end);
     a_size = p.rows && p.segments && p.run ? largest(p.a_rows, p.a_row, p.rows) + largest(p.a_segments, p.a_segment, p.segments) + (p.run - 1) * p.a_step + 1 : 0;
 
