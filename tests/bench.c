@@ -32,6 +32,7 @@ enum {
     MOST_WINDOWS = 200      /* kept; of disturbed ones half of that */
 };
 
+struct probe;
 typedef struct settings {
     int         quick, peers;
     vae_kernels kernels;
@@ -42,6 +43,7 @@ typedef struct settings {
     double      window;         /* seconds of one window, at least one call */
     double      peer_window;    /* and where a peer's follows */
     double      patience;       /* seconds after which a case makes do with the windows that it has */
+    struct probe *probes;       /* one for each thread */
     double      stillest, best_peak;                    /* the best that this run has seen of one core */
 } settings;
 
@@ -237,37 +239,72 @@ static unsigned char *digits_like(size_t bytes) {
     return pixels;
 }
 
+/* ---- one matrix product ---- */
+
+typedef struct product_case {
+    const vaei_kernel_set *kernels;
+    vaei_product           product;
+    vae_real              *scratch;
+} product_case;
+
+static void multiply(void *context) {
+    const product_case *p = (const product_case *)context;
+    vaei_multiply(p->kernels, &p->product, p->scratch);
+}
+
+/* Zeros, as aligned as everything that a model holds. The benchmark's own end frees them. */
+static vae_real *aligned_numbers(size_t count) {
+    char *block = (char *)calloc(count * sizeof(vae_real) + 64, 1);
+    if (!block) exit(1);
+    return (vae_real *)(void *)(block + (64 - (uintptr_t)block % 64) % 64);
+}
+
 /* ---- is anybody else there? ---- */
 
-/* Instructions that do nothing, per step of a chain of dependent multiplications: the first share the core's front end
-   with whatever runs on its other hardware thread, the second wait for themselves, and the clock moves both alike. */
-static double stillness(void) {
-#if defined(__GNUC__)
-    double   chain = 0, nothing;
-    uint64_t x = 1;
-    int      turn, i;
-    for (turn = 0; turn < 3; turn++) {
-        const double began = now();
-        double       spent;
-        for (i = 0; i < 2000; i++) {
-            x = x * UINT64_C(6364136223846793005);
-            __asm__ volatile("" : "+r"(x));
-        }
-        spent = now() - began;
-        if (!turn || spent < chain) chain = spent;              /* the others may have been interrupted */
-    }
-    nothing = now();
-    for (i = 0; i < 2000; i++) __asm__ volatile(".rept 64\n\tnop\n\t.endr");
-    return chain / (now() - nothing);
-#else
-    return 1;
-#endif
+/* A small product whose numbers stay in the first cache: multiply-adds, loads and the core's front end all at once, as
+   in the work that is measured, so that it feels whoever else uses them. (Instructions that do nothing do not tell: on
+   a Zen 3 they ran at half their speed for seconds in which everything of ours was at its best.) */
+typedef struct probe {
+    product_case product;
+    vae_real     a[24 * 64], b[64 * 32], c[24 * 32];
+    vae_real    *scratch;
+} probe;
+
+static void make_probe(probe *p, vae_kernels kernels) {
+    vaei_product *product = &p->product.product;
+    memset(p, 0, sizeof *p);
+    p->product.kernels = vaei_kernel_set_of(kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : kernels);
+    product->rows = 24;
+    product->columns = 32;
+    product->segments = 1;
+    product->run = 64;
+    product->a = p->a;
+    product->a_row = 64;
+    product->a_step = 1;
+    product->b = p->b;
+    product->b_step = 32;
+    product->b_column = 1;
+    product->c = p->c;
+    product->c_row = 32;
+    p->product.scratch = aligned_numbers(vaei_product_scratch(24, 32));
+}
+
+/* Products in a second. */
+static double stillness(probe *p) {
+    const int turns = 50;
+    double    began;
+    int       i;
+    multiply(&p->product);                                      /* into the cache */
+    began = now();
+    for (i = 0; i < turns; i++) multiply(&p->product);
+    return turns / (now() - began);
 }
 
 /* One look around, by all threads at the same time: what is another's neighbour may be our own other thread, since two
    cores of a rented machine are now and then one. */
 typedef struct look {
     int          threads;
+    probe       *probes;
     vaei_counter arrived;
     double       stillness[VAEI_MAX_THREADS], peak[VAEI_MAX_THREADS];
 } look;
@@ -279,7 +316,7 @@ static void look_from_one_thread(void *context, size_t index) {
     int          i;
     VAEI_COUNTER_ADD(l->arrived, 1);
     while (VAEI_COUNTER_GET(l->arrived) < l->threads && now() - began < 1e-3) {}
-    for (i = 0; i < 3; i++) looks[i] = stillness();             /* one of them may have been interrupted */
+    for (i = 0; i < 3; i++) looks[i] = stillness(&l->probes[index]);        /* one of them may have been interrupted */
     l->stillness[index] = median(looks, 3);
     l->peak[index] = peak();
 }
@@ -292,6 +329,7 @@ static double look_around(settings *s, const vae_model *model, int threads, int 
     int    i;
     memset(&l, 0, sizeof l);
     l.threads = threads;
+    l.probes = s->probes;
     if (threads == 1) look_from_one_thread(&l, 0);
     else vaei_run(model, look_from_one_thread, &l, (size_t)threads);
     for (i = 0; i < threads; i++) {
@@ -501,24 +539,6 @@ static void inference_case(settings *s, const char *name, const network *net, si
 }
 
 /* ---- matrix products of the training shapes ---- */
-
-typedef struct product_case {
-    const vaei_kernel_set *kernels;
-    vaei_product           product;
-    vae_real              *scratch;
-} product_case;
-
-static void multiply(void *context) {
-    const product_case *p = (const product_case *)context;
-    vaei_multiply(p->kernels, &p->product, p->scratch);
-}
-
-/* Zeros, as aligned as everything that a model holds. The benchmark's own end frees them. */
-static vae_real *aligned_numbers(size_t count) {
-    char *block = (char *)calloc(count * sizeof(vae_real) + 64, 1);
-    if (!block) exit(1);
-    return (vae_real *)(void *)(block + (64 - (uintptr_t)block % 64) % 64);
-}
 
 /* form 0: out = in W; 1: d_in = d_out W^T; 2: d_W = in^T d_out */
 static void product_line(settings *s, size_t rows, size_t columns, size_t inner, int form) {
@@ -786,6 +806,9 @@ int main(int argc, char **argv) {
         } else return usage();
     }
     choose_peak_width(s.kernels);
+    s.probes = (probe *)malloc((size_t)s.cores * sizeof *s.probes);
+    if (!s.probes) return 1;
+    for (i = 0; i < s.cores; i++) make_probe(&s.probes[i], s.kernels);
     for (i = 0; i < ALTERNATIONS; i++) peaks[i] = peak();
     for (i = 0; i < 300; i++) look_around(&s, NULL, 1, &still);        /* 0.1 s, for the best that this run sees */
     printf("machine: cores=%d peak_gflops_per_core=%.1f copy_gigabytes_per_second=%.1f kernels=%s\n", s.cores,
