@@ -88,7 +88,7 @@ static void multiply_fused(const vaei_product *p) {
 #endif
 }
 
-static size_t failed, passed;
+static size_t failed, passed, packed_products;
 static void check(int ok, const char *what, const char *set, const vaei_product *p, unsigned long number) {
     if (ok) { passed++; return; }
     if (failed++ < 20)
@@ -105,8 +105,9 @@ static int same(const vae_real *x, const vae_real *y, size_t count) {
     return 1;
 }
 
-static void run(const product_set *set, const vaei_product *p, unsigned long number) {
-    const size_t needed = vaei_product_scratch(p->rows, p->columns);
+/* With a scratch for so many rows, the product's own or more. */
+static void run(const product_set *set, const vaei_product *p, size_t rows, unsigned long number) {
+    const size_t needed = vaei_product_scratch(rows, p->columns);
     /* exact size, begun at a multiple of 64 bytes: what follows is the sanitiser's */
     unsigned char *memory = (unsigned char *)malloc(needed * sizeof(vae_real) + 64);
     unsigned char *aligned = memory + (64 - (uintptr_t)memory % 64) % 64;
@@ -118,6 +119,26 @@ static void run(const product_set *set, const vaei_product *p, unsigned long num
     free(memory);
 }
 
+/* B packed by several, as threads share it out, and used by several, a few rows at a time. */
+static void run_packed(const product_set *set, const vaei_product *p, unsigned long number) {
+    const size_t size = p->run * vaei_packed_columns(set->kernels, p->columns);
+    vae_real    *packed = numbers(size);
+    const size_t cut = below(p->columns + 1);
+    vaei_product whole;
+    size_t       i, height;
+    for (i = 0; i < size; i++) packed[i] = (vae_real)NAN;
+    vaei_pack_panels(set->kernels, p, cut, p->columns, packed);
+    vaei_pack_panels(set->kernels, p, 0, cut, packed);
+    whole = vaei_product_packed(set->kernels, p, packed);
+    for (i = 0; i < p->rows; i += height) {
+        vaei_product part;
+        height = chance(4) ? p->rows - i : 1 + below(p->rows - i < 50 ? p->rows - i : 50);
+        part = vaei_product_rows(&whole, i, height);
+        run(set, &part, p->rows, number);
+    }
+    free(packed);
+}
+
 static void one_case(unsigned long number, const product_set *sets, int count) {
     static const size_t runs[] = { 23, 32, 33, 64, 72, 100, 127, 399, 400, 401, 523, 800, 1203 };
     static const size_t sides[] = { 24, 25, 31, 32, 33, 40, 41, 47, 48, 49, 56, 63, 64, 65, 96, 97, 104, 120, 300 };
@@ -125,7 +146,7 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     size_t end, a_size, b_size, c_size, i, form = below(5);
     uint32_t *tables[4] = { NULL, NULL, NULL, NULL };
     vae_real *a, *b, *bias, *c, *expected[2], *begin;
-    int s;
+    int s, packs_b = 0;
     memset(&p, 0, sizeof p);
     p.rows = chance(4) ? one_of(sides, sizeof sides / sizeof *sides) : chance(40) ? 513 : below(21);
     p.columns = chance(4) ? one_of(sides, sizeof sides / sizeof *sides) : chance(3) ? 1 + below(4) : below(21);
@@ -134,8 +155,10 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     if (chance(60)) {                                       /* large enough for A to be packed, in several blocks of rows */
         p.rows = 192 + below(chance(2) ? 40 : 420); p.columns = 128 + below(60);
         p.segments = 1 + below(3); p.run = 1 + below(chance(4) ? 700 : 60);
+        packs_b = chance(2);
+        if (packs_b) p.segments = 1;
     }
-    if (chance(30)) { p.segments = 1; p.run = 1 + below(4); p.rows = below(400); }
+    if (!packs_b && chance(30)) { p.segments = 1; p.run = 1 + below(4); p.rows = below(400); }
 
     /* A: along its steps, along its rows, or neither */
     if (form == 0) { p.a_step = 1; p.a_row = p.segments * p.run + below(9); p.a_segment = chance(2) ? p.run : p.run + below(7); }
@@ -148,9 +171,9 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     if (form == 4 || chance(5)) p.a_segments = tables[1] = increasing(p.segments, 3, 9, &end);
     a_size = p.rows && p.segments && p.run ? largest(p.a_rows, p.a_row, p.rows) + largest(p.a_segments, p.a_segment, p.segments) + (p.run - 1) * p.a_step + 1 : 0;
 
-    if (chance(2)) { p.b_column = 1; p.b_step = p.columns + (chance(2) ? 0 : below(9)); p.b_segment = p.run * p.b_step + below(4); }
+    if (packs_b || chance(2)) { p.b_column = 1; p.b_step = p.columns + (chance(2) ? 0 : below(9)); p.b_segment = p.run * p.b_step + below(4); }
     else { p.b_step = 1; p.b_column = p.segments * p.run + below(9); p.b_segment = chance(2) ? p.run : p.run + below(3); }
-    if (chance(4)) { p.b_segments = tables[2] = increasing(p.segments, 3, 9, &end); shuffle(tables[2], p.segments); }
+    if (!packs_b && chance(4)) { p.b_segments = tables[2] = increasing(p.segments, 3, 9, &end); shuffle(tables[2], p.segments); }
     b_size = p.columns && p.segments && p.run ? largest(p.b_segments, p.b_segment, p.segments) + (p.run - 1) * p.b_step + (p.columns - 1) * p.b_column + 1 : 0;
 
     p.c_row = p.columns + (chance(2) ? 0 : below(9));
@@ -174,7 +197,7 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     for (s = 0; s < count; s++) {
         const size_t rows = p.rows, columns = p.columns;
         memcpy(c, begin, c_size * sizeof *c);
-        run(&sets[s], &p, number);
+        run(&sets[s], &p, p.rows, number);
         check(same(c, expected[sets[s].fused], c_size), "whole product", sets[s].name, &p, number);
 
         memcpy(c, begin, c_size * sizeof *c);
@@ -185,12 +208,18 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
             for (j = 0; j < columns;) {
                 const size_t width = 1 + below(columns - j);
                 const vaei_product part = vaei_product_columns(&band, j, width);
-                run(&sets[s], &part, number);
+                run(&sets[s], &part, part.rows, number);
                 j += width;
             }
             i += height;
         }
         check(same(c, expected[sets[s].fused], c_size), "slices", sets[s].name, &p, number);
+
+        if (!vaei_is_large(rows, columns) || p.segments != 1 || p.b_column != 1 || p.b_segments) continue;
+        memcpy(c, begin, c_size * sizeof *c);
+        run_packed(&sets[s], &p, number);
+        check(same(c, expected[sets[s].fused], c_size), "packed B", sets[s].name, &p, number);
+        packed_products++;
     }
     free(a); free(b); free(c); free(bias); free(begin); free(expected[0]); free(expected[1]);
     for (i = 0; i < 4; i++) free(tables[i]);
@@ -206,6 +235,7 @@ int main(int argc, char **argv) {
         one_case(number, sets, count);
         good += failed == before;
     }
-    printf("%lu checks of random products\n%lu passed, %lu failed\n", (unsigned long)(passed + failed), good, cases - good);
+    if (number >= 3000 && packed_products < 50) { printf("FAILED: too few products with a packed B\n"); failed++; cases++; }
+    printf("%lu checks of random products, %lu of a packed B\n%lu passed, %lu failed\n", (unsigned long)(passed + failed), (unsigned long)packed_products, good, cases - good);
     return failed != 0;
 }

@@ -354,8 +354,9 @@ static vae_status same_step(vae_model *whole, vae_model *by_hand, const vae_data
 }
 
 static void test_step_is_accumulate_and_apply(void) {
-    static const size_t batches[] = { 1, 2, 7, 64, 130 };
-    static unsigned char bytes[130 * 700];
+    static const size_t batches[] = { 1, 2, 7, 64, 130, 450, 720 };     /* the last two: several blocks of steps, too
+                                                                           many to be packed */
+    static unsigned char bytes[720 * 700];
     size_t i, b;
     int    which, step;
     for (which = 0; which < NETS; which++) {
