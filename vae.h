@@ -1617,7 +1617,8 @@ typedef struct vaei_kernel_set {
                              vae_real *z);
     void   (*latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
                               const vae_real *dz, vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar);
-    void   (*adam)(const vaei_adam_step *step, size_t n, vae_real *p, const vae_real *g, vae_real *m, vae_real *v);
+    void   (*adam)(const vaei_adam_step *step, size_t rows, size_t n, vae_real *p, const vae_real *factors,
+                   const vae_real *g, vae_real *m, vae_real *v);
     void   (*philox_blocks)(const uint32_t key[2], size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS]);
     void   (*words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
                                vae_real numbers[4][VAEI_RANDOM_BLOCKS]);
@@ -2285,25 +2286,30 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
    p -= rate m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_adam_step_of
    Moments below 1e-30 become 0, so that those of weights that get no gradient do not end as denormal numbers, which are
    slow. (Beside an epsilon of 1e-12 or more that is nothing; a smaller one is not honoured where gradients are below
-   1e-14.) */
-VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t n, vae_real *p, const vae_real *g, vae_real *m,
-                                      vae_real *v) {
+   1e-14.)
+   p, m and v have n numbers in each row, and the gradients of row r are factors[r] times those in g: the weights of a
+   layer whose batch is one example, or any n parameters as one row with the factor 1. */
+VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t rows, size_t n, vae_real *p,
+                                      const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
     const VAEI_V beta1 = VAEI_SET(step->beta1), one_minus_beta1 = VAEI_SET(step->one_minus_beta1);
     const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
     const VAEI_V rate = VAEI_SET(step->rate), inverse_root = VAEI_SET(step->inverse_root);
     const VAEI_V epsilon = VAEI_SET(step->epsilon), tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
-    size_t       i;
-    for (i = 0; i < n; i += VAEI_LANES) {
-        VAEI_V gradient = VAEI_LOAD(g + i), first, second, root;
-        first = VAEI_FMA(one_minus_beta1, gradient, VAEI_PRODUCT(beta1, VAEI_LOAD(m + i)));
-        gradient = VAEI_SELECT_LESS(VAEI_ABS(gradient), VAEI_SET((vae_real)1e-15), zero, gradient);
-        second = VAEI_FMA(one_minus_beta2 * gradient, gradient, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
-        first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
-        second = VAEI_SELECT_LESS(second, tiny, zero, second);
-        root = VAEI_FMA(VAEI_SQRT(second), inverse_root, epsilon);
-        VAEI_STORE(p + i, VAEI_FNMA(rate, first / root, VAEI_LOAD(p + i)));
-        VAEI_STORE(m + i, first);
-        VAEI_STORE(v + i, second);
+    size_t       r, i;
+    for (r = 0; r < rows; r++, p += n, m += n, v += n) {
+        const VAEI_V factor = VAEI_SET(factors[r]);
+        for (i = 0; i < n; i += VAEI_LANES) {
+            VAEI_V gradient = VAEI_FMA(factor, VAEI_LOAD(g + i), zero), first, second, root;
+            first = VAEI_FMA(one_minus_beta1, gradient, VAEI_PRODUCT(beta1, VAEI_LOAD(m + i)));
+            gradient = VAEI_SELECT_LESS(VAEI_ABS(gradient), VAEI_SET((vae_real)1e-15), zero, gradient);
+            second = VAEI_FMA(one_minus_beta2 * gradient, gradient, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
+            first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
+            second = VAEI_SELECT_LESS(second, tiny, zero, second);
+            root = VAEI_FMA(VAEI_SQRT(second), inverse_root, epsilon);
+            VAEI_STORE(p + i, VAEI_FNMA(rate, first / root, VAEI_LOAD(p + i)));
+            VAEI_STORE(m + i, first);
+            VAEI_STORE(v + i, second);
+        }
     }
 }
 
@@ -2845,20 +2851,27 @@ VAEI_PRIVATE vaei_adam_step vaei_adam_step_of(double learning_rate, double beta1
     return made;
 }
 
-VAEI_PRIVATE void vaei_adam(const vaei_kernel_set *set, const vaei_adam_step *step, size_t n, vae_real *p,
-                            const vae_real *g, vae_real *m, vae_real *v) {
+/* Rows of n parameters, one after the other, whose gradients are multiples of g: see the kernel. */
+VAEI_PRIVATE void vaei_adam(const vaei_kernel_set *set, const vaei_adam_step *step, size_t rows, size_t n, vae_real *p,
+                            const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
     const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
     vae_real     last_p[VAEI_MOST_LANES], last_g[VAEI_MOST_LANES], last_m[VAEI_MOST_LANES], last_v[VAEI_MOST_LANES];
-    set->adam(step, whole, p, g, m, v);
-    if (rest == 0) return;
-    vaei_copy_padded(last_p, p + whole, rest, 0);
+    size_t       r;
+    if (rest == 0) {
+        set->adam(step, rows, n, p, factors, g, m, v);
+        return;
+    }
     vaei_copy_padded(last_g, g + whole, rest, 0);
-    vaei_copy_padded(last_m, m + whole, rest, 0);
-    vaei_copy_padded(last_v, v + whole, rest, 0);
-    set->adam(step, lanes, last_p, last_g, last_m, last_v);
-    memcpy(p + whole, last_p, rest * sizeof *p);
-    memcpy(m + whole, last_m, rest * sizeof *m);
-    memcpy(v + whole, last_v, rest * sizeof *v);
+    for (r = 0; r < rows; r++, p += n, m += n, v += n) {
+        set->adam(step, 1, whole, p, factors + r, g, m, v);
+        vaei_copy_padded(last_p, p + whole, rest, 0);
+        vaei_copy_padded(last_m, m + whole, rest, 0);
+        vaei_copy_padded(last_v, v + whole, rest, 0);
+        set->adam(step, 1, lanes, last_p, factors + r, last_g, last_m, last_v);
+        memcpy(p + whole, last_p, rest * sizeof *p);
+        memcpy(m + whole, last_m, rest * sizeof *m);
+        memcpy(v + whole, last_v, rest * sizeof *v);
+    }
 }
 
 /* ---- sums ---- */
@@ -6222,7 +6235,8 @@ typedef struct vaei_adam_context {
     vaei_product      product;                  /* ... their gradient, */
     size_t            rows;                     /* ... of which so many rows are made at a time, */
     vae_real         *room;                     /* ... each thread's here, */
-    vae_real         *packed;                   /* ... with its B packed there; NULL: as it lies */
+    vae_real         *packed;                   /* ... with its B packed there; NULL: as it lies; */
+    int               is_outer;                 /* ... or of one example: a row is a multiple of the gradient's */
     vaei_adam_step    step;
     const vae_real   *numbers;                  /* in vaei_are_within */
     vae_real          most;
@@ -6252,11 +6266,18 @@ VAEI_PRIVATE int vaei_are_within(vaei_adam_context *work, const vae_real *number
     return 1;
 }
 
+/* Parameters at .. at + rows * count - 1, in rows whose gradients are multiples of g. */
+VAEI_PRIVATE void vaei_adam_rows(const vaei_adam_context *work, size_t at, size_t rows, size_t count,
+                                 const vae_real *factors, const vae_real *g) {
+    vae_model *model = work->model;
+    vaei_adam(model->kernels, &work->step, rows, count, model->parameters + at, factors, g, model->moment1 + at,
+              model->moment2 + at);
+}
+
 /* Parameters at .. at + count - 1. */
 VAEI_PRIVATE void vaei_adam_at(const vaei_adam_context *work, size_t at, size_t count, const vae_real *gradients) {
-    vae_model *model = work->model;
-    vaei_adam(model->kernels, &work->step, count, model->parameters + at, gradients, model->moment1 + at,
-              model->moment2 + at);
+    static const vae_real one = 1;
+    vaei_adam_rows(work, at, 1, count, &one, gradients);
 }
 
 VAEI_PRIVATE void vaei_adam_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -6297,7 +6318,7 @@ VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
    then be known beforehand, from the factors. */
 
 #define VAEI_UPDATE_NUMBERS 65536       /* of gradients at a time, 256 KB: half is as good, a quarter costs 2%; */
-#define VAEI_SWEPT_UPDATE_NUMBERS 16384 /* ... but for a batch of one, whose product only writes, four times less */
+#define VAEI_SWEPT_UPDATE_NUMBERS 16384 /* ... but with sweeps, which mostly write them, the quarter is 3% faster */
 #define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
 
 VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -6306,7 +6327,8 @@ VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t
     vaei_pack_panels(work->model->kernels, &work->product, first, first + count, work->packed);
 }
 
-/* The layer's place in the gradient block, which stays empty otherwise, has room for each thread's rows at hand and, in
+/* A batch of one is an outer product, which Adam makes by itself: 1.28 times as fast for 784-512-32. Otherwise the layer's
+   place in the gradient block, which stays empty otherwise, has room for each thread's rows at hand and, in
    a large layer, for the gradient of its output, packed once for all of them: 1.07 times as fast for 784-400-20, 1.13
    times for 784-512-32, whose columns share cache sets where they lie. */
 VAEI_PRIVATE void vaei_begin_update(vaei_adam_context *work, const vaei_layer *layer) {
@@ -6316,10 +6338,11 @@ VAEI_PRIVATE void vaei_begin_update(vaei_adam_context *work, const vaei_layer *l
     int              swept;
     work->layer = layer;
     work->product = vaei_dense_weights(model, layer, work->examples);
+    work->packed = NULL;
     swept = vaei_is_swept(model->kernels->product, &work->product, work->examples);
     numbers = swept ? VAEI_SWEPT_UPDATE_NUMBERS : VAEI_UPDATE_NUMBERS;
     work->rows = vaei_max_size(24, numbers / columns / 24 * 24);
-    work->packed = NULL;
+    work->is_outer = swept && work->examples == 1;
     if (swept || !vaei_is_large(layer->inputs, columns)) return;
     numbers = vaei_packed_columns(model->kernels, columns) * work->examples + VAEI_MOST_LANES;
     if (numbers > layer->weight_count) return;
@@ -6339,6 +6362,11 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
     const vae_model         *model = work->model;
     const size_t             columns = work->layer->outputs;
     size_t                   done, rows;
+    if (work->is_outer) {
+        vaei_adam_rows(work, work->layer->weight + first * columns, count, columns, work->product.a + first,
+                       work->product.b);
+        return;
+    }
     for (done = first; done < first + count; done += rows) {
         vaei_product part;
         rows = vaei_min_size(work->rows, first + count - done);

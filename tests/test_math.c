@@ -277,6 +277,7 @@ static void test_square_root(int exhaustive) {
 
 enum { KERNELS = 31, MAX_N = 70, LONG_N = 1000 };
 typedef struct workload { float *in[4]; unsigned char *bytes; } workload;
+static const float unscaled = 1;        /* Adam's factor for gradients as they are */
 
 /* Runs kernel k on the first n elements; out[0..2] are outputs of n elements. Returns its sum, 0 where it has none. */
 static double run_kernel(const math_set *set, int k, size_t n, const workload *w, float *out[3], int *outputs) {
@@ -305,7 +306,7 @@ static double run_kernel(const math_set *set, int k, size_t n, const workload *w
     case 26: *outputs = 3;
              for (i = 0; i < n; i++) { out[0][i] = w->in[0][i]; out[1][i] = w->in[1][i]; out[2][i] = w->in[2][i]; }
              step = vaei_adam_step_of(1e-3, 0.9, 0.999, 1e-8, 2);
-             vaei_adam(set->kernels, &step, n, out[0], w->in[3], out[1], out[2]); return 0;
+             vaei_adam(set->kernels, &step, 1, n, out[0], &unscaled, w->in[3], out[1], out[2]); return 0;
     case 27: for (i = 0; i < n; i++) out[0][i] = w->in[1][i];
              set->kernels->add(n, out[0], w->in[0]); return 0;
     case 28: set->kernels->bytes_to_real(n, w->bytes, out[0]); return 0;
@@ -442,6 +443,33 @@ static void test_latent(const math_set *set) {
 
 /* ---- Adam ---- */
 
+/* Rows whose gradients are multiples of an array's numbers: the bits of the products. */
+static void test_adam_of_multiples(const math_set *set) {
+    enum { ROWS = 3, MOST = 40 };
+    float          g[MOST], product[ROWS * MOST], factors[ROWS], p[2][ROWS * MOST], m[2][ROWS * MOST], v[2][ROWS * MOST];
+    vaei_adam_step step;
+    size_t         n, i, r;
+    int            t;
+    for (n = 0; n <= MOST; n++) {
+        const size_t bytes = ROWS * n * sizeof(float);
+        memset(m, 0, sizeof m);
+        memset(v, 0, sizeof v);
+        for (i = 0; i < ROWS * n; i++) p[0][i] = p[1][i] = (float)random_normal();
+        for (t = 1; t <= 5; t++) {
+            for (i = 0; i < n; i++) g[i] = i % 7 == 3 ? 0 : (float)random_normal();
+            for (r = 0; r < ROWS; r++) {
+                factors[r] = t == 3 ? 0 : t == 4 ? 1e-20f : (float)random_normal();
+                for (i = 0; i < n; i++) product[r * n + i] = factors[r] * g[i];
+            }
+            step = vaei_adam_step_of(1e-2, 0.9, 0.999, 1e-8, (uint64_t)t);
+            vaei_adam(set->kernels, &step, ROWS, n, p[0], factors, g, m[0], v[0]);
+            vaei_adam(set->kernels, &step, 1, ROWS * n, p[1], &unscaled, product, m[1], v[1]);
+        }
+        CHECK(!memcmp(p[0], p[1], bytes) && !memcmp(m[0], m[1], bytes) && !memcmp(v[0], v[1], bytes),
+              "%s Adam of rows of %d multiples", set->name, (int)n);
+    }
+}
+
 static void test_adam(const math_set *set) {
     double p = 0.5, m = 0, v = 0, b1 = 1, b2 = 1;
     float parameter = 0.5f, first = 0, second = 0, g;
@@ -451,7 +479,7 @@ static void test_adam(const math_set *set) {
         g = (float)random_normal();
         b1 *= 0.9; b2 *= 0.999;
         step = vaei_adam_step_of(1e-2, 0.9, 0.999, 1e-8, (uint64_t)t);
-        vaei_adam(set->kernels, &step, 1, &parameter, &g, &first, &second);
+        vaei_adam(set->kernels, &step, 1, 1, &parameter, &unscaled, &g, &first, &second);
         m = 0.9 * m + 0.1 * (double)g;
         v = 0.999 * v + 0.001 * (double)g * (double)g;
         p -= 1e-2 / (1 - b1) * m / (sqrt(v / (1 - b2)) + 1e-8);
@@ -462,7 +490,7 @@ static void test_adam(const math_set *set) {
     g = 0;                                  /* no gradient any more: the moments end at 0, never denormal */
     step = vaei_adam_step_of(1e-2, 0.9, 0.999, 1e-8, 100000);
     for (t = 0; t < 100000; t++) {
-        vaei_adam(set->kernels, &step, 1, &parameter, &g, &first, &second);
+        vaei_adam(set->kernels, &step, 1, 1, &parameter, &unscaled, &g, &first, &second);
         if ((first != 0 && fabs((double)first) < 1.2e-38) || (second != 0 && (double)second < 1.2e-38)) denormal++;
     }
     CHECK(denormal == 0 && first == 0 && second == 0, "%s Adam: %d denormal, at the end %g %g", set->name, denormal, (double)first, (double)second);
@@ -752,6 +780,7 @@ int main(int argc, char **argv) {
             random_state = kept;
             test_latent(set);
             test_adam(set);
+            test_adam_of_multiples(set);
             test_data(set);
             test_philox(set);
             test_random_counters(set);
