@@ -1419,7 +1419,7 @@ typedef struct vaei_tile {
 #define VAEI_TILE_READ_B(r, v) const VAEI_V b##v = VAEI_LOAD(b + v * VAEI_LANES);
 #define VAEI_TILE_ADD(r, v) sum##r##_##v = VAEI_FMA(x, b##v, sum##r##_##v);
 #define VAEI_TILE_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_SET(a##r[offset]); VECTORS(VAEI_TILE_ADD, r) }
-#define VAEI_TILE_RELU(r, v) sum##r##_##v = VAEI_SELECT_LESS(sum##r##_##v, zero, zero, sum##r##_##v);
+#define VAEI_TILE_RELU(r, v) sum##r##_##v = VAEI_MAX(zero, sum##r##_##v);
 #define VAEI_TILE_RELU_ROW(r, VECTORS) VECTORS(VAEI_TILE_RELU, r)
 #define VAEI_TILE_END_SUM(r, v) VAEI_STORE(c##r + v * VAEI_LANES, sum##r##_##v);
 #define VAEI_TILE_END_POINTER(r, VECTORS) vae_real *c##r = c_rows[r] + tile->column;
@@ -1541,7 +1541,7 @@ typedef struct vaei_tile {
 #define VAEI_SWEEP_SUM(STEPS) \
     sum = start ? VAEI_LOAD(start + j) : zero; \
     STEPS(VAEI_SWEEP_ADD, 0) \
-    if (relu) sum = VAEI_SELECT_LESS(sum, zero, zero, sum);
+    if (relu) sum = VAEI_MAX(zero, sum);
 #define VAEI_SWEEP_KERNEL(name, STEPS) \
     VAEI_TARGET void VAEI_NAME(name)(const vae_real *a, const size_t *a_offsets, const vae_real *b, \
                                      const size_t *b_offsets, const vae_real *start, vae_real *c, \
@@ -3070,6 +3070,16 @@ VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *
     return rest > low->rows && (rest <= tall->rows || rest > 2 * low->rows) ? tall : low;
 }
 
+/* How many of the next tiles are tall, one after the other. */
+VAEI_PRIVATE size_t vaei_tall_tiles(const vaei_product_kernels *kernels, size_t vectors, size_t rest) {
+    const size_t tall = kernels->tall[vectors - 1].rows, low = kernels->low[vectors - 1].rows;
+    size_t       count;
+    if (!tall) return 0;
+    count = rest > 2 * low ? (rest - 2 * low + tall - 1) / tall : 0;
+    rest = rest > count * tall ? rest - count * tall : 0;
+    return count + (rest > low && rest <= tall);
+}
+
 /* Do a set's tiles do as much work per step of A as those of AVX-512, 8 x 48? */
 VAEI_PRIVATE int vaei_has_large_tiles(const vaei_product_kernels *kernels) {
     return kernels->panel * kernels->lanes >= 32;
@@ -3194,16 +3204,15 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
     const int packed = work->packed_a && kernels == work->kernels && vectors == kernels->panel;
     const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *kernel = vaei_next_tile(kernels, vectors, rows);
     vaei_tile tile;
-    size_t done, j;
+    size_t done;
     tile.a_offsets = work->a_offsets;
     tile.column = column;
     tile.steps = work->steps;
     tile.relu = work->relu;
-    tile.start = NULL;
-    if (!work->from_c) {
-        for (j = 0; j < columns; j++) work->start[j] = p->bias ? p->bias[column + j] : 0;
-        for (; j < width; j++) work->start[j] = 0;
-        tile.start = work->start;
+    tile.start = work->from_c ? NULL : work->start;
+    if (tile.start && p->bias) {
+        if (columns == width) tile.start = p->bias + column;
+        else memcpy(work->start, p->bias + column, columns * sizeof *work->start);
     }
     tile.panel = NULL;
     if (p->b_packed) {
@@ -3222,8 +3231,7 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
         kernel = vaei_next_tile(kernels, vectors, rows - done);
         tile.rows = kernel->rows;
         if (kernel == tall && !tile.panel && columns == width)
-            while (done + tile.rows < rows && vaei_next_tile(kernels, vectors, rows - done - tile.rows) == tall)
-                tile.rows += tall->rows;
+            tile.rows *= vaei_tall_tiles(kernels, vectors, rows - done);
         tile.a = work->a_at + done;
         tile.c = tile.from = work->c_at + done;
         if (packed) {
@@ -3484,6 +3492,7 @@ VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *
     work.panel = scratch;
     work.edge = work.panel + VAEI_SCRATCH_PANEL;
     work.start = work.edge + VAEI_SCRATCH_TILE;
+    memset(work.start, 0, VAEI_SCRATCH_START * sizeof *work.start);
     work.a_offsets = (size_t *)(void *)(work.start + VAEI_SCRATCH_START);
     work.b_offsets = work.a_offsets + VAEI_BLOCK_STEPS;
     work.tall_offsets = work.b_offsets + VAEI_BLOCK_STEPS;
