@@ -1310,7 +1310,7 @@ VAEI_INLINE int32x4_t vaei_long_product4(int32x4_t a, int32x4_t b) {
        row i of C             is  c[c_row(i) .. c_row(i) + columns]
        with a_row(i) = a_rows ? a_rows[i] : i * a_row, and in the same way for a_segment, b_segment and c_row.
 
-   With b_packed B was packed beforehand, by vaei_pack_panels, for several products with it.
+   With b_packed, B has been packed by vaei_pack_panels, for several products that have it in common.
 
    A dense layer has one segment. A convolution over a padded channels-last image has one segment per kernel row (or
    tap) and a table of output positions, and so needs no im2col: A's rows overlap in memory.
@@ -3006,6 +3006,7 @@ VAEI_PRIVATE size_t vaei_scratch_addresses(size_t rows) {
     return (3 * vaei_row_addresses(rows) * sizeof(void *) + 63) / 64 * 64 / sizeof(vae_real);
 }
 
+/* Is there so much work for each number of A and B that rearranging them pays? */
 VAEI_PRIVATE int vaei_is_large(size_t rows, size_t columns) {
     return rows >= VAEI_LARGE_ROWS && columns >= VAEI_LARGE_COLUMNS;
 }
@@ -3062,15 +3063,8 @@ VAEI_PRIVATE void vaei_point_to_rows(const vaei_work *work, size_t first, size_t
     }
 }
 
-/* The next tile of a panel, `rest` rows being left: tall tiles, ended by low ones so that few rows are computed for
-   nothing. */
-VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *kernels, size_t vectors, size_t rest) {
-    const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1];
-    if (!tall->rows) return low;
-    return rest > low->rows && (rest <= tall->rows || rest > 2 * low->rows) ? tall : low;
-}
-
-/* How many of the next tiles are tall, one after the other. */
+/* How many of a panel's next tiles are tall when `rest` rows are left: all but the last few rows, which low ones take
+   where fewer rows are then computed for nothing. */
 VAEI_PRIVATE size_t vaei_tall_tiles(const vaei_product_kernels *kernels, size_t vectors, size_t rest) {
     const size_t tall = kernels->tall[vectors - 1].rows, low = kernels->low[vectors - 1].rows;
     size_t       count;
@@ -3078,6 +3072,10 @@ VAEI_PRIVATE size_t vaei_tall_tiles(const vaei_product_kernels *kernels, size_t 
     count = rest > 2 * low ? (rest - 2 * low + tall - 1) / tall : 0;
     rest = rest > count * tall ? rest - count * tall : 0;
     return count + (rest > low && rest <= tall);
+}
+
+VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *kernels, size_t vectors, size_t rest) {
+    return vaei_tall_tiles(kernels, vectors, rest) ? &kernels->tall[vectors - 1] : &kernels->low[vectors - 1];
 }
 
 /* Do a set's tiles do as much work per step of A as those of AVX-512, 8 x 48? */
@@ -3089,8 +3087,9 @@ VAEI_PRIVATE int vaei_has_large_tiles(const vaei_product_kernels *kernels) {
 
 /* Does packing A pay? A weight gradient's A takes a step of the whole batch per step: with AVX2 and 784 x 400 x 128,
    88% of peak become 92, with 512 x 512 x 1024, 77 become 85. With fewer rows the packing costs what it saves, unless
-   they are a slice of many that have a packed B in common (the step of 784-400-20: 1.015 times as fast). The tiles of AVX-512 do more work per step and gain only when there are several blocks of steps. A large A that lies
-   along its steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
+   they are a slice of many whose packed B they have in common (the step of 784-400-20: 1.015 times as fast). The tiles
+   of AVX-512 do more work per step and gain only when there are several blocks of steps. A large A that lies along its
+   steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
 VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p, size_t steps) {
     const int large = vaei_has_large_tiles(kernels);
     if (!steps || !(p->b_packed || vaei_is_large(p->rows, p->columns))) return 0;
@@ -6336,10 +6335,10 @@ VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t
     vaei_pack_panels(work->model->kernels, &work->product, first, first + count, work->packed);
 }
 
-/* A batch of one is an outer product, which Adam makes by itself: 1.28 times as fast for 784-512-32. Otherwise the layer's
-   place in the gradient block, which stays empty otherwise, has room for each thread's rows at hand and, in
-   a large layer, for the gradient of its output, packed once for all of them: 1.07 times as fast for 784-400-20, 1.13
-   times for 784-512-32, whose columns share cache sets where they lie. */
+/* A batch of one is an outer product, which Adam makes by itself: 1.28 times as fast for 784-512-32. Otherwise the
+   layer's place in the gradient block, empty so far, has room for each thread's rows at hand and, in a large layer, for
+   the gradient of its output, packed once for all of them: 1.07 times as fast for 784-400-20, 1.13 times for 784-512-32,
+   whose columns share cache sets where they lie. */
 VAEI_PRIVATE void vaei_begin_update(vaei_adam_context *work, const vaei_layer *layer) {
     const vae_model *model = work->model;
     const size_t     columns = layer->outputs, threads = (size_t)model->plan.threads;
