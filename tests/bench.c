@@ -32,7 +32,7 @@ enum {
     MOST_WINDOWS = 200      /* kept; of disturbed ones half of that */
 };
 
-struct probe;
+struct product_case;
 typedef struct settings {
     int         quick, peers;
     vae_kernels kernels;
@@ -43,7 +43,7 @@ typedef struct settings {
     double      window;         /* seconds of one window, at least one call */
     double      peer_window;    /* and where a peer's follows */
     double      patience;       /* seconds after which a case makes do with the windows that it has */
-    struct probe *probes;       /* one for each thread */
+    struct product_case *probes;        /* one for each thread, see stillness */
     double      stillest, best_peak;                    /* the best that this run has seen of one core */
 } settings;
 
@@ -259,44 +259,44 @@ static vae_real *aligned_numbers(size_t count) {
     return (vae_real *)(void *)(block + (64 - (uintptr_t)block % 64) % 64);
 }
 
-/* ---- is anybody else there? ---- */
-
-/* A small product whose numbers stay in the first cache: multiply-adds, loads and the core's front end all at once, as
-   in the work that is measured, so that it feels whoever else uses them. (Instructions that do nothing do not tell: on
-   a Zen 3 they ran at half their speed for seconds in which everything of ours was at its best.) */
-typedef struct probe {
-    product_case product;
-    vae_real     a[24 * 64], b[64 * 32], c[24 * 32];
-    vae_real    *scratch;
-} probe;
-
-static void make_probe(probe *p, vae_kernels kernels) {
-    vaei_product *product = &p->product.product;
-    memset(p, 0, sizeof *p);
-    p->product.kernels = vaei_kernel_set_of(kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : kernels);
-    product->rows = 24;
-    product->columns = 32;
-    product->segments = 1;
-    product->run = 64;
-    product->a = p->a;
-    product->a_row = 64;
-    product->a_step = 1;
-    product->b = p->b;
-    product->b_step = 32;
-    product->b_column = 1;
-    product->c = p->c;
-    product->c_row = 32;
-    p->product.scratch = aligned_numbers(vaei_product_scratch(24, 32));
+/* form 0: out = in W; 1: d_in = d_out W^T; 2: d_W = in^T d_out */
+static product_case make_product(vae_kernels kernels, size_t rows, size_t columns, size_t inner, int form) {
+    product_case p;
+    vae_real    *a = aligned_numbers(rows * inner), *b = aligned_numbers(inner * columns);
+    size_t       i;
+    for (i = 0; i < rows * inner; i++) a[i] = (vae_real)(i % 17) / 16 - (vae_real)0.5;
+    for (i = 0; i < inner * columns; i++) b[i] = (vae_real)(i % 13) / 16 - (vae_real)0.5;
+    memset(&p, 0, sizeof p);
+    p.kernels = vaei_kernel_set_of(kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : kernels);
+    p.scratch = aligned_numbers(vaei_product_scratch(rows, columns));
+    p.product.rows = rows;
+    p.product.columns = columns;
+    p.product.segments = 1;
+    p.product.run = inner;
+    p.product.a = a;
+    p.product.a_row = form == 2 ? 1 : inner;
+    p.product.a_step = form == 2 ? rows : 1;
+    p.product.b = b;
+    p.product.b_step = form == 1 ? 1 : columns;
+    p.product.b_column = form == 1 ? inner : 1;
+    p.product.c = aligned_numbers(rows * columns);
+    p.product.c_row = columns;
+    return p;
 }
 
-/* Products in a second. */
-static double stillness(probe *p) {
+/* ---- is anybody else there? ---- */
+
+/* A small product's calls in a second. Its numbers stay in the first cache: multiply-adds, loads and the core's front
+   end all at once, as in the work that is measured, so that it feels whoever else uses them. (Instructions that do
+   nothing do not tell: on a Zen 3 they ran at half their speed for seconds in which everything of ours was at its
+   best.) */
+static double stillness(product_case *probe) {
     const int turns = 50;
     double    began;
     int       i;
-    multiply(&p->product);                                      /* into the cache */
+    multiply(probe);                                            /* into the cache */
     began = now();
-    for (i = 0; i < turns; i++) multiply(&p->product);
+    for (i = 0; i < turns; i++) multiply(probe);
     return turns / (now() - began);
 }
 
@@ -304,7 +304,7 @@ static double stillness(probe *p) {
    cores of a rented machine are now and then one. */
 typedef struct look {
     int          threads;
-    probe       *probes;
+    product_case *probes;
     vaei_counter arrived;
     double       stillness[VAEI_MAX_THREADS], peak[VAEI_MAX_THREADS];
 } look;
@@ -540,37 +540,16 @@ static void inference_case(settings *s, const char *name, const network *net, si
 
 /* ---- matrix products of the training shapes ---- */
 
-/* form 0: out = in W; 1: d_in = d_out W^T; 2: d_W = in^T d_out */
 static void product_line(settings *s, size_t rows, size_t columns, size_t inner, int form) {
     static const char *const forms[] = { "forward", "input-gradient", "weight-gradient" };
-    vae_real    *a, *b;
+    const double flops = 2.0 * (double)rows * (double)columns * (double)inner;
     product_case p;
     char         name[96];
-    size_t       i;
     figure       f;
-    double       flops = 2.0 * (double)rows * (double)columns * (double)inner;
     snprintf(name, sizeof name, "product-%s-%lux%lux%lu", forms[form], (unsigned long)rows, (unsigned long)columns,
              (unsigned long)inner);
     if (!wanted(s, name)) return;
-    a = aligned_numbers(rows * inner);
-    b = aligned_numbers(inner * columns);
-    for (i = 0; i < rows * inner; i++) a[i] = (vae_real)(i % 17) / 16 - (vae_real)0.5;
-    for (i = 0; i < inner * columns; i++) b[i] = (vae_real)(i % 13) / 16 - (vae_real)0.5;
-    memset(&p, 0, sizeof p);
-    p.kernels = vaei_kernel_set_of(s->kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : s->kernels);
-    p.scratch = aligned_numbers(vaei_product_scratch(rows, columns));
-    p.product.rows = rows;
-    p.product.columns = columns;
-    p.product.segments = 1;
-    p.product.run = inner;
-    p.product.a = a;
-    p.product.a_row = form == 2 ? 1 : inner;
-    p.product.a_step = form == 2 ? rows : 1;
-    p.product.b = b;
-    p.product.b_step = form == 1 ? 1 : columns;
-    p.product.b_column = form == 1 ? inner : 1;
-    p.product.c = aligned_numbers(rows * columns);
-    p.product.c_row = columns;
+    p = make_product(s->kernels, rows, columns, inner, form);
     f = measure(s, multiply, &p, flops, NULL, 1);
     report(s, name, rows, 1, 1, flops, f, 0, 1);
 }
@@ -806,9 +785,9 @@ int main(int argc, char **argv) {
         } else return usage();
     }
     choose_peak_width(s.kernels);
-    s.probes = (probe *)malloc((size_t)s.cores * sizeof *s.probes);
+    s.probes = (product_case *)malloc((size_t)s.cores * sizeof *s.probes);
     if (!s.probes) return 1;
-    for (i = 0; i < s.cores; i++) make_probe(&s.probes[i], s.kernels);
+    for (i = 0; i < s.cores; i++) s.probes[i] = make_product(s.kernels, 24, 32, 64, 0);
     for (i = 0; i < ALTERNATIONS; i++) peaks[i] = peak();
     for (i = 0; i < 300; i++) look_around(&s, NULL, 1, &still);        /* 0.1 s, for the best that this run sees */
     printf("machine: cores=%d peak_gflops_per_core=%.1f copy_gigabytes_per_second=%.1f kernels=%s\n", s.cores,
