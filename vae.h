@@ -904,7 +904,6 @@ VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
 #if !defined(VAE_DOUBLE) && !defined(VAE_PORTABLE) && defined(__GNUC__) && !defined(__TINYC__)
 #if defined(__x86_64__)
 #define VAEI_HAS_X86 1
-#include <immintrin.h>
 #elif defined(__aarch64__)
 #define VAEI_HAS_NEON 1
 #include <arm_neon.h>
@@ -912,6 +911,33 @@ VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
 #endif
 #if !defined(VAE_DOUBLE) && defined(__GNUC__) && !defined(__TINYC__)
 #define VAEI_HAS_VECTOR 1
+#endif
+
+/* Vectors of n floats, of as many integers of 32 bits and half as many of 64, by the compiler's vector extension; the
+   loose ones lie anywhere in memory. */
+#define VAEI_VECTORS_OF(n) \
+    typedef float    vaei_float##n __attribute__((vector_size(4 * n))); \
+    typedef int32_t  vaei_int##n __attribute__((vector_size(4 * n))); \
+    typedef uint32_t vaei_uint##n __attribute__((vector_size(4 * n))); \
+    typedef uint64_t vaei_long##n __attribute__((vector_size(4 * n))); \
+    typedef float    vaei_loose_float##n __attribute__((vector_size(4 * n), aligned(4), may_alias)); \
+    typedef int32_t  vaei_loose_int##n __attribute__((vector_size(4 * n), aligned(4), may_alias));
+#ifdef VAEI_HAS_VECTOR
+VAEI_VECTORS_OF(4)
+#endif
+#ifdef VAEI_HAS_X86
+VAEI_VECTORS_OF(8)
+VAEI_VECTORS_OF(16)
+typedef char vaei_byte16 __attribute__((vector_size(16)));
+
+/* Where the extension has no operator we take gcc's own names, as far as we know them: <immintrin.h> alone is a ninth
+   of gcc's work on this file. */
+#if !defined(__clang__) && __GNUC__ >= 12 && __GNUC__ <= 15
+#define VAEI_X86(gcc, others) gcc
+#else
+#define VAEI_X86(gcc, others) others
+#include <immintrin.h>
+#endif
 #endif
 
 /* A function that must become part of its caller, or its vectors would pass through memory. */
@@ -969,12 +995,6 @@ VAEI_INLINE vae_real vaei_bits_real(int32_t bits) {
     memcpy(&x, &bits, sizeof x);
     return x;
 }
-
-/* The nearest integer for |x| < 2^22, ties to even as the vector instructions have it: adding 1.5 2^23 leaves it in the
-   low bits. */
-VAEI_INLINE int32_t vaei_nearest(vae_real x) {
-    return vaei_real_bits(x + (vae_real)12582912) - 0x4B400000;
-}
 #endif
 
 /* ==== 12 >>scalar-math ============================================================================================ */
@@ -1023,7 +1043,9 @@ VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
 #if defined(VAE_DOUBLE)
     return sqrt(x);
 #elif defined(VAEI_HAS_X86)
-    return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
+    vaei_float4 v = { x, 0, 0, 0 };
+    v = VAEI_X86(__builtin_ia32_sqrtss(v), _mm_sqrt_ss(v));
+    return v[0];
 #elif defined(VAEI_HAS_NEON)
     return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0);
 #elif defined(__wasm__)
@@ -1241,33 +1263,9 @@ VAEI_PRIVATE void vaei_random_place(const vaei_random_request *request, vaei_ran
 
 /* ==== 14 >>vectors ================================================================================================ */
 
-/* Four floats through the compiler's vector extension. */
+/* Four floats: what the vector extension has no operator for, made of those it has. */
 
 #ifdef VAEI_HAS_VECTOR
-typedef float    vaei_float4 __attribute__((vector_size(16)));
-typedef int32_t  vaei_int4 __attribute__((vector_size(16)));
-typedef uint32_t vaei_uint4 __attribute__((vector_size(16)));
-
-VAEI_INLINE vaei_float4 vaei_load4(const float *p) {
-    vaei_float4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-VAEI_INLINE void vaei_store4(float *p, vaei_float4 v) { memcpy(p, &v, sizeof v); }
-VAEI_INLINE vaei_float4 vaei_set4(float x) {
-    vaei_float4 v = { x, x, x, x };
-    return v;
-}
-VAEI_INLINE vaei_int4 vaei_iset4(int32_t x) {
-    vaei_int4 v = { x, x, x, x };
-    return v;
-}
-VAEI_INLINE vaei_int4 vaei_iload4(const uint32_t *p) {
-    vaei_int4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-VAEI_INLINE void vaei_istore4(uint32_t *p, vaei_int4 v) { memcpy(p, &v, sizeof v); }
 VAEI_INLINE vaei_int4 vaei_load_bytes4(const unsigned char *p) {
     vaei_int4 v = { p[0], p[1], p[2], p[3] };
     return v;
@@ -1277,9 +1275,6 @@ VAEI_INLINE vaei_float4 vaei_select4(vaei_int4 mask, vaei_float4 yes, vaei_float
 }
 VAEI_INLINE vaei_float4 vaei_max4(vaei_float4 a, vaei_float4 b) { return vaei_select4((vaei_int4)(a > b), a, b); }
 VAEI_INLINE vaei_float4 vaei_min4(vaei_float4 a, vaei_float4 b) { return vaei_select4((vaei_int4)(a < b), a, b); }
-VAEI_INLINE vaei_int4 vaei_nearest4(vaei_float4 x) {
-    return (vaei_int4)(x + vaei_set4(12582912.0f)) - vaei_iset4(0x4B400000);
-}
 VAEI_INLINE vaei_float4 vaei_float_from_int4(vaei_int4 i) {
 #if defined(__clang__) || __GNUC__ >= 9
     return __builtin_convertvector(i, vaei_float4);
@@ -1290,7 +1285,7 @@ VAEI_INLINE vaei_float4 vaei_float_from_int4(vaei_int4 i) {
 }
 VAEI_INLINE vaei_float4 vaei_sqrt4(vaei_float4 v) {
 #if defined(VAEI_HAS_X86)
-    return (vaei_float4)_mm_sqrt_ps((__m128)v);
+    return VAEI_X86(__builtin_ia32_sqrtps(v), _mm_sqrt_ps(v));
 #elif defined(VAEI_HAS_NEON)
     return (vaei_float4)vsqrtq_f32((float32x4_t)v);
 #else
@@ -1304,6 +1299,7 @@ VAEI_INLINE int32x4_t vaei_long_product4(int32x4_t a, int32x4_t b) {
 }
 #endif
 #endif
+
 /* ==== 15 >>product ================================================================================================ */
 
 /*
@@ -1693,6 +1689,7 @@ typedef struct vaei_kernel_set {
 #undef VAEI_TARGET
 #undef VAEI_V
 #undef VAEI_I
+#undef VAEI_TYPE
 #undef VAEI_LANES
 #undef VAEI_LOAD
 #undef VAEI_STORE
@@ -1702,7 +1699,6 @@ typedef struct vaei_kernel_set {
 #undef VAEI_SQRT
 #undef VAEI_BITS
 #undef VAEI_FROM_BITS
-#undef VAEI_TO_INT
 #undef VAEI_FROM_INT
 #undef VAEI_ISET
 #undef VAEI_IADD
@@ -1712,8 +1708,6 @@ typedef struct vaei_kernel_set {
 #undef VAEI_IOR
 #undef VAEI_IXOR
 #undef VAEI_SELECT_LESS
-#undef VAEI_ALL
-#undef VAEI_ALL_LONG
 #undef VAEI_HELPER
 #undef VAEI_ABS
 #undef VAEI_MAX
@@ -1725,6 +1719,7 @@ typedef struct vaei_kernel_set {
 #undef VAEI_LOAD_BYTES
 #undef VAEI_LONG_PRODUCT
 #undef VAEI_LONG_HIGH
+#undef VAEI_LONG_LOW
 #undef VAEI_LONG_JOIN
 
 #if VAEI_PASS == VAEI_PASS_PLAIN
@@ -1742,7 +1737,6 @@ typedef struct vaei_kernel_set {
 #define VAEI_SQRT(v) vaei_sqrt(v)
 #define VAEI_BITS(v) vaei_real_bits(v)
 #define VAEI_FROM_BITS(i) vaei_bits_real(i)
-#define VAEI_TO_INT(v) vaei_nearest(v)
 #define VAEI_FROM_INT(i) ((vae_real)(i))
 #define VAEI_ISET(x) ((int32_t)(x))
 #define VAEI_IADD(a, b) ((int32_t)((uint32_t)(a) + (uint32_t)(b)))
@@ -1766,84 +1760,6 @@ typedef struct vaei_kernel_set {
 #define VAEI_ISTORE(p, v) ((void)(*(p) = (uint32_t)(v)))
 #define VAEI_LOAD_BYTES(p) ((int32_t)*(p))
 
-#elif VAEI_PASS == VAEI_PASS_AVX2
-#define VAEI_NAME(name) name##_avx2
-#define VAEI_TARGET __attribute__((target("avx2,fma"))) VAEI_PRIVATE
-#define VAEI_V __m256
-#define VAEI_I __m256i
-#define VAEI_LANES 8
-#define VAEI_LOAD(p) _mm256_loadu_ps(p)
-#define VAEI_STORE(p, v) _mm256_storeu_ps(p, v)
-#define VAEI_SET(x) _mm256_set1_ps(x)
-#define VAEI_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define VAEI_FNMA(a, b, c) _mm256_fnmadd_ps(a, b, c)
-#define VAEI_SQRT(v) _mm256_sqrt_ps(v)
-#define VAEI_BITS(v) _mm256_castps_si256(v)
-#define VAEI_FROM_BITS(i) _mm256_castsi256_ps(i)
-#define VAEI_TO_INT(v) _mm256_cvtps_epi32(v)
-#define VAEI_FROM_INT(i) _mm256_cvtepi32_ps(i)
-#define VAEI_ISET(x) _mm256_set1_epi32(x)
-#define VAEI_IADD(a, b) _mm256_add_epi32(a, b)
-#define VAEI_ISHL(a, n) _mm256_slli_epi32(a, n)
-#define VAEI_ISHR(a, n) _mm256_srli_epi32(a, n)
-#define VAEI_IAND(a, b) _mm256_and_si256(a, b)
-#define VAEI_IOR(a, b) _mm256_or_si256(a, b)
-#define VAEI_IXOR(a, b) _mm256_xor_si256(a, b)
-#define VAEI_SELECT_LESS(a, b, yes, no) _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
-#define VAEI_HELPER __attribute__((target("avx2,fma"))) VAEI_INLINE
-#define VAEI_ABS(v) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v)
-#define VAEI_MAX(a, b) _mm256_max_ps(a, b)
-#define VAEI_MIN(a, b) _mm256_min_ps(a, b)
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
-#define VAEI_ISUB(a, b) _mm256_sub_epi32(a, b)
-#define VAEI_ILOAD(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
-#define VAEI_ISTORE(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), v)
-#define VAEI_LOAD_BYTES(p) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
-#define VAEI_LONG_PRODUCT(a, b) _mm256_mul_epu32(a, b)
-#define VAEI_LONG_HIGH(a) _mm256_srli_epi64(a, 32)
-#define VAEI_LONG_JOIN(even, odd) _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA)
-
-#elif VAEI_PASS == VAEI_PASS_AVX512
-#define VAEI_NAME(name) name##_avx512
-#define VAEI_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_PRIVATE
-#define VAEI_V __m512
-#define VAEI_I __m512i
-#define VAEI_LANES 16
-/* gcc 12 warns in C++ that its own unmasked intrinsics use something uninitialised (gcc bug 105593): these are masked
-   by all ones, which costs nothing. */
-#define VAEI_ALL ((__mmask16)0xFFFF)
-#define VAEI_ALL_LONG ((__mmask8)0xFF)
-#define VAEI_LOAD(p) _mm512_loadu_ps(p)
-#define VAEI_STORE(p, v) _mm512_storeu_ps(p, v)
-#define VAEI_SET(x) _mm512_set1_ps(x)
-#define VAEI_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define VAEI_FNMA(a, b, c) _mm512_fnmadd_ps(a, b, c)
-#define VAEI_SQRT(v) _mm512_maskz_sqrt_ps(VAEI_ALL, v)
-#define VAEI_BITS(v) _mm512_castps_si512(v)
-#define VAEI_FROM_BITS(i) _mm512_castsi512_ps(i)
-#define VAEI_TO_INT(v) _mm512_maskz_cvtps_epi32(VAEI_ALL, v)
-#define VAEI_FROM_INT(i) _mm512_maskz_cvtepi32_ps(VAEI_ALL, i)
-#define VAEI_ISET(x) _mm512_set1_epi32(x)
-#define VAEI_IADD(a, b) _mm512_add_epi32(a, b)
-#define VAEI_ISHL(a, n) _mm512_maskz_slli_epi32(VAEI_ALL, a, n)
-#define VAEI_ISHR(a, n) _mm512_maskz_srli_epi32(VAEI_ALL, a, n)
-#define VAEI_IAND(a, b) _mm512_and_si512(a, b)
-#define VAEI_IOR(a, b) _mm512_or_si512(a, b)
-#define VAEI_IXOR(a, b) _mm512_xor_si512(a, b)
-#define VAEI_SELECT_LESS(a, b, yes, no) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes)
-#define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
-#define VAEI_ABS(v) _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7FFFFFFF)))
-#define VAEI_MAX(a, b) _mm512_maskz_max_ps(VAEI_ALL, a, b)
-#define VAEI_MIN(a, b) _mm512_maskz_min_ps(VAEI_ALL, a, b)
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
-#define VAEI_ISUB(a, b) _mm512_sub_epi32(a, b)
-#define VAEI_ILOAD(p) _mm512_loadu_si512((const void *)(p))
-#define VAEI_ISTORE(p, v) _mm512_storeu_si512((void *)(p), v)
-#define VAEI_LOAD_BYTES(p) _mm512_maskz_cvtepu8_epi32(VAEI_ALL, _mm_loadu_si128((const __m128i *)(const void *)(p)))
-#define VAEI_LONG_PRODUCT(a, b) _mm512_maskz_mul_epu32(VAEI_ALL_LONG, a, b)
-#define VAEI_LONG_HIGH(a) _mm512_maskz_srli_epi64(VAEI_ALL_LONG, a, 32)
-#define VAEI_LONG_JOIN(even, odd) _mm512_mask_blend_epi32(0xAAAA, even, _mm512_maskz_slli_epi64(VAEI_ALL_LONG, odd, 32))
-
 #elif VAEI_PASS == VAEI_PASS_NEON
 #define VAEI_NAME(name) name##_neon
 #define VAEI_TARGET VAEI_PRIVATE
@@ -1858,7 +1774,6 @@ typedef struct vaei_kernel_set {
 #define VAEI_SQRT(v) vsqrtq_f32(v)
 #define VAEI_BITS(v) vreinterpretq_s32_f32(v)
 #define VAEI_FROM_BITS(i) vreinterpretq_f32_s32(i)
-#define VAEI_TO_INT(v) vcvtnq_s32_f32(v)
 #define VAEI_FROM_INT(i) vcvtq_f32_s32(i)
 #define VAEI_ISET(x) vdupq_n_s32(x)
 #define VAEI_IADD(a, b) vaddq_s32(a, b)
@@ -1881,48 +1796,104 @@ typedef struct vaei_kernel_set {
 #define VAEI_LONG_HIGH(a) vreinterpretq_s32_u64(vshrq_n_u64(vreinterpretq_u64_s32(a), 32))
 #define VAEI_LONG_JOIN(even, odd) vtrn1q_s32(even, odd)
 
-#elif VAEI_PASS == VAEI_PASS_VECTOR
-/* Four numbers at a time through the compiler's vector extension, in the instructions every target of it has. */
+#else
+/* The compiler's vector extension: first what it has no operators for, set by set; below, what it has. */
+#if VAEI_PASS == VAEI_PASS_AVX2
+#define VAEI_NAME(name) name##_avx2
+#define VAEI_TYPE(name) name##8
+#define VAEI_TARGET __attribute__((target("avx2,fma"))) VAEI_PRIVATE
+#define VAEI_HELPER __attribute__((target("avx2,fma"))) VAEI_INLINE
+#define VAEI_LANES 8
+#define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps256(a, b, c), _mm256_fmadd_ps(a, b, c))
+#define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
+#define VAEI_SQRT(v) VAEI_X86(__builtin_ia32_sqrtps256(v), _mm256_sqrt_ps(v))
+#define VAEI_FROM_INT(i) VAEI_X86(__builtin_ia32_cvtdq2ps256(i), _mm256_cvtepi32_ps((__m256i)(i)))
+#define VAEI_SELECT_LESS(a, b, yes, no) \
+    VAEI_X86(__builtin_ia32_blendvps256(no, yes, (VAEI_V)((a) < (b))), _mm256_blendv_ps(no, yes, (VAEI_V)((a) < (b))))
+#define VAEI_MAX(a, b) VAEI_X86(__builtin_ia32_maxps256(a, b), _mm256_max_ps(a, b))
+#define VAEI_MIN(a, b) VAEI_X86(__builtin_ia32_minps256(a, b), _mm256_min_ps(a, b))
+#define VAEI_LOAD_BYTES(p) vaei_load_bytes8(p)
+#define VAEI_LONG_PRODUCT(a, b) \
+    ((VAEI_I)VAEI_X86(__builtin_ia32_pmuludq256(a, b), _mm256_mul_epu32((__m256i)(a), (__m256i)(b))))
+#define VAEI_LONG_JOIN(even, odd) \
+    ((VAEI_I)VAEI_X86(__builtin_ia32_pblendd256(even, VAEI_LONG_LOW(odd), 0xAA), \
+                      _mm256_blend_epi32((__m256i)(even), (__m256i)VAEI_LONG_LOW(odd), 0xAA)))
+VAEI_HELPER vaei_int8 vaei_load_bytes8(const unsigned char *p) {
+    uint64_t    bytes;
+    vaei_long4  v = { 0, 0 };
+    memcpy(&bytes, p, sizeof bytes);
+    v[0] = bytes;
+    return (vaei_int8)VAEI_X86(__builtin_ia32_pmovzxbd256((vaei_byte16)v), _mm256_cvtepu8_epi32((__m128i)v));
+}
+
+#elif VAEI_PASS == VAEI_PASS_AVX512
+#define VAEI_NAME(name) name##_avx512
+#define VAEI_TYPE(name) name##16
+#define VAEI_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_PRIVATE
+#define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
+#define VAEI_LANES 16
+/* gcc's names take what masked-out lanes become, a mask (all ones) and a rounding mode (4: the current one). The
+   intrinsics are masked, too: those without a mask use something uninitialised, gcc 12 warns in C++ (its bug 105593). */
+#define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4), _mm512_fmadd_ps(a, b, c))
+#define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
+#define VAEI_SQRT(v) \
+    VAEI_X86(__builtin_ia32_sqrtps512_mask(v, VAEI_SET(0), -1, 4), _mm512_maskz_sqrt_ps((__mmask16)0xFFFF, v))
+#define VAEI_FROM_INT(i) \
+    VAEI_X86(__builtin_convertvector(i, VAEI_V), _mm512_maskz_cvtepi32_ps((__mmask16)0xFFFF, (__m512i)(i)))
+#define VAEI_SELECT_LESS(a, b, yes, no) \
+    VAEI_X86(__builtin_ia32_blendmps_512_mask(no, yes, __builtin_ia32_cmpps512_mask(a, b, 17, 0xFFFF, 4)), \
+             _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes))
+#define VAEI_MAX(a, b) \
+    VAEI_X86(__builtin_ia32_maxps512_mask(a, b, VAEI_SET(0), -1, 4), _mm512_maskz_max_ps((__mmask16)0xFFFF, a, b))
+#define VAEI_MIN(a, b) \
+    VAEI_X86(__builtin_ia32_minps512_mask(a, b, VAEI_SET(0), -1, 4), _mm512_maskz_min_ps((__mmask16)0xFFFF, a, b))
+
+#else
+/* Four numbers at a time, in the instructions every target of the extension has. */
 #define VAEI_NAME(name) name##_vector
+#define VAEI_TYPE(name) name##4
 #define VAEI_TARGET VAEI_PRIVATE
-#define VAEI_V vaei_float4
-#define VAEI_I vaei_int4
+#define VAEI_HELPER VAEI_INLINE
 #define VAEI_LANES 4
-#define VAEI_LOAD(p) vaei_load4(p)
-#define VAEI_STORE(p, v) vaei_store4(p, v)
-#define VAEI_SET(x) vaei_set4(x)
 #define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
 #define VAEI_FNMA(a, b, c) ((c) - VAEI_ROUNDED((a) * (b)))
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
 #define VAEI_SQRT(v) vaei_sqrt4(v)
-#define VAEI_BITS(v) ((vaei_int4)(v))
-#define VAEI_FROM_BITS(i) ((vaei_float4)(i))
-#define VAEI_TO_INT(v) vaei_nearest4(v)
 #define VAEI_FROM_INT(i) vaei_float_from_int4(i)
-#define VAEI_ISET(x) vaei_iset4(x)
-#define VAEI_IADD(a, b) ((vaei_int4)((vaei_uint4)(a) + (vaei_uint4)(b)))
-#define VAEI_ISHL(a, n) ((vaei_int4)((vaei_uint4)(a) << (n)))
-#define VAEI_ISHR(a, n) ((vaei_int4)((vaei_uint4)(a) >> (n)))
+#define VAEI_SELECT_LESS(a, b, yes, no) vaei_select4((a) < (b), yes, no)
+#define VAEI_MAX(a, b) vaei_max4(a, b)
+#define VAEI_MIN(a, b) vaei_min4(a, b)
+#define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
+#ifdef VAEI_HAS_X86
+#define VAEI_LONG_PRODUCT(a, b) \
+    ((VAEI_I)VAEI_X86(__builtin_ia32_pmuludq128(a, b), _mm_mul_epu32((__m128i)(a), (__m128i)(b))))
+#define VAEI_LONG_JOIN(even, odd) ((VAEI_I)((vaei_long4)(even) & 0xFFFFFFFF) | VAEI_LONG_LOW(odd))
+#endif
+#endif
+#define VAEI_V VAEI_TYPE(vaei_float)
+#define VAEI_I VAEI_TYPE(vaei_int)
+#define VAEI_LOAD(p) ((VAEI_V)*(const VAEI_TYPE(vaei_loose_float) *)(const void *)(p))
+#define VAEI_STORE(p, v) ((void)(*(VAEI_TYPE(vaei_loose_float) *)(void *)(p) = (v)))
+#define VAEI_SET(x) (__extension__((float)(x) - (VAEI_V){ 0 }))        /* all lanes x: not even a zero's sign changes */
+#define VAEI_ABS(v) VAEI_FROM_BITS(VAEI_IAND(VAEI_BITS(v), VAEI_ISET(0x7FFFFFFF)))
+#define VAEI_BITS(v) ((VAEI_I)(v))
+#define VAEI_FROM_BITS(i) ((VAEI_V)(i))
+#define VAEI_ILOAD(p) ((VAEI_I)*(const VAEI_TYPE(vaei_loose_int) *)(const void *)(p))
+#define VAEI_ISTORE(p, v) ((void)(*(VAEI_TYPE(vaei_loose_int) *)(void *)(p) = (v)))
+#define VAEI_ISET(x) (__extension__((int32_t)(x) + (VAEI_I){ 0 }))
+#define VAEI_IADD(a, b) ((VAEI_I)((VAEI_TYPE(vaei_uint))(a) + (VAEI_TYPE(vaei_uint))(b)))
+#define VAEI_ISUB(a, b) ((VAEI_I)((VAEI_TYPE(vaei_uint))(a) - (VAEI_TYPE(vaei_uint))(b)))
+#define VAEI_ISHL(a, n) ((VAEI_I)((VAEI_TYPE(vaei_uint))(a) << (n)))
+#define VAEI_ISHR(a, n) ((VAEI_I)((VAEI_TYPE(vaei_uint))(a) >> (n)))
 #define VAEI_IAND(a, b) ((a) & (b))
 #define VAEI_IOR(a, b) ((a) | (b))
 #define VAEI_IXOR(a, b) ((a) ^ (b))
-#define VAEI_SELECT_LESS(a, b, yes, no) vaei_select4((a) < (b), yes, no)
-#define VAEI_HELPER VAEI_INLINE
-#define VAEI_ABS(v) ((vaei_float4)((vaei_int4)(v) & vaei_iset4(0x7FFFFFFF)))
-#define VAEI_MAX(a, b) vaei_max4(a, b)
-#define VAEI_MIN(a, b) vaei_min4(a, b)
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
-#define VAEI_ISUB(a, b) ((vaei_int4)((vaei_uint4)(a) - (vaei_uint4)(b)))
-#define VAEI_ILOAD(p) vaei_iload4(p)
-#define VAEI_ISTORE(p, v) vaei_istore4(p, v)
-#define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
-#if defined(VAEI_HAS_X86)
-#define VAEI_LONG_PRODUCT(a, b) ((vaei_int4)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
-#define VAEI_LONG_HIGH(a) ((vaei_int4)_mm_srli_epi64((__m128i)(a), 32))
-#define VAEI_LONG_JOIN(even, odd)                                                                                      \
-    ((vaei_int4)_mm_or_si128(_mm_and_si128((__m128i)(even), _mm_set1_epi64x(0xFFFFFFFF)),                              \
-                             _mm_slli_epi64((__m128i)(odd), 32)))
+#define VAEI_LONG_HIGH(a) ((VAEI_I)((VAEI_TYPE(vaei_long))(a) >> 32))
+#define VAEI_LONG_LOW(a) ((VAEI_I)((VAEI_TYPE(vaei_long))(a) << 32))
 #endif
-#endif
+
 /* ==== 18 >>vector-math ============================================================================================ */
 
 /* Arrays of any alignment; nothing is read or written past the end. An element has the same bits wherever it stands.
@@ -2151,6 +2122,8 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu_derivative)(VAEI_V x) {
 
 /* ---- activations ---- */
 
+#if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's, see the table at the end */
+
 #undef VAEI_EACH
 #define VAEI_EACH(expression) \
     for (i = 0; i < n; i += VAEI_LANES) { const VAEI_V v = VAEI_LOAD(x + i); VAEI_STORE(y + i, expression); } \
@@ -2200,6 +2173,8 @@ VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n
 }
 #undef VAEI_EACH
 
+#endif
+
 /* ---- sums ---- */
 
 /* Bernoulli: per element max(l, 0) - l x + log(1 + e^-|l|), and its derivative sigmoid(l) - x, of one exponential. */
@@ -2220,6 +2195,8 @@ VAEI_TARGET void VAEI_NAME(vaei_bernoulli)(size_t n, const vae_real *logits, con
         VAEI_STORE(sums + part, sum);
     }
 }
+
+#if VAEI_PASS != VAEI_PASS_AVX512
 
 /* Gaussian: per element the squared difference, and half its derivative. */
 VAEI_TARGET void VAEI_NAME(vaei_gaussian)(size_t n, const vae_real *output, const vae_real *x, vae_real factor,
@@ -2284,6 +2261,8 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
     }
 }
 
+#endif
+
 /* ---- optimiser ---- */
 
 /* m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
@@ -2318,6 +2297,8 @@ VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t rows, s
 }
 
 /* ---- plain arithmetic ---- */
+
+#if VAEI_PASS != VAEI_PASS_AVX512
 
 /* y += x */
 VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
@@ -2539,6 +2520,9 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
 }
 
 #endif
+
+#endif
+
 /* ==== 19 >>product-kernels ======================================================================================== */
 
 /* Register tiles by rows and vectors. Sums, a step of B and one number of A must fit the registers, and there must be
@@ -2623,16 +2607,25 @@ typedef struct VAEI_NAME(vaei_turned) { VAEI_V step0, step1, step2, step3; } VAE
 VAEI_HELPER VAEI_NAME(vaei_turned) VAEI_NAME(vaei_turn)(const vae_real *const *columns, size_t at) {
     VAEI_NAME(vaei_turned) turned;
 #if VAEI_PASS == VAEI_PASS_AVX2
-#define VAEI_QUAD(c) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(columns[c] + at)), \
-    _mm_loadu_ps(columns[c + 4] + at), 1)
+#define VAEI_FOUR(c) (*(const vaei_loose_float4 *)(const void *)(columns[c] + at))
+#define VAEI_QUAD(c) VAEI_X86( \
+    __builtin_ia32_vinsertf128_ps256(__builtin_ia32_ps256_ps(VAEI_FOUR(c)), VAEI_FOUR(c + 4), 1), \
+    _mm256_insertf128_ps(_mm256_castps128_ps256(VAEI_FOUR(c)), VAEI_FOUR(c + 4), 1))
+#define VAEI_UNPACK_LOW(a, b) VAEI_X86(__builtin_ia32_unpcklps256(a, b), _mm256_unpacklo_ps(a, b))
+#define VAEI_UNPACK_HIGH(a, b) VAEI_X86(__builtin_ia32_unpckhps256(a, b), _mm256_unpackhi_ps(a, b))
+#define VAEI_SHUFFLE(a, b, places) VAEI_X86(__builtin_ia32_shufps256(a, b, places), _mm256_shuffle_ps(a, b, places))
     const VAEI_V q0 = VAEI_QUAD(0), q1 = VAEI_QUAD(1), q2 = VAEI_QUAD(2), q3 = VAEI_QUAD(3);
-    const VAEI_V low01 = _mm256_unpacklo_ps(q0, q1), high01 = _mm256_unpackhi_ps(q0, q1);
-    const VAEI_V low23 = _mm256_unpacklo_ps(q2, q3), high23 = _mm256_unpackhi_ps(q2, q3);
-    turned.step0 = _mm256_shuffle_ps(low01, low23, 0x44);
-    turned.step1 = _mm256_shuffle_ps(low01, low23, 0xEE);
-    turned.step2 = _mm256_shuffle_ps(high01, high23, 0x44);
-    turned.step3 = _mm256_shuffle_ps(high01, high23, 0xEE);
+    const VAEI_V low01 = VAEI_UNPACK_LOW(q0, q1), high01 = VAEI_UNPACK_HIGH(q0, q1);
+    const VAEI_V low23 = VAEI_UNPACK_LOW(q2, q3), high23 = VAEI_UNPACK_HIGH(q2, q3);
+    turned.step0 = VAEI_SHUFFLE(low01, low23, 0x44);
+    turned.step1 = VAEI_SHUFFLE(low01, low23, 0xEE);
+    turned.step2 = VAEI_SHUFFLE(high01, high23, 0x44);
+    turned.step3 = VAEI_SHUFFLE(high01, high23, 0xEE);
+#undef VAEI_FOUR
 #undef VAEI_QUAD
+#undef VAEI_UNPACK_LOW
+#undef VAEI_UNPACK_HIGH
+#undef VAEI_SHUFFLE
 #elif VAEI_PASS == VAEI_PASS_NEON
     const float32x4_t q0 = vld1q_f32(columns[0] + at), q1 = vld1q_f32(columns[1] + at);
     const float32x4_t q2 = vld1q_f32(columns[2] + at), q3 = vld1q_f32(columns[3] + at);

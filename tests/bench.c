@@ -24,6 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 #include <sys/wait.h>
+#ifdef VAEI_HAS_X86
+#include <immintrin.h>
+#endif
 
 enum {
     ALTERNATIONS = 7,       /* windows at least */
