@@ -1434,13 +1434,19 @@ typedef struct vaei_tile {
 #define VAEI_TILES_KERNEL(name, ROWS, VECTORS) \
     VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW, a_rows < a_end)
 
-/* The same tile, leaving the steps of B that it reads packed in tile->panel for the tiles below it: the copying hides
-   behind the multiply-adds (a pass of its own cost 7% of a product of 128 rows with AVX2). B is asked for well ahead:
-   its steps lie on many pages, and in training it comes from the third cache (784-400-20: 1.02 times as fast). */
+/* The same for a B that lies where it was made: its steps are on many pages, and in training they come from the third
+   cache, so they are asked for well ahead (784-400-20: 1.02 times as fast, with four rows at a time 1.05). */
 #define VAEI_STEPS_AHEAD 32
-#define VAEI_TILE_READ_AND_PACK_B(r, v) \
+#define VAEI_TILE_READ_B_AHEAD(r, v) \
     VAEI_TILE_READ_B(r, v) \
-    VAEI_PREFETCH(b + v * VAEI_LANES, VAEI_STEPS_AHEAD * b_step * sizeof *b); \
+    VAEI_PREFETCH(b + v * VAEI_LANES, VAEI_STEPS_AHEAD * b_step * sizeof *b);
+#define VAEI_TILES_AHEAD_KERNEL(name, ROWS, VECTORS) \
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B_AHEAD, VAEI_TILE_STEP_ROW, a_rows < a_end)
+
+/* One such tile, leaving the steps of B that it reads packed in tile->panel for the tiles below it: the copying hides
+   behind the multiply-adds (a pass of its own cost 7% of a product of 128 rows with AVX2). */
+#define VAEI_TILE_READ_AND_PACK_B(r, v) \
+    VAEI_TILE_READ_B_AHEAD(r, v) \
     VAEI_STORE(panel, b##v); \
     panel += VAEI_LANES;
 #define VAEI_PACKING_TILE_KERNEL(name, ROWS, VECTORS) \
@@ -1834,7 +1840,7 @@ VAEI_HELPER vaei_int8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
 #define VAEI_LANES 16
 /* gcc's names take what masked-out lanes become, a mask (all ones) and a rounding mode (4: the current one). The
-   intrinsics are masked, too: those without a mask use something uninitialised, gcc 12 warns in C++ (its bug 105593). */
+   intrinsics are masked, too: those without a mask use something uninitialised, as gcc 12 warns (its bug 105593). */
 #define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4), _mm512_fmadd_ps(a, b, c))
 #define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
 #define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
@@ -2528,7 +2534,7 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
 /* Register tiles by rows and vectors. Sums, a step of B and one number of A must fit the registers, and there must be
    enough sums to hide a multiply-add's latency:
    AVX2     6 x 2, 12 sums of 16 registers, and 4 x 3 for the last columns (40 = 16 + 24: 93% of peak, where 6 x 1 at
-            the end stays below 80)
+            the end stays below 80) and for few rows: see vaei_fills_low_tiles
    AVX-512  8 x 3, 24 sums of 32 registers: 11 loads for 24 multiply-adds, and the rows' addresses fit their registers
    NEON     6 x 4, 24 sums of 32 registers: 10 loads for 24
    vector   4 x 2, 8 sums of 16 registers: without a fused operation a product needs a register, too
@@ -2541,7 +2547,7 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
 VAEI_TILES_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
 VAEI_TILES_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2)
 VAEI_TILES_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
-VAEI_TILES_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
+VAEI_TILES_AHEAD_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
 VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2)
 #define VAEI_TILES 2, 3, \
     { VAEI_TILE(8, 1), VAEI_TILE(6, 2) }, \
@@ -3137,11 +3143,22 @@ VAEI_APART void vaei_pack_b(const vaei_work *work, const vaei_product_kernels *k
     }
 }
 
-/* Up to this many rows read B where it lies, if it lies side by side. More rows pay for packing: with AVX2, 20 x 200 x
-   784 would still gain from reading in place (99 to 104 GF/s), but 24 x 1024 x 1024, whose columns share cache sets,
-   would lose (101 to 96). AVX-512 reads so little per step that it gains on both (104 to 111, 105 to 110). */
+/* Up to this many rows read B where it lies, if it lies side by side. More rows pay for packing: with AVX2, 24 x 1024 x
+   1024, whose columns share cache sets, would lose (101 to 96 GF/s). AVX-512 reads so little per step that it gains
+   (105 to 110). */
 VAEI_PRIVATE size_t vaei_direct_rows(const vaei_product_kernels *kernels) {
     return (vaei_has_large_tiles(kernels) ? 3 : 2) * kernels->tall[kernels->panel - 1].rows;
+}
+
+/* Few rows that fill the low tiles of the set's widest panel take those instead, and read B where it lies. AVX2's tiles
+   of four rows take 20 x 200 x 784 from 83 to 88% of peak, which with six counts as 22 rows; training steps of 4 to 32
+   examples are 1.01 to 1.05 times as fast. Not where steps of B are so far apart that they share few of a cache's sets:
+   with 128 columns it is 0.96, with 512 it is 0.77. */
+VAEI_PRIVATE int vaei_fills_low_tiles(const vaei_work *work, size_t rows) {
+    const vaei_product_kernels *kernels = work->kernels;
+    const size_t height = kernels->low[kernels->wide - 1].rows;
+    return kernels->wide > kernels->panel && rows % height == 0 && rows <= 8 * height && work->b_even &&
+           work->p->b_column == 1 && work->p->b_step % 128 != 0 && !work->p->b_packed;
 }
 
 /* The last columns of a tile, which are fewer than its own: by way of a tile in scratch. */
@@ -3164,15 +3181,15 @@ VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel
     for (r = 0; r < rows; r++) for (j = 0; j < columns; j++) c[r][column + j] = edge[r][j];
 }
 
-/* How many vectors the next panel has when `rest` columns are left. Up to half a vector at the end is left to tiles of
-   half the width: 128 x 40 x 400 takes 39 us instead of 48 with AVX-512. And one vector is not left alone, where a tile
-   loads more than it multiplies: four are two and two. */
-VAEI_PRIVATE size_t vaei_panel_vectors(const vaei_product_kernels *kernels, size_t rest) {
+/* How many vectors, as a rule `most`, the next panel has when `rest` columns are left. Up to half a vector at the end
+   is left to tiles of half the width: 128 x 40 x 400 takes 39 us instead of 48 with AVX-512. And one vector is not left
+   alone, where a tile loads more than it multiplies: four are two and two. */
+VAEI_PRIVATE size_t vaei_panel_vectors(const vaei_product_kernels *kernels, size_t most, size_t rest) {
     const size_t lanes = kernels->lanes;
     size_t       vectors = (rest + lanes - 1) / lanes;
     if (kernels->half && rest > lanes && (rest - 1) % lanes < lanes / 2) vectors--;
     if (vectors <= kernels->wide) return vectors;
-    return vectors == kernels->panel + 1 ? (vectors + 1) / 2 : kernels->panel;
+    return vectors == most + 1 ? (vectors + 1) / 2 : most;
 }
 
 /* The next columns that are taken together, and the kernels that take them. */
@@ -3182,10 +3199,10 @@ typedef struct vaei_panel_shape {
 } vaei_panel_shape;
 
 /* The panel after which there are rest - columns columns left. */
-VAEI_PRIVATE vaei_panel_shape vaei_next_panel(const vaei_product_kernels *kernels, size_t rest) {
+VAEI_PRIVATE vaei_panel_shape vaei_next_panel(const vaei_product_kernels *kernels, size_t most, size_t rest) {
     vaei_panel_shape next;
     next.kernels = kernels->half && rest <= kernels->half->lanes ? kernels->half : kernels;
-    next.vectors = vaei_panel_vectors(next.kernels, rest);
+    next.vectors = vaei_panel_vectors(next.kernels, most, rest);
     next.width = next.vectors * next.kernels->lanes;
     next.columns = vaei_min_size(next.width, rest);
     return next;
@@ -3196,7 +3213,7 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
     const vaei_product *p = work->p;
     const vaei_product_kernels *kernels = shape->kernels;
     const size_t vectors = shape->vectors, width = shape->width, columns = shape->columns;
-    const size_t direct_rows = vaei_direct_rows(kernels);
+    const int in_place = rows <= vaei_direct_rows(kernels) || vaei_fills_low_tiles(work, rows);
     const int packed = work->packed_a && kernels == work->kernels && vectors == kernels->panel;
     const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1], *kernel;
     vaei_tile tile;
@@ -3214,10 +3231,10 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
     if (p->b_packed) {
         tile.b = p->b + work->begin * p->b_step + column * work->steps;
         tile.b_step = width;
-    } else if (work->b_even && columns == width && (rows <= direct_rows || (vectors == kernels->panel && tall_tiles))) {
+    } else if (work->b_even && columns == width && (in_place || (vectors == kernels->panel && tall_tiles))) {
         tile.b = p->b + column + (work->steps ? work->b_offsets[0] : 0);
         tile.b_step = p->b_step;
-        if (rows > direct_rows) tile.panel = work->panel;
+        if (!in_place) tile.panel = work->panel;
     } else {
         vaei_pack_b(work, kernels, column, columns, width);
         tile.b = work->panel;
@@ -3254,10 +3271,11 @@ VAEI_APART void vaei_block_by_tiles(const vaei_work *work) {
     size_t first, column;
     for (first = 0; first < p->rows; first += most) {
         const size_t rows = vaei_min_size(most, p->rows - first);
+        const size_t vectors = vaei_fills_low_tiles(work, rows) ? work->kernels->wide : work->kernels->panel;
         vaei_point_to_rows(work, first, rows);
         if (work->packed_a) vaei_pack_a(work, rows);
         for (column = 0; column < p->columns;) {
-            const vaei_panel_shape shape = vaei_next_panel(work->kernels, p->columns - column);
+            const vaei_panel_shape shape = vaei_next_panel(work->kernels, vectors, p->columns - column);
             vaei_panel(work, &shape, column, rows);
             column += shape.columns;
         }
@@ -3536,7 +3554,7 @@ VAEI_PRIVATE void vaei_pack_panels(const vaei_kernel_set *set, const vaei_produc
     vaei_panel_shape shape;
     size_t           column, begin, steps;
     for (column = 0; column < end; column += shape.columns) {
-        shape = vaei_next_panel(set->product, p->columns - column);
+        shape = vaei_next_panel(set->product, set->product->panel, p->columns - column);
         if (column < first) continue;
         for (begin = 0; begin < p->run; begin += steps) {
             steps = vaei_min_size(most, p->run - begin);
@@ -6335,7 +6353,7 @@ VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t
 
 /* A batch of one is an outer product, which Adam makes by itself: 1.28 times as fast for 784-512-32. Otherwise the
    layer's place in the gradient block, empty so far, has room for each thread's rows at hand and, in a large layer, for
-   the gradient of its output, packed once for all of them: 1.07 times as fast for 784-400-20, 1.13 times for 784-512-32,
+   the gradient of its output, packed once for all of them: 1.07 times as fast for 784-400-20, 1.13 for 784-512-32,
    whose columns share cache sets where they lie. */
 VAEI_PRIVATE void vaei_begin_update(vaei_adam_context *work, const vaei_layer *layer) {
     const vae_model *model = work->model;
