@@ -515,7 +515,8 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #endif
 
 /* VAEI_SETUP runs once per model or file: the compiler may keep it small and spend its time elsewhere. VAEI_APART is
-   not merged with its caller: large functions take longer to compile than their parts. */
+   not merged with its callers: large functions take longer to compile than their parts, and many copies longer than
+   one. */
 #if defined(__GNUC__)
 #define VAEI_PRIVATE __attribute__((unused)) static
 #define VAEI_SETUP __attribute__((unused, cold, noinline)) static
@@ -947,7 +948,8 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
 #define VAEI_INLINE static inline
 #endif
 
-/* A function that begins where the processor begins to fetch. */
+/* A function that begins where the processor begins to fetch: where a kernel's loop lies relative to these lines makes
+   1 to 3% of a step, and more where a neighbour shares the core, so it is not left to chance. */
 #if defined(__GNUC__)
 #define VAEI_FETCHED __attribute__((aligned(64)))
 #else
@@ -1273,8 +1275,20 @@ VAEI_INLINE vaei_int4 vaei_load_bytes4(const unsigned char *p) {
 VAEI_INLINE vaei_float4 vaei_select4(vaei_int4 mask, vaei_float4 yes, vaei_float4 no) {
     return (vaei_float4)(((vaei_int4)yes & mask) | ((vaei_int4)no & ~mask));
 }
-VAEI_INLINE vaei_float4 vaei_max4(vaei_float4 a, vaei_float4 b) { return vaei_select4((vaei_int4)(a > b), a, b); }
-VAEI_INLINE vaei_float4 vaei_min4(vaei_float4 a, vaei_float4 b) { return vaei_select4((vaei_int4)(a < b), a, b); }
+VAEI_INLINE vaei_float4 vaei_max4(vaei_float4 a, vaei_float4 b) {
+#ifdef VAEI_HAS_X86
+    return VAEI_X86(__builtin_ia32_maxps(a, b), _mm_max_ps(a, b));
+#else
+    return vaei_select4((vaei_int4)(a > b), a, b);
+#endif
+}
+VAEI_INLINE vaei_float4 vaei_min4(vaei_float4 a, vaei_float4 b) {
+#ifdef VAEI_HAS_X86
+    return VAEI_X86(__builtin_ia32_minps(a, b), _mm_min_ps(a, b));
+#else
+    return vaei_select4((vaei_int4)(a < b), a, b);
+#endif
+}
 VAEI_INLINE vaei_float4 vaei_float_from_int4(vaei_int4 i) {
 #if defined(__clang__) || __GNUC__ >= 9
     return __builtin_convertvector(i, vaei_float4);
@@ -1459,10 +1473,9 @@ typedef struct vaei_tile {
 #define VAEI_STREAM_KERNEL(name, ROWS, VECTORS) \
     VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_STREAM_READ_B, VAEI_STREAM_STEP_ROW, 0)
 
-/* What they have in common. ANOTHER: is there another tile to do? Where the loop lies relative to the lines that the
-   processor fetches makes 2% of a step, and more where a neighbour shares the core: so it is not left to chance. */
+/* What they have in common. ANOTHER: is there another tile to do? */
 #define VAEI_TILE_PATTERN(name, ROWS, VECTORS, READ_B, STEP_ROW, ANOTHER) \
-    VAEI_FETCHED VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
+    VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
         const vae_real *const *a_rows = tile->a, *const *a_end = a_rows + tile->rows; \
         vae_real *const *from = tile->from, *const *c_rows = tile->c; \
         const size_t height = 0 ROWS(VAEI_TILE_COUNT_ROW, VECTORS); \
@@ -1768,7 +1781,7 @@ typedef struct vaei_kernel_set {
 
 #elif VAEI_PASS == VAEI_PASS_NEON
 #define VAEI_NAME(name) name##_neon
-#define VAEI_TARGET VAEI_PRIVATE
+#define VAEI_TARGET VAEI_FETCHED VAEI_PRIVATE
 #define VAEI_V float32x4_t
 #define VAEI_I int32x4_t
 #define VAEI_LANES 4
@@ -1807,7 +1820,7 @@ typedef struct vaei_kernel_set {
 #if VAEI_PASS == VAEI_PASS_AVX2
 #define VAEI_NAME(name) name##_avx2
 #define VAEI_TYPE(name) name##8
-#define VAEI_TARGET __attribute__((target("avx2,fma"))) VAEI_PRIVATE
+#define VAEI_TARGET VAEI_FETCHED __attribute__((target("avx2,fma"))) VAEI_PRIVATE
 #define VAEI_HELPER __attribute__((target("avx2,fma"))) VAEI_INLINE
 #define VAEI_LANES 8
 #define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps256(a, b, c), _mm256_fmadd_ps(a, b, c))
@@ -1836,7 +1849,7 @@ VAEI_HELPER vaei_int8 vaei_load_bytes8(const unsigned char *p) {
 #elif VAEI_PASS == VAEI_PASS_AVX512
 #define VAEI_NAME(name) name##_avx512
 #define VAEI_TYPE(name) name##16
-#define VAEI_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_PRIVATE
+#define VAEI_TARGET VAEI_FETCHED __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_PRIVATE
 #define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
 #define VAEI_LANES 16
 /* gcc's names take what masked-out lanes become, a mask (all ones) and a rounding mode (4: the current one). The
@@ -1860,7 +1873,7 @@ VAEI_HELPER vaei_int8 vaei_load_bytes8(const unsigned char *p) {
 /* Four numbers at a time, in the instructions every target of the extension has. */
 #define VAEI_NAME(name) name##_vector
 #define VAEI_TYPE(name) name##4
-#define VAEI_TARGET VAEI_PRIVATE
+#define VAEI_TARGET VAEI_FETCHED VAEI_PRIVATE
 #define VAEI_HELPER VAEI_INLINE
 #define VAEI_LANES 4
 #define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
@@ -2775,7 +2788,7 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
    registers gcc 12 forgets to clear their upper halves (vzeroupper), and every SSE instruction of the program would
    then be several times slower. For the same reason a VAEI_TARGET function calls none but its like. */
 
-VAEI_PRIVATE void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_real *values, size_t count,
+VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_real *values, size_t count,
                                    vae_real rest) {
     size_t i;
     memcpy(padded, values, count * sizeof *values);
@@ -4210,7 +4223,7 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan) {
 
 /* ---- memory of the tensors ---- */
 
-VAEI_PRIVATE vaei_image vaei_flat_image(vae_shape shape) {
+VAEI_APART vaei_image vaei_flat_image(vae_shape shape) {
     vaei_image image;
     image.height = shape.height;
     image.width = shape.width;
@@ -4622,7 +4635,7 @@ struct vae_model {
 
 /* Where example `first` of a tensor begins, for the worker with this slot. A slot holds one micro-batch: its own first
    example. */
-VAEI_PRIVATE vae_real *vaei_at(const vae_model *model, vaei_place place, size_t slot, size_t first, size_t each) {
+VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t slot, size_t first, size_t each) {
     if (place.in_slot)
         return model->workspace + model->plan.slots + slot * model->plan.slot_size + place.offset;
     return model->workspace + place.offset + first * each;
@@ -5956,7 +5969,7 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
 /* ==== 30 >>inference-implementation =============================================================================== */
 
 /* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
-VAEI_PRIVATE vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
+VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
                                          vae_error *error) {
     const size_t count = vaei_min_size(model->plan.rows, data->count - first);
     vae_status   status = vaei_load_rows(model, data, first, count, NULL, error);
@@ -5968,7 +5981,7 @@ VAEI_PRIVATE vae_status vaei_encode_rows(vae_model *model, const vae_data *data,
 }
 
 /* So that a bad row late in the data leaves the caller's arrays, and the model in training, as they were. */
-VAEI_PRIVATE vae_status vaei_check_pixels(vae_model *model, const vae_data *data, vae_error *error) {
+VAEI_APART vae_status vaei_check_pixels(vae_model *model, const vae_data *data, vae_error *error) {
     const size_t size = model->plan.example;
     const int    bernoulli = model->config.likelihood == VAE_BERNOULLI;
     size_t       row;
