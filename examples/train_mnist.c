@@ -60,7 +60,7 @@ static vae_config make_config(const settings *s, const idx_images *images) {
     config.input.channels = 1;
     config.latent = (int)s->latent;
     config.beta = s->beta > 0 ? (vae_real)s->beta : VAE_ZERO;   /* a plain 0 would mean the default */
-    config.adam.learning_rate = (vae_real)(s->learning_rate > 0 ? s->learning_rate : s->model == DENSE ? 1e-3 : 2e-3);
+    config.adam.learning_rate = (vae_real)s->learning_rate;
     config.batch = (size_t)s->batch;
     config.seed = (uint64_t)s->seed;
     config.threads = (int)s->threads;
@@ -106,7 +106,7 @@ static int train(vae_model *model, const settings *s, const idx_images *images, 
     vae_print_summary(model);
     fit.epochs = (size_t)s->epochs;
     fit.validation = &held_out;
-    fit.output_bias_from_data = s->model == CONV;   /* saves it an epoch of finding out that most pixels are black */
+    fit.output_bias_from_data = 1;                  /* saves it an epoch of finding out that most pixels are black */
     fit.on_progress = on_progress;
     fit.user = &r;
     status = vae_fit(model, &data, &fit, &error);
@@ -130,7 +130,8 @@ static int train(vae_model *model, const settings *s, const idx_images *images, 
 
 int main(int argc, char **argv) {
     settings s = { .out = "out/model.safetensors", .samples = "out/samples.png", .model = DENSE, .hidden = 400,
-                   .latent = 20, .epochs = 10, .batch = 128, .seed = 1, .beta = 1 };
+                   .latent = 20, .epochs = 10, .batch = 128, .seed = 1, .beta = 1,
+                   .learning_rate = 0.002 };            /* at 0.001 the dense model takes an epoch or two more */
     const option table[] = {
         { "data", "DIR", "MNIST's four files (default: MNIST_DIR, data, ...)", OPTION_TEXT, &s.data, 0, 0 },
         { "model", "dense|conv", "kind of network", OPTION_CHOICE, &s.model, 0, 0 },
@@ -138,8 +139,7 @@ int main(int argc, char **argv) {
         { "latent", "N", "dimensions of the latent space", OPTION_INTEGER, &s.latent, 1, 1024 },
         { "epochs", "N", "passes over the training images", OPTION_INTEGER, &s.epochs, 1, 100000 },
         { "batch", "N", "images in an update", OPTION_INTEGER, &s.batch, 1, 65536 },
-        { "lr", "F", "Adam's learning rate; 0: 0.001 for dense, 0.002 for conv", OPTION_NUMBER, &s.learning_rate,
-          0, 1 },
+        { "lr", "F", "Adam's learning rate", OPTION_NUMBER, &s.learning_rate, 1e-8, 1 },
         { "beta", "F", "weight of the KL term", OPTION_NUMBER, &s.beta, 0, 1e6 },
         { "seconds", "F", "stop after so much time, 0 for never", OPTION_NUMBER, &s.seconds, 0, 1e9 },
         { "seed", "N", "of everything random", OPTION_INTEGER, &s.seed, 0, 2147483647 },
