@@ -1308,7 +1308,7 @@ VAEI_INLINE vaei_floats4 vaei_sqrt4(vaei_floats4 v) {
 #endif
 }
 #ifdef VAEI_HAS_NEON
-VAEI_INLINE int32x4_t vaei_long_product4(int32x4_t a, int32x4_t b) {
+VAEI_INLINE vaei_ints4 vaei_long_product4(vaei_ints4 a, vaei_ints4 b) {
     return vreinterpretq_s32_u64(vmull_u32(vmovn_u64(vreinterpretq_u64_s32(a)), vmovn_u64(vreinterpretq_u64_s32(b))));
 }
 #endif
@@ -1779,42 +1779,6 @@ typedef struct vaei_kernel_set {
 #define VAEI_ISTORE(p, v) ((void)(*(p) = (uint32_t)(v)))
 #define VAEI_LOAD_BYTES(p) ((int32_t)*(p))
 
-#elif VAEI_PASS == VAEI_PASS_NEON
-#define VAEI_NAME(name) name##_neon
-#define VAEI_TARGET VAEI_FETCHED VAEI_PRIVATE
-#define VAEI_V float32x4_t
-#define VAEI_I int32x4_t
-#define VAEI_LANES 4
-#define VAEI_LOAD(p) vld1q_f32(p)
-#define VAEI_STORE(p, v) vst1q_f32(p, v)
-#define VAEI_SET(x) vdupq_n_f32(x)
-#define VAEI_FMA(a, b, c) vfmaq_f32(c, a, b)
-#define VAEI_FNMA(a, b, c) vfmsq_f32(c, a, b)
-#define VAEI_SQRT(v) vsqrtq_f32(v)
-#define VAEI_BITS(v) vreinterpretq_s32_f32(v)
-#define VAEI_FROM_BITS(i) vreinterpretq_f32_s32(i)
-#define VAEI_FROM_INT(i) vcvtq_f32_s32(i)
-#define VAEI_ISET(x) vdupq_n_s32(x)
-#define VAEI_IADD(a, b) vaddq_s32(a, b)
-#define VAEI_ISHL(a, n) vshlq_n_s32(a, n)
-#define VAEI_ISHR(a, n) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(a), n))
-#define VAEI_IAND(a, b) vandq_s32(a, b)
-#define VAEI_IOR(a, b) vorrq_s32(a, b)
-#define VAEI_IXOR(a, b) veorq_s32(a, b)
-#define VAEI_SELECT_LESS(a, b, yes, no) vbslq_f32(vcltq_f32(a, b), yes, no)
-#define VAEI_HELPER VAEI_INLINE
-#define VAEI_ABS(v) vabsq_f32(v)
-#define VAEI_MAX(a, b) vaei_max4(a, b)
-#define VAEI_MIN(a, b) vaei_min4(a, b)
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
-#define VAEI_ISUB(a, b) vsubq_s32(a, b)
-#define VAEI_ILOAD(p) vreinterpretq_s32_u32(vld1q_u32(p))
-#define VAEI_ISTORE(p, v) vst1q_u32(p, vreinterpretq_u32_s32(v))
-#define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
-#define VAEI_LONG_PRODUCT(a, b) vaei_long_product4(a, b)
-#define VAEI_LONG_HIGH(a) vreinterpretq_s32_u64(vshrq_n_u64(vreinterpretq_u64_s32(a), 32))
-#define VAEI_LONG_JOIN(even, odd) vtrn1q_s32(even, odd)
-
 #else
 /* The compiler's vector extension: first what it has no operators for, set by set; below, what it has. */
 #if VAEI_PASS == VAEI_PASS_AVX2
@@ -1870,25 +1834,36 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
     VAEI_X86(__builtin_ia32_minps512_mask(a, b, VAEI_SET(0), -1, 4), _mm512_maskz_min_ps((__mmask16)0xFFFF, a, b))
 
 #else
-/* Four numbers at a time, in the instructions every target of the extension has. */
-#define VAEI_NAME(name) name##_vector
 #define VAEI_TYPE(name) name##4
 #define VAEI_TARGET VAEI_FETCHED VAEI_PRIVATE
 #define VAEI_HELPER VAEI_INLINE
 #define VAEI_LANES 4
-#define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
-#define VAEI_FNMA(a, b, c) ((c) - VAEI_ROUNDED((a) * (b)))
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
 #define VAEI_SQRT(v) vaei_sqrt4(v)
 #define VAEI_FROM_INT(i) vaei_float_from_int4(i)
-#define VAEI_SELECT_LESS(a, b, yes, no) vaei_select4((a) < (b), yes, no)
 #define VAEI_MAX(a, b) vaei_max4(a, b)
 #define VAEI_MIN(a, b) vaei_min4(a, b)
 #define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
+#if VAEI_PASS == VAEI_PASS_NEON
+#define VAEI_NAME(name) name##_neon
+#define VAEI_FMA(a, b, c) ((VAEI_V)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#define VAEI_FNMA(a, b, c) ((VAEI_V)vfmsq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
+#define VAEI_SELECT_LESS(a, b, yes, no) \
+    ((VAEI_V)vbslq_f32((uint32x4_t)((a) < (b)), (float32x4_t)(yes), (float32x4_t)(no)))
+#define VAEI_LONG_PRODUCT(a, b) vaei_long_product4(a, b)
+#define VAEI_LONG_JOIN(even, odd) ((VAEI_I)vtrn1q_s32((int32x4_t)(even), (int32x4_t)(odd)))
+#else
+/* In the instructions every target of the extension has. */
+#define VAEI_NAME(name) name##_vector
+#define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
+#define VAEI_FNMA(a, b, c) ((c) - VAEI_ROUNDED((a) * (b)))
+#define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
+#define VAEI_SELECT_LESS(a, b, yes, no) vaei_select4((a) < (b), yes, no)
 #ifdef VAEI_HAS_X86
 #define VAEI_LONG_PRODUCT(a, b) \
     ((VAEI_I)VAEI_X86(__builtin_ia32_pmuludq128(a, b), _mm_mul_epu32((__m128i)(a), (__m128i)(b))))
 #define VAEI_LONG_JOIN(even, odd) ((VAEI_I)((vaei_longs4)(even) & 0xFFFFFFFF) | VAEI_LONG_LOW(odd))
+#endif
 #endif
 #endif
 #define VAEI_V VAEI_TYPE(vaei_floats)
