@@ -131,7 +131,7 @@ static int train(vae_model *model, const settings *s, const idx_images *images, 
 int main(int argc, char **argv) {
     settings s = { .out = "out/model.safetensors", .samples = "out/samples.png", .model = DENSE, .hidden = 400,
                    .latent = 20, .epochs = 10, .batch = 128, .seed = 1, .beta = 1,
-                   .learning_rate = 0.002 };            /* at 0.001 the dense model takes an epoch or two more */
+                   .learning_rate = 0.002 };            /* at 0.001 the dense model takes an epoch more */
     const option table[] = {
         { "data", "DIR", "MNIST's four files (default: MNIST_DIR, data, ...)", OPTION_TEXT, &s.data, 0, 0 },
         { "model", "dense|conv", "kind of network", OPTION_CHOICE, &s.model, 0, 0 },
