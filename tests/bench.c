@@ -12,6 +12,7 @@
        bench --json FILE         the same figures as JSON too
        bench --kernels NAME      with one kernel set: plain, portable, avx2, avx512, neon; with avx2 everything is as on
                                  a processor without AVX-512, the peak and PyTorch too
+       bench --threads N         with at most so many threads, instead of one per processor
        bench --only TEXT         the cases with TEXT in their names, and nothing else
        bench --patience SECONDS  waits so long for fifteen undisturbed windows of each case, instead of 1.2           */
 #define _POSIX_C_SOURCE 200809L
@@ -613,6 +614,12 @@ typedef struct peer {
     pid_t process;
 } peer;
 
+/* Debian's torch belongs to the system's Python, which need not be the first on the path. */
+static const char find_torch[] =
+    "for python in python3 /usr/bin/python3; do"
+    " \"$python\" -c 'import sys, importlib.util as u; sys.exit(not u.find_spec(\"torch\"))' 2>/dev/null && break; done;"
+    " exec \"$python\" tests/bench_peers.py \"$@\"";
+
 static int peer_start(peer *p, vae_kernels kernels, char *line, int size) {
     const char *instructions = kernels == VAE_KERNELS_AVX2 ? "--avx2" : NULL;       /* NULL ends the arguments */
     int         in[2], out[2];
@@ -624,10 +631,7 @@ static int peer_start(peer *p, vae_kernels kernels, char *line, int size) {
         dup2(out[1], 1);
         close(in[1]);
         close(out[0]);
-        /* Debian's torch belongs to the system's Python, which need not be the first on the path. */
-        if (!access("/usr/bin/python3", X_OK))
-            execl("/usr/bin/python3", "python3", "tests/bench_peers.py", instructions, (char *)NULL);
-        execlp("python3", "python3", "tests/bench_peers.py", instructions, (char *)NULL);
+        execl("/bin/sh", "sh", "-c", find_torch, "sh", instructions, (char *)NULL);
         _exit(127);
     }
     close(in[0]);
@@ -755,7 +759,7 @@ static void inferences(settings *s) {
 
 static int usage(void) {
     fprintf(stderr, "usage: bench [--quick] [--peers] [--json FILE] [--kernels plain|portable|avx2|avx512|neon] "
-                    "[--only TEXT] [--patience SECONDS]\n");
+                    "[--threads N] [--only TEXT] [--patience SECONDS]\n");
     return 2;
 }
 
@@ -776,6 +780,10 @@ int main(int argc, char **argv) {
             s.json = fopen(argv[++i], "w");
             if (!s.json) { perror(argv[i]); return 1; }
         } else if (!strcmp(argv[i], "--patience") && i + 1 < argc) s.patience = strtod(argv[++i], NULL);
+        else if (!strcmp(argv[i], "--threads") && i + 1 < argc) {
+            s.cores = atoi(argv[++i]);
+            if (s.cores < 1 || s.cores > 64) return usage();
+        }
         else if (!strcmp(argv[i], "--kernels") && i + 1 < argc) {
             const char *name = argv[++i];
             int         k;
