@@ -520,10 +520,12 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #if defined(__GNUC__)
 #define VAEI_PRIVATE __attribute__((unused)) static
 #define VAEI_SETUP __attribute__((unused, cold, noinline)) static
-#define VAEI_APART __attribute__((unused, noinline)) static
+#define VAEI_NOINLINE __attribute__((noinline))
+#define VAEI_APART VAEI_NOINLINE VAEI_PRIVATE
 #else
 #define VAEI_PRIVATE static
 #define VAEI_SETUP static
+#define VAEI_NOINLINE
 #define VAEI_APART static
 #endif
 
@@ -1404,9 +1406,8 @@ typedef struct vaei_tile {
     const vae_real *const *a;                               /* where each row of A begins */
     vae_real *const *c;                                     /* where each row of C begins, */
     size_t column;                                          /* ... and the tile in it */
-    const vae_real *start;                                  /* the sums' first values, for all rows alike; or NULL: */
-    vae_real *const *from;                                  /* ... then they are C's. This is c once more, but gcc must
-                                                               not know: it would keep its addresses through the loop */
+    vae_real *const *from;                                  /* where each row's first values begin: in C, */
+    size_t from_step, from_column;                          /* ... 1 and column; or the same for all rows, 0 and 0 */
     const size_t *a_offsets;                                /* where each step lies in a row of A */
     const vae_real *b;                                      /* the tile's columns of B, one step after the other, */
     size_t b_step;                                          /* ... this far apart */
@@ -1431,7 +1432,7 @@ typedef struct vaei_tile {
 
 #define VAEI_TILE_BEGIN_SUM(r, v) VAEI_V sum##r##_##v = VAEI_LOAD(start##r + v * VAEI_LANES);
 #define VAEI_TILE_BEGIN_ROW(r, VECTORS) \
-    const vae_real *a##r = a_rows[r], *start##r = tile->start ? tile->start : from[r] + tile->column; \
+    const vae_real *a##r = a_rows[r], *start##r = from[r * from_step] + from_column; \
     VECTORS(VAEI_TILE_BEGIN_SUM, r)
 #define VAEI_TILE_READ_B(r, v) const VAEI_V b##v = VAEI_LOAD(b + v * VAEI_LANES);
 #define VAEI_TILE_ADD(r, v) sum##r##_##v = VAEI_FMA(x, b##v, sum##r##_##v);
@@ -1483,8 +1484,10 @@ typedef struct vaei_tile {
             const size_t *a_offsets = tile->a_offsets, *end = a_offsets + tile->steps; \
             const size_t b_step = tile->b_step; \
             const vae_real *b = tile->b; \
+            const size_t from_step = tile->from_step, from_column = tile->from_column; \
             vae_real *panel = tile->panel; \
             ROWS(VAEI_TILE_BEGIN_ROW, VECTORS) \
+            from += height * from_step; \
             (void)panel; \
             for (; a_offsets < end; a_offsets++) { \
                 const size_t offset = *a_offsets; \
@@ -1500,7 +1503,6 @@ typedef struct vaei_tile {
             ROWS(VAEI_TILE_END_ROW, VECTORS) } \
             a_rows += height; \
             c_rows += height; \
-            from += height; \
         } while (ANOTHER); \
         (void)a_end; \
     }
@@ -1509,8 +1511,9 @@ typedef struct vaei_tile {
    time. tile->a is not used: there are too many rows, so they come beside it. */
 #define VAEI_TURN_BEGIN_SUM(g, f) VAEI_V sum##g##_##f = VAEI_LOAD(start##g + f * VAEI_LANES);
 #define VAEI_TURN_BEGIN_GROUP(g, FEW) \
-    const vae_real *start##g = tile->start ? tile->start : tile->from[g] + tile->column; \
-    FEW(VAEI_TURN_BEGIN_SUM, g)
+    const vae_real *start##g = *from + tile->from_column; \
+    FEW(VAEI_TURN_BEGIN_SUM, g) \
+    from += tile->from_step;
 #define VAEI_TURN_ADD_FOUR(g, f) \
     sum##g##_##f = VAEI_FMA(four.step0, VAEI_SET(b[f]), sum##g##_##f); \
     sum##g##_##f = VAEI_FMA(four.step1, VAEI_SET(b[b_step + f]), sum##g##_##f); \
@@ -1521,13 +1524,17 @@ typedef struct vaei_tile {
     FEW(VAEI_TURN_ADD_FOUR, g) }
 #define VAEI_TURN_ADD_ONE(g, f) sum##g##_##f = VAEI_FMA(one, VAEI_SET(b[f]), sum##g##_##f);
 #define VAEI_TURN_ONE(g, FEW) { \
-    const VAEI_V one = VAEI_NAME(vaei_gather)(rows + g * VAEI_LANES, at); \
+    vae_real numbers[VAEI_LANES]; \
+    VAEI_V one; \
+    VAEI_NAME(vaei_gather)(rows + g * VAEI_LANES, at, numbers); \
+    one = VAEI_LOAD(numbers); \
     FEW(VAEI_TURN_ADD_ONE, g) }
 #define VAEI_TURN_KERNEL(name, GROUPS, FEW) \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile, const vae_real *const *rows) { \
         const size_t *offsets = tile->a_offsets; \
         const size_t b_step = tile->b_step; \
         const vae_real *b = tile->b; \
+        vae_real *const *from = tile->from; \
         size_t k = 0; \
         GROUPS(VAEI_TURN_BEGIN_GROUP, FEW) \
         while (k < tile->steps) { \
@@ -1641,10 +1648,10 @@ typedef struct vaei_kernel_set {
     void   (*philox_blocks)(const uint32_t key[2], size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS]);
     void   (*words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
                                vae_real numbers[4][VAEI_RANDOM_BLOCKS]);
-    /* ---- */
-    void   (*add)(size_t n, vae_real *y, const vae_real *x);
     void   (*column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
                           const uint32_t *row_offsets, vae_real *out, int accumulate);
+    /* ---- */
+    void   (*add)(size_t n, vae_real *y, const vae_real *x);
     void   (*bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y);
     int    (*all_within)(size_t n, const vae_real *x, vae_real most);
     size_t (*check_range)(size_t n, const vae_real *x, vae_real low, vae_real high);
@@ -1908,7 +1915,7 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp)(VAEI_V x) { return exp(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_negative)(VAEI_V x) { return exp(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) { return y + log1p(e); }
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x) { return tanh(x); }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) { return (void)e, tanh(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) { return (void)exp_minus_1, expm1(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
     double term = x * x / 2, sum = 0;
@@ -1994,10 +2001,9 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) {
 }
 
 /* tanh x = 1 - 2 e/(1 + e) with e = exp(-2 |x|), or for small |x|, where that cancels, x + x^3 T(x^2). */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x) {
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) {
     const VAEI_V a = VAEI_ABS(x);
     const VAEI_V z = a * a;
-    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(a * VAEI_SET(-2.0f));
     const VAEI_V large = VAEI_FNMA(VAEI_SET(2.0f), e / (VAEI_SET(1.0f) + e), VAEI_SET(1.0f));
     VAEI_V       t = VAEI_SET(-0.00571415294f);                    /* 1 + z T(z), z <= 0.625^2: 4.2e-9 */
     t = VAEI_FMA(t, z, VAEI_SET(0.0206481125f));
@@ -2074,25 +2080,24 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoids)(VAEI_V x, VAEI_V e, VAEI_V *of_minus
     return VAEI_SELECT_LESS(x, VAEI_SET(0), lower, upper);
 }
 
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoid)(VAEI_V x) {
-    VAEI_V unused;
-    return VAEI_NAME(vaei_sigmoids)(x, VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(x)), &unused);
+/* The activations made of one exponential: tanh, softplus max(x, 0) + log(1 + e^-|x|), sigmoid, and SiLU x sigmoid(x).
+   Of SiLU, below -100 the product is 0; the bound keeps -inf from meeting that 0. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_of_exponential)(vae_activation kind, VAEI_V x) {
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(VAEI_ABS(x) * VAEI_SET(kind == VAE_TANH ? -2 : -1));
+    VAEI_V       y, unused;
+    if (kind == VAE_TANH) return VAEI_NAME(vaei_tanh)(x, e);
+    if (kind == VAE_SOFTPLUS) return VAEI_NAME(vaei_plus_log1p)(VAEI_MAX(VAEI_SET(0), x), e);
+    y = VAEI_NAME(vaei_sigmoids)(x, e, &unused);
+    return kind == VAE_SILU ? VAEI_MAX(VAEI_SET(-100), x) * y : y;
 }
 
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_softplus)(VAEI_V x) {
-    return VAEI_NAME(vaei_plus_log1p)(VAEI_MAX(VAEI_SET(0), x), VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(x)));
-}
-
-/* x sigmoid(x). Below -100 the product is 0; the bound keeps -inf from meeting that 0. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_silu)(VAEI_V x) {
-    return VAEI_MAX(VAEI_SET(-100), x) * VAEI_NAME(vaei_sigmoid)(x);
-}
-
-/* sigmoid(x) (1 + x sigmoid(-x)) */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_silu_derivative)(VAEI_V x) {
-    const VAEI_V bounded = VAEI_MIN(VAEI_SET(100), VAEI_MAX(VAEI_SET(-100), x));
+/* The derivatives of softplus, of its value y: 1 - e^-y; and of SiLU: sigmoid(x) (1 + x sigmoid(-x)). */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_derivative_of_exponential)(vae_activation kind, VAEI_V saved) {
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(saved));
+    const VAEI_V bounded = VAEI_MIN(VAEI_SET(100), VAEI_MAX(VAEI_SET(-100), saved));
     VAEI_V       of_x, of_minus_x;
-    of_x = VAEI_NAME(vaei_sigmoids)(x, VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(x)), &of_minus_x);
+    if (kind == VAE_SOFTPLUS) return -VAEI_NAME(vaei_expm1)(-saved, e - VAEI_SET(1));
+    of_x = VAEI_NAME(vaei_sigmoids)(saved, e, &of_minus_x);
     return of_x * VAEI_FMA(bounded, of_minus_x, VAEI_SET(1));
 }
 
@@ -2129,11 +2134,11 @@ VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const v
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_MAX(VAEI_SET(0), v));
     case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(v, VAEI_SET(0), v * VAEI_SET(VAEI_LEAKY_SLOPE), v));
-    case VAE_SILU:       VAEI_EACH(VAEI_NAME(vaei_silu)(v));
     case VAE_GELU:       VAEI_EACH(VAEI_NAME(vaei_gelu)(v));
-    case VAE_TANH:       VAEI_EACH(VAEI_NAME(vaei_tanh)(v));
-    case VAE_SIGMOID:    VAEI_EACH(VAEI_NAME(vaei_sigmoid)(v));
-    case VAE_SOFTPLUS:   VAEI_EACH(VAEI_NAME(vaei_softplus)(v));
+    case VAE_SILU:
+    case VAE_TANH:
+    case VAE_SIGMOID:
+    case VAE_SOFTPLUS:   VAEI_EACH(VAEI_NAME(vaei_of_exponential)(kind, v));
     case VAE_LINEAR:
     default:             VAEI_EACH(v);
     }
@@ -2148,19 +2153,17 @@ VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const v
     break
 
 /* d *= f'(x), where `saved` is x for those activations that save their input, else f(x). Below, v is what was saved, e
-   the gradient with respect to f(x). ReLU and leaky ReLU take the slope below zero at zero itself, as PyTorch does. For
-   softplus y, f'(x) = 1 - e^-y. */
+   the gradient with respect to f(x). ReLU and leaky ReLU take the slope below zero at zero itself, as PyTorch does. */
 VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d) {
     size_t i;
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, VAEI_SET(0)));
     case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, e * VAEI_SET(VAEI_LEAKY_SLOPE)));
-    case VAE_SILU:       VAEI_EACH(e * VAEI_NAME(vaei_silu_derivative)(v));
     case VAE_GELU:       VAEI_EACH(e * VAEI_NAME(vaei_gelu_derivative)(v));
     case VAE_TANH:       VAEI_EACH(e * VAEI_FNMA(v, v, VAEI_SET(1)));
     case VAE_SIGMOID:    VAEI_EACH(e * (v * (VAEI_SET(1) - v)));
-    case VAE_SOFTPLUS:
-        VAEI_EACH(e * -VAEI_NAME(vaei_expm1)(-v, VAEI_NAME(vaei_exp_negative)(-v) - VAEI_SET(1)));
+    case VAE_SILU:
+    case VAE_SOFTPLUS:   VAEI_EACH(e * VAEI_NAME(vaei_derivative_of_exponential)(kind, v));
     case VAE_LINEAR:
     default:             break;
     }
@@ -2294,12 +2297,13 @@ VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t rows, s
 
 #if VAEI_PASS != VAEI_PASS_AVX512
 
-/* y += x */
-VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
+/* y = bytes / 255, the quotient rounded once. */
+VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y) {
     const size_t whole = n - n % VAEI_LANES;
     size_t       i;
-    for (i = 0; i < whole; i += VAEI_LANES) VAEI_STORE(y + i, VAEI_LOAD(y + i) + VAEI_LOAD(x + i));
-    for (; i < n; i++) y[i] = y[i] + x[i];
+    for (i = 0; i < whole; i += VAEI_LANES)
+        VAEI_STORE(y + i, VAEI_FROM_INT(VAEI_LOAD_BYTES(bytes + i)) / VAEI_SET(255));
+    for (; i < n; i++) y[i] = (vae_real)bytes[i] / 255;
 }
 
 /* out[j] = sum of d[i][j] over the rows i, or += that. Row i begins at d + row_offsets[i], or at d + i row_stride where
@@ -2307,13 +2311,12 @@ VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
    to partial sum i mod 4, the four are added by halves, and the blocks one after the other. */
 VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
                                              const uint32_t *row_offsets, vae_real *out, int accumulate) {
-    const size_t whole = columns - columns % VAEI_LANES;
-    size_t       at[VAEI_SUM_BLOCK], begin, count, i, j;
+    size_t at[VAEI_SUM_BLOCK], begin, count, i, j;
     if (!accumulate) for (j = 0; j < columns; j++) out[j] = 0;
     for (begin = 0; begin < rows; begin += count) {
         count = rows - begin < VAEI_SUM_BLOCK ? rows - begin : VAEI_SUM_BLOCK;
         for (i = 0; i < count; i++) at[i] = row_offsets ? (size_t)row_offsets[begin + i] : (begin + i) * row_stride;
-        for (j = 0; j < whole; j += VAEI_LANES) {
+        for (j = 0; j < columns; j += VAEI_LANES) {
             const vae_real *column = d + j;
             VAEI_V          sum0 = VAEI_SET(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
             for (i = 0; i + 4 <= count; i += 4) {
@@ -2327,32 +2330,7 @@ VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const 
             if (i + 2 < count) sum2 = sum2 + VAEI_LOAD(column + at[i + 2]);
             VAEI_STORE(out + j, VAEI_LOAD(out + j) + ((sum0 + sum2) + (sum1 + sum3)));
         }
-        for (; j < columns; j++) {
-            const vae_real *column = d + j;
-            vae_real        sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-            for (i = 0; i + 4 <= count; i += 4) {
-                sum0 = sum0 + column[at[i]];
-                sum1 = sum1 + column[at[i + 1]];
-                sum2 = sum2 + column[at[i + 2]];
-                sum3 = sum3 + column[at[i + 3]];
-            }
-            if (i < count) sum0 = sum0 + column[at[i]];
-            if (i + 1 < count) sum1 = sum1 + column[at[i + 1]];
-            if (i + 2 < count) sum2 = sum2 + column[at[i + 2]];
-            out[j] = out[j] + ((sum0 + sum2) + (sum1 + sum3));
-        }
     }
-}
-
-/* ---- data ---- */
-
-/* y = bytes / 255, the quotient rounded once. */
-VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y) {
-    const size_t whole = n - n % VAEI_LANES;
-    size_t       i;
-    for (i = 0; i < whole; i += VAEI_LANES)
-        VAEI_STORE(y + i, VAEI_FROM_INT(VAEI_LOAD_BYTES(bytes + i)) / VAEI_SET(255));
-    for (; i < n; i++) y[i] = (vae_real)bytes[i] / 255;
 }
 
 #ifdef VAE_DOUBLE
@@ -2361,12 +2339,6 @@ VAEI_TARGET int VAEI_NAME(vaei_all_within)(size_t n, const vae_real *x, vae_real
     size_t i;
     for (i = 0; i < n; i++) if (!(x[i] >= -most && x[i] <= most)) return 0;
     return 1;
-}
-
-VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
-    size_t i;
-    for (i = 0; i < n; i++) if (!(x[i] >= low && x[i] <= high)) return i;
-    return n;
 }
 
 #else
@@ -2388,6 +2360,29 @@ VAEI_TARGET int VAEI_NAME(vaei_all_within)(size_t n, const vae_real *x, vae_real
     for (; i < n; i++) any |= limit - ((uint32_t)vaei_real_bits(x[i]) & 0x7FFFFFFF);
     return any >> 31 == 0;
 }
+
+#endif
+#endif /* not AVX-512 */
+
+#if VAEI_PASS != VAEI_PASS_AVX2 && VAEI_PASS != VAEI_PASS_AVX512        /* which take the vector extension's */
+
+/* y += x */
+VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
+    const size_t whole = n - n % VAEI_LANES;
+    size_t       i;
+    for (i = 0; i < whole; i += VAEI_LANES) VAEI_STORE(y + i, VAEI_LOAD(y + i) + VAEI_LOAD(x + i));
+    for (; i < n; i++) y[i] = y[i] + x[i];
+}
+
+#ifdef VAE_DOUBLE
+
+VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
+    size_t i;
+    for (i = 0; i < n; i++) if (!(x[i] >= low && x[i] <= high)) return i;
+    return n;
+}
+
+#else
 
 /* The index of the first number that is not within [low, high], or n; NaN is not. A block is looked at closely only if
    one of its numbers is NaN or infinite or changes when clamped. */
@@ -2414,7 +2409,11 @@ VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_
 
 #endif
 
+#endif /* neither AVX2 nor AVX-512 */
+
 /* ---- random numbers ---- */
+
+#if VAEI_PASS != VAEI_PASS_AVX512
 
 /* Philox on several blocks at once: words[0..3][j] hold counter j before and its random words after. The products are
    64 bits wide, so that a vector of counters is worked on as two, of its even and of its odd places. */
@@ -2639,6 +2638,13 @@ VAEI_HELPER VAEI_NAME(vaei_turned) VAEI_NAME(vaei_turn)(const vae_real *const *c
     return turned;
 }
 
+/* One number from each of as many rows as a vector has lanes. */
+VAEI_TARGET VAEI_NOINLINE void VAEI_NAME(vaei_gather)(const vae_real *const *rows, size_t at,
+                                                      vae_real numbers[VAEI_LANES]) {
+    size_t i;
+    for (i = 0; i < VAEI_LANES; i++) numbers[i] = rows[i][at];
+}
+
 /* `steps` steps of `columns` <= width columns that lie along B's steps. */
 VAEI_TARGET void VAEI_NAME(vaei_pack_turning)(const vae_real *b, size_t b_column, size_t columns, size_t steps,
                                               vae_real *panel, size_t width) {
@@ -2654,7 +2660,7 @@ VAEI_TARGET void VAEI_NAME(vaei_pack_turning)(const vae_real *b, size_t b_column
             VAEI_STORE(to + 2 * width, turned.step2);
             VAEI_STORE(to + 3 * width, turned.step3);
         }
-        for (; k < steps; k++) for (i = 0; i < VAEI_LANES; i++) panel[k * width + j + i] = from[i][k];
+        for (; k < steps; k++) VAEI_NAME(vaei_gather)(from, k, panel + k * width + j);
     }
     for (; j < columns; j++) for (k = 0; k < steps; k++) panel[k * width + j] = b[j * b_column + k];
     for (; j < width; j++) for (k = 0; k < steps; k++) panel[k * width + j] = 0;
@@ -2680,14 +2686,6 @@ VAEI_TARGET void VAEI_NAME(vaei_pack_copying)(const vae_real *b, size_t b_step, 
    along its steps 5 instead of 14. */
 
 #if VAEI_FEW
-/* One number from each of a vector's rows. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_gather)(const vae_real *const *rows, size_t at) {
-    vae_real numbers[VAEI_LANES];
-    size_t i;
-    for (i = 0; i < VAEI_LANES; i++) numbers[i] = rows[i][at];
-    return VAEI_LOAD(numbers);
-}
-
 VAEI_STREAM_KERNEL(vaei_stream_1, VAEI_ROWS_8, VAEI_VECTORS_1)
 VAEI_TURN_KERNEL(vaei_turn_1, VAEI_ROWS_4, VAEI_VECTORS_1)
 #endif
@@ -2708,12 +2706,18 @@ VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
 /* ---- The table ---- */
 
 /* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: this set then compiles in
-   a third of AVX2's time. */
+   a third of AVX2's time. Both take from the vector extension what gives the same bits there and is bound by memory. */
 #undef VAEI_SHARED
+#undef VAEI_BASIC
 #if VAEI_PASS == VAEI_PASS_AVX512
 #define VAEI_SHARED(name) name##_avx2
 #else
 #define VAEI_SHARED(name) VAEI_NAME(name)
+#endif
+#if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_AVX512
+#define VAEI_BASIC(name) name##_vector
+#else
+#define VAEI_BASIC(name) VAEI_NAME(name)
 #endif
 
 #undef VAEI_TILE
@@ -2745,9 +2749,9 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
     VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_gaussian_kl),
     VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam),
-    VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_add),
-    VAEI_SHARED(vaei_column_sums), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_within),
-    VAEI_SHARED(vaei_check_range)
+    VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
+    VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_within),
+    VAEI_BASIC(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
@@ -2895,6 +2899,31 @@ VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *
         total += (double)sums[0];
     }
     return total;
+}
+
+/* See the kernel, which takes whole vectors of columns, for the order. */
+VAEI_PRIVATE void vaei_column_sums(const vaei_kernel_set *set, size_t rows, size_t columns, const vae_real *d,
+                                   size_t row_stride, const uint32_t *row_offsets, vae_real *out, int accumulate) {
+    const size_t whole = columns - columns % set->product->lanes;
+    size_t       begin, end, i, j;
+    if (whole) set->column_sums(rows, whole, d, row_stride, row_offsets, out, accumulate);
+    for (j = whole; j < columns; j++) {
+        if (!accumulate) out[j] = 0;
+        for (begin = 0; begin < rows; begin = end) {
+            vae_real sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+            end = vaei_min_size(rows, begin + VAEI_SUM_BLOCK);
+            for (i = begin; i + 4 <= end; i += 4) {
+                sum0 = sum0 + d[vaei_entry(row_offsets, row_stride, i) + j];
+                sum1 = sum1 + d[vaei_entry(row_offsets, row_stride, i + 1) + j];
+                sum2 = sum2 + d[vaei_entry(row_offsets, row_stride, i + 2) + j];
+                sum3 = sum3 + d[vaei_entry(row_offsets, row_stride, i + 3) + j];
+            }
+            if (i < end) sum0 = sum0 + d[vaei_entry(row_offsets, row_stride, i) + j];
+            if (i + 1 < end) sum1 = sum1 + d[vaei_entry(row_offsets, row_stride, i + 1) + j];
+            if (i + 2 < end) sum2 = sum2 + d[vaei_entry(row_offsets, row_stride, i + 2) + j];
+            out[j] = out[j] + ((sum0 + sum2) + (sum1 + sum3));
+        }
+    }
 }
 
 /* The sum over all elements; if d is not NULL, d = (sigmoid(logits) - x) scale. d may be logits. */
@@ -3161,8 +3190,12 @@ VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel
         for (j = 0; j < columns; j++) edge[r][j] = c[r][column + j];
         for (; j < width; j++) edge[r][j] = 0;
     }
-    tile->c = tile->from = edge;
+    tile->c = edge;
     tile->column = 0;
+    if (work->from_c) {
+        tile->from = edge;
+        tile->from_column = 0;
+    }
     kernel->run(tile);
     tile->c = c;
     tile->column = column;
@@ -3210,11 +3243,10 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
     tile.column = column;
     tile.steps = work->steps;
     tile.relu = work->relu;
-    tile.start = work->from_c ? NULL : work->start;
-    if (tile.start && p->bias) {
-        if (columns == width) tile.start = p->bias + column;
-        else memcpy(work->start, p->bias + column, columns * sizeof *work->start);
-    }
+    tile.from = &work->start;
+    tile.from_step = (size_t)work->from_c;
+    tile.from_column = work->from_c ? column : 0;
+    if (p->bias && !work->from_c) memcpy(work->start, p->bias + column, columns * sizeof *work->start);
     tile.panel = NULL;
     if (p->b_packed) {
         tile.b = p->b + work->begin * p->b_step + column * work->steps;
@@ -3235,7 +3267,8 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
         if (tall_tiles) tall_tiles -= count;
         tile.rows = count * kernel->rows;
         tile.a = work->a_at + done;
-        tile.c = tile.from = work->c_at + done;
+        tile.c = work->c_at + done;
+        if (work->from_c) tile.from = tile.c;
         if (packed) {
             tile.a = work->packed_at + done;
             tile.a_offsets = kernel == tall ? work->tall_offsets : work->low_offsets;
@@ -3387,24 +3420,22 @@ VAEI_APART void vaei_block_by_few(const vaei_work *work, const vaei_few *few) {
     tile.rows = 0;                                          /* no kernel of few asks */
     tile.a = streams;
     tile.a_offsets = few->turned ? work->b_offsets : work->a_offsets;
-    tile.c = tile.from = c;
-    tile.column = 0;
+    tile.c = c;
+    tile.column = tile.from_column = 0;
     tile.b = work->panel;
     tile.b_step = few->few;
     tile.steps = work->steps;
     tile.relu = work->relu;
-    tile.start = NULL;
     tile.panel = NULL;
-    if (!work->from_c && !few->turned) {                    /* the same first values everywhere */
-        vaei_few_in(work, few, 0, work->start);
-        tile.start = work->start;
-    }
+    tile.from_step = work->from_c || few->turned;
+    tile.from = tile.from_step ? c : &work->start;
+    if (!tile.from_step) vaei_few_in(work, few, 0, work->start);        /* the same first values everywhere */
     for (v = 0; v < vectors; v++) c[v] = work->edge + v * few->few * lanes;
     for (i = 0; i < many; i += vectors * lanes) {
         for (v = 0; v < vectors; v++) { /* the last vector reaches back over numbers already done, */
             size_t first = i + v * lanes;                   /* ... and stands in for vectors beyond it */
             if (first + lanes > many) first = many - lanes;
-            if (!tile.start) vaei_few_in(work, few, first, c[v]);
+            if (tile.from_step) vaei_few_in(work, few, first, c[v]);
             if (few->side_by_side) streams[v] = vaei_many_at(p, few->turned, first);
             else vaei_many_from(p, few->turned, first, lanes, rows + v * lanes);
         }
@@ -4813,8 +4844,8 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
         work.to = d_out;
         vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
     }
-    model->kernels->column_sums(pass->count, layer->outputs, d_out, layer->outputs, NULL,
-                                model->gradients + layer->bias, model->has_gradients);
+    vaei_column_sums(model->kernels, pass->count, layer->outputs, d_out, layer->outputs, NULL,
+                     model->gradients + layer->bias, model->has_gradients);
     if (!pass->updates) {
         p = vaei_dense_weights(model, layer, pass->count);
         vaei_multiply_parallel(model, &p);
@@ -5083,8 +5114,8 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
     /* The borders are zeros and may be summed along with the rest. */
-    model->kernels->column_sums(micro->count * (layer->output_gradient.image.image / channels), channels, d_out,
-                                channels, NULL, d_bias, micro->accumulate);
+    vaei_column_sums(model->kernels, micro->count * (layer->output_gradient.image.image / channels), channels, d_out,
+                     channels, NULL, d_bias, micro->accumulate);
     if (layer->kind == VAE_LAYER_CONV) {
         vaei_connection_weights(model, micro->slot, &layer->connection, micro->count, in, d_out, d_weight,
                                 micro->accumulate);

@@ -287,7 +287,8 @@ static double run_kernel(const math_set *set, int k, size_t n, const workload *w
     if (k < 8) { vaei_activate(set->kernels, (vae_activation)k, n, w->in[0], out[0]); return 0; }
     if (k < 16) {
         for (i = 0; i < n; i++) out[0][i] = w->in[1][i];
-        vaei_activate_backward(set->kernels, (vae_activation)(k - 8), n, k == 8 + VAE_SIGMOID ? w->in[2] : w->in[0], out[0]);
+        vaei_activate_backward(set->kernels, (vae_activation)(k - 8), n,
+                               k == 8 + VAE_SIGMOID || k == 8 + VAE_SOFTPLUS ? w->in[2] : w->in[0], out[0]);
         return 0;
     }
     switch (k) {
@@ -509,7 +510,7 @@ static void test_column_sums(const math_set *set, uint64_t *hash) {
         int differ = 0;
         for (i = 0; i < rows * stride; i++) d[i] = (float)random_normal();
         for (i = 0; i < rows; i++) offsets[i] = (uint32_t)((rows - 1 - i) * stride);
-        set->kernels->column_sums(rows, columns, d, stride, NULL, out, 0);
+        vaei_column_sums(set->kernels, rows, columns, d, stride, NULL, out, 0);
         *hash = hash_array(*hash, out, columns);
         for (j = 0; j < columns; j++) {
             double sum = 0, size = 0;
@@ -518,7 +519,7 @@ static void test_column_sums(const math_set *set, uint64_t *hash) {
         }
         CHECK(worst < 2e-7, "%s column sums: error %g", set->name, worst);
         for (j = 0; j < columns; j++) again[j] = 3;
-        set->kernels->column_sums(rows, columns, d, 0, offsets, again, 1);           /* rows upside down, on top of 3 */
+        vaei_column_sums(set->kernels, rows, columns, d, 0, offsets, again, 1);           /* rows upside down, on top of 3 */
         *hash = hash_array(*hash, again, columns);
         for (j = 0; j < columns; j++) if (fabs((double)again[j] - 3 - (double)out[j]) > 1e-4 * (1 + fabs((double)out[j]))) differ++;
         CHECK(differ == 0, "%s column sums by table", set->name);
@@ -790,8 +791,8 @@ int main(int argc, char **argv) {
         }
         free_workload(&whole);
         /* The same on every compiler and processor (x86-64 and AArch64, gcc and clang, -O0 to -O3, -march=native). */
-        CHECK(family[0] == 0x36e79b870435516du, "the portable sets' bits have changed");
-        CHECK(family[1] == 0x728327b5d33800dbu || family[1] == 0, "the fused sets' bits have changed");
+        CHECK(family[0] == 0xdbf89ac4a72c3ee3u, "the portable sets' bits have changed");
+        CHECK(family[1] == 0x0a4b4b2a525d6d64u || family[1] == 0, "the fused sets' bits have changed");
         printf("  bits: portable %08lx%08lx fused %08lx%08lx\n", (unsigned long)(family[0] >> 32), (unsigned long)(family[0] & 0xFFFFFFFFu),
                (unsigned long)(family[1] >> 32), (unsigned long)(family[1] & 0xFFFFFFFFu));
     }
