@@ -2269,8 +2269,8 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
    1e-14.)
    p, m and v have n numbers in each row, and the gradients of row r are factors[r] times those in g: the weights of a
    layer whose batch is one example, or any n parameters as one row with the factor 1.
-   In training p, m and v come from the third cache; wide vectors ask for them ahead: steps of dense networks are 1.02 to
-   1.04 times as fast with AVX-512 (784-400-20, 784-512-32), and with AVX2 1.03 to 1.06 times with a batch of one. */
+   In training p, m and v come from the third cache; wide vectors ask for them ahead: steps of dense networks are 1.02
+   to 1.04 times as fast with AVX-512 (784-400-20, 784-512-32), and with AVX2 1.03 to 1.06 times with a batch of one. */
 #define VAEI_ADAM_AHEAD 2048    /* bytes; half and twice as many gain less */
 VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t rows, size_t n, vae_real *p,
                                       const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
@@ -4705,37 +4705,67 @@ VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, 
     vaei_run(model, vaei_split_task, &split, split.pieces);
 }
 
+#define VAEI_PARALLEL_WORK 500000       /* multiply-adds worth another thread: about ten microseconds */
+
+/* One dimension of a product in pieces, each a multiple of `unit` but for the last. */
+typedef struct vaei_cut {
+    size_t items, unit, pieces;
+} vaei_cut;
+
+VAEI_PRIVATE size_t vaei_piece_begin(const vaei_cut *p, size_t index) {
+    return vaei_min_size(p->items, (p->items + p->unit - 1) / p->unit * index / p->pieces * p->unit);
+}
+
+VAEI_PRIVATE size_t vaei_largest_piece(const vaei_cut *p) {
+    const size_t units = (p->items + p->unit - 1) / p->unit, last = p->items - vaei_piece_begin(p, p->pieces - 1);
+    return p->pieces == 1 ? p->items : vaei_max_size(last, (units / p->pieces + (units % p->pieces > 1)) * p->unit);
+}
+
 typedef struct vaei_multiply_context {
     const vae_model    *model;
     const vaei_product *product;
-    int                 by_columns;
+    vaei_cut         rows, columns;
 } vaei_multiply_context;
 
-VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t slot, size_t first, size_t count) {
+VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
     const vaei_multiply_context *work = (const vaei_multiply_context *)opaque;
-    const vaei_product part = work->by_columns ? vaei_product_columns(work->product, first, count)
-                                               : vaei_product_rows(work->product, first, count);
-    vaei_multiply(work->model->kernels, &part, vaei_slot(work->model, slot, work->model->plan.product_scratch));
+    const size_t r = index / work->columns.pieces, c = index % work->columns.pieces;
+    const size_t row = vaei_piece_begin(&work->rows, r), row_end = vaei_piece_begin(&work->rows, r + 1);
+    const size_t column = vaei_piece_begin(&work->columns, c), column_end = vaei_piece_begin(&work->columns, c + 1);
+    const vaei_product rows = vaei_product_rows(work->product, row, row_end - row);
+    const vaei_product part = vaei_product_columns(&rows, column, column_end - column);
+    vaei_multiply(work->model->kernels, &part, vaei_slot(work->model, index, work->model->plan.product_scratch));
 }
 
-#define VAEI_PARALLEL_WORK 500000       /* multiply-adds worth another thread: about ten microseconds */
-
+/* Row pieces are multiples of 24 and column pieces of 48, whole tiles in every kernel set; few rows are divided by
+   columns alone, and then by 16. Of all grids the one whose largest piece is smallest; of such the one with the fewest
+   row pieces, since each packs B for itself. */
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
-    const size_t          pieces = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
-    vaei_multiply_context context;
-    context.model = model;
-    context.product = product;
-    /* Columns where there are enough of them, since then each thread packs only its own part of B. Row pieces are
-       multiples of 24 and column pieces of 48: whole tiles in every kernel set. */
-    context.by_columns = product->columns >= 96 * (size_t)model->plan.threads || product->rows < 48;
-    if (context.by_columns)
-        vaei_split(model, product->columns, product->columns >= 96 * (size_t)model->plan.threads ? 48 : 16,
-                   vaei_max_size(16, product->columns / vaei_max_size(1, pieces)), vaei_multiply_part, &context);
-    else
-        vaei_split(model, product->rows, 24, vaei_max_size(24, product->rows / vaei_max_size(1, pieces)),
-                   vaei_multiply_part, &context);
+    const size_t worth = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
+    const size_t most = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, worth));
+    const int    few = product->rows < 48;
+    const size_t row_units = few ? 1 : (product->rows + 23) / 24;
+    const size_t column_units = few ? (product->columns + 15) / 16 : (product->columns + 47) / 48;
+    vaei_multiply_context grid, tried;
+    size_t                least = 0;
+    tried.model = model;
+    tried.product = product;
+    tried.rows.items = product->rows;
+    tried.rows.unit = 24;
+    tried.columns.items = product->columns;
+    tried.columns.unit = few ? 16 : 48;
+    grid = tried;
+    for (tried.rows.pieces = 1; tried.rows.pieces <= vaei_min_size(most, row_units); tried.rows.pieces++) {
+        size_t largest;
+        tried.columns.pieces = vaei_max_size(1, vaei_min_size(most / tried.rows.pieces, column_units));
+        largest = vaei_largest_piece(&tried.rows) * vaei_largest_piece(&tried.columns);
+        if (tried.rows.pieces > 1 && largest >= least) continue;
+        least = largest;
+        grid = tried;
+    }
+    vaei_run(model, vaei_multiply_part, &grid, grid.rows.pieces * grid.columns.pieces);
 }
 
 /* ==== 24 >>layers ================================================================================================= */
