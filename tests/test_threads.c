@@ -207,6 +207,58 @@ static void test_hook_in_any_order(void) {
     free(many);
 }
 
+/* A product is divided by rows and columns: no element may be left out, and none may be of other bits. */
+static void test_divided_products(void) {
+    enum { MOST_ROWS = 200, MOST_COLUMNS = 500, STEPS = 150 };
+    static const int threads[] = { 1, 2, 3, 5, 8, 12, 16, 31, 64 };
+    vae_real *a = (vae_real *)malloc(MOST_ROWS * STEPS * sizeof *a);
+    vae_real *b = (vae_real *)malloc(STEPS * MOST_COLUMNS * sizeof *b);
+    vae_real *c = (vae_real *)malloc(2 * MOST_ROWS * MOST_COLUMNS * sizeof *c), *whole = c + MOST_ROWS * MOST_COLUMNS;
+    test_random random = { 3 };
+    size_t      i, t, most = 0;
+    for (i = 0; i < MOST_ROWS * STEPS; i++) a[i] = (vae_real)test_uniform(&random, -1, 1);
+    for (i = 0; i < STEPS * MOST_COLUMNS; i++) b[i] = (vae_real)test_uniform(&random, -1, 1);
+    for (t = 0; t < sizeof threads / sizeof *threads; t++) {
+        vae_config   config = net(DENSE);
+        vae_model   *model = NULL;
+        hook         h;
+        int          shape;
+        memset(&h, 0, sizeof h);
+        config.encoder[0] = (vae_layer)VAE_DENSE(MOST_COLUMNS, VAE_RELU);
+        config.batch = MOST_ROWS;
+        config.threads = threads[t];
+        config.parallel.run = run_in_some_order;
+        config.parallel.user = &h;
+        CHECK(vae_create(&config, &model, NULL) == VAE_OK);
+        if (!model) break;
+        for (shape = 0; shape < 40; shape++) {
+            vaei_product p;
+            memset(&p, 0, sizeof p);
+            p.rows = (size_t)test_integer(&random, 1, MOST_ROWS);
+            p.columns = (size_t)test_integer(&random, 1, MOST_COLUMNS);
+            p.segments = 1;
+            p.run = p.a_row = STEPS;
+            p.a = a;
+            p.a_step = p.b_column = 1;
+            p.b = b;
+            p.b_step = p.c_row = MOST_COLUMNS;
+            for (i = 0; i < MOST_ROWS * MOST_COLUMNS; i++) c[i] = whole[i] = -77;
+            p.c = whole;
+            vaei_multiply(model->kernels, &p, vaei_slot(model, 0, model->plan.product_scratch));
+            p.c = c;
+            vaei_multiply_parallel(model, &p);
+            CHECK(!memcmp(c, whole, MOST_ROWS * MOST_COLUMNS * sizeof *c));
+        }
+        CHECK(h.most <= (size_t)threads[t]);
+        if (h.most > most) most = h.most;
+        vae_destroy(model);
+    }
+    CHECK(most >= 16);
+    free(a);
+    free(b);
+    free(c);
+}
+
 static void test_defaults_with_threads(void) {
     vae_config c = net(DENSE), filled, twice;
     CHECK(vae_defaults(&c, &filled, NULL) == VAE_OK && filled.threads >= 1 && filled.threads <= 64);
@@ -323,6 +375,7 @@ int main(void) {
     RUN(test_number_of_threads);
     RUN(test_importance_samples);
     RUN(test_hook_in_any_order);
+    RUN(test_divided_products);
     RUN(test_defaults_with_threads);
     RUN(test_models_come_and_go);
     RUN(test_memory_of_the_callers_with_threads);
