@@ -521,13 +521,12 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #define VAEI_PRIVATE __attribute__((unused)) static
 #define VAEI_SETUP __attribute__((unused, cold, noinline)) static
 #define VAEI_NOINLINE __attribute__((noinline))
-#define VAEI_APART VAEI_NOINLINE VAEI_PRIVATE
 #else
 #define VAEI_PRIVATE static
 #define VAEI_SETUP static
 #define VAEI_NOINLINE
-#define VAEI_APART static
 #endif
+#define VAEI_APART VAEI_NOINLINE VAEI_PRIVATE
 
 /* ---- errors ---- */
 
@@ -1811,7 +1810,7 @@ typedef struct vaei_kernel_set {
                       _mm256_blend_epi32((__m256i)(even), (__m256i)VAEI_LONG_LOW(odd), 0xAA)))
 VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
     uint64_t    bytes;
-    vaei_longs4  v = { 0, 0 };
+    vaei_longs4 v = { 0, 0 };
     memcpy(&bytes, p, sizeof bytes);
     v[0] = bytes;
     return (vaei_ints8)VAEI_X86(__builtin_ia32_pmovzxbd256((vaei_byte16)v), _mm256_cvtepu8_epi32((__m128i)v));
@@ -2269,8 +2268,8 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
    1e-14.)
    p, m and v have n numbers in each row, and the gradients of row r are factors[r] times those in g: the weights of a
    layer whose batch is one example, or any n parameters as one row with the factor 1.
-   In training p, m and v come from the third cache; wide vectors ask for them ahead: steps of dense networks are 1.02
-   to 1.04 times as fast with AVX-512 (784-400-20, 784-512-32), and with AVX2 1.03 to 1.06 times with a batch of one. */
+   In training p, m and v come from the third cache; wide vectors ask for them ahead: steps with AVX-512 are 1.00 to
+   1.03 (784-400-20) and 1.03 to 1.05 (784-512-32) times as fast, with AVX2 those of one example 1.00 to 1.06 times. */
 #define VAEI_ADAM_AHEAD 2048    /* bytes; half and twice as many gain less */
 VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t rows, size_t n, vae_real *p,
                                       const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
@@ -3014,8 +3013,7 @@ enum {
     VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once: 128 and
                                                                200 lose 3%, 264 loses 1%, 512 is as good but larger */
     VAEI_DIRECT_STEPS = 64,                                 /* up to so many are read where B lies: 128 x 400 x 20 1.03
-                                                               times as fast with AVX2, 64 steps 1.03, 96 no gain; see
-                                                               vaei_fills_low_tiles for steps too far apart */
+                                                               times as fast with AVX2, 64 steps 1.03, 96 no gain */
     VAEI_BLOCK_ROWS = 264,                                  /* most rows of A at once: 400 KB of the second cache, and
                                                                whole tiles of every set */
     VAEI_LARGE_ROWS = 192, VAEI_LARGE_COLUMNS = 128,        /* least C for which packing A pays: see vaei_packs_a */
@@ -3178,15 +3176,18 @@ VAEI_PRIVATE size_t vaei_direct_rows(const vaei_product_kernels *kernels) {
     return (vaei_has_large_tiles(kernels) ? 3 : 2) * kernels->tall[kernels->panel - 1].rows;
 }
 
+/* Are steps of B so far apart that they share few of a cache's sets? Then B is packed, although few rows or steps would
+   read it where it lies: 20 rows would be 0.96 times as fast with 128 columns, 0.77 times with 512. */
+VAEI_PRIVATE int vaei_steps_share_sets(const vaei_product *p) { return p->b_step % 128 == 0; }
+
 /* Few rows that fill the low tiles of the set's widest panel take those instead, and read B where it lies. AVX2's tiles
    of four rows take 20 x 200 x 784 from 83 to 88% of peak, which with six counts as 22 rows; training steps of 4 to 32
-   examples are 1.01 to 1.05 times as fast. Not where steps of B are so far apart that they share few of a cache's sets:
-   with 128 columns it is 0.96, with 512 it is 0.77. */
+   examples are 1.01 to 1.05 times as fast. */
 VAEI_PRIVATE int vaei_fills_low_tiles(const vaei_work *work, size_t rows) {
     const vaei_product_kernels *kernels = work->kernels;
     const size_t height = kernels->low[kernels->wide - 1].rows;
     return kernels->wide > kernels->panel && rows <= 8 * height && rows % height == 0 && work->b_even &&
-           work->p->b_column == 1 && work->p->b_step % 128 != 0 && !work->p->b_packed;
+           work->p->b_column == 1 && !vaei_steps_share_sets(work->p) && !work->p->b_packed;
 }
 
 /* The last columns of a tile, which are fewer than its own: by way of a tile in scratch. */
@@ -3246,7 +3247,7 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
     const vaei_product_kernels *kernels = shape->kernels;
     const size_t vectors = shape->vectors, width = shape->width, columns = shape->columns;
     const int in_place = rows <= vaei_direct_rows(kernels) || vaei_fills_low_tiles(work, rows) ||
-                         (work->steps <= VAEI_DIRECT_STEPS && p->b_step % 128 != 0);
+                         (work->steps <= VAEI_DIRECT_STEPS && !vaei_steps_share_sets(p));
     const int packed = work->packed_a && kernels == work->kernels && vectors == kernels->panel;
     const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1], *kernel;
     vaei_tile tile;
@@ -4679,17 +4680,31 @@ VAEI_PRIVATE void vaei_run(const vae_model *model, vae_task task, void *context,
 /* `items` in pieces of at least `grain`, one for each thread: part(context, slot, first, count). */
 typedef void (*vaei_part)(void *context, size_t slot, size_t first, size_t count);
 
+/* Items in pieces, each a multiple of `unit` but for the last. */
+typedef struct vaei_cut {
+    size_t items, unit, pieces;
+} vaei_cut;
+
+VAEI_PRIVATE size_t vaei_units(const vaei_cut *cut) { return (cut->items + cut->unit - 1) / cut->unit; }
+
+VAEI_PRIVATE size_t vaei_piece_begin(const vaei_cut *cut, size_t index) {
+    return vaei_min_size(cut->items, vaei_units(cut) * index / cut->pieces * cut->unit);
+}
+
+VAEI_PRIVATE size_t vaei_largest_piece(const vaei_cut *cut) {
+    const size_t units = vaei_units(cut), last = cut->items - vaei_piece_begin(cut, cut->pieces - 1);
+    return cut->pieces == 1 ? last : vaei_max_size(last, (units / cut->pieces + (units % cut->pieces > 1)) * cut->unit);
+}
+
 typedef struct vaei_split_context {
     vaei_part part;
     void     *context;
-    size_t    items, unit, pieces;
+    vaei_cut  cut;
 } vaei_split_context;
 
 VAEI_PRIVATE void vaei_split_task(void *opaque, size_t index) {
     const vaei_split_context *split = (const vaei_split_context *)opaque;
-    const size_t units = (split->items + split->unit - 1) / split->unit;
-    const size_t first = units * index / split->pieces * split->unit;
-    const size_t end = vaei_min_size(units * (index + 1) / split->pieces * split->unit, split->items);
+    const size_t first = vaei_piece_begin(&split->cut, index), end = vaei_piece_begin(&split->cut, index + 1);
     if (end > first) split->part(split->context, index, first, end - first);
 }
 
@@ -4699,32 +4714,18 @@ VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, 
     vaei_split_context split;
     split.part = part;
     split.context = context;
-    split.items = items;
-    split.unit = unit;
-    split.pieces = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, items / grain));
-    vaei_run(model, vaei_split_task, &split, split.pieces);
+    split.cut.items = items;
+    split.cut.unit = unit;
+    split.cut.pieces = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, items / grain));
+    vaei_run(model, vaei_split_task, &split, split.cut.pieces);
 }
 
 #define VAEI_PARALLEL_WORK 500000       /* multiply-adds worth another thread: about ten microseconds */
 
-/* One dimension of a product in pieces, each a multiple of `unit` but for the last. */
-typedef struct vaei_cut {
-    size_t items, unit, pieces;
-} vaei_cut;
-
-VAEI_PRIVATE size_t vaei_piece_begin(const vaei_cut *p, size_t index) {
-    return vaei_min_size(p->items, (p->items + p->unit - 1) / p->unit * index / p->pieces * p->unit);
-}
-
-VAEI_PRIVATE size_t vaei_largest_piece(const vaei_cut *p) {
-    const size_t units = (p->items + p->unit - 1) / p->unit, last = p->items - vaei_piece_begin(p, p->pieces - 1);
-    return p->pieces == 1 ? p->items : vaei_max_size(last, (units / p->pieces + (units % p->pieces > 1)) * p->unit);
-}
-
 typedef struct vaei_multiply_context {
     const vae_model    *model;
     const vaei_product *product;
-    vaei_cut         rows, columns;
+    vaei_cut            rows, columns;
 } vaei_multiply_context;
 
 VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
@@ -4743,25 +4744,25 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
-    const size_t worth = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
-    const size_t most = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, worth));
-    const int    few = product->rows < 48;
-    const size_t row_units = few ? 1 : (product->rows + 23) / 24;
-    const size_t column_units = few ? (product->columns + 15) / 16 : (product->columns + 47) / 48;
+    const size_t          worth = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
+    const size_t          most = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, worth));
+    const int             few = product->rows < 48;
     vaei_multiply_context grid, tried;
-    size_t                least = 0;
+    size_t                row_units, least = (size_t)-1;
     tried.model = model;
     tried.product = product;
     tried.rows.items = product->rows;
-    tried.rows.unit = 24;
+    tried.rows.unit = few ? 48 : 24;
     tried.columns.items = product->columns;
     tried.columns.unit = few ? 16 : 48;
+    tried.rows.pieces = tried.columns.pieces = 1;
     grid = tried;
-    for (tried.rows.pieces = 1; tried.rows.pieces <= vaei_min_size(most, row_units); tried.rows.pieces++) {
+    row_units = vaei_units(&tried.rows);
+    for (; tried.rows.pieces <= vaei_min_size(most, row_units); tried.rows.pieces++) {
         size_t largest;
-        tried.columns.pieces = vaei_max_size(1, vaei_min_size(most / tried.rows.pieces, column_units));
+        tried.columns.pieces = vaei_max_size(1, vaei_min_size(most / tried.rows.pieces, vaei_units(&tried.columns)));
         largest = vaei_largest_piece(&tried.rows) * vaei_largest_piece(&tried.columns);
-        if (tried.rows.pieces > 1 && largest >= least) continue;
+        if (largest >= least) continue;
         least = largest;
         grid = tried;
     }

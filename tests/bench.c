@@ -616,7 +616,7 @@ typedef struct peer {
 
 /* Debian's torch belongs to the system's Python, which need not be the first on the path. */
 static const char find_torch[] =
-    "for python in python3 /usr/bin/python3; do"
+    "for python in /usr/bin/python3 python3; do"
     " \"$python\" -c 'import sys, importlib.util as u; sys.exit(not u.find_spec(\"torch\"))' 2>/dev/null && break; done;"
     " exec \"$python\" tests/bench_peers.py \"$@\"";
 
@@ -783,8 +783,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc) {
             s.cores = atoi(argv[++i]);
             if (s.cores < 1 || s.cores > 64) return usage();
-        }
-        else if (!strcmp(argv[i], "--kernels") && i + 1 < argc) {
+        } else if (!strcmp(argv[i], "--kernels") && i + 1 < argc) {
             const char *name = argv[++i];
             int         k;
             for (k = VAE_KERNELS_PLAIN; k <= VAE_KERNELS_NEON; k++)
