@@ -964,6 +964,13 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
 #define VAEI_PREFETCH(p, bytes) ((void)0)
 #endif
 
+/* From here on the compiler takes p for any pointer, and nothing that follows is read from memory before. */
+#if defined(__GNUC__)
+#define VAEI_HERE(p) __asm__ volatile("" : "+r"(p) : : "memory")
+#else
+#define VAEI_HERE(p) ((void)0)
+#endif
+
 /* Keeps a rounded product apart from the sum that follows it where the target could fuse the two by itself. clang heeds
    the pragma; gcc fuses in its GNU modes where the target has the instruction, unless it cannot see the product. */
 #if defined(__clang__)
@@ -1395,18 +1402,22 @@ VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
 enum {
     VAEI_TILE_ROWS = 8, VAEI_TILE_VECTORS = 4,              /* of the largest tiles of any set */
     VAEI_MOST_LANES = VAEI_SUM_LANES,                       /* numbers in a vector: all partial sums at once */
-    VAEI_FEW_MOST = 3                                       /* rows or columns for which any set has paths of few */
+    VAEI_FEW_MOST = 3,                                      /* rows or columns for which any set has paths of few */
+    VAEI_LAST_STEPS = 3                                     /* which a tall tile may take in halves: VAEI_HALVES_END */
 };
 
 /* One tile of C: some rows, a few vectors wide. Rows may repeat: a repeated row is computed and stored twice, alike. */
 typedef struct vaei_tile {
-    size_t rows;                                            /* of all tiles, one below the other, where a call does
-                                                               several; the last may reach beyond */
+    size_t rows, panels;                                    /* of all tiles, where a call does several: rows one below
+                                                               the other, of which the last tile may reach beyond, and
+                                                               panels, as wide as a tile, side by side */
     const vae_real *const *a;                               /* where each row of A begins */
     vae_real *const *c;                                     /* where each row of C begins, */
     size_t column;                                          /* ... and the tile in it */
-    vae_real *const *from;                                  /* where each row's first values begin: in C, */
-    size_t from_step, from_column;                          /* ... 1 and column; or the same for all rows, 0 and 0 */
+    int from_c;                                             /* do the sums go on from C? */
+    vae_real *const *from;                                  /* if so, where its rows begin, read and not written; */
+    const vae_real *start;                                  /* if not, the first values, the same for all rows, */
+    size_t start_next;                                      /* ... and how far from them the next panel's lie */
     const size_t *a_offsets;                                /* where each step lies in a row of A */
     const vae_real *b;                                      /* the tile's columns of B, one step after the other, */
     size_t b_step;                                          /* ... this far apart */
@@ -1421,6 +1432,7 @@ typedef struct vaei_tile {
 #define VAEI_ROWS_1(X, VECTORS) X(0, VECTORS)
 #define VAEI_ROWS_2(X, VECTORS) VAEI_ROWS_1(X, VECTORS) X(1, VECTORS)
 #define VAEI_ROWS_3(X, VECTORS) VAEI_ROWS_2(X, VECTORS) X(2, VECTORS)
+#define VAEI_ROWS_3_TO_5(X, VECTORS) X(3, VECTORS) X(4, VECTORS) X(5, VECTORS)
 #define VAEI_ROWS_4(X, VECTORS) VAEI_ROWS_3(X, VECTORS) X(3, VECTORS)
 #define VAEI_ROWS_6(X, VECTORS) VAEI_ROWS_4(X, VECTORS) X(4, VECTORS) X(5, VECTORS)
 #define VAEI_ROWS_8(X, VECTORS) VAEI_ROWS_6(X, VECTORS) X(6, VECTORS) X(7, VECTORS)
@@ -1429,24 +1441,66 @@ typedef struct vaei_tile {
 #define VAEI_VECTORS_3(X, r) X(r, 0) X(r, 1) X(r, 2)
 #define VAEI_VECTORS_4(X, r) X(r, 0) X(r, 1) X(r, 2) X(r, 3)
 
-#define VAEI_TILE_BEGIN_SUM(r, v) VAEI_V sum##r##_##v = VAEI_LOAD(start##r + v * VAEI_LANES);
-#define VAEI_TILE_BEGIN_ROW(r, VECTORS) \
-    const vae_real *a##r = a_rows[r], *start##r = from[r * from_step] + from_column; \
-    VECTORS(VAEI_TILE_BEGIN_SUM, r)
+#define VAEI_TILE_SUM(r, v) VAEI_V sum##r##_##v;
+#define VAEI_TILE_ROW(r, VECTORS) const vae_real *a##r = a_rows[r]; VECTORS(VAEI_TILE_SUM, r)
+#define VAEI_TILE_START(r, v) const VAEI_V start##v = VAEI_LOAD(start + v * VAEI_LANES);
+#define VAEI_TILE_START_SUM(r, v) sum##r##_##v = start##v;
+#define VAEI_TILE_START_ROW(r, VECTORS) VECTORS(VAEI_TILE_START_SUM, r)
+#define VAEI_TILE_FROM_SUM(r, v) sum##r##_##v = VAEI_LOAD(c##r + v * VAEI_LANES);
+#define VAEI_TILE_FROM_ROW(r, VECTORS) { \
+    const vae_real *c##r = from[r] + column; \
+    VECTORS(VAEI_TILE_FROM_SUM, r) }
 #define VAEI_TILE_READ_B(r, v) const VAEI_V b##v = VAEI_LOAD(b + v * VAEI_LANES);
 #define VAEI_TILE_ADD(r, v) sum##r##_##v = VAEI_FMA(x, b##v, sum##r##_##v);
 #define VAEI_TILE_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_SET(a##r[offset]); VECTORS(VAEI_TILE_ADD, r) }
 #define VAEI_TILE_RELU(r, v) sum##r##_##v = VAEI_MAX(zero, sum##r##_##v);
 #define VAEI_TILE_RELU_ROW(r, VECTORS) VECTORS(VAEI_TILE_RELU, r)
 #define VAEI_TILE_END_SUM(r, v) VAEI_STORE(c##r + v * VAEI_LANES, sum##r##_##v);
-#define VAEI_TILE_END_POINTER(r, VECTORS) vae_real *c##r = c_rows[r] + tile->column;
+#define VAEI_TILE_END_POINTER(r, VECTORS) vae_real *c##r = c_rows[r] + column;
 #define VAEI_TILE_END_ROW(r, VECTORS) VECTORS(VAEI_TILE_END_SUM, r)
 #define VAEI_TILE_COUNT_ROW(r, VECTORS) + 1
+#define VAEI_TILE_COUNT_VECTOR(r, v) + 1
 
-/* As many tiles as tile->rows holds. With a call for each, the multiply-adds ran out between two tiles (AVX-512, 128 x
-   400 x 20: 142 GF/s instead of 160). */
+/* A tile ends in one of two ways: all steps are alike, and then the sums are stored, */
+#define VAEI_WHOLE_LAST 0
+#define VAEI_WHOLE_STEP(b) (void)0
+#define VAEI_WHOLE_END(ROWS, VECTORS) \
+    if (tile->relu) { \
+        const VAEI_V zero = VAEI_SET(0); \
+        ROWS(VAEI_TILE_RELU_ROW, VECTORS) \
+    } \
+    { ROWS(VAEI_TILE_END_POINTER, VECTORS) \
+    ROWS(VAEI_TILE_END_ROW, VECTORS) }
+
+/* ... or the upper half of six rows takes the last steps and stores its sums before the lower half does. Twelve stores
+   in a row hold up the multiply-adds of AMD's Zen 3: 48 and 12 stores take 34 cycles, with the stores between them 24.
+   Six in a row do not, if a few steps are between them and the next six: 128 x 400 x 20 is 1.04 times as fast. gcc must
+   not know where B has got to: it would multiply to find out, and mix the steps (1.02 times as slow). */
+#define VAEI_HALVES_LAST VAEI_LAST_STEPS
+#define VAEI_HALVES_STEP(b) VAEI_HERE(b)
+#define VAEI_HALF_STEP(k, HALF, VECTORS) { \
+    const size_t offset = a_offsets[k]; \
+    VECTORS(VAEI_TILE_READ_B, 0) \
+    HALF(VAEI_TILE_STEP_ROW, VECTORS) \
+    b += b_step; \
+    VAEI_HERE(b); }
+#define VAEI_HALF_END(HALF, VECTORS) \
+    VAEI_HALF_STEP(0, HALF, VECTORS) \
+    VAEI_HALF_STEP(1, HALF, VECTORS) \
+    VAEI_HALF_STEP(2, HALF, VECTORS) \
+    VAEI_WHOLE_END(HALF, VECTORS)
+#define VAEI_HALVES_END(ROWS, VECTORS) { \
+    const vae_real *b_last = b; \
+    VAEI_HALF_END(VAEI_ROWS_3, VECTORS) \
+    b = b_last; \
+    VAEI_HALF_END(VAEI_ROWS_3_TO_5, VECTORS) }
+
+/* As many tiles as tile->rows and tile->panels hold. With a call for each, the multiply-adds ran out between two tiles
+   (AVX-512, 128 x 400 x 20: 142 GF/s instead of 160); with one for each panel, too (AVX2: 87.2 instead of 90.0). */
 #define VAEI_TILES_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW, a_rows < a_end)
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW, 1, VAEI_WHOLE)
+#define VAEI_TILES_OF_HALVES_KERNEL(name, ROWS, VECTORS) \
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW, 1, VAEI_HALVES)
 
 /* The same for a B that lies where it was made: its steps are on many pages, and in training they come from the third
    cache, so they are asked for well ahead (784-400-20, packed: 1.02 times as fast; 784-200-200-50, in place: 1.03). */
@@ -1455,7 +1509,7 @@ typedef struct vaei_tile {
     VAEI_TILE_READ_B(r, v) \
     VAEI_PREFETCH(b + v * VAEI_LANES, VAEI_STEPS_AHEAD * b_step * sizeof *b);
 #define VAEI_TILES_AHEAD_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B_AHEAD, VAEI_TILE_STEP_ROW, a_rows < a_end)
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B_AHEAD, VAEI_TILE_STEP_ROW, 1, VAEI_WHOLE)
 
 /* One such tile, leaving the steps of B that it reads packed in tile->panel for the tiles below it: the copying hides
    behind the multiply-adds (a pass of its own cost 7% of a product of 128 rows with AVX2). */
@@ -1464,45 +1518,56 @@ typedef struct vaei_tile {
     VAEI_STORE(panel, b##v); \
     panel += VAEI_LANES;
 #define VAEI_PACKING_TILE_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_AND_PACK_B, VAEI_TILE_STEP_ROW, 0)
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_AND_PACK_B, VAEI_TILE_STEP_ROW, 0, VAEI_WHOLE)
 
 /* The same tile the other way round, for few columns: "row" r is a vector of rows of A that lie side by side in
    memory, and each of the few columns is one number of B for them all. */
 #define VAEI_STREAM_READ_B(r, v) const VAEI_V b##v = VAEI_SET(b[v]);
 #define VAEI_STREAM_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_LOAD(a##r + offset); VECTORS(VAEI_TILE_ADD, r) }
 #define VAEI_STREAM_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_STREAM_READ_B, VAEI_STREAM_STEP_ROW, 0)
+    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_STREAM_READ_B, VAEI_STREAM_STEP_ROW, 0, VAEI_WHOLE)
 
-/* What they have in common. ANOTHER: is there another tile to do? */
-#define VAEI_TILE_PATTERN(name, ROWS, VECTORS, READ_B, STEP_ROW, ANOTHER) \
+/* What they have in common. SEVERAL: may it be asked for several tiles? END: one of the two ways above, which does the
+   last END_LAST steps itself. */
+#define VAEI_TILE_PATTERN(name, ROWS, VECTORS, READ_B, STEP_ROW, SEVERAL, END) \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
-        const vae_real *const *a_rows = tile->a, *const *a_end = a_rows + tile->rows; \
-        vae_real *const *from = tile->from, *const *c_rows = tile->c; \
         const size_t height = 0 ROWS(VAEI_TILE_COUNT_ROW, VECTORS); \
+        const size_t width = (0 VECTORS(VAEI_TILE_COUNT_VECTOR, 0)) * VAEI_LANES; \
+        const vae_real *const *a_end = tile->a + tile->rows; \
+        const vae_real *start = tile->start, *b_first = tile->b; \
+        size_t column = tile->column, panels = tile->panels; \
         do { \
-            const size_t *a_offsets = tile->a_offsets, *end = a_offsets + tile->steps; \
-            const size_t b_step = tile->b_step; \
-            const vae_real *b = tile->b; \
-            const size_t from_step = tile->from_step, from_column = tile->from_column; \
-            vae_real *panel = tile->panel; \
-            ROWS(VAEI_TILE_BEGIN_ROW, VECTORS) \
-            from += height * from_step; \
-            (void)panel; \
-            for (; a_offsets < end; a_offsets++) { \
-                const size_t offset = *a_offsets; \
-                VECTORS(READ_B, 0) \
-                ROWS(STEP_ROW, VECTORS) \
-                b += b_step; \
-            } \
-            if (tile->relu) { \
-                const VAEI_V zero = VAEI_SET(0); \
-                ROWS(VAEI_TILE_RELU_ROW, VECTORS) \
-            } \
-            { ROWS(VAEI_TILE_END_POINTER, VECTORS) \
-            ROWS(VAEI_TILE_END_ROW, VECTORS) } \
-            a_rows += height; \
-            c_rows += height; \
-        } while (ANOTHER); \
+            const vae_real *const *a_rows = tile->a; \
+            vae_real *const *from = tile->from, *const *c_rows = tile->c; \
+            do { \
+                const size_t *a_offsets = tile->a_offsets, *end = a_offsets + tile->steps - END##_LAST; \
+                const size_t b_step = tile->b_step; \
+                const vae_real *b = b_first; \
+                vae_real *panel = tile->panel; \
+                ROWS(VAEI_TILE_ROW, VECTORS) \
+                if (!tile->from_c) { \
+                    VECTORS(VAEI_TILE_START, 0) \
+                    ROWS(VAEI_TILE_START_ROW, VECTORS) \
+                } else { \
+                    ROWS(VAEI_TILE_FROM_ROW, VECTORS) \
+                    from += height; \
+                } \
+                (void)panel; \
+                for (; a_offsets < end; a_offsets++) { \
+                    const size_t offset = *a_offsets; \
+                    VECTORS(READ_B, 0) \
+                    ROWS(STEP_ROW, VECTORS) \
+                    b += b_step; \
+                    END##_STEP(b); \
+                } \
+                END##_END(ROWS, VECTORS) \
+                a_rows += height; \
+                c_rows += height; \
+            } while (SEVERAL && a_rows < a_end); \
+            b_first += width; \
+            column += width; \
+            start += tile->start_next; \
+        } while (SEVERAL && --panels); \
         (void)a_end; \
     }
 
@@ -1510,9 +1575,8 @@ typedef struct vaei_tile {
    time. tile->a is not used: there are too many rows, so they come beside it. */
 #define VAEI_TURN_BEGIN_SUM(g, f) VAEI_V sum##g##_##f = VAEI_LOAD(start##g + f * VAEI_LANES);
 #define VAEI_TURN_BEGIN_GROUP(g, FEW) \
-    const vae_real *start##g = *from + tile->from_column; \
-    FEW(VAEI_TURN_BEGIN_SUM, g) \
-    from += tile->from_step;
+    const vae_real *start##g = tile->from_c ? tile->from[g] : tile->start; \
+    FEW(VAEI_TURN_BEGIN_SUM, g)
 #define VAEI_TURN_ADD_FOUR(g, f) \
     sum##g##_##f = VAEI_FMA(four.step0, VAEI_SET(b[f]), sum##g##_##f); \
     sum##g##_##f = VAEI_FMA(four.step1, VAEI_SET(b[b_step + f]), sum##g##_##f); \
@@ -1533,7 +1597,7 @@ typedef struct vaei_tile {
         const size_t *offsets = tile->a_offsets; \
         const size_t b_step = tile->b_step; \
         const vae_real *b = tile->b; \
-        vae_real *const *from = tile->from; \
+        const size_t column = tile->column; \
         size_t k = 0; \
         GROUPS(VAEI_TURN_BEGIN_GROUP, FEW) \
         while (k < tile->steps) { \
@@ -2539,7 +2603,7 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
 #undef VAEI_HALF
 #if VAEI_PASS == VAEI_PASS_AVX2
 VAEI_TILES_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
-VAEI_TILES_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2)
+VAEI_TILES_OF_HALVES_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2)
 VAEI_TILES_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
 VAEI_TILES_AHEAD_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
 VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2)
@@ -3012,8 +3076,8 @@ VAEI_PRIVATE void vaei_random_elements(const vaei_kernel_set *set, int normal, u
 enum {
     VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once: 128 and
                                                                200 lose 3%, 264 loses 1%, 512 is as good but larger */
-    VAEI_DIRECT_STEPS = 64,                                 /* up to so many are read where B lies: 128 x 400 x 20 1.03
-                                                               times as fast with AVX2, 64 steps 1.03, 96 no gain */
+    VAEI_DIRECT_STEPS = 64,                                 /* up to so many are read where B lies: 128 x 400 x 20 1.04
+                                                               times as fast with AVX2, 64 steps 1.02, 96 no gain */
     VAEI_BLOCK_ROWS = 264,                                  /* most rows of A at once: 400 KB of the second cache, and
                                                                whole tiles of every set */
     VAEI_LARGE_ROWS = 192, VAEI_LARGE_COLUMNS = 128,        /* least C for which packing A pays: see vaei_packs_a */
@@ -3121,7 +3185,7 @@ VAEI_PRIVATE int vaei_has_large_tiles(const vaei_product_kernels *kernels) {
    steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
 VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p, size_t steps) {
     const int large = vaei_has_large_tiles(kernels);
-    if (!steps || !(p->b_packed || vaei_is_large(p->rows, p->columns))) return 0;
+    if (steps < VAEI_LAST_STEPS || !(p->b_packed || vaei_is_large(p->rows, p->columns))) return 0;
     if (p->a_step != 1) return !large || steps > VAEI_BLOCK_STEPS;
     return !large && p->rows >= 512 && steps >= 512;
 }
@@ -3204,10 +3268,7 @@ VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel
     }
     tile->c = edge;
     tile->column = 0;
-    if (work->from_c) {
-        tile->from = edge;
-        tile->from_column = 0;
-    }
+    tile->from = edge;
     kernel->run(tile);
     tile->c = c;
     tile->column = column;
@@ -3228,6 +3289,7 @@ VAEI_PRIVATE size_t vaei_panel_vectors(const vaei_product_kernels *kernels, size
 /* The next columns that are taken together, and the kernels that take them. */
 typedef struct vaei_panel_shape {
     const vaei_product_kernels *kernels;
+    size_t most;                                            /* vectors of a panel, as a rule */
     size_t vectors, width, columns;                         /* columns <= width = vectors * lanes */
 } vaei_panel_shape;
 
@@ -3235,14 +3297,22 @@ typedef struct vaei_panel_shape {
 VAEI_PRIVATE vaei_panel_shape vaei_next_panel(const vaei_product_kernels *kernels, size_t most, size_t rest) {
     vaei_panel_shape next;
     next.kernels = kernels->half && rest <= kernels->half->lanes ? kernels->half : kernels;
+    next.most = most;
     next.vectors = vaei_panel_vectors(next.kernels, most, rest);
     next.width = next.vectors * next.kernels->lanes;
     next.columns = vaei_min_size(next.width, rest);
     return next;
 }
 
-/* One panel of columns for the block of rows. */
-VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape, size_t column, size_t rows) {
+/* How many panels of this shape follow one another when `rest` columns are left, this one among them? */
+VAEI_PRIVATE size_t vaei_panels_alike(const vaei_panel_shape *shape, size_t rest) {
+    size_t count = 1;
+    while (vaei_next_panel(shape->kernels, shape->most, rest - count * shape->width).columns == shape->width) count++;
+    return count;
+}
+
+/* One panel of columns for the block of rows; where B is read in place, all that are alike. How many columns? */
+VAEI_APART size_t vaei_panel(const vaei_work *work, const vaei_panel_shape *shape, size_t column, size_t rows) {
     const vaei_product *p = work->p;
     const vaei_product_kernels *kernels = shape->kernels;
     const size_t vectors = shape->vectors, width = shape->width, columns = shape->columns;
@@ -3251,15 +3321,16 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
     const int packed = work->packed_a && kernels == work->kernels && vectors == kernels->panel;
     const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1], *kernel;
     vaei_tile tile;
-    size_t tall_tiles = vaei_tall_tiles(kernels, vectors, rows), done, count;
+    size_t tall_tiles = work->steps < VAEI_LAST_STEPS && low->rows ? 0 : vaei_tall_tiles(kernels, vectors, rows);
+    size_t done, count;
     tile.a_offsets = work->a_offsets;
     tile.column = column;
+    tile.panels = 1;
     tile.steps = work->steps;
     tile.relu = work->relu;
-    tile.from = &work->start;
-    tile.from_step = (size_t)work->from_c;
-    tile.from_column = work->from_c ? column : 0;
-    if (p->bias && !work->from_c) memcpy(work->start, p->bias + column, columns * sizeof *work->start);
+    tile.start = work->start;
+    tile.start_next = 0;
+    tile.from_c = work->from_c;
     tile.panel = NULL;
     if (p->b_packed) {
         tile.b = p->b + work->begin * p->b_step + column * work->steps;
@@ -3268,11 +3339,16 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
         tile.b = p->b + column + (work->steps ? work->b_offsets[0] : 0);
         tile.b_step = p->b_step;
         if (!in_place) tile.panel = work->panel;
+        else tile.panels = vaei_panels_alike(shape, p->columns - column);
     } else {
         vaei_pack_b(work, kernels, column, columns, width);
         tile.b = work->panel;
         tile.b_step = width;
     }
+    if (p->bias && columns == width) {
+        tile.start = p->bias + column;
+        tile.start_next = width;
+    } else if (p->bias) memcpy(work->start, p->bias + column, columns * sizeof *work->start);
     for (done = 0; done < rows; done += tile.rows) {
         kernel = tall_tiles ? tall : low;
         count = tall_tiles ? tall_tiles : (rows - done + low->rows - 1) / low->rows;
@@ -3281,7 +3357,7 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
         tile.rows = count * kernel->rows;
         tile.a = work->a_at + done;
         tile.c = work->c_at + done;
-        if (work->from_c) tile.from = tile.c;
+        tile.from = tile.c;
         if (packed) {
             tile.a = work->packed_at + done;
             tile.a_offsets = kernel == tall ? work->tall_offsets : work->low_offsets;
@@ -3294,6 +3370,7 @@ VAEI_APART void vaei_panel(const vaei_work *work, const vaei_panel_shape *shape,
         } else if (columns == width) kernel->run(&tile);
         else vaei_run_edge_tile(work, kernel, &tile, columns, width, vaei_min_size(kernel->rows, rows - done));
     }
+    return columns * tile.panels;
 }
 
 /* One block of steps of the whole product, a block of rows after the other, panel by panel. */
@@ -3310,8 +3387,7 @@ VAEI_APART void vaei_block_by_tiles(const vaei_work *work) {
         if (work->packed_a) vaei_pack_a(work, rows);
         for (column = 0; column < p->columns;) {
             const vaei_panel_shape shape = vaei_next_panel(work->kernels, vectors, p->columns - column);
-            vaei_panel(work, &shape, column, rows);
-            column += shape.columns;
+            column += vaei_panel(work, &shape, column, rows);
         }
     }
 }
@@ -3431,24 +3507,26 @@ VAEI_APART void vaei_block_by_few(const vaei_work *work, const vaei_few *few) {
     size_t i, v;
     vaei_few_pack(work, few);
     tile.rows = 0;                                          /* no kernel of few asks */
+    tile.panels = 1;
     tile.a = streams;
     tile.a_offsets = few->turned ? work->b_offsets : work->a_offsets;
     tile.c = c;
-    tile.column = tile.from_column = 0;
+    tile.column = tile.start_next = 0;
     tile.b = work->panel;
     tile.b_step = few->few;
     tile.steps = work->steps;
     tile.relu = work->relu;
     tile.panel = NULL;
-    tile.from_step = work->from_c || few->turned;
-    tile.from = tile.from_step ? c : &work->start;
-    if (!tile.from_step) vaei_few_in(work, few, 0, work->start);        /* the same first values everywhere */
+    tile.start = work->start;
+    tile.from = c;
+    tile.from_c = work->from_c || few->turned;
+    if (!tile.from_c) vaei_few_in(work, few, 0, work->start);       /* the same first values everywhere */
     for (v = 0; v < vectors; v++) c[v] = work->edge + v * few->few * lanes;
     for (i = 0; i < many; i += vectors * lanes) {
         for (v = 0; v < vectors; v++) { /* the last vector reaches back over numbers already done, */
             size_t first = i + v * lanes;                   /* ... and stands in for vectors beyond it */
             if (first + lanes > many) first = many - lanes;
-            if (tile.from_step) vaei_few_in(work, few, first, c[v]);
+            if (tile.from_c) vaei_few_in(work, few, first, c[v]);
             if (few->side_by_side) streams[v] = vaei_many_at(p, few->turned, first);
             else vaei_many_from(p, few->turned, first, lanes, rows + v * lanes);
         }
