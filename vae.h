@@ -1403,7 +1403,7 @@ enum {
     VAEI_TILE_ROWS = 8, VAEI_TILE_VECTORS = 4,              /* of the largest tiles of any set */
     VAEI_MOST_LANES = VAEI_SUM_LANES,                       /* numbers in a vector: all partial sums at once */
     VAEI_FEW_MOST = 3,                                      /* rows or columns for which any set has paths of few */
-    VAEI_LAST_STEPS = 3                                     /* which a tall tile may take in halves: VAEI_HALVES_END */
+    VAEI_WHOLE_LAST = 0, VAEI_HALVES_LAST = 3               /* last steps that a tile takes apart: see VAEI_HALVES_END */
 };
 
 /* One tile of C: some rows, a few vectors wide. Rows may repeat: a repeated row is computed and stored twice, alike. */
@@ -1415,8 +1415,9 @@ typedef struct vaei_tile {
     vae_real *const *c;                                     /* where each row of C begins, */
     size_t column;                                          /* ... and the tile in it */
     int from_c;                                             /* do the sums go on from C? */
-    vae_real *const *from;                                  /* if so, where its rows begin, read and not written; */
-    const vae_real *start;                                  /* if not, the first values, the same for all rows, */
+    vae_real *const *from;                                  /* if so, c once more, which gcc must not know: it would
+                                                               keep the rows' addresses through the loop; */
+    const vae_real *start;                                  /* ... if not, the first values, the same for all rows, */
     size_t start_next;                                      /* ... and how far from them the next panel's lie */
     const size_t *a_offsets;                                /* where each step lies in a row of A */
     const vae_real *b;                                      /* the tile's columns of B, one step after the other, */
@@ -1462,7 +1463,6 @@ typedef struct vaei_tile {
 #define VAEI_TILE_COUNT_VECTOR(r, v) + 1
 
 /* A tile ends in one of two ways: all steps are alike, and then the sums are stored, */
-#define VAEI_WHOLE_LAST 0
 #define VAEI_WHOLE_STEP(b) (void)0
 #define VAEI_WHOLE_END(ROWS, VECTORS) \
     if (tile->relu) { \
@@ -1476,7 +1476,6 @@ typedef struct vaei_tile {
    in a row hold up the multiply-adds of AMD's Zen 3: 48 and 12 stores take 34 cycles, with the stores between them 24.
    Six in a row do not, if a few steps are between them and the next six: 128 x 400 x 20 is 1.04 times as fast. gcc must
    not know where B has got to: it would multiply to find out, and mix the steps (1.02 times as slow). */
-#define VAEI_HALVES_LAST VAEI_LAST_STEPS
 #define VAEI_HALVES_STEP(b) VAEI_HERE(b)
 #define VAEI_HALF_STEP(k, HALF, VECTORS) { \
     const size_t offset = a_offsets[k]; \
@@ -3160,18 +3159,19 @@ VAEI_PRIVATE void vaei_point_to_rows(const vaei_work *work, size_t first, size_t
 }
 
 /* How many of a panel's next tiles are tall when `rest` rows are left: all but the last few rows, which low ones take
-   where fewer rows are then computed for nothing. */
-VAEI_PRIVATE size_t vaei_tall_tiles(const vaei_product_kernels *kernels, size_t vectors, size_t rest) {
+   where fewer rows are then computed for nothing. Of fewer steps than a tall tile may take apart, low ones take all. */
+VAEI_PRIVATE size_t vaei_tall_tiles(const vaei_product_kernels *kernels, size_t vectors, size_t steps, size_t rest) {
     const size_t tall = kernels->tall[vectors - 1].rows, low = kernels->low[vectors - 1].rows;
     size_t       count;
-    if (!tall) return 0;
+    if (!tall || (low && steps < VAEI_HALVES_LAST)) return 0;
     count = rest > 2 * low ? (rest - 2 * low + tall - 1) / tall : 0;
     rest = rest > count * tall ? rest - count * tall : 0;
     return count + (rest > low && rest <= tall);
 }
 
-VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *kernels, size_t vectors, size_t rest) {
-    return vaei_tall_tiles(kernels, vectors, rest) ? &kernels->tall[vectors - 1] : &kernels->low[vectors - 1];
+VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *kernels, size_t vectors, size_t steps,
+                                                    size_t rest) {
+    return vaei_tall_tiles(kernels, vectors, steps, rest) ? &kernels->tall[vectors - 1] : &kernels->low[vectors - 1];
 }
 
 /* Do a set's tiles do as much work per step of A as those of AVX-512, 8 x 48? */
@@ -3188,7 +3188,7 @@ VAEI_PRIVATE int vaei_has_large_tiles(const vaei_product_kernels *kernels) {
    steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
 VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p, size_t steps) {
     const int large = vaei_has_large_tiles(kernels);
-    if (steps < VAEI_LAST_STEPS || !(p->b_packed || vaei_is_large(p->rows, p->columns))) return 0;
+    if (!steps || !(p->b_packed || vaei_is_large(p->rows, p->columns))) return 0;
     if (p->a_step != 1) return !large || steps > VAEI_BLOCK_STEPS;
     return !large && p->rows >= 512 && steps >= 512;
 }
@@ -3210,7 +3210,7 @@ VAEI_APART void vaei_pack_a(const vaei_work *work, size_t rows) {
     vae_real *to = work->packed_a;
     size_t done, height, r;
     for (done = 0; done < rows; done += height) {
-        height = vaei_next_tile(work->kernels, work->kernels->panel, rows - done)->rows;
+        height = vaei_next_tile(work->kernels, work->kernels->panel, work->steps, rows - done)->rows;
         vaei_pack_tile(work, work->a_at + done, height, to);
         for (r = 0; r < height; r++) work->packed_at[done + r] = to + r;
         to += height * work->steps;
@@ -3324,8 +3324,7 @@ VAEI_APART size_t vaei_panel(const vaei_work *work, const vaei_panel_shape *shap
     const int packed = work->packed_a && kernels == work->kernels && vectors == kernels->panel;
     const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1], *kernel;
     vaei_tile tile;
-    size_t tall_tiles = work->steps < VAEI_LAST_STEPS && low->rows ? 0 : vaei_tall_tiles(kernels, vectors, rows);
-    size_t done, count;
+    size_t tall_tiles = vaei_tall_tiles(kernels, vectors, work->steps, rows), done, count;
     tile.a_offsets = work->a_offsets;
     tile.column = column;
     tile.panels = 1;
