@@ -2095,13 +2095,13 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_remainder)(VAEI_V x) {
 /* e^x - 1 and e^x - 1 - x without cancellation near 0; where there is none, from the difference itself, which the
    caller has. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) {
-    const VAEI_V small = VAEI_FMA(x * x, VAEI_NAME(vaei_expm1_remainder)(x), x);
-    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), small, exp_minus_1);
+    const VAEI_V series = VAEI_FMA(x * x, VAEI_NAME(vaei_expm1_remainder)(x), x);
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), series, exp_minus_1);
 }
 
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
-    const VAEI_V small = VAEI_PRODUCT(x * x, VAEI_NAME(vaei_expm1_remainder)(x));
-    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), small, exp_minus_1 - x);
+    const VAEI_V series = VAEI_PRODUCT(x * x, VAEI_NAME(vaei_expm1_remainder)(x));
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), series, exp_minus_1 - x);
 }
 
 /* For 0 <= a <= 13.2 the probability that a standard normal variable exceeds a, as its two factors exp(-a^2/2) and
@@ -3789,22 +3789,22 @@ typedef struct vaei_phase {
     uint32_t *from_taps, *weight_taps;      /* per tap */
 } vaei_phase;
 
-/* A convolution and its adjoint, seen as one thing: it connects a big image (the convolution's input, the transposed
-   one's output) with a small one through weights of shape [kernel_height][kernel_width][big channels][small channels]:
-   small position i meets big position i * stride + tap - top.
-     gather   small = convolution of big
-     scatter  big = transposed convolution of small
+/* A convolution and its adjoint, seen as one thing: it connects a fine image (the convolution's input, the transposed
+   one's output) with a coarse one through weights of shape [kernel_height][kernel_width][fine channels][coarse channels]:
+   coarse position i meets fine position i * stride + tap - top.
+     gather   coarse = convolution of fine
+     scatter  fine = transposed convolution of coarse
    Each layer uses one of them forward and the other backward. */
 typedef struct vaei_connection {
-    vae_shape   big, small;
+    vae_shape   fine, coarse;
     int         kernel_height, kernel_width, stride_height, stride_width, top, left;
     int         as_patches;                 /* gather and weights copy the patches out first: their runs are short */
-    uint32_t   *gather_from, *gather_to;    /* per small position of a micro-batch */
+    uint32_t   *convolve_from, *convolve_to;    /* per coarse position of a micro-batch */
     uint32_t   *kernel_lines;               /* per kernel row, from a patch's first number */
     vaei_phase *phases;
     size_t      phase_count;
     uint32_t   *weight_rows;                /* per row of the weight matrix, from a patch's first number */
-    uint32_t   *big_lines, *small_lines;    /* per line of small positions of a micro-batch: the weights' inner runs */
+    uint32_t   *fine_lines, *coarse_lines;    /* per line of coarse positions of a micro-batch: the weights' inner runs */
 } vaei_connection;
 
 typedef struct vaei_layer {
@@ -3851,7 +3851,7 @@ typedef struct vaei_plan {
     size_t     rows;                                /* that inference takes at once: a batch at most */
     size_t     parameter_count;
     /* The workspace, in numbers: */
-    size_t     workspace_size, slots, slot_size;    /* slots: where the first one begins */
+    size_t     workspace_size, slot_base, slot_size;    /* slot_base: where the first one begins */
     size_t     partials, partial_size, partial_count;
     size_t     patches, product_scratch;            /* in a slot */
     vaei_place pixels, noise, z, logvar;
@@ -4129,13 +4129,13 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
 VAEI_SETUP int vaei_even_padding(const vaei_layer *layer) {
     const vaei_connection *c = &layer->connection;
     if (layer->kind == VAE_LAYER_CONV) {
-        const int height = c->big.height + 2 * c->top - c->kernel_height;
-        const int width = c->big.width + 2 * c->left - c->kernel_width;
-        return height >= 0 && width >= 0 && height / c->stride_height + 1 == c->small.height &&
-               width / c->stride_width + 1 == c->small.width;
+        const int height = c->fine.height + 2 * c->top - c->kernel_height;
+        const int width = c->fine.width + 2 * c->left - c->kernel_width;
+        return height >= 0 && width >= 0 && height / c->stride_height + 1 == c->coarse.height &&
+               width / c->stride_width + 1 == c->coarse.width;
     } else {
-        const int height = c->big.height - ((c->small.height - 1) * c->stride_height - 2 * c->top + c->kernel_height);
-        const int width = c->big.width - ((c->small.width - 1) * c->stride_width - 2 * c->left + c->kernel_width);
+        const int height = c->fine.height - ((c->coarse.height - 1) * c->stride_height - 2 * c->top + c->kernel_height);
+        const int width = c->fine.width - ((c->coarse.width - 1) * c->stride_width - 2 * c->left + c->kernel_width);
         return height >= 0 && height < c->stride_height && width >= 0 && width < c->stride_width;
     }
 }
@@ -4169,15 +4169,15 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
 VAEI_SETUP void vaei_plan_connection(vaei_layer *layer, const vae_layer *in_numbers) {
     vaei_connection *c = &layer->connection;
     const int        transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
-    c->big = transposed ? layer->out : layer->in;
-    c->small = transposed ? layer->in : layer->out;
+    c->fine = transposed ? layer->out : layer->in;
+    c->coarse = transposed ? layer->in : layer->out;
     c->kernel_height = in_numbers->kernel_height;
     c->kernel_width = in_numbers->kernel_width;
     c->stride_height = in_numbers->stride_height;
     c->stride_width = in_numbers->stride_width;
     c->top = in_numbers->top;
     c->left = in_numbers->left;
-    c->as_patches = c->kernel_width * c->big.channels < VAEI_SHORT_RUN;
+    c->as_patches = c->kernel_width * c->fine.channels < VAEI_SHORT_RUN;
 }
 
 /* Adds one layer to the plan; its weights follow those of the layer before. */
@@ -4341,27 +4341,27 @@ VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int top, int bottom, 
     return image;
 }
 
-/* The border that gather reads around the big image. */
-VAEI_SETUP vaei_image vaei_big_image(const vaei_connection *c) {
-    const int below = (c->small.height - 1) * c->stride_height + c->kernel_height - c->top - c->big.height;
-    const int right = (c->small.width - 1) * c->stride_width + c->kernel_width - c->left - c->big.width;
-    return vaei_bordered_image(c->big, c->top, vaei_max_int(below, 0), c->left, vaei_max_int(right, 0));
+/* The border that gather reads around the fine image. */
+VAEI_SETUP vaei_image vaei_fine_image(const vaei_connection *c) {
+    const int below = (c->coarse.height - 1) * c->stride_height + c->kernel_height - c->top - c->fine.height;
+    const int right = (c->coarse.width - 1) * c->stride_width + c->kernel_width - c->left - c->fine.width;
+    return vaei_bordered_image(c->fine, c->top, vaei_max_int(below, 0), c->left, vaei_max_int(right, 0));
 }
 
-/* Positions of the small image that big position p meets along one axis: from first to last, either side of it. */
+/* Positions of the coarse image that fine position p meets along one axis: from first to last, either side of it. */
 VAEI_SETUP int vaei_floor_divide(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-/* The border that scatter reads around the small image. */
-VAEI_SETUP vaei_image vaei_small_image(const vaei_connection *c) {
+/* The border that scatter reads around the coarse image. */
+VAEI_SETUP vaei_image vaei_coarse_image(const vaei_connection *c) {
     const int above = -vaei_floor_divide(c->top - c->kernel_height + c->stride_height, c->stride_height);
     const int left = -vaei_floor_divide(c->left - c->kernel_width + c->stride_width, c->stride_width);
-    const int below = (c->big.height - 1 + c->top) / c->stride_height - (c->small.height - 1);
-    const int right = (c->big.width - 1 + c->left) / c->stride_width - (c->small.width - 1);
-    return vaei_bordered_image(c->small, vaei_max_int(above, 0), vaei_max_int(below, 0), vaei_max_int(left, 0),
+    const int below = (c->fine.height - 1 + c->top) / c->stride_height - (c->coarse.height - 1);
+    const int right = (c->fine.width - 1 + c->left) / c->stride_width - (c->coarse.width - 1);
+    return vaei_bordered_image(c->coarse, vaei_max_int(above, 0), vaei_max_int(below, 0), vaei_max_int(left, 0),
                                vaei_max_int(right, 0));
 }
 
-/* Takes room for `count` images in the workspace or in the slots. */
+/* Takes room for `count` images in the workspace or in the workers' own memory. */
 VAEI_SETUP vaei_place vaei_place_numbers(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot, int in_slot,
                                            size_t each) {
     vaei_arena *arena = in_slot ? slot : workspace;
@@ -4404,8 +4404,8 @@ VAEI_SETUP void vaei_place_convolutional_stage(vaei_plan *plan, vaei_stage *stag
         vaei_layer            *layer = &plan->layers[i];
         const vaei_connection *c = &layer->connection;
         const int              transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
-        layer->input.image = transposed ? vaei_small_image(c) : vaei_big_image(c);
-        layer->output_gradient.image = transposed ? vaei_big_image(c) : vaei_small_image(c);
+        layer->input.image = transposed ? vaei_coarse_image(c) : vaei_fine_image(c);
+        layer->output_gradient.image = transposed ? vaei_fine_image(c) : vaei_coarse_image(c);
         layer->input_gradient.image = vaei_flat_image(layer->in);
         layer->output.image = vaei_flat_image(layer->out);
         if (i > stage->first) {
@@ -4464,39 +4464,39 @@ VAEI_SETUP uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
 
 /* The four tensors that a convolution's three products touch. */
 typedef struct vaei_connection_images {
-    vaei_image gather_big, gather_small, scatter_small, scatter_big;
+    vaei_image gather_fine, gather_coarse, scatter_coarse, scatter_fine;
 } vaei_connection_images;
 
 VAEI_SETUP vaei_connection_images vaei_images_of(const vaei_layer *layer) {
     const int              transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
     vaei_connection_images images;
-    images.gather_big = transposed ? layer->output_gradient.image : layer->input.image;
-    images.gather_small = transposed ? layer->input_gradient.image : layer->output.image;
-    images.scatter_small = transposed ? layer->input.image : layer->output_gradient.image;
-    images.scatter_big = transposed ? layer->output.image : layer->input_gradient.image;
+    images.gather_fine = transposed ? layer->output_gradient.image : layer->input.image;
+    images.gather_coarse = transposed ? layer->input_gradient.image : layer->output.image;
+    images.scatter_coarse = transposed ? layer->input.image : layer->output_gradient.image;
+    images.scatter_fine = transposed ? layer->output.image : layer->input_gradient.image;
     return images;
 }
 
 VAEI_SETUP void vaei_tabulate_gather(vaei_connection *c, const vaei_connection_images *images, size_t micro,
                                        vaei_arena *arena) {
-    const vaei_image *big = &images->gather_big, *small = &images->gather_small;
-    const size_t      channels = (size_t)c->big.channels,
-                 positions = micro * (size_t)c->small.height * (size_t)c->small.width;
+    const vaei_image *fine = &images->gather_fine, *coarse = &images->gather_coarse;
+    const size_t      channels = (size_t)c->fine.channels,
+                 positions = micro * (size_t)c->coarse.height * (size_t)c->coarse.width;
     size_t            n, i = 0;
     int               y, x;
-    c->gather_from = vaei_take_offsets(arena, positions);
-    c->gather_to = vaei_take_offsets(arena, positions);
+    c->convolve_from = vaei_take_offsets(arena, positions);
+    c->convolve_to = vaei_take_offsets(arena, positions);
     c->kernel_lines = vaei_take_offsets(arena, (size_t)c->kernel_height);
     if (!arena->base) return;
     for (n = 0; n < micro; n++)
-        for (y = 0; y < c->small.height; y++)
-            for (x = 0; x < c->small.width; x++, i++) {
-                c->gather_from[i] = (uint32_t)(n * big->image + (size_t)(y * c->stride_height) * big->row +
+        for (y = 0; y < c->coarse.height; y++)
+            for (x = 0; x < c->coarse.width; x++, i++) {
+                c->convolve_from[i] = (uint32_t)(n * fine->image + (size_t)(y * c->stride_height) * fine->row +
                                                (size_t)(x * c->stride_width) * channels);
-                c->gather_to[i] = (uint32_t)(n * small->image + small->origin + (size_t)y * small->row +
-                                             (size_t)x * (size_t)c->small.channels);
+                c->convolve_to[i] = (uint32_t)(n * coarse->image + coarse->origin + (size_t)y * coarse->row +
+                                             (size_t)x * (size_t)c->coarse.channels);
             }
-    for (y = 0; y < c->kernel_height; y++) c->kernel_lines[y] = (uint32_t)((size_t)y * big->row);
+    for (y = 0; y < c->kernel_height; y++) c->kernel_lines[y] = (uint32_t)((size_t)y * fine->row);
 }
 
 /* Big positions 0 .. extent-1 whose (position + before) mod stride is `parity`. */
@@ -4515,8 +4515,8 @@ VAEI_SETUP int vaei_taps_of_parity(int parity, int kernel, int stride) {
 
 VAEI_SETUP void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
                                       const vaei_connection_images *images, size_t micro) {
-    const vaei_image *small = &images->scatter_small, *big = &images->scatter_big;
-    const size_t      small_channels = (size_t)c->small.channels, big_channels = (size_t)c->big.channels;
+    const vaei_image *coarse = &images->scatter_coarse, *fine = &images->scatter_fine;
+    const size_t      coarse_channels = (size_t)c->coarse.channels, fine_channels = (size_t)c->fine.channels;
     const int         taps_y = vaei_taps_of_parity(parity_y, c->kernel_height, c->stride_height);
     const int         taps_x = vaei_taps_of_parity(parity_x, c->kernel_width, c->stride_width);
     const int         first_y = vaei_first_of_parity(parity_y, c->top, c->stride_height);
@@ -4524,17 +4524,17 @@ VAEI_SETUP void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phase,
     size_t            n, i = 0;
     int               y, x;
     for (n = 0; n < micro; n++)
-        for (y = first_y; y < c->big.height; y += c->stride_height)
-            for (x = first_x; x < c->big.width; x += c->stride_width, i++) {
-                /* The small position that the last tap meets: the smallest address; the others lie at from_taps. */
-                const ptrdiff_t small_y = (y + c->top - parity_y) / c->stride_height - (taps_y - 1);
-                const ptrdiff_t small_x = (x + c->left - parity_x) / c->stride_width - (taps_x - 1);
+        for (y = first_y; y < c->fine.height; y += c->stride_height)
+            for (x = first_x; x < c->fine.width; x += c->stride_width, i++) {
+                /* The coarse position that the last tap meets: the smallest address; the others lie at from_taps. */
+                const ptrdiff_t coarse_y = (y + c->top - parity_y) / c->stride_height - (taps_y - 1);
+                const ptrdiff_t coarse_x = (x + c->left - parity_x) / c->stride_width - (taps_x - 1);
                 phase->from[i] = taps_y && taps_x
-                                     ? (uint32_t)((ptrdiff_t)(n * small->image + small->origin) +
-                                                  small_y * (ptrdiff_t)small->row + small_x * (ptrdiff_t)small_channels)
+                                     ? (uint32_t)((ptrdiff_t)(n * coarse->image + coarse->origin) +
+                                                  coarse_y * (ptrdiff_t)coarse->row + coarse_x * (ptrdiff_t)coarse_channels)
                                      : 0;
                 phase->to[i] =
-                    (uint32_t)(n * big->image + big->origin + (size_t)y * big->row + (size_t)x * big_channels);
+                    (uint32_t)(n * fine->image + fine->origin + (size_t)y * fine->row + (size_t)x * fine_channels);
             }
     i = 0;
     for (y = taps_y - 1; y >= 0; y--)
@@ -4542,15 +4542,15 @@ VAEI_SETUP void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phase,
             const size_t tap = (size_t)(parity_y + y * c->stride_height) * (size_t)c->kernel_width +
                                (size_t)(parity_x + x * c->stride_width);
             phase->from_taps[i] =
-                (uint32_t)((size_t)(taps_y - 1 - y) * small->row + (size_t)(taps_x - 1 - x) * small_channels);
-            phase->weight_taps[i] = (uint32_t)(tap * big_channels * small_channels);
+                (uint32_t)((size_t)(taps_y - 1 - y) * coarse->row + (size_t)(taps_x - 1 - x) * coarse_channels);
+            phase->weight_taps[i] = (uint32_t)(tap * fine_channels * coarse_channels);
         }
 }
 
 VAEI_SETUP void vaei_tabulate_scatter(vaei_connection *c, const vaei_connection_images *images, size_t micro,
                                         vaei_arena *arena) {
-    const int parities_y = c->stride_height < c->big.height ? c->stride_height : c->big.height;
-    const int parities_x = c->stride_width < c->big.width ? c->stride_width : c->big.width;
+    const int parities_y = c->stride_height < c->fine.height ? c->stride_height : c->fine.height;
+    const int parities_x = c->stride_width < c->fine.width ? c->stride_width : c->fine.width;
     size_t    count = 0;
     int       y, x;
     c->phase_count = (size_t)parities_y * (size_t)parities_x;
@@ -4560,8 +4560,8 @@ VAEI_SETUP void vaei_tabulate_scatter(vaei_connection *c, const vaei_connection_
             /* The parities that the first positions have: with a stride wider than the image the others are empty. */
             const int  parity_y = (y + c->top) % c->stride_height, parity_x = (x + c->left) % c->stride_width;
             vaei_phase phase;
-            phase.rows = vaei_count_of_parity(parity_y, c->top, c->stride_height, c->big.height) *
-                         vaei_count_of_parity(parity_x, c->left, c->stride_width, c->big.width);
+            phase.rows = vaei_count_of_parity(parity_y, c->top, c->stride_height, c->fine.height) *
+                         vaei_count_of_parity(parity_x, c->left, c->stride_width, c->fine.width);
             phase.taps = (size_t)vaei_taps_of_parity(parity_y, c->kernel_height, c->stride_height) *
                          (size_t)vaei_taps_of_parity(parity_x, c->kernel_width, c->stride_width);
             phase.from = vaei_take_offsets(arena, micro * phase.rows);
@@ -4576,25 +4576,25 @@ VAEI_SETUP void vaei_tabulate_scatter(vaei_connection *c, const vaei_connection_
 
 VAEI_SETUP void vaei_tabulate_weights(vaei_connection *c, const vaei_connection_images *images, size_t micro,
                                         vaei_arena *arena) {
-    const vaei_image *big = &images->gather_big, *small = &images->scatter_small;
-    const size_t      channels = (size_t)c->big.channels, lines = micro * (size_t)c->small.height;
+    const vaei_image *fine = &images->gather_fine, *coarse = &images->scatter_coarse;
+    const size_t      channels = (size_t)c->fine.channels, lines = micro * (size_t)c->coarse.height;
     const size_t      rows = (size_t)c->kernel_height * (size_t)c->kernel_width * channels;
     size_t            n, i = 0;
     int               y;
     c->weight_rows = vaei_take_offsets(arena, rows);
-    c->big_lines = vaei_take_offsets(arena, lines);
-    c->small_lines = vaei_take_offsets(arena, lines);
+    c->fine_lines = vaei_take_offsets(arena, lines);
+    c->coarse_lines = vaei_take_offsets(arena, lines);
     if (!arena->base) return;
     for (i = 0; i < rows; i++) {
         const size_t run = (size_t)c->kernel_width * channels;
-        c->weight_rows[i] = (uint32_t)(c->as_patches ? i : i / run * big->row + i % run);
+        c->weight_rows[i] = (uint32_t)(c->as_patches ? i : i / run * fine->row + i % run);
     }
     i = 0;
     for (n = 0; n < micro; n++)
-        for (y = 0; y < c->small.height; y++, i++) {
-            c->big_lines[i] = (uint32_t)(c->as_patches ? i * (size_t)c->small.width * rows
-                                                       : n * big->image + (size_t)(y * c->stride_height) * big->row);
-            c->small_lines[i] = (uint32_t)(n * small->image + small->origin + (size_t)y * small->row);
+        for (y = 0; y < c->coarse.height; y++, i++) {
+            c->fine_lines[i] = (uint32_t)(c->as_patches ? i * (size_t)c->coarse.width * rows
+                                                       : n * fine->image + (size_t)(y * c->stride_height) * fine->row);
+            c->coarse_lines[i] = (uint32_t)(n * coarse->image + coarse->origin + (size_t)y * coarse->row);
         }
 }
 
@@ -4603,19 +4603,19 @@ VAEI_SETUP void vaei_tabulate_weights(vaei_connection *c, const vaei_connection_
 /* Numbers of scratch that the layer's products need. */
 VAEI_SETUP size_t vaei_layer_scratch(const vaei_plan *plan, const vaei_layer *layer) {
     const vaei_connection *c = &layer->connection;
-    size_t small, big, gradient, most;
+    size_t coarse, fine, gradient, most;
     if (layer->kind == VAE_LAYER_DENSE) {
         most = vaei_product_scratch(plan->batch, layer->outputs);
         if (!plan->trains) return most;
         gradient = vaei_product_scratch(layer->inputs, layer->outputs);
         return vaei_max_size(most, vaei_max_size(gradient, vaei_product_scratch(plan->batch, layer->inputs)));
     }
-    small = plan->micro * (size_t)c->small.height * (size_t)c->small.width;
-    big = plan->micro * (size_t)c->big.height * (size_t)c->big.width;
-    gradient = layer->weight_count / (size_t)c->small.channels;
-    most = vaei_max_size(vaei_product_scratch(small, (size_t)c->small.channels),
-                         vaei_product_scratch(big, (size_t)c->big.channels));
-    return vaei_max_size(most, vaei_product_scratch(gradient, (size_t)c->small.channels));
+    coarse = plan->micro * (size_t)c->coarse.height * (size_t)c->coarse.width;
+    fine = plan->micro * (size_t)c->fine.height * (size_t)c->fine.width;
+    gradient = layer->weight_count / (size_t)c->coarse.channels;
+    most = vaei_max_size(vaei_product_scratch(coarse, (size_t)c->coarse.channels),
+                         vaei_product_scratch(fine, (size_t)c->fine.channels));
+    return vaei_max_size(most, vaei_product_scratch(gradient, (size_t)c->coarse.channels));
 }
 
 /* Lays out everything after the model itself: tables, then the workspace. With arena->base NULL it only counts, and
@@ -4656,8 +4656,8 @@ VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_e
         if (c->as_patches)
             largest = vaei_max_size(largest, layer->fan_in * layer->fan_out);
         if (c->as_patches && (plan->trains || !transposed)) {
-            const size_t each = (size_t)c->small.height * (size_t)c->small.width * (size_t)c->kernel_height *
-                                (size_t)c->kernel_width * (size_t)c->big.channels;
+            const size_t each = (size_t)c->coarse.height * (size_t)c->coarse.width * (size_t)c->kernel_height *
+                                (size_t)c->kernel_width * (size_t)c->fine.channels;
             patches = vaei_max_size(patches, each);
             largest = vaei_max_size(largest, each);
         }
@@ -4684,7 +4684,7 @@ VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_e
         if (!vaei_multiply_sizes(plan->partial_count, plan->partial_size, &total)) workspace.overflow = 1;
         vaei_take_reals(&workspace, total);
     }
-    plan->slots = workspace.used / sizeof(vae_real);
+    plan->slot_base = workspace.used / sizeof(vae_real);
     if (!vaei_multiply_sizes((size_t)plan->threads, plan->slot_size, &total)) workspace.overflow = 1;
     vaei_take_reals(&workspace, total);
     plan->workspace_size = workspace.used / sizeof(vae_real);
@@ -4736,12 +4736,12 @@ struct vae_model {
    example. */
 VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t slot, size_t first, size_t each) {
     if (place.in_slot)
-        return model->workspace + model->plan.slots + slot * model->plan.slot_size + place.offset;
+        return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + place.offset;
     return model->workspace + place.offset + first * each;
 }
 
 VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t offset) {
-    return model->workspace + model->plan.slots + slot * model->plan.slot_size + offset;
+    return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + offset;
 }
 
 /* ---- work shared out ---- */
@@ -4993,34 +4993,34 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
 
 /* ---- convolution and transposed convolution ----
 
-   big [height][width][big channels] inside its border, small [height][width][small channels],
-   weight [kernel height][kernel width][big channels][small channels]:
-     gather   small[i][s] = bias[s] + sum over taps k, channels b of big[i stride + k - top][b] weight[k][b][s]
-     scatter  big[p][b]   = bias[b] + sum over the small positions i and taps k with i stride + k - top = p,
-                                      and channels s, of small[i][s] weight[k][b][s]
-     weights  d_weight[k][b][s] += sum over i of big[i stride + k - top][b] small[i][s]                              */
+   fine [height][width][fine channels] inside its border, coarse [height][width][coarse channels],
+   weight [kernel height][kernel width][fine channels][coarse channels]:
+     gather   coarse[i][s] = bias[s] + sum over taps k, channels b of fine[i stride + k - top][b] weight[k][b][s]
+     scatter  fine[p][b]   = bias[b] + sum over the coarse positions i and taps k with i stride + k - top = p,
+                                      and channels s, of coarse[i][s] weight[k][b][s]
+     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s]                              */
 
 /* The patches of n images as rows of a matrix: each position's kernel lines one after the other. */
-VAEI_PRIVATE void vaei_copy_patches(const vaei_connection *c, const vae_real *big, size_t n, vae_real *patches) {
-    const size_t run = (size_t)c->kernel_width * (size_t)c->big.channels;
-    const size_t positions = n * (size_t)c->small.height * (size_t)c->small.width;
+VAEI_PRIVATE void vaei_copy_patches(const vaei_connection *c, const vae_real *fine, size_t n, vae_real *patches) {
+    const size_t run = (size_t)c->kernel_width * (size_t)c->fine.channels;
+    const size_t positions = n * (size_t)c->coarse.height * (size_t)c->coarse.width;
     size_t       i, j;
     int          k;
     for (i = 0; i < positions; i++)
         for (k = 0; k < c->kernel_height; k++) {
-            const vae_real *line = big + c->gather_from[i] + c->kernel_lines[k];
+            const vae_real *line = fine + c->convolve_from[i] + c->kernel_lines[k];
             for (j = 0; j < run; j++) *patches++ = line[j];
         }
 }
 
-VAEI_PRIVATE void vaei_gather(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
-                              const vae_real *big, vae_real *small, const vae_real *weight, const vae_real *bias,
+VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
+                              const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
                               int relu) {
     vaei_product p;
     memset(&p, 0, sizeof p);
-    p.rows = n * (size_t)c->small.height * (size_t)c->small.width;
-    p.columns = (size_t)c->small.channels;
-    p.run = (size_t)c->kernel_width * (size_t)c->big.channels;
+    p.rows = n * (size_t)c->coarse.height * (size_t)c->coarse.width;
+    p.columns = (size_t)c->coarse.channels;
+    p.run = (size_t)c->kernel_width * (size_t)c->fine.channels;
     p.segments = (size_t)c->kernel_height;
     p.a_step = 1;
     p.b = weight;
@@ -5029,37 +5029,37 @@ VAEI_PRIVATE void vaei_gather(const vae_model *model, size_t slot, const vaei_co
     p.b_column = 1;
     if (c->as_patches) {
         vae_real *patches = vaei_slot(model, slot, model->plan.patches);
-        vaei_copy_patches(c, big, n, patches);
+        vaei_copy_patches(c, fine, n, patches);
         p.run *= p.segments;
         p.segments = 1;
         p.a = patches;
         p.a_row = p.run;
     } else {
-        p.a = big;
-        p.a_rows = c->gather_from;
+        p.a = fine;
+        p.a_rows = c->convolve_from;
         p.a_segments = c->kernel_lines;
     }
-    p.c = small;
-    p.c_rows = c->gather_to;
+    p.c = coarse;
+    p.c_rows = c->convolve_to;
     p.bias = bias;
     p.relu = relu;
     vaei_multiply(model->kernels, &p, vaei_slot(model, slot, model->plan.product_scratch));
 }
 
-VAEI_PRIVATE void vaei_scatter(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
-                               const vae_real *small, vae_real *big, const vae_real *weight, const vae_real *bias,
+VAEI_PRIVATE void vaei_convolve_transposed(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
+                               const vae_real *coarse, vae_real *fine, const vae_real *weight, const vae_real *bias,
                                int relu) {
     size_t       i;
     vaei_product p;
     memset(&p, 0, sizeof p);
-    p.columns = (size_t)c->big.channels;
-    p.run = (size_t)c->small.channels;
-    p.a = small;
+    p.columns = (size_t)c->fine.channels;
+    p.run = (size_t)c->coarse.channels;
+    p.a = coarse;
     p.a_step = 1;
     p.b = weight;
     p.b_step = 1;
     p.b_column = p.run;
-    p.c = big;
+    p.c = fine;
     p.bias = bias;
     p.relu = relu;
     for (i = 0; i < c->phase_count; i++) {
@@ -5076,27 +5076,27 @@ VAEI_PRIVATE void vaei_scatter(const vae_model *model, size_t slot, const vaei_c
 
 #ifndef VAE_INFERENCE_ONLY
 VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
-                                          const vae_real *big, const vae_real *small, vae_real *d_weight,
+                                          const vae_real *fine, const vae_real *coarse, vae_real *d_weight,
                                           int accumulate) {
     vaei_product p;
     memset(&p, 0, sizeof p);
-    p.rows = (size_t)c->kernel_height * (size_t)c->kernel_width * (size_t)c->big.channels;
-    p.columns = (size_t)c->small.channels;
-    p.segments = n * (size_t)c->small.height;
-    p.run = (size_t)c->small.width;
+    p.rows = (size_t)c->kernel_height * (size_t)c->kernel_width * (size_t)c->fine.channels;
+    p.columns = (size_t)c->coarse.channels;
+    p.segments = n * (size_t)c->coarse.height;
+    p.run = (size_t)c->coarse.width;
     p.a_rows = c->weight_rows;
-    p.a_segments = c->big_lines;
+    p.a_segments = c->fine_lines;
     if (c->as_patches) {
         vae_real *patches = vaei_slot(model, slot, model->plan.patches);
-        vaei_copy_patches(c, big, n, patches);
+        vaei_copy_patches(c, fine, n, patches);
         p.a = patches;
         p.a_step = p.rows;
     } else {
-        p.a = big;
-        p.a_step = (size_t)c->stride_width * (size_t)c->big.channels;
+        p.a = fine;
+        p.a_step = (size_t)c->stride_width * (size_t)c->fine.channels;
     }
-    p.b = small;
-    p.b_segments = c->small_lines;
+    p.b = coarse;
+    p.b_segments = c->coarse_lines;
     p.b_step = p.columns;
     p.b_column = 1;
     p.c = d_weight;
@@ -5108,64 +5108,64 @@ VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, c
 
 /* The three products as they are defined, position by position: what the tests hold the others against. Images are
    flat, one after the other. */
-VAEI_PRIVATE void vaei_gather_naive(const vaei_connection *c, size_t n, const vae_real *big, vae_real *small,
+VAEI_PRIVATE void vaei_convolve_naive(const vaei_connection *c, size_t n, const vae_real *fine, vae_real *coarse,
                                     const vae_real *weight, const vae_real *bias) {
     size_t image;
     int    y, x, s, ky, kx, b;
-    for (image = 0; image < n; image++, big += vaei_shape_size(c->big))
-        for (y = 0; y < c->small.height; y++)
-            for (x = 0; x < c->small.width; x++)
-                for (s = 0; s < c->small.channels; s++) {
+    for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine))
+        for (y = 0; y < c->coarse.height; y++)
+            for (x = 0; x < c->coarse.width; x++)
+                for (s = 0; s < c->coarse.channels; s++) {
                     double sum = bias ? (double)bias[s] : 0;
                     for (ky = 0; ky < c->kernel_height; ky++)
                         for (kx = 0; kx < c->kernel_width; kx++) {
                             const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
-                            if (py < 0 || py >= c->big.height || px < 0 || px >= c->big.width) continue;
-                            for (b = 0; b < c->big.channels; b++)
-                                sum += (double)big[(py * c->big.width + px) * c->big.channels + b] *
-                                       (double)weight[((ky * c->kernel_width + kx) * c->big.channels + b) *
-                                                      c->small.channels + s];
+                            if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
+                            for (b = 0; b < c->fine.channels; b++)
+                                sum += (double)fine[(py * c->fine.width + px) * c->fine.channels + b] *
+                                       (double)weight[((ky * c->kernel_width + kx) * c->fine.channels + b) *
+                                                      c->coarse.channels + s];
                         }
-                    *small++ = (vae_real)sum;
+                    *coarse++ = (vae_real)sum;
                 }
 }
 
-VAEI_PRIVATE void vaei_scatter_naive(const vaei_connection *c, size_t n, const vae_real *small, vae_real *big,
+VAEI_PRIVATE void vaei_convolve_transposed_naive(const vaei_connection *c, size_t n, const vae_real *coarse, vae_real *fine,
                                      const vae_real *weight, const vae_real *bias) {
     size_t image, i;
     int    y, x, s, ky, kx, b;
-    for (image = 0; image < n; image++, big += vaei_shape_size(c->big)) {
-        for (i = 0; i < vaei_shape_size(c->big); i++) big[i] = bias ? bias[i % (size_t)c->big.channels] : 0;
-        for (y = 0; y < c->small.height; y++)
-            for (x = 0; x < c->small.width; x++, small += c->small.channels)
+    for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine)) {
+        for (i = 0; i < vaei_shape_size(c->fine); i++) fine[i] = bias ? bias[i % (size_t)c->fine.channels] : 0;
+        for (y = 0; y < c->coarse.height; y++)
+            for (x = 0; x < c->coarse.width; x++, coarse += c->coarse.channels)
                 for (ky = 0; ky < c->kernel_height; ky++)
                     for (kx = 0; kx < c->kernel_width; kx++) {
                         const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
-                        if (py < 0 || py >= c->big.height || px < 0 || px >= c->big.width) continue;
-                        for (b = 0; b < c->big.channels; b++)
-                            for (s = 0; s < c->small.channels; s++)
-                                big[(py * c->big.width + px) * c->big.channels + b] +=
-                                    small[s] * weight[((ky * c->kernel_width + kx) * c->big.channels + b) *
-                                                      c->small.channels + s];
+                        if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
+                        for (b = 0; b < c->fine.channels; b++)
+                            for (s = 0; s < c->coarse.channels; s++)
+                                fine[(py * c->fine.width + px) * c->fine.channels + b] +=
+                                    coarse[s] * weight[((ky * c->kernel_width + kx) * c->fine.channels + b) *
+                                                      c->coarse.channels + s];
                     }
     }
 }
 
-VAEI_PRIVATE void vaei_connection_weights_naive(const vaei_connection *c, size_t n, const vae_real *big,
-                                                const vae_real *small, vae_real *d_weight) {
+VAEI_PRIVATE void vaei_connection_weights_naive(const vaei_connection *c, size_t n, const vae_real *fine,
+                                                const vae_real *coarse, vae_real *d_weight) {
     size_t image;
     int    y, x, s, ky, kx, b;
-    for (image = 0; image < n; image++, big += vaei_shape_size(c->big))
-        for (y = 0; y < c->small.height; y++)
-            for (x = 0; x < c->small.width; x++, small += c->small.channels)
+    for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine))
+        for (y = 0; y < c->coarse.height; y++)
+            for (x = 0; x < c->coarse.width; x++, coarse += c->coarse.channels)
                 for (ky = 0; ky < c->kernel_height; ky++)
                     for (kx = 0; kx < c->kernel_width; kx++) {
                         const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
-                        if (py < 0 || py >= c->big.height || px < 0 || px >= c->big.width) continue;
-                        for (b = 0; b < c->big.channels; b++)
-                            for (s = 0; s < c->small.channels; s++)
-                                d_weight[((ky * c->kernel_width + kx) * c->big.channels + b) * c->small.channels + s] +=
-                                    big[(py * c->big.width + px) * c->big.channels + b] * small[s];
+                        if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
+                        for (b = 0; b < c->fine.channels; b++)
+                            for (s = 0; s < c->coarse.channels; s++)
+                                d_weight[((ky * c->kernel_width + kx) * c->fine.channels + b) * c->coarse.channels + s] +=
+                                    fine[(py * c->fine.width + px) * c->fine.channels + b] * coarse[s];
                     }
 }
 
@@ -5217,10 +5217,10 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
     if (model->plan.trains && layer->saves_input)
         before = vaei_at(model, layer->saved, micro->slot, micro->first, layer->output.image.image);
     if (layer->kind == VAE_LAYER_CONV)
-        vaei_gather(model, micro->slot, &layer->connection, micro->count, in, before, weight, bias,
+        vaei_convolve(model, micro->slot, &layer->connection, micro->count, in, before, weight, bias,
                     layer->activation == VAE_RELU);
     else
-        vaei_scatter(model, micro->slot, &layer->connection, micro->count, in, before, weight, bias,
+        vaei_convolve_transposed(model, micro->slot, &layer->connection, micro->count, in, before, weight, bias,
                      layer->activation == VAE_RELU);
     if (vaei_separate_activation(layer->activation))
         vaei_activate_images(model, layer->activation, micro->count, &layer->output.image, before, out);
@@ -5242,11 +5242,11 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
     if (layer->kind == VAE_LAYER_CONV) {
         vaei_connection_weights(model, micro->slot, &layer->connection, micro->count, in, d_out, d_weight,
                                 micro->accumulate);
-        if (d_in) vaei_scatter(model, micro->slot, &layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
+        if (d_in) vaei_convolve_transposed(model, micro->slot, &layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
     } else {
         vaei_connection_weights(model, micro->slot, &layer->connection, micro->count, d_out, in, d_weight,
                                 micro->accumulate);
-        if (d_in) vaei_gather(model, micro->slot, &layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
+        if (d_in) vaei_convolve(model, micro->slot, &layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
     }
 }
 #endif
@@ -5651,12 +5651,12 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
     }
     if (place.bias) return layer->bias + i;
     {
-        /* [small or out][big or in][height][width] here, [height][width][big][small] there. */
+        /* [coarse or out][fine or in][height][width] here, [height][width][fine][coarse] there. */
         const vaei_connection *c = &layer->connection;
         const size_t window = (size_t)c->kernel_height * (size_t)c->kernel_width, tap = i % window;
-        const size_t big_channels = (size_t)c->big.channels;
-        const size_t big = i / window % big_channels, small = i / window / big_channels;
-        return layer->weight + (tap * big_channels + big) * (size_t)c->small.channels + small;
+        const size_t fine_channels = (size_t)c->fine.channels;
+        const size_t fine = i / window % fine_channels, coarse = i / window / fine_channels;
+        return layer->weight + (tap * fine_channels + fine) * (size_t)c->coarse.channels + coarse;
     }
 }
 
