@@ -1023,6 +1023,15 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
 }
 #endif
 
+/* TEMPORARY */
+typedef int vaei_flag;
+VAEI_PRIVATE int vaei_flag_get(const vaei_flag *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
+VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
+VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
+    return __atomic_compare_exchange_n(flag, &expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+/* END TEMPORARY */
+
 /* ==== 10 >>memory ================================================================================================= */
 
 #define VAEI_ALIGNMENT 64      /* of every block handed out: a cache line, and the widest vector */
@@ -1869,10 +1878,15 @@ typedef struct vaei_product_kernels {
                                                                the last few columns and products of few; or NULL */
 } vaei_product_kernels;
 
-/* One Adam step's constants, as the kernel uses them. */
-typedef struct vaei_adam_step {
+/* One update's constants, as the optimisers' kernels use them; the first moment of VAE_SGD decays by beta1, too. */
+typedef struct vaei_update_step {
     vae_real beta1, beta2, one_minus_beta1, one_minus_beta2, rate, inverse_root, epsilon;
-} vaei_adam_step;
+    vae_real decay;             /* times the parameter is added to its gradient */
+    vae_real shrink;            /* the parameter is multiplied by this first */
+} vaei_update_step;
+
+typedef void vaei_update_kernel(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
+                                const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v);
 
 /* Adds up a term per element of a and b, n of them, a multiple of VAEI_SUM_LANES: the terms of element i go to
    sums[i % VAEI_SUM_LANES]. If d is not NULL, it receives the terms' derivatives times `factor`; it may be a. */
@@ -1891,8 +1905,7 @@ typedef struct vaei_kernel_set {
                              vae_real *z);
     void   (*latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
                               const vae_real *dz, vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar);
-    void   (*adam)(const vaei_adam_step *step, size_t rows, size_t n, vae_real *p, const vae_real *factors,
-                   const vae_real *g, vae_real *m, vae_real *v);
+    vaei_update_kernel *adam, *sgd;
     void   (*philox_blocks)(const uint32_t key[2], size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS]);
     void   (*words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
                                vae_real numbers[4][VAEI_RANDOM_BLOCKS]);
@@ -2510,41 +2523,64 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
 
 /* ---- optimiser ---- */
 
-/* m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-   p -= rate m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_adam_step_of
+/* Adam and AdamW:
+     g += decay p,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+     p = shrink p - rate m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_begin_adam
    Moments below 1e-30 become 0, so that those of weights that get no gradient do not end as denormal numbers, which are
    slow. (Beside an epsilon of 1e-12 or more that is nothing; a smaller one is not honoured where gradients are below
    1e-14.)
    p, m and v have n numbers in each row, and the gradients of row r are factors[r] times those in g: the weights of a
    layer whose batch is one example, or any n parameters as one row with the factor 1.
-   In training p, m and v come from the third cache; wide vectors ask for them ahead: steps with AVX-512 are 1.00 to
-   1.03 (784-400-20) and 1.03 to 1.05 (784-512-32) times as fast, with AVX2 those of one example 1.00 to 1.06 times. */
-#define VAEI_ADAM_AHEAD 2048    /* bytes; half and twice as many gain less */
-VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t rows, size_t n, vae_real *p,
+   In training p, m and v come from the third cache; wide vectors ask for them ahead. */
+#define VAEI_UPDATE_AHEAD 2048    /* bytes */
+VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
                                       const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
     const VAEI_V beta1 = VAEI_SET(step->beta1), one_minus_beta1 = VAEI_SET(step->one_minus_beta1);
     const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
     const VAEI_V rate = VAEI_SET(step->rate), inverse_root = VAEI_SET(step->inverse_root);
     const VAEI_V epsilon = VAEI_SET(step->epsilon), tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
+    const VAEI_V decay = VAEI_SET(step->decay), shrink = VAEI_SET(step->shrink);
     size_t       r, i;
     for (r = 0; r < rows; r++, p += n, m += n, v += n) {
         const VAEI_V factor = VAEI_SET(factors[r]);
         for (i = 0; i < n; i += VAEI_LANES) {
-            VAEI_V gradient = VAEI_FMA(factor, VAEI_LOAD(g + i), zero), first, second, root;
+            const VAEI_V parameter = VAEI_LOAD(p + i);
+            VAEI_V       gradient = VAEI_FMA(factor, VAEI_LOAD(g + i), zero), first, second, root;
             if (VAEI_LANES >= 8) {
-                VAEI_PREFETCH(p + i, VAEI_ADAM_AHEAD);
-                VAEI_PREFETCH(m + i, VAEI_ADAM_AHEAD);
-                VAEI_PREFETCH(v + i, VAEI_ADAM_AHEAD);
+                VAEI_PREFETCH(p + i, VAEI_UPDATE_AHEAD);
+                VAEI_PREFETCH(m + i, VAEI_UPDATE_AHEAD);
+                VAEI_PREFETCH(v + i, VAEI_UPDATE_AHEAD);
             }
+            gradient = VAEI_FMA(decay, parameter, gradient);
             first = VAEI_FMA(one_minus_beta1, gradient, VAEI_PRODUCT(beta1, VAEI_LOAD(m + i)));
             gradient = VAEI_SELECT_LESS(VAEI_ABS(gradient), VAEI_SET((vae_real)1e-15), zero, gradient);
             second = VAEI_FMA(one_minus_beta2 * gradient, gradient, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
             first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
             second = VAEI_SELECT_LESS(second, tiny, zero, second);
             root = VAEI_FMA(VAEI_SQRT(second), inverse_root, epsilon);
-            VAEI_STORE(p + i, VAEI_FNMA(rate, first / root, VAEI_LOAD(p + i)));
+            VAEI_STORE(p + i, VAEI_FNMA(rate, first / root, VAEI_PRODUCT(shrink, parameter)));
             VAEI_STORE(m + i, first);
             VAEI_STORE(v + i, second);
+        }
+    }
+}
+
+/* Gradient descent with momentum: m = beta1 m + (g + decay p),  p -= rate m. */
+VAEI_TARGET void VAEI_NAME(vaei_sgd)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
+                                     const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
+    const VAEI_V beta1 = VAEI_SET(step->beta1), rate = VAEI_SET(step->rate), decay = VAEI_SET(step->decay);
+    const VAEI_V tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
+    size_t       r, i;
+    (void)v;
+    for (r = 0; r < rows; r++, p += n, m += n) {
+        const VAEI_V factor = VAEI_SET(factors[r]);
+        for (i = 0; i < n; i += VAEI_LANES) {
+            const VAEI_V parameter = VAEI_LOAD(p + i);
+            const VAEI_V gradient = VAEI_FMA(decay, parameter, VAEI_FMA(factor, VAEI_LOAD(g + i), zero));
+            VAEI_V       first = VAEI_FMA(beta1, VAEI_LOAD(m + i), gradient);
+            first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
+            VAEI_STORE(p + i, VAEI_FNMA(rate, first, parameter));
+            VAEI_STORE(m + i, first);
         }
     }
 }
@@ -3004,7 +3040,7 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
     VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_gaussian_kl),
-    VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam),
+    VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_NAME(vaei_sgd),
     VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
     VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_within),
     VAEI_BASIC(vaei_check_range)
@@ -3087,41 +3123,28 @@ VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, con
 
 /* ---- optimiser ---- */
 
-/* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon: update number `step` (the first is 1) is
-   p -= learning_rate (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + epsilon) */
-VAEI_PRIVATE vaei_adam_step vaei_adam_step_of(double learning_rate, double beta1, double beta2, double epsilon,
-                                              uint64_t step) {
-    vaei_adam_step made;
-    made.beta1 = (vae_real)beta1;
-    made.beta2 = (vae_real)beta2;
-    made.one_minus_beta1 = (vae_real)(1 - beta1);
-    made.one_minus_beta2 = (vae_real)(1 - beta2);
-    made.rate = (vae_real)(learning_rate / (1 - vaei_power(beta1, step)));
-    made.inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step)));
-    made.epsilon = (vae_real)epsilon;
-    return made;
-}
-
-/* Rows of n parameters, one after the other, whose gradients are multiples of g: see the kernel. */
-VAEI_PRIVATE void vaei_adam(const vaei_kernel_set *set, const vaei_adam_step *step, size_t rows, size_t n, vae_real *p,
-                            const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
+/* Rows of n parameters, one after the other, whose gradients are multiples of g: see the kernels. v is NULL for
+   optimisers of one moment. */
+VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, size_t lanes, const vaei_update_step *step, size_t rows,
+                                   size_t n, vae_real *p, const vae_real *factors, const vae_real *g, vae_real *m,
+                                   vae_real *v) {
+    const size_t rest = n % lanes, whole = n - rest;
     vae_real     last_p[VAEI_MOST_LANES], last_g[VAEI_MOST_LANES], last_m[VAEI_MOST_LANES], last_v[VAEI_MOST_LANES];
     size_t       r;
     if (rest == 0) {
-        set->adam(step, rows, n, p, factors, g, m, v);
+        kernel(step, rows, n, p, factors, g, m, v);
         return;
     }
     vaei_copy_padded(last_g, g + whole, rest, 0);
-    for (r = 0; r < rows; r++, p += n, m += n, v += n) {
-        set->adam(step, 1, whole, p, factors + r, g, m, v);
+    for (r = 0; r < rows; r++, p += n, m += n, v = v ? v + n : v) {
+        kernel(step, 1, whole, p, factors + r, g, m, v);
         vaei_copy_padded(last_p, p + whole, rest, 0);
         vaei_copy_padded(last_m, m + whole, rest, 0);
-        vaei_copy_padded(last_v, v + whole, rest, 0);
-        set->adam(step, 1, lanes, last_p, factors + r, last_g, last_m, last_v);
+        if (v) vaei_copy_padded(last_v, v + whole, rest, 0);
+        kernel(step, 1, lanes, last_p, factors + r, last_g, last_m, last_v);
         memcpy(p + whole, last_p, rest * sizeof *p);
         memcpy(m + whole, last_m, rest * sizeof *m);
-        memcpy(v + whole, last_v, rest * sizeof *v);
+        if (v) memcpy(v + whole, last_v, rest * sizeof *v);
     }
 }
 
@@ -3929,6 +3952,9 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
 /* What varies stands here, one row each, and nowhere else is asked "which one is it". A row's place is the enum's value;
    row 0 is empty, since every 0 has been replaced by its default. */
 
+/* The numbers of a config after defaults: VAE_ZERO stays, so that the filled config can be given again. */
+VAEI_PRIVATE vae_real vaei_setting(vae_real field) { return field == VAE_ZERO ? (vae_real)0 : field; }
+
 /* ---- likelihoods ---- */
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
@@ -3985,20 +4011,99 @@ static const vaei_likelihood vaei_likelihoods[] = {
 /* ---- optimisers ---- */
 
 typedef struct vaei_optimizer {
-    const char *name;           /* in files */
-    int         moments;        /* numbers kept for each weight */
+    const char          *name;              /* in files */
+    int                  moments;           /* numbers kept for each parameter */
+    vae_real             learning_rate, weight_decay;       /* defaults */
+    /* The constants of update number `step`, from 0, with the learning rate of that update. */
+    void               (*begin)(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step);
+    vaei_update_kernel *(*kernel)(const vaei_kernel_set *set);
 } vaei_optimizer;
 
-static const vaei_optimizer vaei_optimizers[] = { { "", 0 }, { "adam", 2 } };
+/* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon; t = step + 1:
+   p -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon) */
+VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
+    const double beta1 = (double)vaei_setting(settings->beta1), beta2 = (double)vaei_setting(settings->beta2);
+    made->beta1 = (vae_real)beta1;
+    made->beta2 = (vae_real)beta2;
+    made->one_minus_beta1 = (vae_real)(1 - beta1);
+    made->one_minus_beta2 = (vae_real)(1 - beta2);
+    made->rate = (vae_real)(rate / (1 - vaei_power(beta1, step + 1)));
+    made->inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step + 1)));
+    made->epsilon = settings->epsilon;
+    made->decay = vaei_setting(settings->weight_decay);
+    made->shrink = 1;
+}
+
+/* Loshchilov and Hutter 2019, algorithm 2: the decay passes the moments by. */
+VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
+    vaei_begin_adam(made, settings, rate, step);
+    made->shrink = (vae_real)(1 - rate * (double)made->decay);
+    made->decay = 0;
+}
+
+VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
+    (void)step;
+    memset(made, 0, sizeof *made);
+    made->beta1 = vaei_setting(settings->momentum);
+    made->rate = (vae_real)rate;
+    made->decay = vaei_setting(settings->weight_decay);
+    made->shrink = 1;
+}
+
+VAEI_PRIVATE vaei_update_kernel *vaei_adam_of(const vaei_kernel_set *set) { return set->adam; }
+VAEI_PRIVATE vaei_update_kernel *vaei_sgd_of(const vaei_kernel_set *set) { return set->sgd; }
+
+static const vaei_optimizer vaei_optimizers[] = {
+    { "", 0, 0, 0, NULL, NULL },
+    { "adam", 2, (vae_real)1e-3, VAE_ZERO, vaei_begin_adam, vaei_adam_of },
+    { "adamw", 2, (vae_real)1e-3, (vae_real)1e-2, vaei_begin_adamw, vaei_adam_of },
+    { "sgd", 1, (vae_real)1e-2, VAE_ZERO, vaei_begin_sgd, vaei_sgd_of }
+};
 #define VAEI_OPTIMIZERS ((int)(sizeof vaei_optimizers / sizeof vaei_optimizers[0]))
 
 /* ---- schedules ---- */
 
-typedef struct vaei_schedule_row {
-    const char *name;           /* in files */
-} vaei_schedule_row;
+/* cos(pi x) for 0 <= x <= 1, by its series about the nearer of 0 and 1/2. */
+VAEI_PRIVATE double vaei_cosine(double x) {
+    const int    outer = x < 0.25 || x > 0.75;
+    const double y = 3.14159265358979323846 * (x < 0.25 ? x : x > 0.75 ? 1 - x : 0.5 - x), z = VAEI_ROUNDED(y * y);
+    double       sum = 1;
+    int          k;
+    for (k = 20; k >= 2; k -= 2) sum = 1 - VAEI_ROUNDED(sum * z) / (k * (outer ? k - 1 : k + 1));
+    return outer ? (x < 0.25 ? sum : -sum) : VAEI_ROUNDED(sum * y);
+}
 
-static const vaei_schedule_row vaei_schedules[] = { { "" }, { "constant" } };
+typedef struct vaei_schedule {
+    const char *name;                                                   /* in files */
+    double    (*factor)(const vae_schedule *schedule, uint64_t step);   /* of update `step`, from 0 */
+} vaei_schedule;
+
+VAEI_PRIVATE double vaei_constant(const vae_schedule *schedule, uint64_t step) {
+    (void)schedule;
+    (void)step;
+    return 1;
+}
+
+/* From `from` to 1 over `steps` updates. */
+VAEI_PRIVATE double vaei_rise(double from, uint64_t steps, uint64_t step) {
+    return step >= steps ? 1 : from + VAEI_ROUNDED((1 - from) * ((double)step / (double)steps));
+}
+
+VAEI_PRIVATE double vaei_warmup(const vae_schedule *schedule, uint64_t step) {
+    return vaei_rise((double)schedule->from, schedule->steps, step);
+}
+
+VAEI_PRIVATE double vaei_cosine_decay(const vae_schedule *schedule, uint64_t step) {
+    const double to = (double)schedule->to;
+    if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
+    if (step >= schedule->steps) return to;
+    return to + VAEI_ROUNDED((1 - to) / 2 * (1 + vaei_cosine((double)(step - schedule->warmup) /
+                                                             (double)(schedule->steps - schedule->warmup))));
+}
+
+static const vaei_schedule vaei_schedules[] = {
+    { "", vaei_constant }, { "constant", vaei_constant }, { "warmup", vaei_warmup }, { "cosine", vaei_cosine_decay }
+};
 #define VAEI_SCHEDULES ((int)(sizeof vaei_schedules / sizeof vaei_schedules[0]))
 
 /* ==== 23 >>plan =================================================================================================== */
@@ -4133,6 +4238,7 @@ VAEI_PRIVATE int vaei_max_int(int a, int b) { return a > b ? a : b; }
 #define VAEI_MAX_EXTENT 65535       /* of an image's height, width and channels, and of padding */
 #define VAEI_MAX_KERNEL 1023
 #define VAEI_MAX_BATCH 0x1000000
+#define VAEI_MOST_SETTING ((vae_real)1e6)    /* of beta and the learning rate: no step can then overflow a weight */
 
 typedef struct vaei_where {         /* which layer an error speaks of */
     const char *part;               /* "encoder" or "decoder" */
@@ -4313,6 +4419,20 @@ VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
     if (*field == 0) *field = value;
 }
 
+VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
+    if (!o->kind) o->kind = VAE_ADAM;
+    if (!o->schedule.kind) o->schedule.kind = VAE_CONSTANT;
+    if ((int)o->kind < 0 || (int)o->kind >= VAEI_OPTIMIZERS) return;        /* refused by vaei_check_settings */
+    vaei_default_real(&o->learning_rate, vaei_optimizers[o->kind].learning_rate);
+    vaei_default_real(&o->weight_decay, vaei_optimizers[o->kind].weight_decay);
+    if (o->kind == VAE_SGD) vaei_default_real(&o->momentum, (vae_real)0.9);
+    else {
+        vaei_default_real(&o->beta1, (vae_real)0.9);
+        vaei_default_real(&o->beta2, (vae_real)0.999);
+        vaei_default_real(&o->epsilon, (vae_real)1e-8);
+    }
+}
+
 VAEI_SETUP void vaei_default_layers(vae_layer *layers) {
     const int count = vaei_count_layers(layers);
     int       i;
@@ -4322,10 +4442,8 @@ VAEI_SETUP void vaei_default_layers(vae_layer *layers) {
     }
 }
 
-/* The numbers of a config after defaults: VAE_ZERO stays, so that the filled config can be given again. */
-VAEI_PRIVATE vae_real vaei_setting(vae_real field) { return field == VAE_ZERO ? (vae_real)0 : field; }
-
 VAEI_PRIVATE int vaei_finite(vae_real x) { return x - x == 0; }
+VAEI_PRIVATE int vaei_finite_double(double x) { return x - x == 0; }
 
 VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
     const vae_real beta1 = vaei_setting(c->optimizer.beta1), beta2 = vaei_setting(c->optimizer.beta2);
@@ -4350,7 +4468,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error)
     if (!(beta1 >= 0 && beta1 < 1) || !(beta2 >= 0 && beta2 < 1))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1 is %r, optimizer.beta2 %r: both must lie in [0, 1)",
                          (double)beta1, (double)beta2);
-    if (!(c->optimizer.epsilon > 0) || !vaei_finite(c->optimizer.epsilon))
+    if (c->optimizer.kind != VAE_SGD && (!(c->optimizer.epsilon > 0) || !vaei_finite(c->optimizer.epsilon)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r: it must be larger than 0",
                          (double)c->optimizer.epsilon);
     if (c->threads < 0 || c->threads > VAEI_MAX_THREADS)
@@ -4381,16 +4499,13 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     if (!c.likelihood) c.likelihood = VAE_BERNOULLI;
     if (!c.initialization) c.initialization = VAE_INIT_PYTORCH;
     if (!c.layout) c.layout = VAE_CHANNELS_LAST;
-    if (!c.optimizer.kind) c.optimizer.kind = VAE_ADAM;
     if (!c.part) c.part = VAE_WHOLE;
     vaei_default_layers(c.encoder);
     vaei_default_layers(c.decoder);
     vaei_default_real(&c.sigma, 1);
     vaei_default_real(&c.beta, 1);
-    vaei_default_real(&c.optimizer.learning_rate, (vae_real)1e-3);
-    vaei_default_real(&c.optimizer.beta1, (vae_real)0.9);
-    vaei_default_real(&c.optimizer.beta2, (vae_real)0.999);
-    vaei_default_real(&c.optimizer.epsilon, (vae_real)1e-8);
+    vaei_default_optimizer(&c.optimizer);
+    if (!c.beta_schedule.kind) c.beta_schedule.kind = VAE_CONSTANT;
     if (!c.batch) c.batch = 128;
     if (c.kernels == VAE_KERNELS_BEST) c.kernels = vaei_best_kernels();
     if (!vae_kernels_available(c.kernels))
@@ -5041,16 +5156,30 @@ struct vae_model {
     void                   *block;          /* what the allocator gave, or NULL where the caller gave the memory */
     size_t                  block_size;
     int                     has_gradients;  /* 0: what the gradient block holds counts as zero */
+    int                     shows_gradients;/* the caller has a pointer to the block: it is kept as it should look */
+    double                  largest_loss;   /* beyond which training has diverged; 0: not known yet */
+    vaei_flag               in_use;         /* see >>execution, "who may use the model now" */
+    uintptr_t               callback_frame; /* where the stack was when on_progress was called */
+    int                     destroy_asked;  /* by on_progress */
     uint64_t                step;           /* updates made: Adam's t */
     uint64_t                epoch;          /* passes that vae_fit has completed */
     uint64_t                position;       /* examples that it has used of the next one */
+    uint64_t                epoch_rows, epoch_batch;        /* what the pass in progress was begun with */
+    int                     epoch_keeps_order;
+    size_t                  file_batch;     /* the batch that a loaded file was trained with; 0: none */
     uint64_t                samples_drawn;
 };
 
-/* beta and the learning rate of the next update. */
-VAEI_PRIVATE vae_real vaei_beta(const vae_model *model) { return vaei_setting(model->settings.beta); }
-VAEI_PRIVATE vae_real vaei_learning_rate(const vae_model *model) {
-    return vaei_setting(model->settings.optimizer.learning_rate);
+/* A setting as the next update meets it, its schedule counted. */
+VAEI_PRIVATE double vaei_scheduled(const vae_model *model, vae_real setting, const vae_schedule *schedule) {
+    return (double)vaei_setting(setting) * vaei_schedules[schedule->kind].factor(schedule, model->step);
+}
+VAEI_PRIVATE vae_real vaei_beta(const vae_model *model) {
+    return (vae_real)vaei_scheduled(model, model->settings.beta, &model->settings.beta_schedule);
+}
+VAEI_PRIVATE double vaei_learning_rate(const vae_model *model) {
+    const vae_optimizer *optimizer = &model->settings.optimizer;
+    return vaei_scheduled(model, optimizer->learning_rate, &optimizer->schedule);
 }
 
 /* Where example `first` of a tensor begins, for the worker with this slot. A slot holds one micro-batch: its own first
@@ -5168,6 +5297,48 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
         grid = tried;
     }
     vaei_run(model, vaei_multiply_part, &grid, grid.rows.pieces * grid.columns.pieces);
+}
+
+/* ---- who may use the model now ----
+
+   A model is free, at work in some call, or at rest inside on_progress, where inference may use it and training may not.
+   The mark turns two threads in one model, and a callback that trains or destroys it, into a status. A callback may be
+   left by longjmp or an exception, and then its mark stays behind. So whether a call comes from within the callback is
+   told by the stack, which grows downwards: from within it, it stands below the callback's caller. */
+
+enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
+
+#if defined(__GNUC__) && !defined(__TINYC__)
+#define VAEI_STACK_ROOM(name) volatile char *const name = (volatile char *)__builtin_alloca(256); *name = 0
+#define VAEI_STACK_PLACE(name) const uintptr_t name = (uintptr_t)__builtin_frame_address(0)
+#else
+#define VAEI_STACK_ROOM(name) volatile char name[256]; name[0] = 0
+#define VAEI_STACK_PLACE(name) volatile char name##_here = 0; const uintptr_t name = (uintptr_t)&name##_here
+#endif
+
+VAEI_APART int vaei_is_within_callback(const vae_model *model) {
+    VAEI_STACK_PLACE(here);
+    return vaei_flag_get(&model->in_use) == VAEI_IN_CALLBACK && here < model->callback_frame;
+}
+
+/* For inference: the mark to give back to vaei_leave, or -1 with an error. */
+VAEI_APART int vaei_enter(vae_model *model, const char *call, vae_error *error) {
+    if (vaei_flag_swap(&model->in_use, VAEI_FREE, VAEI_AT_WORK)) return VAEI_FREE;
+    if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAEI_IN_CALLBACK;
+    vaei_fail(error, VAE_ERROR_BUSY, "%s: another thread is using the model: give each thread a view of its own "
+              "(vae_create_view), or take turns", call);
+    return -1;
+}
+
+VAEI_PRIVATE void vaei_leave(vae_model *model, int before) { vaei_flag_set(&model->in_use, before); }
+
+/* For whatever changes the weights or the state of training. */
+VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_error *error) {
+    if (vaei_is_within_callback(model))
+        return vaei_fail(error, VAE_ERROR_BUSY, "%s: called from on_progress, whose vae_fit is using the model: return nonzero "
+                         "there to stop it first", call);
+    if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAE_OK;     /* it was left by a jump */
+    return vaei_enter(model, call, error) < 0 ? VAE_ERROR_BUSY : VAE_OK;
 }
 
 /* ==== 25 >>layers ================================================================================================= */
@@ -6099,7 +6270,7 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     state->row = model->position;
     state->samples_drawn = model->samples_drawn;
     state->beta = vaei_beta(model);
-    state->learning_rate = vaei_learning_rate(model);
+    state->learning_rate = (vae_real)vaei_learning_rate(model);
     state->sigma = vaei_likelihoods[model->settings.likelihood].has_sigma ? model->settings.sigma : 0;
 }
 
@@ -6290,6 +6461,11 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
 VAE_API void vae_destroy(vae_model *model) {
     vae_allocator allocator;
     if (!model) return;
+    if (vaei_is_within_callback(model)) {
+        model->destroy_asked = 1;
+        return;
+    }
+    if (vaei_flag_get(&model->in_use) == VAEI_AT_WORK) return;
 #ifdef VAEI_HAS_POOL
     if (model->pool) vaei_pool_stop(model->pool);
 #endif
@@ -6655,8 +6831,8 @@ VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, 
     return VAE_OK;
 }
 
-VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
-                            vae_error *error) {
+VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
+                                  vae_error *error) {
     double     reconstruction = 0, kl = 0;
     size_t     first, i;
     vaei_pass  pass;
@@ -6679,6 +6855,11 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
     }
     if (mean) *mean = vaei_terms_of(reconstruction / (double)data->count, kl / (double)data->count, vaei_beta(model));
     return VAE_OK;
+}
+
+VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
+                            vae_error *error) {
+    return vaei_elbo(model, data, mean, each, error);
 }
 
 /* log (exp a + exp b) */
@@ -6796,20 +6977,70 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
 
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
-    if (!model->plan.trains)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and keeps no gradients",
-                         call);
-    return VAE_OK;
+    if (model->plan.trains) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only, as a part or view, or with weights of "
+                     "yours, and keeps no gradients", call);
+}
+
+VAEI_SETUP vae_status vaei_begin_training(vae_model *model, const char *call, vae_error *error) {
+    const vae_status status = vaei_check_trains(model, call, error);
+    return status == VAE_OK ? vaei_enter_alone(model, call, error) : status;
+}
+
+VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
+    vaei_leave(model, VAEI_FREE);
+    return status;
+}
+
+/* ---- the gradient block ---- */
+
+/* The block is written when the first gradients come; until then it counts as zeros. Once the caller has a pointer to
+   it (vae_gradients) it always holds what it says. */
+VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
+    memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
+    model->has_gradients = 1;
+}
+
+VAEI_PRIVATE void vaei_forget_gradients(vae_model *model) {
+    model->has_gradients = 0;
+    if (model->shows_gradients) vaei_zero_gradients(model);
+}
+
+VAEI_PRIVATE void vaei_end_step(vae_model *model) {
+    vaei_forget_gradients(model);
+    model->step++;
+}
+
+/* ---- one batch, forward and backward ---- */
+
+#define VAEI_MOST_GRADIENT ((vae_real)1e18)     /* its square is still far from the largest float */
+#define VAEI_DIVERGED 1e4                       /* times the first loss: see vaei_check_loss */
+
+/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights. A
+   row of n numbers counts n nats at the least, so that a first loss near zero sets no narrow bound. */
+VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction, double kl, size_t count,
+                                        vae_error *error) {
+    const double loss = (reconstruction + kl) / (double)count, size = loss < 0 ? -loss : loss;
+    if (!vaei_finite_double(reconstruction) || !vaei_finite_double(kl))
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the weights "
+                         "were not changed: lower the learning rate, or scale the data (config.standardize)",
+                         (size_t)model->step + 1, reconstruction / (double)count, kl / (double)count);
+    if (model->largest_loss == 0) model->largest_loss = VAEI_DIVERGED * (size + (double)model->plan.example);
+    if (size <= model->largest_loss) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: training diverges: the loss is %r, more than %r times that of the "
+                     "first batch; go on from an earlier file with a lower learning rate",
+                     (size_t)model->step + 1, loss, VAEI_DIVERGED);
 }
 
 /* The batch in the workspace, forward and backward: adds to the gradients. With `updates` the gradients of dense
    layers' weights are left to vaei_update. */
 VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
                                         vae_terms *terms, vae_error *error) {
-    double    reconstruction = 0, kl = 0, *row_kl;
-    size_t    i;
-    int       s;
-    vaei_pass pass;
+    double     reconstruction = 0, kl = 0, *row_kl;
+    size_t     i;
+    int        s;
+    vaei_pass  pass;
+    vae_status status;
     vaei_begin_pass(&pass, model, count);
     pass.forward_only = 0;
     pass.updates = updates;
@@ -6824,12 +7055,9 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         reconstruction += pass.reconstruction[i];
         kl += row_kl[i];
     }
-    if (!(reconstruction - reconstruction == 0) || !(kl - kl == 0)) {
-        model->has_gradients = 0;
-        return vaei_fail(error, VAE_ERROR_NUMERIC,
-                         "step %z: the loss is not finite (reconstruction %r, kl %r); the weights "
-                         "were not changed: lower the learning rate",
-                         (size_t)model->step + 1, reconstruction, kl);
+    if ((status = vaei_check_loss(model, reconstruction, kl, count, error)) != VAE_OK) {
+        vaei_forget_gradients(model);
+        return status;
     }
     for (s = model->plan.stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
@@ -6840,118 +7068,138 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     return VAE_OK;
 }
 
-/* ---- Adam (Kingma and Ba 2015, algorithm 1) ---- */
+/* ---- the update ---- */
 
-typedef struct vaei_adam_context {
-    vae_model        *model;
-    size_t            base;                     /* where in the parameter block */
-    const vaei_layer *layer;                    /* in vaei_update: whose weights, */
-    size_t            examples;                 /* ... of how many examples, */
-    vaei_product      product;                  /* ... their gradient, */
-    size_t            rows;                     /* ... of which so many rows are made at a time, */
-    vae_real         *room;                     /* ... each thread's here, */
-    vae_real         *packed;                   /* ... with its B packed there; NULL: as it lies; */
-    int               is_outer;                 /* ... or of one example: a row is a multiple of the gradient's */
-    vaei_adam_step    step;
-    const vae_real   *numbers;                  /* in vaei_are_within */
-    vae_real          most;
-    int               beyond[VAEI_MAX_THREADS];
-} vaei_adam_context;
+typedef struct vaei_update_context {
+    vae_model          *model;
+    vaei_update_kernel *kernel;
+    vaei_update_step    step, without_decay;    /* of weights, of biases */
+    const vaei_update_step *now;                /* the one of the two in use, */
+    size_t              base;                   /* ... and where in the parameter block */
+    const vaei_layer   *layer;                  /* in vaei_update: whose weights, */
+    size_t              examples;               /* ... of how many examples, */
+    vaei_product        product;                /* ... their gradient, */
+    size_t              rows;                   /* ... of which so many rows are made at a time, */
+    vae_real           *room;                   /* ... each thread's here, */
+    vae_real           *packed;                 /* ... with its B packed there; NULL: as it lies; */
+    int                 is_outer;               /* ... or of one example: a row is a multiple of the gradient's */
+} vaei_update_context;
 
-VAEI_PRIVATE void vaei_begin_adam(vaei_adam_context *work, vae_model *model) {
-    const vae_optimizer *adam = &model->settings.optimizer;
+VAEI_PRIVATE void vaei_begin_update(vaei_update_context *work, vae_model *model) {
+    const vae_optimizer  *settings = &model->settings.optimizer;
+    const vaei_optimizer *optimizer = &vaei_optimizers[settings->kind];
     memset(work, 0, sizeof *work);
     work->model = model;
-    work->step = vaei_adam_step_of((double)vaei_learning_rate(model), (double)vaei_setting(adam->beta1),
-                                   (double)vaei_setting(adam->beta2), (double)adam->epsilon, model->step + 1);
+    work->kernel = optimizer->kernel(model->kernels);
+    optimizer->begin(&work->step, settings, vaei_learning_rate(model), model->step);
+    work->without_decay = work->step;
+    work->without_decay.decay = 0;
+    work->without_decay.shrink = 1;
+    work->now = &work->step;
 }
 
+typedef struct vaei_within_context {
+    const vaei_kernel_set *kernels;
+    const vae_real        *numbers;
+    vae_real               most;
+    unsigned char          found[VAEI_MAX_THREADS];
+} vaei_within_context;
+
 VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size_t count) {
-    vaei_adam_context *work = (vaei_adam_context *)opaque;
-    work->beyond[slot] = !work->model->kernels->all_within(count, work->numbers + first, work->most);
+    vaei_within_context *work = (vaei_within_context *)opaque;
+    work->found[slot] = !work->kernels->all_within(count, work->numbers + first, work->most);
 }
 
 /* Is every |number| <= most, a finite number? */
-VAEI_PRIVATE int vaei_are_within(vaei_adam_context *work, const vae_real *numbers, size_t count, vae_real most) {
-    size_t i;
-    work->numbers = numbers;
-    work->most = most;
-    vaei_split(work->model, count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_within_part, work);
-    for (i = 0; i < VAEI_MAX_THREADS; i++) if (work->beyond[i]) return 0;
+VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers, size_t count, vae_real most) {
+    vaei_within_context work;
+    size_t              i;
+    work.kernels = model->kernels;
+    work.numbers = numbers;
+    work.most = most;
+    memset(work.found, 0, sizeof work.found);
+    vaei_split(model, count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_within_part, &work);
+    for (i = 0; i < VAEI_MAX_THREADS; i++) if (work.found[i]) return 0;
     return 1;
 }
 
 /* Parameters at .. at + rows * count - 1, in rows whose gradients are multiples of g. */
-VAEI_PRIVATE void vaei_adam_rows(const vaei_adam_context *work, size_t at, size_t rows, size_t count,
+VAEI_PRIVATE void vaei_update_at(const vaei_update_context *work, size_t at, size_t rows, size_t count,
                                  const vae_real *factors, const vae_real *g) {
     vae_model *model = work->model;
-    vaei_adam(model->kernels, &work->step, rows, count, model->parameters + at, factors, g, model->moment1 + at,
-              model->moment2 + at);
+    vaei_update_rows(work->kernel, model->kernels->product->lanes, work->now, rows, count, model->parameters + at, factors,
+                     g, model->moment1 + at, model->moment2 ? model->moment2 + at : NULL);
 }
 
-/* Parameters at .. at + count - 1. */
-VAEI_PRIVATE void vaei_adam_at(const vaei_adam_context *work, size_t at, size_t count, const vae_real *gradients) {
+VAEI_PRIVATE void vaei_update_numbers(const vaei_update_context *work, size_t at, size_t count, const vae_real *g) {
     static const vae_real one = 1;
-    vaei_adam_rows(work, at, 1, count, &one, gradients);
+    vaei_update_at(work, at, 1, count, &one, g);
 }
 
-VAEI_PRIVATE void vaei_adam_part(void *opaque, size_t slot, size_t first, size_t count) {
-    const vaei_adam_context *work = (const vaei_adam_context *)opaque;
-    const size_t             at = work->base + first;
+VAEI_PRIVATE void vaei_span_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_update_context *work = (const vaei_update_context *)opaque;
+    const size_t               at = work->base + first;
     (void)slot;
-    vaei_adam_at(work, at, count, work->model->gradients + at);
+    vaei_update_numbers(work, at, count, work->model->gradients + at);
 }
 
-VAEI_PRIVATE void vaei_adam_span(vaei_adam_context *work, size_t base, size_t count) {
+VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_step *step, size_t base, size_t count) {
+    work->now = step;
     work->base = base;
-    vaei_split(work->model, count, 64, VAEI_PARALLEL_NUMBERS, vaei_adam_part, work);
+    vaei_split(work->model, count, 64, VAEI_PARALLEL_NUMBERS, vaei_span_part, work);
 }
 
-VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
-    vaei_adam_context work;
-    vae_status        status = vaei_check_trains(model, "vae_apply_gradients", error);
-    if (status != VAE_OK) return status;
-    (void)vae_gradients(model);
-    vaei_begin_adam(&work, model);
-    model->has_gradients = 0;
-    if (!vaei_are_within(&work, model->gradients, model->plan.parameter_count, VAEI_LARGEST))
-        return vaei_fail(error, VAE_ERROR_NUMERIC,
-                         "step %z: a gradient is not finite; the weights were not changed: "
-                         "lower the learning rate",
+/* One update with the whole gradient block. */
+VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
+    const vaei_plan    *plan = &model->plan;
+    vaei_update_context work;
+    int                 i;
+    if (!model->has_gradients) vaei_zero_gradients(model);
+    if (!vaei_are_within(model, model->gradients, plan->parameter_count, VAEI_MOST_GRADIENT)) {
+        vaei_forget_gradients(model);
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond 1e18; the weights were not "
+                         "changed: lower the learning rate, or scale the data (config.standardize)",
                          (size_t)model->step + 1);
-    vaei_adam_span(&work, 0, model->plan.parameter_count);
-    model->step++;
+    }
+    vaei_begin_update(&work, model);
+    if (work.step.decay == 0 && work.step.shrink == 1) vaei_update_span(&work, &work.step, 0, plan->log_sigma);
+    else
+        for (i = 0; i < plan->layer_count; i++) {
+            const vaei_layer *layer = &plan->layers[i];
+            vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
+            vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
+        }
+    vaei_end_step(model);
     return VAE_OK;
 }
 
 /* ---- an update without the whole gradient ----
 
    A dense layer's weights are most of a model, and a step that writes their gradients, looks for infinities, and reads
-   them again for Adam is bound by memory. So vae_train_step and vae_fit finish the backward pass first, compute the
-   gradients a few rows at a time, always into the same place, and use them while they are in the cache: 1.3 times as
-   fast for a batch of one, 1.1 times for 128 (784-400-20). That nothing changes where a gradient is not finite must
-   then be known beforehand, from the factors. */
+   them again for the update is bound by memory. So vae_train_step and vae_fit finish the backward pass first, compute
+   the gradients a few rows at a time, always into the same place, and use them while they are in the cache. That nothing
+   changes where a gradient is not finite must then be known beforehand, from the factors. */
 
-#define VAEI_UPDATE_NUMBERS 65536       /* of gradients at a time, 256 KB: half is as good, a quarter costs 2%; */
-#define VAEI_SWEPT_UPDATE_NUMBERS 16384 /* ... but with sweeps, which mostly write them, the quarter is 3% faster */
+#define VAEI_UPDATE_NUMBERS 65536       /* of gradients at a time: as many as stay in the second cache; */
+#define VAEI_SWEPT_UPDATE_NUMBERS 16384 /* ... of sweeps, which mostly write them, a quarter */
 #define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
 
 VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t count) {
-    const vaei_adam_context *work = (const vaei_adam_context *)opaque;
+    const vaei_update_context *work = (const vaei_update_context *)opaque;
     (void)slot;
     vaei_pack_panels(work->model->kernels, &work->product, first, first + count, work->packed);
 }
 
-/* A batch of one is an outer product, which Adam makes by itself: 1.28 times as fast for 784-512-32. Otherwise the
-   layer's place in the gradient block, empty so far, has room for each thread's rows at hand and, in a large layer, for
-   the gradient of its output, packed once for all of them: 1.07 times as fast for 784-400-20, 1.13 for 784-512-32,
-   whose columns share cache sets where they lie. */
-VAEI_PRIVATE void vaei_begin_update(vaei_adam_context *work, const vaei_layer *layer) {
+/* A batch of one is an outer product, which the update makes by itself. Otherwise the layer's place in the gradient
+   block, empty so far, has room for each thread's rows at hand and, in a large layer, for the gradient of its output,
+   packed once for all of them. */
+VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_layer *layer) {
     const vae_model *model = work->model;
     const size_t     columns = layer->outputs, threads = (size_t)model->plan.threads;
     size_t           numbers, rows;
     int              swept;
     work->layer = layer;
+    work->now = &work->step;
     work->product = vaei_dense_weights(model, layer, work->examples);
     work->packed = NULL;
     swept = vaei_is_swept(model->kernels->product, &work->product, work->examples);
@@ -6973,12 +7221,12 @@ VAEI_PRIVATE void vaei_begin_update(vaei_adam_context *work, const vaei_layer *l
 
 /* Rows first .. first + count - 1 of the layer's weights. */
 VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size_t count) {
-    const vaei_adam_context *work = (const vaei_adam_context *)opaque;
-    const vae_model         *model = work->model;
-    const size_t             columns = work->layer->outputs;
-    size_t                   done, rows;
+    const vaei_update_context *work = (const vaei_update_context *)opaque;
+    const vae_model           *model = work->model;
+    const size_t               columns = work->layer->outputs;
+    size_t                     done, rows;
     if (work->is_outer) {
-        vaei_adam_rows(work, work->layer->weight + first * columns, count, columns, work->product.a + first,
+        vaei_update_at(work, work->layer->weight + first * columns, count, columns, work->product.a + first,
                        work->product.b);
         return;
     }
@@ -6988,32 +7236,32 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
         part = vaei_product_rows(&work->product, done, rows);
         part.c = work->packed ? work->room + slot * work->rows * columns : work->product.c + first * columns;
         vaei_multiply(model->kernels, &part, vaei_slot(model, slot, model->plan.product_scratch));
-        vaei_adam_at(work, work->layer->weight + done * columns, rows * columns, part.c);
+        vaei_update_numbers(work, work->layer->weight + done * columns, rows * columns, part.c);
     }
 }
 
-/* Is every gradient that an update would meet finite? A sum of up to 10^6 products of numbers up to 10^15 is. With the
-   Bernoulli likelihood the first layer's input, pixels in [0, 1], and the last one's gradient, differences of a sigmoid
-   and a pixel, need no look once the loss has been found finite. */
-VAEI_PRIVATE int vaei_update_is_finite(vaei_adam_context *work) {
-    const vae_model *model = work->model;
-    const vae_real   bound = (vae_real)1e15;
-    const int        bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
-    int              i;
-    if (work->examples > 1000000) return 0;
+/* Is every gradient that an update would meet within VAEI_MOST_GRADIENT? A sum of up to 10^6 products of numbers up to
+   10^6 is. Where the likelihood's gradients are bounded, those of the last layer's output and the first layer's input,
+   pixels in [0, 1], need no look. */
+VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) {
+    const vae_real bound = (vae_real)1e6;
+    const int      bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
+    int            i;
+    if (examples > 1000000) return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
-        if (!vaei_are_within(work, model->gradients + layer->bias, layer->bias_count, VAEI_LARGEST)) return 0;
+        if (!vaei_are_within(model, model->gradients + layer->bias, layer->bias_count, VAEI_MOST_GRADIENT)) return 0;
         if (layer->kind != VAE_LAYER_DENSE) {
-            if (!vaei_are_within(work, model->gradients + layer->weight, layer->weight_count, VAEI_LARGEST)) return 0;
+            if (!vaei_are_within(model, model->gradients + layer->weight, layer->weight_count, VAEI_MOST_GRADIENT))
+                return 0;
             continue;
         }
         if (!(bounded && i == 0) &&
-            !vaei_are_within(work, vaei_at(model, layer->input.place, 0, 0, 0), work->examples * layer->inputs, bound))
+            !vaei_are_within(model, vaei_at(model, layer->input.place, 0, 0, 0), examples * layer->inputs, bound))
             return 0;
         if (!(bounded && i == model->plan.layer_count - 1) &&
-            !vaei_are_within(work, vaei_at(model, layer->output_gradient.place, 0, 0, 0),
-                             work->examples * layer->outputs, bound))
+            !vaei_are_within(model, vaei_at(model, layer->output_gradient.place, 0, 0, 0), examples * layer->outputs,
+                             bound))
             return 0;
     }
     return 1;
@@ -7021,59 +7269,48 @@ VAEI_PRIVATE int vaei_update_is_finite(vaei_adam_context *work) {
 
 /* One update on the batch in the workspace. */
 VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
-    vaei_adam_context work;
-    vae_status        status;
-    int               i;
-    if (model->has_gradients) {                 /* there are others to be added to */
+    vaei_update_context work;
+    vae_status          status;
+    int                 i;
+    if (model->has_gradients) {                 /* there are others to be added to, or the caller looks at the block */
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
-        return status == VAE_OK ? vae_apply_gradients(model, error) : status;
+        return status == VAE_OK ? vaei_apply(model, error) : status;
     }
     if ((status = vaei_train_rows(model, count, 0, count, 1, terms, error)) != VAE_OK) return status;
-    vaei_begin_adam(&work, model);
-    work.examples = count;
-    if (!vaei_update_is_finite(&work)) {        /* perhaps not: the whole gradient decides */
+    if (!vaei_update_is_finite(model, count)) {         /* perhaps not: the whole gradient decides */
         for (i = 0; i < model->plan.layer_count; i++)
             if (model->plan.layers[i].kind == VAE_LAYER_DENSE) {
                 const vaei_product p = vaei_dense_weights(model, &model->plan.layers[i], count);
                 vaei_multiply_parallel(model, &p);
             }
         model->has_gradients = 1;
-        return vae_apply_gradients(model, error);
+        return vaei_apply(model, error);
     }
+    vaei_begin_update(&work, model);
+    work.examples = count;
     /* The last layer first: its weights are still in the cache from the backward pass, and those of the first layer,
        updated last, for the next step's forward pass. */
     for (i = model->plan.layer_count - 1; i >= 0; i--) {
         const vaei_layer *layer = &model->plan.layers[i];
-        vaei_adam_span(&work, layer->bias, layer->bias_count);
+        vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
         if (layer->kind != VAE_LAYER_DENSE) {
-            vaei_adam_span(&work, layer->weight, layer->weight_count);
+            vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
             continue;
         }
-        vaei_begin_update(&work, layer);
+        vaei_begin_layer_update(&work, layer);
         vaei_split(model, layer->inputs, 8,
                    vaei_max_size(8, VAEI_PARALLEL_WORK / (layer->outputs * (count + VAEI_UPDATE_WORK))),
                    vaei_update_part, &work);
     }
-    model->step++;
+    vaei_end_step(model);
     return VAE_OK;
 }
 
-VAE_API void vae_clear_gradients(vae_model *model) {
-    if (model) model->has_gradients = 0;
-}
-
-/* The block is written when the first gradients come; whoever looks earlier must see zeros. */
-VAE_API vae_real *vae_gradients(vae_model *model) {
-    if (!model || !model->gradients) return NULL;
-    if (!model->has_gradients) memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
-    model->has_gradients = 1;
-    return model->gradients;
-}
+/* ---- one batch, by the caller ---- */
 
 /* Checks a batch and loads it into the workspace. */
 VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch, const char *call, vae_error *error) {
-    vae_status status = vaei_check_trains(model, call, error);
-    if (status == VAE_OK) status = vaei_check_data(model, batch, call, error);
+    vae_status status = vaei_check_data(model, batch, call, error);
     if (status != VAE_OK) return status;
     if (batch->count > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT,
@@ -7082,56 +7319,92 @@ VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch,
     return vaei_load_rows(model, batch, 0, batch->count, NULL, error);
 }
 
-VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
-                                            vae_terms *terms, vae_error *error) {
-    vae_status status = vaei_load_batch(model, batch, "vae_accumulate_gradients", error);
+VAEI_PRIVATE vae_status vaei_accumulate(vae_model *model, const vae_data *batch, const vae_share *share,
+                                        vae_terms *terms, vae_error *error) {
     vae_share  whole;
-    if (status != VAE_OK) return status;
+    vae_terms  made;
+    vae_status status;
+    if (!batch) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_accumulate_gradients: data is NULL");
     whole.first = 0;
     whole.total = batch->count;
     if (share) whole = *share;
     if (whole.total < batch->count || whole.first > whole.total - batch->count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "rows %z to %z are not a share of %z", whole.first,
                          whole.first + batch->count, whole.total);
-    return vaei_train_rows(model, batch->count, whole.first, whole.total, 0, terms, error);
-}
-
-VAE_API vae_status vae_end_step(vae_model *model, vae_error *error) {
-    vae_status status = vaei_check_trains(model, "vae_end_step", error);
-    if (status != VAE_OK) return status;
-    model->has_gradients = 0;
-    model->step++;
-    return VAE_OK;
-}
-
-VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error) {
-    (void)model; (void)data;
-    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "standardising is still to come");
-}
-
-VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_terms *terms, vae_error *error) {
-    vae_terms  made;
-    vae_status status = vaei_load_batch(model, batch, "vae_train_step", error);
-    if (status == VAE_OK) status = vaei_update(model, batch->count, &made, error);
+    if (share && !batch->count) {
+        if (!model->has_gradients) vaei_zero_gradients(model);
+        if (terms) memset(terms, 0, sizeof *terms);
+        return VAE_OK;
+    }
+    status = vaei_load_batch(model, batch, "vae_accumulate_gradients", error);
+    if (status == VAE_OK) status = vaei_train_rows(model, batch->count, whole.first, whole.total, 0, &made, error);
     if (status == VAE_OK && terms) *terms = made;
     return status;
 }
 
+VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
+                                            vae_terms *terms, vae_error *error) {
+    vae_status status = vaei_begin_training(model, "vae_accumulate_gradients", error);
+    if (status != VAE_OK) return status;
+    return vaei_end_training(model, vaei_accumulate(model, batch, share, terms, error));
+}
+
+VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
+    vae_status status = vaei_begin_training(model, "vae_apply_gradients", error);
+    if (status != VAE_OK) return status;
+    return vaei_end_training(model, vaei_apply(model, error));
+}
+
+VAE_API vae_status vae_end_step(vae_model *model, vae_error *error) {
+    vae_status status = vaei_begin_training(model, "vae_end_step", error);
+    if (status != VAE_OK) return status;
+    vaei_end_step(model);
+    return vaei_end_training(model, VAE_OK);
+}
+
+VAE_API void vae_clear_gradients(vae_model *model) {
+    if (vaei_begin_training(model, "vae_clear_gradients", NULL) != VAE_OK) return;
+    vaei_forget_gradients(model);
+    (void)vaei_end_training(model, VAE_OK);
+}
+
+VAE_API vae_real *vae_gradients(vae_model *model) {
+    if (!model || !model->plan.trains) return NULL;
+    if (!model->has_gradients) vaei_zero_gradients(model);
+    model->shows_gradients = 1;
+    return model->gradients;
+}
+
+VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_terms *terms, vae_error *error) {
+    vae_terms  made;
+    vae_status status = vaei_begin_training(model, "vae_train_step", error);
+    if (status != VAE_OK) return status;
+    status = vaei_load_batch(model, batch, "vae_train_step", error);
+    if (status == VAE_OK) status = vaei_update(model, batch->count, &made, error);
+    if (status == VAE_OK && terms) *terms = made;
+    return vaei_end_training(model, status);
+}
+
 VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: model is NULL");
-    if (!(beta >= 0) || !vaei_finite(beta))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must be 0 or larger", (double)beta);
+    if (!vaei_finite(beta) || beta < 0 || beta > VAEI_MOST_SETTING)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must lie in 0 to 1e6", (double)beta);
     model->settings.beta = beta == 0 ? VAE_ZERO : beta;
     return VAE_OK;
 }
 
 VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_learning_rate: model is NULL");
-    if (!(learning_rate >= 0) || !vaei_finite(learning_rate))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must be 0 or larger",
+    if (!vaei_finite(learning_rate) || learning_rate < 0 || learning_rate > VAEI_MOST_SETTING)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must lie in 0 to 1e6",
                          (double)learning_rate);
     model->settings.optimizer.learning_rate = learning_rate == 0 ? VAE_ZERO : learning_rate;
     return VAE_OK;
+}
+
+VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error) {
+    (void)model; (void)data;
+    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "standardising is still to come");
 }
 
 /* ---- fit ---- */
@@ -7146,10 +7419,11 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     size_t            row, i, k;
     vae_status        status;
     /* Running means, in the gradient block, which is free before the first step. */
-    vae_real *means = vae_gradients(model);
+    vae_real *means = model->gradients;
+    vaei_zero_gradients(model);
     for (row = 0; row < data->count; row += stride) {
         if ((status = vaei_load_rows(model, data, row, 1, NULL, error)) != VAE_OK) {
-            model->has_gradients = 0;
+            vaei_forget_gradients(model);
             return status;
         }
         for (i = 0; i < biases; i++) {
@@ -7161,7 +7435,7 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     for (i = 0; i < biases; i++) {
         bias[i] = (vae_real)vaei_likelihoods[model->settings.likelihood].first_bias((double)means[i]);
     }
-    model->has_gradients = 0;
+    vaei_forget_gradients(model);
     return VAE_OK;
 }
 
@@ -7173,27 +7447,39 @@ typedef struct vaei_fit {
     vae_progress          progress;
     double                began, epoch_began, redrawn;
     double                reconstruction, kl, loss;     /* sums over the epoch, by examples */
-    size_t                epoch_examples, examples, planned;
+    double                epoch_examples, examples, planned;
 } vaei_fit;
 
-VAEI_SETUP int vaei_report(vaei_fit *fit, vae_event event) {
+/* Calls on_progress. The room on the stack lies between this vae_fit and whatever the callback calls: see
+   vaei_is_within_callback. */
+VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, const vae_progress *progress) {
+    VAEI_STACK_ROOM(room);
+    int stop;
+    model->callback_frame = (uintptr_t)room;
+    vaei_flag_set(&model->in_use, VAEI_IN_CALLBACK);
+    stop = config->on_progress(config->user, progress);
+    vaei_flag_set(&model->in_use, VAEI_AT_WORK);
+    return stop;
+}
+
+VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     vae_progress *p = &fit->progress;
     const double  now = vaei_now(), training = now - fit->epoch_began;
     p->event = event;
     p->model = fit->model;
     p->step = fit->model->step;
     p->seconds = now - fit->began;
-    if (event == VAE_EVENT_BATCH)
-        p->examples_per_second = training > 0 ? (double)fit->epoch_examples / training : 0;
-    p->seconds_left = fit->examples ? p->seconds / (double)fit->examples * (double)(fit->planned - fit->examples) : 0;
+    if (event == VAE_EVENT_BATCH) p->examples_per_second = training > 0 ? fit->epoch_examples / training : 0;
+    p->seconds_left = fit->examples > 0 ? p->seconds / fit->examples * (fit->planned - fit->examples) : 0;
     p->redraw = event != VAE_EVENT_BATCH || now - fit->redrawn > 0.1 || p->batch == p->batches;
     if (p->redraw) fit->redrawn = now;
-    if (fit->epoch_examples) {
-        const double n = (double)fit->epoch_examples;
+    if (fit->epoch_examples > 0) {
+        const double n = fit->epoch_examples;
         p->train = vaei_terms_of(fit->reconstruction / n, fit->kl / n, vaei_beta(fit->model));
         p->train.loss = fit->loss / n;
     }
-    return fit->config->on_progress ? fit->config->on_progress(fit->config->user, p) : 0;
+    if (!fit->config->on_progress) return 0;
+    return vaei_call_back(fit->model, fit->config, p) || fit->model->destroy_asked;
 }
 
 VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffle, vae_error *error) {
@@ -7206,19 +7492,22 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
     fit->reconstruction += fit->progress.last.reconstruction * (double)count;
     fit->kl += fit->progress.last.kl * (double)count;
     fit->loss += fit->progress.last.loss * (double)count;
-    fit->epoch_examples += count;
-    fit->examples += count;
-    fit->progress.batch = (size_t)(model->position + fit->batch - 1) / fit->batch;
+    fit->epoch_examples += (double)count;
+    fit->examples += (double)count;
+    fit->progress.batch = ((size_t)model->position - 1) / fit->batch + 1;
     return vaei_report(fit, VAE_EVENT_BATCH) ? VAE_STOPPED : VAE_OK;
 }
 
+/* An epoch that was stopped, or saved, after its last batch only has to be ended. */
 VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     vae_model         *model = fit->model;
     const vaei_shuffle shuffle = vaei_shuffle_of(model->settings.seed, model->epoch, fit->data->count);
     int                stopped = 0;
+    model->epoch_rows = fit->data->count;
+    model->epoch_batch = fit->batch;
+    model->epoch_keeps_order = fit->config->keep_order != 0;
     fit->epoch_began = vaei_now();
-    fit->reconstruction = fit->kl = fit->loss = 0;
-    fit->epoch_examples = 0;
+    fit->reconstruction = fit->kl = fit->loss = fit->epoch_examples = 0;
     while (model->position < fit->data->count && !stopped) {
         const vae_status status = vaei_fit_batch(fit, fit->config->keep_order ? NULL : &shuffle, error);
         if (status == VAE_STOPPED) stopped = 1;
@@ -7228,7 +7517,7 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     model->position = 0;
     model->epoch++;
     if (fit->config->validation && !stopped) {
-        const vae_status status = vae_elbo(model, fit->config->validation, &fit->progress.validation, NULL, error);
+        const vae_status status = vaei_elbo(model, fit->config->validation, &fit->progress.validation, NULL, error);
         if (status != VAE_OK) return status;
         fit->progress.has_validation = 1;
     }
@@ -7238,56 +7527,75 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     return stopped ? VAE_STOPPED : VAE_OK;
 }
 
-VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *config, vae_error *error) {
-    vae_fit_config defaults;
-    vaei_fit       fit;
-    vae_status     status = vaei_check_trains(model, "vae_fit", error);
-    if (status == VAE_OK) status = vaei_check_data(model, data, "vae_fit", error);
-    if (status != VAE_OK) return status;
-    memset(&defaults, 0, sizeof defaults);
-    if (config) defaults = *config;
-    else defaults.epochs = 10;
-    if (!defaults.epochs && !defaults.until_epoch)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs is 0: give the passes to make over the data, or "
-                         "until_epoch for so many in all");
-    if (defaults.epochs && defaults.until_epoch)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs is %z and fit.until_epoch %z: give one of them",
-                         defaults.epochs, defaults.until_epoch);
-    if (defaults.until_epoch <= model->epoch && !defaults.epochs) return VAE_OK;
-    if (!defaults.epochs) defaults.epochs = defaults.until_epoch - (size_t)model->epoch;
-    if (!defaults.batch) defaults.batch = model->plan.batch;
-    if (defaults.batch > model->plan.batch)
+/* What was asked for, as a config without defaults; the epoch in progress must go on as it was begun. */
+VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *data, vae_fit_config *fit,
+                                     vae_error *error) {
+    const size_t rows = (size_t)model->epoch_rows, batch = (size_t)model->epoch_batch;
+    if (!fit->epochs == !fit->until_epoch)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs and fit.until_epoch are %s: give the passes to make, or how "
+                         "many there shall be in all", fit->epochs ? "both set" : "0");
+    if (!fit->batch) fit->batch = model->file_batch ? model->file_batch : model->plan.batch;
+    if (fit->batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
-                         defaults.batch, model->plan.batch);
-    if (defaults.validation &&
-        (status = vaei_check_data(model, defaults.validation, "vae_fit: validation", error)) != VAE_OK)
-        return status;
-    if ((status = vaei_check_pixels(model, data, error)) != VAE_OK) return status;
-    if (defaults.validation && (status = vaei_check_pixels(model, defaults.validation, error)) != VAE_OK) return status;
-    if (model->position >= data->count)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT,
-                         "the model stopped after %z rows of an epoch, the data have only %z: "
-                         "go on with the data it was stopped with",
-                         (size_t)model->position, data->count);
-    if (defaults.output_bias_from_data && !model->step && (status = vaei_output_bias(model, data, error)) != VAE_OK)
+                         fit->batch, model->plan.batch);
+    if (!model->position) return VAE_OK;
+    if (model->position > data->count || (rows && rows != data->count))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch of %z, the data have %z: go "
+                         "on with the data it was stopped with", (size_t)model->position,
+                         rows ? rows : (size_t)model->position, data->count);
+    if (batch && (batch != fit->batch || !model->epoch_keeps_order != !fit->keep_order))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped inside an epoch of batches of %z rows, %s: go on with "
+                         "the same fit.batch and keep_order", batch, model->epoch_keeps_order ? "in order" : "shuffled");
+    return VAE_OK;
+}
+
+VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae_fit_config *config, vae_error *error) {
+    vaei_fit   fit;
+    vae_status status = vaei_check_data(model, data, "vae_fit", error);
+    if (status == VAE_OK) status = vaei_check_fit(model, data, config, error);
+    if (status == VAE_OK && config->validation)
+        status = vaei_check_data(model, config->validation, "vae_fit: validation", error);
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
+    if (status == VAE_OK && config->validation) status = vaei_check_pixels(model, config->validation, error);
+    if (status != VAE_OK) return status;
+    if (config->until_epoch) {
+        if (config->until_epoch <= model->epoch) return VAE_OK;
+        config->epochs = config->until_epoch - (size_t)model->epoch;
+    }
+    if (config->output_bias_from_data && !model->step && (status = vaei_output_bias(model, data, error)) != VAE_OK)
         return status;
     memset(&fit, 0, sizeof fit);
     fit.model = model;
     fit.data = data;
-    fit.config = &defaults;
-    fit.batch = defaults.batch;
+    fit.config = config;
+    fit.batch = config->batch;
     fit.began = vaei_now();
-    fit.planned = defaults.epochs * data->count - (size_t)model->position;
+    fit.planned = (double)config->epochs * (double)data->count - (double)model->position;
     fit.progress.epochs = (size_t)model->epoch;
-    fit.progress.epochs += vaei_min_size(defaults.epochs, (size_t)-1 - fit.progress.epochs);
-    fit.progress.batches = (data->count + fit.batch - 1) / fit.batch;
-    for (fit.progress.epoch = (size_t)model->epoch + 1; fit.progress.epoch <= fit.progress.epochs; fit.progress.epoch++)
-        if ((status = vaei_fit_epoch(&fit, error)) != VAE_OK) break;
-    if (status == VAE_STOPPED) {
-        (void)vaei_report(&fit, VAE_EVENT_STOPPED);
-        vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
+    fit.progress.epochs += vaei_min_size(config->epochs, (size_t)-1 - fit.progress.epochs);
+    fit.progress.batches = (data->count - 1) / fit.batch + 1;
+    while (status == VAE_OK && model->epoch < fit.progress.epochs) {
+        fit.progress.epoch = (size_t)model->epoch + 1;
+        status = vaei_fit_epoch(&fit, error);
     }
-    return status;
+    if (status != VAE_STOPPED) return status;
+    if (model->destroy_asked) {
+        model->destroy_asked = 0;
+        return vaei_fail(error, VAE_ERROR_BUSY, "on_progress called vae_destroy, which did nothing: let it return nonzero, and "
+                         "destroy the model after vae_fit");
+    }
+    (void)vaei_report(&fit, VAE_EVENT_STOPPED);
+    return vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
+}
+
+VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *config, vae_error *error) {
+    vae_fit_config own;
+    vae_status     status = vaei_begin_training(model, "vae_fit", error);
+    if (status != VAE_OK) return status;
+    memset(&own, 0, sizeof own);
+    if (config) own = *config;
+    else own.epochs = 10;
+    return vaei_end_training(model, vaei_run_fit(model, data, &own, error));
 }
 
 #ifndef VAE_NO_STDIO
@@ -8660,10 +8968,10 @@ VAEI_SETUP void vaei_write_config(vaei_writer *writer, const vae_model *model) {
     vaei_write(writer, "\"likelihood\":\"%s\",", vaei_likelihoods[c->likelihood].name);
     vaei_write_real(writer, "sigma", c->sigma);
     vaei_write_string(writer, ",");
-    vaei_write_real(writer, "beta", vaei_beta(model));
+    vaei_write_real(writer, "beta", vaei_setting(c->beta));
     vaei_write(writer, ",\"initialization\":\"%s\",\"layout\":\"%s\",\"adam\":{", initializations[c->initialization],
                layouts[c->layout]);
-    vaei_write_real(writer, "learning_rate", vaei_learning_rate(model));
+    vaei_write_real(writer, "learning_rate", vaei_setting(c->optimizer.learning_rate));
     vaei_write_string(writer, ",");
     vaei_write_real(writer, "beta1", vaei_setting(c->optimizer.beta1));
     vaei_write_string(writer, ",");

@@ -267,7 +267,7 @@ static void test_going_on_with_other_data(void) {
     few.count = 32;
     before = copy_weights(model);
     CHECK(vae_fit(model, &few, NULL, &error) == VAE_ERROR_ARGUMENT);
-    CHECK_CONTAINS(error.message, "stopped after 32 rows of an epoch, the data have only 32");
+    CHECK_CONTAINS(error.message, "stopped after 32 rows of an epoch of 75, the data have 32");
     CHECK(weights_are(model, before));
     free(before);
     fit(model, &data, 1);
@@ -424,8 +424,8 @@ static void scale_tensor(vae_model *model, const char *name, double factor) {
 /* Gradients too large to be called finite from their factors, but finite; and infinite ones with a finite loss. */
 static void test_step_with_large_gradients(void) {
     static const struct { double hidden, bias, last; vae_status status; } cases[] = {
-        { 1, 0, 1e3, VAE_OK }, { 1, 0, 1e15, VAE_OK }, { 1e10, 0, 1e13, VAE_ERROR_NUMERIC },
-        { 1, 1e12, 1e3, VAE_OK }, { 1, 1e24, 1e-7, VAE_ERROR_NUMERIC }      /* of the last layer's weights alone */
+        { 1, 0, 1e3, VAE_OK }, { 1, 0, 1e5, VAE_OK }, { 1, 0, 1e15, VAE_ERROR_NUMERIC },
+        { 1, 1e5, 1e3, VAE_OK }, { 1, 1e24, 1e-7, VAE_ERROR_NUMERIC }       /* of the last layer's weights alone */
     };
     static const vae_real narrow[3] = { -24, -24, -24 };
     vae_real bias[24];
@@ -790,11 +790,10 @@ static void test_huge_learning_rate(void) {
         vae_error  error;
         size_t     i;
         int        finite = 1;
-        c.optimizer.learning_rate = (vae_real)1e30;
+        c.optimizer.learning_rate = (vae_real)1e6;
         model = make(&c);
         error.message[0] = 0;
         CHECK(vae_fit(model, &data, NULL, &error) == VAE_ERROR_NUMERIC);
-        CHECK_CONTAINS(error.message, "not finite");
         CHECK_CONTAINS(error.message, "learning rate");
         for (i = 0; i < vae_parameter_count(model); i++) finite = finite && isfinite(vae_parameters(model)[i]);
         CHECK(finite);

@@ -1,0 +1,541 @@
+/* Optimisers and schedules: golden steps from PyTorch, and what a resumed run must share with one that never stopped. */
+#define VAE_IMPLEMENTATION
+#include "../vae.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "test.h"
+#include "golden/optimizers.h"
+
+static vae_config network(void) {
+    vae_config c;
+    memset(&c, 0, sizeof c);
+    c.input.height = 1;
+    c.input.width = 6;
+    c.input.channels = 1;
+    c.latent = 2;
+    c.encoder[0] = VAE_DENSE(4, VAE_TANH);
+    c.batch = 8;
+    c.threads = 1;
+    return c;
+}
+
+static vae_model *make(const vae_config *c) {
+    vae_model *model = NULL;
+    vae_error  error;
+    if (vae_create(c, &model, &error) != VAE_OK) { printf("%s\n", error.message); exit(1); }
+    return model;
+}
+
+static vae_real rows[64 * 6];
+static vae_data toy(size_t count) {
+    vae_data data;
+    size_t   i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) rows[i] = (vae_real)((i * 31 + i / 6 * 7) % 17) / 16;
+    memset(&data, 0, sizeof data);
+    data.pixels = rows;
+    data.count = count;
+    return data;
+}
+
+static int same_weights(const vae_model *a, const vae_model *b) {
+    return !memcmp(vae_weights(a), vae_weights(b), vae_weight_count(a) * sizeof(vae_real));
+}
+
+/* ---- golden ---- */
+
+static vae_schedule schedule_of(int which) {
+    vae_schedule s;
+    memset(&s, 0, sizeof s);
+    if (which == 1) { s.kind = VAE_WARMUP; s.from = (vae_real)0.25; s.steps = 10; }
+    if (which == 2) { s.kind = VAE_COSINE; s.to = (vae_real)0.1; s.warmup = 4; s.steps = 20; }
+    return s;
+}
+
+static void check_golden(const char *name, vae_optimizer optimizer, vae_kernels kernels, const double *golden) {
+    vae_config c = network();
+    vae_model *model;
+    vae_real  *gradients, *p;
+    double     worst = 0;
+    size_t     i, t;
+    c.optimizer = optimizer;
+    c.kernels = kernels;
+    model = make(&c);
+    CHECK(vae_parameter_count(model) == OPTIMIZER_COUNT);
+    p = vae_parameters(model);
+    gradients = vae_gradients(model);
+    for (i = 0; i < OPTIMIZER_COUNT; i++) p[i] = (vae_real)((double)((i * 37) % 23) - 11) / 16;
+    for (t = 0; t < OPTIMIZER_STEPS; t++) {
+        for (i = 0; i < OPTIMIZER_COUNT; i++)
+            gradients[i] = (vae_real)(((double)((i * 7 + t * 13) % 29) - 14) / 32 * (double)(1 + i % 3));
+        CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
+    }
+    for (i = 0; i < OPTIMIZER_COUNT; i++) {
+        const double difference = fabs((double)p[i] - golden[i]) / (1 + fabs(golden[i]));
+        if (difference > worst) worst = difference;
+    }
+    if (!(worst < 2e-6)) printf("%s, %s: %g\n", name, vae_kernels_name(kernels), worst);
+    CHECK(worst < 2e-6);
+    vae_destroy(model);
+}
+
+static void test_golden_steps(void) {
+    int k;
+    for (k = VAE_KERNELS_PORTABLE; k <= VAE_KERNELS_NEON; k++) {
+        const vae_kernels kernels = (vae_kernels)k;
+        vae_optimizer     o;
+        if (!vae_kernels_available(kernels)) continue;
+        memset(&o, 0, sizeof o);
+        o.learning_rate = (vae_real)0.01;
+        check_golden("adam", o, kernels, golden_adam);
+        o.kind = VAE_ADAMW;
+        o.weight_decay = (vae_real)0.05;
+        o.schedule = schedule_of(1);
+        check_golden("adamw", o, kernels, golden_adamw);
+        o.kind = VAE_ADAM;
+        o.weight_decay = (vae_real)0.1;
+        o.beta1 = (vae_real)0.8;
+        o.beta2 = (vae_real)0.95;
+        o.epsilon = (vae_real)1e-3;
+        o.schedule = schedule_of(2);
+        check_golden("adam with decay", o, kernels, golden_adam_decay);
+        memset(&o, 0, sizeof o);
+        o.kind = VAE_SGD;
+        o.learning_rate = (vae_real)0.02;
+        check_golden("sgd", o, kernels, golden_sgd);
+        o.weight_decay = (vae_real)0.1;
+        o.momentum = (vae_real)0.5;
+        o.schedule = schedule_of(2);
+        check_golden("sgd with decay", o, kernels, golden_sgd_decay);
+        o.momentum = VAE_ZERO;
+        o.schedule = schedule_of(1);
+        check_golden("sgd without momentum", o, kernels, golden_sgd_plain);
+    }
+}
+
+/* ---- the step's own way and the block's are one ---- */
+
+static void test_step_is_accumulate_and_apply(void) {
+    int kind, decay;
+    for (kind = VAE_ADAM; kind <= VAE_SGD; kind++)
+        for (decay = 0; decay < 2; decay++) {
+            vae_config c = network();
+            vae_data   data = toy(8);
+            vae_model *a, *b;
+            int        t;
+            c.optimizer.kind = (vae_optimizer_kind)kind;
+            c.optimizer.weight_decay = decay ? (vae_real)0.125 : VAE_ZERO;
+            c.beta_schedule = schedule_of(1);
+            c.optimizer.schedule = schedule_of(2);
+            a = make(&c);
+            b = make(&c);
+            for (t = 0; t < 25; t++) {
+                vae_terms one, other;
+                CHECK(vae_train_step(a, &data, &one, NULL) == VAE_OK);
+                CHECK(vae_accumulate_gradients(b, &data, NULL, &other, NULL) == VAE_OK);
+                CHECK(vae_apply_gradients(b, NULL) == VAE_OK);
+                CHECK(one.loss == other.loss);
+            }
+            CHECK(same_weights(a, b));
+            vae_destroy(a);
+            vae_destroy(b);
+        }
+}
+
+/* ---- schedules ---- */
+
+static void test_schedules(void) {
+    vae_config c = network();
+    vae_data   data = toy(8);
+    vae_model *model;
+    vae_state  state;
+    vae_terms  terms;
+    int        t;
+    c.beta = 2;
+    c.beta_schedule.kind = VAE_WARMUP;
+    c.beta_schedule.steps = 4;
+    c.optimizer.learning_rate = (vae_real)0.01;
+    c.optimizer.schedule = schedule_of(2);
+    model = make(&c);
+    for (t = 0; t < 24; t++) {
+        const double beta = t < 4 ? 2.0 * t / 4 : 2.0;
+        const double factor = t < 4 ? t / 4.0 : t < 20 ? 0.1 + 0.45 * (1 + cos(3.14159265358979323846 * (t - 4) / 16)) : 0.1;
+        vae_get_state(model, &state);
+        CHECK(fabs((double)state.beta - beta) < 1e-6);
+        CHECK(fabs((double)state.learning_rate - 0.01 * factor) < 1e-8);
+        CHECK(state.step == (uint64_t)t);
+        CHECK(vae_train_step(model, &data, &terms, NULL) == VAE_OK);
+        CHECK(fabs(terms.loss - (terms.reconstruction + beta * terms.kl)) < 1e-5);
+    }
+    /* What is set is multiplied still. */
+    CHECK(vae_set_beta(model, 3, NULL) == VAE_OK && vae_set_learning_rate(model, 1, NULL) == VAE_OK);
+    vae_get_state(model, &state);
+    CHECK(state.beta == 3 && fabs((double)state.learning_rate - 0.1) < 1e-8);
+    vae_destroy(model);
+}
+
+static void test_cosine(void) {
+    int i;
+    for (i = 0; i <= 1000; i++)
+        CHECK(fabs(vaei_cosine(i / 1000.0) - cos(3.14159265358979323846 * i / 1000.0)) < 1e-15);
+}
+
+/* ---- checkpoints: at every batch, in a model made anew ---- */
+
+typedef struct saved { unsigned char *bytes; size_t size; } saved;
+typedef struct keeper { saved at[64]; int count; } keeper;
+
+static int keep(void *user, const vae_progress *p) {
+    keeper *k = (keeper *)user;
+    saved  *s = &k->at[k->count];
+    if (p->event != VAE_EVENT_BATCH) return 0;
+    CHECK(vae_save_memory(p->model, 1, NULL, 0, &s->size, NULL) == VAE_OK);
+    s->bytes = (unsigned char *)malloc(s->size);
+    CHECK(vae_save_memory(p->model, 1, s->bytes, s->size, &s->size, NULL) == VAE_OK);
+    k->count++;
+    return 0;
+}
+
+static void test_resume_from_every_batch(void) {
+    int kind;
+    for (kind = VAE_ADAM; kind <= VAE_SGD; kind++) {
+        vae_config     c = network();
+        vae_data       data = toy(43);
+        vae_fit_config fit;
+        vae_model     *whole;
+        keeper         k;
+        int            i;
+        memset(&fit, 0, sizeof fit);
+        memset(&k, 0, sizeof k);
+        c.optimizer.kind = (vae_optimizer_kind)kind;
+        c.optimizer.schedule = schedule_of(2);
+        c.beta_schedule = schedule_of(1);
+        whole = make(&c);
+        fit.until_epoch = 3;
+        fit.on_progress = keep;
+        fit.user = &k;
+        CHECK(vae_fit(whole, &data, &fit, NULL) == VAE_OK);
+        CHECK(k.count == 18);
+        fit.on_progress = NULL;
+        for (i = 0; i < k.count; i++) {
+            vae_model *resumed = NULL;
+            vae_error  error;
+            vae_state  a, b;
+            error.message[0] = 0;
+            CHECK(vae_load_memory(k.at[i].bytes, k.at[i].size, NULL, &resumed, &error) == VAE_OK);
+            if (!resumed) { printf("%s\n", error.message); continue; }
+            CHECK(vae_fit(resumed, &data, &fit, &error) == VAE_OK);
+            if (error.message[0]) printf("batch %d: %s\n", i, error.message);
+            CHECK(same_weights(whole, resumed));
+            vae_get_state(whole, &a);
+            vae_get_state(resumed, &b);
+            CHECK(a.step == b.step && a.epoch == b.epoch && a.row == b.row);
+            vae_destroy(resumed);
+            free(k.at[i].bytes);
+        }
+        vae_destroy(whole);
+    }
+}
+
+static int stop_at_third(void *user, const vae_progress *p) {
+    (void)user;
+    return p->event == VAE_EVENT_BATCH && p->batch == 3;
+}
+
+/* An epoch goes on only as it was begun. */
+static void test_resume_otherwise(void) {
+    vae_config     c = network();
+    vae_data       data = toy(43), fewer = toy(42);
+    vae_fit_config fit;
+    vae_model     *model = make(&c);
+    vae_error      error;
+    memset(&fit, 0, sizeof fit);
+    fit.epochs = 1;
+    fit.on_progress = stop_at_third;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_STOPPED);
+    fit.on_progress = NULL;
+    CHECK(vae_fit(model, &fewer, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "epoch of 43, the data have 42");
+    fit.batch = 4;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "batches of 8 rows, shuffled");
+    fit.batch = 0;
+    fit.keep_order = 1;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "keep_order");
+    fit.keep_order = 0;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    vae_destroy(model);
+}
+
+static int count_batches(void *user, const vae_progress *p) {
+    if (p->event == VAE_EVENT_BATCH) ++*(int *)user;
+    return 0;
+}
+
+static void test_epochs_asked_for(void) {
+    vae_config     c = network();
+    vae_data       data = toy(16);
+    vae_fit_config fit;
+    vae_model     *model = make(&c);
+    vae_error      error;
+    int            batches = 0;
+    memset(&fit, 0, sizeof fit);
+    fit.on_progress = count_batches;
+    fit.user = &batches;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "fit.epochs and fit.until_epoch are 0");
+    fit.epochs = fit.until_epoch = 1;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "both set");
+    fit.epochs = 0;
+    fit.until_epoch = 2;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK && batches == 4);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK && batches == 4);    /* none are left */
+    fit.until_epoch = 3;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK && batches == 6);
+    vae_destroy(model);
+}
+
+/* ---- gradients by hand ---- */
+
+/* An update of one's own: a step ends with vae_end_step, and the next meets other noise. */
+static void test_own_update(void) {
+    vae_config c = network();
+    vae_data   data = toy(8);
+    vae_model *own, *library;
+    vae_terms  a, b, first, second;
+    size_t     i;
+    c.optimizer.kind = VAE_SGD;
+    c.optimizer.momentum = VAE_ZERO;
+    c.optimizer.learning_rate = (vae_real)0.0625;
+    own = make(&c);
+    library = make(&c);
+    for (i = 0; i < 5; i++) {
+        vae_real *p = vae_parameters(own), *g = vae_gradients(own);
+        size_t    k;
+        CHECK(vae_accumulate_gradients(own, &data, NULL, &a, NULL) == VAE_OK);
+        for (k = 0; k < vae_parameter_count(own); k++) p[k] -= (vae_real)0.0625 * g[k];
+        CHECK(vae_end_step(own, NULL) == VAE_OK);
+        CHECK(vae_train_step(library, &data, &b, NULL) == VAE_OK);
+        CHECK(fabs(a.loss - b.loss) < 1e-5);
+    }
+    CHECK(vae_accumulate_gradients(own, &data, NULL, &first, NULL) == VAE_OK);
+    vae_clear_gradients(own);
+    CHECK(vae_accumulate_gradients(own, &data, NULL, &second, NULL) == VAE_OK);
+    CHECK(first.loss == second.loss);           /* the same step meets the same noise, */
+    CHECK(vae_end_step(own, NULL) == VAE_OK);
+    CHECK(vae_accumulate_gradients(own, &data, NULL, &second, NULL) == VAE_OK);
+    CHECK(first.loss != second.loss);           /* ... the next one other noise */
+    vae_destroy(own);
+    vae_destroy(library);
+}
+
+/* A pointer to the block stays good: what is written through it counts, and it shows zeros after each way to end. */
+static void test_held_gradients(void) {
+    vae_config c = network();
+    vae_data   data = toy(8);
+    vae_model *model, *plain;
+    vae_real  *g, before;
+    size_t     i, count;
+    int        way;
+    c.optimizer.kind = VAE_SGD;
+    c.optimizer.momentum = VAE_ZERO;
+    c.optimizer.learning_rate = 1;
+    model = make(&c);
+    plain = make(&c);
+    g = vae_gradients(model);
+    count = vae_parameter_count(model);
+    for (way = 0; way < 4; way++) {
+        if (way == 0) CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
+        if (way == 1) vae_clear_gradients(model);
+        if (way == 2) CHECK(vae_end_step(model, NULL) == VAE_OK);
+        if (way == 3) CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
+        for (i = 0; i < count; i++) CHECK(g[i] == 0);
+        before = vae_parameters(model)[3];
+        g[3] = (vae_real)0.5;
+        CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
+        CHECK(vae_parameters(model)[3] == before - (vae_real)0.5);
+    }
+    /* The block's way gives the bits of the other. */
+    CHECK(vae_train_step(plain, &data, NULL, NULL) == VAE_OK);
+    vae_destroy(model);
+    model = make(&c);
+    (void)vae_gradients(model);
+    CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
+    CHECK(same_weights(model, plain));
+    vae_destroy(model);
+    vae_destroy(plain);
+}
+
+/* Two ranks, one of them without rows. */
+static void test_share_without_rows(void) {
+    vae_config c = network();
+    vae_data   data = toy(8), none = toy(0);
+    vae_share  share;
+    vae_model *model = make(&c), *alone = make(&c);
+    vae_terms  terms;
+    share.first = 8;
+    share.total = 8;
+    CHECK(vae_accumulate_gradients(model, &none, &share, &terms, NULL) == VAE_OK && terms.loss == 0);
+    share.first = 0;
+    CHECK(vae_accumulate_gradients(model, &data, &share, &terms, NULL) == VAE_OK);
+    CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
+    CHECK(vae_train_step(alone, &data, NULL, NULL) == VAE_OK);
+    CHECK(same_weights(model, alone));
+    CHECK(vae_accumulate_gradients(model, &none, NULL, &terms, NULL) == VAE_ERROR_ARGUMENT);
+    vae_destroy(model);
+    vae_destroy(alone);
+}
+
+/* ---- what a callback may do, and must not ---- */
+
+typedef struct caller { const vae_data *data; int calls, refused; vae_real z[64]; jmp_buf jump; int jumps; } caller;
+
+static int misuse(void *user, const vae_progress *p) {
+    caller   *who = (caller *)user;
+    vae_error error;
+    vae_terms terms;
+    who->calls++;
+    who->refused += vae_fit(p->model, who->data, NULL, &error) == VAE_ERROR_BUSY;
+    CHECK_CONTAINS(error.message, "vae_fit: called from on_progress");
+    who->refused += vae_train_step(p->model, who->data, NULL, NULL) == VAE_ERROR_BUSY;
+    who->refused += vae_accumulate_gradients(p->model, who->data, NULL, NULL, NULL) == VAE_ERROR_BUSY;
+    who->refused += vae_apply_gradients(p->model, NULL) == VAE_ERROR_BUSY;
+    who->refused += vae_end_step(p->model, NULL) == VAE_ERROR_BUSY;
+    CHECK(vae_sample_latent(p->model, 3, who->z, NULL) == VAE_OK);
+    CHECK(vae_elbo(p->model, who->data, &terms, NULL, NULL) == VAE_OK);
+    CHECK(vae_encode(p->model, who->data, who->z, NULL, NULL) == VAE_OK);
+    return 0;
+}
+
+static int destroys(void *user, const vae_progress *p) {
+    (void)user;
+    vae_destroy(p->model);
+    return 0;
+}
+
+static int jumps(void *user, const vae_progress *p) {
+    caller *who = (caller *)user;
+    (void)p;
+    if (++who->jumps == 3) longjmp(who->jump, 1);
+    return 0;
+}
+
+static void test_callbacks(void) {
+    vae_config     c = network();
+    vae_data       data = toy(16);
+    vae_fit_config fit;
+    vae_model     *model = make(&c), *plain = make(&c);
+    vae_error      error;
+    static caller  who;
+    memset(&fit, 0, sizeof fit);
+    who.data = &data;
+    fit.epochs = 1;
+    fit.on_progress = misuse;
+    fit.user = &who;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    CHECK(who.calls == 3 && who.refused == 15);
+    fit.on_progress = NULL;
+    CHECK(vae_fit(plain, &data, &fit, NULL) == VAE_OK);
+    CHECK(same_weights(model, plain));
+    fit.on_progress = destroys;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_BUSY);
+    CHECK_CONTAINS(error.message, "vae_destroy");
+    fit.on_progress = NULL;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);         /* it lives */
+    vae_destroy(model);
+    vae_destroy(plain);
+}
+
+static void test_callback_left_by_a_jump(void) {
+    vae_config     c = network();
+    vae_data       data = toy(16);
+    vae_fit_config fit;
+    vae_model     *model = make(&c), *plain = make(&c);
+    static caller  who;
+    vae_real       z[2 * 16];
+    memset(&fit, 0, sizeof fit);
+    fit.until_epoch = 3;
+    fit.user = &who;
+    fit.on_progress = jumps;
+    if (!setjmp(who.jump)) {
+        (void)vae_fit(model, &data, &fit, NULL);
+        CHECK(!"it jumps");
+    }
+    CHECK(vae_encode(model, &data, z, NULL, NULL) == VAE_OK);
+    fit.on_progress = NULL;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    CHECK(vae_fit(plain, &data, &fit, NULL) == VAE_OK);
+    CHECK(same_weights(model, plain));
+    fit.on_progress = jumps;
+    fit.until_epoch = 30;
+    who.jumps = 0;
+    if (!setjmp(who.jump)) (void)vae_fit(model, &data, &fit, NULL);
+    vae_destroy(model);         /* and may be destroyed: the ledger of memory would tell */
+    vae_destroy(plain);
+}
+
+/* ---- divergence ---- */
+
+static void test_divergence(void) {
+    vae_config c = network();
+    vae_data   data = toy(8);
+    vae_model *model;
+    vae_error  error;
+    vae_state  state;
+    vae_real   kept;
+    c.optimizer.learning_rate = (vae_real)1e5;
+    model = make(&c);
+    error.message[0] = 0;
+    CHECK(vae_fit(model, &data, NULL, &error) == VAE_ERROR_NUMERIC);
+    CHECK_CONTAINS(error.message, "training diverges");
+    CHECK_CONTAINS(error.message, "lower learning rate");
+    vae_get_state(model, &state);
+    kept = vae_parameters(model)[0];
+    CHECK(vae_train_step(model, &data, NULL, &error) == VAE_ERROR_NUMERIC);
+    CHECK(vae_parameters(model)[0] == kept && state.step >= 1);
+    CHECK(vae_set_learning_rate(model, (vae_real)3e38, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "0 to 1e6");
+    CHECK(vae_set_beta(model, (vae_real)1e30, &error) == VAE_ERROR_ARGUMENT);
+    vae_destroy(model);
+}
+
+/* Gradients whose squares would overflow the second moment never reach it. */
+static void test_gradients_too_large(void) {
+    vae_config c = network();
+    vae_model *model = make(&c);
+    vae_real  *g = vae_gradients(model), before = vae_parameters(model)[7];
+    vae_data   data = toy(8);
+    vae_error  error;
+    size_t     i, moved = 0;
+    vae_real   kept[OPTIMIZER_COUNT];
+    g[7] = (vae_real)1.9e19;
+    CHECK(vae_apply_gradients(model, &error) == VAE_ERROR_NUMERIC);
+    CHECK_CONTAINS(error.message, "beyond 1e18");
+    CHECK(vae_parameters(model)[7] == before && g[7] == 0);
+    memcpy(kept, vae_parameters(model), sizeof kept);
+    for (i = 0; i < 50; i++) CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
+    for (i = 0; i < OPTIMIZER_COUNT; i++) moved += kept[i] != vae_parameters(model)[i];
+    CHECK(moved == OPTIMIZER_COUNT);
+    vae_destroy(model);
+}
+
+int main(void) {
+    RUN(test_golden_steps);
+    RUN(test_step_is_accumulate_and_apply);
+    RUN(test_schedules);
+    RUN(test_cosine);
+    RUN(test_resume_from_every_batch);
+    RUN(test_resume_otherwise);
+    RUN(test_epochs_asked_for);
+    RUN(test_own_update);
+    RUN(test_held_gradients);
+    RUN(test_share_without_rows);
+    RUN(test_callbacks);
+    RUN(test_callback_left_by_a_jump);
+    RUN(test_divergence);
+    RUN(test_gradients_too_large);
+    return test_finish();
+}
