@@ -9206,5 +9206,6 @@ VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigne
 
    ==== >>history =============================================================================================
 
+   0.2.0   the interface as it is meant to stay: see CHANGELOG.md for what a program of 0.1.0 must change
    0.1.0   the first release
 */
