@@ -496,7 +496,9 @@ typedef struct vae_fit_config {
    calls had been one; a model that was stopped inside an epoch, or saved there as a checkpoint, first finishes that
    epoch, which counts as one of the `epochs`, and must be given the same number of rows, batch and keep_order. `fit`
    NULL means ten epochs. Returns VAE_STOPPED where the callback stopped it.
-   A batch whose loss is not finite, or is beyond 1000 times the first epoch's worst, ends it with VAE_ERROR_NUMERIC.
+   Training that diverges ends with VAE_ERROR_NUMERIC and that step's weights unchanged: where a loss or gradient is
+   not finite or a gradient beyond 1e18, and where a batch's loss is more than 10,000 times that of the first batch that
+   the model met since it was made or loaded (the number of pixels added to both). So do the single steps below.
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
    and score with it, and set beta and the learning rate. It may not train, load into or destroy the model: those calls
    return VAE_ERROR_BUSY (vae_destroy does nothing and vae_fit then returns it). It may be left by an exception or
