@@ -5166,10 +5166,11 @@ struct vae_model {
     uint64_t                step;           /* updates made: Adam's t */
     uint64_t                epoch;          /* passes that vae_fit has completed */
     uint64_t                position;       /* examples that it has used of the next one */
-    uint64_t                epoch_rows, epoch_batch;        /* what the pass in progress was begun with */
-    int                     epoch_keeps_order;
-    size_t                  file_batch;     /* the batch that a loaded file was trained with; 0: none */
     uint64_t                samples_drawn;
+    /* What the epoch in progress was begun with, in checkpoints too: it goes on with the same or not at all. */
+    uint64_t                epoch_rows, epoch_batch;        /* 0 between epochs */
+    int                     epoch_keeps_order;
+    size_t                  file_batch;     /* that the file was trained with from which the model comes; 0: none */
 };
 
 /* A setting as the next update meets it, its schedule counted. */
@@ -7516,7 +7517,8 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
         else if (status != VAE_OK) return status;
     }
     if (model->position < fit->data->count) return VAE_STOPPED;
-    model->position = 0;
+    model->position = model->epoch_rows = model->epoch_batch = 0;
+    model->epoch_keeps_order = 0;
     model->epoch++;
     if (fit->config->validation && !stopped) {
         const vae_status status = vaei_elbo(model, fit->config->validation, &fit->progress.validation, NULL, error);
@@ -7645,164 +7647,164 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 /* ==== 33 >>files-implementation =================================================================================== */
 
 /*
-
    A model file is eight bytes with the header's length, the header (JSON: where each tensor lies), the tensors' bytes.
    The network stands in the header's metadata as JSON once more, in a string. Both are read by what they must contain,
-   not as JSON in general: there is nothing to nest, and whatever is not expected is refused where it stands. */
+   not as JSON in general: whatever is not expected is refused where it stands. The header is walked anew for each
+   question, so nothing of it has to be remembered, and loading weights allocates nothing.
+*/
 
-#define VAEI_FORMAT_VERSION "1"
+#define VAEI_FORMAT_VERSION 2               /* 1 is that of vae.h 0.1 */
 #define VAEI_MAX_HEADER 100000000u          /* as safetensors has it */
 #define VAEI_MAX_FILE_TENSORS 4096
 #define VAEI_MAX_METADATA 512
 #define VAEI_MAX_RANK 8
-#define VAEI_NAME_SIZE 256                  /* of a name in a file, with the closing zero */
+#define VAEI_MAX_NAME 255                   /* characters of a name in a file */
 #define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2 + 3)
+#define VAEI_MAX_MOMENTS 2
+
+/* The only places where a model's blocks are asked for: the weights, then the optimiser's moments. */
+static const char *const vaei_block_names[] = { "", "optimizer.m.", "optimizer.v." };
+static const char *const vaei_old_block_names[] = { "", "adam.m.", "adam.v." };        /* of version 1 */
+
+VAEI_SETUP vae_real *vaei_moment(const vae_model *model, int number) {
+    return number == 1 ? model->moment1 : model->moment2;
+}
+
+/* How many blocks of moments the model keeps. */
+VAEI_SETUP int vaei_moments(const vae_model *model) {
+    return model->plan.trains ? vaei_optimizers[model->settings.optimizer.kind].moments : 0;
+}
+
+/* The layers of the encoder (0) or decoder (1), none where the model lacks that part. */
+VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int decoder, int *count) {
+    const vaei_plan *plan = &model->plan;
+    *count = decoder ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
+    return decoder ? plan->layers + plan->heads + 1 : plan->layers;
+}
 
 /* ---- decimal numbers, exactly ----
 
-   Both ways by whole numbers, so that every platform writes and reads the same, without its printf and strtod. The
-   numbers are settings, a handful in a file. */
+   By comparing whole numbers, so every platform writes and reads the same digits, whatever its printf, its strtod and
+   its rounding. The bits of numbers above 0 grow with the numbers, so the nearest one is found by bisection. */
 
 #ifdef VAE_DOUBLE
-#define VAEI_MANTISSA_BITS 53
-#define VAEI_LOWEST_BIT (-1074)             /* of the smallest number */
-#define VAEI_HIGHEST_BIT 1023
-#define VAEI_FIXED_BELOW 36
-#define VAEI_FIXED_WORDS 72
-#define VAEI_DECIMAL_DIGITS 17
+typedef uint64_t vaei_word;
+#define VAEI_FRACTION_BITS 52
+#define VAEI_EXPONENT_BIAS 1075             /* of the fraction's last bit */
+#define VAEI_DECIMAL_DIGITS 17              /* tell any two numbers apart */
 #define VAEI_DECIMAL_RANGE 330              /* numbers from 10^this on are too large, below 10^-this zero */
+#define VAEI_WHOLE_WORDS 72
 #else
-#define VAEI_MANTISSA_BITS 24
-#define VAEI_LOWEST_BIT (-149)
-#define VAEI_HIGHEST_BIT 127
-#define VAEI_FIXED_BELOW 6
-#define VAEI_FIXED_WORDS 12
+typedef uint32_t vaei_word;
+#define VAEI_FRACTION_BITS 23
+#define VAEI_EXPONENT_BIAS 150
 #define VAEI_DECIMAL_DIGITS 9
 #define VAEI_DECIMAL_RANGE 50
+#define VAEI_WHOLE_WORDS 13
 #endif
+#define VAEI_INFINITE_WORD ((vaei_word)-1 >> (VAEI_FRACTION_BITS + 1) << VAEI_FRACTION_BITS)
 
-/* The sum of words[i] * 2^(32 (i - VAEI_FIXED_BELOW)). */
-typedef struct vaei_fixed {
-    uint32_t words[VAEI_FIXED_WORDS];
-} vaei_fixed;
+typedef struct vaei_whole {                 /* the low word first */
+    uint32_t words[VAEI_WHOLE_WORDS];
+    int      count;
+} vaei_whole;
 
-VAEI_SETUP void vaei_fixed_multiply(vaei_fixed *fixed, uint32_t by) {
+VAEI_SETUP void vaei_whole_multiply(vaei_whole *whole, uint32_t by) {
     uint64_t carry = 0;
     int      i;
-    for (i = 0; i < VAEI_FIXED_WORDS; i++) {
-        carry += (uint64_t)fixed->words[i] * by;
-        fixed->words[i] = (uint32_t)carry;
+    for (i = 0; i < whole->count; i++) {
+        carry += (uint64_t)whole->words[i] * by;
+        whole->words[i] = (uint32_t)carry;
         carry >>= 32;
     }
+    if (carry) whole->words[whole->count++] = (uint32_t)carry;
 }
 
-/* A remainder sets the lowest bit. It stays set when a power of ten divides again, so a number that is not exactly in
-   the middle between two others never looks as if it were. */
-VAEI_SETUP void vaei_fixed_divide(vaei_fixed *fixed, uint32_t by) {
-    uint64_t rest = 0;
-    int      i;
-    for (i = VAEI_FIXED_WORDS - 1; i >= 0; i--) {
-        rest = rest << 32 | fixed->words[i];
-        fixed->words[i] = (uint32_t)(rest / by);
-        rest %= by;
-    }
-    if (rest) fixed->words[0] |= 1;
+/* number * 5^fives * 2^twos, without the powers below 1 */
+VAEI_SETUP void vaei_whole_set(vaei_whole *whole, uint64_t number, int fives, int twos) {
+    whole->words[0] = (uint32_t)number;
+    whole->words[1] = (uint32_t)(number >> 32);
+    whole->count = 2;
+    for (; fives >= 13; fives -= 13) vaei_whole_multiply(whole, 1220703125u);
+    for (; fives > 0; fives--) vaei_whole_multiply(whole, 5);
+    for (; twos >= 31; twos -= 31) vaei_whole_multiply(whole, (uint32_t)1 << 31);
+    if (twos > 0) vaei_whole_multiply(whole, (uint32_t)1 << twos);
+    while (whole->count && !whole->words[whole->count - 1]) whole->count--;
 }
 
-VAEI_SETUP void vaei_fixed_scale(vaei_fixed *fixed, int power_of_ten) {
-    for (; power_of_ten >= 9; power_of_ten -= 9) vaei_fixed_multiply(fixed, 1000000000u);
-    for (; power_of_ten > 0; power_of_ten--) vaei_fixed_multiply(fixed, 10);
-    for (; power_of_ten <= -9; power_of_ten += 9) vaei_fixed_divide(fixed, 1000000000u);
-    for (; power_of_ten < 0; power_of_ten++) vaei_fixed_divide(fixed, 10);
+/* Whether digits 10^power is below (-1), at (0) or above (1) mantissa 2^exponent. */
+VAEI_SETUP int vaei_compare_decimal(uint64_t digits, int power, uint64_t mantissa, int exponent) {
+    vaei_whole a, b;
+    int        i;
+    vaei_whole_set(&a, digits, power, power - exponent);
+    vaei_whole_set(&b, mantissa, -power, exponent - power);
+    if (a.count != b.count) return a.count < b.count ? -1 : 1;
+    for (i = a.count - 1; i >= 0; i--)
+        if (a.words[i] != b.words[i]) return a.words[i] < b.words[i] ? -1 : 1;
+    return 0;
 }
 
-/* whole * 2^bit; `bit` counts from the binary point. */
-VAEI_SETUP vaei_fixed vaei_fixed_of(uint64_t whole, int bit) {
-    const int  place = bit + 32 * VAEI_FIXED_BELOW, word = place / 32, shift = place % 32;
-    vaei_fixed fixed;
-    memset(&fixed, 0, sizeof fixed);
-    fixed.words[word] = (uint32_t)(whole << shift);
-    fixed.words[word + 1] = (uint32_t)(whole >> (32 - shift));
-    if (shift) fixed.words[word + 2] = (uint32_t)(whole >> 32 >> (32 - shift));
-    return fixed;
+/* The number with these bits is *mantissa 2^*exponent. */
+VAEI_SETUP void vaei_take_apart(vaei_word bits, uint64_t *mantissa, int *exponent) {
+    const int field = (int)(bits >> VAEI_FRACTION_BITS);
+    *mantissa = bits & (((vaei_word)1 << VAEI_FRACTION_BITS) - 1);
+    if (field) *mantissa |= (uint64_t)1 << VAEI_FRACTION_BITS;
+    *exponent = vaei_max_int(field, 1) - VAEI_EXPONENT_BIAS;
 }
 
-VAEI_SETUP int vaei_fixed_bit(const vaei_fixed *fixed, int bit) {
-    const int place = bit + 32 * VAEI_FIXED_BELOW;
-    return (int)(fixed->words[place / 32] >> (place % 32) & 1);
+/* Whether digits 10^power rounds to the number with these bits or to a smaller one. In the middle the even one wins. */
+VAEI_SETUP int vaei_rounds_within(uint64_t digits, int power, vaei_word bits) {
+    uint64_t mantissa;
+    int      exponent, order;
+    vaei_take_apart(bits, &mantissa, &exponent);
+    order = vaei_compare_decimal(digits, power, 2 * mantissa + 1, exponent - 1);
+    return order < 0 || (order == 0 && !(bits & 1));
 }
 
-/* The nearest number, ties to even; 0 where it is too large. */
-VAEI_SETUP int vaei_fixed_to_real(const vaei_fixed *fixed, vae_real *real) {
-    uint64_t mantissa = 0;
-    int      top = 32 * (VAEI_FIXED_WORDS - VAEI_FIXED_BELOW) - 1, low, bit, below = 0, i;
-    vae_real scaled;
-    *real = 0;
-    while (top >= VAEI_LOWEST_BIT - 1 && !vaei_fixed_bit(fixed, top)) top--;
-    if (top < VAEI_LOWEST_BIT - 1) return 1;
-    low = vaei_max_int(top - (VAEI_MANTISSA_BITS - 1), VAEI_LOWEST_BIT);
-    for (bit = top; bit >= low; bit--) mantissa = mantissa << 1 | (uint64_t)vaei_fixed_bit(fixed, bit);
-    if (vaei_fixed_bit(fixed, low - 1)) {
-        for (bit = low - 2; bit % 32; bit--) below |= vaei_fixed_bit(fixed, bit);
-        below |= vaei_fixed_bit(fixed, bit);
-        for (i = 0; i < bit / 32 + VAEI_FIXED_BELOW; i++) below |= fixed->words[i] != 0;
-        mantissa += below ? 1 : mantissa & 1;
-    }
-    if (top > VAEI_HIGHEST_BIT || (top == VAEI_HIGHEST_BIT && mantissa >> VAEI_MANTISSA_BITS)) return 0;
-    scaled = (vae_real)mantissa;
-    for (; low < 0; low++) scaled *= (vae_real)0.5;
-    for (; low > 0; low--) scaled *= 2;
-    *real = scaled;
+/* The number nearest to digits 10^power; 0 where that is too large. */
+VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) {
+    vaei_word bits = 0, step;
+    uint64_t  rest;
+    int       length = 0;
+    for (rest = digits; rest; rest /= 10) length++;
+    if (digits && length + power > VAEI_DECIMAL_RANGE) return 0;
+    if (digits && length + power >= -VAEI_DECIMAL_RANGE)
+        for (step = (vaei_word)1 << (8 * sizeof bits - 2); step; step >>= 1)
+            if (!vaei_rounds_within(digits, power, bits + (step - 1))) bits += step;
+    if (bits >= VAEI_INFINITE_WORD) return 0;
+    memcpy(real, &bits, sizeof bits);
     return 1;
 }
 
-/* digits * 10^power; 0 where it is too large. */
-VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) {
-    vaei_fixed fixed;
-    uint64_t   rest = digits;
-    int        length = 0;
-    *real = 0;
-    for (; rest; rest /= 10) length++;
-    if (!digits || length + power < -VAEI_DECIMAL_RANGE) return 1;
-    if (length + power > VAEI_DECIMAL_RANGE) return 0;
-    fixed = vaei_fixed_of(digits, 0);
-    vaei_fixed_scale(&fixed, power);
-    return vaei_fixed_to_real(&fixed, real);
-}
-
-/* The `count` first digits of a number above 0, rounded; *point is the power of ten of the first. */
-VAEI_SETUP uint64_t vaei_real_to_decimal(vae_real real, int count, int *point) {
-    uint64_t limit = 1, digits;
-    int      bit = 0, top = VAEI_MANTISSA_BITS - 1, i;
-    const vae_real one_too_many = (vae_real)((uint64_t)1 << VAEI_MANTISSA_BITS);
-    vaei_fixed fixed;
-    for (i = 0; i < count; i++) limit *= 10;
-    while (real >= one_too_many) { real *= (vae_real)0.5; bit++; }
-    while (real * 2 < one_too_many && bit > VAEI_LOWEST_BIT) { real *= 2; bit--; }
-    while (top > 0 && !((uint64_t)real >> top)) top--;
-    *point = (int)((long)(bit + top) * 30103 / 100000) - 1;     /* log10 of 2: at most two too small */
-    for (;;) {
-        fixed = vaei_fixed_of((uint64_t)real, bit);
-        vaei_fixed_scale(&fixed, count - 1 - *point);
-        if (!fixed.words[VAEI_FIXED_BELOW + 2]) {
-            digits = (uint64_t)fixed.words[VAEI_FIXED_BELOW + 1] << 32 | fixed.words[VAEI_FIXED_BELOW];
-            digits += fixed.words[VAEI_FIXED_BELOW - 1] >> 31;
-            if (digits < limit) return digits;
-        }
-        ++*point;
-    }
-}
-
-/* The shortest decimal number that reads back as `real`. */
+/* The shortest decimal number that reads back as `real`, and of those the nearest. */
 VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
-    char     shown[VAEI_DECIMAL_DIGITS + 1];
-    uint64_t digits = 0;
-    int      count = 0, point = 0, i;
-    vae_real back = 0;
-    if (real < 0) { vaei_put(text, '-'); real = -real; }
-    if (real == 0) { vaei_put(text, '0'); return; }
-    do digits = vaei_real_to_decimal(real, ++count, &point);
-    while (count < VAEI_DECIMAL_DIGITS && (!vaei_decimal_to_real(digits, point - count + 1, &back) || back != real));
+    char      shown[VAEI_DECIMAL_DIGITS];
+    uint64_t  mantissa, all = 0, digits = 0, unit = 1, step;
+    int       exponent, top = 0, point, count, order, i;
+    vaei_word bits;
+    memcpy(&bits, &real, sizeof bits);
+    if (bits << 1 == 0) { vaei_put(text, '0'); return; }
+    if (bits >> (8 * sizeof bits - 1)) vaei_put(text, '-');
+    bits = bits << 1 >> 1;
+    if (bits >= VAEI_INFINITE_WORD) { vaei_put_string(text, bits > VAEI_INFINITE_WORD ? "nan" : "inf"); return; }
+    vaei_take_apart(bits, &mantissa, &exponent);
+    while (mantissa >> top) top++;
+    point = (int)((long)(exponent + top - 1) * 30103 / 100000) - 1;     /* log10 of 2: never too large */
+    while (vaei_compare_decimal(1, point + 1, mantissa, exponent) <= 0) point++;
+    for (i = 1; i < VAEI_DECIMAL_DIGITS; i++) unit *= 10;
+    for (step = (uint64_t)1 << (VAEI_DECIMAL_DIGITS * 10 / 3); step; step >>= 1)
+        if (vaei_compare_decimal(all + step, point + 1 - VAEI_DECIMAL_DIGITS, mantissa, exponent) <= 0) all += step;
+    for (count = 1;; count++, unit /= 10) {
+        digits = all / unit;
+        order = vaei_compare_decimal(10 * digits + 5, point - count, mantissa, exponent);
+        digits += order < 0 || (order == 0 && digits % 2);
+        if (count == VAEI_DECIMAL_DIGITS || (vaei_rounds_within(digits, point + 1 - count, bits) &&
+                                             !vaei_rounds_within(digits, point + 1 - count, bits - 1))) break;
+    }
+    if (count == 1 && digits == 10) {
+        digits = 1;
+        point++;
+    }
     for (i = count - 1; i >= 0; i--) { shown[i] = (char)('0' + (int)(digits % 10)); digits /= 10; }
     if (point < -4 || point > 15) {
         vaei_put(text, shown[0]);
@@ -7827,17 +7829,18 @@ typedef struct vaei_json {
     size_t               at, end;
     int                  inner;         /* the text is what stands in a string of the header: its escapes are undone */
     const char          *problem;       /* the first one, or NULL; nothing is read after it */
+    const char          *field;         /* what it is about, or NULL */
     size_t               problem_at;
+    size_t               layers_at[2];  /* where the lists of layers begin, once they have been read; else 0 */
 } vaei_json;
 
 VAEI_SETUP vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t end, int inner) {
     vaei_json json;
+    memset(&json, 0, sizeof json);
     json.bytes = bytes;
     json.at = at;
     json.end = end;
     json.inner = inner;
-    json.problem = NULL;
-    json.problem_at = 0;
     return json;
 }
 
@@ -7921,45 +7924,60 @@ VAEI_SETUP int vaei_json_item(vaei_json *json, char close, int *count) {
     return 1;
 }
 
-VAEI_SETUP size_t vaei_utf8_length(int32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
-
-VAEI_SETUP void vaei_utf8_put(char *out, int32_t c, size_t length) {
-    static const int32_t marks[] = { 0, 0, 0xC0, 0xE0, 0xF0 };
-    size_t               i;
-    for (i = length; i > 1; i--) {
-        out[i - 1] = (char)(unsigned char)(0x80 | (c & 0x3F));
-        c >>= 6;
-    }
-    out[0] = (char)(unsigned char)(marks[length] | c);
+/* The next character of a string, whose opening quote has been read; -1 at its end, which is read too, and after a
+   problem. The header is known to be UTF-8. */
+VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
+    int32_t c = vaei_json_next(json);
+    if (c == '"') return -1;
+    if (c < 0x20) return vaei_json_wrong(json, "a string does not end or holds a control character") - 1;
+    if (json->inner && (c > 0x7E || c == '\\')) return vaei_json_wrong(json, "a name is not in plain letters") - 1;
+    if (c == '\\') return (c = vaei_json_escape(json)) < 0 ? vaei_json_wrong(json, "an escape in a string is wrong") - 1 : c;
+    if (c >= 0x80)
+        for (c &= c < 0xE0 ? 31 : c < 0xF0 ? 15 : 7; json->at < json->end && json->bytes[json->at] >> 6 == 2; json->at++)
+            c = c << 6 | (json->bytes[json->at] & 63);
+    return c;
 }
 
-/* A string, into `out` with a closing zero; or skipped, with `out` NULL. */
-VAEI_SETUP int vaei_json_string(vaei_json *json, char *out, size_t size) {
-    size_t length = 0;
+/* Reads a string: text of any length, or a name, which is short. */
+VAEI_SETUP int vaei_json_skip(vaei_json *json, int is_name) {
+    int32_t c;
+    int     length = 0;
     if (!vaei_json_expect(json, '"', "a string is missing")) return 0;
-    for (;;) {
-        int32_t c = vaei_json_next(json);
-        size_t  bytes = 1;
-        if (c == '"') break;
-        if (c < 0x20) return vaei_json_wrong(json, "a string does not end or holds a control character");
-        if (json->inner && (c > 0x7E || c == '\\')) return vaei_json_wrong(json, "a name is unknown");
-        if (c == '\\') {
-            if ((c = vaei_json_escape(json)) < 0) return vaei_json_wrong(json, "an escape in a string is wrong");
-            bytes = vaei_utf8_length(c);
-            if (!c && out) return vaei_json_wrong(json, "a name holds a zero");
-        }
-        if (!out) continue;
-        if (length + bytes >= size) return vaei_json_wrong(json, "a name is too long");
-        if (bytes == 1) out[length] = (char)(unsigned char)c;
-        else vaei_utf8_put(out + length, c, bytes);
-        length += bytes;
+    while ((c = vaei_json_character(json)) >= 0) {
+        if (!is_name) continue;
+        if (!c) return vaei_json_wrong(json, "a name holds a zero");
+        if (++length > VAEI_MAX_NAME) return vaei_json_wrong(json, "a name is too long");
     }
-    if (out) out[length] = 0;
+    return !json->problem;
+}
+
+/* What the string at `at` looks like in a sentence: cut to `size` - 1 characters, with ? for what is not ASCII. */
+VAEI_SETUP void vaei_json_shown(const vaei_json *json, size_t at, char *out, size_t size) {
+    vaei_json again = vaei_json_of(json->bytes, at, json->end, json->inner);
+    size_t    length = 0;
+    int32_t   c;
+    vaei_json_expect(&again, '"', "");
+    while (length + 1 < size && (c = vaei_json_character(&again)) >= 0)
+        out[length++] = (char)(c >= ' ' && c <= '~' ? c : '?');
+    out[length] = 0;
+}
+
+/* A short name into `out`. */
+VAEI_SETUP int vaei_json_name(vaei_json *json, char *out, size_t size) {
+    const size_t at = (vaei_json_peek_past_space(json), json->at);
+    if (!vaei_json_skip(json, 1)) return 0;
+    vaei_json_shown(json, at, out, size);
     return 1;
 }
 
-VAEI_SETUP int vaei_json_key(vaei_json *json, char *out, size_t size) {
-    return vaei_json_string(json, out, size) && vaei_json_expect(json, ':', "a colon is missing");
+VAEI_SETUP int vaei_json_same(const vaei_json *json, size_t a, size_t b) {
+    vaei_json first = vaei_json_of(json->bytes, a, json->end, 0), second = vaei_json_of(json->bytes, b, json->end, 0);
+    int32_t   c;
+    vaei_json_expect(&first, '"', "");
+    vaei_json_expect(&second, '"', "");
+    while ((c = vaei_json_character(&first)) == vaei_json_character(&second))
+        if (c < 0) return 1;
+    return 0;
 }
 
 VAEI_SETUP int vaei_json_digit(vaei_json *json) {
@@ -8017,275 +8035,146 @@ VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     return 1;
 }
 
-/* `count` whole numbers from `least` to `most` in an array. */
-VAEI_SETUP int vaei_json_ints(vaei_json *json, int count, int least, int most, int *numbers) {
-    uint64_t number;
-    int      read = 0;
-    if (!vaei_json_expect(json, '[', "an array is missing")) return 0;
-    while (vaei_json_item(json, ']', &read)) {
-        if (read > count) return vaei_json_wrong(json, "an array has too many numbers");
-        if (!vaei_json_unsigned(json, (uint64_t)most, &number)) return 0;
-        if (number < (uint64_t)least) return vaei_json_wrong(json, "a number is too small");
-        numbers[read - 1] = (int)number;
-    }
-    return read == count ? !json->problem : vaei_json_wrong(json, "an array has too few numbers");
-}
+/* ---- fields: a row says how one is read, written, compared and taken over ---- */
 
-/* One of `names`. */
-VAEI_SETUP int vaei_json_choice(vaei_json *json, const char *const *names, int count, int *choice) {
-    char name[32];
-    if (!vaei_json_string(json, name, sizeof name)) return 0;
-    for (*choice = 0; *choice < count; ++*choice)
-        if (names[*choice][0] && !strcmp(names[*choice], name)) return 1;
-    return vaei_json_wrong(json, "a name is unknown");
-}
-
-/* 64 bits as digits in a string, since most readers of JSON keep numbers as doubles. */
-VAEI_SETUP int vaei_json_quoted(vaei_json *json, uint64_t *number) {
-    return vaei_json_expect(json, '"', "digits in quotes are missing") &&
-           vaei_json_unsigned(json, (uint64_t)-1, number) && vaei_json_expect(json, '"', "a string does not end");
-}
-
-/* Which of `names` a key is; each may come once. -1 with a problem. */
-VAEI_SETUP int vaei_json_field(vaei_json *json, const char *const *names, int count, unsigned *seen) {
-    char name[32];
-    int  i;
-    if (!vaei_json_key(json, name, sizeof name)) return -1;
-    for (i = 0; i < count; i++) {
-        if (strcmp(names[i], name)) continue;
-        if (*seen >> i & 1u) {
-            vaei_json_wrong(json, "a name comes twice");
-            return -1;
-        }
-        *seen |= 1u << i;
-        return i;
-    }
-    vaei_json_wrong(json, "a name is unknown");
-    return -1;
-}
-
-/* ---- the network as JSON ---- */
-
-#define VAEI_KIND_NAMES { "dense", "conv", "conv_transposed" }
-#define VAEI_ACTIVATIONS (VAE_SOFTPLUS + 1)
-#define VAEI_INITIALIZATION_NAMES { "", "pytorch", "glorot", "he" }
-#define VAEI_LAYOUT_NAMES { "", "channels_last", "channels_first" }
-#define VAEI_MAX_INT (1 << 26)          /* of a number of the network: what each may be is for vae_create to say */
+typedef enum vaei_field_kind {
+    VAEI_FIELD_INTS,              /* one number or an array, as many as the field has */
+    VAEI_FIELD_NAME,              /* an enum, by name */
+    VAEI_FIELD_REAL,
+    VAEI_FIELD_SETTING,           /* a real where an exact 0 is VAE_ZERO and 0 means the default */
+    VAEI_FIELD_SIZE,
+    VAEI_FIELD_QUOTED,            /* 64 bits as digits in a string, since most readers of JSON keep numbers as doubles */
+    VAEI_FIELD_OBJECT,
+    VAEI_FIELD_LAYERS,
+    VAEI_FIELD_PADDING,           /* of a layer: a rule's name or four numbers */
+    VAEI_FIELD_TYPE, VAEI_FIELD_SHAPE, VAEI_FIELD_OFFSETS     /* of a tensor in the header */
+} vaei_field_kind;
 
 enum {
-    VAEI_KEY_KIND, VAEI_KEY_SHAPE, VAEI_KEY_CHANNELS, VAEI_KEY_KERNEL, VAEI_KEY_STRIDE, VAEI_KEY_PADDING,
-    VAEI_KEY_OUTPUT_PADDING, VAEI_KEY_ACTIVATION, VAEI_LAYER_KEYS
+    VAEI_REQUIRED = 1,
+    VAEI_OLD = 2,           /* of version 1: read, not written */
+    VAEI_IS_NETWORK = 4,    /* weights fit only where it is the same */
+    VAEI_AGREES = 8,        /* vae_load's config has it as the file does, or not at all */
+    VAEI_TAKEN = 16,        /* vae_load's config overrides it */
+    VAEI_AS_ONE = 32,       /* such an object is taken over whole */
+    VAEI_NOT_FIRST = 64,    /* left out where the enum, or the object's first field, has its first value, the default */
+    VAEI_OF_SIGMA = 128     /* left out where the likelihood has no sigma */
 };
 
-VAEI_SETUP int vaei_json_padding(vaei_json *json, vae_layer *layer) {
-    char name[8];
-    int  sides[4];
-    if (vaei_json_peek_past_space(json) == '"') {
-        layer->padding = VAE_SAME;
-        return vaei_json_string(json, name, sizeof name) &&
-               (!strcmp(name, "same") || vaei_json_wrong(json, "a padding rule is unknown"));
-    }
-    if (!vaei_json_ints(json, 4, 0, VAEI_MAX_INT, sides)) return 0;
-    layer->padding = VAE_EXPLICIT;
-    layer->top = sides[0];
-    layer->bottom = sides[1];
-    layer->left = sides[2];
-    layer->right = sides[3];
-    return 1;
-}
+typedef struct vaei_field {
+    const char     *name;
+    vaei_field_kind kind;
+    int             flags;
+    size_t          place[2], size;     /* within a vae_config and a vaei_settings; other structs have both alike */
+    const char   *(*names)(int);        /* of an enum's value, NULL beyond the last */
+    const struct vaei_field *inner;     /* of an object; the row without a name is the end */
+} vaei_field;
 
-VAEI_SETUP int vaei_json_layer_field(vaei_json *json, vae_layer *layer, int field) {
-    static const char *const kinds[] = VAEI_KIND_NAMES;
-    const char              *activations[VAEI_ACTIVATIONS];
-    int                      numbers[3], choice;
-    switch (field) {
-    case VAEI_KEY_KIND:
-        if (!vaei_json_choice(json, kinds, 3, &choice)) return 0;
-        layer->kind = (vae_layer_kind)(VAE_LAYER_DENSE + choice);
-        return 1;
-    case VAEI_KEY_SHAPE:
-        if (!vaei_json_ints(json, 3, 1, VAEI_MAX_INT, numbers)) return 0;
-        layer->shape.height = numbers[0];
-        layer->shape.width = numbers[1];
-        layer->shape.channels = numbers[2];
-        return 1;
-    case VAEI_KEY_CHANNELS: {
-        uint64_t channels;
-        if (!vaei_json_unsigned(json, VAEI_MAX_INT, &channels)) return 0;
-        layer->shape.channels = (int)channels;
-        return 1;
-    }
-    case VAEI_KEY_KERNEL:
-        if (!vaei_json_ints(json, 2, 1, VAEI_MAX_INT, numbers)) return 0;
-        layer->kernel_height = numbers[0];
-        layer->kernel_width = numbers[1];
-        return 1;
-    case VAEI_KEY_STRIDE:
-        if (!vaei_json_ints(json, 2, 1, VAEI_MAX_INT, numbers)) return 0;
-        layer->stride_height = numbers[0];
-        layer->stride_width = numbers[1];
-        return 1;
-    case VAEI_KEY_PADDING: return vaei_json_padding(json, layer);
-    case VAEI_KEY_OUTPUT_PADDING:
-        if (!vaei_json_ints(json, 2, 0, VAEI_MAX_INT, numbers)) return 0;
-        layer->output_padding_height = numbers[0];
-        layer->output_padding_width = numbers[1];
-        return 1;
-    default:
-        for (choice = 0; choice < VAEI_ACTIVATIONS; choice++)
-            activations[choice] = vaei_activation_name((vae_activation)choice);
-        if (!vaei_json_choice(json, activations, VAEI_ACTIVATIONS, &choice)) return 0;
-        layer->activation = (vae_activation)choice;
-        return 1;
-    }
-}
+#define VAEI_PLACES(type, other, member) { offsetof(type, member), offsetof(other, member) }, sizeof(((type *)0)->member)
+#define VAEI_ROW(type, name, kind, flags, member, names, inner) \
+    { name, kind, flags, VAEI_PLACES(type, type, member), names, inner }
+#define VAEI_CONFIG_ROW(name, kind, flags, member, names, inner) \
+    { name, kind, flags, VAEI_PLACES(vae_config, vaei_settings, member), names, inner }
+#define VAEI_LAST_ROW { NULL, VAEI_FIELD_INTS, 0, { 0, 0 }, 0, NULL, NULL }
 
-VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
-    static const char *const names[] = { "kind", "shape", "channels", "kernel", "stride", "padding", "output_padding",
-                                         "activation" };
-    const unsigned any = 1u << VAEI_KEY_KIND | 1u << VAEI_KEY_ACTIVATION, dense = any | 1u << VAEI_KEY_SHAPE;
-    const unsigned conv = any | 1u << VAEI_KEY_CHANNELS | 1u << VAEI_KEY_KERNEL | 1u << VAEI_KEY_STRIDE |
-                          1u << VAEI_KEY_PADDING;
-    unsigned seen = 0;
-    int      count = 0, field;
-    if (!vaei_json_expect(json, '{', "a layer is missing")) return 0;
-    while (vaei_json_item(json, '}', &count)) {
-        if ((field = vaei_json_field(json, names, VAEI_LAYER_KEYS, &seen)) < 0) return 0;
-        if (!vaei_json_layer_field(json, layer, field)) return 0;
-    }
-    if (json->problem) return 0;
-    if (layer->kind == VAE_LAYER_CONV_TRANSPOSED) seen &= ~(1u << VAEI_KEY_OUTPUT_PADDING);     /* optional */
-    if (layer->kind == VAE_LAYER_END || seen != (layer->kind == VAE_LAYER_DENSE ? dense : conv))
-        return vaei_json_wrong(json, "a layer lacks something or has what its kind does not");
-    return 1;
+VAEI_SETUP const char *vaei_name_of(const char *const *names, int count, int i) { return i < count ? names[i] : NULL; }
+VAEI_SETUP const char *vaei_kind_name(int i) {
+    static const char *const names[] = { "", "dense", "conv", "conv_transposed" };
+    return vaei_name_of(names, 4, i);
 }
-
-VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
-    int count = 0;
-    if (!vaei_json_expect(json, '[', "a list of layers is missing")) return 0;
-    while (vaei_json_item(json, ']', &count)) {
-        if (count > VAE_MAX_LAYERS) return vaei_json_wrong(json, "a list has more layers than VAE_MAX_LAYERS");
-        if (!vaei_json_layer(json, &layers[count - 1])) return 0;
-    }
-    return count ? !json->problem : vaei_json_wrong(json, "a list of layers is empty");
+VAEI_SETUP const char *vaei_initialization_name(int i) {
+    static const char *const names[] = { "", "pytorch", "glorot", "he" };
+    return vaei_name_of(names, 4, i);
 }
-
-/* A setting where 0 means 0, as a config has it. */
-VAEI_SETUP int vaei_json_setting(vaei_json *json, vae_real *setting) {
-    if (!vaei_json_real(json, setting)) return 0;
-    if (*setting < 0) return vaei_json_wrong(json, "a setting is negative");
-    if (*setting == 0) *setting = VAE_ZERO;
-    return 1;
+VAEI_SETUP const char *vaei_layout_name(int i) {
+    static const char *const names[] = { "", "channels_last", "channels_first" };
+    return vaei_name_of(names, 3, i);
 }
-
-VAEI_SETUP int vaei_json_adam(vaei_json *json, vae_optimizer *adam) {
-    static const char *const names[] = { "learning_rate", "beta1", "beta2", "epsilon" };
-    unsigned                 seen = 0;
-    int                      count = 0, field;
-    vae_real                *fields[4];
-    fields[0] = &adam->learning_rate;
-    fields[1] = &adam->beta1;
-    fields[2] = &adam->beta2;
-    fields[3] = &adam->epsilon;
-    if (!vaei_json_expect(json, '{', "the settings of adam are missing")) return 0;
-    while (vaei_json_item(json, '}', &count))
-        if ((field = vaei_json_field(json, names, 4, &seen)) < 0 || !vaei_json_setting(json, fields[field])) return 0;
-    return !json->problem;
+VAEI_SETUP const char *vaei_part_name(int i) {
+    static const char *const names[] = { "", "whole", "encoder", "decoder" };
+    return vaei_name_of(names, 4, i);
 }
+VAEI_SETUP const char *vaei_activation_named(int i) {
+    return i <= VAE_SOFTPLUS ? vaei_activation_name((vae_activation)i) : NULL;
+}
+VAEI_SETUP const char *vaei_likelihood_name(int i) { return i < VAEI_LIKELIHOODS ? vaei_likelihoods[i].name : NULL; }
+VAEI_SETUP const char *vaei_optimizer_name(int i) { return i < VAEI_OPTIMIZERS ? vaei_optimizers[i].name : NULL; }
+VAEI_SETUP const char *vaei_schedule_name(int i) { return i < VAEI_SCHEDULES ? vaei_schedules[i].name : NULL; }
 
-enum {
-    VAEI_KEY_INPUT, VAEI_KEY_LATENT, VAEI_KEY_ENCODER, VAEI_KEY_DECODER, VAEI_KEY_LIKELIHOOD, VAEI_KEY_SIGMA,
-    VAEI_KEY_BETA, VAEI_KEY_INITIALIZATION, VAEI_KEY_LAYOUT, VAEI_KEY_ADAM, VAEI_KEY_SEED, VAEI_KEY_BATCH,
-    VAEI_CONFIG_KEYS
+static const vaei_field vaei_schedule_fields[] = {
+    VAEI_ROW(vae_schedule, "kind", VAEI_FIELD_NAME, 0, kind, vaei_schedule_name, NULL),
+    VAEI_ROW(vae_schedule, "steps", VAEI_FIELD_QUOTED, 0, steps, NULL, NULL),
+    VAEI_ROW(vae_schedule, "warmup", VAEI_FIELD_QUOTED, 0, warmup, NULL, NULL),
+    VAEI_ROW(vae_schedule, "from", VAEI_FIELD_REAL, 0, from, NULL, NULL),
+    VAEI_ROW(vae_schedule, "to", VAEI_FIELD_REAL, 0, to, NULL, NULL),
+    VAEI_LAST_ROW
 };
 
-VAEI_SETUP int vaei_json_config_field(vaei_json *json, vae_config *config, int field) {
-    static const char *const layouts[] = VAEI_LAYOUT_NAMES;
-    static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
-    const char              *likelihoods[VAEI_LIKELIHOODS];
-    int                      numbers[3], choice;
-    uint64_t                 number;
-    switch (field) {
-    case VAEI_KEY_INPUT:
-        if (!vaei_json_ints(json, 3, 1, VAEI_MAX_INT, numbers)) return 0;
-        config->input.height = numbers[0];
-        config->input.width = numbers[1];
-        config->input.channels = numbers[2];
-        return 1;
-    case VAEI_KEY_LATENT:
-        if (!vaei_json_unsigned(json, VAEI_MAX_INT, &number)) return 0;
-        config->latent = (int)number;
-        return number ? 1 : vaei_json_wrong(json, "latent is 0");
-    case VAEI_KEY_ENCODER: return vaei_json_layers(json, config->encoder);
-    case VAEI_KEY_DECODER: return vaei_json_layers(json, config->decoder);
-    case VAEI_KEY_LIKELIHOOD:
-        for (choice = 0; choice < VAEI_LIKELIHOODS; choice++) likelihoods[choice] = vaei_likelihoods[choice].name;
-        if (!vaei_json_choice(json, likelihoods, VAEI_LIKELIHOODS, &choice)) return 0;
-        config->likelihood = (vae_likelihood)choice;
-        return 1;
-    case VAEI_KEY_SIGMA:
-        return vaei_json_real(json, &config->sigma) &&
-               (config->sigma > 0 || vaei_json_wrong(json, "sigma is not above 0"));
-    case VAEI_KEY_BETA: return vaei_json_setting(json, &config->beta);
-    case VAEI_KEY_INITIALIZATION:
-        if (!vaei_json_choice(json, initializations, 4, &choice)) return 0;
-        config->initialization = (vae_initialization)choice;
-        return 1;
-    case VAEI_KEY_LAYOUT:
-        if (!vaei_json_choice(json, layouts, 3, &choice)) return 0;
-        config->layout = (vae_layout)choice;
-        return 1;
-    case VAEI_KEY_ADAM: return vaei_json_adam(json, &config->optimizer);
-    case VAEI_KEY_SEED: return vaei_json_quoted(json, &config->seed);
-    default:
-        if (!vaei_json_unsigned(json, (size_t)-1 >> 1, &number)) return 0;
-        config->batch = (size_t)number;
-        return number ? 1 : vaei_json_wrong(json, "batch is 0");
-    }
+static const vaei_field vaei_optimizer_fields[] = {
+    VAEI_ROW(vae_optimizer, "kind", VAEI_FIELD_NAME, 0, kind, vaei_optimizer_name, NULL),
+    VAEI_ROW(vae_optimizer, "learning_rate", VAEI_FIELD_SETTING, 0, learning_rate, NULL, NULL),
+    VAEI_ROW(vae_optimizer, "beta1", VAEI_FIELD_SETTING, 0, beta1, NULL, NULL),
+    VAEI_ROW(vae_optimizer, "beta2", VAEI_FIELD_SETTING, 0, beta2, NULL, NULL),
+    VAEI_ROW(vae_optimizer, "epsilon", VAEI_FIELD_SETTING, 0, epsilon, NULL, NULL),
+    VAEI_ROW(vae_optimizer, "momentum", VAEI_FIELD_SETTING, 0, momentum, NULL, NULL),
+    VAEI_ROW(vae_optimizer, "weight_decay", VAEI_FIELD_SETTING, 0, weight_decay, NULL, NULL),
+    VAEI_ROW(vae_optimizer, "schedule", VAEI_FIELD_OBJECT, VAEI_AS_ONE | VAEI_NOT_FIRST, schedule, NULL,
+             vaei_schedule_fields),
+    VAEI_LAST_ROW
+};
+
+static const vaei_field vaei_config_fields[] = {
+    VAEI_CONFIG_ROW("input", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, input, NULL, NULL),
+    VAEI_CONFIG_ROW("latent", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, latent, NULL, NULL),
+    { "encoder", VAEI_FIELD_LAYERS, 0, { offsetof(vae_config, encoder), 0 }, 0, NULL, NULL },
+    { "decoder", VAEI_FIELD_LAYERS, 0, { offsetof(vae_config, decoder), 1 }, 0, NULL, NULL },
+    VAEI_CONFIG_ROW("likelihood", VAEI_FIELD_NAME, VAEI_REQUIRED | VAEI_AGREES, likelihood, vaei_likelihood_name, NULL),
+    VAEI_CONFIG_ROW("sigma", VAEI_FIELD_REAL, VAEI_AGREES | VAEI_OF_SIGMA, sigma, NULL, NULL),
+    VAEI_CONFIG_ROW("sigma_per_pixel", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_OF_SIGMA, sigma_per_pixel, NULL, NULL),
+    VAEI_CONFIG_ROW("standardize", VAEI_FIELD_INTS, VAEI_AGREES, standardize, NULL, NULL),
+    VAEI_CONFIG_ROW("part", VAEI_FIELD_NAME, VAEI_NOT_FIRST, part, vaei_part_name, NULL),
+    VAEI_CONFIG_ROW("beta", VAEI_FIELD_SETTING, VAEI_TAKEN, beta, NULL, NULL),
+    VAEI_CONFIG_ROW("beta_schedule", VAEI_FIELD_OBJECT, VAEI_TAKEN | VAEI_AS_ONE | VAEI_NOT_FIRST, beta_schedule, NULL,
+                    vaei_schedule_fields),
+    VAEI_CONFIG_ROW("initialization", VAEI_FIELD_NAME, 0, initialization, vaei_initialization_name, NULL),
+    VAEI_CONFIG_ROW("layout", VAEI_FIELD_NAME, VAEI_OLD, layout, vaei_layout_name, NULL),
+    VAEI_CONFIG_ROW("optimizer", VAEI_FIELD_OBJECT, VAEI_TAKEN, optimizer, NULL, vaei_optimizer_fields),
+    VAEI_CONFIG_ROW("adam", VAEI_FIELD_OBJECT, VAEI_OLD, optimizer, NULL, vaei_optimizer_fields),
+    VAEI_CONFIG_ROW("seed", VAEI_FIELD_QUOTED, VAEI_TAKEN, seed, NULL, NULL),
+    VAEI_CONFIG_ROW("batch", VAEI_FIELD_SIZE, VAEI_TAKEN, batch, NULL, NULL),
+    VAEI_LAST_ROW
+};
+
+/* Which of these a layer has depends on its kind: see vaei_layer_mask. */
+static const vaei_field vaei_layer_fields[] = {
+    VAEI_ROW(vae_layer, "kind", VAEI_FIELD_NAME, VAEI_REQUIRED, kind, vaei_kind_name, NULL),
+    VAEI_ROW(vae_layer, "shape", VAEI_FIELD_INTS, 0, shape, NULL, NULL),
+    VAEI_ROW(vae_layer, "channels", VAEI_FIELD_INTS, 0, shape.channels, NULL, NULL),
+    { "kernel", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, kernel_height), 0 }, 2 * sizeof(int), NULL, NULL },
+    { "stride", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, stride_height), 0 }, 2 * sizeof(int), NULL, NULL },
+    { "padding", VAEI_FIELD_PADDING, 0, { offsetof(vae_layer, top), 0 }, 4 * sizeof(int), NULL, NULL },
+    { "output_padding", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, output_padding_height), 0 }, 2 * sizeof(int), NULL, NULL },
+    VAEI_ROW(vae_layer, "activation", VAEI_FIELD_NAME, VAEI_REQUIRED, activation, vaei_activation_named, NULL),
+    VAEI_LAST_ROW
+};
+#define VAEI_OUTPUT_PADDING_ROW 64u
+
+VAEI_SETUP unsigned vaei_layer_mask(const vae_layer *layer) {
+    const unsigned output_padding = layer->kind == VAE_LAYER_CONV_TRANSPOSED ? VAEI_OUTPUT_PADDING_ROW : 0;
+    return layer->kind == VAE_LAYER_DENSE ? 1u | 2u | 128u : 1u | 4u | 8u | 16u | 32u | output_padding | 128u;
 }
 
-VAEI_SETUP int vaei_json_config(vaei_json *json, vae_config *config) {
-    static const char *const names[] = { "input", "latent", "encoder", "decoder", "likelihood", "sigma", "beta",
-                                         "initialization", "layout", "adam", "seed", "batch" };
-    const unsigned required = 1u << VAEI_KEY_INPUT | 1u << VAEI_KEY_LATENT | 1u << VAEI_KEY_ENCODER |
-                              1u << VAEI_KEY_DECODER | 1u << VAEI_KEY_LIKELIHOOD;
-    unsigned seen = 0;
-    int      count = 0, field;
-    memset(config, 0, sizeof *config);
-    if (!vaei_json_expect(json, '{', "an object is missing")) return 0;
-    while (vaei_json_item(json, '}', &count)) {
-        if ((field = vaei_json_field(json, names, VAEI_CONFIG_KEYS, &seen)) < 0) return 0;
-        if (!vaei_json_config_field(json, config, field)) return 0;
-    }
-    if (json->problem) return 0;
-    if ((seen & required) != required) return vaei_json_wrong(json, "a part of the network is missing");
-    return vaei_json_peek_past_space(json) < 0 ? !json->problem : vaei_json_wrong(json, "something follows");
-}
-
-/* Where training stands. */
-typedef struct vaei_progress_state {
-    uint64_t step, epoch, position, samples_drawn;
-} vaei_progress_state;
-
-VAEI_SETUP int vaei_json_state(vaei_json *json, vaei_progress_state *state) {
-    static const char *const names[] = { "step", "epoch", "position", "samples_drawn" };
-    unsigned                 seen = 0;
-    int                      count = 0, field;
-    uint64_t                 numbers[4];
-    if (!vaei_json_expect(json, '{', "an object is missing")) return 0;
-    while (vaei_json_item(json, '}', &count))
-        if ((field = vaei_json_field(json, names, 4, &seen)) < 0 || !vaei_json_quoted(json, &numbers[field])) return 0;
-    if (json->problem) return 0;
-    if (seen != 15u) return vaei_json_wrong(json, "a part of the state is missing");
-    if (numbers[0] > UINT64_MAX / 2) return vaei_json_wrong(json, "a number is too large");   /* step + 1 must fit */
-    state->step = numbers[0];
-    state->epoch = numbers[1];
-    state->position = numbers[2];
-    state->samples_drawn = numbers[3];
-    return vaei_json_peek_past_space(json) < 0 ? !json->problem : vaei_json_wrong(json, "something follows");
-}
-
-/* ---- reading the header ---- */
+/* Where training stands: a checkpoint's vae.state. */
+static const vaei_field vaei_state_fields[] = {
+    VAEI_ROW(vae_model, "step", VAEI_FIELD_QUOTED, VAEI_REQUIRED, step, NULL, NULL),
+    VAEI_ROW(vae_model, "epoch", VAEI_FIELD_QUOTED, VAEI_REQUIRED, epoch, NULL, NULL),
+    VAEI_ROW(vae_model, "position", VAEI_FIELD_QUOTED, VAEI_REQUIRED, position, NULL, NULL),
+    VAEI_ROW(vae_model, "samples_drawn", VAEI_FIELD_QUOTED, VAEI_REQUIRED, samples_drawn, NULL, NULL),
+    VAEI_ROW(vae_model, "epoch_rows", VAEI_FIELD_QUOTED, 0, epoch_rows, NULL, NULL),
+    VAEI_ROW(vae_model, "epoch_batch", VAEI_FIELD_QUOTED, 0, epoch_batch, NULL, NULL),
+    VAEI_ROW(vae_model, "epoch_keeps_order", VAEI_FIELD_INTS, 0, epoch_keeps_order, NULL, NULL),
+    VAEI_LAST_ROW
+};
 
 /* The types of numbers that are read; the others that safetensors has are refused. */
 enum { VAEI_F32, VAEI_F64, VAEI_F16, VAEI_BF16, VAEI_TYPES };
@@ -8293,106 +8182,295 @@ enum { VAEI_F32, VAEI_F64, VAEI_F16, VAEI_BF16, VAEI_TYPES };
 VAEI_SETUP size_t vaei_type_size(int type) { return type == VAEI_F64 ? 8 : type == VAEI_F32 ? 4 : 2; }
 
 typedef struct vaei_file_tensor {
-    char     name[VAEI_NAME_SIZE], type_name[32];
-    int      rank;
-    uint64_t shape[VAEI_MAX_RANK], begin, end;
+    size_t   name_at, type_at;      /* of the strings */
+    int      type, rank;            /* VAEI_TYPES: another one */
+    uint64_t shape[4];              /* the first dimensions */
+    uint64_t offsets[2];            /* where the data begin and end */
 } vaei_file_tensor;
 
+static const vaei_field vaei_tensor_fields[] = {
+    VAEI_ROW(vaei_file_tensor, "dtype", VAEI_FIELD_TYPE, VAEI_REQUIRED, type, NULL, NULL),
+    VAEI_ROW(vaei_file_tensor, "shape", VAEI_FIELD_SHAPE, VAEI_REQUIRED, shape, NULL, NULL),
+    VAEI_ROW(vaei_file_tensor, "data_offsets", VAEI_FIELD_OFFSETS, VAEI_REQUIRED, offsets, NULL, NULL),
+    VAEI_LAST_ROW
+};
+
+/* Enums are as small as the compiler makes them. */
+VAEI_SETUP int vaei_enum_value(const void *at, size_t size) {
+    int           number = 0;
+    unsigned char byte;
+    if (size == sizeof number) memcpy(&number, at, sizeof number);
+    else {
+        memcpy(&byte, at, 1);
+        number = byte;
+    }
+    return number;
+}
+
+VAEI_SETUP void vaei_set_enum(void *at, size_t size, int number) {
+    const unsigned char byte = (unsigned char)number;
+    if (size == sizeof number) memcpy(at, &number, sizeof number);
+    else memcpy(at, &byte, 1);
+}
+
+VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const void *base) {
+    const unsigned char *bytes = (const unsigned char *)base + field->place[column];
+    size_t               i;
+    if (field->inner == vaei_schedule_fields) return !vaei_enum_value(bytes, sizeof(vae_schedule_kind));
+    for (i = 0; i < field->size; i++)
+        if (bytes[i]) return 0;
+    return 1;
+}
+
+/* ---- reading fields ---- */
+
+static const char vaei_unknown[] = "a name is unknown";
+
+/* Of a number of the network: what each may be is for vae_create to say. */
+#define VAEI_MAX_INT ((unsigned)-1 / 2 < 67108864u ? (unsigned)-1 / 2 : 67108864u)
+
+/* Numbers in an array, at most `most` of which are kept; how many there are, or -1. */
+VAEI_SETUP int vaei_json_numbers(vaei_json *json, int limit, uint64_t largest, uint64_t *numbers, int most) {
+    uint64_t number;
+    int      count = 0;
+    if (!vaei_json_expect(json, '[', "an array is missing")) return -1;
+    while (vaei_json_item(json, ']', &count)) {
+        if (count > limit) return vaei_json_wrong(json, limit == VAEI_MAX_RANK ? "it has more than 8 numbers"
+                                                                               : "it has too many numbers") - 1;
+        if (!vaei_json_unsigned(json, largest, &number)) return -1;
+        if (count <= most) numbers[count - 1] = number;
+    }
+    return json->problem ? -1 : count;
+}
+
+VAEI_SETUP int vaei_json_ints(vaei_json *json, int count, void *to) {
+    uint64_t numbers[4];
+    int      number, read = 1, i;
+    if (count == 1) vaei_json_unsigned(json, VAEI_MAX_INT, numbers);
+    else read = vaei_json_numbers(json, count, VAEI_MAX_INT, numbers, 4);
+    if (json->problem) return 0;
+    if (read < count) return vaei_json_wrong(json, "it has too few numbers");
+    for (i = 0; i < count; i++) {
+        number = (int)numbers[i];
+        memcpy((char *)to + (size_t)i * sizeof number, &number, sizeof number);
+    }
+    return 1;
+}
+
+VAEI_SETUP int vaei_json_choice(vaei_json *json, const vaei_field *field, void *to) {
+    const size_t at = (vaei_json_peek_past_space(json), json->at);
+    char         name[32];
+    int          i;
+    if (!vaei_json_name(json, name, sizeof name)) return 0;
+    for (i = 1; field->names(i); i++)
+        if (!strcmp(field->names(i), name)) {
+            vaei_set_enum(to, field->size, i);
+            return 1;
+        }
+    json->at = at;
+    return vaei_json_wrong(json, vaei_unknown);
+}
+
+VAEI_SETUP int vaei_json_padding(vaei_json *json, vae_layer *layer) {
+    char name[8];
+    layer->padding = vaei_json_peek_past_space(json) == '"' ? VAE_SAME : VAE_EXPLICIT;
+    if (layer->padding == VAE_EXPLICIT) return vaei_json_ints(json, 4, &layer->top);
+    return vaei_json_name(json, name, sizeof name) &&
+           (!strcmp(name, "same") || vaei_json_wrong(json, "a padding rule is unknown"));
+}
+
+VAEI_SETUP int vaei_json_type(vaei_json *json, vaei_file_tensor *tensor) {
+    static const char *const types[] = { "F32", "F64", "F16", "BF16" };
+    char                     name[8];
+    vaei_json_peek_past_space(json);
+    tensor->type_at = json->at;
+    if (!vaei_json_name(json, name, sizeof name)) return 0;
+    for (tensor->type = 0; tensor->type < VAEI_TYPES && strcmp(types[tensor->type], name); tensor->type++) {}
+    return 1;
+}
+
+VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers);
+VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, unsigned *seen);
+
+VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int column, void *base) {
+    char          *to = (char *)base + field->place[column];
+    vae_real       real;
+    uint64_t       number;
+    size_t         size;
+    switch (field->kind) {
+    case VAEI_FIELD_INTS: return vaei_json_ints(json, (int)(field->size / sizeof(int)), to);
+    case VAEI_FIELD_NAME: return vaei_json_choice(json, field, to);
+    case VAEI_FIELD_REAL:
+    case VAEI_FIELD_SETTING:
+        if (!vaei_json_real(json, &real)) return 0;
+        if (real < 0) return vaei_json_wrong(json, "a setting is negative");
+        if (real == 0) real = field->kind == VAEI_FIELD_SETTING ? VAE_ZERO : 0;
+        memcpy(to, &real, sizeof real);
+        return 1;
+    case VAEI_FIELD_SIZE:
+        if (!vaei_json_unsigned(json, (size_t)-1 >> 1, &number)) return 0;
+        if (!number) return vaei_json_wrong(json, "it is 0");
+        size = (size_t)number;
+        memcpy(to, &size, sizeof size);
+        return 1;
+    case VAEI_FIELD_QUOTED:
+        if (!vaei_json_expect(json, '"', "digits in quotes are missing") ||
+            !vaei_json_unsigned(json, (uint64_t)-1, &number) || !vaei_json_expect(json, '"', "a string does not end"))
+            return 0;
+        memcpy(to, &number, sizeof number);
+        return 1;
+    case VAEI_FIELD_OBJECT: return vaei_json_object(json, field->inner, 0, to, NULL);
+    case VAEI_FIELD_LAYERS:
+        vaei_json_peek_past_space(json);
+        json->layers_at[field->place[1]] = json->at;
+        return vaei_json_layers(json, column ? NULL : (vae_layer *)(void *)to);
+    case VAEI_FIELD_PADDING: return vaei_json_padding(json, (vae_layer *)base);
+    case VAEI_FIELD_TYPE: return vaei_json_type(json, (vaei_file_tensor *)base);
+    case VAEI_FIELD_SHAPE: {
+        vaei_file_tensor *tensor = (vaei_file_tensor *)base;
+        return (tensor->rank = vaei_json_numbers(json, VAEI_MAX_RANK, (uint64_t)-1, tensor->shape, 4)) >= 0;
+    }
+    default:
+        return vaei_json_numbers(json, 2, (uint64_t)-1, ((vaei_file_tensor *)base)->offsets, 2) == 2 ||
+               vaei_json_wrong(json, "it has not two numbers");
+    }
+}
+
+/* An object of these fields, each at most once. `seen` may be NULL; else it receives a bit for each that was there. */
+VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, unsigned *seen) {
+    char     name[32];
+    unsigned found = 0;
+    int      count = 0, i;
+    if (!vaei_json_expect(json, '{', "an object is missing")) return 0;
+    while (vaei_json_item(json, '}', &count)) {
+        const size_t at = json->at;
+        if (!vaei_json_name(json, name, sizeof name)) return 0;
+        for (i = 0; fields[i].name && strcmp(fields[i].name, name); i++) {}
+        if (!fields[i].name || found >> i & 1u) {
+            json->at = at;
+            return vaei_json_wrong(json, fields[i].name ? "a name comes twice" : vaei_unknown);
+        }
+        found |= 1u << i;
+        if (!vaei_json_expect(json, ':', "a colon is missing")) return 0;
+        if (!vaei_json_value(json, &fields[i], column, base)) {
+            if (!json->field) json->field = fields[i].name;
+            return 0;
+        }
+    }
+    for (i = 0; fields[i].name && !json->problem; i++)
+        if (fields[i].flags & VAEI_REQUIRED && !(found >> i & 1u)) {
+            json->field = fields[i].name;
+            vaei_json_wrong(json, "it is missing");
+        }
+    if (seen) *seen = found;
+    return !json->problem;
+}
+
+VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
+    unsigned seen, wanted;
+    memset(layer, 0, sizeof *layer);
+    if (!vaei_json_object(json, vaei_layer_fields, 0, layer, &seen)) return 0;
+    wanted = vaei_layer_mask(layer);
+    return (seen | (wanted & VAEI_OUTPUT_PADDING_ROW)) == wanted ||
+           vaei_json_wrong(json, "a layer lacks something or has what its kind does not");
+}
+
+/* A list of layers into `layers`, or read only. */
+VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
+    vae_layer layer;
+    int       count = 0;
+    if (!vaei_json_expect(json, '[', "a list of layers is missing")) return 0;
+    while (vaei_json_item(json, ']', &count)) {
+        if (count > VAE_MAX_LAYERS) return vaei_json_wrong(json, "a list has more layers than VAE_MAX_LAYERS");
+        if (!vaei_json_layer(json, layers ? &layers[count - 1] : &layer)) return 0;
+    }
+    return count ? !json->problem : vaei_json_wrong(json, "a list of layers is empty");
+}
+
+/* ---- reading the header ---- */
+
 typedef struct vaei_file {
-    const unsigned char *bytes, *data;
+    const unsigned char *bytes, *data;                  /* `data` NULL: only the header is there */
     size_t               header_end, data_size;         /* the header begins at byte 8 */
+    size_t               metadata_at, metadata_end;
     size_t               config_at, config_end;         /* of the strings in the metadata; 0: there is none */
     size_t               state_at, state_end;
     size_t               version_at, version_end;
+    int                  version;
 } vaei_file;
 
 /* The way through a header, tensor by tensor. */
 typedef struct vaei_walk {
     vaei_json json;
-    int       count, metadata_seen;
+    int       count;
 } vaei_walk;
 
+/* A name that is unknown in our own metadata comes from a newer version: nothing else writes them. */
 VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, vae_error *error) {
-    return vaei_fail(error, VAE_ERROR_FORMAT, "%s at byte %z: %s", what, json->problem_at, json->problem);
-}
-
-VAEI_SETUP int vaei_json_is_new_key(const vaei_json *json, const uint32_t *keys, int count, const char *key) {
-    char other[VAEI_NAME_SIZE];
-    int  i;
-    for (i = 0; i < count; i++) {
-        vaei_json again = vaei_json_of(json->bytes, keys[i], json->end, 0);
-        vaei_json_string(&again, other, sizeof other);
-        if (!strcmp(other, key)) return 0;
+    char name[40];
+    if (json->problem == vaei_unknown && json->inner) {
+        vaei_json_shown(json, json->problem_at, name, sizeof name);
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the file is newer than this vae.h (" VAE_VERSION "): it has "
+                         "`%s`%s%s", name, json->field ? " for " : "", json->field ? json->field : "");
     }
-    return 1;
+    return vaei_fail(error, VAE_ERROR_FORMAT, "%s at byte %z: %s%s%s", what, json->problem_at,
+                     json->field ? json->field : "", json->field ? ": " : "", json->problem);
 }
 
 VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
-    uint32_t keys[VAEI_MAX_METADATA];
-    char     key[VAEI_NAME_SIZE];
-    int      count = 0;
+    char key[16];
+    int  count = 0, earlier;
     if (!vaei_json_expect(json, '{', "the metadata are not an object")) return 0;
+    file->metadata_at = json->at;
     while (vaei_json_item(json, '}', &count)) {
-        size_t at, end;
+        vaei_json    again = vaei_json_of(json->bytes, file->metadata_at, json->end, 0);
+        const size_t key_at = json->at;
+        size_t       at;
         if (count > VAEI_MAX_METADATA) return vaei_json_wrong(json, "the metadata have more than 512 entries");
-        keys[count - 1] = (uint32_t)json->at;
-        if (!vaei_json_key(json, key, sizeof key)) return 0;
-        if (!vaei_json_is_new_key(json, keys, count - 1, key)) return vaei_json_wrong(json, "a name comes twice");
+        if (!vaei_json_name(json, key, sizeof key)) return 0;
+        for (earlier = 0; vaei_json_item(&again, '}', &earlier) && again.at < key_at;) {
+            if (vaei_json_same(json, again.at, key_at)) return vaei_json_wrong(json, "a name comes twice");
+            vaei_json_skip(&again, 1);
+            vaei_json_expect(&again, ':', "");
+            vaei_json_skip(&again, 0);
+        }
+        if (!vaei_json_expect(json, ':', "a colon is missing")) return 0;
         vaei_json_peek_past_space(json);
         at = json->at + 1;
-        if (!vaei_json_string(json, NULL, 0)) return 0;
-        end = json->at - 1;
-        if (!strcmp(key, "vae.config")) { file->config_at = at; file->config_end = end; }
-        if (!strcmp(key, "vae.state")) { file->state_at = at; file->state_end = end; }
-        if (!strcmp(key, "vae.version")) { file->version_at = at; file->version_end = end; }
+        if (!vaei_json_skip(json, 0)) return 0;
+        if (!strcmp(key, "vae.config")) { file->config_at = at; file->config_end = json->at - 1; }
+        if (!strcmp(key, "vae.state")) { file->state_at = at; file->state_end = json->at - 1; }
+        if (!strcmp(key, "vae.version")) { file->version_at = at; file->version_end = json->at - 1; }
     }
+    file->metadata_end = json->at;
     return !json->problem;
-}
-
-VAEI_SETUP int vaei_json_tensor(vaei_json *json, vaei_file_tensor *tensor) {
-    static const char *const names[] = { "dtype", "shape", "data_offsets" };
-    unsigned                 seen = 0;
-    int                      count = 0, offsets = 0, field;
-    if (!vaei_json_expect(json, '{', "a tensor's description is missing")) return 0;
-    while (vaei_json_item(json, '}', &count)) {
-        if ((field = vaei_json_field(json, names, 3, &seen)) < 0) return 0;
-        if (field == 0) {
-            if (!vaei_json_string(json, tensor->type_name, sizeof tensor->type_name)) return 0;
-        } else if (field == 1) {
-            if (!vaei_json_expect(json, '[', "a shape is missing")) return 0;
-            for (tensor->rank = 0; vaei_json_item(json, ']', &tensor->rank);) {
-                if (tensor->rank > VAEI_MAX_RANK) return vaei_json_wrong(json, "a shape has more than 8 dimensions");
-                if (!vaei_json_unsigned(json, (uint64_t)-1, &tensor->shape[tensor->rank - 1])) return 0;
-            }
-        } else {
-            if (!vaei_json_expect(json, '[', "the offsets are missing")) return 0;
-            while (vaei_json_item(json, ']', &offsets)) {
-                if (offsets > 2) return vaei_json_wrong(json, "there are more than two offsets");
-                if (!vaei_json_unsigned(json, (uint64_t)-1, offsets == 1 ? &tensor->begin : &tensor->end)) return 0;
-            }
-        }
-    }
-    if (json->problem) return 0;
-    return seen == 7u && offsets == 2 ? 1 : vaei_json_wrong(json, "a tensor lacks its dtype, shape or offsets");
 }
 
 VAEI_SETUP vaei_walk vaei_walk_begin(const vaei_file *file) {
     vaei_walk walk;
     walk.json = vaei_json_of(file->bytes, 8, file->header_end, 0);
-    walk.count = walk.metadata_seen = 0;
+    walk.count = 0;
     vaei_json_expect(&walk.json, '{', "the header is not a JSON object");
     return walk;
 }
 
-/* The next tensor; 0 at the end and after a problem. Metadata on the way are noted in `file`. */
+/* The next tensor; 0 at the end and after a problem. Metadata on the way are noted in `file` the first time, and then
+   passed by: they may be long. */
 VAEI_SETUP int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor *tensor) {
     vaei_json *json = &walk->json;
+    char       name[16];
     while (vaei_json_item(json, '}', &walk->count)) {
         if (walk->count > VAEI_MAX_FILE_TENSORS) return vaei_json_wrong(json, "there are more than 4096 tensors");
-        if (!vaei_json_key(json, tensor->name, sizeof tensor->name)) return 0;
-        if (strcmp(tensor->name, "__metadata__")) return vaei_json_tensor(json, tensor);
-        if (walk->metadata_seen++) return vaei_json_wrong(json, "a name comes twice");
-        if (!vaei_json_metadata(json, file)) return 0;
+        memset(tensor, 0, sizeof *tensor);
+        tensor->name_at = json->at;
+        if (!vaei_json_name(json, name, sizeof name) || !vaei_json_expect(json, ':', "a colon is missing")) return 0;
+        if (strcmp(name, "__metadata__")) {
+            if (vaei_json_object(json, vaei_tensor_fields, 0, tensor, NULL)) return 1;
+            return 0;
+        }
+        if (file->metadata_at && json->at < file->metadata_at) json->at = file->metadata_end;
+        else if (file->metadata_at) return vaei_json_wrong(json, "a name comes twice");
+        else if (!vaei_json_metadata(json, file)) return 0;
     }
     if (!json->problem && vaei_json_peek_past_space(json) >= 0) vaei_json_wrong(json, "something follows the header");
     return 0;
@@ -8434,7 +8512,20 @@ VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size
     return VAE_OK;
 }
 
-/* Checks all of the header's syntax and finds the metadata. */
+VAEI_SETUP vae_status vaei_read_version(vaei_file *file, vae_error *error) {
+    vaei_json json = vaei_json_of(file->bytes, file->version_at, file->version_end, 0);
+    uint64_t  version = 0;
+    if (!file->version_at || !vaei_json_unsigned(&json, (uint64_t)-1, &version) || json.at < json.end || !version)
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's metadata have vae.config without a vae.version that is a "
+                         "number: they are damaged");
+    if (version > VAEI_FORMAT_VERSION)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the file is newer than this vae.h (" VAE_VERSION "): its "
+                         "vae.version is %z, this one reads up to %d", (size_t)version, VAEI_FORMAT_VERSION);
+    file->version = (int)version;
+    return VAE_OK;
+}
+
+/* Checks all of the header's syntax and finds the metadata. Of `bytes` only the header is read. */
 VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t size, vae_error *error) {
     vaei_file_tensor tensor;
     vaei_walk        walk;
@@ -8454,12 +8545,7 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
     while (vaei_walk_next(&walk, file, &tensor)) {}
     if (walk.json.problem)
         return vaei_fail_json(&walk.json, "not a safetensors file, or a damaged one: the header is wrong", error);
-    if (!file->config_at) return VAE_OK;
-    if (file->version_end - file->version_at == sizeof VAEI_FORMAT_VERSION - 1 &&
-        !memcmp(file->bytes + file->version_at, VAEI_FORMAT_VERSION, sizeof VAEI_FORMAT_VERSION - 1)) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the metadata have no vae.version or another one than "
-                     VAEI_FORMAT_VERSION ", which is what vae.h " VAE_VERSION " reads: use the vae.h that wrote the "
-                     "file");
+    return file->config_at ? vaei_read_version(file, error) : VAE_OK;
 }
 
 /* ---- numbers in files ---- */
@@ -8496,25 +8582,26 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
     return 1;
 }
 
-/* ---- matching a file's tensors with a network's ---- */
+/* ---- matching a file's tensors with a model's ---- */
 
-/* Where each of the network's tensors lies in the data: its weights, then Adam's moments m and v. */
-typedef struct vaei_piece {
-    size_t begin, end;      /* 0, 0: not in the file */
-    int    type;
-} vaei_piece;
+typedef struct vaei_matching {
+    const vae_model *model;
+    vaei_file       *file;
+    int              moments;           /* blocks of them that are wanted beside the weights */
+    int              is_transfer;       /* what does not fit is left out */
+    size_t           taken;             /* tensors that fit */
+    unsigned char    seen[1 + VAEI_MAX_MOMENTS][(VAEI_MAX_TENSORS + 7) / 8];
+} vaei_matching;
 
-typedef struct vaei_pieces {
-    vaei_piece of[3 * VAEI_MAX_TENSORS];
-} vaei_pieces;
-
-static const char *const vaei_groups[] = { "", "adam.m.", "adam.v." };
+VAEI_SETUP int vaei_is_seen(const vaei_matching *matching, int block, size_t index) {
+    return matching->seen[block][index / 8] >> (index % 8) & 1;
+}
 
 VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int rank) {
     int i;
     vaei_put(text, '[');
     for (i = 0; i < rank; i++) {
-        if (text->length > 48) {        /* absurd dimensions: the sentence must stay whole */
+        if (i == 4 || text->length > 28) {      /* absurd dimensions: the sentence must stay whole */
             vaei_put_string(text, ", ...");
             break;
         }
@@ -8524,156 +8611,328 @@ VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int 
     vaei_put(text, ']');
 }
 
-VAEI_SETUP vae_status vaei_check_shape(const vaei_file_tensor *found, const vae_tensor *wanted, vae_error *error) {
-    char      shapes[2][VAEI_MAX_RANK * 22 + 8];
-    uint64_t  shape[4];
+typedef struct vaei_shown {         /* a tensor in a sentence: "fc1.weight [400, 784]" */
+    char name[61], shape[60];
+} vaei_shown;
+
+VAEI_SETUP vaei_text vaei_text_in(char *bytes, size_t size) {
     vaei_text text;
-    int       i, same = found->rank == wanted->rank;
-    for (i = 0; i < wanted->rank; i++) {
-        shape[i] = wanted->shape[i];
-        same = same && found->shape[i] == shape[i];
-    }
-    if (same) return VAE_OK;
-    for (i = 0; i < 2; i++) {
-        text.bytes = shapes[i];
-        text.size = sizeof shapes[i];
-        text.length = 0;
-        vaei_put_dimensions(&text, i ? shape : found->shape, i ? wanted->rank : found->rank);
-        vaei_put(&text, 0);
-    }
-    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: use the "
-                     "network that the file was made for", found->name, shapes[0], shapes[1]);
+    text.bytes = bytes;
+    text.size = size;
+    text.length = 0;
+    bytes[0] = 0;
+    return text;
 }
 
-/* What a name from a file looks like in a sentence: short and printable. */
-VAEI_SETUP const char *vaei_shown_name(char *name) {
-    size_t i;
-    for (i = 0; name[i] && i < 80; i++)
-        if (name[i] < ' ' || name[i] > '~') name[i] = '?';
-    name[i] = 0;
-    return name;
+VAEI_SETUP void vaei_show_shape(vaei_shown *shown, const uint64_t *shape, int rank) {
+    vaei_text text = vaei_text_in(shown->shape, sizeof shown->shape);
+    vaei_put_dimensions(&text, shape, rank);
+    vaei_format(&text, "");
 }
 
-VAEI_SETUP int vaei_find_name(const vae_model *model, const char *name, int *group, size_t *index) {
-    vae_tensor tensor;
-    *group = !strncmp(name, "adam.m.", 7) ? 1 : !strncmp(name, "adam.v.", 7) ? 2 : 0;
-    if (*group) name += 7;
-    for (*index = 0; *index < vae_tensor_count(model); ++*index) {
-        vae_tensor_at(model, *index, &tensor, NULL);
-        if (!strcmp(tensor.name, name)) return 1;
+VAEI_SETUP void vaei_show_found(vaei_shown *shown, const vaei_file *file, const vaei_file_tensor *found) {
+    const vaei_json json = vaei_json_of(file->bytes, 8, file->header_end, 0);
+    vaei_json_shown(&json, found->name_at, shown->name, sizeof shown->name);
+    vaei_show_shape(shown, found->shape, found->rank);
+}
+
+VAEI_SETUP int vaei_has_shape(const vaei_file_tensor *found, const vae_tensor *wanted) {
+    int i;
+    for (i = 0; i < found->rank && i < 4; i++)
+        if (found->shape[i] != wanted->shape[i]) return 0;
+    return found->rank == wanted->rank;
+}
+
+/* The model's tensor of this name; its count where there is none. */
+VAEI_SETUP size_t vaei_index_named(const vae_model *model, const char *name, vae_tensor *tensor) {
+    size_t index;
+    for (index = 0; index < vae_tensor_count(model); index++) {
+        vae_tensor_at(model, index, tensor, NULL);
+        if (!strcmp(tensor->name, name)) break;
+    }
+    return index;
+}
+
+/* Which of the model's tensors it is, by its name, and in which block. */
+VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tensor *found, int *block, size_t *index,
+                             vae_tensor *wanted) {
+    const vaei_json json = vaei_json_of(matching->file->bytes, 8, matching->file->header_end, 0);
+    char            shown[48];
+    const char     *name = shown;
+    vaei_json_shown(&json, found->name_at, shown, sizeof shown);
+    for (*block = VAEI_MAX_MOMENTS; *block > 0; --*block) {
+        const char *const now = vaei_block_names[*block], *const old = vaei_old_block_names[*block];
+        const char *const prefix = matching->file->version == 1 ? old : now;
+        if (strncmp(name, prefix, strlen(prefix))) continue;
+        name += strlen(prefix);
+        break;
+    }
+    if (*block && !matching->file->config_at) return 0;         /* only files of ours have moments */
+    *index = vaei_index_named(matching->model, name, wanted);
+    return *index < vae_tensor_count(matching->model) && (!*block || wanted->trained);
+}
+
+/* Whether the tensor belongs to the half that the model was made without. */
+VAEI_SETUP int vaei_is_other_half(const vaei_matching *matching, const vaei_file_tensor *found) {
+    static const char *const names[][3] = { { "decoder.", "log_sigma", "log_sigma" }, { "encoder.", "mean.", "logvar." } };
+    const vae_part           part = matching->model->settings.part;
+    const vaei_json          json = vaei_json_of(matching->file->bytes, 8, matching->file->header_end, 0);
+    char                     shown[48];
+    const char              *name = shown;
+    int                      i;
+    if (part != VAE_ENCODER_ONLY && part != VAE_DECODER_ONLY) return 0;
+    vaei_json_shown(&json, found->name_at, shown, sizeof shown);
+    for (i = 1; i <= VAEI_MAX_MOMENTS; i++) {
+        const char *const prefix = (matching->file->version == 1 ? vaei_old_block_names : vaei_block_names)[i];
+        if (!strncmp(shown, prefix, strlen(prefix))) name = shown + strlen(prefix);
+    }
+    for (i = 0; i < 3; i++) {
+        const char *const begin = names[part == VAE_DECODER_ONLY][i];
+        if (!strncmp(name, begin, strlen(begin))) return 1;
     }
     return 0;
 }
 
-/* Moments are expected only in files of ours. */
-VAEI_SETUP vae_status vaei_match_tensor(const vae_model *model, const vaei_file *file, vaei_file_tensor *found,
-                                          vaei_pieces *pieces, vae_error *error) {
-    static const char *const types[] = { "F32", "F64", "F16", "BF16" };
-    vae_tensor               wanted;
-    vaei_piece              *piece;
-    vae_status               status;
-    size_t                   index;
-    int                      group, type;
-    if (!vaei_find_name(model, found->name, &group, &index) || (group && !file->config_at))
-        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s is none of the network's: use the network "
-                         "that the file was made for, or leave the tensor out", vaei_shown_name(found->name));
-    vae_tensor_at(model, index, &wanted, NULL);
-    piece = &pieces->of[(size_t)group * VAEI_MAX_TENSORS + index];
-    if (piece->end) return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s comes twice in the file", found->name);
-    for (type = 0; type < VAEI_TYPES && strcmp(types[type], found->type_name); type++) {}
-    if (type == VAEI_TYPES || (type == VAEI_F64 && sizeof(double) != 8))
-        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has dtype %s: save it as F32, F16, BF16 or F64",
-                         found->name, vaei_shown_name(found->type_name));
-    if ((status = vaei_check_shape(found, &wanted, error)) != VAE_OK) return status;
-    if (found->begin > found->end || found->end > file->data_size)
+/* Whether names count a ZeroPad2d that VAE_SAME made necessary. */
+VAEI_SETUP int vaei_pads_unevenly(const vae_model *model) {
+    int i;
+    for (i = 0; i < model->plan.layer_count; i++) {
+        const vaei_layer *layer = &model->plan.layers[i];
+        if (layer->kind != VAE_LAYER_DENSE && layer->described.padding == VAE_SAME && !vaei_even_padding(layer)) return 1;
+    }
+    return 0;
+}
+
+/* The sentence for a tensor that the model has not: what it may be meant to be. */
+VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vaei_file_tensor *found,
+                                        vae_error *error) {
+    const vae_model *model = matching->model;
+    const char      *rest, *pads = "";
+    vaei_shown       shown;
+    vae_tensor       tensor;
+    char             listed[72];
+    vaei_text        text = vaei_text_in(listed, sizeof listed);
+    size_t           i, like = vae_tensor_count(model);
+    vaei_show_found(&shown, matching->file, found);
+    for (rest = shown.name; (rest = strchr(rest, '.')) != NULL;)
+        if (vaei_index_named(model, ++rest, &tensor) < vae_tensor_count(model)) {
+            shown.name[rest - shown.name - 1] = 0;
+            return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s.%s is the network's %s with `%s.` before it: "
+                             "save it without, as {k[%z:]: v for k, v in state.items()}", shown.name, tensor.name,
+                             tensor.name, shown.name, (size_t)(rest - shown.name));
+        }
+    if (vaei_pads_unevenly(model))
+        pads = " (its numbers count the ZeroPad2d that VAE_SAME needs; Conv2d's own padding is VAE_CONV_SYMMETRIC)";
+    for (i = 0; i < vae_tensor_count(model); i++) {
+        vae_tensor_at(model, i, &tensor, NULL);
+        if (vaei_is_seen(matching, 0, i)) continue;
+        if (like == vae_tensor_count(model) && vaei_has_shape(found, &tensor)) like = i;
+        if (text.length < 30) vaei_format(&text, "%s%s", text.length ? ", " : "", tensor.name);
+    }
+    if (like < vae_tensor_count(model)) {
+        vae_tensor_at(model, like, &tensor, NULL);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's: rename it if it is "
+                         "%s, which has that shape%s", shown.name, shown.shape, tensor.name, pads);
+    }
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's, which has %s, ...: use "
+                     "the network that the file was made for", shown.name, shown.shape, listed);
+}
+
+VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_file_tensor *found,
+                                      const vae_tensor *wanted, vae_error *error) {
+    const char *advice = "use the network that the file was made for";
+    vaei_shown  shown, ours;
+    uint64_t    shape[4];
+    int         i, reversed = found->rank == wanted->rank && found->rank > 1;
+    for (i = 0; i < 4; i++) shape[i] = wanted->shape[i];
+    for (i = 0; i < wanted->rank && reversed; i++) reversed = found->shape[i] == shape[wanted->rank - 1 - i];
+    if (reversed) advice = "it is transposed, save its .T";
+    if (found->rank == 4 && wanted->rank == 4 && found->shape[0] == shape[2] && found->shape[1] == shape[3] &&
+        found->shape[2] == shape[1] && found->shape[3] == shape[0])
+        advice = "it is transposed, save its .permute(3, 2, 0, 1)";
+    vaei_show_found(&shown, matching->file, found);
+    vaei_show_shape(&ours, shape, wanted->rank);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: %s", shown.name,
+                     shown.shape, ours.shape, advice);
+}
+
+/* Checks where a tensor's data lie. */
+VAEI_SETUP vae_status vaei_check_place(const vaei_matching *matching, const vaei_file_tensor *found,
+                                       const vae_tensor *wanted, vae_error *error) {
+    const uint64_t  begin = found->offsets[0], end = found->offsets[1];
+    const vaei_json json = vaei_json_of(matching->file->bytes, 8, matching->file->header_end, 0);
+    vaei_shown      shown;
+    vaei_show_found(&shown, matching->file, found);
+    if (begin > end || end > matching->file->data_size)
         return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s should lie beyond the end of the file: it is cut off or "
-                         "damaged", found->name);
+                         "damaged", shown.name);
+    if (!wanted) return VAE_OK;
+    if (found->type == VAEI_TYPES || (found->type == VAEI_F64 && sizeof(double) != 8)) {
+        vaei_json_shown(&json, found->type_at, shown.shape, sizeof shown.shape);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has dtype %s: save it as F32, F16, BF16 or F64", shown.name,
+                         shown.shape);
+    }
     /* The shape is the network's by now, so its product fits. */
-    if (wanted.count > (size_t)-1 / 8 || found->end - found->begin != wanted.count * vaei_type_size(type))
+    if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
         return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has another number of bytes than its shape and dtype "
-                         "say: the file is damaged", found->name);
-    piece->begin = (size_t)found->begin;
-    piece->end = (size_t)found->end;
-    piece->type = type;
+                         "say: the file is damaged", shown.name);
     return VAE_OK;
 }
 
-/* Each byte of the data must belong to one tensor. None is empty, so every step of the way through them leads on. */
-VAEI_SETUP vae_status vaei_check_cover(const vaei_file *file, const vaei_pieces *pieces, vae_error *error) {
-    const vaei_piece *all = pieces->of;
-    size_t            left = 0, at = 0, i;
-    for (i = 0; i < 3 * VAEI_MAX_TENSORS; i++) left += all[i].end != 0;
-    for (; left; left--) {
-        for (i = 0; i < 3 * VAEI_MAX_TENSORS; i++)
-            if (all[i].end && all[i].begin == at) break;
-        if (i == 3 * VAEI_MAX_TENSORS)
-            return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the "
-                             "file is damaged", at);
-        at = all[i].end;
+VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const vae_tensor *wanted) {
+    return !block && vaei_has_shape(found, wanted) && found->type < VAEI_TYPES;
+}
+
+/* Everything about one tensor but its numbers. *block is -1 where it is left out. */
+VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
+                                        size_t *index, vae_tensor *wanted, vae_error *error) {
+    vaei_shown shown;
+    if (!vaei_identify(matching, found, block, index, wanted)) {
+        *block = -1;
+        if (matching->is_transfer) return VAE_OK;
+        if (!vaei_is_other_half(matching, found)) return vaei_fail_unknown(matching, found, error);
+        return vaei_check_place(matching, found, NULL, error);
     }
+    if (matching->is_transfer && !vaei_can_transfer(found, *block, wanted)) {
+        *block = -1;
+        return VAE_OK;
+    }
+    if (vaei_is_seen(matching, *block, *index)) {
+        vaei_show_found(&shown, matching->file, found);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s comes twice in the file", shown.name);
+    }
+    if (!vaei_has_shape(found, wanted)) return vaei_fail_shape(matching, found, wanted, error);
+    return vaei_check_place(matching, found, wanted, error);
+}
+
+/* Each byte of the data must belong to one tensor. Tensors mostly stand in the order of their data: then one walk does. */
+VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
+    vaei_file_tensor found;
+    uint64_t         at = 0;
+    size_t           total = 0, met = 0, before;
+    do {
+        vaei_walk walk = vaei_walk_begin(file);
+        before = met;
+        for (total = 0; vaei_walk_next(&walk, file, &found);) {
+            if (found.offsets[0] == found.offsets[1]) continue;
+            total++;
+            if (found.offsets[0] != at) continue;
+            at = found.offsets[1];
+            met++;
+        }
+    } while (met < total && met > before);
+    if (met < total)
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the file is "
+                         "damaged", (size_t)at);
     if (at == file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes of data, its tensors only %z: something was "
-                     "appended, or the file is damaged", file->data_size, at);
+                     "appended, or the file is damaged", file->data_size, (size_t)at);
 }
 
-VAEI_SETUP vae_status vaei_check_values(const vaei_file *file, const vaei_piece *piece, int group, const char *name,
-                                          vae_error *error) {
-    const size_t size = vaei_type_size(piece->type);
-    size_t       at;
-    vae_real     number;
-    for (at = piece->begin; at < piece->end; at += size) {
-        const size_t index = (at - piece->begin) / size;
-        if (!vaei_decode_number(piece->type, file->data + at, &number))
-            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is not finite: training had "
-                             "failed before it was saved, or the file is damaged", index, vaei_groups[group], name);
-        if (group == 2 && number < 0)
-            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor adam.v.%s is negative: the file "
-                             "is damaged", index, name);
-    }
-    return VAE_OK;
-}
-
-/* Finds the network's tensors in the file and checks everything about them. `model` may be a plan only. */
-VAEI_SETUP vae_status vaei_match_tensors(const vae_model *model, vaei_file *file, int groups, vaei_pieces *pieces,
-                                           vae_error *error) {
-    const size_t     count = vae_tensor_count(model);
+/* Finds the model's tensors in the file and checks all that the header says about them. */
+VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *error) {
+    vaei_walk        walk = vaei_walk_begin(matching->file);
     vaei_file_tensor found;
-    vaei_walk        walk = vaei_walk_begin(file);
     vae_tensor       tensor;
     vae_status       status;
-    size_t           i;
-    int              group;
-    memset(pieces, 0, sizeof *pieces);
-    while (vaei_walk_next(&walk, file, &found))
-        if ((status = vaei_match_tensor(model, file, &found, pieces, error)) != VAE_OK) return status;
-    for (group = 0; group < groups; group++)
-        for (i = 0; i < count; i++) {
-            if (pieces->of[(size_t)group * VAEI_MAX_TENSORS + i].end) continue;
-            vae_tensor_at(model, i, &tensor, NULL);
+    size_t           index;
+    int              block;
+    while (vaei_walk_next(&walk, matching->file, &found)) {
+        if ((status = vaei_match_tensor(matching, &found, &block, &index, &tensor, error)) != VAE_OK) return status;
+        if (block < 0) continue;
+        matching->seen[block][index / 8] = (unsigned char)(matching->seen[block][index / 8] | 1u << index % 8);
+        matching->taken++;
+    }
+    if (matching->is_transfer) return VAE_OK;
+    for (block = 0; block <= matching->moments; block++)
+        for (index = 0; index < vae_tensor_count(matching->model); index++) {
+            vae_tensor_at(matching->model, index, &tensor, NULL);
+            if (vaei_is_seen(matching, block, index) || (block && !tensor.trained)) continue;
             return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensor %s%s: use the network that the file was "
-                             "made for", vaei_groups[group], tensor.name);
+                             "made for%s", vaei_block_names[block], tensor.name, vaei_pads_unevenly(matching->model) ?
+                             " (names count the ZeroPad2d that VAE_SAME needs)" : "");
         }
-    if ((status = vaei_check_cover(file, pieces, error)) != VAE_OK) return status;
-    for (group = 0; group < groups; group++)
-        for (i = 0; i < count; i++) {
-            vae_tensor_at(model, i, &tensor, NULL);
-            status = vaei_check_values(file, &pieces->of[(size_t)group * VAEI_MAX_TENSORS + i], group, tensor.name,
-                                       error);
-            if (status != VAE_OK) return status;
-        }
+    return vaei_check_cover(matching->file, error);
+}
+
+/* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
+VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
+                                        size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
+    const int            squares = block == 2, scale = !block && !strcmp(wanted->name, "standardize.scale");
+    const unsigned char *from = matching->file->data + (size_t)found->offsets[0];
+    vae_real             number;
+    size_t               i;
+    for (i = 0; i < wanted->count; i++, from += vaei_type_size(found->type)) {
+        if (!vaei_decode_number(found->type, from, &number))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is not finite: training had "
+                             "failed before it was saved, or the file is damaged", i, vaei_block_names[block],
+                             wanted->name);
+        if ((squares && number < 0) || (scale && !(number > 0)))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
+                             i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
+        if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
+    }
     return VAE_OK;
 }
 
-VAEI_SETUP void vaei_fill_block(const vae_model *model, const vaei_file *file, const vaei_pieces *pieces, int group,
-                                  vae_real *block) {
-    size_t tensor, i;
-    for (tensor = 0; tensor < vae_tensor_count(model); tensor++) {
-        const vaei_piece    *piece = &pieces->of[(size_t)group * VAEI_MAX_TENSORS + tensor];
-        const size_t         size = vaei_type_size(piece->type), count = (piece->end - piece->begin) / size;
-        const unsigned char *from = file->data + piece->begin;
-        for (i = 0; i < count; i++)
-            vaei_decode_number(piece->type, from + i * size, &block[vaei_tensor_element(model, tensor, i)]);
+/* Checks all numbers that are wanted; with `model` not NULL each tensor's are stored in it. */
+VAEI_SETUP vae_status vaei_match_numbers(const vaei_matching *matching, vae_model *model, vae_error *error) {
+    vaei_walk        walk = vaei_walk_begin(matching->file);
+    vaei_file_tensor found;
+    vae_tensor       tensor;
+    vae_status       status;
+    size_t           index;
+    int              block;
+    while (vaei_walk_next(&walk, matching->file, &found)) {
+        if (!vaei_identify(matching, &found, &block, &index, &tensor) || block > matching->moments ||
+            (matching->is_transfer && !vaei_can_transfer(&found, block, &tensor))) continue;
+        status = vaei_take_numbers(matching, &found, block, index, &tensor,
+                                   !model ? NULL : block ? vaei_moment(model, block) : vae_parameters(model), error);
+        if (status != VAE_OK) return status;
     }
+    return VAE_OK;
+}
+
+/* ---- writing fields ---- */
+
+/* A field's value as JSON has it; in a sentence without its quotes. */
+VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int column, const void *base, int is_json) {
+    const char *at = (const char *)base + field->place[column];
+    const char *quote = is_json ? "\"" : "";
+    const int   count = (int)(field->size / sizeof(int));
+    vae_real    real;
+    uint64_t    number;
+    size_t      size;
+    int         i, value;
+    switch (field->kind) {
+    case VAEI_FIELD_INTS:
+    case VAEI_FIELD_PADDING:
+        if (field->kind == VAEI_FIELD_PADDING && ((const vae_layer *)base)->padding == VAE_SAME) {
+            vaei_put_string(text, "\"same\"");
+            return;
+        }
+        for (i = 0; i < count; i++) {
+            memcpy(&value, at + (size_t)i * sizeof value, sizeof value);
+            vaei_format(text, "%s%d", i ? "," : count > 1 ? "[" : "", value);
+        }
+        if (count > 1) vaei_put(text, ']');
+        break;
+    case VAEI_FIELD_NAME: vaei_format(text, "%s%s%s", quote, field->names(vaei_enum_value(at, field->size)), quote); break;
+    case VAEI_FIELD_SIZE:
+        memcpy(&size, at, sizeof size);
+        vaei_put_unsigned(text, size);
+        break;
+    case VAEI_FIELD_QUOTED:
+        memcpy(&number, at, sizeof number);
+        vaei_put_string(text, quote);
+        vaei_put_unsigned(text, number);
+        vaei_put_string(text, quote);
+        break;
+    default:
+        memcpy(&real, at, sizeof real);
+        vaei_put_exact_real(text, vaei_setting(real));
+    }
+    vaei_format(text, "");
 }
 
 /* ---- the network of the file and the one given ---- */
@@ -8682,193 +8941,387 @@ VAEI_SETUP int vaei_same_shape(vae_shape a, vae_shape b) {
     return a.height == b.height && a.width == b.width && a.channels == b.channels;
 }
 
-/* Of two layers with their padding in numbers. */
-VAEI_SETUP int vaei_same_layer(const vae_layer *a, const vae_layer *b) {
-    if (a->kind != b->kind || a->activation != b->activation) return 0;
-    if (a->kind == VAE_LAYER_DENSE) return vaei_same_shape(a->shape, b->shape);
-    return a->shape.channels == b->shape.channels && a->kernel_height == b->kernel_height &&
-           a->kernel_width == b->kernel_width && a->stride_height == b->stride_height &&
-           a->stride_width == b->stride_width && a->top == b->top && a->bottom == b->bottom && a->left == b->left &&
-           a->right == b->right;
+/* Whether two layers do the same with an input of this shape, which becomes that of their output. */
+VAEI_SETUP vae_status vaei_same_layer(const vae_layer *file, const vae_layer *given, vaei_where where, vae_shape *in,
+                                      int *same, vae_error *error) {
+    vae_layer  a, b = *given;
+    vae_shape  out, other_out;
+    vae_status status;
+    if (!b.activation) b.activation = VAE_LINEAR;
+    if (!b.padding) b.padding = VAE_SAME;
+    if ((status = vaei_infer_shape(file, *in, where, &out, &a, error)) != VAE_OK ||
+        (status = vaei_infer_shape(&b, *in, where, &other_out, &b, error)) != VAE_OK) return status;
+    *in = out;
+    *same = a.kind == b.kind && a.activation == b.activation && vaei_same_shape(out, other_out) &&
+            (a.kind == VAE_LAYER_DENSE ||
+             (a.kernel_height == b.kernel_height && a.kernel_width == b.kernel_width &&
+              a.stride_height == b.stride_height && a.stride_width == b.stride_width && a.top == b.top &&
+              a.bottom == b.bottom && a.left == b.left && a.right == b.right));
+    return VAE_OK;
 }
 
-VAEI_SETUP vae_status vaei_agree_layers(const char *part, vae_shape in, const vae_layer *ours,
-                                          const vae_layer *theirs, const char *whose, vae_error *error) {
-    const int  count = vaei_count_layers(ours), other_count = vaei_count_layers(theirs);
-    vae_status status;
-    vaei_where where;
-    vae_layer  a, b;
-    vae_shape  out, other_out;
-    where.part = part;
-    if (count != other_count)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", part, count,
-                         other_count, whose);
-    for (where.number = 1; where.number <= count; where.number++, in = out) {
-        if ((status = vaei_infer_shape(&ours[where.number - 1], in, where, &out, &a, error)) != VAE_OK ||
-            (status = vaei_infer_shape(&theirs[where.number - 1], in, where, &other_out, &b, error)) != VAE_OK)
-            return status;
-        if (!vaei_same_shape(out, other_out) || !vaei_same_layer(&a, &b))
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is another one in the file than in %s", part,
-                             where.number, whose);
+/* Whose network the file's is compared with: a config's or a model's. */
+typedef struct vaei_other {
+    const vae_config *config;           /* or NULL */
+    const vae_model  *model;
+    const char       *name;             /* in sentences, with what to do */
+} vaei_other;
+
+VAEI_SETUP const vae_layer *vaei_other_layer(const vaei_other *other, int decoder, int number, int *count) {
+    const vae_layer  *list = !other->config ? NULL : decoder ? other->config->decoder : other->config->encoder;
+    const vaei_layer *planned;
+    if (list) {
+        *count = vaei_count_layers(list);
+        return list + number;
+    }
+    planned = vaei_part_layers(other->model, decoder, count);
+    return &planned[number].described;
+}
+
+/* The list of layers in the file, at json->layers_at, against the other one. None there: nothing is compared. */
+VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_shape in, const vaei_other *other,
+                                        vae_error *error) {
+    vaei_json   list = vaei_json_of(json->bytes, json->layers_at[decoder], json->end, 1);
+    vaei_where  where;
+    vae_layer   layer;
+    vae_status  status = VAE_OK;
+    int         read = 0, count = 0, same = 1;
+    where.part = decoder ? "decoder" : "encoder";
+    where.number = 0;
+    vaei_other_layer(other, decoder, 0, &count);
+    if (!count) return VAE_OK;
+    if (!json->layers_at[decoder])
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part, other->name);
+    for (vaei_json_expect(&list, '[', ""); vaei_json_item(&list, ']', &read);) {
+        vaei_json_layer(&list, &layer);
+        if (read > count || !same) continue;
+        where.number = read;
+        status = vaei_same_layer(&layer, vaei_other_layer(other, decoder, read - 1, &count), where, &in, &same, error);
+        if (status != VAE_OK) return status;
+    }
+    if (read != count)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", where.part, read, count,
+                         other->name);
+    if (same) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is another one in the file than in %s", where.part,
+                     where.number, other->name);
+}
+
+/* The fields with this flag that are not 0 in `given` must be the same in the file. */
+VAEI_SETUP vae_status vaei_agree_fields(int flag, int column, const void *file, const void *given, const char *whose,
+                                        vae_error *error) {
+    const vaei_field *field;
+    char              ours[40], theirs[40];
+    vaei_text         text;
+    for (field = vaei_config_fields; field->name; field++) {
+        const size_t place = field->place[column];
+        if (!(field->flags & flag) || vaei_field_is_zero(field, column, given) ||
+            !memcmp((const char *)file + place, (const char *)given + place, field->size)) continue;
+        text = vaei_text_in(theirs, sizeof theirs);
+        vaei_put_value(&text, field, column, given, 0);
+        text = vaei_text_in(ours, sizeof ours);
+        if (field->kind == VAEI_FIELD_REAL && vaei_field_is_zero(field, column, file)) vaei_format(&text, "learned");
+        else vaei_put_value(&text, field, column, file, 0);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is %s in the file and %s in %s", field->name, ours, theirs, whose);
     }
     return VAE_OK;
 }
 
-/* `given` must have the file's network, or zeros. `whose` says whose network it is and what to do. */
-VAEI_SETUP vae_status vaei_agree(const vae_config *file, const vae_config *given, const char *whose,
-                                   vae_error *error) {
-    const vae_shape none = { 0, 0, 0 };
-    vae_shape       z = { 1, 1, 0 };
-    vae_status      status = VAE_OK;
-    z.channels = file->latent;
-    if (!vaei_same_shape(given->input, none) && !vaei_same_shape(given->input, file->input))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d in the file and %d x %d x %d in %s",
-                         file->input.height, file->input.width, file->input.channels, given->input.height,
-                         given->input.width, given->input.channels, whose);
-    if (given->latent && given->latent != file->latent)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d in the file and %d in %s", file->latent, given->latent,
-                         whose);
-    if (vaei_count_layers(given->encoder))
-        status = vaei_agree_layers("encoder", file->input, file->encoder, given->encoder, whose, error);
-    if (status == VAE_OK && vaei_count_layers(given->decoder))
-        status = vaei_agree_layers("decoder", z, file->decoder, given->decoder, whose, error);
-    return status;
+VAEI_SETUP vae_status vaei_agree(int flag, const vaei_json *json, int column, const void *file, const void *given,
+                                 vae_shape input, int latent, const vaei_other *other, vae_error *error) {
+    vae_status status = vaei_agree_fields(flag, column, file, given, other->name, error);
+    vae_shape  z = { 1, 1, 0 };
+    z.channels = latent;
+    if (status == VAE_OK) status = vaei_agree_layers(json, 0, input, other, error);
+    return status == VAE_OK ? vaei_agree_layers(json, 1, z, other, error) : status;
 }
 
-VAEI_SETUP vae_status vaei_agree_with_config(const vae_config *file, const vae_config *given, vae_error *error) {
-    const char *const whose = "the config: leave it out there or make it the same";
-    if ((int)given->likelihood && given->likelihood != file->likelihood)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is another one in the file than in %s", whose);
-    if (given->sigma != 0 && given->sigma != file->sigma)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r in the file and %r in %s", (double)file->sigma,
-                         (double)given->sigma, whose);
-    return vaei_agree(file, given, whose, error);
+/* What a half of the file's network can be loaded as. */
+VAEI_SETUP vae_status vaei_check_part(vae_part file, vae_part wanted, vae_error *error) {
+    if (file <= VAE_WHOLE || file == wanted) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds the %s alone: load it as that part, or a whole model's file",
+                     vaei_part_name((int)file));
 }
 
-/* What loading takes from the config given. */
-VAEI_SETUP void vaei_merge(vae_config *config, const vae_config *given) {
-    if (given->seed) config->seed = given->seed;
-    if (given->batch) config->batch = given->batch;
-    if (given->layout) config->layout = given->layout;
-    if (given->beta != 0) config->beta = given->beta;
-    if (given->optimizer.learning_rate != 0) config->optimizer.learning_rate = given->optimizer.learning_rate;
-    if (given->optimizer.beta1 != 0) config->optimizer.beta1 = given->optimizer.beta1;
-    if (given->optimizer.beta2 != 0) config->optimizer.beta2 = given->optimizer.beta2;
-    if (given->optimizer.epsilon != 0) config->optimizer.epsilon = given->optimizer.epsilon;
-    config->kernels = given->kernels;
-    config->threads = given->threads;
-    config->parallel = given->parallel;
-    config->allocator = given->allocator;
-    config->inference_only = given->inference_only;
+/* Fields that are not 0 in `given` are taken over. */
+VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, const char *given) {
+    for (; fields->name; fields++) {
+        const size_t place = fields->place[0];
+        const int    kind = fields->inner ? vaei_enum_value(given + place, fields->inner->size) : 0;
+        if ((fields->flags & flag) != flag) continue;
+        if (fields->inner && !(fields->flags & VAEI_AS_ONE) &&
+            (!kind || kind == vaei_enum_value(to + place, fields->inner->size)))
+            vaei_take_fields(fields->inner, 0, to + place, given + place);
+        else if (!vaei_field_is_zero(fields, 0, given)) memcpy(to + place, given + place, fields->size);
+    }
 }
 
-VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vae_config *config, vae_error *error) {
-    vaei_json json = vaei_json_of(file->bytes, file->config_at, file->config_end, 1);
-    if (vaei_json_config(&json, config)) return VAE_OK;
-    return vaei_fail_json(&json, "the network in the file's metadata (vae.config) is wrong", error);
+/* The file's vae.config, into a vae_config (column 0) or, without its layers, into vaei_settings (column 1). */
+VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, int column, void *base, size_t size,
+                                       vae_error *error) {
+    *json = vaei_json_of(file->bytes, file->config_at, file->config_end, 1);
+    memset(base, 0, size);
+    if (vaei_json_object(json, vaei_config_fields, column, base, NULL) && vaei_json_peek_past_space(json) >= 0)
+        vaei_json_wrong(json, "something follows");
+    if (!json->problem) return VAE_OK;
+    return vaei_fail_json(json, "the network in the file's metadata (vae.config) is wrong", error);
+}
+
+VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, vae_error *error) {
+    vaei_json json = vaei_json_of(file->bytes, file->state_at, file->state_end, 1);
+    if (vaei_json_object(&json, vaei_state_fields, 0, model, NULL)) {
+        if (vaei_json_peek_past_space(&json) >= 0) vaei_json_wrong(&json, "something follows");
+        if (model->step > UINT64_MAX / 2) vaei_json_wrong(&json, "step is too large");      /* step + 1 must fit */
+    }
+    if (!json.problem) return VAE_OK;
+    return vaei_fail_json(&json, "the state in the file's metadata (vae.state) is wrong", error);
 }
 
 /* ---- loading ---- */
 
 typedef struct vaei_loading {
-    vaei_file           file;
-    vae_model           plan_only;          /* a model without its numbers: it names the tensors and shapes */
-    vae_config          config;             /* for vae_create */
-    vaei_progress_state state;
-    vaei_pieces        pieces;
-    int                 groups;             /* blocks to fill: the weights, or the moments too */
+    vae_config config;              /* for vae_create */
+    size_t     file_batch;
+    int        moments;             /* blocks of moments in the file */
 } vaei_loading;
 
-/* Everything but making the model. Nothing may be wrong with the file after this, and the model is no larger than its
-   tensors and config.batch make it. */
-VAEI_SETUP vae_status vaei_prepare_loading(vaei_loading *loading, const vae_config *given, vae_error *error) {
-    vaei_file *file = &loading->file;
-    vae_model *plan_only = &loading->plan_only;
-    vae_status status;
-    memset(plan_only, 0, sizeof *plan_only);
-    memset(&loading->state, 0, sizeof loading->state);
-    if (file->config_at) {
-        if ((status = vaei_read_config(file, &loading->config, error)) != VAE_OK) return status;
-        if (given && (status = vaei_agree_with_config(&loading->config, given, error)) != VAE_OK) return status;
-        if (given) vaei_merge(&loading->config, given);
-    } else if (given) {
-        loading->config = *given;
-    } else
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no "
-                         "vae.config in its metadata): give the config");
-    if (file->config_at && file->state_at) {
-        vaei_json json = vaei_json_of(file->bytes, file->state_at, file->state_end, 1);
-        if (!vaei_json_state(&json, &loading->state))
-            return vaei_fail_json(&json, "the state in the file's metadata (vae.state) is wrong", error);
-    }
-    if ((status = vae_defaults(&loading->config, &loading->config, error)) != VAE_OK) return status;
-    vaei_set_up(&plan_only->settings, &loading->config);
-    if ((status = vaei_plan_network(&loading->config, &plan_only->plan, error)) != VAE_OK) return status;
-    loading->groups = file->config_at && file->state_at && plan_only->plan.trains ? 3 : 1;
-    return vaei_match_tensors(plan_only, file, loading->groups, &loading->pieces, error);
+/* The part of the network that the file's config lacks must be one that is not wanted. */
+VAEI_SETUP vae_status vaei_check_lists(const vaei_json *json, vae_part part, vae_error *error) {
+    if ((json->layers_at[0] || part == VAE_DECODER_ONLY) && (json->layers_at[1] || part == VAE_ENCODER_ONLY))
+        return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the network in the file's metadata (vae.config) has no %s: the file is "
+                     "damaged", json->layers_at[0] ? "decoder" : "encoder");
 }
 
-VAEI_SETUP void vaei_fill_model(vae_model *model, const vaei_loading *loading) {
-    vaei_fill_block(model, &loading->file, &loading->pieces, 0, model->parameters);
-    if (loading->groups > 1) {
-        vaei_fill_block(model, &loading->file, &loading->pieces, 1, model->moment1);
-        vaei_fill_block(model, &loading->file, &loading->pieces, 2, model->moment2);
+/* How many weights the layers have, as a real: it fits always. */
+VAEI_SETUP vae_status vaei_count_weights(const char *part, const vae_layer *layers, vae_shape *shape, double *weights,
+                                         vae_error *error) {
+    vaei_where where;
+    vae_status status;
+    int        i, count = vaei_count_layers(layers);
+    where.part = part;
+    for (i = 0; i < count; i++) {
+        const vae_layer *layer = &layers[i];
+        const vae_shape  in = *shape;
+        where.number = i + 1;
+        if ((status = vaei_infer_shape(layer, in, where, shape, NULL, error)) != VAE_OK) return status;
+        *weights += layer->kind == VAE_LAYER_DENSE
+                        ? ((double)in.height * in.width * in.channels + 1) *
+                              ((double)shape->height * shape->width * shape->channels)
+                        : ((double)layer->kernel_height * layer->kernel_width * in.channels + 1) * shape->channels;
     }
-    model->step = loading->state.step;
-    model->epoch = loading->state.epoch;
-    model->position = loading->state.position;
-    model->samples_drawn = loading->state.samples_drawn;
+    return VAE_OK;
+}
+
+/* A number takes two bytes at least, so a file's size bounds how many weights its network may have. */
+VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_file *file, vae_error *error) {
+    double     weights = 0;
+    vae_shape  shape = config->input;
+    vae_status status = VAE_OK;
+    if (config->part != VAE_DECODER_ONLY) {
+        if ((status = vaei_count_weights("encoder", config->encoder, &shape, &weights, error)) != VAE_OK) return status;
+        weights += ((double)shape.height * shape.width * shape.channels + 1) * 2 * config->latent;
+    }
+    shape.height = shape.width = 1;
+    shape.channels = config->latent;
+    if (config->part != VAE_ENCODER_ONLY) status = vaei_count_weights("decoder", config->decoder, &shape, &weights, error);
+    if (status != VAE_OK || 2 * weights <= (double)file->data_size) return status;
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are too "
+                     "few: it is cut off or damaged", weights, file->data_size);
+}
+
+/* A file's batch is no order: without one from the caller it is halved until the model takes at most 64 MB and 64 times
+   the file's size. Weights, gradients and moments take four times the file; a batch of 128 images of 64 x 64 pixels takes
+   less than the rest. */
+VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, vae_error *error) {
+    const uint64_t most = ((uint64_t)64 << 20) + 64 * (uint64_t)file_size;
+    size_t         needed = 0;
+    vae_status     status;
+    for (;;) {
+        status = vae_memory_needed(config, &needed, NULL);
+        if (status == VAE_OK && needed <= most) return VAE_OK;
+        if (status != VAE_OK && (status != VAE_ERROR_MEMORY || config->batch == 1))
+            return vae_memory_needed(config, &needed, error);
+        if (config->batch == 1)
+            return vaei_fail(error, VAE_ERROR_MEMORY, "the model would take %z bytes, much more than the file's %z: give "
+                             "config.batch to allow it", needed, file_size);
+        config->batch /= 2;
+    }
+}
+
+/* The config for vae_create: the file's, with what is taken from the one given. */
+VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_config *given, vaei_loading *loading,
+                                          vae_error *error) {
+    vae_config *config = &loading->config;
+    vaei_json   json;
+    vaei_other  other;
+    vae_status  status = vaei_read_config(file, &json, 0, config, sizeof *config, error);
+    if (status != VAE_OK) return status;
+    loading->file_batch = config->batch;
+    loading->moments = file->state_at ? vaei_optimizers[config->optimizer.kind ? config->optimizer.kind : VAE_ADAM].moments
+                                      : 0;
+    config->layout = VAE_LAYOUT_DEFAULT;
+    if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
+    else if (file->version == 1 && config->sigma == 0) config->sigma = 1;       /* it was not learned then */
+    other.config = given;
+    other.model = NULL;
+    other.name = "the config: leave it out there or make it the same";
+    if (given) {
+        status = vaei_agree(VAEI_AGREES, &json, 0, config, given, config->input, config->latent, &other, error);
+        if (status == VAE_OK && given->part) status = vaei_check_part(config->part, given->part, error);
+        if (status != VAE_OK) return status;
+        vaei_take_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
+        if (given->part) config->part = given->part;
+        config->layout = given->layout;
+        config->kernels = given->kernels;
+        config->threads = given->threads;
+        config->parallel = given->parallel;
+        config->allocator = given->allocator;
+        config->inference_only = given->inference_only;
+    }
+    if ((status = vaei_check_lists(&json, config->part, error)) != VAE_OK ||
+        (status = vae_defaults(config, config, error)) != VAE_OK ||
+        (status = vaei_check_weights(config, file, error)) != VAE_OK) return status;
+    return given && given->batch ? VAE_OK
+                                 : vaei_settle_batch(config, file->header_end + file->data_size, error);
+}
+
+/* A model of the file's network, and all that the header says checked against it: only the numbers are left to read. */
+VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, vaei_matching *matching,
+                                      vae_model **made, vae_error *error) {
+    vae_allocator allocator;
+    vaei_loading *loading;
+    vae_status    status = VAE_OK;
+    memset(&allocator, 0, sizeof allocator);
+    memset(matching, 0, sizeof *matching);
+    *made = NULL;
+    if (given && given->weights)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "config.weights is set, but the weights are the file's: leave it NULL");
+    if (!file->config_at && !given)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no vae.config in "
+                         "its metadata): give the config");
+    if (given) allocator = given->allocator;
+    if (!file->config_at) status = vae_create(given, made, error);
+    else {
+        loading = (vaei_loading *)vaei_allocate(&allocator, sizeof *loading);
+        if (!loading)
+            return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", sizeof *loading);
+        status = vaei_prepare_config(file, given, loading, error);
+        if (status == VAE_OK) status = vae_create(&loading->config, made, error);
+        if (status == VAE_OK) {
+            (*made)->file_batch = loading->file_batch;
+            if (loading->moments == vaei_moments(*made)) matching->moments = loading->moments;
+        }
+        vaei_release(&allocator, loading, sizeof *loading);
+    }
+    if (status != VAE_OK) return status;
+    matching->model = *made;
+    matching->file = file;
+    if (file->config_at && file->state_at) status = vaei_read_state(file, *made, error);
+    if (status == VAE_OK) status = vaei_match_header(matching, error);
+    if (status != VAE_OK) vae_destroy(*made);
+    return status;
 }
 
 VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_config *config, vae_model **model,
                                    vae_error *error) {
-    vae_allocator allocator;
-    vaei_loading *loading;
-    vae_model    *made;
+    vaei_matching matching;
     vaei_file     file;
+    vae_model    *made;
     vae_status    status;
     if (!bytes || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: bytes or model is NULL");
-    memset(&allocator, 0, sizeof allocator);
-    if (config) allocator = config->allocator;
-    if (!allocator.allocate != !allocator.release)
+    if (config && !config->allocator.allocate != !config->allocator.release)
         return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
-    if ((status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
-    loading = (vaei_loading *)vaei_allocate(&allocator, sizeof *loading);
-    if (!loading)
-        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", sizeof *loading);
-    loading->file = file;
-    status = vaei_prepare_loading(loading, config, error);
-    if (status == VAE_OK) status = vae_create(&loading->config, &made, error);
-    if (status == VAE_OK) {
-        vaei_fill_model(made, loading);
-        *model = made;
-    }
-    vaei_release(&allocator, loading, sizeof *loading);
+    if ((status = vaei_open_file(&file, bytes, size, error)) != VAE_OK ||
+        (status = vaei_make_model(&file, config, &matching, &made, error)) != VAE_OK) return status;
+    if ((status = vaei_match_numbers(&matching, made, error)) == VAE_OK) *model = made;
+    else vae_destroy(made);
     return status;
 }
 
-VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error) {
-    vaei_file    file;
-    vae_config   config, ours;
-    vaei_pieces pieces;
-    vae_status   status;
-    if (!model || !bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_weights: model or bytes is NULL");
-    if ((status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
-    if (file.config_at) {
-        if ((status = vaei_read_config(&file, &config, error)) != VAE_OK) return status;
-        vae_get_config(model, &ours);
-        status = vaei_agree(&config, &ours, "the model: make a model of the file with vae_load", error);
-        if (status != VAE_OK) return status;
-    }
-    if ((status = vaei_match_tensors(model, &file, 1, &pieces, error)) != VAE_OK) return status;
-    vaei_fill_block(model, &file, &pieces, 0, model->parameters);
+VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *bytes, const char *call, vae_error *error) {
+    if (!model || !bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model or bytes is NULL", call);
+    if (model->settings.weights)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model reads its weights from elsewhere (config.weights, or it "
+                         "is a view) and does not write them", call);
     return VAE_OK;
+}
+
+/* Whether the file's network is the model's. */
+VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_model *model, vae_error *error) {
+    vaei_settings settings;
+    vaei_other    other;
+    vaei_json     json;
+    vae_status    status = vaei_read_config(file, &json, 1, &settings, sizeof settings, error);
+    if (status == VAE_OK) status = vaei_check_part(settings.part, model->settings.part, error);
+    other.config = NULL;
+    other.model = model;
+    other.name = "the model: make a model of the file with vae_load";
+    return status != VAE_OK ? status : vaei_agree(VAEI_IS_NETWORK, &json, 1, &settings, &model->settings, settings.input,
+                                                  settings.latent, &other, error);
+}
+
+VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error) {
+    vaei_matching matching;
+    vaei_file     file;
+    vae_status    status;
+    if ((status = vaei_check_loading(model, bytes, "vae_load_weights", error)) != VAE_OK ||
+        (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
+    if (file.config_at && (status = vaei_agree_with_model(&file, model, error)) != VAE_OK) return status;
+    memset(&matching, 0, sizeof matching);
+    matching.model = model;
+    matching.file = &file;
+    if ((status = vaei_match_header(&matching, error)) != VAE_OK ||
+        (status = vaei_match_numbers(&matching, NULL, error)) != VAE_OK) return status;
+    return vaei_match_numbers(&matching, model, error);
+}
+
+/* The sentence for a file of which nothing fits: the first tensor with a name of the model's, else the first one. */
+VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_error *error) {
+    vaei_walk        walk = vaei_walk_begin(matching->file);
+    vaei_file_tensor found;
+    vaei_shown       first, ours;
+    vae_tensor       tensor;
+    uint64_t         shape[4];
+    size_t           index;
+    int              block, count = 0, i;
+    first.name[0] = 0;
+    while (vaei_walk_next(&walk, matching->file, &found)) {
+        if (!vaei_identify(matching, &found, &block, &index, &tensor) || block) {
+            if (!count++) vaei_show_found(&first, matching->file, &found);
+            continue;
+        }
+        vaei_show_found(&first, matching->file, &found);
+        for (i = 0; i < 4; i++) shape[i] = tensor.shape[i];
+        vaei_show_shape(&ours, shape, tensor.rank);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file fits the model: %s has shape %s in the file and %s "
+                         "in the model%s", first.name, first.shape, ours.shape,
+                         found.type == VAEI_TYPES ? ", and a dtype that is not read" : "");
+    }
+    vae_tensor_at(matching->model, 0, &tensor, NULL);
+    if (!count) return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensors");
+    return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file has a name of the model's: the file begins with %s %s, "
+                     "the model with %s", first.name, first.shape, tensor.name);
 }
 
 VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes, size_t size, unsigned char *taken,
                                             vae_error *error) {
-    (void)model; (void)bytes; (void)size; (void)taken;
-    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "transfer is still to come");
+    vaei_matching matching;
+    vaei_file     file;
+    vae_status    status;
+    size_t        i;
+    if ((status = vaei_check_loading(model, bytes, "vae_load_matching", error)) != VAE_OK ||
+        (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
+    memset(&matching, 0, sizeof matching);
+    matching.model = model;
+    matching.file = &file;
+    matching.is_transfer = 1;
+    if ((status = vaei_match_header(&matching, error)) != VAE_OK) return status;
+    if (!matching.taken) return vaei_fail_transfer(&matching, error);
+    if ((status = vaei_match_numbers(&matching, NULL, error)) != VAE_OK ||
+        (status = vaei_match_numbers(&matching, model, error)) != VAE_OK) return status;
+    for (i = 0; taken && i < vae_tensor_count(model); i++) taken[i] = (unsigned char)vaei_is_seen(&matching, 0, i);
+    return VAE_OK;
 }
 
 /* ---- writing: to memory, to a file, or to nowhere, which counts ---- */
@@ -8877,10 +9330,11 @@ typedef struct vaei_writer {
     unsigned char *memory;              /* NULL: not to memory */
     void         (*flush)(struct vaei_writer *writer);      /* NULL: not to a file */
     void          *file;
+    const vae_model *model;
     size_t         total, used;         /* bytes so far; of them in the buffer */
     int            in_string;           /* what is written stands in a JSON string: escapes quotes */
     int            failed;              /* errno of the write that failed, or -1 */
-    unsigned char  buffer[4096];
+    unsigned char  buffer[256];
 } vaei_writer;
 
 VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char byte) {
@@ -8898,107 +9352,72 @@ VAEI_SETUP void vaei_write_string(vaei_writer *writer, const char *string) {
     }
 }
 
-/* Up to 300 characters. */
+/* Up to 120 characters. */
 VAEI_SETUP void vaei_write(vaei_writer *writer, const char *format, ...) {
-    char      line[300];
-    vaei_text text;
+    char      line[121];
+    vaei_text text = vaei_text_in(line, sizeof line);
     va_list   list;
-    text.bytes = line;
-    text.size = sizeof line;
-    text.length = 0;
     va_start(list, format);
     vaei_format_list(&text, format, list);
     va_end(list);
     vaei_write_string(writer, line);
 }
 
-/* "name":number */
-VAEI_SETUP void vaei_write_real(vaei_writer *writer, const char *name, vae_real number) {
-    char      digits[40];
-    vaei_text text;
-    text.bytes = digits;
-    text.size = sizeof digits;
-    text.length = 0;
-    vaei_put_exact_real(&text, number);
-    vaei_put(&text, 0);
-    vaei_write(writer, "\"%s\":%s", name, digits);
-}
+VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder);
 
-VAEI_SETUP void vaei_write_quoted(vaei_writer *writer, const char *name, uint64_t number) {
-    char      digits[24];
-    vaei_text text;
-    text.bytes = digits;
-    text.size = sizeof digits;
-    text.length = 0;
-    vaei_put_unsigned(&text, number);
-    vaei_put(&text, 0);
-    vaei_write(writer, "\"%s\":\"%s\"", name, digits);
-}
-
-VAEI_SETUP void vaei_write_layers(vaei_writer *writer, const char *name, const vaei_layer *layers, int count) {
-    static const char *const kinds[] = VAEI_KIND_NAMES;
-    int                      i;
-    vaei_write(writer, "\"%s\":[", name);
-    for (i = 0; i < count; i++) {
-        const vae_layer *l = &layers[i].described;
-        vaei_write(writer, "%s{\"kind\":\"%s\",", i ? "," : "", kinds[l->kind - VAE_LAYER_DENSE]);
-        if (l->kind == VAE_LAYER_DENSE)
-            vaei_write(writer, "\"shape\":[%d,%d,%d],", l->shape.height, l->shape.width, l->shape.channels);
-        else {
-            vaei_write(writer, "\"channels\":%d,\"kernel\":[%d,%d],\"stride\":[%d,%d],\"padding\":", l->shape.channels,
-                       l->kernel_height, l->kernel_width, l->stride_height, l->stride_width);
-            if (l->padding == VAE_SAME) vaei_write(writer, "\"same\",");
-            else vaei_write(writer, "[%d,%d,%d,%d],", l->top, l->bottom, l->left, l->right);
-            if (l->padding == VAE_EXPLICIT && l->kind == VAE_LAYER_CONV_TRANSPOSED)
-                vaei_write(writer, "\"output_padding\":[%d,%d],", l->output_padding_height, l->output_padding_width);
-        }
-        vaei_write(writer, "\"activation\":\"%s\"}", vaei_activation_name(l->activation));
+VAEI_SETUP int vaei_is_written(const vaei_field *field, int column, const void *base, const vae_model *model) {
+    const size_t size = field->inner ? field->inner->size : field->size;
+    int          count;
+    if (field->flags & VAEI_OLD) return 0;
+    if (field->flags & VAEI_OF_SIGMA && !vaei_likelihoods[model->settings.likelihood].has_sigma) return 0;
+    if (field->flags & VAEI_NOT_FIRST) return vaei_enum_value((const char *)base + field->place[column], size) > 1;
+    if (field->kind == VAEI_FIELD_LAYERS) {
+        vaei_part_layers(model, (int)field->place[1], &count);
+        return count > 0;
     }
-    vaei_write(writer, "],");
+    return field->flags & VAEI_REQUIRED || !vaei_field_is_zero(field, column, base);
 }
 
-/* The network and its settings as they are now. */
-VAEI_SETUP void vaei_write_config(vaei_writer *writer, const vae_model *model) {
-    static const char *const layouts[] = VAEI_LAYOUT_NAMES;
-    static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
-    const vaei_settings     *c = &model->settings;
-    const vaei_plan         *plan = &model->plan;
-    vaei_write(writer, "{\"input\":[%d,%d,%d],\"latent\":%d,", c->input.height, c->input.width, c->input.channels,
-               c->latent);
-    vaei_write_layers(writer, "encoder", plan->layers, plan->heads);
-    vaei_write_layers(writer, "decoder", plan->layers + plan->heads + 1, plan->layer_count - plan->heads - 1);
-    vaei_write(writer, "\"likelihood\":\"%s\",", vaei_likelihoods[c->likelihood].name);
-    vaei_write_real(writer, "sigma", c->sigma);
-    vaei_write_string(writer, ",");
-    vaei_write_real(writer, "beta", vaei_setting(c->beta));
-    vaei_write(writer, ",\"initialization\":\"%s\",\"layout\":\"%s\",\"adam\":{", initializations[c->initialization],
-               layouts[c->layout]);
-    vaei_write_real(writer, "learning_rate", vaei_setting(c->optimizer.learning_rate));
-    vaei_write_string(writer, ",");
-    vaei_write_real(writer, "beta1", vaei_setting(c->optimizer.beta1));
-    vaei_write_string(writer, ",");
-    vaei_write_real(writer, "beta2", vaei_setting(c->optimizer.beta2));
-    vaei_write_string(writer, ",");
-    vaei_write_real(writer, "epsilon", c->optimizer.epsilon);
-    vaei_write_string(writer, "},");
-    vaei_write_quoted(writer, "seed", c->seed);
-    vaei_write(writer, ",\"batch\":%z}", c->batch);
-}
-
-VAEI_SETUP void vaei_write_state(vaei_writer *writer, const vae_model *model) {
+/* {"name":value,...}. A `mask` other than 0 has a bit for each field to write, zeros too. */
+VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields, int column, const void *base,
+                                  unsigned mask) {
+    char      value[56];
+    vaei_text text;
+    int       i, count = 0;
     vaei_write_string(writer, "{");
-    vaei_write_quoted(writer, "step", model->step);
-    vaei_write_string(writer, ",");
-    vaei_write_quoted(writer, "epoch", model->epoch);
-    vaei_write_string(writer, ",");
-    vaei_write_quoted(writer, "position", model->position);
-    vaei_write_string(writer, ",");
-    vaei_write_quoted(writer, "samples_drawn", model->samples_drawn);
+    for (i = 0; fields[i].name; i++) {
+        const vaei_field *field = &fields[i];
+        if (mask ? !(mask >> i & 1u) : !vaei_is_written(field, column, base, writer->model)) continue;
+        vaei_write(writer, "%s\"%s\":", count++ ? "," : "", field->name);
+        if (field->kind == VAEI_FIELD_LAYERS) vaei_write_layers(writer, (int)field->place[1]);
+        else if (field->kind == VAEI_FIELD_OBJECT)
+            vaei_write_object(writer, field->inner, 0, (const char *)base + field->place[column], 0);
+        else {
+            text = vaei_text_in(value, sizeof value);
+            vaei_put_value(&text, field, column, base, 1);
+            vaei_write_string(writer, value);
+        }
+    }
     vaei_write_string(writer, "}");
 }
 
+VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder) {
+    const vaei_layer *layers;
+    int               i, count;
+    layers = vaei_part_layers(writer->model, decoder, &count);
+    vaei_write_string(writer, "[");
+    for (i = 0; i < count; i++) {
+        const vae_layer *layer = &layers[i].described;
+        const unsigned   mask = vaei_layer_mask(layer);
+        if (i) vaei_write_string(writer, ",");
+        vaei_write_object(writer, vaei_layer_fields, 0, layer,
+                          layer->padding == VAE_EXPLICIT ? mask : mask & ~VAEI_OUTPUT_PADDING_ROW);
+    }
+    vaei_write_string(writer, "]");
+}
+
 /* The numbers of the tensors in the order of their names, as safetensors writes them. */
-VAEI_SETUP void vaei_order_tensors(const vae_model *model, size_t *order) {
+VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order) {
     vae_tensor a, b;
     size_t     i, j;
     for (i = 0; i < vae_tensor_count(model); i++) {
@@ -9008,93 +9427,83 @@ VAEI_SETUP void vaei_order_tensors(const vae_model *model, size_t *order) {
             if (strcmp(b.name, a.name) < 0) break;
             order[j] = order[j - 1];
         }
-        order[j] = i;
+        order[j] = (unsigned char)i;
     }
 }
 
-/* "adam..." comes before every name of a network, so the groups follow one another: m, v, weights. */
-VAEI_SETUP void vaei_write_header(vaei_writer *writer, const vae_model *model, int checkpoint, const size_t *order) {
-    size_t offset = 0, i;
-    int    turn;
-    vaei_write_string(writer, "{\"__metadata__\":{\"format\":\"pt\",\"generator\":\"vae.h " VAE_VERSION
-                      "\",\"vae.version\":\"" VAEI_FORMAT_VERSION "\",\"vae.config\":\"");
+/* The weights first, then the moments of those that are trained. */
+VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const unsigned char *order) {
+    const vae_model *model = writer->model;
+    vae_tensor       tensor;
+    size_t           offset = 0, end, i;
+    int              block, k;
+    vaei_write_string(writer, "{\"__metadata__\":{\"format\":\"pt\",\"generator\":\"vae.h " VAE_VERSION "\",");
+    vaei_write(writer, "\"vae.version\":\"%d\",\"vae.config\":\"", VAEI_FORMAT_VERSION);
     writer->in_string = 1;
-    vaei_write_config(writer, model);
+    vaei_write_object(writer, vaei_config_fields, 1, &model->settings, 0);
     writer->in_string = 0;
     if (checkpoint) {
         vaei_write_string(writer, "\",\"vae.state\":\"");
         writer->in_string = 1;
-        vaei_write_state(writer, model);
+        vaei_write_object(writer, vaei_state_fields, 0, model, 0);
         writer->in_string = 0;
     }
     vaei_write_string(writer, "\"}");
-    for (turn = checkpoint ? 1 : 3; turn <= 3; turn++)
-        for (i = 0; i < vae_tensor_count(model); i++) {
-            vae_tensor tensor;
-            int        k;
+    for (block = 0; block <= (checkpoint ? vaei_moments(model) : 0); block++)
+        for (i = 0; i < vae_tensor_count(model); i++, offset = end) {
             vae_tensor_at(model, order[i], &tensor, NULL);
-            vaei_write(writer, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":[", vaei_groups[turn % 3], tensor.name,
+            end = offset;
+            if (block && !tensor.trained) continue;
+            end += tensor.count * sizeof(vae_real);
+            vaei_write(writer, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":[", vaei_block_names[block], tensor.name,
                        sizeof(vae_real) == 8 ? "F64" : "F32");
             for (k = 0; k < tensor.rank; k++) vaei_write(writer, k ? ",%z" : "%z", tensor.shape[k]);
-            vaei_write(writer, "],\"data_offsets\":[%z,%z]}", offset, offset + tensor.count * sizeof(vae_real));
-            offset += tensor.count * sizeof(vae_real);
+            vaei_write(writer, "],\"data_offsets\":[%z,%z]}", offset, end);
         }
     vaei_write_string(writer, "}");
 }
 
-VAEI_SETUP void vaei_write_number(vaei_writer *writer, vae_real number) {
-#ifdef VAE_DOUBLE
-    uint64_t bits;
-#else
-    uint32_t bits;
-#endif
-    size_t i;
-    memcpy(&bits, &number, sizeof bits);
-    for (i = 0; i < sizeof bits; i++) vaei_write_byte(writer, (unsigned char)(bits >> (8 * i) & 255));
-}
-
-VAEI_SETUP void vaei_write_block(vaei_writer *writer, const vae_model *model, const vae_real *block,
-                                   const size_t *order) {
-    vae_tensor tensor;
-    size_t     i, k;
-    for (i = 0; i < vae_tensor_count(model); i++) {
-        vae_tensor_at(model, order[i], &tensor, NULL);
-        for (k = 0; k < tensor.count && !writer->failed; k++)
-            vaei_write_number(writer, block[vaei_tensor_element(model, order[i], k)]);
+VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned char *order) {
+    const vae_real *from = block ? vaei_moment(writer->model, block) : vae_weights(writer->model);
+    vae_tensor      tensor;
+    vaei_word       bits;
+    size_t          i, k, byte;
+    for (i = 0; i < vae_tensor_count(writer->model); i++) {
+        vae_tensor_at(writer->model, order[i], &tensor, NULL);
+        if (block && !tensor.trained) continue;
+        for (k = 0; k < tensor.count && !writer->failed; k++) {
+            memcpy(&bits, &from[vaei_tensor_element(writer->model, order[i], k)], sizeof bits);
+            for (byte = 0; byte < sizeof bits; byte++) vaei_write_byte(writer, (unsigned char)(bits >> (8 * byte) & 255));
+        }
     }
 }
 
-VAEI_SETUP size_t vaei_blocks_written(int checkpoint) { return checkpoint ? 3 : 1; }
-
 /* The whole file. `size` receives its size before anything is written; `capacity` is how much fits. */
 VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *model, int checkpoint, size_t capacity,
-                                         size_t *size, vae_error *error) {
-    const size_t count = model->plan.parameter_count;
-    size_t       order[VAEI_MAX_TENSORS], header, padded, i;
-    vaei_writer *counter = writer;
+                                       size_t *size, vae_error *error) {
+    const size_t moments = checkpoint ? (size_t)vaei_moments(model) : 0;
     void       (*const flush)(vaei_writer *) = writer->flush;
     unsigned char *const memory = writer->memory;
+    unsigned char order[VAEI_MAX_TENSORS];
+    size_t        header, padded, i;
+    writer->model = model;
     vaei_order_tensors(model, order);
-    counter->flush = NULL;              /* the header once to nowhere: its length comes first */
-    counter->memory = NULL;
-    vaei_write_header(counter, model, checkpoint, order);
-    header = counter->total;
+    writer->flush = NULL;              /* the header once to nowhere: its length comes first */
+    writer->memory = NULL;
+    vaei_write_header(writer, checkpoint, order);
+    header = writer->total;
     padded = (header + 7) / 8 * 8;
-    counter->total = 0;
-    counter->flush = flush;
-    counter->memory = memory;
-    *size = 8 + padded + vaei_blocks_written(checkpoint) * count * sizeof(vae_real);
+    writer->total = 0;
+    writer->flush = flush;
+    writer->memory = memory;
+    *size = 8 + padded + (vae_weight_count(model) + moments * vae_parameter_count(model)) * sizeof(vae_real);
     if (!flush && !memory) return VAE_OK;
     if (capacity < *size)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the file needs %z bytes, the memory given has %z", *size, capacity);
     for (i = 0; i < 8; i++) vaei_write_byte(writer, (unsigned char)(i < sizeof padded ? padded >> (8 * i) & 255 : 0));
-    vaei_write_header(writer, model, checkpoint, order);
+    vaei_write_header(writer, checkpoint, order);
     for (; header < padded; header++) vaei_write_byte(writer, ' ');
-    if (checkpoint) {
-        vaei_write_block(writer, model, model->moment1, order);
-        vaei_write_block(writer, model, model->moment2, order);
-    }
-    vaei_write_block(writer, model, model->parameters, order);
+    for (i = 0; i <= moments; i++) vaei_write_block(writer, (int)i, order);
     return VAE_OK;
 }
 
@@ -9107,18 +9516,20 @@ VAEI_SETUP int vaei_block_is_finite(const vae_real *block, size_t count) {
 
 /* Whether the model can be saved such that it can be loaded again. */
 VAEI_SETUP vae_status vaei_check_saving(const vae_model *model, int checkpoint, const char *call, vae_error *error) {
+    int block, finite;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
 #ifdef VAE_INFERENCE_ONLY
     if (checkpoint)
         return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "%s: built with VAE_INFERENCE_ONLY, which has no checkpoints",
                          call);
 #endif
-    if (checkpoint && !model->moment1)
+    if (checkpoint && !model->plan.trains)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and has nothing to go on "
                          "with: save it without checkpoint", call);
-    if (!vaei_block_is_finite(model->parameters, model->plan.parameter_count) ||
-        (checkpoint && (!vaei_block_is_finite(model->moment1, model->plan.parameter_count) ||
-                        !vaei_block_is_finite(model->moment2, model->plan.parameter_count))))
+    finite = vaei_block_is_finite(vae_weights(model), vae_weight_count(model));
+    for (block = 1; checkpoint && block <= vaei_moments(model); block++)
+        finite = finite && vaei_block_is_finite(vaei_moment(model, block), vae_parameter_count(model));
+    if (!finite)
         return vaei_fail(error, VAE_ERROR_NUMERIC, "%s: a weight or moment is not finite; nothing was written", call);
     return VAE_OK;
 }

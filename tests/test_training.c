@@ -981,10 +981,14 @@ static void *saved(vae_model *model, int checkpoint, size_t *size) {
     return bytes;
 }
 
-static vae_model *loaded(const void *bytes, size_t size) {
+/* The layout is the caller's: no file says it. */
+static vae_model *loaded(const void *bytes, size_t size, vae_layout layout) {
+    vae_config given;
     vae_model *model = NULL;
     vae_error  error;
-    if (vae_load_memory(bytes, size, NULL, &model, &error) != VAE_OK) {
+    memset(&given, 0, sizeof given);
+    given.layout = layout;
+    if (vae_load_memory(bytes, size, &given, &model, &error) != VAE_OK) {
         printf("vae_load_memory: %s\n", error.message);
         exit(1);
     }
@@ -1012,7 +1016,7 @@ static void test_checkpoint_goes_on(void) {
             CHECK(vae_fit(stopped, &data, &config, NULL) == VAE_STOPPED);
             bytes = saved(stopped, 1, &size);
             vae_destroy(stopped);
-            again = loaded(bytes, size);
+            again = loaded(bytes, size, c.layout);
             free(bytes);
             fit(again, &data, EPOCHS - stop / BATCHES);
             CHECK(same_weights(whole, again));
@@ -1034,7 +1038,7 @@ static void test_save_and_load_are_the_identity(void) {
         void      *bytes, *bytes_again;
         fit(model, &data, 2);
         bytes = saved(model, 0, &size);
-        again = loaded(bytes, size);
+        again = loaded(bytes, size, c.layout);
         CHECK(same_weights(model, again));
         memset(a, 0, sizeof a);
         memset(b, 0, sizeof b);
@@ -1067,7 +1071,7 @@ static void test_checkpoints_are_exact(void) {
         fit(model, &data, 1);
         CHECK(vae_set_beta(model, (vae_real)0.25, NULL) == VAE_OK && vae_set_learning_rate(model, (vae_real)0.002, NULL) == VAE_OK);
         bytes = saved(model, 1, &size);
-        again = loaded(bytes, size);
+        again = loaded(bytes, size, c.layout);
         bytes_again = saved(again, 1, &size_again);
         CHECK(size == size_again && !memcmp(bytes, bytes_again, size));
         CHECK(same_weights(model, again));
