@@ -698,16 +698,92 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #ifndef VAE_NO_STDIO
 #include <stdio.h>
 #endif
+#include <float.h>
+
+/* ---- floating point ----
+
+   Results are those of IEEE 754, operation by operation, whatever the flags of the program around: under -ffast-math a
+   compiler would take x + c - c for x and a NaN for a number. What is set here holds up to the end of this file.
+   Whether a number is finite is all the same asked of its bits: no flag changes the answer, and a comparison with NaN
+   is a trap in a program that enables them. */
+
+#if FLT_EVAL_METHOD == 2 || (defined(__i386__) && defined(__GNUC__) && !defined(__SSE2_MATH__))
+#error "vae.h needs arithmetic in the type's own precision, which x87 has not: compile with -msse2 -mfpmath=sse"
+#endif
+#if defined(__clang__)
+#define VAEI_RESTORE_FLOATS 1
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wignored-pragmas"        /* older ones know the first not for every target */
+#pragma float_control(precise, on, push)
+#ifdef __FAST_MATH__
+#pragma clang fp reassociate(off)
+#endif
+#pragma clang diagnostic pop
+#pragma STDC FP_CONTRACT OFF
+#elif defined(_MSC_VER)
+#define VAEI_RESTORE_FLOATS 2
+#pragma float_control(precise, on, push)
+#elif defined(__GNUC__)
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
+    defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+#define VAEI_RESTORE_FLOATS 3
+#pragma GCC push_options
+#pragma GCC optimize("no-fast-math")
+#endif
+/* x86 and AArch64 have VAEI_ROUNDED against fusing, which costs less time to compile. */
+#if FLT_EVAL_METHOD == 1 || ((defined(__FP_FAST_FMAF) || defined(__FP_FAST_FMA)) && !defined(__x86_64__) && \
+                             !defined(__i386__) && !defined(__aarch64__))
+#ifndef VAEI_RESTORE_FLOATS
+#define VAEI_RESTORE_FLOATS 3
+#pragma GCC push_options
+#endif
+#pragma GCC optimize("fp-contract=off", "excess-precision=fast")
+#endif
+#endif
+
+#if defined(__GNUC__)
+#define VAEI_PRIVATE __attribute__((unused)) static
+#else
+#define VAEI_PRIVATE static
+#endif
+
+VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+#define VAEI_DOUBLE_SIGN ((uint64_t)1 << 63)
+#define VAEI_DOUBLE_INFINITY ((uint64_t)0x7FF << 52)
+#define VAEI_DOUBLE_NAN ((uint64_t)0xFFF << 51)
+
+VAEI_PRIVATE int vaei_finite_double(double x) {
+    return (vaei_double_bits(x) & VAEI_DOUBLE_INFINITY) != VAEI_DOUBLE_INFINITY;
+}
+
+VAEI_PRIVATE int vaei_finite(vae_real x) {
+#ifdef VAE_DOUBLE
+    return vaei_finite_double(x);
+#else
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7F800000) != 0x7F800000;
+#endif
+}
 
 /* VAEI_SETUP runs once per model or file: the compiler may keep it small and spend its time elsewhere. VAEI_APART is
    not merged with its callers: large functions take longer to compile than their parts, and many copies longer than
    one. */
 #if defined(__GNUC__)
-#define VAEI_PRIVATE __attribute__((unused)) static
 #define VAEI_SETUP __attribute__((unused, cold, noinline)) static
 #define VAEI_NOINLINE __attribute__((noinline))
 #else
-#define VAEI_PRIVATE static
 #define VAEI_SETUP static
 #define VAEI_NOINLINE
 #endif
@@ -742,10 +818,12 @@ VAEI_SETUP void vaei_put_real(vaei_text *text, double number) {
     uint64_t digits;
     int      exponent = 0, point, last = 9, i;
     char     shown[9];
-    if (number != number) { vaei_put_string(text, "nan"); return; }
-    if (number < 0) { vaei_put(text, '-'); number = -number; }
-    if (number > 1e300) { vaei_put_string(text, "inf"); return; }
-    if (number < 1e-300) { vaei_put(text, '0'); return; }
+    const uint64_t bits = vaei_double_bits(number), size = bits & ~VAEI_DOUBLE_SIGN;
+    if (size > VAEI_DOUBLE_INFINITY) { vaei_put_string(text, "nan"); return; }
+    if (size < bits && size) vaei_put(text, '-');
+    if (size == VAEI_DOUBLE_INFINITY) { vaei_put_string(text, "inf"); return; }
+    if (!size) { vaei_put(text, '0'); return; }
+    number = vaei_bits_double(size);
     while (number >= 1e9 || (uint64_t)(number + 0.5) >= 1000000000u) { number /= 10; exponent++; }
     while (number < 1e8) { number *= 10; exponent--; }
     digits = (uint64_t)(number + 0.5);
@@ -1105,7 +1183,10 @@ VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
 #include <arm_neon.h>
 #endif
 #endif
-#if !defined(VAE_DOUBLE) && defined(__GNUC__) && !defined(__TINYC__)
+/* Vectors of four by the compiler's extension, where the processor has them and their arithmetic is that of single
+   floats: emulated they cost memory and time, and 32-bit NEON has no denormal numbers. */
+#if !defined(VAE_DOUBLE) && defined(__GNUC__) && !defined(__TINYC__) && \
+    (defined(__SSE2__) || defined(__aarch64__) || defined(__wasm_simd128__) || defined(__VSX__))
 #define VAEI_HAS_VECTOR 1
 #endif
 
@@ -1134,6 +1215,12 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
 #define VAEI_X86(gcc, others) others
 #include <immintrin.h>
 #endif
+/* One instruction from v to a vector like it. Under -ffast-math clang takes estimates for its own square roots,
+   whatever the pragma in section platform says. */
+#define VAEI_INSTRUCTION(name, v) __extension__({ \
+    __typeof__(v) vaei_result_; \
+    __asm__(name " {%1, %0|%0, %1}" : "=v"(vaei_result_) : "v"(v)); \
+    vaei_result_; })
 #endif
 
 /* A function that must become part of its caller, or its vectors would pass through memory. */
@@ -1165,27 +1252,23 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
 #define VAEI_HERE(p) ((void)0)
 #endif
 
-/* Keeps a rounded product apart from the sum that follows it where the target could fuse the two by itself. clang heeds
-   the pragma; gcc fuses in its GNU modes where the target has the instruction, unless it cannot see the product. */
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
+/* Keeps a rounded product apart from the sum that follows it where a compiler could fuse the two: it cannot see what
+   the value has become. VAEI_ROUNDED_IN_FUSED does so inside functions compiled for a set that fuses. */
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define VAEI_OPAQUE(x) \
+    __extension__({ __typeof__(x) vaei_value_ = (x); __asm__("" : "+v"(vaei_value_)); vaei_value_; })
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define VAEI_OPAQUE(x) \
+    __extension__({ __typeof__(x) vaei_value_ = (x); __asm__("" : "+w"(vaei_value_)); vaei_value_; })
+#else
+#define VAEI_OPAQUE(x) (x)
 #endif
-#if defined(__GNUC__) && !defined(__clang__) && defined(__FMA__)
-#define VAEI_ROUNDED(x) \
-    __extension__({ __typeof__(x) vaei_product_ = (x); __asm__("" : "+x"(vaei_product_)); vaei_product_; })
-#elif defined(__GNUC__) && !defined(__clang__) && defined(__aarch64__)
-#define VAEI_ROUNDED(x) \
-    __extension__({ __typeof__(x) vaei_product_ = (x); __asm__("" : "+w"(vaei_product_)); vaei_product_; })
+#if defined(__FMA__) || defined(__aarch64__)
+#define VAEI_ROUNDED(x) VAEI_OPAQUE(x)
 #else
 #define VAEI_ROUNDED(x) (x)
 #endif
-/* The same inside functions compiled for a set that fuses, whatever the flags. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-#define VAEI_ROUNDED_IN_FUSED(x) \
-    __extension__({ __typeof__(x) vaei_product_ = (x); __asm__("" : "+v"(vaei_product_)); vaei_product_; })
-#else
-#define VAEI_ROUNDED_IN_FUSED(x) VAEI_ROUNDED(x)
-#endif
+#define VAEI_ROUNDED_IN_FUSED(x) VAEI_OPAQUE(x)
 
 #ifndef VAE_DOUBLE
 VAEI_INLINE int32_t vaei_real_bits(vae_real x) {
@@ -1214,11 +1297,13 @@ VAEI_PRIVATE int vaei_activation_saves_input(vae_activation kind) { return kind 
 
 /* ---- square root ---- */
 
-#ifndef VAE_DOUBLE
+#ifdef VAE_DOUBLE
+VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) { return sqrt(x); }
+#else
 /* The square root, rounded to nearest as IEEE 754 asks, in integers. With x = M 2^23 2^(e - 46), e even and
    2^23 <= M < 2^25, the result's 24 bits are the integer nearest to sqrt(M 2^23): the one R for which
    R^2 - R < M 2^23 <= R^2 + R. Two of Newton's steps bring R within a few units, the two loops do the rest. */
-VAEI_PRIVATE vae_real vaei_exact_sqrt(vae_real x) {
+VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
     const uint32_t bits = (uint32_t)vaei_real_bits(x);
     int            exponent = (int)(bits >> 23);
     uint32_t       mantissa = bits & 0x7FFFFF;
@@ -1242,23 +1327,6 @@ VAEI_PRIVATE vae_real vaei_exact_sqrt(vae_real x) {
 }
 #endif
 
-/* The processor's own square root, which gives the same bits, where it can be named without libm. */
-VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
-#if defined(VAE_DOUBLE)
-    return sqrt(x);
-#elif defined(VAEI_HAS_X86)
-    vaei_floats4 v = { x, 0, 0, 0 };
-    v = VAEI_X86(__builtin_ia32_sqrtss(v), _mm_sqrt_ss(v));
-    return v[0];
-#elif defined(VAEI_HAS_NEON)
-    return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0);
-#elif defined(__wasm__)
-    return __builtin_sqrtf(x);
-#else
-    return vaei_exact_sqrt(x);
-#endif
-}
-
 /* ---- one number at a time, in double: for the few places outside the kernels that need more than a float ---- */
 
 VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
@@ -1272,8 +1340,9 @@ VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
 VAEI_PRIVATE double vaei_scalar_exp(double x) {
     double n, r, sum = 1;
     int    k, whole;
-    if (!(x > -708)) return x != x ? x : 0;
-    if (x > 709) return x * 1e308 * 1e308;                  /* inf, or NaN */
+    if ((vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY) return x;     /* NaN */
+    if (x <= -708) return 0;
+    if (x > 709.78) return vaei_bits_double(VAEI_DOUBLE_INFINITY);
     n     = VAEI_ROUNDED(x * 1.4426950408889634);
     whole = (int)(n < 0 ? n - 0.5 : n + 0.5);
     r     = x - VAEI_ROUNDED(whole * 0.693147180369123816490);          /* ln 2 in two parts, as in fdlibm's e_exp.c */
@@ -1285,16 +1354,14 @@ VAEI_PRIVATE double vaei_scalar_exp(double x) {
 /* log x to about 1e-15 for x > 0: x = 2^n m, log m = 2 artanh(s) = 2 (s + s^3/3 + ...) with s = (m-1)/(m+1), |s| <
    0.18. -inf at 0, NaN below. */
 VAEI_PRIVATE double vaei_scalar_log(double x) {
-    uint64_t bits;
+    uint64_t bits = vaei_double_bits(x);
     double   m, s, z, series = 0;
     int      k, n = 0;
-    if (!(x > 0)) return x == 0 ? -1e308 * 1e308 : (x != x ? x : (x - x) / (x - x));
-    if (x > 1.7976931348623157e308) return x;
-    if (x < 2.2250738585072014e-308) { x *= 18014398509481984.0; n = -54; }     /* denormal */
-    memcpy(&bits, &x, sizeof bits);
+    if ((bits & ~VAEI_DOUBLE_SIGN) == 0) return vaei_bits_double(VAEI_DOUBLE_SIGN | VAEI_DOUBLE_INFINITY);
+    if (bits >= VAEI_DOUBLE_INFINITY) return vaei_bits_double(bits | (bits > VAEI_DOUBLE_INFINITY ? VAEI_DOUBLE_NAN : 0));
+    if (bits >> 52 == 0) { bits = vaei_double_bits(x * 18014398509481984.0); n = -54; }     /* denormal */
     n += (int)(bits >> 52) - 1023;
-    bits = (bits & 0xFFFFFFFFFFFFF) | ((uint64_t)1023 << 52);
-    memcpy(&m, &bits, sizeof m);
+    m = vaei_bits_double((bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1023 << 52);
     if (m > 1.4142135623730951) { m *= 0.5; n++; }
     s = (m - 1) / (m + 1);
     z = s * s;
@@ -1501,9 +1568,10 @@ VAEI_INLINE vaei_floats4 vaei_float_from_int4(vaei_ints4 i) {
 }
 VAEI_INLINE vaei_floats4 vaei_sqrt4(vaei_floats4 v) {
 #if defined(VAEI_HAS_X86)
-    return VAEI_X86(__builtin_ia32_sqrtps(v), _mm_sqrt_ps(v));
+    return VAEI_X86(__builtin_ia32_sqrtps(v), VAEI_INSTRUCTION("sqrtps", v));
 #elif defined(VAEI_HAS_NEON)
-    return (vaei_floats4)vsqrtq_f32((float32x4_t)v);
+    __asm__("fsqrt %0.4s, %1.4s" : "=w"(v) : "w"(v));
+    return v;
 #else
     vaei_floats4 root = { vaei_sqrt(v[0]), vaei_sqrt(v[1]), vaei_sqrt(v[2]), vaei_sqrt(v[3]) };
     return root;
@@ -2060,7 +2128,7 @@ typedef struct vaei_kernel_set {
 #define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps256(a, b, c), _mm256_fmadd_ps(a, b, c))
 #define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
 #define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
-#define VAEI_SQRT(v) VAEI_X86(__builtin_ia32_sqrtps256(v), _mm256_sqrt_ps(v))
+#define VAEI_SQRT(v) VAEI_X86(__builtin_ia32_sqrtps256(v), VAEI_INSTRUCTION("vsqrtps", v))
 #define VAEI_FROM_INT(i) VAEI_X86(__builtin_ia32_cvtdq2ps256(i), _mm256_cvtepi32_ps((__m256i)(i)))
 #define VAEI_SELECT_LESS(a, b, yes, no) \
     VAEI_X86(__builtin_ia32_blendvps256(no, yes, (VAEI_V)((a) < (b))), _mm256_blendv_ps(no, yes, (VAEI_V)((a) < (b))))
@@ -2092,7 +2160,7 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
 #define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
 #define VAEI_SQRT(v) \
-    VAEI_X86(__builtin_ia32_sqrtps512_mask(v, VAEI_SET(0), -1, 4), _mm512_maskz_sqrt_ps((__mmask16)0xFFFF, v))
+    VAEI_X86(__builtin_ia32_sqrtps512_mask(v, VAEI_SET(0), -1, 4), VAEI_INSTRUCTION("vsqrtps", v))
 #define VAEI_FROM_INT(i) \
     VAEI_X86(__builtin_convertvector(i, VAEI_V), _mm512_maskz_cvtepi32_ps((__mmask16)0xFFFF, (__m512i)(i)))
 #define VAEI_SELECT_LESS(a, b, yes, no) \
@@ -4458,19 +4526,19 @@ VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error)
     if (c->layout != VAE_CHANNELS_LAST && c->layout != VAE_CHANNELS_FIRST)
         return vaei_fail(error, VAE_ERROR_CONFIG, "layout is %d: use VAE_CHANNELS_LAST or VAE_CHANNELS_FIRST",
                          (int)c->layout);
-    if (!(c->sigma >= (vae_real)1e-6 && c->sigma <= (vae_real)1e6))
+    if (!vaei_finite(c->sigma) || c->sigma < (vae_real)1e-6 || c->sigma > (vae_real)1e6)
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must lie in 1e-6 to 1e6; scale the data",
                          (double)c->sigma);
-    if (!(vaei_setting(c->beta) >= 0) || !vaei_finite(c->beta))
+    if (!vaei_finite(c->beta) || vaei_setting(c->beta) < 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger",
                          (double)c->beta);
-    if (!(vaei_setting(c->optimizer.learning_rate) >= 0) || !vaei_finite(c->optimizer.learning_rate))
+    if (!vaei_finite(c->optimizer.learning_rate) || vaei_setting(c->optimizer.learning_rate) < 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.learning_rate is %r: it must be 0 (write VAE_ZERO) or larger",
                          (double)c->optimizer.learning_rate);
-    if (!(beta1 >= 0 && beta1 < 1) || !(beta2 >= 0 && beta2 < 1))
+    if (!vaei_finite(beta1) || !vaei_finite(beta2) || beta1 < 0 || beta1 >= 1 || beta2 < 0 || beta2 >= 1)
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1 is %r, optimizer.beta2 %r: both must lie in [0, 1)",
                          (double)beta1, (double)beta2);
-    if (c->optimizer.kind != VAE_SGD && (!(c->optimizer.epsilon > 0) || !vaei_finite(c->optimizer.epsilon)))
+    if (c->optimizer.kind != VAE_SGD && (!vaei_finite(c->optimizer.epsilon) || c->optimizer.epsilon <= 0))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r: it must be larger than 0",
                          (double)c->optimizer.epsilon);
     if (c->threads < 0 || c->threads > VAEI_MAX_THREADS)
@@ -6868,7 +6936,7 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
 /* log (exp a + exp b) */
 VAEI_PRIVATE double vaei_add_logs(double a, double b) {
     const double larger = a > b ? a : b, smaller = a > b ? b : a;
-    if (larger - larger != 0) return larger;        /* both are -inf: their difference would be NaN */
+    if (!vaei_finite_double(larger)) return larger;        /* both are -inf: their difference would be NaN */
     return larger + vaei_scalar_log(1 + vaei_scalar_exp(smaller - larger));
 }
 
@@ -9882,6 +9950,23 @@ VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigne
 #pragma warning(pop)
 #endif
 #endif /* VAE_NO_STDIO */
+
+#if defined(VAEI_RESTORE_FLOATS)        /* see section platform */
+#if VAEI_RESTORE_FLOATS == 1
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wignored-pragmas"
+#ifdef __FAST_MATH__
+#pragma clang fp reassociate(on)
+#endif
+#pragma STDC FP_CONTRACT DEFAULT
+#pragma float_control(pop)
+#pragma clang diagnostic pop
+#elif VAEI_RESTORE_FLOATS == 2
+#pragma float_control(pop)
+#else
+#pragma GCC pop_options
+#endif
+#endif
 
 #endif /* VAE_IMPLEMENTATION */
 

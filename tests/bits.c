@@ -7,10 +7,14 @@
 #include "../vae.h"
 
 static uint64_t hash_of(vae_model *model) {
-    const unsigned char *bytes = (const unsigned char *)vae_parameters(model);
-    uint64_t             hash = UINT64_C(14695981039346656037);
-    size_t               i;
-    for (i = 0; i < vae_parameter_count(model) * sizeof(vae_real); i++) hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
+    const vae_real *parameters = vae_parameters(model);
+    uint64_t        hash = UINT64_C(14695981039346656037);
+    size_t          i, byte;
+    for (i = 0; i < vae_parameter_count(model); i++) {
+        uint32_t bits;
+        memcpy(&bits, parameters + i, sizeof bits);
+        for (byte = 0; byte < 4; byte++, bits >>= 8) hash = (hash ^ (bits & 255)) * UINT64_C(1099511628211);
+    }
     return hash;
 }
 
