@@ -3112,9 +3112,10 @@ VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t row
 VAEI_PRIVATE int vaei_share_sets(size_t step) { return step % 128 == 0; }
 
 /* Does packing A pay? Where a layer's width is a power of two, a large product's rows or steps share sets. */
-VAEI_PRIVATE int vaei_packs_a(const vaei_product *p) {
-    return (p->b_packed || vaei_is_large(p->rows, p->columns)) &&
-           (vaei_share_sets(p->a_step) || vaei_share_sets(p->a_row) || vaei_share_sets(p->c_row));
+VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p) {
+    if (!p->b_packed && !vaei_is_large(p->rows, p->columns)) return 0;
+    if (p->a_step != 1 && kernels->panel * kernels->lanes < 32) return p->segments * p->run >= 64;
+    return vaei_share_sets(p->a_step) || vaei_share_sets(p->a_row) || vaei_share_sets(p->c_row);
 }
 
 /* The block's rows of A, a strip of them after the other; in each, side by side, one step after the other. */
@@ -3275,12 +3276,25 @@ VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
 /* Is C so narrow that a vector of its columns would be mostly padding, and has the set tiles for it? */
 VAEI_PRIVATE int vaei_has_few_columns(const vaei_product_kernels *kernels, const vaei_product *p) {
     return p->columns <= 3 && kernels->transposing[p->columns - 1].rows && p->rows >= kernels->lanes &&
-           (p->a_step == 1 || (p->a_row == 1 && !p->a_rows));
+           ((p->a_step == 1 && p->run >= 4) || (p->a_row == 1 && !p->a_rows));
 }
 
 /* Is C so low that packing B, each number of which is used but once or twice, would take longer than the product? */
 VAEI_PRIVATE int vaei_has_few_rows(const vaei_product_kernels *kernels, const vaei_product *p) {
     return p->rows <= 3 && kernels->transposing[p->rows - 1].rows && p->columns >= kernels->lanes && p->b_column != 1;
+}
+
+/* The first values of row j of such a tile: of column j of C, or of row j's columns from `first` on. */
+VAEI_PRIVATE void vaei_start_few(const vaei_work *work, int few_columns, size_t first, size_t count, size_t j,
+                                 vae_real *start, size_t width) {
+    const vae_real *bias = work->p->bias;
+    size_t i = 0;
+    if (!few_columns) {
+        if (work->from_c || bias) memcpy(start, work->from_c ? work->c_rows[j] + first : bias + first, count * sizeof *start);
+        else memset(start, 0, count * sizeof *start);
+        i = count;
+    } else if (work->from_c) for (; i < count; i++) start[i] = work->c_rows[i][j];
+    for (; i < width; i++) start[i] = few_columns && bias ? bias[j] : 0;
 }
 
 /* Few rows or columns of C are the rows of a transposing tile, the columns or rows that they meet are its columns: in
@@ -3311,15 +3325,11 @@ VAEI_APART void vaei_block_of_few(const vaei_work *work, int few_columns) {
         else for (i = 0; i < count; i++) many_at[i] = p->b + (first + i) * p->b_column;
         for (i = count; i < width; i++) many_at[i] = many_at[count - 1];
         tile.side_by_side = few_columns && p->a_row == 1 && !p->a_rows && count == width;
-        for (j = 0; j < few; j++)
-            for (i = 0; i < width; i++)
-                edge[j][i] = i >= count     ? 0
-                             : work->from_c ? (few_columns ? work->c_rows[i][j] : work->c_rows[j][first + i])
-                             : p->bias      ? p->bias[few_columns ? j : first + i]
-                                            : 0;
+        for (j = 0; j < few; j++) vaei_start_few(work, few_columns, first, count, j, edge[j], width);
         kernel->run(&tile);
         for (j = 0; j < few; j++)
-            for (i = 0; i < count; i++) *(few_columns ? work->c_rows[i] + j : work->c_rows[j] + first + i) = edge[j][i];
+            if (few_columns) for (i = 0; i < count; i++) work->c_rows[i][j] = edge[j][i];
+            else memcpy(work->c_rows[j] + first, edge[j], count * sizeof *edge[j]);
     }
 }
 
@@ -3345,7 +3355,7 @@ VAEI_PRIVATE void vaei_begin_work(vaei_work *work, const vaei_product_kernels *k
     work->begin = work->steps = 0;
     work->b_even = p->b_column == 1 &&
                    (p->segments == 1 || (!p->b_segments && p->b_segment == p->run * p->b_step));
-    (void)vaei_lay_out_scratch(p->rows, p->columns, p->segments * p->run, vaei_packs_a(p), work, scratch);
+    (void)vaei_lay_out_scratch(p->rows, p->columns, p->segments * p->run, vaei_packs_a(kernels, p), work, scratch);
 }
 
 /* Which way a product is computed depends on its shape alone, and no bit of the result depends on the way. */
@@ -3487,7 +3497,6 @@ typedef struct vaei_image {
     size_t origin;          /* the first number inside the border */
 } vaei_image;
 
-#define VAEI_SHORT_RUN 16               /* numbers: shorter runs cost more than copying them together once */
 #define VAEI_MICRO_BATCH_NUMBERS 204800 /* most in a micro-batch's largest tensor: 800 KB of a second cache of 1 MB
                                            (64 x 64 colour images train at 79 % of peak, with 1 MB at 76 %) */
 #define VAEI_MICRO_BATCH_IMAGES 16      /* most in a micro-batch (series of 256: 69 % of peak, with 8 or 32: 66 %) */
@@ -3523,7 +3532,6 @@ typedef struct vaei_phase {
 typedef struct vaei_connection {
     vae_shape   fine, coarse;
     int         kernel_height, kernel_width, stride_height, stride_width, top, left;
-    int         as_patches;                 /* gather and weights copy the patches out first: their runs are short */
     uint32_t   *convolve_from, *convolve_to;    /* per coarse position of a micro-batch */
     uint32_t   *kernel_lines;               /* per kernel row, from a patch's first number */
     vaei_phase *phases;
@@ -3578,7 +3586,7 @@ typedef struct vaei_plan {
     /* The workspace, in numbers: */
     size_t     workspace_size, slot_base, slot_size;    /* slot_base: where the first one begins */
     size_t     partials, partial_size, partial_count;
-    size_t     patches, product_scratch;            /* in a slot */
+    size_t     product_scratch;                     /* in a slot */
     vaei_place pixels, noise, z, logvar;
     vaei_place row_terms;                           /* per example two doubles: reconstruction, kl */
 } vaei_plan;
@@ -3902,7 +3910,6 @@ VAEI_SETUP void vaei_plan_connection(vaei_layer *layer, const vae_layer *in_numb
     c->stride_width = in_numbers->stride_width;
     c->top = in_numbers->top;
     c->left = in_numbers->left;
-    c->as_patches = c->kernel_width * c->fine.channels < VAEI_SHORT_RUN;
 }
 
 /* Adds one layer to the plan; its weights follow those of the layer before. */
@@ -4312,13 +4319,12 @@ VAEI_SETUP void vaei_tabulate_weights(vaei_connection *c, const vaei_connection_
     if (!arena->base) return;
     for (i = 0; i < rows; i++) {
         const size_t run = (size_t)c->kernel_width * channels;
-        c->weight_rows[i] = (uint32_t)(c->as_patches ? i : i / run * fine->row + i % run);
+        c->weight_rows[i] = (uint32_t)(i / run * fine->row + i % run);
     }
     i = 0;
     for (n = 0; n < micro; n++)
         for (y = 0; y < c->coarse.height; y++, i++) {
-            c->fine_lines[i] = (uint32_t)(c->as_patches ? i * (size_t)c->coarse.width * rows
-                                                       : n * fine->image + (size_t)(y * c->stride_height) * fine->row);
+            c->fine_lines[i] = (uint32_t)(n * fine->image + (size_t)y * (size_t)c->stride_height * fine->row);
             c->coarse_lines[i] = (uint32_t)(n * coarse->image + coarse->origin + (size_t)y * coarse->row);
         }
 }
@@ -4350,7 +4356,7 @@ VAEI_SETUP size_t vaei_layer_scratch(const vaei_plan *plan, const vaei_layer *la
 VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_error *error) {
     vaei_arena workspace, slot;
     vaei_place before;
-    size_t     patches = 0, scratch = 0, total = 0;
+    size_t     scratch = 0, total = 0;
     int        i, transposed;
     memset(&workspace, 0, sizeof workspace);
     memset(&slot, 0, sizeof slot);
@@ -4380,23 +4386,13 @@ VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_e
                                                            layer->output_gradient.image.image));
         transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
         images = vaei_images_of(layer);
-        if (c->as_patches)
-            largest = vaei_max_size(largest, layer->fan_in * layer->fan_out);
-        if (c->as_patches && (plan->trains || !transposed)) {
-            const size_t each = (size_t)c->coarse.height * (size_t)c->coarse.width * (size_t)c->kernel_height *
-                                (size_t)c->kernel_width * (size_t)c->fine.channels;
-            patches = vaei_max_size(patches, each);
-            largest = vaei_max_size(largest, each);
-        }
+        largest = vaei_max_size(largest, layer->weight_count);
         if (largest > (size_t)0xFFFFFFFF / plan->micro)
             return vaei_fail(error, VAE_ERROR_CONFIG, "a convolution's tensor of %z numbers is too large", largest);
         if (plan->trains || !transposed) vaei_tabulate_gather(c, &images, plan->micro, arena);
         if (plan->trains || transposed) vaei_tabulate_scatter(c, &images, plan->micro, arena);
         if (plan->trains) vaei_tabulate_weights(c, &images, plan->micro, arena);
     }
-    plan->patches = slot.used / sizeof(vae_real);
-    if (!vaei_multiply_sizes(plan->micro, patches, &total)) slot.overflow = 1;
-    vaei_take_reals(&slot, total);
     plan->product_scratch = slot.used / sizeof(vae_real);
     vaei_take_reals(&slot, scratch);
     plan->slot_size = slot.used / sizeof(vae_real);
@@ -4727,19 +4723,6 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
                                       and channels s, of coarse[i][s] weight[k][b][s]
      weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s]                              */
 
-/* The patches of n images as rows of a matrix: each position's kernel lines one after the other. */
-VAEI_PRIVATE void vaei_copy_patches(const vaei_connection *c, const vae_real *fine, size_t n, vae_real *patches) {
-    const size_t run = (size_t)c->kernel_width * (size_t)c->fine.channels;
-    const size_t positions = n * (size_t)c->coarse.height * (size_t)c->coarse.width;
-    size_t       i, j;
-    int          k;
-    for (i = 0; i < positions; i++)
-        for (k = 0; k < c->kernel_height; k++) {
-            const vae_real *line = fine + c->convolve_from[i] + c->kernel_lines[k];
-            for (j = 0; j < run; j++) *patches++ = line[j];
-        }
-}
-
 VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                               const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
                               int relu) {
@@ -4754,18 +4737,9 @@ VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_
     p.b_segment = p.run * p.columns;
     p.b_step = p.columns;
     p.b_column = 1;
-    if (c->as_patches) {
-        vae_real *patches = vaei_slot(model, slot, model->plan.patches);
-        vaei_copy_patches(c, fine, n, patches);
-        p.run *= p.segments;
-        p.segments = 1;
-        p.a = patches;
-        p.a_row = p.run;
-    } else {
-        p.a = fine;
-        p.a_rows = c->convolve_from;
-        p.a_segments = c->kernel_lines;
-    }
+    p.a = fine;
+    p.a_rows = c->convolve_from;
+    p.a_segments = c->kernel_lines;
     p.c = coarse;
     p.c_rows = c->convolve_to;
     p.bias = bias;
@@ -4811,17 +4785,10 @@ VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, c
     p.columns = (size_t)c->coarse.channels;
     p.segments = n * (size_t)c->coarse.height;
     p.run = (size_t)c->coarse.width;
+    p.a = fine;
     p.a_rows = c->weight_rows;
     p.a_segments = c->fine_lines;
-    if (c->as_patches) {
-        vae_real *patches = vaei_slot(model, slot, model->plan.patches);
-        vaei_copy_patches(c, fine, n, patches);
-        p.a = patches;
-        p.a_step = p.rows;
-    } else {
-        p.a = fine;
-        p.a_step = (size_t)c->stride_width * (size_t)c->fine.channels;
-    }
+    p.a_step = (size_t)c->stride_width * (size_t)c->fine.channels;
     p.b = coarse;
     p.b_segments = c->coarse_lines;
     p.b_step = p.columns;
