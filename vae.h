@@ -1600,11 +1600,17 @@ VAEI_INLINE vaei_ints4 vaei_long_product4(vaei_ints4 a, vaei_ints4 b) {
    With b_packed, B has been packed by vaei_pack_panels, for several products that have it in common.
 
    A dense layer has one segment. A convolution over a padded channels-last image has one segment per kernel row (or
-   tap) and a table of output positions, and so needs no im2col: A's rows overlap in memory.
+   tap) and a table of output positions, so A's rows may overlap in memory and no patch need be copied.
 
    Bits: every number of C is ONE chain of multiply-adds over the steps in order, started from bias, C or zero. In the
    fused kernel sets (AVX2, AVX-512, NEON) each link rounds once, in the others (plain, vector) twice. Nothing else
-   enters: tile sizes, slices over threads, packing and the choice of a special path leave every bit as it is. */
+   enters: tile sizes, slices over threads, packing and the choice of a special path leave every bit as it is.
+
+   How it is computed (section >>matrix-product), from the outside in:
+       block    some hundred steps of the inner dimension, for some hundred rows of C
+       panel    a few vectors of C's columns; B's numbers for them are packed side by side, or read where they lie
+       tile     a few rows of a panel, whose sums stay in registers from the block's first step to its last
+   VAE_SMALL leaves all that out: the definition below is then what runs. */
 
 typedef struct vaei_product {
     size_t rows, columns, segments, run;
@@ -1659,294 +1665,194 @@ VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
     }
 }
 
-/* ---- The register tile's pattern, instantiated by every instruction set ---- */
+/* ---- The register tile, instantiated by every instruction set ---- */
 
 enum {
-    VAEI_TILE_ROWS = 8, VAEI_TILE_VECTORS = 4,              /* of the largest tiles of any set */
-    VAEI_MOST_LANES = VAEI_SUM_LANES,                       /* numbers in a vector: all partial sums at once */
-    VAEI_FEW_MOST = 3,                                      /* rows or columns for which any set has paths of few */
-    VAEI_WHOLE_LAST = 0, VAEI_HALVES_LAST = 3               /* last steps that a tile takes apart: see VAEI_HALVES_END */
+    VAEI_TILE_ROWS = 8,                                     /* of the tallest tile of any set */
+    VAEI_TILE_VECTORS = 4,                                  /* of the widest */
+    VAEI_MOST_LANES = VAEI_SUM_LANES                        /* numbers in a vector: all partial sums at once */
 };
 
-/* One tile of C: some rows, a few vectors wide. Rows may repeat: a repeated row is computed and stored twice, alike. */
+#ifndef VAE_SMALL
+/* What one call computes: tiles one below the other, and panels of such tiles side by side. */
 typedef struct vaei_tile {
-    size_t rows, panels;                                    /* of all tiles, where a call does several: rows one below
-                                                               the other, of which the last tile may reach beyond, and
-                                                               panels, as wide as a tile, side by side */
-    const vae_real *const *a;                               /* where each row of A begins */
-    vae_real *const *c;                                     /* where each row of C begins, */
-    size_t column;                                          /* ... and the tile in it */
-    int from_c;                                             /* do the sums go on from C? */
-    vae_real *const *from;                                  /* if so, c once more, which gcc must not know: it would
-                                                               keep the rows' addresses through the loop; */
-    const vae_real *start;                                  /* ... if not, the first values, the same for all rows, */
-    size_t start_next;                                      /* ... and how far from them the next panel's lie */
+    size_t rows, panels;                                    /* of all tiles; the last one may reach beyond the rows */
+    const vae_real *const *a_rows;                          /* where each row of A begins, */
+    vae_real *const *c_rows;                                /* ... and each row of C; a row listed twice is computed
+                                                               and stored twice, alike */
+    size_t column;                                          /* of C, where the first panel begins */
     const size_t *a_offsets;                                /* where each step lies in a row of A */
-    const vae_real *b;                                      /* the tile's columns of B, one step after the other, */
-    size_t b_step;                                          /* ... this far apart */
-    vae_real *panel;                                        /* where a packing tile leaves them side by side */
     size_t steps;
+    const vae_real *b;                                      /* the first panel's numbers of B, step after step, */
+    size_t b_step;                                          /* ... this far apart; the next panel's follow */
+    vae_real *panel;                                        /* where a packing tile leaves them side by side */
+    const vae_real *const *b_columns;                       /* for a transposing tile, where each column of B begins, */
+    const size_t *b_offsets;                                /* ... where the steps lie in it, */
+    int side_by_side;                                       /* ... and whether the columns lie so */
+    int from_c;                                             /* do the sums begin with what is in C? */
+    const vae_real *start;                                  /* if not, the first panel's first values, for all rows, */
+    size_t start_step;                                      /* ... and how far on the next panel's lie */
     int relu;
 } vaei_tile;
 
-/* The sums must be named variables: gcc -O2 keeps an array of them in memory, three times slower. So a tile is written
-   as lists of rows r and vectors v, which these macros spell out. Where a step of A lies comes from a table: one load
-   more per step, for which segments of any length and number cost nothing. */
+/* The sums must be named variables: gcc -O2 keeps an array of them in memory. So a tile is written as lists of rows r
+   and vectors v, which these macros spell out. Where a step of A lies comes from a table: one load more per step, for
+   which segments of any length and number cost nothing. */
 #define VAEI_ROWS_1(X, VECTORS) X(0, VECTORS)
 #define VAEI_ROWS_2(X, VECTORS) VAEI_ROWS_1(X, VECTORS) X(1, VECTORS)
 #define VAEI_ROWS_3(X, VECTORS) VAEI_ROWS_2(X, VECTORS) X(2, VECTORS)
-#define VAEI_ROWS_3_TO_5(X, VECTORS) X(3, VECTORS) X(4, VECTORS) X(5, VECTORS)
 #define VAEI_ROWS_4(X, VECTORS) VAEI_ROWS_3(X, VECTORS) X(3, VECTORS)
 #define VAEI_ROWS_6(X, VECTORS) VAEI_ROWS_4(X, VECTORS) X(4, VECTORS) X(5, VECTORS)
 #define VAEI_ROWS_8(X, VECTORS) VAEI_ROWS_6(X, VECTORS) X(6, VECTORS) X(7, VECTORS)
 #define VAEI_VECTORS_1(X, r) X(r, 0)
-#define VAEI_VECTORS_2(X, r) X(r, 0) X(r, 1)
-#define VAEI_VECTORS_3(X, r) X(r, 0) X(r, 1) X(r, 2)
-#define VAEI_VECTORS_4(X, r) X(r, 0) X(r, 1) X(r, 2) X(r, 3)
+#define VAEI_VECTORS_2(X, r) VAEI_VECTORS_1(X, r) X(r, 1)
+#define VAEI_VECTORS_3(X, r) VAEI_VECTORS_2(X, r) X(r, 2)
+#define VAEI_VECTORS_4(X, r) VAEI_VECTORS_3(X, r) X(r, 3)
 
-#define VAEI_TILE_SUM(r, v) VAEI_V sum##r##_##v;
-#define VAEI_TILE_ROW(r, VECTORS) const vae_real *a##r = a_rows[r]; VECTORS(VAEI_TILE_SUM, r)
-#define VAEI_TILE_START(r, v) const VAEI_V start##v = VAEI_LOAD(start + v * VAEI_LANES);
-#define VAEI_TILE_START_SUM(r, v) sum##r##_##v = start##v;
-#define VAEI_TILE_START_ROW(r, VECTORS) VECTORS(VAEI_TILE_START_SUM, r)
-#define VAEI_TILE_FROM_SUM(r, v) sum##r##_##v = VAEI_LOAD(c##r + v * VAEI_LANES);
-#define VAEI_TILE_FROM_ROW(r, VECTORS) { \
-    const vae_real *c##r = from[r] + column; \
-    VECTORS(VAEI_TILE_FROM_SUM, r) }
-#define VAEI_TILE_READ_B(r, v) const VAEI_V b##v = VAEI_LOAD(b + v * VAEI_LANES);
-#define VAEI_TILE_ADD(r, v) sum##r##_##v = VAEI_FMA(x, b##v, sum##r##_##v);
-#define VAEI_TILE_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_SET(a##r[offset]); VECTORS(VAEI_TILE_ADD, r) }
-#define VAEI_TILE_RELU(r, v) sum##r##_##v = VAEI_MAX(zero, sum##r##_##v);
-#define VAEI_TILE_RELU_ROW(r, VECTORS) VECTORS(VAEI_TILE_RELU, r)
-#define VAEI_TILE_END_SUM(r, v) VAEI_STORE(c##r + v * VAEI_LANES, sum##r##_##v);
-#define VAEI_TILE_END_POINTER(r, VECTORS) vae_real *c##r = c_rows[r] + column;
-#define VAEI_TILE_END_ROW(r, VECTORS) VECTORS(VAEI_TILE_END_SUM, r)
-#define VAEI_TILE_COUNT_ROW(r, VECTORS) + 1
-#define VAEI_TILE_COUNT_VECTOR(r, v) + 1
+#define VAEI_COUNT_ROW(r, VECTORS) + 1
+#define VAEI_COUNT_VECTOR(r, v) + 1
+#define VAEI_DECLARE_SUM(r, v) VAEI_V sum##r##_##v;
+#define VAEI_DECLARE_ROW(r, VECTORS) const vae_real *a##r = a_rows[r]; VECTORS(VAEI_DECLARE_SUM, r)
+#define VAEI_READ_START(r, v) const VAEI_V start##v = VAEI_LOAD(start + v * VAEI_LANES);
+#define VAEI_START_SUM(r, v) sum##r##_##v = start##v;
+#define VAEI_START_ROW(r, VECTORS) VECTORS(VAEI_START_SUM, r)
+#define VAEI_READ_SUM(r, v) sum##r##_##v = VAEI_LOAD(c##r + v * VAEI_LANES);
+#define VAEI_READ_ROW(r, VECTORS) { const vae_real *c##r = c_rows[r] + column; VECTORS(VAEI_READ_SUM, r) }
+#define VAEI_MULTIPLY_ADD(r, v) sum##r##_##v = VAEI_FMA(x, b##v, sum##r##_##v);
+#define VAEI_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_SET(a##r[offset]); VECTORS(VAEI_MULTIPLY_ADD, r) }
+#define VAEI_RELU_SUM(r, v) sum##r##_##v = VAEI_MAX(zero, sum##r##_##v);
+#define VAEI_RELU_ROW(r, VECTORS) VECTORS(VAEI_RELU_SUM, r)
+#define VAEI_STORE_SUM(r, v) VAEI_STORE(c##r + v * VAEI_LANES, sum##r##_##v);
+#define VAEI_STORE_ROW(r, VECTORS) { vae_real *c##r = c_rows[r] + column; VECTORS(VAEI_STORE_SUM, r) }
 
-/* A tile ends in one of two ways: all steps are alike, and then the sums are stored, */
-#define VAEI_WHOLE_STEP(b) (void)0
-#define VAEI_WHOLE_END(ROWS, VECTORS) \
-    if (tile->relu) { \
-        const VAEI_V zero = VAEI_SET(0); \
-        ROWS(VAEI_TILE_RELU_ROW, VECTORS) \
-    } \
-    { ROWS(VAEI_TILE_END_POINTER, VECTORS) \
-    ROWS(VAEI_TILE_END_ROW, VECTORS) }
-
-/* ... or the upper half of six rows takes the last steps and stores its sums before the lower half does. Twelve stores
-   in a row hold up the multiply-adds of AMD's Zen 3: 48 and 12 stores take 34 cycles, with the stores between them 24.
-   Six in a row do not, if a few steps are between them and the next six: 128 x 400 x 20 is 1.04 times as fast. gcc must
-   not know where B has got to: it would multiply to find out, and mix the steps (1.02 times as slow). */
-#define VAEI_HALVES_STEP(b) VAEI_HERE(b)
-#define VAEI_HALF_STEP(k, HALF, VECTORS) { \
-    const size_t offset = a_offsets[k]; \
-    VECTORS(VAEI_TILE_READ_B, 0) \
-    HALF(VAEI_TILE_STEP_ROW, VECTORS) \
-    b += b_step; \
-    VAEI_HERE(b); }
-#define VAEI_HALF_END(HALF, VECTORS) \
-    VAEI_HALF_STEP(0, HALF, VECTORS) \
-    VAEI_HALF_STEP(1, HALF, VECTORS) \
-    VAEI_HALF_STEP(2, HALF, VECTORS) \
-    VAEI_WHOLE_END(HALF, VECTORS)
-#define VAEI_HALVES_END(ROWS, VECTORS) { \
-    const vae_real *b_last = b; \
-    VAEI_HALF_END(VAEI_ROWS_3, VECTORS) \
-    b = b_last; \
-    VAEI_HALF_END(VAEI_ROWS_3_TO_5, VECTORS) }
-
-/* As many tiles as tile->rows and tile->panels hold. With a call for each, the multiply-adds ran out between two tiles
-   (AVX-512, 128 x 400 x 20: 142 GF/s instead of 160); with one for each panel, too (AVX2: 87.2 instead of 90.0). */
-#define VAEI_TILES_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW, 1, VAEI_WHOLE)
-#define VAEI_TILES_OF_HALVES_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B, VAEI_TILE_STEP_ROW, 1, VAEI_HALVES)
-
-/* The same for a B that lies where it was made: its steps are on many pages, and in training they come from the third
-   cache, so they are asked for well ahead (784-400-20, packed: 1.02 times as fast; 784-200-200-50, in place: 1.03). In
-   place 12 steps ahead would do for a B that was used just before, and slow training by 1 to 2%; 32 are as good as 20
-   there, and 1 to 2% slower alone (20 x 200 x 784, 20 x 784 x 200). */
+/* A tile reads one step of B in one of three ways: as it lies, close by; */
+#define VAEI_READ_B(r, v) const VAEI_V b##v = VAEI_LOAD(b + v * VAEI_LANES);
+/* ... from where it was made, each step on another page: then steps to come are asked for in good time; */
 #define VAEI_STEPS_AHEAD 20
-#define VAEI_PACKING_STEPS_AHEAD 32
-#define VAEI_PREFETCH_B(v, steps) VAEI_PREFETCH(b + v * VAEI_LANES, steps * b_step * sizeof *b);
-#define VAEI_TILE_READ_B_AHEAD(r, v) VAEI_TILE_READ_B(r, v) VAEI_PREFETCH_B(v, VAEI_STEPS_AHEAD)
-#define VAEI_TILES_AHEAD_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_B_AHEAD, VAEI_TILE_STEP_ROW, 1, VAEI_WHOLE)
+#define VAEI_READ_B_AHEAD(r, v) \
+    VAEI_READ_B(r, v) \
+    VAEI_PREFETCH(b + v * VAEI_LANES, VAEI_STEPS_AHEAD * b_step * sizeof *b);
+/* ... and the packing tile so, too, leaving the panel packed for the tiles below it: the copying hides behind the
+   multiply-adds. */
+#define VAEI_READ_AND_PACK_B(r, v) VAEI_READ_B_AHEAD(r, v) VAEI_STORE(panel, b##v); panel += VAEI_LANES;
 
-/* One such tile, leaving the steps of B that it reads packed in tile->panel for the tiles below it: the copying hides
-   behind the multiply-adds (a pass of its own cost 7% of a product of 128 rows with AVX2). */
-#define VAEI_TILE_READ_AND_PACK_B(r, v) \
-    VAEI_TILE_READ_B(r, v) \
-    VAEI_PREFETCH_B(v, VAEI_PACKING_STEPS_AHEAD) \
-    VAEI_STORE(panel, b##v); \
-    panel += VAEI_LANES;
-#define VAEI_PACKING_TILE_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_TILE_READ_AND_PACK_B, VAEI_TILE_STEP_ROW, 0, VAEI_WHOLE)
-
-/* The same tile the other way round, for few columns: "row" r is a vector of rows of A that lie side by side in
-   memory, and each of the few columns is one number of B for them all. */
-#define VAEI_STREAM_READ_B(r, v) const VAEI_V b##v = VAEI_SET(b[v]);
-#define VAEI_STREAM_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_LOAD(a##r + offset); VECTORS(VAEI_TILE_ADD, r) }
-#define VAEI_STREAM_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TILE_PATTERN(name, ROWS, VECTORS, VAEI_STREAM_READ_B, VAEI_STREAM_STEP_ROW, 0, VAEI_WHOLE)
-
-/* What they have in common. SEVERAL: may it be asked for several tiles? END: one of the two ways above, which does the
-   last END_LAST steps itself. */
-#define VAEI_TILE_PATTERN(name, ROWS, VECTORS, READ_B, STEP_ROW, SEVERAL, END) \
+/* Between two calls the multiply-adds run out, so one call goes through all rows and panels; a packing tile is alone. */
+#define VAEI_TILE_KERNEL(name, ROWS, VECTORS, READ_B, SEVERAL) \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
-        const size_t height = 0 ROWS(VAEI_TILE_COUNT_ROW, VECTORS); \
-        const size_t width = (0 VECTORS(VAEI_TILE_COUNT_VECTOR, 0)) * VAEI_LANES; \
-        const vae_real *const *a_end = tile->a + tile->rows; \
+        const size_t height = 0 ROWS(VAEI_COUNT_ROW, VECTORS); \
+        const size_t width = (0 VECTORS(VAEI_COUNT_VECTOR, 0)) * VAEI_LANES; \
+        const size_t *const a_offsets = tile->a_offsets, *const a_offsets_end = a_offsets + tile->steps; \
+        const vae_real *const *const a_rows_end = tile->a_rows + tile->rows; \
         const vae_real *start = tile->start, *b_first = tile->b; \
         size_t column = tile->column, panels = tile->panels; \
         do { \
-            const vae_real *const *a_rows = tile->a; \
-            vae_real *const *from = tile->from, *const *c_rows = tile->c; \
+            const vae_real *const *a_rows = tile->a_rows; \
+            vae_real *const *c_rows = tile->c_rows; \
             do { \
-                const size_t *a_offsets = tile->a_offsets, *end = a_offsets + tile->steps - END##_LAST; \
-                const size_t b_step = tile->b_step; \
+                const size_t *at = a_offsets, b_step = tile->b_step; \
                 const vae_real *b = b_first; \
                 vae_real *panel = tile->panel; \
-                ROWS(VAEI_TILE_ROW, VECTORS) \
-                if (!tile->from_c) { \
-                    VECTORS(VAEI_TILE_START, 0) \
-                    ROWS(VAEI_TILE_START_ROW, VECTORS) \
+                ROWS(VAEI_DECLARE_ROW, VECTORS) \
+                if (tile->from_c) { \
+                    ROWS(VAEI_READ_ROW, VECTORS) \
                 } else { \
-                    ROWS(VAEI_TILE_FROM_ROW, VECTORS) \
-                    from += height; \
+                    VECTORS(VAEI_READ_START, 0) \
+                    ROWS(VAEI_START_ROW, VECTORS) \
                 } \
+                VAEI_HERE(c_rows); /* or the rows' addresses would take registers in the loop */ \
                 (void)panel; \
-                for (; a_offsets < end; a_offsets++) { \
-                    const size_t offset = *a_offsets; \
+                for (; at < a_offsets_end; at++) { \
+                    const size_t offset = *at; \
                     VECTORS(READ_B, 0) \
-                    ROWS(STEP_ROW, VECTORS) \
+                    ROWS(VAEI_STEP_ROW, VECTORS) \
                     b += b_step; \
-                    END##_STEP(b); \
                 } \
-                END##_END(ROWS, VECTORS) \
+                if (tile->relu) { \
+                    const VAEI_V zero = VAEI_SET(0); \
+                    ROWS(VAEI_RELU_ROW, VECTORS) \
+                } \
+                ROWS(VAEI_STORE_ROW, VECTORS) \
                 a_rows += height; \
                 c_rows += height; \
-            } while (SEVERAL && a_rows < a_end); \
+            } while (SEVERAL && a_rows < a_rows_end); \
             b_first += width; \
             column += width; \
-            start += tile->start_next; \
+            start += tile->start_step; \
         } while (SEVERAL && --panels); \
-        (void)a_end; \
+        (void)a_rows_end; \
     }
 
-/* And for rows of A that lie along their steps: group g is a vector of such rows, turned in registers four steps at a
-   time. tile->a is not used: there are too many rows, so they come beside it. */
-#define VAEI_TURN_BEGIN_SUM(g, f) VAEI_V sum##g##_##f = VAEI_LOAD(start##g + f * VAEI_LANES);
-#define VAEI_TURN_BEGIN_GROUP(g, FEW) \
-    const vae_real *start##g = tile->from_c ? tile->from[g] : tile->start; \
-    FEW(VAEI_TURN_BEGIN_SUM, g)
-#define VAEI_TURN_ADD_FOUR(g, f) \
-    sum##g##_##f = VAEI_FMA(four.step0, VAEI_SET(b[f]), sum##g##_##f); \
-    sum##g##_##f = VAEI_FMA(four.step1, VAEI_SET(b[b_step + f]), sum##g##_##f); \
-    sum##g##_##f = VAEI_FMA(four.step2, VAEI_SET(b[2 * b_step + f]), sum##g##_##f); \
-    sum##g##_##f = VAEI_FMA(four.step3, VAEI_SET(b[3 * b_step + f]), sum##g##_##f);
-#define VAEI_TURN_FOUR(g, FEW) { \
-    const VAEI_NAME(vaei_turned) four = VAEI_NAME(vaei_turn)(rows + g * VAEI_LANES, at); \
-    FEW(VAEI_TURN_ADD_FOUR, g) }
-#define VAEI_TURN_ADD_ONE(g, f) sum##g##_##f = VAEI_FMA(one, VAEI_SET(b[f]), sum##g##_##f);
-#define VAEI_TURN_ONE(g, FEW) { \
+/* One tile of few rows whose columns of B lie anywhere, along their steps or side by side: they are transposed, four
+   steps at a time, in registers. */
+#define VAEI_ADD_FOUR(r, v) \
+    sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[0]]), four.step0, sum##r##_##v); \
+    sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[1]]), four.step1, sum##r##_##v); \
+    sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[2]]), four.step2, sum##r##_##v); \
+    sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[3]]), four.step3, sum##r##_##v);
+#define VAEI_FOUR_STEPS(ROWS, v) { \
+    const VAEI_NAME(vaei_four_steps) four = VAEI_NAME(vaei_transpose)(columns + v * VAEI_LANES, b_at[0]); \
+    ROWS(VAEI_ADD_FOUR, v) }
+#define VAEI_ADD_ONE(r, v) sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[0]]), one, sum##r##_##v);
+#define VAEI_ONE_STEP(ROWS, v) { \
     vae_real numbers[VAEI_LANES]; \
+    const vae_real *step = columns[v * VAEI_LANES] + b_at[0]; \
     VAEI_V one; \
-    VAEI_NAME(vaei_gather)(rows + g * VAEI_LANES, at, numbers); \
-    one = VAEI_LOAD(numbers); \
-    FEW(VAEI_TURN_ADD_ONE, g) }
-#define VAEI_TURN_KERNEL(name, GROUPS, FEW) \
-    VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile, const vae_real *const *rows) { \
-        const size_t *offsets = tile->a_offsets; \
-        const size_t b_step = tile->b_step; \
-        const vae_real *b = tile->b; \
-        const size_t column = tile->column; \
-        size_t k = 0; \
-        GROUPS(VAEI_TURN_BEGIN_GROUP, FEW) \
-        while (k < tile->steps) { \
-            const size_t at = offsets[k]; \
-            if (k + 4 <= tile->steps && offsets[k + 1] == at + 1 && offsets[k + 2] == at + 2 \
-                && offsets[k + 3] == at + 3) { \
-                GROUPS(VAEI_TURN_FOUR, FEW) \
-                b += 4 * b_step; \
-                k += 4; \
+    if (!tile->side_by_side) { \
+        VAEI_NAME(vaei_collect)(columns + v * VAEI_LANES, b_at[0], numbers); \
+        step = numbers; \
+    } \
+    one = VAEI_LOAD(step); \
+    ROWS(VAEI_ADD_ONE, v) }
+#define VAEI_TRANSPOSING_TILE_KERNEL(name, ROWS, VECTORS) \
+    VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
+        const vae_real *const *a_rows = tile->a_rows, *const *columns = tile->b_columns; \
+        vae_real *const *c_rows = tile->c_rows; \
+        const size_t *at = tile->a_offsets, *b_at = tile->b_offsets, column = tile->column; \
+        size_t left = tile->steps, count; \
+        ROWS(VAEI_DECLARE_ROW, VECTORS) \
+        ROWS(VAEI_READ_ROW, VECTORS) \
+        for (; left > 0; left -= count, at += count, b_at += count) { \
+            count = left >= 4 && b_at[1] == b_at[0] + 1 && b_at[2] == b_at[0] + 2 && b_at[3] == b_at[0] + 3 ? 4 : 1; \
+            if (count == 4) { \
+                VECTORS(VAEI_FOUR_STEPS, ROWS) \
             } else { \
-                GROUPS(VAEI_TURN_ONE, FEW) \
-                b += b_step; \
-                k++; \
+                VECTORS(VAEI_ONE_STEP, ROWS) \
             } \
         } \
         if (tile->relu) { \
             const VAEI_V zero = VAEI_SET(0); \
-            GROUPS(VAEI_TILE_RELU_ROW, FEW) \
+            ROWS(VAEI_RELU_ROW, VECTORS) \
         } \
-        { vae_real *const *c_rows = tile->c; \
-        GROUPS(VAEI_TILE_END_POINTER, FEW) \
-        GROUPS(VAEI_TILE_END_ROW, FEW) } \
+        ROWS(VAEI_STORE_ROW, VECTORS) \
     }
-
-/* One row of C, swept from end to end by a few steps at once: B is read in the order in which it lies in memory. The
-   last vector reaches back over columns that the loop has as well; it is computed before C changes, and stored last. */
-#define VAEI_SWEEP_BEGIN(k, unused) \
-    const vae_real *b##k = b + b_offsets[k]; \
-    const VAEI_V x##k = VAEI_SET(a[a_offsets[k]]);
-#define VAEI_SWEEP_ADD(k, unused) sum = VAEI_FMA(x##k, VAEI_LOAD(b##k + j), sum);
-#define VAEI_SWEEP_SUM(STEPS) \
-    sum = start ? VAEI_LOAD(start + j) : zero; \
-    STEPS(VAEI_SWEEP_ADD, 0) \
-    if (relu) sum = VAEI_MAX(zero, sum);
-#define VAEI_SWEEP_KERNEL(name, STEPS) \
-    VAEI_TARGET void VAEI_NAME(name)(const vae_real *a, const size_t *a_offsets, const vae_real *b, \
-                                     const size_t *b_offsets, const vae_real *start, vae_real *c, \
-                                     size_t columns, int relu) { \
-        const VAEI_V zero = VAEI_SET(0); \
-        size_t j = columns - VAEI_LANES; \
-        VAEI_V sum, last; \
-        STEPS(VAEI_SWEEP_BEGIN, 0) \
-        VAEI_SWEEP_SUM(STEPS) \
-        last = sum; \
-        for (j = 0; j + VAEI_LANES < columns; j += VAEI_LANES) { \
-            VAEI_SWEEP_SUM(STEPS) \
-            VAEI_STORE(c + j, sum); \
-        } \
-        VAEI_STORE(c + columns - VAEI_LANES, last); \
-    }
+#endif
 
 /* ==== 16 >>kernels ================================================================================================ */
 
+/* What a kernel set brings to a matrix product. */
+#ifdef VAE_SMALL
+typedef struct vaei_product_kernels { size_t lanes; } vaei_product_kernels;
+#else
 /* A register tile: how many rows it has, and the function. Without rows there is none. */
 typedef struct vaei_tile_kernel {
     size_t rows;
     void (*run)(const vaei_tile *tile);
 } vaei_tile_kernel;
 
-/* A product of few columns (or rows): how many vectors of the many one call takes where they lie side by side, and
-   where they must be turned. */
-typedef struct vaei_few_kernel {
-    size_t stream_vectors;
-    void (*stream)(const vaei_tile *tile);
-    size_t turn_vectors;
-    void (*turn)(const vaei_tile *tile, const vae_real *const *rows);
-} vaei_few_kernel;
-
-/* What a kernel set brings to a matrix product. */
 typedef struct vaei_product_kernels {
     size_t lanes;                                           /* numbers in a vector */
-    size_t panel, wide;                                     /* vectors of the widest tall tile, of the widest tile */
+    size_t panel, wide;                                     /* vectors of a panel of many rows, and of few */
     vaei_tile_kernel tall[VAEI_TILE_VECTORS];               /* one, two ... vectors wide: most rows' tiles, */
-    vaei_tile_kernel low[VAEI_TILE_VECTORS];                /* ... and those that end a panel without much waste */
-    void (*packing_tile)(const vaei_tile *tile);            /* the tall one of a panel, see there */
-    void (*pack_turning)(const vae_real *b, size_t b_column, size_t columns, size_t steps, vae_real *panel,
-                         size_t width);
-    void (*pack_copying)(const vae_real *b, size_t b_step, size_t columns, size_t steps, vae_real *panel, size_t width);
-    size_t few;                                             /* up to how many are few */
-    vaei_few_kernel of_few[VAEI_FEW_MOST];
-    void (*sweeps[4])(const vae_real *a, const size_t *a_offsets, const vae_real *b, const size_t *b_offsets,
-                      const vae_real *start, vae_real *c, size_t columns, int relu);    /* of 1, 2, 4 and 8 steps */
-    const struct vaei_product_kernels *half;                /* a set of half the lanes and the same bits, which takes
-                                                               the last few columns and products of few; or NULL */
+    vaei_tile_kernel low[VAEI_TILE_VECTORS];                /* ... and those for the last rows, or for few */
+    void (*packing_tile)(const vaei_tile *tile);            /* a panel's tall one, which packs B as it reads it */
+    void (*pack)(const vae_real *const *from, const size_t *offsets, size_t count, size_t steps, vae_real *to,
+                 size_t width);
+    vaei_tile_kernel transposing[3];                        /* of one, two, three rows; here `rows` is their vectors */
+    void (*sweep)(const vae_real *a, const size_t *a_offsets, const vae_real *b, const size_t *b_offsets,
+                  const vae_real *start, vae_real *c, size_t columns, int relu);
+    const struct vaei_product_kernels *half;                /* a set of half the lanes and the same bits, or NULL */
 } vaei_product_kernels;
+#endif
 
 /* One update's constants, as the optimisers' kernels use them; the first moment of VAE_SGD decays by beta1, too. */
 typedef struct vaei_update_step {
@@ -2880,89 +2786,76 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
 
 /* ==== 19 >>product-kernels ======================================================================================== */
 
+#ifndef VAE_SMALL
 /* Register tiles by rows and vectors. Sums, a step of B and one number of A must fit the registers, and there must be
-   enough sums to hide a multiply-add's latency:
-   AVX2     6 x 2, 12 sums of 16 registers, and 4 x 3 for the last columns (40 = 16 + 24: 93% of peak, where 6 x 1 at
-            the end stays below 80) and for few rows: see vaei_fills_low_tiles
-   AVX-512  8 x 3, 24 sums of 32 registers: 11 loads for 24 multiply-adds, and the rows' addresses fit their registers
-   NEON     6 x 4, 24 sums of 32 registers: 10 loads for 24
-   vector   4 x 2, 8 sums of 16 registers: without a fused operation a product needs a register, too
-   plain    2 x 4, 8 sums: 3 x 4 spills with gcc, 7 GF/s instead of 11
-   A tile one vector wide is taller: six sums cannot hide a latency of four, two at a time. */
+   enough sums to hide a multiply-add's latency. Each vector of B serves all rows and each number of A all vectors, so
+   that large tiles load little for what they multiply.
+   AVX2     6 x 2: 12 sums of 16 registers; 4 x 3 for few rows, and for the three vectors that may be the last ones
+   AVX-512  8 x 3: 24 sums of 32 registers
+   NEON     6 x 4: 24 sums of 32 registers
+   vector   4 x 2: 8 sums of 16 registers, since without a fused operation a product needs a register, too
+   plain    2 x 4: 8 sums of 16 registers
+   A tile one vector wide is taller, to have sums enough. */
 #undef VAEI_TILES
-#undef VAEI_FEW
 #undef VAEI_HALF
+#define VAEI_HALF NULL
 #if VAEI_PASS == VAEI_PASS_AVX2
-VAEI_TILES_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
-VAEI_TILES_OF_HALVES_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2)
-VAEI_TILES_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
-VAEI_TILES_AHEAD_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
-VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B_AHEAD, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B, 0)
 #define VAEI_TILES 2, 3, \
     { VAEI_TILE(8, 1), VAEI_TILE(6, 2) }, \
     { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3) }
-#define VAEI_FEW 3
-#define VAEI_HALF NULL
 #elif VAEI_PASS == VAEI_PASS_AVX512
-VAEI_TILES_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
-VAEI_TILES_KERNEL(vaei_tile_8x2, VAEI_ROWS_8, VAEI_VECTORS_2)
-VAEI_TILES_KERNEL(vaei_tile_8x3, VAEI_ROWS_8, VAEI_VECTORS_3)
-VAEI_TILES_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
-VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_8, VAEI_VECTORS_3)
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_8x2, VAEI_ROWS_8, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_8x3, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_AND_PACK_B, 0)
 #define VAEI_TILES 3, 3, \
     { VAEI_TILE(8, 1), VAEI_TILE(8, 2), VAEI_TILE(8, 3) }, \
     { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 3) }
-#define VAEI_FEW 0
+#undef VAEI_HALF
 #define VAEI_HALF &vaei_product_kernels_avx2
 #elif VAEI_PASS == VAEI_PASS_NEON
-VAEI_TILES_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
-VAEI_TILES_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2)
-VAEI_TILES_KERNEL(vaei_tile_6x3, VAEI_ROWS_6, VAEI_VECTORS_3)
-VAEI_TILES_KERNEL(vaei_tile_6x4, VAEI_ROWS_6, VAEI_VECTORS_4)
-VAEI_TILES_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
-VAEI_TILES_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3)
-VAEI_TILES_KERNEL(vaei_tile_4x4, VAEI_ROWS_4, VAEI_VECTORS_4)
-VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_4)
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_6x3, VAEI_ROWS_6, VAEI_VECTORS_3, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_6x4, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x4, VAEI_ROWS_4, VAEI_VECTORS_4, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B, 0)
 #define VAEI_TILES 4, 4, \
     { VAEI_TILE(8, 1), VAEI_TILE(6, 2), VAEI_TILE(6, 3), VAEI_TILE(6, 4) }, \
-    { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3), VAEI_TILE(4, 4) }
-#define VAEI_FEW 3
-#define VAEI_HALF NULL
+    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 4) }
 #elif VAEI_PASS == VAEI_PASS_VECTOR
-VAEI_TILES_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1)
-VAEI_TILES_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2)
-VAEI_TILES_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2)
-VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2)
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B, 0)
 #define VAEI_TILES 2, 2, \
     { VAEI_TILE(8, 1), VAEI_TILE(4, 2) }, \
     { VAEI_NO_TILE, VAEI_TILE(2, 2) }
-#define VAEI_FEW 1                      /* of four lanes, three columns waste but one */
-#define VAEI_HALF NULL
 #else
-VAEI_TILES_KERNEL(vaei_tile_4x1, VAEI_ROWS_4, VAEI_VECTORS_1)
-VAEI_TILES_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2)
-VAEI_TILES_KERNEL(vaei_tile_2x3, VAEI_ROWS_2, VAEI_VECTORS_3)
-VAEI_TILES_KERNEL(vaei_tile_2x4, VAEI_ROWS_2, VAEI_VECTORS_4)
-VAEI_TILES_KERNEL(vaei_tile_1x4, VAEI_ROWS_1, VAEI_VECTORS_4)
-VAEI_PACKING_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_2, VAEI_VECTORS_4)
+VAEI_TILE_KERNEL(vaei_tile_4x1, VAEI_ROWS_4, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_2x4, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_1x4, VAEI_ROWS_1, VAEI_VECTORS_4, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B, 0)
 #define VAEI_TILES 4, 4, \
-    { VAEI_TILE(4, 1), VAEI_TILE(2, 2), VAEI_TILE(2, 3), VAEI_TILE(2, 4) }, \
+    { VAEI_TILE(4, 1), VAEI_TILE(2, 2), VAEI_NO_TILE, VAEI_TILE(2, 4) }, \
     { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(1, 4) }
-#define VAEI_FEW 0                      /* a lane is a column: nothing is wasted */
-#define VAEI_HALF NULL
 #endif
 
-/* ---- Packing a panel of B: its columns side by side, one step after the other, filled up with zeros ---- */
-
 #if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's */
+/* Four steps of as many columns as a vector has lanes, transposed: vector s holds step s of every column. */
+typedef struct VAEI_NAME(vaei_four_steps) { VAEI_V step0, step1, step2, step3; } VAEI_NAME(vaei_four_steps);
 
-/* Four steps of as many columns as a vector has lanes, turned: vector s holds step s of every column. */
-typedef struct VAEI_NAME(vaei_turned) { VAEI_V step0, step1, step2, step3; } VAEI_NAME(vaei_turned);
-
-VAEI_HELPER VAEI_NAME(vaei_turned) VAEI_NAME(vaei_turn)(const vae_real *const *columns, size_t at) {
-    VAEI_NAME(vaei_turned) turned;
+VAEI_HELPER VAEI_NAME(vaei_four_steps) VAEI_NAME(vaei_transpose)(const vae_real *const *columns, size_t offset) {
+    VAEI_NAME(vaei_four_steps) four;
 #if VAEI_PASS == VAEI_PASS_AVX2
-#define VAEI_FOUR(c) (*(const vaei_loose_floats4 *)(const void *)(columns[c] + at))
+#define VAEI_FOUR(c) (*(const vaei_loose_floats4 *)(const void *)(columns[c] + offset))
 #define VAEI_QUAD(c) VAEI_X86( \
     __builtin_ia32_vinsertf128_ps256(__builtin_ia32_ps256_ps(VAEI_FOUR(c)), VAEI_FOUR(c + 4), 1), \
     _mm256_insertf128_ps(_mm256_castps128_ps256(VAEI_FOUR(c)), VAEI_FOUR(c + 4), 1))
@@ -2972,98 +2865,124 @@ VAEI_HELPER VAEI_NAME(vaei_turned) VAEI_NAME(vaei_turn)(const vae_real *const *c
     const VAEI_V q0 = VAEI_QUAD(0), q1 = VAEI_QUAD(1), q2 = VAEI_QUAD(2), q3 = VAEI_QUAD(3);
     const VAEI_V low01 = VAEI_UNPACK_LOW(q0, q1), high01 = VAEI_UNPACK_HIGH(q0, q1);
     const VAEI_V low23 = VAEI_UNPACK_LOW(q2, q3), high23 = VAEI_UNPACK_HIGH(q2, q3);
-    turned.step0 = VAEI_SHUFFLE(low01, low23, 0x44);
-    turned.step1 = VAEI_SHUFFLE(low01, low23, 0xEE);
-    turned.step2 = VAEI_SHUFFLE(high01, high23, 0x44);
-    turned.step3 = VAEI_SHUFFLE(high01, high23, 0xEE);
+    four.step0 = VAEI_SHUFFLE(low01, low23, 0x44);
+    four.step1 = VAEI_SHUFFLE(low01, low23, 0xEE);
+    four.step2 = VAEI_SHUFFLE(high01, high23, 0x44);
+    four.step3 = VAEI_SHUFFLE(high01, high23, 0xEE);
 #undef VAEI_FOUR
 #undef VAEI_QUAD
 #undef VAEI_UNPACK_LOW
 #undef VAEI_UNPACK_HIGH
 #undef VAEI_SHUFFLE
 #elif VAEI_PASS == VAEI_PASS_NEON
-    const float32x4_t q0 = vld1q_f32(columns[0] + at), q1 = vld1q_f32(columns[1] + at);
-    const float32x4_t q2 = vld1q_f32(columns[2] + at), q3 = vld1q_f32(columns[3] + at);
+    const float32x4_t q0 = vld1q_f32(columns[0] + offset), q1 = vld1q_f32(columns[1] + offset);
+    const float32x4_t q2 = vld1q_f32(columns[2] + offset), q3 = vld1q_f32(columns[3] + offset);
     const float32x4x2_t even = vzipq_f32(q0, q2), odd = vzipq_f32(q1, q3);
     const float32x4x2_t first = vzipq_f32(even.val[0], odd.val[0]), second = vzipq_f32(even.val[1], odd.val[1]);
-    turned.step0 = first.val[0]; turned.step1 = first.val[1];
-    turned.step2 = second.val[0]; turned.step3 = second.val[1];
+    four.step0 = first.val[0]; four.step1 = first.val[1];
+    four.step2 = second.val[0]; four.step3 = second.val[1];
 #elif VAEI_PASS == VAEI_PASS_VECTOR
-    const float *q0 = columns[0] + at, *q1 = columns[1] + at, *q2 = columns[2] + at, *q3 = columns[3] + at;
+    const float *q0 = columns[0] + offset, *q1 = columns[1] + offset, *q2 = columns[2] + offset, *q3 = columns[3] + offset;
     const VAEI_V v0 = { q0[0], q1[0], q2[0], q3[0] }, v1 = { q0[1], q1[1], q2[1], q3[1] };
     const VAEI_V v2 = { q0[2], q1[2], q2[2], q3[2] }, v3 = { q0[3], q1[3], q2[3], q3[3] };
-    turned.step0 = v0; turned.step1 = v1; turned.step2 = v2; turned.step3 = v3;
+    four.step0 = v0; four.step1 = v1; four.step2 = v2; four.step3 = v3;
 #else
-    turned.step0 = columns[0][at]; turned.step1 = columns[0][at + 1];
-    turned.step2 = columns[0][at + 2]; turned.step3 = columns[0][at + 3];
+    const vae_real *column = columns[0] + offset;
+    four.step0 = column[0]; four.step1 = column[1]; four.step2 = column[2]; four.step3 = column[3];
 #endif
-    return turned;
+    return four;
 }
 
-/* One number from each of as many rows as a vector has lanes. */
-VAEI_TARGET VAEI_NOINLINE void VAEI_NAME(vaei_gather)(const vae_real *const *rows, size_t at,
-                                                      vae_real numbers[VAEI_LANES]) {
+/* One number from each of as many columns as a vector has lanes. */
+VAEI_TARGET VAEI_NOINLINE void VAEI_NAME(vaei_collect)(const vae_real *const *columns, size_t offset,
+                                                       vae_real numbers[VAEI_LANES]) {
     size_t i;
-    for (i = 0; i < VAEI_LANES; i++) numbers[i] = rows[i][at];
+    for (i = 0; i < VAEI_LANES; i++) numbers[i] = columns[i][offset];
 }
 
-/* `steps` steps of `columns` <= width columns that lie along B's steps. */
-VAEI_TARGET void VAEI_NAME(vaei_pack_turning)(const vae_real *b, size_t b_column, size_t columns, size_t steps,
-                                              vae_real *panel, size_t width) {
-    const vae_real *from[VAEI_LANES];
-    size_t j = 0, i, k;
-    for (; j + VAEI_LANES <= columns; j += VAEI_LANES) {
-        for (i = 0; i < VAEI_LANES; i++) from[i] = b + (j + i) * b_column;
-        for (k = 0; k + 4 <= steps; k += 4) {
-            const VAEI_NAME(vaei_turned) turned = VAEI_NAME(vaei_turn)(from, k);
-            vae_real *to = panel + k * width + j;
-            VAEI_STORE(to, turned.step0);
-            VAEI_STORE(to + width, turned.step1);
-            VAEI_STORE(to + 2 * width, turned.step2);
-            VAEI_STORE(to + 3 * width, turned.step3);
+/* Packs `count` columns of B (or rows of A) side by side, one step after the other, filled up with zeros to `width`:
+   column i begins at from[i], and in each the steps lie at the same offsets. */
+VAEI_TARGET void VAEI_NAME(vaei_pack)(const vae_real *const *from, const size_t *offsets, size_t count, size_t steps,
+                                      vae_real *to, size_t width) {
+    size_t i = 1, k, run, j;
+    while (i < count && from[i] == from[0] + i) i++;
+    if (i == count) {                                       /* they lie side by side already */
+        for (k = 0; k < steps; k++, to += width) {
+            const vae_real *step = from[0] + offsets[k];
+            for (i = 0; i + VAEI_LANES <= count; i += VAEI_LANES) VAEI_STORE(to + i, VAEI_LOAD(step + i));
+            for (; i < count; i++) to[i] = step[i];
+            for (; i < width; i++) to[i] = 0;
         }
-        for (; k < steps; k++) VAEI_NAME(vaei_gather)(from, k, panel + k * width + j);
+        return;
     }
-    for (; j < columns; j++) for (k = 0; k < steps; k++) panel[k * width + j] = b[j * b_column + k];
-    for (; j < width; j++) for (k = 0; k < steps; k++) panel[k * width + j] = 0;
+    for (k = 0; k < steps; k += run, to += run * width) {   /* steps that follow one another in every column */
+        const size_t offset = offsets[k];
+        for (run = 1; k + run < steps && offsets[k + run] == offset + run;) run++;
+        for (i = 0; i + VAEI_LANES <= count; i += VAEI_LANES) {
+            vae_real *packed = to + i;
+            for (j = 0; j + 4 <= run; j += 4, packed += 4 * width) {
+                const VAEI_NAME(vaei_four_steps) four = VAEI_NAME(vaei_transpose)(from + i, offset + j);
+                VAEI_STORE(packed, four.step0);
+                VAEI_STORE(packed + width, four.step1);
+                VAEI_STORE(packed + 2 * width, four.step2);
+                VAEI_STORE(packed + 3 * width, four.step3);
+            }
+            for (; j < run; j++, packed += width) VAEI_NAME(vaei_collect)(from + i, offset + j, packed);
+        }
+        for (; i < count; i++) for (j = 0; j < run; j++) to[j * width + i] = from[i][offset + j];
+        for (; i < width; i++) for (j = 0; j < run; j++) to[j * width + i] = 0;
+    }
 }
 
-/* `steps` steps of `columns` <= width columns that lie side by side. */
-VAEI_TARGET void VAEI_NAME(vaei_pack_copying)(const vae_real *b, size_t b_step, size_t columns, size_t steps,
-                                              vae_real *panel, size_t width) {
-    size_t j, k;
-    for (k = 0; k < steps; k++, b += b_step, panel += width) {
-        for (j = 0; j + VAEI_LANES <= columns; j += VAEI_LANES) VAEI_STORE(panel + j, VAEI_LOAD(b + j));
-        for (; j < columns; j++) panel[j] = b[j];
-        for (; j < width; j++) panel[j] = 0;
+#undef VAEI_TRANSPOSING
+#define VAEI_TRANSPOSING { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE }
+#if VAEI_PASS != VAEI_PASS_PLAIN        /* where a lane is a column, none is wasted */
+VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_1, VAEI_ROWS_1, VAEI_VECTORS_4)
+#undef VAEI_TRANSPOSING
+#define VAEI_TRANSPOSING { { 4, VAEI_NAME(vaei_transposing_1) }, VAEI_NO_TILE, VAEI_NO_TILE }
+#endif
+#if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_NEON
+VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_2, VAEI_ROWS_2, VAEI_VECTORS_2)
+VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_3, VAEI_ROWS_3, VAEI_VECTORS_2)
+#undef VAEI_TRANSPOSING
+#define VAEI_TRANSPOSING \
+    { { 4, VAEI_NAME(vaei_transposing_1) }, { 2, VAEI_NAME(vaei_transposing_2) }, { 2, VAEI_NAME(vaei_transposing_3) } }
+#endif
+#else
+#undef VAEI_TRANSPOSING
+#define VAEI_TRANSPOSING { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE }
+#endif
+
+/* Eight steps of a single row of C, from end to end: B is read in the order in which it lies in memory, which is what
+   such a product waits for. The last vector reaches back over columns that the loop has as well; it is computed before
+   C changes, and stored last. */
+#define VAEI_SWEEP_BEGIN(k, unused) \
+    const vae_real *b##k = b + b_offsets[k]; \
+    const VAEI_V x##k = VAEI_SET(a[a_offsets[k]]);
+#define VAEI_SWEEP_ADD(k, unused) sum = VAEI_FMA(x##k, VAEI_LOAD(b##k + j), sum);
+#define VAEI_SWEEP_SUM \
+    sum = start ? VAEI_LOAD(start + j) : zero; \
+    VAEI_ROWS_8(VAEI_SWEEP_ADD, 0) \
+    if (relu) sum = VAEI_MAX(zero, sum);
+VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offsets, const vae_real *b,
+                                       const size_t *b_offsets, const vae_real *start, vae_real *c, size_t columns,
+                                       int relu) {
+    const VAEI_V zero = VAEI_SET(0);
+    size_t j = columns - VAEI_LANES;
+    VAEI_V sum, last;
+    VAEI_ROWS_8(VAEI_SWEEP_BEGIN, 0)
+    VAEI_SWEEP_SUM
+    last = sum;
+    for (j = 0; j + VAEI_LANES < columns; j += VAEI_LANES) {
+        VAEI_SWEEP_SUM
+        VAEI_STORE(c + j, sum);
     }
+    VAEI_STORE(c + columns - VAEI_LANES, last);
 }
-
-#endif
-
-/* ---- Few rows or few columns: the last layer's one or three channels, heads, batches of two and three ----
-
-   A tile would be mostly padding. Instead a vector holds one result each of as many of the many (rows, or columns) as
-   it has lanes, and meets the few one number at a time: 288 x 1 x 1568 takes 33 us instead of 139 (AVX2), 784 x 1 x 64
-   along its steps 5 instead of 14. */
-
-#if VAEI_FEW
-VAEI_STREAM_KERNEL(vaei_stream_1, VAEI_ROWS_8, VAEI_VECTORS_1)
-VAEI_TURN_KERNEL(vaei_turn_1, VAEI_ROWS_4, VAEI_VECTORS_1)
-#endif
-#if VAEI_FEW > 1
-VAEI_STREAM_KERNEL(vaei_stream_2, VAEI_ROWS_4, VAEI_VECTORS_2)
-VAEI_STREAM_KERNEL(vaei_stream_3, VAEI_ROWS_4, VAEI_VECTORS_3)
-VAEI_TURN_KERNEL(vaei_turn_2, VAEI_ROWS_2, VAEI_VECTORS_2)
-VAEI_TURN_KERNEL(vaei_turn_3, VAEI_ROWS_2, VAEI_VECTORS_3)
-#endif
-
-/* ---- One row at a time, for few steps or a single row ---- */
-
-VAEI_SWEEP_KERNEL(vaei_sweep_1, VAEI_ROWS_1)
-VAEI_SWEEP_KERNEL(vaei_sweep_2, VAEI_ROWS_2)
-VAEI_SWEEP_KERNEL(vaei_sweep_4, VAEI_ROWS_4)
-VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
+#undef VAEI_SWEEP_BEGIN
+#undef VAEI_SWEEP_ADD
+#undef VAEI_SWEEP_SUM
+#endif /* VAE_SMALL */
 
 /* ---- The table ---- */
 
@@ -3083,24 +3002,16 @@ VAEI_SWEEP_KERNEL(vaei_sweep_8, VAEI_ROWS_8)
 #endif
 
 #undef VAEI_TILE
-#undef VAEI_FEW_KERNELS
+#undef VAEI_NO_TILE
 #define VAEI_TILE(rows, vectors) { rows, VAEI_NAME(vaei_tile_##rows##x##vectors) }
 #define VAEI_NO_TILE { 0, NULL }
-#if VAEI_FEW == 0
-#define VAEI_FEW_KERNELS { { 0, NULL, 0, NULL } }
-#elif VAEI_FEW == 1
-#define VAEI_FEW_KERNELS { { 8, VAEI_NAME(vaei_stream_1), 4, VAEI_NAME(vaei_turn_1) } }
-#else
-#define VAEI_FEW_KERNELS \
-    { { 8, VAEI_NAME(vaei_stream_1), 4, VAEI_NAME(vaei_turn_1) }, \
-      { 4, VAEI_NAME(vaei_stream_2), 2, VAEI_NAME(vaei_turn_2) }, \
-      { 4, VAEI_NAME(vaei_stream_3), 2, VAEI_NAME(vaei_turn_3) } }
-#endif
-
 static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
-    VAEI_LANES, VAEI_TILES, VAEI_NAME(vaei_packing_tile), VAEI_SHARED(vaei_pack_turning),
-    VAEI_SHARED(vaei_pack_copying), VAEI_FEW, VAEI_FEW_KERNELS,
-    { VAEI_NAME(vaei_sweep_1), VAEI_NAME(vaei_sweep_2), VAEI_NAME(vaei_sweep_4), VAEI_NAME(vaei_sweep_8) }, VAEI_HALF
+#ifdef VAE_SMALL
+    VAEI_LANES
+#else
+    VAEI_LANES, VAEI_TILES, VAEI_NAME(vaei_packing_tile), VAEI_SHARED(vaei_pack), VAEI_TRANSPOSING,
+    VAEI_NAME(vaei_sweep), VAEI_HALF
+#endif
 };
 
 #ifdef VAEI_KERNEL_TESTS        /* the tests look at single vectors of each set through functions of their own */
@@ -3341,202 +3252,210 @@ VAEI_PRIVATE void vaei_random_elements(const vaei_kernel_set *set, int normal, u
 
 /* ==== 21 >>matrix-product ========================================================================================= */
 
+#ifdef VAE_SMALL
+VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns, size_t steps) {
+    (void)rows; (void)columns; (void)steps;
+    return 0;
+}
+
+VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *p, vae_real *scratch) {
+    (void)set; (void)scratch;
+    vaei_multiply_naive(p);
+}
+#else
+
 /* ---- Scratch ---- */
 
-#if defined(VAEI_HAS_X86)
-#define VAEI_PANEL_COLUMNS 48                               /* columns of the widest tile of any set */
-#elif defined(VAEI_HAS_NEON)
-#define VAEI_PANEL_COLUMNS 16
-#else
-#define VAEI_PANEL_COLUMNS 8
-#endif
-
 enum {
-    VAEI_BLOCK_STEPS = 400,                                 /* most steps of the inner dimension taken at once: 128 and
-                                                               200 lose 3%, 264 loses 1%, 512 is as good but larger */
-    VAEI_DIRECT_STEPS = 64,                                 /* up to so many are read where B lies: 128 x 400 x 20 1.04
-                                                               times as fast with AVX2, 64 steps 1.02, 96 no gain */
-    VAEI_BLOCK_ROWS = 264,                                  /* most rows of A at once: 400 KB of the second cache, and
-                                                               whole tiles of every set */
-    VAEI_LARGE_ROWS = 192, VAEI_LARGE_COLUMNS = 128,        /* least C for which packing A pays: see vaei_packs_a */
-    VAEI_SWEEP_COLUMNS = 512,                               /* of B, 16 KB of eight steps */
-    VAEI_SCRATCH_OFFSETS = (int)((VAEI_BLOCK_STEPS * sizeof(size_t) + sizeof(vae_real) - 1) / sizeof(vae_real)),
-    VAEI_SCRATCH_PANEL = VAEI_BLOCK_STEPS * VAEI_PANEL_COLUMNS,
-    VAEI_SCRATCH_TILE = 512,                                /* numbers of C in the largest tile of any set */
-    VAEI_SCRATCH_START = 64,                                /* numbers in the first values of a tile, likewise */
-    VAEI_SCRATCH_A = 128 * VAEI_BLOCK_STEPS,                /* numbers of A packed at once, 200 KB; 2 to 8 times less or
-                                                               more made no difference */
-    VAEI_SCRATCH_FIXED = VAEI_SCRATCH_PANEL + VAEI_SCRATCH_TILE + VAEI_SCRATCH_START + 4 * VAEI_SCRATCH_OFFSETS
+#if defined(VAEI_HAS_X86)
+    VAEI_WIDEST_VECTOR = 16, VAEI_WIDEST_PANEL = 48, VAEI_WIDEST_TRANSPOSED = 32,    /* columns, of any set here */
+#elif defined(VAEI_HAS_NEON)
+    VAEI_WIDEST_VECTOR = 4, VAEI_WIDEST_PANEL = 16, VAEI_WIDEST_TRANSPOSED = 16,
+#elif defined(VAEI_HAS_VECTOR)
+    VAEI_WIDEST_VECTOR = 4, VAEI_WIDEST_PANEL = 8, VAEI_WIDEST_TRANSPOSED = 16,
+#else
+    VAEI_WIDEST_VECTOR = 1, VAEI_WIDEST_PANEL = 4, VAEI_WIDEST_TRANSPOSED = 8,
+#endif
+    VAEI_BLOCK_STEPS = 400,                                 /* at once: a panel of B stays in the second cache, */
+    VAEI_BLOCK_ROWS = 264,                                  /* ... and so do the rows of A; whole tiles of every set */
+    VAEI_PACKED_ROWS = 120,                                 /* of A at once, where they are packed, */
+    VAEI_STRIP = 24,                                        /* ... so many of them side by side */
+    VAEI_SWEEP_STEPS = 8
 };
 
-/* Entries in a table of a block's rows. */
-VAEI_PRIVATE size_t vaei_row_addresses(size_t rows) { return vaei_min_size(rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS; }
-
-/* Three such tables, in numbers: a multiple of 64 bytes, so that packed A is aligned. */
-VAEI_PRIVATE size_t vaei_scratch_addresses(size_t rows) {
-    return (3 * vaei_row_addresses(rows) * sizeof(void *) + 63) / 64 * 64 / sizeof(vae_real);
-}
-
 /* Is there so much work for each number of A and B that rearranging them pays? */
-VAEI_PRIVATE int vaei_is_large(size_t rows, size_t columns) {
-    return rows >= VAEI_LARGE_ROWS && columns >= VAEI_LARGE_COLUMNS;
-}
-
-/* The scratch, in numbers, for one call of vaei_multiply with any set: less for products too small to pack A. It grows
-   with rows and columns, so a slice needs no more than the whole. */
-VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns) {
-    const size_t packed_a = vaei_is_large(rows, columns) ? VAEI_SCRATCH_A : 0;
-    return VAEI_SCRATCH_FIXED + vaei_scratch_addresses(rows) + packed_a;
-}
+VAEI_PRIVATE int vaei_is_large(size_t rows, size_t columns) { return rows >= 192 && columns >= 128; }
 
 /* What one product needs while it runs: a block of steps, and scratch. */
 typedef struct vaei_work {
     const vaei_product *p;
     const vaei_product_kernels *kernels;
     size_t begin, steps;                                    /* the block */
-    int b_even;                                             /* are all steps of B p->b_step apart? */
-    int from_c, relu;                                       /* do the block's sums go on from C, is it the last? */
-    size_t *a_offsets, *b_offsets;                          /* where its steps lie in a row of A, in a column of B */
-    vae_real *panel, *edge, *start;                         /* packed B, a tile of C, first values of sums */
-    const vae_real **a_at; vae_real **c_at;                 /* where the rows of a block lie in A and in C */
-    vae_real *packed_a;                                     /* a block of rows of A, tile by tile; NULL: A as it lies */
-    const vae_real **packed_at;                             /* where its rows lie there, */
-    size_t *tall_offsets, *low_offsets;                     /* ... and the steps in a tall tile, in a low one */
+    int b_even;                                             /* do its steps of B lie side by side, p->b_step apart? */
+    int from_c, relu;                                       /* do its sums go on from C, is it the last block? */
+    const vae_real **a_rows, **b_columns;                   /* where rows of A, columns of B begin */
+    vae_real **c_rows;
+    size_t *a_offsets, *b_offsets;                          /* where the steps lie in a row of A, in a column of B */
+    size_t *packed_offsets;                                 /* ... and in a row of packed A */
+    vae_real *start, *edge, *panel;                         /* first values of sums, a tile of C, packed B */
+    vae_real *packed_a;                                     /* NULL: A is read where it lies */
 } vaei_work;
 
+/* Lays out the scratch for any set and gives its size in numbers. Every part grows with rows, columns and steps, so a
+   slice of a product needs no more than the whole. */
+VAEI_PRIVATE size_t vaei_lay_out_scratch(size_t rows, size_t columns, size_t steps, int packs_a, vaei_work *work,
+                                         vae_real *scratch) {
+    const size_t row_count = vaei_max_size(vaei_min_size(rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS - 1,
+                                           VAEI_WIDEST_TRANSPOSED);
+    const size_t step_count = vaei_min_size(steps, VAEI_BLOCK_STEPS), lanes = VAEI_WIDEST_VECTOR;
+    const size_t vectors = (vaei_max_size(columns, lanes > 1 ? rows : 1) + lanes - 1) / lanes;
+    const size_t width = vaei_min_size(vectors * lanes, VAEI_WIDEST_PANEL);
+    const size_t pointers = 2 * row_count + vaei_max_size(width, VAEI_WIDEST_TRANSPOSED), offsets = (packs_a ? 3 : 2) * step_count;
+    const size_t align = lanes * sizeof(vae_real);
+    const size_t tables = ((pointers * sizeof(void *) + offsets * sizeof(size_t) + align - 1) / align) * lanes;
+    const size_t edge = lanes > 1 ? VAEI_TILE_ROWS * width : 0, panel = step_count * width;
+    if (work) {
+        work->a_rows = (const vae_real **)(void *)scratch;
+        work->b_columns = work->a_rows + row_count;
+        work->c_rows = (vae_real **)(void *)(work->b_columns + (pointers - 2 * row_count));
+        work->a_offsets = (size_t *)(void *)(work->c_rows + row_count);
+        work->b_offsets = work->a_offsets + step_count;
+        work->packed_offsets = work->b_offsets + step_count;
+        work->panel = scratch + tables;
+        work->edge = work->panel + panel;
+        work->start = work->edge + edge;
+        work->packed_a = packs_a ? work->start + width : NULL;
+        memset(work->start, 0, width * sizeof *work->start);
+    }
+    return tables + panel + edge + width + (packs_a ? step_count * VAEI_PACKED_ROWS : 0);
+}
+
+/* The scratch, in numbers, for one call of vaei_multiply with any set. */
+VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns, size_t steps) {
+    return vaei_lay_out_scratch(rows, columns, steps, vaei_is_large(rows, columns), NULL, NULL);
+}
+
+/* ---- Blocks ---- */
+
 /* Where steps begin .. begin + steps of a row or column lie. */
-VAEI_PRIVATE void vaei_offsets(const uint32_t *segments, size_t segment_step, size_t run, size_t step,
-                               size_t begin, size_t steps, size_t *offsets) {
-    size_t segment = run ? begin / run : 0, t = run ? begin % run : 0, k = 0;
+VAEI_PRIVATE void vaei_find_steps(const uint32_t *segments, size_t segment_step, size_t run, size_t step,
+                                  size_t begin, size_t steps, size_t *offsets) {
+    size_t segment = begin / run, t = begin % run, k = 0;
     while (k < steps) {
         const size_t end = k + vaei_min_size(run - t, steps - k);
-        size_t at = vaei_entry(segments, segment_step, segment++) + t * step;
-        for (; k < end; k++, at += step) offsets[k] = at;
+        size_t offset = vaei_entry(segments, segment_step, segment++) + t * step;
+        for (; k < end; k++, offset += step) offsets[k] = offset;
         t = 0;
     }
 }
 
-/* ---- Rows and tiles ---- */
+/* The next block begins where the last one ended. */
+VAEI_PRIVATE void vaei_next_block(vaei_work *work, size_t steps) {
+    const vaei_product *p = work->p;
+    work->begin += work->steps;
+    work->steps = steps;
+    work->from_c = work->begin || p->accumulate;
+    work->relu = p->relu && work->begin + steps == p->segments * p->run;
+    vaei_find_steps(p->a_segments, p->a_segment, p->run, p->a_step, work->begin, steps, work->a_offsets);
+    vaei_find_steps(p->b_segments, p->b_segment, p->run, p->b_step, work->begin, steps, work->b_offsets);
+}
+
+/* As few blocks as VAEI_BLOCK_STEPS allows, of about the same size. */
+VAEI_PRIVATE size_t vaei_block_steps(size_t steps) {
+    const size_t blocks = (steps + VAEI_BLOCK_STEPS - 1) / VAEI_BLOCK_STEPS;
+    return (steps + blocks - 1) / blocks;
+}
 
 /* Where rows first .. first + rows of A and C begin. The last is repeated for tiles that reach beyond it. */
-VAEI_PRIVATE void vaei_point_to_rows(const vaei_work *work, size_t first, size_t rows) {
+VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t rows) {
     const vaei_product *p = work->p;
     const vae_real *a = p->a + first * p->a_row;
     vae_real *c = p->c + first * p->c_row;
     size_t i;
-    if (p->a_rows) for (i = 0; i < rows; i++) work->a_at[i] = p->a + p->a_rows[first + i];
-    else for (i = 0; i < rows; i++, a += p->a_row) work->a_at[i] = a;
-    if (p->c_rows) for (i = 0; i < rows; i++) work->c_at[i] = p->c + p->c_rows[first + i];
-    else for (i = 0; i < rows; i++, c += p->c_row) work->c_at[i] = c;
+    if (p->a_rows) for (i = 0; i < rows; i++) work->a_rows[i] = p->a + p->a_rows[first + i];
+    else for (i = 0; i < rows; i++, a += p->a_row) work->a_rows[i] = a;
+    if (p->c_rows) for (i = 0; i < rows; i++) work->c_rows[i] = p->c + p->c_rows[first + i];
+    else for (i = 0; i < rows; i++, c += p->c_row) work->c_rows[i] = c;
     for (i = rows; i < rows + VAEI_TILE_ROWS - 1; i++) {
-        work->a_at[i] = work->a_at[rows - 1];
-        work->c_at[i] = work->c_at[rows - 1];
+        work->a_rows[i] = work->a_rows[rows - 1];
+        work->c_rows[i] = work->c_rows[rows - 1];
     }
 }
 
-/* How many of a panel's next tiles are tall when `rest` rows are left: all but the last few rows, which low ones take
-   where fewer rows are then computed for nothing. Of fewer steps than a tall tile may take apart, low ones take all. */
-VAEI_PRIVATE size_t vaei_tall_tiles(const vaei_product_kernels *kernels, size_t vectors, size_t steps, size_t rest) {
-    const size_t tall = kernels->tall[vectors - 1].rows, low = kernels->low[vectors - 1].rows;
-    size_t       count;
-    if (!tall || (low && steps < VAEI_HALVES_LAST)) return 0;
-    count = rest > 2 * low ? (rest - 2 * low + tall - 1) / tall : 0;
-    rest = rest > count * tall ? rest - count * tall : 0;
-    return count + (rest > low && rest <= tall);
+/* ---- Packing ---- */
+
+/* Are numbers so far apart that they share few of a cache's sets, and drive each other out? */
+VAEI_PRIVATE int vaei_share_sets(size_t step) { return step % 128 == 0; }
+
+/* Does packing A pay? Where a layer's width is a power of two, a large product's rows or steps share sets. */
+VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p) {
+    if (!p->b_packed && !vaei_is_large(p->rows, p->columns)) return 0;
+    if (p->a_step != 1 && kernels->panel * kernels->lanes < 32) return p->segments * p->run >= 64;
+    return vaei_share_sets(p->a_step) || vaei_share_sets(p->a_row) || vaei_share_sets(p->c_row);
 }
 
-VAEI_PRIVATE const vaei_tile_kernel *vaei_next_tile(const vaei_product_kernels *kernels, size_t vectors, size_t steps,
-                                                    size_t rest) {
-    return vaei_tall_tiles(kernels, vectors, steps, rest) ? &kernels->tall[vectors - 1] : &kernels->low[vectors - 1];
-}
-
-/* Do a set's tiles do as much work per step of A as those of AVX-512, 8 x 48? */
-VAEI_PRIVATE int vaei_has_large_tiles(const vaei_product_kernels *kernels) {
-    return kernels->panel * kernels->lanes >= 32;
-}
-
-/* ---- Packing A ---- */
-
-/* Does packing A pay? A weight gradient's A takes a step of the whole batch per step: with AVX2 and 784 x 400 x 128,
-   88% of peak become 92, with 512 x 512 x 1024, 77 become 85. With fewer rows the packing costs what it saves, unless
-   they are a slice of many whose packed B they have in common (the step of 784-400-20: 1.015 times as fast). The tiles
-   of AVX-512 do more work per step and gain only when there are several blocks of steps. A large A that lies along its
-   steps gains too: 1024 x 1024 x 1024, 75 to 83 with AVX2, nothing with AVX-512. */
-VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p, size_t steps) {
-    const int large = vaei_has_large_tiles(kernels);
-    if (!steps || !(p->b_packed || vaei_is_large(p->rows, p->columns))) return 0;
-    if (p->a_step != 1) return !large || steps > VAEI_BLOCK_STEPS;
-    return !large && p->rows >= 512 && steps >= 512;
-}
-
-/* One tile of A, its rows side by side, one step after the other. */
-VAEI_PRIVATE void vaei_pack_tile(const vaei_work *work, const vae_real *const *a, size_t height, vae_real *to) {
-    const size_t *offsets = work->a_offsets;
-    size_t k, r, together = 1;
-    while (together < height && a[together] == a[0] + together) together++;
-    if (together < height || (height != 8 && height != 6 && height != 4))
-        for (k = 0; k < work->steps; k++, to += height) for (r = 0; r < height; r++) to[r] = a[r][offsets[k]];
-    else if (height == 8) for (k = 0; k < work->steps; k++, to += 8) memcpy(to, a[0] + offsets[k], 8 * sizeof *to);
-    else if (height == 6) for (k = 0; k < work->steps; k++, to += 6) memcpy(to, a[0] + offsets[k], 6 * sizeof *to);
-    else for (k = 0; k < work->steps; k++, to += 4) memcpy(to, a[0] + offsets[k], 4 * sizeof *to);
-}
-
-/* The block of rows, tile by tile. */
-VAEI_APART void vaei_pack_a(const vaei_work *work, size_t rows) {
-    vae_real *to = work->packed_a;
-    size_t done, height, r;
-    for (done = 0; done < rows; done += height) {
-        height = vaei_next_tile(work->kernels, work->kernels->panel, work->steps, rows - done)->rows;
-        vaei_pack_tile(work, work->a_at + done, height, to);
-        for (r = 0; r < height; r++) work->packed_at[done + r] = to + r;
-        to += height * work->steps;
+/* The block's rows of A, a strip of them after the other; in each, side by side, one step after the other. */
+VAEI_PRIVATE void vaei_pack_a(const vaei_work *work, size_t rows) {
+    vae_real *strip = work->packed_a;
+    size_t first, i;
+    for (first = 0; first < rows; first += VAEI_STRIP, strip += VAEI_STRIP * work->steps) {
+        const size_t count = vaei_min_size(VAEI_STRIP, rows - first);
+        work->kernels->pack(work->a_rows + first, work->a_offsets, count, work->steps, strip, VAEI_STRIP);
+        for (i = 0; i < count; i++) work->a_rows[first + i] = strip + i;
     }
+    for (i = rows; i < rows + VAEI_TILE_ROWS - 1; i++) work->a_rows[i] = work->a_rows[rows - 1];
+    for (i = 0; i < work->steps; i++) work->packed_offsets[i] = i * VAEI_STRIP;
 }
 
-/* ---- Panels and blocks ---- */
+/* Columns first .. first + columns of the block's B side by side, one step after the other, filled up with zeros to `width`. */
+VAEI_PRIVATE void vaei_pack_b(const vaei_work *work, size_t first, size_t columns, size_t width, vae_real *to) {
+    const vae_real *b = work->p->b + first * work->p->b_column;
+    size_t i;
+    for (i = 0; i < columns; i++, b += work->p->b_column) work->b_columns[i] = b;
+    work->kernels->pack(work->b_columns, work->b_offsets, columns, work->steps, to, width);
+}
 
-/* Columns first .. first + columns of the block's steps side by side, one step after the other, filled up with zeros
-   to `width` columns. */
-VAEI_APART void vaei_pack_b(const vaei_work *work, const vaei_product_kernels *kernels, size_t first, size_t columns,
-                              size_t width) {
-    const vaei_product *p = work->p;
-    const vae_real *b = p->b + first * p->b_column;
-    size_t k = 0;
-    while (k < work->steps) {                               /* one segment after the other */
-        const size_t steps = vaei_min_size(p->run - (work->begin + k) % p->run, work->steps - k);
-        const vae_real *from = b + work->b_offsets[k];
-        vae_real *to = work->panel + k * width;
-        if (p->b_column == 1) kernels->pack_copying(from, p->b_step, columns, steps, to, width);
-        else kernels->pack_turning(from, p->b_column, columns, steps, to, width);
-        k += steps;
+/* ---- Panels ---- */
+
+/* The next columns that are taken together, and the kernels that take them. */
+typedef struct vaei_panel {
+    const vaei_product_kernels *kernels;
+    size_t vectors, width, columns;                         /* columns <= width = vectors * lanes */
+    size_t alike;                                           /* so many panels of this width, this one among them */
+} vaei_panel;
+
+/* The panel after which there are columns_left - columns; as a rule `vectors` wide. Up to half a vector at the end is
+   left to tiles of half the width. And one vector is not left alone, where a tile loads more than it multiplies. */
+VAEI_PRIVATE vaei_panel vaei_next_panel(const vaei_product_kernels *kernels, size_t vectors, size_t columns_left) {
+    vaei_panel next;
+    size_t     lanes, left;
+    next.kernels = kernels->half && columns_left <= kernels->half->lanes ? kernels->half : kernels;
+    lanes = next.kernels->lanes;
+    left = (columns_left + lanes - 1) / lanes;
+    if (next.kernels->half && columns_left > lanes && (columns_left - 1) % lanes < lanes / 2) left--;
+    next.alike = 1;
+    if (left <= next.kernels->wide) next.vectors = left;
+    else if (left == vectors + 1) next.vectors = (left + 1) / 2;
+    else {
+        next.vectors = vectors;
+        next.alike = (left - 2) / vectors;
     }
+    while (!next.kernels->tall[next.vectors - 1].rows && !next.kernels->low[next.vectors - 1].rows) next.vectors--;
+    next.width = next.vectors * lanes;
+    next.columns = vaei_min_size(next.width, columns_left);
+    return next;
 }
 
-/* Up to this many rows read B where it lies, if it lies side by side. More rows pay for packing: with AVX2, 24 x 1024 x
-   1024, whose columns share cache sets, would lose (101 to 96 GF/s). AVX-512 reads so little per step that it gains
-   (105 to 110). */
-VAEI_PRIVATE size_t vaei_direct_rows(const vaei_product_kernels *kernels) {
-    return (vaei_has_large_tiles(kernels) ? 3 : 2) * kernels->tall[kernels->panel - 1].rows;
-}
-
-/* Are steps of B so far apart that they share few of a cache's sets? Then B is packed, although few rows or steps would
-   read it where it lies: 20 rows would be 0.96 times as fast with 128 columns, 0.77 times with 512. */
-VAEI_PRIVATE int vaei_steps_share_sets(const vaei_product *p) { return p->b_step % 128 == 0; }
-
-/* Few rows that fill the low tiles of the set's widest panel take those instead, and read B where it lies. AVX2's tiles
-   of four rows take 20 x 200 x 784 from 83 to 88% of peak, which with six counts as 22 rows; training steps of 4 to 32
-   examples are 1.01 to 1.05 times as fast. */
-VAEI_PRIVATE int vaei_fills_low_tiles(const vaei_work *work, size_t rows) {
-    const vaei_product_kernels *kernels = work->kernels;
-    const size_t height = kernels->low[kernels->wide - 1].rows;
-    return kernels->wide > kernels->panel && rows <= 8 * height && rows % height == 0 && work->b_even &&
-           work->p->b_column == 1 && !vaei_steps_share_sets(work->p) && !work->p->b_packed;
+/* How many of a panel's next tiles are tall: all but the last few rows, where low ones compute fewer for nothing. */
+VAEI_PRIVATE size_t vaei_tall_tiles(size_t tall, size_t low, size_t rows) {
+    if (!low) return (rows + tall - 1) / tall;
+    return !tall ? 0 : rows / tall + (rows % tall > low);
 }
 
 /* The last columns of a tile, which are fewer than its own: by way of a tile in scratch. */
 VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel *kernel, vaei_tile *tile,
-                                     size_t columns, size_t width, size_t rows) {
-    vae_real *const *c = tile->c, *edge[VAEI_TILE_ROWS];
+                                   size_t columns, size_t width, size_t rows) {
+    vae_real *const *c = tile->c_rows, *edge[VAEI_TILE_ROWS];
     const size_t column = tile->column;
     size_t r, j;
     for (r = 0; r < kernel->rows; r++) {
@@ -3545,87 +3464,52 @@ VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel
         for (j = 0; j < columns; j++) edge[r][j] = c[r][column + j];
         for (; j < width; j++) edge[r][j] = 0;
     }
-    tile->c = edge;
+    tile->c_rows = edge;
     tile->column = 0;
-    tile->from = edge;
     kernel->run(tile);
-    tile->c = c;
+    tile->c_rows = c;
     tile->column = column;
     for (r = 0; r < rows; r++) for (j = 0; j < columns; j++) c[r][column + j] = edge[r][j];
 }
 
-/* How many vectors, as a rule `most`, the next panel has when `rest` columns are left. Up to half a vector at the end
-   is left to tiles of half the width: 128 x 40 x 400 takes 39 us instead of 48 with AVX-512. And one vector is not left
-   alone, where a tile loads more than it multiplies: four are two and two. */
-VAEI_PRIVATE size_t vaei_panel_vectors(const vaei_product_kernels *kernels, size_t most, size_t rest) {
-    const size_t lanes = kernels->lanes;
-    size_t       vectors = (rest + lanes - 1) / lanes;
-    if (kernels->half && rest > lanes && (rest - 1) % lanes < lanes / 2) vectors--;
-    if (vectors <= kernels->wide) return vectors;
-    return vectors == most + 1 ? (vectors + 1) / 2 : most;
-}
-
-/* The next columns that are taken together, and the kernels that take them. */
-typedef struct vaei_panel_shape {
-    const vaei_product_kernels *kernels;
-    size_t most;                                            /* vectors of a panel, as a rule */
-    size_t vectors, width, columns;                         /* columns <= width = vectors * lanes */
-} vaei_panel_shape;
-
-/* The panel after which there are rest - columns columns left. */
-VAEI_PRIVATE vaei_panel_shape vaei_next_panel(const vaei_product_kernels *kernels, size_t most, size_t rest) {
-    vaei_panel_shape next;
-    next.kernels = kernels->half && rest <= kernels->half->lanes ? kernels->half : kernels;
-    next.most = most;
-    next.vectors = vaei_panel_vectors(next.kernels, most, rest);
-    next.width = next.vectors * next.kernels->lanes;
-    next.columns = vaei_min_size(next.width, rest);
-    return next;
-}
-
-/* How many panels of this shape follow one another when `rest` columns are left, this one among them? */
-VAEI_PRIVATE size_t vaei_panels_alike(const vaei_panel_shape *shape, size_t rest) {
-    size_t count = 1;
-    while (vaei_next_panel(shape->kernels, shape->most, rest - count * shape->width).columns == shape->width) count++;
-    return count;
+/* What the tiles of all ways have in common. */
+VAEI_PRIVATE vaei_tile vaei_tile_of(const vaei_work *work) {
+    vaei_tile tile;
+    memset(&tile, 0, sizeof tile);
+    tile.panels = 1;
+    tile.a_rows = work->a_rows;
+    tile.c_rows = work->c_rows;
+    tile.a_offsets = work->packed_a ? work->packed_offsets : work->a_offsets;
+    tile.steps = work->steps;
+    tile.b = work->panel;
+    tile.from_c = work->from_c;
+    tile.start = work->start;
+    tile.relu = work->relu;
+    return tile;
 }
 
 /* One panel of columns for the block of rows; where B is read in place, all that are alike. How many columns? */
-VAEI_APART size_t vaei_panel(const vaei_work *work, const vaei_panel_shape *shape, size_t column, size_t rows) {
+VAEI_APART size_t vaei_run_panel(const vaei_work *work, const vaei_panel *panel, size_t column, size_t rows) {
     const vaei_product *p = work->p;
-    const vaei_product_kernels *kernels = shape->kernels;
-    const size_t vectors = shape->vectors, width = shape->width, columns = shape->columns;
-    const int in_place = rows <= vaei_direct_rows(kernels) || vaei_fills_low_tiles(work, rows) ||
-                         (work->steps <= VAEI_DIRECT_STEPS && !vaei_steps_share_sets(p));
-    const int packed = work->packed_a && kernels == work->kernels && vectors == kernels->panel;
+    const vaei_product_kernels *kernels = panel->kernels;
+    const size_t vectors = panel->vectors, width = panel->width, columns = panel->columns;
     const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1], *kernel;
-    vaei_tile tile;
-    size_t tall_tiles = vaei_tall_tiles(kernels, vectors, work->steps, rows), done, count;
-    tile.a_offsets = work->a_offsets;
+    /* Packing B costs few rows, and few steps, more than it saves, unless its steps share sets. */
+    const int in_place = rows <= 8 || (!vaei_share_sets(p->b_step) && (rows <= 32 || work->steps <= 64));
+    size_t tall_tiles = vaei_tall_tiles(tall->rows, low->rows, rows), done, count;
+    vaei_tile tile = vaei_tile_of(work);
     tile.column = column;
-    tile.panels = 1;
-    tile.steps = work->steps;
-    tile.relu = work->relu;
-    tile.start = work->start;
-    tile.start_next = 0;
-    tile.from_c = work->from_c;
-    tile.panel = NULL;
-    if (p->b_packed) {
-        tile.b = p->b + work->begin * p->b_step + column * work->steps;
-        tile.b_step = width;
-    } else if (work->b_even && columns == width && (in_place || (vectors == kernels->panel && tall_tiles))) {
-        tile.b = p->b + column + (work->steps ? work->b_offsets[0] : 0);
+    tile.b_step = width;
+    if (p->b_packed) tile.b = p->b + work->begin * p->b_step + column * work->steps;
+    else if (work->b_even && columns == width && (in_place || (vectors == kernels->panel && tall_tiles))) {
+        tile.b = p->b + work->b_offsets[0] + column;
         tile.b_step = p->b_step;
-        if (!in_place) tile.panel = work->panel;
-        else tile.panels = vaei_panels_alike(shape, p->columns - column);
-    } else {
-        vaei_pack_b(work, kernels, column, columns, width);
-        tile.b = work->panel;
-        tile.b_step = width;
-    }
+        if (in_place) tile.panels = panel->alike;
+        else tile.panel = work->panel;
+    } else vaei_pack_b(work, column, columns, width, work->panel);
     if (p->bias && columns == width) {
         tile.start = p->bias + column;
-        tile.start_next = width;
+        tile.start_step = width;
     } else if (p->bias) memcpy(work->start, p->bias + column, columns * sizeof *work->start);
     for (done = 0; done < rows; done += tile.rows) {
         kernel = tall_tiles ? tall : low;
@@ -3633,13 +3517,8 @@ VAEI_APART size_t vaei_panel(const vaei_work *work, const vaei_panel_shape *shap
         if (tile.panel || columns < width) count = 1;
         if (tall_tiles) tall_tiles -= count;
         tile.rows = count * kernel->rows;
-        tile.a = work->a_at + done;
-        tile.c = work->c_at + done;
-        tile.from = tile.c;
-        if (packed) {
-            tile.a = work->packed_at + done;
-            tile.a_offsets = kernel == tall ? work->tall_offsets : work->low_offsets;
-        }
+        tile.a_rows = work->a_rows + done;
+        tile.c_rows = work->c_rows + done;
         if (tile.panel) {                                   /* the first tile packs B for the others */
             kernels->packing_tile(&tile);
             tile.b = tile.panel;
@@ -3651,278 +3530,132 @@ VAEI_APART size_t vaei_panel(const vaei_work *work, const vaei_panel_shape *shap
     return columns * tile.panels;
 }
 
-/* One block of steps of the whole product, a block of rows after the other, panel by panel. */
-VAEI_APART void vaei_block_by_tiles(const vaei_work *work) {
+/* ---- Three ways through a block of steps ---- */
+
+/* A block of rows after the other, panel by panel. */
+VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
     const vaei_product *p = work->p;
-    const size_t cap = work->packed_a ? vaei_min_size(VAEI_BLOCK_ROWS, VAEI_SCRATCH_A / work->steps / 24 * 24)
-                                      : (size_t)VAEI_BLOCK_ROWS;
-    const size_t blocks = (p->rows + cap - 1) / cap, most = ((p->rows + blocks - 1) / blocks + 23) / 24 * 24;
-    size_t first, column;
-    for (first = 0; first < p->rows; first += most) {
-        const size_t rows = vaei_min_size(most, p->rows - first);
-        const size_t vectors = vaei_fills_low_tiles(work, rows) ? work->kernels->wide : work->kernels->panel;
-        vaei_point_to_rows(work, first, rows);
+    const size_t most = work->packed_a ? VAEI_PACKED_ROWS : VAEI_BLOCK_ROWS;
+    size_t first, column, rows, vectors;
+    for (first = 0; first < p->rows; first += rows) {
+        rows = vaei_min_size(most, p->rows - first);
+        vectors = rows <= 32 && !p->b_packed ? work->kernels->wide : work->kernels->panel;
+        vaei_find_rows(work, first, rows);
         if (work->packed_a) vaei_pack_a(work, rows);
         for (column = 0; column < p->columns;) {
-            const vaei_panel_shape shape = vaei_next_panel(work->kernels, vectors, p->columns - column);
-            column += vaei_panel(work, &shape, column, rows);
+            const vaei_panel panel = vaei_next_panel(work->kernels, vectors, p->columns - column);
+            column += vaei_run_panel(work, &panel, column, rows);
         }
     }
 }
 
-/* ---- Few rows or few columns: see vaei_stream_1 and its like ---- */
-
-/* The product as few times many: few are the columns, or the rows (turned). */
-typedef struct vaei_few {
-    int turned;                                             /* few are the rows of C, many the columns */
-    const vaei_product_kernels *kernels;
-    int side_by_side;                                       /* a vector of the many is contiguous at every step */
-    size_t few, many;
-} vaei_few;
-
-/* Where one of the many begins. */
-VAEI_PRIVATE const vae_real *vaei_many_at(const vaei_product *p, int turned, size_t i) {
-    return turned ? p->b + i * p->b_column : p->a + vaei_entry(p->a_rows, p->a_row, i);
+/* Is C so narrow that a vector of its columns would be mostly padding, and has the set tiles for it? */
+VAEI_PRIVATE int vaei_has_few_columns(const vaei_product_kernels *kernels, const vaei_product *p) {
+    return p->columns <= 3 && kernels->transposing[p->columns - 1].rows && p->rows >= kernels->lanes &&
+           ((p->a_step == 1 && p->run >= 4) || (p->a_row == 1 && !p->a_rows));
 }
 
-/* Where `count` of the many begin. */
-VAEI_PRIVATE void vaei_many_from(const vaei_product *p, int turned, size_t first, size_t count, const vae_real **rows) {
-    size_t i;
-    if (!turned && p->a_rows) for (i = 0; i < count; i++) rows[i] = p->a + p->a_rows[first + i];
-    else {
-        const vae_real *row = vaei_many_at(p, turned, first);
-        const size_t step = turned ? p->b_column : p->a_row;
-        for (i = 0; i < count; i++, row += step) rows[i] = row;
-    }
+/* Is C so low that packing B, each number of which is used but once or twice, would take longer than the product? */
+VAEI_PRIVATE int vaei_has_few_rows(const vaei_product_kernels *kernels, const vaei_product *p) {
+    return p->rows <= 3 && kernels->transposing[p->rows - 1].rows && p->columns >= kernels->lanes && p->b_column != 1;
 }
 
-/* Do the rows of A lie side by side, wherever a vector of `lanes` of them begins? */
-VAEI_PRIVATE int vaei_rows_side_by_side(const vaei_product *p, size_t lanes) {
-    size_t i, j;
-    if (!p->a_rows) return p->a_row == 1;
-    for (i = 0; i < p->rows; i += lanes) {
-        const size_t first = i + lanes <= p->rows ? i : p->rows - lanes;
-        for (j = 1; j < lanes; j++) if (p->a_rows[first + j] != p->a_rows[first] + j) return 0;
-    }
-    return 1;
+/* The first values of row j of such a tile: of column j of C, or of row j's columns from `first` on. */
+VAEI_PRIVATE void vaei_start_few(const vaei_work *work, int few_columns, size_t first, size_t count, size_t j,
+                                 vae_real *start, size_t width) {
+    const vae_real *bias = work->p->bias;
+    size_t i = 0;
+    if (!few_columns) {
+        if (work->from_c || bias) memcpy(start, work->from_c ? work->c_rows[j] + first : bias + first, count * sizeof *start);
+        else memset(start, 0, count * sizeof *start);
+        i = count;
+    } else if (work->from_c) for (; i < count; i++) start[i] = work->c_rows[i][j];
+    for (; i < width; i++) start[i] = few_columns && bias ? bias[j] : 0;
 }
 
-/* Is the product one of few? The tiles of AVX-512 take two rows as fast where B lies side by side: 2 x 784 x 512 in 32
-   us, where AVX2's paths of few need 48; 3 rows in 57, like 69. */
-VAEI_PRIVATE int vaei_is_few(const vaei_product *p, const vaei_product_kernels *set, vaei_few *few) {
-    const vaei_product_kernels *kernels = set->half ? set->half : set;
-    const size_t lanes = kernels->lanes;
-    few->kernels = kernels;
-    few->turned = 0;
-    few->few = p->columns;
-    few->many = p->rows;
-    if (p->columns <= kernels->few && p->rows >= lanes) {
-        few->side_by_side = vaei_rows_side_by_side(p, lanes);
-        if (few->side_by_side || p->a_step == 1) return 1;
-    }
-    few->turned = 1;
-    few->few = p->rows;
-    few->many = p->columns;
-    few->side_by_side = p->b_column == 1;
-    return p->rows <= kernels->few && p->columns >= lanes && !(set->half && few->side_by_side);
-}
-
-/* The first values of a vector of the many, from C, the bias or zero. */
-VAEI_PRIVATE void vaei_few_in(const vaei_work *work, const vaei_few *few, size_t first, vae_real *to) {
+/* Few rows or columns of C are the rows of a transposing tile, the columns or rows that they meet are its columns: in
+   the second case, C is computed transposed. */
+VAEI_APART void vaei_block_of_few(const vaei_work *work, int few_columns) {
     const vaei_product *p = work->p;
-    const size_t lanes = few->kernels->lanes;
-    size_t f, lane;
-    for (f = 0; f < few->few; f++, to += lanes) {
-        if (!few->turned) {
-            for (lane = 0; lane < lanes; lane++)
-                to[lane] = work->from_c ? p->c[vaei_entry(p->c_rows, p->c_row, first + lane) + f]
-                           : p->bias    ? p->bias[f]
-                                        : 0;
-        } else if (work->from_c) memcpy(to, p->c + vaei_entry(p->c_rows, p->c_row, f) + first, lanes * sizeof *to);
-        else if (p->bias) memcpy(to, p->bias + first, lanes * sizeof *to);
-        else memset(to, 0, lanes * sizeof *to);
+    const size_t few = few_columns ? p->columns : p->rows, many = few_columns ? p->rows : p->columns;
+    const vaei_tile_kernel *kernel = &work->kernels->transposing[few - 1];
+    const size_t width = kernel->rows * work->kernels->lanes;
+    const vae_real **few_at = few_columns ? work->b_columns : work->a_rows;
+    const vae_real **many_at = few_columns ? work->a_rows : work->b_columns;
+    vaei_tile tile = vaei_tile_of(work);
+    vae_real *edge[VAEI_TILE_ROWS];
+    size_t first, count, i, j;
+    tile.a_rows = few_at;
+    tile.a_offsets = few_columns ? work->b_offsets : work->a_offsets;
+    tile.b_columns = many_at;
+    tile.b_offsets = few_columns ? work->a_offsets : work->b_offsets;
+    tile.c_rows = edge;
+    for (j = 0; j < few; j++) {
+        edge[j] = work->edge + j * width;
+        if (few_columns) work->b_columns[j] = p->b + j * p->b_column;
+    }
+    if (!few_columns) vaei_find_rows(work, 0, few);
+    for (first = 0; first < many; first += count) {
+        count = vaei_min_size(width, many - first);
+        if (few_columns) vaei_find_rows(work, first, count);
+        else for (i = 0; i < count; i++) many_at[i] = p->b + (first + i) * p->b_column;
+        for (i = count; i < width; i++) many_at[i] = many_at[count - 1];
+        tile.side_by_side = few_columns && p->a_row == 1 && !p->a_rows && count == width;
+        for (j = 0; j < few; j++) vaei_start_few(work, few_columns, first, count, j, edge[j], width);
+        kernel->run(&tile);
+        for (j = 0; j < few; j++)
+            if (few_columns) for (i = 0; i < count; i++) work->c_rows[i][j] = edge[j][i];
+            else memcpy(work->c_rows[j] + first, edge[j], count * sizeof *edge[j]);
     }
 }
 
-/* Results of the many from lane `lane` of a vector that begins at `first`, to C. */
-VAEI_PRIVATE void vaei_few_out(const vaei_work *work, const vaei_few *few, size_t first, size_t lane,
-                               const vae_real *from) {
+/* A single row waits for B, and wants it in the order of memory. */
+VAEI_PRIVATE int vaei_is_swept(const vaei_product_kernels *kernels, const vaei_product *p) {
+    return p->rows == 1 && p->b_column == 1 && !p->b_packed && p->columns >= 2 * kernels->lanes &&
+           (p->segments * p->run % VAEI_SWEEP_STEPS == 0 || p->segments * p->run >= 64);
+}
+
+VAEI_PRIVATE void vaei_sweep_block(const vaei_work *work) {
     const vaei_product *p = work->p;
-    const size_t lanes = few->kernels->lanes;
-    size_t f, i;
-    for (f = 0; f < few->few; f++, from += lanes) {
-        if (few->turned)
-            memcpy(p->c + vaei_entry(p->c_rows, p->c_row, f) + first + lane, from + lane,
-                   (lanes - lane) * sizeof *from);
-        else if (p->c_rows) for (i = lane; i < lanes; i++) p->c[p->c_rows[first + i] + f] = from[i];
-        else {
-            vae_real *c = p->c + (first + lane) * p->c_row + f;
-            for (i = lane; i < lanes; i++, c += p->c_row) *c = from[i];
-        }
-    }
-}
-
-/* The few's numbers side by side, one step after the other. */
-VAEI_PRIVATE void vaei_few_pack(const vaei_work *work, const vaei_few *few) {
-    const vaei_product *p = work->p;
-    const size_t *offsets = few->turned ? work->a_offsets : work->b_offsets;
-    size_t f, k;
-    for (f = 0; f < few->few; f++) {
-        const vae_real *from = few->turned ? p->a + vaei_entry(p->a_rows, p->a_row, f) : p->b + f * p->b_column;
-        for (k = 0; k < work->steps; k++) work->panel[k * few->few + f] = from[offsets[k]];
-    }
-}
-
-/* One block of steps of a product of few. */
-VAEI_APART void vaei_block_by_few(const vaei_work *work, const vaei_few *few) {
-    const vaei_product *p = work->p;
-    const vaei_few_kernel *kernel = &few->kernels->of_few[few->few - 1];
-    const size_t lanes = few->kernels->lanes, many = few->many;
-    const size_t vectors = few->side_by_side ? kernel->stream_vectors : kernel->turn_vectors;
-    const vae_real *rows[4 * VAEI_MOST_LANES], *streams[VAEI_TILE_ROWS];
-    vae_real *c[VAEI_TILE_ROWS];
-    vaei_tile tile;
-    size_t i, v;
-    vaei_few_pack(work, few);
-    tile.rows = 0;                                          /* no kernel of few asks */
-    tile.panels = 1;
-    tile.a = streams;
-    tile.a_offsets = few->turned ? work->b_offsets : work->a_offsets;
-    tile.c = c;
-    tile.column = tile.start_next = 0;
-    tile.b = work->panel;
-    tile.b_step = few->few;
-    tile.steps = work->steps;
-    tile.relu = work->relu;
-    tile.panel = NULL;
-    tile.start = work->start;
-    tile.from = c;
-    tile.from_c = work->from_c || few->turned;
-    if (!tile.from_c) vaei_few_in(work, few, 0, work->start);       /* the same first values everywhere */
-    for (v = 0; v < vectors; v++) c[v] = work->edge + v * few->few * lanes;
-    for (i = 0; i < many; i += vectors * lanes) {
-        for (v = 0; v < vectors; v++) { /* the last vector reaches back over numbers already done, */
-            size_t first = i + v * lanes;                   /* ... and stands in for vectors beyond it */
-            if (first + lanes > many) first = many - lanes;
-            if (tile.from_c) vaei_few_in(work, few, first, c[v]);
-            if (few->side_by_side) streams[v] = vaei_many_at(p, few->turned, first);
-            else vaei_many_from(p, few->turned, first, lanes, rows + v * lanes);
-        }
-        if (few->side_by_side) kernel->stream(&tile);
-        else kernel->turn(&tile, rows);
-        for (v = 0; v < vectors; v++) {
-            const size_t first = i + v * lanes;
-            if (first + lanes <= many) vaei_few_out(work, few, first, 0, c[v]);
-            else {
-                if (first < many) vaei_few_out(work, few, many - lanes, first + lanes - many, c[v]);
-                break;
-            }
-        }
-    }
-}
-
-/* ---- One row at a time ---- */
-
-/* A single row is bound by reading B, an outer product by writing C: both want them in the order of memory. 1 x 784 x
-   512: 18 us, against 34 (AVX2) and 30 (AVX-512) with a tile's column after column; 784 x 512 x 1: 24 us against 35
-   with AVX-512, 57 against 70 with AVX2. Other numbers of steps take two sweeps and more, and narrow rows cost a call
-   for little: there tiles are as good or better. */
-VAEI_PRIVATE int vaei_is_swept(const vaei_product_kernels *kernels, const vaei_product *p, size_t steps) {
-    if (p->b_column != 1 || !steps) return 0;
-    if (p->rows == 1) return p->columns >= 2 * kernels->lanes;
-    return p->columns >= 128 && (steps == 1 || steps == 2 || steps == 4 || steps == 8);
-}
-
-/* One block of steps of every row. */
-VAEI_PRIVATE void vaei_sweep_rows(const vaei_work *work, const vaei_product *p) {
-    static const size_t steps_of[4] = { 1, 2, 4, 8 };
-    size_t i, k;
-    for (i = 0; i < p->rows; i++) {
-        const vae_real *a = p->a + vaei_entry(p->a_rows, p->a_row, i), *start = p->bias;
-        vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, i);
-        if (work->from_c) start = c;
-        for (k = 0; k < work->steps; start = c) {
-            const size_t rest = work->steps - k, which = rest >= 8 ? 3 : rest >= 4 ? 2 : rest >= 2;
-            work->kernels->sweeps[which](a, work->a_offsets + k, p->b, work->b_offsets + k, start, c, p->columns,
-                                         work->relu && steps_of[which] == rest);
-            k += steps_of[which];
-        }
-    }
-}
-
-/* The same, a range of columns after the other: several rows then find B's in the first cache. 128 x 2048 x 8 takes 64
-   us instead of 107. */
-VAEI_APART void vaei_block_by_sweeps(const vaei_work *work) {
-    const vaei_product *p = work->p;
-    const size_t most = p->rows == 1 ? p->columns : (size_t)VAEI_SWEEP_COLUMNS;
-    size_t first, count;
-    for (first = 0; first < p->columns; first += count) {
-        vaei_product part;
-        count = p->columns - first < most + VAEI_MOST_LANES ? p->columns - first : most;
-        part = vaei_product_columns(p, first, count);
-        vaei_sweep_rows(work, &part);
-    }
+    vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, 0);
+    work->kernels->sweep(p->a + vaei_entry(p->a_rows, p->a_row, 0), work->a_offsets, p->b, work->b_offsets,
+                         work->from_c ? c : p->bias, c, p->columns, work->relu);
 }
 
 /* ---- The product ---- */
 
-/* How many of the inner dimension's steps are a block. */
-VAEI_PRIVATE size_t vaei_block_steps(size_t steps) {
-    const size_t blocks = steps > VAEI_BLOCK_STEPS ? (steps + VAEI_BLOCK_STEPS - 1) / VAEI_BLOCK_STEPS : 1;
-    return (steps + blocks - 1) / blocks;
+VAEI_PRIVATE void vaei_begin_work(vaei_work *work, const vaei_product_kernels *kernels, const vaei_product *p,
+                                  vae_real *scratch) {
+    work->p = p;
+    work->kernels = kernels;
+    work->begin = work->steps = 0;
+    work->b_even = p->b_column == 1 &&
+                   (p->segments == 1 || (!p->b_segments && p->b_segment == p->run * p->b_step));
+    (void)vaei_lay_out_scratch(p->rows, p->columns, p->segments * p->run, vaei_packs_a(kernels, p), work, scratch);
 }
 
 /* Which way a product is computed depends on its shape alone, and no bit of the result depends on the way. */
 VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *p, vae_real *scratch) {
     const vaei_product_kernels *kernels = set->product;
+    const vaei_product_kernels *narrow = kernels->half ? kernels->half : kernels;
     const size_t steps = p->segments * p->run;
-    /* A packed B serves few rows badly. Where B's segments are long and not evenly spaced, each is a block of its own
-       and read where it lies: 5 x 16 x (16 x 128) takes 6 us instead of 9. */
-    const int by_segments = p->rows <= vaei_direct_rows(kernels) && p->b_segments && p->b_column == 1 &&
-                            p->segments > 1 && p->run >= 64 && p->run <= VAEI_BLOCK_STEPS;
-    const size_t most = by_segments ? p->run : vaei_block_steps(steps);
+    int few_columns, few, swept;
+    size_t most, left;
     vaei_work work;
-    vaei_few few;
-    size_t k;
-    int is_few, by_sweeps;
     if (!p->rows || !p->columns) return;
-    is_few = !p->b_packed && vaei_is_few(p, kernels, &few);
-    by_sweeps = !p->b_packed && vaei_is_swept(kernels, p, steps);
-    work.p = p;
-    work.kernels = kernels;
-    work.b_even = p->b_column == 1 && (p->segments == 1 || by_segments ||
-                                       (!p->b_segments && p->b_segment == p->run * p->b_step));
-    work.panel = scratch;
-    work.edge = work.panel + VAEI_SCRATCH_PANEL;
-    work.start = work.edge + VAEI_SCRATCH_TILE;
-    memset(work.start, 0, VAEI_SCRATCH_START * sizeof *work.start);
-    work.a_offsets = (size_t *)(void *)(work.start + VAEI_SCRATCH_START);
-    work.b_offsets = work.a_offsets + VAEI_BLOCK_STEPS;
-    work.tall_offsets = work.b_offsets + VAEI_BLOCK_STEPS;
-    work.low_offsets = work.tall_offsets + VAEI_BLOCK_STEPS;
-    work.a_at = (const vae_real **)(void *)(work.low_offsets + VAEI_BLOCK_STEPS);
-    work.packed_at = work.a_at + vaei_row_addresses(p->rows);
-    work.c_at = (vae_real **)(void *)(work.packed_at + vaei_row_addresses(p->rows));
-    work.packed_a = NULL;
-    if (vaei_packs_a(kernels, p, steps)) {
-        work.packed_a = scratch + VAEI_SCRATCH_FIXED + vaei_scratch_addresses(p->rows);
-        for (k = 0; k < most; k++) {
-            work.tall_offsets[k] = k * kernels->tall[kernels->panel - 1].rows;
-            work.low_offsets[k] = k * kernels->low[kernels->panel - 1].rows;
-        }
+    if (!steps) { vaei_multiply_naive(p); return; }         /* there is nothing to round */
+    few_columns = !p->b_packed && vaei_has_few_columns(narrow, p);
+    few = few_columns || (!p->b_packed && vaei_has_few_rows(narrow, p));
+    swept = vaei_is_swept(kernels, p);
+    most = vaei_block_steps(steps);
+    vaei_begin_work(&work, few ? narrow : kernels, p, scratch);
+    for (left = steps; left > 0; left -= work.steps) {
+        const int sweeps = swept && left >= VAEI_SWEEP_STEPS;
+        vaei_next_block(&work, vaei_min_size(left, sweeps ? (size_t)VAEI_SWEEP_STEPS : most));
+        if (sweeps) vaei_sweep_block(&work);
+        else if (few) vaei_block_of_few(&work, few_columns);
+        else vaei_block_of_panels(&work);
     }
-    work.begin = 0;
-    do {
-        work.steps = vaei_min_size(most, steps - work.begin);
-        work.from_c = work.begin || p->accumulate;
-        work.relu = p->relu && work.begin + work.steps == steps;
-        vaei_offsets(p->a_segments, p->a_segment, p->run, p->a_step, work.begin, work.steps, work.a_offsets);
-        vaei_offsets(p->b_segments, p->b_segment, p->run, p->b_step, work.begin, work.steps, work.b_offsets);
-        if (by_sweeps) vaei_block_by_sweeps(&work);
-        else if (is_few) vaei_block_by_few(&work, &few);
-        else vaei_block_by_tiles(&work);
-        work.begin += work.steps;
-    } while (work.begin < steps);
 }
 
 /* ---- One B for several products ---- */
@@ -3934,20 +3667,21 @@ VAEI_PRIVATE size_t vaei_packed_columns(const vaei_kernel_set *set, size_t colum
 }
 
 /* Packs those panels of B that begin in columns first .. end - 1 into `to`, which holds its steps times
-   vaei_packed_columns numbers: each block of steps, and in it one panel after the other. The product is large, B has
-   one segment, and its columns lie side by side. */
+   vaei_packed_columns numbers: each block of steps, and in it one panel after the other. */
 VAEI_PRIVATE void vaei_pack_panels(const vaei_kernel_set *set, const vaei_product *p, size_t first, size_t end,
-                                   vae_real *to) {
-    const size_t most = vaei_block_steps(p->run), all = vaei_packed_columns(set, p->columns);
-    vaei_panel_shape shape;
-    size_t           column, begin, steps;
-    for (column = 0; column < end; column += shape.columns) {
-        shape = vaei_next_panel(set->product, set->product->panel, p->columns - column);
-        if (column < first) continue;
-        for (begin = 0; begin < p->run; begin += steps) {
-            steps = vaei_min_size(most, p->run - begin);
-            shape.kernels->pack_copying(p->b + begin * p->b_step + column, p->b_step, shape.columns, steps,
-                                        to + begin * all + column * steps, shape.width);
+                                   vae_real *to, vae_real *scratch) {
+    const size_t steps = p->segments * p->run, most = vaei_block_steps(steps);
+    const size_t all = vaei_packed_columns(set, p->columns);
+    size_t       column, left;
+    vaei_panel   panel;
+    vaei_work    work;
+    vaei_begin_work(&work, set->product, p, scratch);
+    for (left = steps; left > 0; left -= work.steps) {
+        vaei_next_block(&work, vaei_min_size(left, most));
+        for (column = 0; column < end; column += panel.columns) {
+            panel = vaei_next_panel(set->product, set->product->panel, p->columns - column);
+            if (column >= first)
+                vaei_pack_b(&work, column, panel.columns, panel.width, to + work.begin * all + column * work.steps);
         }
     }
 }
@@ -3961,6 +3695,7 @@ VAEI_PRIVATE vaei_product vaei_product_packed(const vaei_kernel_set *set, const 
     made.b_packed = 1;
     return made;
 }
+#endif /* VAE_SMALL */
 
 /* ---- The choice of a kernel set ---- */
 
@@ -4197,7 +3932,6 @@ typedef struct vaei_image {
     size_t origin;          /* the first number inside the border */
 } vaei_image;
 
-#define VAEI_SHORT_RUN 16               /* numbers: shorter runs cost more than copying them together once */
 #define VAEI_MICRO_BATCH_NUMBERS 204800 /* most in a micro-batch's largest tensor: 800 KB of a second cache of 1 MB
                                            (64 x 64 colour images train at 79 % of peak, with 1 MB at 76 %) */
 #define VAEI_MICRO_BATCH_IMAGES 16      /* most in a micro-batch (series of 256: 69 % of peak, with 8 or 32: 66 %) */
@@ -4233,7 +3967,6 @@ typedef struct vaei_phase {
 typedef struct vaei_connection {
     vae_shape   fine, coarse;
     int         kernel_height, kernel_width, stride_height, stride_width, top, left;
-    int         as_patches;                 /* gather and weights copy the patches out first: their runs are short */
     uint32_t   *convolve_from, *convolve_to;    /* per coarse position of a micro-batch */
     uint32_t   *kernel_lines;               /* per kernel row, from a patch's first number */
     vaei_phase *phases;
@@ -4292,7 +4025,7 @@ typedef struct vaei_plan {
     /* The workspace, in numbers: */
     size_t     workspace_size, slot_base, slot_size;    /* slot_base: where the first one begins */
     size_t     partials, partial_size, partial_count;
-    size_t     patches, product_scratch;            /* in a slot */
+    size_t     product_scratch;                     /* in a slot */
     vaei_place pixels, noise, z, logvar;
     vaei_place row_terms;                           /* per example two doubles: reconstruction, kl */
 } vaei_plan;
@@ -4512,9 +4245,6 @@ VAEI_SETUP void vaei_default_layers(vae_layer *layers) {
     }
 }
 
-VAEI_PRIVATE int vaei_finite(vae_real x) { return x - x == 0; }
-VAEI_PRIVATE int vaei_finite_double(double x) { return x - x == 0; }
-
 VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
     const vae_real beta1 = vaei_setting(c->optimizer.beta1), beta2 = vaei_setting(c->optimizer.beta2);
     if ((int)c->likelihood < 1 || (int)c->likelihood >= VAEI_LIKELIHOODS)
@@ -4643,7 +4373,6 @@ VAEI_SETUP void vaei_plan_connection(vaei_layer *layer, const vae_layer *in_numb
     c->stride_width = in_numbers->stride_width;
     c->top = in_numbers->top;
     c->left = in_numbers->left;
-    c->as_patches = c->kernel_width * c->fine.channels < VAEI_SHORT_RUN;
 }
 
 /* Adds one layer to the plan; its weights follow those of the layer before. */
@@ -5065,13 +4794,12 @@ VAEI_SETUP void vaei_tabulate_weights(vaei_connection *c, const vaei_connection_
     if (!arena->base) return;
     for (i = 0; i < rows; i++) {
         const size_t run = (size_t)c->kernel_width * channels;
-        c->weight_rows[i] = (uint32_t)(c->as_patches ? i : i / run * fine->row + i % run);
+        c->weight_rows[i] = (uint32_t)(i / run * fine->row + i % run);
     }
     i = 0;
     for (n = 0; n < micro; n++)
         for (y = 0; y < c->coarse.height; y++, i++) {
-            c->fine_lines[i] = (uint32_t)(c->as_patches ? i * (size_t)c->coarse.width * rows
-                                                       : n * fine->image + (size_t)(y * c->stride_height) * fine->row);
+            c->fine_lines[i] = (uint32_t)(n * fine->image + (size_t)y * (size_t)c->stride_height * fine->row);
             c->coarse_lines[i] = (uint32_t)(n * coarse->image + coarse->origin + (size_t)y * coarse->row);
         }
 }
@@ -5083,17 +4811,19 @@ VAEI_SETUP size_t vaei_layer_scratch(const vaei_plan *plan, const vaei_layer *la
     const vaei_connection *c = &layer->connection;
     size_t coarse, fine, gradient, most;
     if (layer->kind == VAE_LAYER_DENSE) {
-        most = vaei_product_scratch(plan->batch, layer->outputs);
+        most = vaei_product_scratch(plan->batch, layer->outputs, layer->inputs);
         if (!plan->trains) return most;
-        gradient = vaei_product_scratch(layer->inputs, layer->outputs);
-        return vaei_max_size(most, vaei_max_size(gradient, vaei_product_scratch(plan->batch, layer->inputs)));
+        gradient = vaei_product_scratch(layer->inputs, layer->outputs, plan->batch);
+        return vaei_max_size(most, vaei_max_size(gradient, vaei_product_scratch(plan->batch, layer->inputs,
+                                                                                layer->outputs)));
     }
     coarse = plan->micro * (size_t)c->coarse.height * (size_t)c->coarse.width;
     fine = plan->micro * (size_t)c->fine.height * (size_t)c->fine.width;
     gradient = layer->weight_count / (size_t)c->coarse.channels;
-    most = vaei_max_size(vaei_product_scratch(coarse, (size_t)c->coarse.channels),
-                         vaei_product_scratch(fine, (size_t)c->fine.channels));
-    return vaei_max_size(most, vaei_product_scratch(gradient, (size_t)c->coarse.channels));
+    most = vaei_max_size(vaei_product_scratch(coarse, (size_t)c->coarse.channels, gradient),
+                         vaei_product_scratch(fine, (size_t)c->fine.channels,
+                                              layer->weight_count / (size_t)c->fine.channels));
+    return vaei_max_size(most, vaei_product_scratch(gradient, (size_t)c->coarse.channels, coarse));
 }
 
 /* Lays out everything after the model itself: tables, then the workspace. With arena->base NULL it only counts, and
@@ -5101,7 +4831,7 @@ VAEI_SETUP size_t vaei_layer_scratch(const vaei_plan *plan, const vaei_layer *la
 VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_error *error) {
     vaei_arena workspace, slot;
     vaei_place before;
-    size_t     patches = 0, scratch = 0, total = 0;
+    size_t     scratch = 0, total = 0;
     int        i, transposed;
     memset(&workspace, 0, sizeof workspace);
     memset(&slot, 0, sizeof slot);
@@ -5131,23 +4861,13 @@ VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_e
                                                            layer->output_gradient.image.image));
         transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
         images = vaei_images_of(layer);
-        if (c->as_patches)
-            largest = vaei_max_size(largest, layer->fan_in * layer->fan_out);
-        if (c->as_patches && (plan->trains || !transposed)) {
-            const size_t each = (size_t)c->coarse.height * (size_t)c->coarse.width * (size_t)c->kernel_height *
-                                (size_t)c->kernel_width * (size_t)c->fine.channels;
-            patches = vaei_max_size(patches, each);
-            largest = vaei_max_size(largest, each);
-        }
+        largest = vaei_max_size(largest, layer->weight_count);
         if (largest > (size_t)0xFFFFFFFF / plan->micro)
             return vaei_fail(error, VAE_ERROR_CONFIG, "a convolution's tensor of %z numbers is too large", largest);
         if (plan->trains || !transposed) vaei_tabulate_gather(c, &images, plan->micro, arena);
         if (plan->trains || transposed) vaei_tabulate_scatter(c, &images, plan->micro, arena);
         if (plan->trains) vaei_tabulate_weights(c, &images, plan->micro, arena);
     }
-    plan->patches = slot.used / sizeof(vae_real);
-    if (!vaei_multiply_sizes(plan->micro, patches, &total)) slot.overflow = 1;
-    vaei_take_reals(&slot, total);
     plan->product_scratch = slot.used / sizeof(vae_real);
     vaei_take_reals(&slot, scratch);
     plan->slot_size = slot.used / sizeof(vae_real);
@@ -5563,19 +5283,6 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
                                       and channels s, of coarse[i][s] weight[k][b][s]
      weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s]                              */
 
-/* The patches of n images as rows of a matrix: each position's kernel lines one after the other. */
-VAEI_PRIVATE void vaei_copy_patches(const vaei_connection *c, const vae_real *fine, size_t n, vae_real *patches) {
-    const size_t run = (size_t)c->kernel_width * (size_t)c->fine.channels;
-    const size_t positions = n * (size_t)c->coarse.height * (size_t)c->coarse.width;
-    size_t       i, j;
-    int          k;
-    for (i = 0; i < positions; i++)
-        for (k = 0; k < c->kernel_height; k++) {
-            const vae_real *line = fine + c->convolve_from[i] + c->kernel_lines[k];
-            for (j = 0; j < run; j++) *patches++ = line[j];
-        }
-}
-
 VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                               const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
                               int relu) {
@@ -5590,18 +5297,9 @@ VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_
     p.b_segment = p.run * p.columns;
     p.b_step = p.columns;
     p.b_column = 1;
-    if (c->as_patches) {
-        vae_real *patches = vaei_slot(model, slot, model->plan.patches);
-        vaei_copy_patches(c, fine, n, patches);
-        p.run *= p.segments;
-        p.segments = 1;
-        p.a = patches;
-        p.a_row = p.run;
-    } else {
-        p.a = fine;
-        p.a_rows = c->convolve_from;
-        p.a_segments = c->kernel_lines;
-    }
+    p.a = fine;
+    p.a_rows = c->convolve_from;
+    p.a_segments = c->kernel_lines;
     p.c = coarse;
     p.c_rows = c->convolve_to;
     p.bias = bias;
@@ -5647,17 +5345,10 @@ VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, c
     p.columns = (size_t)c->coarse.channels;
     p.segments = n * (size_t)c->coarse.height;
     p.run = (size_t)c->coarse.width;
+    p.a = fine;
     p.a_rows = c->weight_rows;
     p.a_segments = c->fine_lines;
-    if (c->as_patches) {
-        vae_real *patches = vaei_slot(model, slot, model->plan.patches);
-        vaei_copy_patches(c, fine, n, patches);
-        p.a = patches;
-        p.a_step = p.rows;
-    } else {
-        p.a = fine;
-        p.a_step = (size_t)c->stride_width * (size_t)c->fine.channels;
-    }
+    p.a_step = (size_t)c->stride_width * (size_t)c->fine.channels;
     p.b = coarse;
     p.b_segments = c->coarse_lines;
     p.b_step = p.columns;
@@ -7251,15 +6942,16 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
    the gradients a few rows at a time, always into the same place, and use them while they are in the cache. That nothing
    changes where a gradient is not finite must then be known beforehand, from the factors. */
 
-#define VAEI_UPDATE_NUMBERS 65536       /* of gradients at a time: as many as stay in the second cache; */
-#define VAEI_SWEPT_UPDATE_NUMBERS 16384 /* ... of sweeps, which mostly write them, a quarter */
+#define VAEI_UPDATE_NUMBERS 65536       /* of gradients at a time: as many as stay in the second cache */
 #define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
 
+#ifndef VAE_SMALL
 VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_update_context *work = (const vaei_update_context *)opaque;
-    (void)slot;
-    vaei_pack_panels(work->model->kernels, &work->product, first, first + count, work->packed);
+    vaei_pack_panels(work->model->kernels, &work->product, first, first + count, work->packed,
+                     vaei_slot(work->model, slot, work->model->plan.product_scratch));
 }
+#endif
 
 /* A batch of one is an outer product, which the update makes by itself. Otherwise the layer's place in the gradient
    block, empty so far, has room for each thread's rows at hand and, in a large layer, for the gradient of its output,
@@ -7268,16 +6960,14 @@ VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_
     const vae_model *model = work->model;
     const size_t     columns = layer->outputs, threads = (size_t)model->plan.threads;
     size_t           numbers, rows;
-    int              swept;
     work->layer = layer;
     work->now = &work->step;
     work->product = vaei_dense_weights(model, layer, work->examples);
     work->packed = NULL;
-    swept = vaei_is_swept(model->kernels->product, &work->product, work->examples);
-    numbers = swept ? VAEI_SWEPT_UPDATE_NUMBERS : VAEI_UPDATE_NUMBERS;
-    work->rows = vaei_max_size(24, numbers / columns / 24 * 24);
-    work->is_outer = swept && work->examples == 1;
-    if (swept || !vaei_is_large(layer->inputs, columns)) return;
+    work->rows = vaei_max_size(24, VAEI_UPDATE_NUMBERS / columns / 24 * 24);
+    work->is_outer = work->examples == 1 && columns >= 128;
+#ifndef VAE_SMALL
+    if (work->is_outer || !vaei_is_large(layer->inputs, columns)) return;
     numbers = vaei_packed_columns(model->kernels, columns) * work->examples + VAEI_MOST_LANES;
     if (numbers > layer->weight_count) return;
     rows = vaei_min_size(work->rows, (layer->weight_count - numbers) / threads / columns / 24 * 24);
@@ -7288,6 +6978,7 @@ VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_
     vaei_split(model, columns, VAEI_MOST_LANES, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work->examples),
                vaei_pack_part, work);
     work->product = vaei_product_packed(model->kernels, &work->product, work->packed);
+#endif
 }
 
 /* Rows first .. first + count - 1 of the layer's weights. */

@@ -272,7 +272,7 @@ static product_case make_product(vae_kernels kernels, size_t rows, size_t column
     for (i = 0; i < inner * columns; i++) b[i] = (vae_real)(i % 13) / 16 - (vae_real)0.5;
     memset(&p, 0, sizeof p);
     p.kernels = vaei_kernel_set_of(kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : kernels);
-    p.scratch = aligned_numbers(vaei_product_scratch(rows, columns));
+    p.scratch = aligned_numbers(vaei_product_scratch(rows, columns, inner));
     p.product.rows = rows;
     p.product.columns = columns;
     p.product.segments = 1;

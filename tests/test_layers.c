@@ -992,7 +992,7 @@ static void check_connection(test_random *random, const vae_model *model, const 
 TEST(test_connections) {
     enum { GEOMETRIES = 300 };
     test_random random = { 5 };
-    int         i = 0, kernels, patches = 0, direct = 0;
+    int         i = 0, kernels;
     while (i < GEOMETRIES) {
         vae_config config;
         vae_shape  shape;
@@ -1014,13 +1014,10 @@ TEST(test_connections) {
             model = make(&config);
             check_connection(&random, model, &model->plan.layers[0]);
             check_connection(&random, model, &model->plan.layers[1]);
-            patches += model->plan.layers[0].connection.as_patches;
-            direct += !model->plan.layers[0].connection.as_patches;
             vae_destroy(model);
         }
         i++;
     }
-    CHECK(patches > GEOMETRIES / 4 && direct > GEOMETRIES / 4);     /* both ways were met */
 }
 
 int main(void) {

@@ -107,7 +107,7 @@ static int same(const vae_real *x, const vae_real *y, size_t count) {
 
 /* With a scratch for so many rows, the product's own or more. */
 static void run(const product_set *set, const vaei_product *p, size_t rows, unsigned long number) {
-    const size_t needed = vaei_product_scratch(rows, p->columns);
+    const size_t needed = vaei_product_scratch(rows, p->columns, p->segments * p->run);
     /* exact size, begun at a multiple of 64 bytes: what follows is the sanitiser's */
     unsigned char *memory = (unsigned char *)malloc(needed * sizeof(vae_real) + 64);
     unsigned char *aligned = memory + (64 - (uintptr_t)memory % 64) % 64;
@@ -123,12 +123,13 @@ static void run(const product_set *set, const vaei_product *p, size_t rows, unsi
 static void run_packed(const product_set *set, const vaei_product *p, unsigned long number) {
     const size_t size = p->run * vaei_packed_columns(set->kernels, p->columns);
     vae_real    *packed = numbers(size);
+    vae_real    *scratch = numbers(vaei_product_scratch(p->rows, p->columns, p->run));
     const size_t cut = below(p->columns + 1);
     vaei_product whole;
     size_t       i, height;
     for (i = 0; i < size; i++) packed[i] = (vae_real)NAN;
-    vaei_pack_panels(set->kernels, p, cut, p->columns, packed);
-    vaei_pack_panels(set->kernels, p, 0, cut, packed);
+    vaei_pack_panels(set->kernels, p, cut, p->columns, packed, scratch);
+    vaei_pack_panels(set->kernels, p, 0, cut, packed, scratch);
     whole = vaei_product_packed(set->kernels, p, packed);
     for (i = 0; i < p->rows; i += height) {
         vaei_product part;
@@ -137,6 +138,7 @@ static void run_packed(const product_set *set, const vaei_product *p, unsigned l
         run(set, &part, p->rows, number);
     }
     free(packed);
+    free(scratch);
 }
 
 static void one_case(unsigned long number, const product_set *sets, int count) {
