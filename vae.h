@@ -8546,15 +8546,12 @@ VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const
 VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
                                         size_t *index, vae_tensor *wanted, vae_error *error) {
     vaei_shown shown;
-    if (!vaei_identify(matching, found, block, index, wanted)) {
+    const int  known = vaei_identify(matching, found, block, index, wanted);
+    if (!known && !matching->is_transfer && !vaei_is_other_half(matching, found))
+        return vaei_fail_unknown(matching, found, error);
+    if (!known || (matching->is_transfer && !vaei_can_transfer(found, *block, wanted))) {
         *block = -1;
-        if (matching->is_transfer) return VAE_OK;
-        if (!vaei_is_other_half(matching, found)) return vaei_fail_unknown(matching, found, error);
         return vaei_check_place(matching, found, NULL, error);
-    }
-    if (matching->is_transfer && !vaei_can_transfer(found, *block, wanted)) {
-        *block = -1;
-        return VAE_OK;
     }
     if (vaei_is_seen(matching, *block, *index)) {
         vaei_show_found(&shown, matching->file, found);
@@ -8668,7 +8665,7 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
     case VAEI_FIELD_PADDING:
         if (field->kind == VAEI_FIELD_PADDING && ((const vae_layer *)base)->padding == VAE_SAME) {
             vaei_put_string(text, "\"same\"");
-            return;
+            break;
         }
         for (i = 0; i < count; i++) {
             memcpy(&value, at + (size_t)i * sizeof value, sizeof value);
@@ -8889,23 +8886,24 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
                      "few: it is cut off or damaged", weights, file->data_size);
 }
 
-/* A file's batch is no order: without one from the caller it is halved until the model takes at most 64 MB and 64 times
-   the file's size. Weights, gradients and moments take four times the file; a batch of 128 images of 64 x 64 pixels takes
-   less than the rest. */
+/* A file's batch is no order: without one from the caller it is halved until the model takes at most 128 MB and 64 times
+   the file's size. That leaves most convolutional networks their batch of 128, though their tensors outweigh their
+   weights by far. More threads take more, but do not count, lest a file be another one on another machine. */
 VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, vae_error *error) {
-    const uint64_t most = ((uint64_t)64 << 20) + 64 * (uint64_t)file_size;
+    const uint64_t most = ((uint64_t)128 << 20) + 64 * (uint64_t)file_size;
+    const int      threads = config->threads;
     size_t         needed = 0;
-    vae_status     status;
-    for (;;) {
-        status = vae_memory_needed(config, &needed, NULL);
-        if (status == VAE_OK && needed <= most) return VAE_OK;
-        if (status != VAE_OK && (status != VAE_ERROR_MEMORY || config->batch == 1))
-            return vae_memory_needed(config, &needed, error);
-        if (config->batch == 1)
-            return vaei_fail(error, VAE_ERROR_MEMORY, "the model would take %z bytes, much more than the file's %z: give "
-                             "config.batch to allow it", needed, file_size);
+    vae_status     status = VAE_OK;
+    config->threads = 1;
+    while ((status = vae_memory_needed(config, &needed, NULL)) == VAE_OK ? needed > most : status == VAE_ERROR_MEMORY) {
+        if (config->batch == 1) break;
         config->batch /= 2;
     }
+    config->threads = threads;
+    if (status != VAE_OK) return vae_memory_needed(config, &needed, error);
+    if (needed <= most) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_MEMORY, "the model would take %z bytes, far more than the file's %z: give config.batch "
+                     "to allow it", needed, file_size);
 }
 
 /* The config for vae_create: the file's, with what is taken from the one given. */

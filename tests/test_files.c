@@ -1180,6 +1180,627 @@ TEST(test_types_that_are_refused_by_name) {
     }
 }
 
+/* ---- files of vae.h 0.1 ---- */
+
+static bytes old_file(const char *name) {
+    char path[100];
+    sprintf(path, "../../tests/files/%s", name);
+    return read_file(path);
+}
+
+/* They load, go on with the bits that 0.1 went on with, and are saved as new ones. */
+static void check_old_file(const char *name, int numbers, vae_layout layout, uint64_t stopped, uint64_t finished) {
+    char           path[40];
+    vae_model     *weights = NULL, *resumed = NULL, *again = NULL;
+    bytes          file, checkpoint, now;
+    vae_config     config;
+    vae_fit_config fit;
+    const vae_data data = recipe_data((size_t)numbers);
+    memset(&config, 0, sizeof config);
+    memset(&fit, 0, sizeof fit);
+    sprintf(path, "%s_0_1.safetensors", name);
+    file = old_file(path);
+    sprintf(path, "%s_0_1.checkpoint", name);
+    checkpoint = old_file(path);
+    EXPECT(vae_load_memory(file.at, file.size, NULL, &weights, &problem), VAE_OK);
+    if (weights && sizeof(vae_real) == 4) CHECK(recipe_hash(weights) == stopped);
+    config.layout = layout;
+    config.kernels = VAE_KERNELS_PORTABLE;
+    if (EXPECT(vae_load_memory(checkpoint.at, checkpoint.size, &config, &resumed, &problem), VAE_OK)) {
+        CHECK(resumed->step == 4 && resumed->epoch == 1 && resumed->position == RECIPE_BATCH && !resumed->epoch_rows);
+        CHECK(resumed->settings.layout == layout && resumed->file_batch == RECIPE_BATCH);
+        now = saved(resumed, 1);
+        CHECK(strstr((const char *)now.at + 8, "\"vae.version\":\"2\"") != NULL);
+        CHECK(strstr((const char *)now.at + 8, "\"optimizer.m.mean.bias\"") != NULL);
+        CHECK(!strstr((const char *)now.at + 8, "layout") && !strstr((const char *)now.at + 8, "adam."));
+        EXPECT(vae_load_memory(now.at, now.size, &config, &again, &problem), VAE_OK);
+        free(now.at);
+        fit.epochs = 2;
+        EXPECT(vae_fit(resumed, &data, &fit, &problem), VAE_OK);
+        if (sizeof(vae_real) == 4) CHECK(recipe_hash(resumed) == finished);
+        if (again) {
+            EXPECT(vae_fit(again, &data, &fit, &problem), VAE_OK);
+            CHECK(recipe_hash(again) == recipe_hash(resumed));
+        }
+    }
+    EXPECT(vae_load_weights_memory(resumed, file.at, file.size, &problem), VAE_OK);
+    if (weights && resumed) CHECK(recipe_hash(resumed) == recipe_hash(weights));
+    vae_destroy(weights);
+    vae_destroy(resumed);
+    vae_destroy(again);
+    free(file.at);
+    free(checkpoint.at);
+}
+
+TEST(test_old_files) {
+    check_old_file("dense", 8, VAE_CHANNELS_LAST, UINT64_C(0xb7174333dbd8f781), UINT64_C(0xf180289054efde7a));
+    check_old_file("gaussian", 60, VAE_CHANNELS_FIRST, UINT64_C(0x38dc7874a2140e14), UINT64_C(0x429ded8ca30fea21));
+}
+
+/* ---- changes to a header of ours ---- */
+
+/* The file of `model` with the first `from` in its header as `to`; see replaced. */
+static bytes changed_file(const vae_model *model, int checkpoint, const char *from, const char *to, const char *quote) {
+    const bytes  file = saved(model, checkpoint);
+    const size_t length = header_size(file), data = file.size - 8 - length;
+    char        *text = (char *)malloc(length + 1), *other;
+    bytes        result = { NULL, 0 };
+    memcpy(text, file.at + 8, length);
+    text[length] = 0;
+    other = replaced(text, from, to, quote);
+    if (CHECK(other != NULL)) {
+        result = file_of(other, data);
+        memcpy(result.at + result.size - data, file.at + 8 + length, data);
+    }
+    free(other);
+    free(text);
+    free(file.at);
+    return result;
+}
+
+TEST(test_files_of_a_newer_version) {
+    static const struct { change c; int inside; const char *words; } rows[] = {
+        { { "'batch':4", "'batch':4,'dropout':0.1" }, 1, "`dropout`" },
+        { { "'bernoulli'", "'student'" }, 1, "`student` for likelihood" },
+        { { "'kind':'adam'", "'kind':'lion'" }, 1, "`lion` for kind" },
+        { { "'relu'", "'mish'" }, 1, "`mish`" }, { { "'kind':'dense'", "'kind':'attention'" }, 1, "`attention`" },
+        { { "'learning_rate':0.001", "'learning_rate':0.001,'nesterov':1" }, 1, "`nesterov`" },
+        { { "'epoch':'0'", "'epoch':'0','best':1.5" }, 1, "`best`" },
+        { { "'vae.version':'2'", "'vae.version':'3'" }, 0, "vae.version is 3" }
+    };
+    vae_model  *model = make(DENSE), *loaded = NULL;
+    const bytes before = saved(model, 1);
+    size_t      i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const bytes file = changed_file(model, 1, rows[i].c.from, rows[i].c.to, rows[i].inside ? "\\\"" : "\"");
+        EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_UNSUPPORTED);
+        CHECK_CONTAINS(problem.message, "newer than this vae.h (" VAE_VERSION ")");
+        CHECK_CONTAINS(problem.message, rows[i].words);
+        free(file.at);
+    }
+    CHECK(!loaded && model_is(model, before));
+    free(before.at);
+    vae_destroy(model);
+}
+
+/* Every optimiser and schedule that there is, with no setting at its default, comes back as it was. */
+TEST(test_every_optimizer_and_schedule) {
+    int kind, schedule;
+    for (kind = 1; kind < VAEI_OPTIMIZERS; kind++)
+        for (schedule = 1; schedule < VAEI_SCHEDULES; schedule++) {
+            vae_model *model, *loaded = NULL;
+            vae_config config = net(DENSE), before, after;
+            bytes      file;
+            config.optimizer.kind = (vae_optimizer_kind)kind;
+            config.optimizer.learning_rate = (vae_real)0.03;
+            config.optimizer.schedule.kind = config.beta_schedule.kind = (vae_schedule_kind)schedule;
+            if (schedule != VAE_CONSTANT) {
+                config.optimizer.schedule.steps = UINT64_C(12345678901);
+                config.beta_schedule.steps = 50;
+                config.optimizer.schedule.from = config.beta_schedule.from = (vae_real)0.1;
+            }
+            if (schedule == VAE_COSINE) {
+                config.optimizer.schedule.warmup = 9;
+                config.optimizer.schedule.to = (vae_real)0.2;
+            }
+            model = make_of(&config);
+            train(model, 3);
+            file = saved(model, 1);
+            if (EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_OK)) {
+                before = config_of(model);
+                after = config_of(loaded);
+                before.optimizer.schedule.kind = after.optimizer.schedule.kind = (vae_schedule_kind)schedule;
+                CHECK(!memcmp(&before.optimizer, &after.optimizer, sizeof before.optimizer));
+                CHECK(before.beta_schedule.steps == after.beta_schedule.steps &&
+                      before.beta_schedule.from == after.beta_schedule.from);
+                CHECK(schedule == VAE_CONSTANT || (after.beta_schedule.kind == (vae_schedule_kind)schedule &&
+                                                   loaded->settings.optimizer.schedule.kind == after.beta_schedule.kind));
+                train(model, 2);
+                train(loaded, 2);
+                CHECK(same_numbers(model, model->parameters, loaded->parameters));
+            }
+            vae_destroy(loaded);
+            vae_destroy(model);
+            free(file.at);
+        }
+}
+
+/* An optimiser with another number of moments begins with none; schedules are taken as a whole. */
+TEST(test_optimizer_overrides) {
+    vae_model  *model = make_trained(DENSE), *loaded = NULL;
+    const bytes file = saved(model, 1);
+    vae_config  config;
+    memset(&config, 0, sizeof config);
+    config.optimizer.kind = VAE_ADAM;
+    config.optimizer.beta1 = (vae_real)0.5;
+    if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
+        CHECK(loaded->settings.optimizer.beta1 == (vae_real)0.5 && loaded->settings.optimizer.beta2 == (vae_real)0.999);
+        CHECK(same_numbers(model, model->moment1, loaded->moment1));
+    }
+    vae_destroy(loaded);
+    loaded = NULL;
+    if (VAEI_OPTIMIZERS > (int)VAE_SGD) {
+        config.optimizer.kind = VAE_SGD;
+        config.optimizer.beta1 = 0;
+        if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
+            CHECK(loaded->settings.optimizer.kind == VAE_SGD && loaded->step == 5);
+            CHECK(loaded->moment1[0] == 0);
+        }
+        vae_destroy(loaded);
+    }
+    vae_destroy(model);
+    free(file.at);
+}
+
+/* ---- memory in proportion ---- */
+
+TEST(test_batch_in_a_file_is_no_order) {
+    vae_model  *model = make(DENSE), *loaded = NULL;
+    const bytes file = changed_file(model, 1, "'batch':4", "'batch':16777216", "\\\"");
+    vae_config  config;
+    ledger      l;
+    memset(&config, 0, sizeof config);
+    config.allocator = ledger_allocator(&l);
+    l.largest = ((size_t)128 << 20) + 64 * file.size;
+    if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
+        CHECK(loaded->file_batch == 16777216 && loaded->settings.batch < 16777216 && loaded->settings.batch >= 65536);
+        train(loaded, 1);
+        vae_destroy(loaded);
+    }
+    loaded = NULL;
+    config.inference_only = 1;
+    if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) vae_destroy(loaded);
+    loaded = NULL;
+    config.inference_only = 0;
+    config.batch = 3;                                   /* the caller's */
+    if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
+        CHECK(loaded->settings.batch == 3 && loaded->file_batch == 16777216);
+        vae_destroy(loaded);
+    }
+    CHECK(l.live == 0);
+    free(file.at);
+    vae_destroy(model);
+}
+
+/* Convolutions take far more than their weights: a batch of 128 is kept. */
+TEST(test_honest_batches_are_kept) {
+    vae_config config;
+    vae_model *model, *loaded = NULL;
+    bytes      file;
+    size_t     size;
+    memset(&config, 0, sizeof config);
+    config.input.height = config.input.width = 64; config.input.channels = 3;
+    config.latent = 16;
+    config.encoder[0] = VAE_CONV(16, 3, 1, VAE_GELU);
+    config.encoder[1] = VAE_CONV(16, 3, 2, VAE_GELU);
+    config.encoder[2] = config.encoder[3] = config.encoder[4] = config.encoder[1];
+    config.batch = 128;
+    config.threads = 1;
+    EXPECT(vae_memory_needed(&config, &size, &problem), VAE_OK);
+    CHECK(size > (size_t)64 << 20);
+    config.inference_only = 1;
+    config.batch = 1;
+    model = make_of(&config);
+    file = changed_file(model, 0, "'batch':1", "'batch':128", "\\\"");
+    if (EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_OK)) CHECK(loaded->settings.batch == 128);
+    vae_destroy(loaded);
+    vae_destroy(model);
+    free(file.at);
+}
+
+/* One example that takes a hundred thousand times the file is for the caller to allow. */
+TEST(test_examples_out_of_proportion) {
+    static const change changes[] = { { "[8,8,1]", "[8000,8000,1]" }, { "'stride':[1,1]", "'stride':[1000,1000]" },
+                                      { "'stride':[1,1]", "'stride':[1000,1000]" } };
+    vae_config config;
+    vae_model *model, *loaded = NULL;
+    bytes      file;
+    ledger     l;
+    size_t     i, length, data;
+    char      *text, *next;
+    memset(&config, 0, sizeof config);
+    config.input.height = config.input.width = 8; config.input.channels = 1;
+    config.latent = 1;
+    config.encoder[0] = VAE_CONV(1, 1, 1, VAE_RELU);
+    config.encoder[1] = VAE_CONV(1, 1, 8, VAE_RELU);
+    config.decoder[0] = VAE_DENSE(1, VAE_LINEAR);
+    config.decoder[1] = VAE_CONV_TRANSPOSED(1, 1, 8, VAE_LINEAR);
+    config.decoder[2] = VAE_CONV_TRANSPOSED(1, 1, 1, VAE_LINEAR);
+    model = make_of(&config);
+    file = saved(model, 0);
+    length = header_size(file);
+    data = file.size - 8 - length;
+    text = (char *)calloc(length + 1, 1);
+    memcpy(text, file.at + 8, length);
+    for (i = 0; i < 3; i++, free(text), text = next)
+        if (!CHECK((next = replaced(text, changes[i].from, changes[i].to, "\\\"")) != NULL)) return;
+    free(file.at);
+    file = file_of(text, data);
+    memset(&config, 0, sizeof config);
+    config.allocator = allocator_of(&l);
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_MEMORY);
+    CHECK_CONTAINS(problem.message, "give config.batch");
+    CHECK(l.calls == 1);                                /* the model was not asked for */
+    config.batch = 1;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_MEMORY);
+    CHECK(l.calls == 3 && l.live == 0 && !loaded);      /* it was, and there was no room */
+    free(text);
+    free(file.at);
+    vae_destroy(model);
+}
+
+/* More weights than the file has bytes for: refused before any memory is asked for, whatever the caller allows. */
+TEST(test_weights_out_of_proportion) {
+    static const change rows[] = { { "'shape':[1,1,2]", "'shape':[1,1,67108864]" },
+                                   { "'latent':1", "'latent':1048576" } };
+    vae_model *model = make(DENSE), *loaded = NULL;
+    vae_config config;
+    ledger     l;
+    size_t     i;
+    memset(&config, 0, sizeof config);
+    config.batch = 1;
+    for (i = 0; i < 2; i++) {
+        const bytes file = changed_file(model, 0, rows[i].from, rows[i].to, "\\\"");
+        config.allocator = allocator_of(&l);
+        EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "bytes of data are too few");
+        CHECK(!loaded && l.calls == 1 && l.live == 0);
+        free(file.at);
+    }
+    vae_destroy(model);
+}
+
+/* ---- transfer ---- */
+
+/* The same encoder with another latent size and decoder: its layers are taken, the rest is left as it is. */
+TEST(test_transfer) {
+    vae_config    config = net(TRANSPOSED);
+    vae_model    *from = make_trained(TRANSPOSED), *to;
+    const bytes   file = saved(from, 1);
+    unsigned char taken[VAEI_MAX_TENSORS];
+    vae_real      a[LARGEST], b[LARGEST], before[LARGEST];
+    vae_tensor    tensor;
+    bytes         state;
+    size_t        i, used = 0, moment_bytes;
+    config.latent = 3;
+    config.seed = 1;
+    to = make_of(&config);
+    train(to, 2);
+    state = saved(to, 1);
+    moment_bytes = 2 * vae_parameter_count(to) * sizeof(vae_real);
+    EXPECT(vae_get_tensor(to, "mean.bias", before, 3, &problem), VAE_OK);
+    memset(taken, 7, sizeof taken);
+    EXPECT(vae_load_matching_memory(to, file.at, file.size, taken, &problem), VAE_OK);
+    for (i = 0; i < vae_tensor_count(to); i++) {
+        vae_tensor_at(to, i, &tensor, NULL);
+        CHECK(taken[i] == (strncmp(tensor.name, "mean", 4) && strncmp(tensor.name, "logvar", 6) &&
+                           strcmp(tensor.name, "decoder.0.weight")));
+        if (!taken[i] || tensor.count > LARGEST) continue;
+        used++;
+        vae_get_tensor(from, tensor.name, a, tensor.count, NULL);
+        vae_get_tensor(to, tensor.name, b, tensor.count, NULL);
+        CHECK(!memcmp(a, b, tensor.count * sizeof *a));
+    }
+    CHECK(used >= 3 && taken[vae_tensor_count(to)] == 7);
+    EXPECT(vae_get_tensor(to, "mean.bias", b, 3, &problem), VAE_OK);
+    CHECK(!memcmp(before, b, 3 * sizeof *b));
+    {
+        const bytes now = saved(to, 1);                 /* moments, step and the rest are still its own */
+        CHECK(!memcmp(now.at + now.size - moment_bytes, state.at + state.size - moment_bytes, moment_bytes));
+        CHECK(to->step == 2);
+        free(now.at);
+    }
+    EXPECT(vae_load_matching_memory(to, file.at, file.size, NULL, &problem), VAE_OK);
+    EXPECT(vae_load_matching_memory(to, NULL, file.size, NULL, &problem), VAE_ERROR_ARGUMENT);
+    EXPECT(vae_load_matching_memory(NULL, file.at, file.size, NULL, &problem), VAE_ERROR_ARGUMENT);
+    free(state.at);
+    free(file.at);
+    vae_destroy(from);
+    vae_destroy(to);
+}
+
+/* Files of other programs: other tensors, types and shapes stand beside those that fit. */
+TEST(test_transfer_from_foreign_files) {
+    static const struct { const char *header; size_t data; vae_status status; const char *words; } rows[] = {
+        { "{" EW ",'fc.weight':{'dtype':'I64','shape':[1],'data_offsets':[24,32]}}", 32, VAE_OK, "" },
+        { "{" EW "," TENSOR("mean.weight", "1,3", "24", "36") ",'empty':{'dtype':'F32','shape':[0],'data_offsets':[36,36]}}",
+          36, VAE_OK, "" },
+        { "{'__metadata__':{'format':'pt'}," EW "}", 99, VAE_OK, "" },
+        { "{" TENSOR("fc1.weight", "2,3", "0", "24") "}", 24, VAE_ERROR_FORMAT, "begins with fc1.weight [2, 3]" },
+        { "{" TENSOR("x", "1", "0", "4") "," TENSOR("mean.weight", "1,3", "4", "16") "}", 16, VAE_ERROR_FORMAT,
+          "mean.weight has shape [1, 3] in the file and [1, 2] in the model" },
+        { "{'encoder.0.weight':{'dtype':'I32','shape':[2,3],'data_offsets':[0,24]}}", 24, VAE_ERROR_FORMAT, "dtype" },
+        { "{}", 0, VAE_ERROR_FORMAT, "no tensors" },
+        { "{" EW "," EW "}", 24, VAE_ERROR_FORMAT, "twice" },
+        { "{" EW "}", 20, VAE_ERROR_FORMAT, "beyond" },
+        { "{" TENSOR("encoder.0.weight", "2,3", "0", "20") "}", 24, VAE_ERROR_FORMAT, "bytes" },
+        { "{" EW, 24, VAE_ERROR_FORMAT, "" }
+    };
+    size_t i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        vae_model    *model = make_trained(DENSE);
+        const bytes   file = file_of(rows[i].header, rows[i].data), before = saved(model, 1);
+        unsigned char taken[VAEI_MAX_TENSORS];
+        memset(taken, 7, sizeof taken);
+        EXPECT(vae_load_matching_memory(model, file.at, file.size, taken, &problem), rows[i].status);
+        if (rows[i].status == VAE_OK) CHECK(taken[0] == 1 && taken[2] == 0 && model->parameters[0] == 0);
+        else {
+            CHECK_CONTAINS(problem.message, rows[i].words);
+            CHECK(taken[0] == 7 && model_is(model, before));
+        }
+        free(file.at);
+        free(before.at);
+        vae_destroy(model);
+    }
+}
+
+/* All or nothing: a number that is not finite in the last tensor leaves the first one alone. */
+TEST(test_transfer_of_what_is_not_finite) {
+    vae_model  *model = make_trained(DENSE);
+    const bytes file = file_of("{" ALL "}", DATA), before = saved(model, 1);
+    put_bits(file.at + file.size - 4, 0x7F800000, 4);
+    EXPECT(vae_load_matching_memory(model, file.at, file.size, NULL, &problem), VAE_ERROR_FORMAT);
+    CHECK_CONTAINS(problem.message, "decoder.2.bias");
+    CHECK(model_is(model, before));
+    free(file.at);
+    free(before.at);
+    vae_destroy(model);
+}
+
+/* ---- sentences about tensors ---- */
+
+TEST(test_names_that_are_nearly_right) {
+    static const struct { const char *header, *words; } rows[] = {
+        { "{" TENSOR("module.encoder.0.weight", "2,3", "0", "24") REST "}",
+          "is the network's encoder.0.weight with `module.` before it" },
+        { "{" TENSOR("_orig_mod.vae.mean.bias", "1", "0", "4") REST "}", "{k[14:]: v" },
+        { "{" TENSOR("fc1.weight", "2,3", "0", "24") REST "}", "rename it if it is encoder.0.weight" },
+        { "{" EW "," EB "," MW "," MB "," LW "," LB "," DW "," DB "," GW "," TENSOR("fc4.bias", "3", "96", "108") "}",
+          "fc4.bias [3] is none of the network's: rename it if it is decoder.2.bias" },
+        { "{" TENSOR("conv.weight", "8,1,3,3", "0", "288") REST "}",
+          "conv.weight [8, 1, 3, 3] is none of the network's, which has encoder.0.weight, encoder.0.bias, ..." }
+    };
+    size_t i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        check_header(rows[i].header, rows[i].header, DATA, VAE_ERROR_FORMAT, rows[i].words);
+        CHECK(strlen(problem.message) < sizeof problem.message - 1);
+    }
+}
+
+TEST(test_shapes_that_are_turned) {
+    vae_config  config = net(CONVOLUTIONAL);
+    vae_model  *loaded = NULL;
+    const bytes keras = file_of("{'encoder.1.weight':{'dtype':'F32','shape':[3,3,2,3],'data_offsets':[0,216]}}", 216);
+    check_header("turned", "{" TENSOR("encoder.0.weight", "3,2", "0", "24") REST "}", DATA, VAE_ERROR_FORMAT,
+                 "[3, 2] in the file and [2, 3] in the network: it is transposed, save its .T");
+    config.encoder[0] = VAE_CONV_SYMMETRIC(3, 3, 2, 1, VAE_RELU);
+    EXPECT(vae_load_memory(keras.at, keras.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK_CONTAINS(problem.message, "encoder.1.weight");
+    free(keras.at);
+    {
+        const bytes other = file_of("{'encoder.0.weight':{'dtype':'F32','shape':[3,3,2,3],'data_offsets':[0,216]}}", 216);
+        EXPECT(vae_load_memory(other.at, other.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "it is transposed, save its .permute(3, 2, 0, 1)");
+        free(other.at);
+    }
+    CHECK(!loaded);
+}
+
+/* VAE_SAME at stride 2 pads unevenly: the number of the layer counts a ZeroPad2d. */
+TEST(test_names_that_count_padding) {
+    const bytes file = file_of("{'encoder.0.weight':{'dtype':'F32','shape':[4,1,3,3],'data_offsets':[0,144]}}", 144);
+    const bytes none = file_of("{}", 0);
+    vae_config  config;
+    vae_model  *loaded = NULL;
+    memset(&config, 0, sizeof config);
+    config.input.height = config.input.width = 8; config.input.channels = 1;
+    config.latent = 2;
+    config.encoder[0] = VAE_CONV(4, 3, 2, VAE_RELU);
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK_CONTAINS(problem.message, "rename it if it is encoder.1.weight");
+    CHECK_CONTAINS(problem.message, "ZeroPad2d");
+    CHECK_CONTAINS(problem.message, "VAE_CONV_SYMMETRIC)");
+    EXPECT(vae_load_memory(none.at, none.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK_CONTAINS(problem.message, "no tensor encoder.1.weight");
+    CHECK_CONTAINS(problem.message, "ZeroPad2d");
+    config.encoder[0] = VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_RELU);
+    EXPECT(vae_load_memory(none.at, none.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK(!strstr(problem.message, "ZeroPad2d") && !loaded);
+    free(file.at);
+    free(none.at);
+}
+
+/* ---- constants, learned sigma, parts ---- */
+
+TEST(test_constants_of_standardizing) {
+    static const vae_real mean[3] = { 1, -2, 3e6f }, scale[3] = { 0.5f, 1, 2e6f };
+    vae_config  config = net(FIXED_SIGMA);
+    vae_model  *model, *loaded = NULL;
+    vae_real    got[3];
+    bytes       file;
+    size_t      i, at = 0;
+    config.standardize = 1;
+    model = make_of(&config);
+    train(model, 3);
+    EXPECT(vae_set_tensor(model, "standardize.mean", mean, 3, &problem), VAE_OK);
+    EXPECT(vae_set_tensor(model, "standardize.scale", scale, 3, &problem), VAE_OK);
+    file = saved(model, 1);
+    if (EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_OK)) {
+        const bytes again = saved(loaded, 1);
+        CHECK(same_bytes(file, again));
+        EXPECT(vae_get_tensor(loaded, "standardize.scale", got, 3, &problem), VAE_OK);
+        CHECK(!memcmp(got, scale, sizeof scale));
+        EXPECT(vae_get_tensor(loaded, "standardize.mean", got, 3, &problem), VAE_OK);
+        CHECK(!memcmp(got, mean, sizeof mean));
+        free(again.at);
+        vae_destroy(loaded);
+        loaded = NULL;
+    }
+    for (i = 8 + header_size(file); !at && i + sizeof scale <= file.size; i++)
+        if (!memcmp(file.at + i, scale, sizeof scale)) at = i;
+    if (CHECK(at != 0)) {
+        memset(file.at + at, 0, sizeof(vae_real));
+        EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "standardize.scale is 0");
+        EXPECT(vae_load_weights_memory(model, file.at, file.size, &problem), VAE_ERROR_FORMAT);
+        memcpy(file.at + at, mean + 1, sizeof(vae_real));
+        EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "standardize.scale is negative");
+    }
+    CHECK(!loaded);
+    EXPECT(vae_get_tensor(model, "standardize.scale", got, 3, &problem), VAE_OK);
+    CHECK(!memcmp(got, scale, sizeof scale));
+    vae_destroy(model);
+    free(file.at);
+}
+
+TEST(test_learned_sigma) {
+    vae_config config = net(FIXED_SIGMA);
+    vae_model *model, *loaded = NULL;
+    vae_tensor tensor;
+    bytes      file;
+    int        per_pixel;
+    for (per_pixel = 0; per_pixel < 2; per_pixel++) {
+        config.sigma = 0;
+        config.sigma_per_pixel = per_pixel;
+        model = make_of(&config);
+        if (vaei_index_named(model, "log_sigma", &tensor) == vae_tensor_count(model)) {
+            vae_destroy(model);
+            SKIP("this build learns no sigma");
+        }
+        train(model, 3);
+        file = saved(model, 1);
+        if (EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_OK)) {
+            const bytes again = saved(loaded, 1);
+            CHECK(same_bytes(file, again));
+            CHECK(loaded->settings.sigma == 0 && loaded->settings.sigma_per_pixel == per_pixel);
+            free(again.at);
+        }
+        vae_destroy(loaded);
+        loaded = NULL;
+        vae_destroy(model);
+        free(file.at);
+    }
+}
+
+/* What a half holds is what a whole model's file has for it; its own file is that of a half. */
+static void check_part(int which, vae_part part) {
+    const char *const name = part == VAE_ENCODER_ONLY ? "encoder" : "decoder";
+    vae_model  *whole = make_trained(which), *half = NULL, *again = NULL, *loaded = NULL;
+    const bytes file = saved(whole, 1), before = saved(whole, 1);
+    bytes       own = { NULL, 0 };
+    vae_config  config;
+    vae_tensor  tensor;
+    vae_real    a[LARGEST], b[LARGEST];
+    size_t      i;
+    memset(&config, 0, sizeof config);
+    config.part = part;
+    if (EXPECT(vae_load_memory(file.at, file.size, &config, &half, &problem), VAE_OK)) {
+        CHECK(vae_tensor_count(half) < vae_tensor_count(whole));
+        for (i = 0; i < vae_tensor_count(half); i++) {
+            vae_tensor_at(half, i, &tensor, NULL);
+            if (tensor.count > LARGEST) continue;
+            EXPECT(vae_get_tensor(whole, tensor.name, a, tensor.count, &problem), VAE_OK);
+            EXPECT(vae_get_tensor(half, tensor.name, b, tensor.count, &problem), VAE_OK);
+            CHECK(!memcmp(a, b, tensor.count * sizeof *a));
+        }
+        own = saved(half, 0);
+        CHECK(own.size < file.size);
+        EXPECT(vae_load_memory(own.at, own.size, NULL, &again, &problem), VAE_OK);
+        if (again) {
+            const bytes twice = saved(again, 0);
+            CHECK(again->settings.part == part && same_bytes(own, twice));
+            free(twice.at);
+            EXPECT(vae_load_weights_memory(again, file.at, file.size, &problem), VAE_OK);
+            EXPECT(vae_load_weights_memory(again, own.at, own.size, &problem), VAE_OK);
+        }
+        EXPECT(vae_load_weights_memory(whole, own.at, own.size, &problem), VAE_ERROR_CONFIG);
+        CHECK_CONTAINS(problem.message, name);
+        config.part = VAE_WHOLE;
+        EXPECT(vae_load_memory(own.at, own.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+        config.part = part == VAE_ENCODER_ONLY ? VAE_DECODER_ONLY : VAE_ENCODER_ONLY;
+        EXPECT(vae_load_memory(own.at, own.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+        CHECK_CONTAINS(problem.message, name);
+        CHECK(!loaded && model_is(whole, before));
+    }
+    vae_destroy(half);
+    vae_destroy(again);
+    vae_destroy(whole);
+    free(own.at);
+    free(file.at);
+    free(before.at);
+}
+
+TEST(test_parts) {
+    vae_config config = net(DENSE);
+    vae_model *model = NULL, *whole = make(DENSE);
+    int        built, which;
+    config.part = VAE_DECODER_ONLY;
+    built = vae_create(&config, &model, &problem) == VAE_OK && vae_tensor_count(model) < vae_tensor_count(whole);
+    vae_destroy(model);
+    vae_destroy(whole);
+    if (!built) SKIP("this build makes no parts");
+    for (which = 0; which < NETS; which++) {
+        check_part(which, VAE_ENCODER_ONLY);
+        check_part(which, VAE_DECODER_ONLY);
+    }
+}
+
+/* The other way is refused by the metadata alone. */
+TEST(test_file_of_a_part_is_no_whole) {
+    vae_model  *model = make(DENSE), *loaded = NULL;
+    const bytes file = changed_file(model, 0, "'beta':1", "'beta':1,'part':'decoder'", "\\\""), before = saved(model, 1);
+    vae_config  config;
+    memset(&config, 0, sizeof config);
+    config.part = VAE_WHOLE;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "holds the decoder alone");
+    EXPECT(vae_load_weights_memory(model, file.at, file.size, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "holds the decoder alone");
+    CHECK(!loaded && model_is(model, before));
+    free(file.at);
+    free(before.at);
+    vae_destroy(model);
+}
+
+/* A model does not write weights that are not its own. */
+TEST(test_weights_of_others_are_not_written) {
+    vae_model     *model = make(DENSE), *loaded = NULL;
+    const bytes    file = saved(model, 0);
+    const vae_real other[64] = { 0 };
+    vae_config     config;
+    memset(&config, 0, sizeof config);
+    config.weights = other;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "config.weights");
+    model->settings.weights = other;
+    EXPECT(vae_load_weights_memory(model, file.at, file.size, &problem), VAE_ERROR_ARGUMENT);
+    EXPECT(vae_load_matching_memory(model, file.at, file.size, NULL, &problem), VAE_ERROR_ARGUMENT);
+    CHECK(!loaded);
+    vae_destroy(model);
+    free(file.at);
+}
+
 /* ---- numbers that are not finite ---- */
 
 TEST(test_saving_what_is_not_finite) {
@@ -1233,9 +1854,9 @@ TEST(test_moments_that_cannot_be) {
 
 /* ---- damage ---- */
 
-static void check_truncations(int which, int checkpoint) {
-    vae_model  *model = make_trained(which), *loaded = NULL;
-    const bytes file = saved(model, checkpoint), before = saved(model, 1);
+static void check_truncations_of(bytes file, vae_model *model) {
+    vae_model  *loaded = NULL;
+    const bytes before = saved(model, 1);
     vae_config  config;
     ledger      l;
     bytes       longer;
@@ -1246,7 +1867,9 @@ static void check_truncations(int which, int checkpoint) {
     for (size = 0; size < file.size; size++) {
         const bytes cut = copy_of(file.at, size);
         bad += vae_load_memory(cut.at, size, &config, &loaded, &problem) != VAE_ERROR_FORMAT || loaded;
-        bad += vae_load_weights_memory(model, cut.at, size, &problem) != VAE_ERROR_FORMAT;
+        bad += vae_load_weights_memory(model, cut.at, size, &problem) == VAE_OK;
+        bad += problem.status != VAE_ERROR_FORMAT && problem.status != VAE_ERROR_CONFIG;
+        bad += vae_load_matching_memory(model, cut.at, size, NULL, &problem) != VAE_ERROR_FORMAT;
         free(cut.at);
     }
     CHECK(bad == 0);
@@ -1263,7 +1886,13 @@ static void check_truncations(int which, int checkpoint) {
     free(before.at);
 }
 
+static void check_truncations(int which, int checkpoint) {
+    vae_model *model = make_trained(which);
+    check_truncations_of(saved(model, checkpoint), model);
+}
+
 TEST(test_every_truncation) {
+    check_truncations_of(old_file("dense_0_1.checkpoint"), make_trained(DENSE));
     check_truncations(DENSE, 0);
     check_truncations(DENSE, 1);
     check_truncations(CONVOLUTIONAL, 0);
@@ -1301,6 +1930,10 @@ static void check_flips(int which, int checkpoint, int in_data) {
             } else bad_refusals += loaded || strlen(problem.message) < 10;
             memcpy(before, model->parameters, count * sizeof *before);
             if (vae_load_weights_memory(model, file.at, file.size, &problem) != VAE_OK)
+                bad_refusals += !same_numbers(model, before, model->parameters);
+            else bad_models += !weights_are_finite(model);
+            memcpy(before, model->parameters, count * sizeof *before);
+            if (vae_load_matching_memory(model, file.at, file.size, NULL, &problem) != VAE_OK)
                 bad_refusals += !same_numbers(model, before, model->parameters);
             else bad_models += !weights_are_finite(model);
             file.at[i] ^= (unsigned char)(1 << bit);
@@ -1722,6 +2355,25 @@ int main(void) {
     RUN(test_doubles_beyond_float);
     RUN(test_half_precision);
     RUN(test_types_that_are_refused_by_name);
+    RUN(test_old_files);
+    RUN(test_files_of_a_newer_version);
+    RUN(test_every_optimizer_and_schedule);
+    RUN(test_optimizer_overrides);
+    RUN(test_batch_in_a_file_is_no_order);
+    RUN(test_honest_batches_are_kept);
+    RUN(test_examples_out_of_proportion);
+    RUN(test_weights_out_of_proportion);
+    RUN(test_transfer);
+    RUN(test_transfer_from_foreign_files);
+    RUN(test_transfer_of_what_is_not_finite);
+    RUN(test_names_that_are_nearly_right);
+    RUN(test_shapes_that_are_turned);
+    RUN(test_names_that_count_padding);
+    RUN(test_constants_of_standardizing);
+    RUN(test_learned_sigma);
+    RUN(test_parts);
+    RUN(test_file_of_a_part_is_no_whole);
+    RUN(test_weights_of_others_are_not_written);
     RUN(test_saving_what_is_not_finite);
     RUN(test_moments_that_cannot_be);
     RUN(test_every_truncation);
