@@ -790,8 +790,8 @@ static void test_huge_learning_rate(void) {
         vae_error  error;
         size_t     i;
         int        finite = 1;
-        c.optimizer.learning_rate = (vae_real)1e30;
         model = make(&c);
+        CHECK(vae_set_learning_rate(model, (vae_real)1e30, NULL) == VAE_OK);
         error.message[0] = 0;
         CHECK(vae_fit(model, &data, NULL, &error) == VAE_ERROR_NUMERIC);
         CHECK_CONTAINS(error.message, "not finite");
