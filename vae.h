@@ -1114,17 +1114,15 @@ VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
 
 /* ==== 10 >>memory ================================================================================================= */
 
-#define VAEI_ALIGNMENT 64      /* of every block handed out: a cache line, and the widest vector */
-
 VAEI_PRIVATE size_t vaei_min_size(size_t a, size_t b) { return a < b ? a : b; }
 VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
+VAEI_PRIVATE int    vaei_max_int(int a, int b) { return a > b ? a : b; }
 
-/* 0 where the product does not fit. */
-VAEI_PRIVATE int vaei_multiply_sizes(size_t a, size_t b, size_t *product) {
-    if (b && a > (size_t)-1 / b) return 0;
-    *product = a * b;
-    return 1;
-}
+/* Sizes that do not fit become VAEI_TOO_LARGE and stay so, whatever is added to them or multiplies them: whoever adds
+   many looks once, at the end. */
+#define VAEI_TOO_LARGE ((size_t)-1)
+VAEI_PRIVATE size_t vaei_plus(size_t a, size_t b) { return a > VAEI_TOO_LARGE - b ? VAEI_TOO_LARGE : a + b; }
+VAEI_PRIVATE size_t vaei_times(size_t a, size_t b) { return b && a > VAEI_TOO_LARGE / b ? VAEI_TOO_LARGE : a * b; }
 
 VAEI_PRIVATE void *vaei_allocate(const vae_allocator *allocator, size_t size) {
     if (allocator->allocate) return allocator->allocate(allocator->user, size);
@@ -1141,28 +1139,6 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 #ifndef VAE_NO_MALLOC
     else free(block);
 #endif
-}
-
-/* Hands out consecutive pieces of one block. With base NULL it only counts: the same code that lays a model out also
-   says how large it is. A count that does not fit sets `overflow` and goes on harmlessly. */
-typedef struct vaei_arena {
-    char  *base;
-    size_t used;
-    int    overflow;
-} vaei_arena;
-
-VAEI_PRIVATE void *vaei_take(vaei_arena *arena, size_t count, size_t size) {
-    size_t bytes, start = arena->used;
-    if (!vaei_multiply_sizes(count, size, &bytes) || bytes > (size_t)-1 - 2 * VAEI_ALIGNMENT - start) {
-        arena->overflow = 1;
-        return NULL;
-    }
-    arena->used = (start + bytes + VAEI_ALIGNMENT - 1) / VAEI_ALIGNMENT * VAEI_ALIGNMENT;
-    return arena->base ? (void *)(arena->base + start) : NULL;
-}
-
-VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
-    return (vae_real *)vaei_take(arena, count, sizeof(vae_real));
 }
 
 /* ==== 11 >>arithmetic ============================================================================================= */
@@ -3917,12 +3893,47 @@ static const vaei_schedule vaei_schedules[] = {
    block, where its tensors lie in the workspace, and, for convolutions, the tables that turn them into matrix products.
 
    The layers stand in one array: the encoder's, the heads (one dense layer whose first `latent` outputs are the mean
-   and whose others are the logvar), the decoder's. They are walked in stages. A stage of dense layers takes the whole
-   batch at once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches
-   of a few images, so that what one layer writes is still in the cache when the next reads it; inference, which needs
-   no row again, takes fewer rows than a large batch has for the same reason. Between stages tensors are flat: one row
-   per example, channels last.
+   and whose others are the logvar), the decoder's. They form two chains, the encoder with the heads and the decoder; a
+   model of one part holds one of them. A chain is walked in stages. A stage of dense layers takes the whole batch at
+   once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches of a few
+   images, so that what one layer writes is still in the cache when the next reads it; inference, which needs no row
+   again, takes fewer rows than a large batch has for the same reason. Between stages tensors are flat: one row per
+   example, channels last.
+
+   The plan lies in the model's own block, whose size must be known before there is one. So the same walk over the
+   config is made twice: first it only counts, then it fills the block. Either time each layer is worked out anew from
+   the config when it is its turn, which needs no memory.
 */
+
+#include <limits.h>
+
+/* ---- one block, handed out in pieces ---- */
+
+/* Where each piece begins: a cache line and the widest vector; without vectors what any type needs. */
+#if defined(VAEI_HAS_VECTOR) || defined(VAEI_HAS_X86) || defined(VAEI_HAS_NEON)
+#define VAEI_ALIGNMENT 64
+#else
+#define VAEI_ALIGNMENT 8
+#endif
+
+/* Hands out consecutive pieces of one block. With base NULL it only counts: the same code that lays a model out also
+   says how large it is. `used` may become VAEI_TOO_LARGE. */
+typedef struct vaei_arena {
+    char  *base;
+    size_t used;
+} vaei_arena;
+
+VAEI_PRIVATE void *vaei_take(vaei_arena *arena, size_t count, size_t size) {
+    const size_t start = arena->used, end = vaei_plus(vaei_plus(start, vaei_times(count, size)), VAEI_ALIGNMENT - 1);
+    arena->used = end == VAEI_TOO_LARGE ? end : end / VAEI_ALIGNMENT * VAEI_ALIGNMENT;
+    return arena->base ? (void *)(arena->base + start) : NULL;
+}
+
+VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
+    return (vae_real *)vaei_take(arena, count, sizeof(vae_real));
+}
+
+/* ---- what a plan holds ---- */
 
 /* How a tensor of images lies in memory: each image inside a border of zeros, so that convolutions need no bounds
    checks. Strides in numbers. */
@@ -3932,13 +3943,11 @@ typedef struct vaei_image {
     size_t origin;          /* the first number inside the border */
 } vaei_image;
 
-#define VAEI_MICRO_BATCH_NUMBERS 204800 /* most in a micro-batch's largest tensor: 800 KB of a second cache of 1 MB
-                                           (64 x 64 colour images train at 79 % of peak, with 1 MB at 76 %) */
-#define VAEI_MICRO_BATCH_IMAGES 16      /* most in a micro-batch (series of 256: 69 % of peak, with 8 or 32: 66 %) */
-#define VAEI_CHUNK_NUMBERS 8388608      /* most in all chunks' weight gradients together: 32 MB */
-#define VAEI_INFERENCE_ROWS 192         /* most that inference takes at once per thread: what a layer writes is then
-                                           in the cache for the next (1,024 rows of 784-512-32 decode in 0.9 of the
-                                           time; 128 are as good, but up to a tenth slower with layers of 2,048) */
+#define VAEI_MICRO_BATCH_NUMBERS 204800 /* most in a micro-batch's largest tensor: it stays in the second-level cache */
+#define VAEI_MICRO_BATCH_IMAGES 16      /* most in a micro-batch */
+#define VAEI_CHUNK_NUMBERS 8388608      /* most in all chunks' weight gradients together */
+#define VAEI_INFERENCE_ROWS 192         /* most that inference takes at once per thread: what a layer writes is then in
+                                           the cache for the next */
 
 /* A place in the workspace: one for every example of the batch, or one micro-batch in each worker's slot. */
 typedef struct vaei_place {
@@ -3946,10 +3955,11 @@ typedef struct vaei_place {
     size_t offset;          /* in numbers, from the workspace or from the slot */
 } vaei_place;
 
-typedef struct vaei_tensor_memory {
-    vaei_image image;
-    vaei_place place;
-} vaei_tensor_memory;
+/* Where a layer's tensors lie. `saved`: what the activation's derivative wants, its output or what went into it, laid
+   out as the output. */
+typedef struct vaei_places {
+    vaei_place input, output, saved, input_gradient, output_gradient;
+} vaei_places;
 
 /* The rows of one output parity of a transposed convolution: those that meet the same taps of the kernel. */
 typedef struct vaei_phase {
@@ -3966,7 +3976,10 @@ typedef struct vaei_phase {
    Each layer uses one of them forward and the other backward. */
 typedef struct vaei_connection {
     vae_shape   fine, coarse;
-    int         kernel_height, kernel_width, stride_height, stride_width, top, left;
+    int         kernel_height, kernel_width, stride_height, stride_width;
+    int         top, bottom, left, right, output_padding_height, output_padding_width;
+    vae_padding padding;                    /* the rule that gave those numbers */
+    vaei_image  input, output, input_gradient, output_gradient;     /* of the layer */
     uint32_t   *convolve_from, *convolve_to;    /* per coarse position of a micro-batch */
     uint32_t   *kernel_lines;               /* per kernel row, from a patch's first number */
     vaei_phase *phases;
@@ -3976,30 +3989,30 @@ typedef struct vaei_connection {
 } vaei_connection;
 
 typedef struct vaei_layer {
-    vae_layer          described;                   /* as vae_defaults filled it */
-    vae_layer_kind     kind;
-    vae_activation     activation;
-    vae_shape          in, out;
-    size_t             inputs, outputs;             /* numbers per example */
-    size_t             weight, weight_count;        /* in the parameter block */
-    size_t             bias, bias_count;
-    size_t             fan_in, fan_out;             /* as vae_initialization counts them */
-    int                image_in, image_out;         /* dense: that side is an image, flattened channel-first in files */
-    int                name_index;                  /* in PyTorch's nn.Sequential */
-    vaei_tensor_memory input, output;               /* values */
-    vaei_tensor_memory input_gradient, output_gradient;
-    int                saves_input;                 /* the activation's derivative wants what went into it: kept in */
-    vaei_place         saved;                       /* (laid out as output.image) */
-    vaei_connection    connection;
+    vae_layer_kind   kind;
+    vae_activation   activation;
+    vae_shape        in, out;
+    vae_shape        written;                       /* the shape that the config gives it */
+    size_t           inputs, outputs;               /* numbers per example */
+    size_t           weight, weight_count;          /* in the parameter block */
+    size_t           bias, bias_count;
+    int              image_in, image_out;           /* dense: that side is an image, flattened channel-first in files */
+    int              name_index;                    /* in PyTorch's nn.Sequential */
+    vaei_places      places;
+    vaei_connection *connection;                    /* NULL: dense */
 } vaei_layer;
 
 typedef struct vaei_stage {
     int        first, count;                        /* of the layers */
     int        convolutional;
-    int        fused; /* the last stage: forward, likelihood and backward run on each micro-batch in turn */
     size_t     parameter, parameter_count;          /* its span of the block */
     vaei_place input, output, input_gradient, output_gradient;      /* flat */
 } vaei_stage;
+
+/* Encoder (with the heads) or decoder: its layers and its stages. None of either where the model does not hold it. */
+typedef struct vaei_chain {
+    int first_layer, layers, first_stage, stages;
+} vaei_chain;
 
 #define VAEI_MAX_LAYERS (2 * VAE_MAX_LAYERS + 1)
 #define VAEI_MAX_THREADS 64
@@ -4009,908 +4022,38 @@ typedef struct vaei_stage {
 #define VAEI_MAX_CHUNKS 16
 
 typedef struct vaei_plan {
-    vaei_layer layers[VAEI_MAX_LAYERS];
-    vaei_stage stages[VAEI_MAX_LAYERS];
-    int        layer_count, stage_count, heads;     /* heads: the index of that layer */
-    int        first_decoder_stage;
-    int        trains;
-    int        threads;
-    size_t     example, latent, batch;              /* numbers in an example, in z; examples in a batch */
-    size_t     micro, chunk;                        /* examples in a micro-batch; in a chunk, a multiple of it */
-    size_t     rows;                                /* that inference takes at once: a batch at most */
-    size_t     parameter_count;                     /* numbers that are trained */
-    size_t     log_sigma, log_sigma_count;          /* the last of them: where they begin; 0 where none is learned */
-    size_t     standardize_mean, standardize_scale; /* constants behind them, `example` each, where there are any */
-    size_t     weight_count;                        /* trained numbers and constants */
+    vaei_layer *layers;
+    vaei_stage *stages;
+    int         layer_count, stage_count;
+    vaei_chain  encoder, decoder;
+    int         heads;                              /* the index of that layer, -1 where there is no encoder */
+    vae_part    part;
+    int         trains;
+    int         moments;                            /* numbers that the optimiser keeps for each weight */
+    int         owns_weights, has_pool;
+    int         is_bare;                            /* no weights, tables or workspace: it only names the tensors */
+    int         last_stage_layer;                   /* where the last stage begins */
+    int         free_activation;                    /* the last layer may have any */
+    int         finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
+    int         fused;      /* the last stage runs forward, likelihood and backward on each micro-batch in turn */
+    int         threads;
+    size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
+    size_t      output;                             /* numbers that the decoder gives for an example */
+    size_t      micro, chunk;                       /* examples in a micro-batch; in a chunk, a multiple of it */
+    size_t      rows;                               /* that inference takes at once: a batch at most */
+    size_t      parameter_count;                    /* numbers that are trained */
+    size_t      log_sigma, log_sigma_count;         /* the last of them: where they begin; 0 where none is learned */
+    size_t      constant_count;                     /* numbers behind them that are not: */
+    size_t      standardize_mean, standardize_scale;    /* ... where these begin, `example` each, if there are any */
+    size_t      weight_count;                       /* trained numbers and constants */
     /* The workspace, in numbers: */
-    size_t     workspace_size, slot_base, slot_size;    /* slot_base: where the first one begins */
-    size_t     partials, partial_size, partial_count;
-    size_t     product_scratch;                     /* in a slot */
-    vaei_place pixels, noise, z, logvar;
-    vaei_place row_terms;                           /* per example two doubles: reconstruction, kl */
+    size_t      workspace_size, slot_base, slot_size;   /* slot_base: where the first one begins */
+    size_t      partials, partial_size, partial_count;
+    size_t      product_scratch;                    /* in a slot */
+    vaei_place  input, target;                      /* what the encoder sees, what is scored: one place if the same */
+    vaei_place  noise, z, logvar, z_gradient;
+    vaei_place  row_terms;                          /* per example two doubles: reconstruction, kl */
 } vaei_plan;
-
-VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
-    return (size_t)s.height * (size_t)s.width * (size_t)s.channels;
-}
-
-VAEI_PRIVATE int vaei_max_int(int a, int b) { return a > b ? a : b; }
-
-/* ---- shapes ---- */
-
-#define VAEI_MAX_EXTENT 65535       /* of an image's height, width and channels, and of padding */
-#define VAEI_MAX_KERNEL 1023
-#define VAEI_MAX_BATCH 0x1000000
-#define VAEI_MOST_SETTING ((vae_real)1e6)    /* of beta and the learning rate: no step can then overflow a weight */
-
-typedef struct vaei_where {         /* which layer an error speaks of */
-    const char *part;               /* "encoder" or "decoder" */
-    int         number;             /* from 1 */
-} vaei_where;
-
-/* One axis of a convolution: the output's extent and the padding before and after it, or 0 with an error. */
-VAEI_SETUP int vaei_conv_extent(const vae_layer *layer, int size, int kernel, int stride, int *before, int *after,
-                                  vaei_where where, vae_error *error) {
-    if (layer->padding == VAE_SAME) {
-        int out = (size + stride - 1) / stride, total = vaei_max_int((out - 1) * stride + kernel - size, 0);
-        *before = total / 2;
-        *after = total - total / 2;
-        return out;
-    }
-    if (size + *before + *after < kernel) {
-        vaei_fail(error, VAE_ERROR_CONFIG,
-                  "%s layer %d: a kernel of %d does not fit an input of %d with padding %d + %d: use a smaller kernel, "
-                  "more padding or VAE_SAME", where.part, where.number, kernel, size, *before, *after);
-        return 0;
-    }
-    return (size + *before + *after - kernel) / stride + 1;
-}
-
-/* The same of a transposed convolution. */
-VAEI_SETUP int vaei_transposed_extent(const vae_layer *layer, int size, int kernel, int stride, int output_padding,
-                                        int *before, int *after, vaei_where where, vae_error *error) {
-    int out;
-    if (layer->padding == VAE_SAME) {
-        int total = vaei_max_int(kernel - stride, 0);
-        *before = total / 2;
-        *after = total - total / 2;
-        return size * stride;
-    }
-    out = (size - 1) * stride - *before - *after + kernel + output_padding;
-    if (out < 1)
-        vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d + %d crops the whole output of a transposed "
-                  "convolution: use less padding or VAE_SAME", where.part, where.number, *before, *after);
-    return out < 1 ? 0 : out;
-}
-
-VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
-    const int convolution = layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED;
-    if (layer->kind != VAE_LAYER_DENSE && !convolution)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has kind %d: write layers with VAE_DENSE, VAE_CONV, ...",
-                         where.part, where.number, (int)layer->kind);
-    if ((int)layer->activation < 1 || layer->activation > VAE_SOFTPLUS)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has activation %d: use one of vae_activation",
-                         where.part, where.number, (int)layer->activation);
-    if (layer->shape.channels < 1 ||
-        (layer->kind == VAE_LAYER_DENSE && (layer->shape.height < 1 || layer->shape.width < 1)))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has no %s: give 1 or more", where.part, where.number,
-                         convolution ? "channels" : "units");
-    if ((convolution && layer->shape.channels > VAEI_MAX_EXTENT) ||
-        (!convolution && (layer->shape.height > VAEI_MAX_EXTENT || layer->shape.width > VAEI_MAX_EXTENT ||
-                          layer->shape.channels > (1 << 26))))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is too large", where.part, where.number);
-    if (!convolution) return VAE_OK;
-    if (layer->kernel_height < 1 || layer->kernel_width < 1 || layer->stride_height < 1 || layer->stride_width < 1 ||
-        layer->kernel_height > VAEI_MAX_KERNEL || layer->kernel_width > VAEI_MAX_KERNEL ||
-        layer->stride_height > VAEI_MAX_KERNEL || layer->stride_width > VAEI_MAX_KERNEL)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: kernel %d x %d, stride %d x %d: each must lie in 1..%d",
-                         where.part, where.number, layer->kernel_height, layer->kernel_width, layer->stride_height,
-                         layer->stride_width, VAEI_MAX_KERNEL);
-    if (layer->padding != VAE_SAME && layer->padding != VAE_EXPLICIT)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has padding rule %d: use VAE_SAME or VAE_EXPLICIT",
-                         where.part, where.number, (int)layer->padding);
-    if (layer->padding == VAE_EXPLICIT &&
-        (layer->top < 0 || layer->bottom < 0 || layer->left < 0 || layer->right < 0 || layer->top > VAEI_MAX_EXTENT ||
-         layer->bottom > VAEI_MAX_EXTENT || layer->left > VAEI_MAX_EXTENT || layer->right > VAEI_MAX_EXTENT))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0..%d",
-                         where.part, where.number, layer->top, layer->bottom, layer->left, layer->right,
-                         VAEI_MAX_EXTENT);
-    if (layer->output_padding_height < 0 || layer->output_padding_height >= layer->stride_height ||
-        layer->output_padding_width < 0 || layer->output_padding_width >= layer->stride_width)
-        return vaei_fail(error, VAE_ERROR_CONFIG,
-                         "%s layer %d: output padding must be 0 or more and less than the stride", where.part,
-                         where.number);
-    return VAE_OK;
-}
-
-/* What a layer makes of `in`; `explicit_layer` (may be NULL) is the same layer with its padding in numbers. */
-VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
-                                         vae_layer *explicit_layer, vae_error *error) {
-    vae_layer  l = *layer;
-    vae_status status = vaei_check_layer(layer, where, error);
-    if (status != VAE_OK) return status;
-    if (l.kind != VAE_LAYER_DENSE && (in.height > VAEI_MAX_EXTENT || in.width > VAEI_MAX_EXTENT))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d takes %d x %d x %d: no side may be larger than %d",
-                         where.part, where.number, in.height, in.width, in.channels, VAEI_MAX_EXTENT);
-    if (l.kind == VAE_LAYER_DENSE) {
-        *out = l.shape;
-    } else if (l.kind == VAE_LAYER_CONV) {
-        out->height =
-            vaei_conv_extent(&l, in.height, l.kernel_height, l.stride_height, &l.top, &l.bottom, where, error);
-        if (!out->height) return VAE_ERROR_CONFIG;
-        out->width = vaei_conv_extent(&l, in.width, l.kernel_width, l.stride_width, &l.left, &l.right, where, error);
-        if (!out->width) return VAE_ERROR_CONFIG;
-    } else {
-        out->height = vaei_transposed_extent(&l, in.height, l.kernel_height, l.stride_height, l.output_padding_height,
-                                             &l.top, &l.bottom, where, error);
-        if (!out->height) return VAE_ERROR_CONFIG;
-        out->width = vaei_transposed_extent(&l, in.width, l.kernel_width, l.stride_width, l.output_padding_width,
-                                            &l.left, &l.right, where, error);
-        if (!out->width) return VAE_ERROR_CONFIG;
-    }
-    out->channels = l.shape.channels;
-    if (l.kind != VAE_LAYER_DENSE && (out->height > VAEI_MAX_EXTENT || out->width > VAEI_MAX_EXTENT))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: no side may be larger than %d",
-                         where.part, where.number, out->height, out->width, out->channels, VAEI_MAX_EXTENT);
-    if (l.kind != VAE_LAYER_DENSE) l.padding = VAE_EXPLICIT;
-    if (explicit_layer) *explicit_layer = l;
-    return VAE_OK;
-}
-
-VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
-    int count = 0;
-    while (count < VAE_MAX_LAYERS && layers[count].kind != VAE_LAYER_END) count++;
-    return count;
-}
-
-/* The layer that undoes `layer`'s change of shape from `in`: its adjoint. */
-VAEI_SETUP vae_layer vaei_mirror_layer(const vae_layer *layer, vae_shape in, vae_shape out) {
-    vae_layer mirror = *layer;
-    mirror.shape = in;
-    if (layer->kind == VAE_LAYER_DENSE) return mirror;
-    mirror.shape.height = mirror.shape.width = 0;
-    mirror.output_padding_height = mirror.output_padding_width = 0;
-    if (layer->kind == VAE_LAYER_CONV_TRANSPOSED) {
-        mirror.kind = VAE_LAYER_CONV;
-        return mirror;
-    }
-    mirror.kind = VAE_LAYER_CONV_TRANSPOSED;
-    mirror.output_padding_height =
-        in.height + layer->top + layer->bottom - layer->kernel_height - (out.height - 1) * layer->stride_height;
-    mirror.output_padding_width =
-        in.width + layer->left + layer->right - layer->kernel_width - (out.width - 1) * layer->stride_width;
-    return mirror;
-}
-
-/* Fills config->decoder with the encoder's mirror image. */
-VAEI_SETUP vae_status vaei_mirror(vae_config *config, vae_error *error) {
-    const int count = vaei_count_layers(config->encoder);
-    vae_shape shapes[VAE_MAX_LAYERS + 1];
-    int       i;
-    if (count + 1 > VAE_MAX_LAYERS)
-        return vaei_fail(error, VAE_ERROR_CONFIG,
-                         "the mirror image of %d encoder layers has %d, more than %d: give the "
-                         "decoder yourself",
-                         count, count + 1, VAE_MAX_LAYERS);
-    shapes[0] = config->input;
-    for (i = 0; i < count; i++) {
-        vaei_where where = { "encoder", 0 };
-        vae_status status;
-        where.number = i + 1;
-        status = vaei_infer_shape(&config->encoder[i], shapes[i], where, &shapes[i + 1], NULL, error);
-        if (status != VAE_OK) return status;
-    }
-    memset(config->decoder, 0, sizeof config->decoder);
-    config->decoder[0].kind = VAE_LAYER_DENSE;
-    config->decoder[0].shape = shapes[count];
-    config->decoder[0].padding = VAE_SAME;
-    config->decoder[0].activation = config->encoder[count - 1].activation;
-    for (i = count - 1; i >= 0; i--) {
-        vaei_where where = { "encoder", 0 };
-        vae_layer  in_numbers;
-        vae_shape  out;
-        vaei_infer_shape(&config->encoder[i], shapes[i], where, &out, &in_numbers, NULL);
-        config->decoder[count - i] = vaei_mirror_layer(&in_numbers, shapes[i], shapes[i + 1]);
-        config->decoder[count - i].activation = i > 0 ? config->encoder[i - 1].activation : VAE_LINEAR;
-    }
-    return VAE_OK;
-}
-
-/* ---- defaults ---- */
-
-VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
-    if (*field == 0) *field = value;
-}
-
-VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
-    if (!o->kind) o->kind = VAE_ADAM;
-    if (!o->schedule.kind) o->schedule.kind = VAE_CONSTANT;
-    if ((int)o->kind < 0 || (int)o->kind >= VAEI_OPTIMIZERS) return;        /* refused by vaei_check_settings */
-    vaei_default_real(&o->learning_rate, vaei_optimizers[o->kind].learning_rate);
-    vaei_default_real(&o->weight_decay, vaei_optimizers[o->kind].weight_decay);
-    if (o->kind == VAE_SGD) vaei_default_real(&o->momentum, (vae_real)0.9);
-    else {
-        vaei_default_real(&o->beta1, (vae_real)0.9);
-        vaei_default_real(&o->beta2, (vae_real)0.999);
-        vaei_default_real(&o->epsilon, (vae_real)1e-8);
-    }
-}
-
-VAEI_SETUP void vaei_default_layers(vae_layer *layers) {
-    const int count = vaei_count_layers(layers);
-    int       i;
-    for (i = 0; i < count; i++) {
-        if (!layers[i].activation) layers[i].activation = VAE_LINEAR;
-        if (!layers[i].padding) layers[i].padding = VAE_SAME;
-    }
-}
-
-VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
-    const vae_real beta1 = vaei_setting(c->optimizer.beta1), beta2 = vaei_setting(c->optimizer.beta2);
-    if ((int)c->likelihood < 1 || (int)c->likelihood >= VAEI_LIKELIHOODS)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use one of vae_likelihood",
-                         (int)c->likelihood);
-    if ((int)c->initialization < 1 || c->initialization > VAE_INIT_HE)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "initialization is %d: use one of vae_initialization",
-                         (int)c->initialization);
-    if (c->layout != VAE_CHANNELS_LAST && c->layout != VAE_CHANNELS_FIRST)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "layout is %d: use VAE_CHANNELS_LAST or VAE_CHANNELS_FIRST",
-                         (int)c->layout);
-    if (!vaei_finite(c->sigma) || c->sigma < (vae_real)1e-6 || c->sigma > (vae_real)1e6)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must lie in 1e-6 to 1e6; scale the data",
-                         (double)c->sigma);
-    if (!vaei_finite(c->beta) || vaei_setting(c->beta) < 0)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger",
-                         (double)c->beta);
-    if (!vaei_finite(c->optimizer.learning_rate) || vaei_setting(c->optimizer.learning_rate) < 0)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.learning_rate is %r: it must be 0 (write VAE_ZERO) or larger",
-                         (double)c->optimizer.learning_rate);
-    if (!vaei_finite(beta1) || !vaei_finite(beta2) || beta1 < 0 || beta1 >= 1 || beta2 < 0 || beta2 >= 1)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1 is %r, optimizer.beta2 %r: both must lie in [0, 1)",
-                         (double)beta1, (double)beta2);
-    if (c->optimizer.kind != VAE_SGD && (!vaei_finite(c->optimizer.epsilon) || c->optimizer.epsilon <= 0))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r: it must be larger than 0",
-                         (double)c->optimizer.epsilon);
-    if (c->threads < 0 || c->threads > VAEI_MAX_THREADS)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", c->threads,
-                         VAEI_MAX_THREADS);
-    if (c->batch > VAEI_MAX_BATCH)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "batch is %z: use at most %z", c->batch, (size_t)VAEI_MAX_BATCH);
-    if (!c->allocator.allocate != !c->allocator.release)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
-    return VAE_OK;
-}
-
-VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
-    vae_config c;
-    vae_status status;
-    if (!config || !filled) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_defaults: config or filled is NULL");
-    c = *config;
-    if (c.input.height < 1 || c.input.width < 1 || c.input.channels < 1 || c.input.height > VAEI_MAX_EXTENT ||
-        c.input.width > (1 << 26) || c.input.channels > VAEI_MAX_EXTENT)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d: give height, width and channels, each 1 or "
-                         "more", c.input.height, c.input.width, c.input.channels);
-    if (c.latent < 1 || c.latent > (1 << 20))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d: give the number of latent dimensions, 1 or more",
-                         c.latent);
-    if (!vaei_count_layers(c.encoder))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
-                         "VAE_DENSE(400, VAE_RELU)");
-    if (!c.likelihood) c.likelihood = VAE_BERNOULLI;
-    if (!c.initialization) c.initialization = VAE_INIT_PYTORCH;
-    if (!c.layout) c.layout = VAE_CHANNELS_LAST;
-    if (!c.part) c.part = VAE_WHOLE;
-    vaei_default_layers(c.encoder);
-    vaei_default_layers(c.decoder);
-    vaei_default_real(&c.sigma, 1);
-    vaei_default_real(&c.beta, 1);
-    vaei_default_optimizer(&c.optimizer);
-    if (!c.beta_schedule.kind) c.beta_schedule.kind = VAE_CONSTANT;
-    if (!c.batch) c.batch = 128;
-    if (c.kernels == VAE_KERNELS_BEST) c.kernels = vaei_best_kernels();
-    if (!vae_kernels_available(c.kernels))
-        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "kernels %s are not in this build or not on this processor: use "
-                         "VAE_KERNELS_BEST", vae_kernels_name(c.kernels));
-    if ((status = vaei_check_settings(&c, error)) != VAE_OK) return status;
-    if (!c.threads) c.threads = c.parallel.run ? 1 : vaei_core_count();
-    if (!vaei_count_layers(c.decoder) && (status = vaei_mirror(&c, error)) != VAE_OK) return status;
-    *filled = c;
-    return VAE_OK;
-}
-
-/* ---- names: the index of each layer in the nn.Sequential that one would write ---- */
-
-/* Whether PyTorch's Conv2d(padding=(top, left)), or ConvTranspose2d with an output_padding below the stride, has this
-   geometry: otherwise a ZeroPad2d stands before, or a cropping one after it. */
-VAEI_SETUP int vaei_even_padding(const vaei_layer *layer) {
-    const vaei_connection *c = &layer->connection;
-    if (layer->kind == VAE_LAYER_CONV) {
-        const int height = c->fine.height + 2 * c->top - c->kernel_height;
-        const int width = c->fine.width + 2 * c->left - c->kernel_width;
-        return height >= 0 && width >= 0 && height / c->stride_height + 1 == c->coarse.height &&
-               width / c->stride_width + 1 == c->coarse.width;
-    } else {
-        const int height = c->fine.height - ((c->coarse.height - 1) * c->stride_height - 2 * c->top + c->kernel_height);
-        const int width = c->fine.width - ((c->coarse.width - 1) * c->stride_width - 2 * c->left + c->kernel_width);
-        return height >= 0 && height < c->stride_height && width >= 0 && width < c->stride_width;
-    }
-}
-
-VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_image, int output_is_image) {
-    int image = input_is_image, index = 0, i;
-    for (i = 0; i < count; i++) {
-        vaei_layer *layer = &layers[i];
-        const int   convolution_follows = i + 1 < count && layers[i + 1].kind != VAE_LAYER_DENSE;
-        if (layer->kind == VAE_LAYER_DENSE) {
-            layer->image_in = image;
-            layer->image_out = convolution_follows || (i + 1 == count && output_is_image);
-            if (image) index++;                                                     /* Flatten */
-            layer->name_index = index++;
-            if (layer->activation != VAE_LINEAR) index++;
-            if (convolution_follows) index++;                                       /* Unflatten */
-            image = 0;
-        } else {
-            const int even = vaei_even_padding(layer);
-            if (!even && layer->kind == VAE_LAYER_CONV) index++;                    /* ZeroPad2d */
-            layer->name_index = index++;
-            if (!even && layer->kind == VAE_LAYER_CONV_TRANSPOSED) index++;         /* ZeroPad2d that crops */
-            if (layer->activation != VAE_LINEAR) index++;
-            image = 1;
-        }
-    }
-}
-
-/* ---- the layers' own numbers ---- */
-
-VAEI_SETUP void vaei_plan_connection(vaei_layer *layer, const vae_layer *in_numbers) {
-    vaei_connection *c = &layer->connection;
-    const int        transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
-    c->fine = transposed ? layer->out : layer->in;
-    c->coarse = transposed ? layer->in : layer->out;
-    c->kernel_height = in_numbers->kernel_height;
-    c->kernel_width = in_numbers->kernel_width;
-    c->stride_height = in_numbers->stride_height;
-    c->stride_width = in_numbers->stride_width;
-    c->top = in_numbers->top;
-    c->left = in_numbers->left;
-}
-
-/* Adds one layer to the plan; its weights follow those of the layer before. */
-VAEI_SETUP vae_status vaei_plan_layer(vaei_plan *plan, const vae_layer *described, vae_shape in, vaei_where where,
-                                        vae_error *error) {
-    vaei_layer *layer = &plan->layers[plan->layer_count];
-    vae_layer   in_numbers;
-    size_t      window = 1, weights;
-    vae_status  status;
-    memset(layer, 0, sizeof *layer);
-    layer->described = *described;
-    layer->kind = described->kind;
-    layer->activation = described->activation;
-    layer->in = in;
-    layer->inputs = vaei_shape_size(in);
-    status = vaei_infer_shape(described, in, where, &layer->out, &in_numbers, error);
-    if (status != VAE_OK) return status;
-    if (!vaei_multiply_sizes((size_t)layer->out.height, (size_t)layer->out.width, &layer->outputs) ||
-        !vaei_multiply_sizes(layer->outputs, (size_t)layer->out.channels, &layer->outputs) ||
-        layer->outputs > (size_t)0x7FFFFFFF)
-        return vaei_fail(error, VAE_ERROR_CONFIG,
-                         "%s layer %d gives more than 2^31 numbers per example: make it smaller", where.part,
-                         where.number);
-    if (layer->kind == VAE_LAYER_DENSE) {
-        layer->fan_in = layer->inputs;
-        layer->fan_out = layer->outputs;
-    } else {
-        vaei_plan_connection(layer, &in_numbers);
-        window = (size_t)in_numbers.kernel_height * (size_t)in_numbers.kernel_width;
-        layer->fan_in = window * (size_t)in.channels;
-        layer->fan_out = window * (size_t)layer->out.channels;
-        if (layer->kind == VAE_LAYER_CONV_TRANSPOSED) {
-            size_t swap = layer->fan_in;
-            layer->fan_in = layer->fan_out;
-            layer->fan_out = swap;
-        }
-    }
-    layer->bias_count = layer->kind == VAE_LAYER_DENSE ? layer->outputs : (size_t)layer->out.channels;
-    if (!vaei_multiply_sizes(layer->fan_in / (layer->kind == VAE_LAYER_DENSE ? 1 : window), layer->fan_out, &weights) ||
-        weights > (size_t)-1 / 64 / sizeof(vae_real) - layer->bias_count - plan->parameter_count)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it smaller",
-                         where.part, where.number);
-    layer->weight = plan->parameter_count;
-    layer->weight_count = weights;
-    layer->bias = layer->weight + weights;
-    plan->parameter_count = layer->bias + layer->bias_count;
-    layer->saves_input = vaei_activation_saves_input(layer->activation);
-    plan->layer_count++;
-    return VAE_OK;
-}
-
-VAEI_SETUP vae_status vaei_plan_layers(vaei_plan *plan, const vae_config *config, vae_error *error) {
-    const int  encoders = vaei_count_layers(config->encoder), decoders = vaei_count_layers(config->decoder);
-    const int  input_is_image = config->input.height > 1 || config->input.channels > 1;
-    vae_shape  shape = config->input;
-    vaei_layer *last;
-    vaei_where where = { "encoder", 0 };
-    vae_layer  heads;
-    int        i;
-    vae_status status;
-    for (i = 0; i < encoders; i++) {
-        where.number = i + 1;
-        if ((status = vaei_plan_layer(plan, &config->encoder[i], shape, where, error)) != VAE_OK) return status;
-        shape = plan->layers[plan->layer_count - 1].out;
-    }
-    vaei_name_layers(plan->layers, encoders, input_is_image, 0);
-    memset(&heads, 0, sizeof heads);
-    heads.kind = VAE_LAYER_DENSE;
-    heads.padding = VAE_SAME;
-    heads.activation = VAE_LINEAR;
-    heads.shape.height = heads.shape.width = 1;
-    heads.shape.channels = 2 * config->latent;
-    where.number = encoders + 1;
-    plan->heads = plan->layer_count;
-    if ((status = vaei_plan_layer(plan, &heads, shape, where, error)) != VAE_OK) return status;
-    plan->layers[plan->heads].image_in = plan->layers[plan->heads - 1].kind != VAE_LAYER_DENSE;
-    shape.height = shape.width = 1;
-    shape.channels = config->latent;
-    where.part = "decoder";
-    for (i = 0; i < decoders; i++) {
-        where.number = i + 1;
-        if ((status = vaei_plan_layer(plan, &config->decoder[i], shape, where, error)) != VAE_OK) return status;
-        shape = plan->layers[plan->layer_count - 1].out;
-    }
-    vaei_name_layers(plan->layers + plan->heads + 1, decoders, 0, input_is_image);
-    last = &plan->layers[plan->layer_count - 1];
-    if (last->activation != VAE_LINEAR)
-        return vaei_fail(error, VAE_ERROR_CONFIG,
-                         "decoder layer %d is the last and gives the logits: make its activation "
-                         "VAE_LINEAR (the likelihood applies its own)",
-                         decoders);
-    if (last->kind == VAE_LAYER_DENSE && last->outputs == vaei_shape_size(config->input)) last->out = config->input;
-    if (last->out.height != config->input.height || last->out.width != config->input.width ||
-        last->out.channels != config->input.channels)
-        return vaei_fail(error, VAE_ERROR_CONFIG,
-                         "decoder layer %d gives %d x %d x %d, the input is %d x %d x %d: change "
-                         "its channels, strides or padding%s",
-                         decoders, last->out.height, last->out.width, last->out.channels, config->input.height,
-                         config->input.width, config->input.channels,
-                         last->kind == VAE_LAYER_DENSE ? "" : " (output_padding adds a row below and a column right)");
-    plan->log_sigma = plan->parameter_count;
-    plan->log_sigma_count = 0;      /* where the likelihood has a sigma and it is 0: 1, or one for each pixel */
-    plan->parameter_count += plan->log_sigma_count;
-    plan->weight_count = plan->parameter_count;
-    if (config->standardize) {
-        plan->standardize_mean = plan->weight_count;
-        plan->standardize_scale = plan->standardize_mean + plan->example;
-        plan->weight_count = plan->standardize_scale + plan->example;
-    }
-    return VAE_OK;
-}
-
-/* ---- stages ---- */
-
-VAEI_SETUP void vaei_plan_stages(vaei_plan *plan) {
-    int i;
-    for (i = 0; i < plan->layer_count; i++) {
-        const int   convolutional = plan->layers[i].kind != VAE_LAYER_DENSE;
-        vaei_stage *stage = plan->stage_count ? &plan->stages[plan->stage_count - 1] : NULL;
-        if (!stage || stage->convolutional != convolutional || i == plan->heads + 1) {
-            stage = &plan->stages[plan->stage_count++];
-            memset(stage, 0, sizeof *stage);
-            stage->first = i;
-            stage->convolutional = convolutional;
-            stage->parameter = plan->layers[i].weight;
-            if (i == plan->heads + 1) plan->first_decoder_stage = plan->stage_count - 1;
-        }
-        stage->count++;
-        stage->parameter_count = plan->layers[i].bias + plan->layers[i].bias_count - stage->parameter;
-    }
-    plan->stages[plan->stage_count - 1].fused = plan->stages[plan->stage_count - 1].convolutional;
-}
-
-/* Images in a micro-batch: few enough that the largest tensor of a convolution stays in the second-level cache, enough
-   that the smallest products still fill the kernels. Their number is a multiple of a power of two, so that 2, 4, 8 or
-   16 threads get equal shares; the threads themselves have no say in it. */
-VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan) {
-    size_t largest = 1, weights = 1, most, count, chunks = 4, shares = 1;
-    int    i;
-    for (i = 0; i < plan->layer_count; i++)
-        if (plan->layers[i].kind != VAE_LAYER_DENSE)
-            largest = vaei_max_size(largest, vaei_max_size(plan->layers[i].inputs, plan->layers[i].outputs));
-    for (i = 0; i < plan->stage_count; i++)
-        if (plan->stages[i].convolutional) weights = vaei_max_size(weights, plan->stages[i].parameter_count);
-    most = vaei_max_size(1, vaei_min_size(VAEI_MICRO_BATCH_IMAGES, VAEI_MICRO_BATCH_NUMBERS / largest));
-    count = (plan->batch + most - 1) / most;
-    /* Every chunk may need a copy of the stage's weights: fewer of them where those are large. */
-    while (chunks < VAEI_MAX_CHUNKS && 2 * chunks * weights <= VAEI_CHUNK_NUMBERS) chunks *= 2;
-    while (shares < chunks && shares < count) shares *= 2;
-    count = (count + shares - 1) / shares * shares;
-    plan->micro = (plan->batch + count - 1) / count;
-    plan->chunk = plan->micro * (count / shares);
-}
-
-/* ---- memory of the tensors ---- */
-
-VAEI_APART vaei_image vaei_flat_image(vae_shape shape) {
-    vaei_image image;
-    image.height = shape.height;
-    image.width = shape.width;
-    image.channels = shape.channels;
-    image.row = (size_t)shape.width * (size_t)shape.channels;
-    image.image = (size_t)shape.height * image.row;
-    image.origin = 0;
-    return image;
-}
-
-VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int top, int bottom, int left, int right) {
-    vaei_image image = vaei_flat_image(shape);
-    image.row = (size_t)(left + shape.width + right) * (size_t)shape.channels;
-    image.image = (size_t)(top + shape.height + bottom) * image.row;
-    image.origin = (size_t)top * image.row + (size_t)left * (size_t)shape.channels;
-    return image;
-}
-
-/* The border that gather reads around the fine image. */
-VAEI_SETUP vaei_image vaei_fine_image(const vaei_connection *c) {
-    const int below = (c->coarse.height - 1) * c->stride_height + c->kernel_height - c->top - c->fine.height;
-    const int right = (c->coarse.width - 1) * c->stride_width + c->kernel_width - c->left - c->fine.width;
-    return vaei_bordered_image(c->fine, c->top, vaei_max_int(below, 0), c->left, vaei_max_int(right, 0));
-}
-
-/* Positions of the coarse image that fine position p meets along one axis: from first to last, either side of it. */
-VAEI_SETUP int vaei_floor_divide(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
-
-/* The border that scatter reads around the coarse image. */
-VAEI_SETUP vaei_image vaei_coarse_image(const vaei_connection *c) {
-    const int above = -vaei_floor_divide(c->top - c->kernel_height + c->stride_height, c->stride_height);
-    const int left = -vaei_floor_divide(c->left - c->kernel_width + c->stride_width, c->stride_width);
-    const int below = (c->fine.height - 1 + c->top) / c->stride_height - (c->coarse.height - 1);
-    const int right = (c->fine.width - 1 + c->left) / c->stride_width - (c->coarse.width - 1);
-    return vaei_bordered_image(c->coarse, vaei_max_int(above, 0), vaei_max_int(below, 0), vaei_max_int(left, 0),
-                               vaei_max_int(right, 0));
-}
-
-/* Takes room for `count` images in the workspace or in the workers' own memory. */
-VAEI_SETUP vaei_place vaei_place_numbers(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot, int in_slot,
-                                           size_t each) {
-    vaei_arena *arena = in_slot ? slot : workspace;
-    vaei_place  place;
-    size_t      count;
-    place.in_slot = in_slot;
-    place.offset = arena->used / sizeof(vae_real);
-    if (!vaei_multiply_sizes(in_slot ? plan->micro : plan->batch, each, &count)) {
-        arena->overflow = 1;
-        return place;
-    }
-    vaei_take_reals(arena, count);
-    return place;
-}
-
-VAEI_SETUP void vaei_place_dense_stage(vaei_plan *plan, vaei_stage *stage, vaei_arena *workspace, vaei_arena *slot) {
-    vaei_place before = stage->input;
-    int        i;
-    for (i = stage->first; i < stage->first + stage->count; i++) {
-        vaei_layer *layer = &plan->layers[i];
-        layer->input.image = vaei_flat_image(layer->in);
-        layer->output.image = vaei_flat_image(layer->out);
-        layer->input.place = before;
-        layer->output.place = vaei_place_numbers(plan, workspace, slot, 0, layer->outputs);
-        layer->saved = layer->output.place;
-        if (layer->saves_input && plan->trains)
-            layer->saved = vaei_place_numbers(plan, workspace, slot, 0, layer->outputs);
-        before = layer->output.place;
-    }
-    stage->output = before;
-}
-
-VAEI_SETUP void vaei_place_convolutional_stage(vaei_plan *plan, vaei_stage *stage, vaei_arena *workspace,
-                                                 vaei_arena *slot) {
-    /* What the backward pass will need again is kept for the whole batch, unless it follows at once. */
-    const int in_slot = stage->fused || !plan->trains;
-    const int last = stage->first + stage->count - 1;
-    int       i;
-    for (i = stage->first; i <= last; i++) {
-        vaei_layer            *layer = &plan->layers[i];
-        const vaei_connection *c = &layer->connection;
-        const int              transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
-        layer->input.image = transposed ? vaei_coarse_image(c) : vaei_fine_image(c);
-        layer->output_gradient.image = transposed ? vaei_fine_image(c) : vaei_coarse_image(c);
-        layer->input_gradient.image = vaei_flat_image(layer->in);
-        layer->output.image = vaei_flat_image(layer->out);
-        if (i > stage->first) {
-            layer[-1].output.image = layer->input.image;
-            layer->input_gradient.image = layer[-1].output_gradient.image;
-        }
-    }
-    for (i = stage->first; i <= last; i++) {
-        vaei_layer *layer = &plan->layers[i];
-        const int   output_in_slot = i == last ? stage->fused : in_slot;
-        layer->input.place = i == stage->first ? vaei_place_numbers(plan, workspace, slot, 1, layer->input.image.image)
-                                               : layer[-1].output.place;
-        layer->output.place = vaei_place_numbers(plan, workspace, slot, output_in_slot, layer->output.image.image);
-        layer->saved = layer->output.place;
-        if (layer->saves_input && plan->trains)
-            layer->saved = vaei_place_numbers(plan, workspace, slot, output_in_slot, layer->output.image.image);
-        if (plan->trains)
-            layer->output_gradient.place = vaei_place_numbers(plan, workspace, slot, 1,
-                                                              layer->output_gradient.image.image);
-        if (i > stage->first) layer->input_gradient.place = layer[-1].output_gradient.place;
-    }
-    stage->output = plan->layers[last].output.place;
-}
-
-/* Gradients of flat tensors: each has a place of its own, for vaei_update. A fused stage's last one is made in place of
-   its logits, as is that of a dense last layer. */
-VAEI_SETUP void vaei_place_gradients(vaei_plan *plan, vaei_arena *workspace, vaei_arena *slot) {
-    const vaei_place z = vaei_place_numbers(plan, workspace, slot, 0, plan->latent);
-    vaei_place       below = z;
-    int              s, i;
-    for (s = 0; s < plan->stage_count; s++) {
-        vaei_stage *stage = &plan->stages[s];
-        if (s == plan->first_decoder_stage) below = z;
-        stage->input_gradient = below;
-        for (i = stage->first; i < stage->first + stage->count; i++) {
-            vaei_layer *layer = &plan->layers[i];
-            if (stage->convolutional && i + 1 < stage->first + stage->count) continue;
-            if (!stage->convolutional) {
-                layer->input_gradient.image = layer->input.image;
-                layer->output_gradient.image = layer->output.image;
-                layer->input_gradient.place = below;
-            }
-            below = i + 1 == plan->layer_count ? stage->output
-                                               : vaei_place_numbers(plan, workspace, slot, 0, layer->outputs);
-            if (!stage->convolutional) layer->output_gradient.place = below;
-        }
-        stage->output_gradient = below;
-    }
-}
-
-/* ---- tables of the convolutions ---- */
-
-VAEI_SETUP uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
-    return (uint32_t *)vaei_take(arena, count, sizeof(uint32_t));
-}
-
-/* The four tensors that a convolution's three products touch. */
-typedef struct vaei_connection_images {
-    vaei_image gather_fine, gather_coarse, scatter_coarse, scatter_fine;
-} vaei_connection_images;
-
-VAEI_SETUP vaei_connection_images vaei_images_of(const vaei_layer *layer) {
-    const int              transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
-    vaei_connection_images images;
-    images.gather_fine = transposed ? layer->output_gradient.image : layer->input.image;
-    images.gather_coarse = transposed ? layer->input_gradient.image : layer->output.image;
-    images.scatter_coarse = transposed ? layer->input.image : layer->output_gradient.image;
-    images.scatter_fine = transposed ? layer->output.image : layer->input_gradient.image;
-    return images;
-}
-
-VAEI_SETUP void vaei_tabulate_gather(vaei_connection *c, const vaei_connection_images *images, size_t micro,
-                                       vaei_arena *arena) {
-    const vaei_image *fine = &images->gather_fine, *coarse = &images->gather_coarse;
-    const size_t      channels = (size_t)c->fine.channels,
-                 positions = micro * (size_t)c->coarse.height * (size_t)c->coarse.width;
-    size_t            n, i = 0;
-    int               y, x;
-    c->convolve_from = vaei_take_offsets(arena, positions);
-    c->convolve_to = vaei_take_offsets(arena, positions);
-    c->kernel_lines = vaei_take_offsets(arena, (size_t)c->kernel_height);
-    if (!arena->base) return;
-    for (n = 0; n < micro; n++)
-        for (y = 0; y < c->coarse.height; y++)
-            for (x = 0; x < c->coarse.width; x++, i++) {
-                c->convolve_from[i] = (uint32_t)(n * fine->image + (size_t)(y * c->stride_height) * fine->row +
-                                               (size_t)(x * c->stride_width) * channels);
-                c->convolve_to[i] = (uint32_t)(n * coarse->image + coarse->origin + (size_t)y * coarse->row +
-                                             (size_t)x * (size_t)c->coarse.channels);
-            }
-    for (y = 0; y < c->kernel_height; y++) c->kernel_lines[y] = (uint32_t)((size_t)y * fine->row);
-}
-
-/* Big positions 0 .. extent-1 whose (position + before) mod stride is `parity`. */
-VAEI_SETUP int vaei_first_of_parity(int parity, int before, int stride) {
-    return ((parity - before) % stride + stride) % stride;
-}
-
-VAEI_SETUP size_t vaei_count_of_parity(int parity, int before, int stride, int extent) {
-    const int first = vaei_first_of_parity(parity, before, stride);
-    return first < extent ? (size_t)((extent - 1 - first) / stride + 1) : 0;
-}
-
-VAEI_SETUP int vaei_taps_of_parity(int parity, int kernel, int stride) {
-    return parity < kernel ? (kernel - 1 - parity) / stride + 1 : 0;
-}
-
-VAEI_SETUP void vaei_tabulate_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
-                                      const vaei_connection_images *images, size_t micro) {
-    const vaei_image *coarse = &images->scatter_coarse, *fine = &images->scatter_fine;
-    const size_t      coarse_channels = (size_t)c->coarse.channels, fine_channels = (size_t)c->fine.channels;
-    const int         taps_y = vaei_taps_of_parity(parity_y, c->kernel_height, c->stride_height);
-    const int         taps_x = vaei_taps_of_parity(parity_x, c->kernel_width, c->stride_width);
-    const int         first_y = vaei_first_of_parity(parity_y, c->top, c->stride_height);
-    const int         first_x = vaei_first_of_parity(parity_x, c->left, c->stride_width);
-    size_t            n, i = 0;
-    int               y, x;
-    for (n = 0; n < micro; n++)
-        for (y = first_y; y < c->fine.height; y += c->stride_height)
-            for (x = first_x; x < c->fine.width; x += c->stride_width, i++) {
-                /* The coarse position that the last tap meets: the smallest address; the others lie at from_taps. */
-                const ptrdiff_t coarse_y = (y + c->top - parity_y) / c->stride_height - (taps_y - 1);
-                const ptrdiff_t coarse_x = (x + c->left - parity_x) / c->stride_width - (taps_x - 1);
-                phase->from[i] = taps_y && taps_x
-                                     ? (uint32_t)((ptrdiff_t)(n * coarse->image + coarse->origin) +
-                                                  coarse_y * (ptrdiff_t)coarse->row + coarse_x * (ptrdiff_t)coarse_channels)
-                                     : 0;
-                phase->to[i] =
-                    (uint32_t)(n * fine->image + fine->origin + (size_t)y * fine->row + (size_t)x * fine_channels);
-            }
-    i = 0;
-    for (y = taps_y - 1; y >= 0; y--)
-        for (x = taps_x - 1; x >= 0; x--, i++) {
-            const size_t tap = (size_t)(parity_y + y * c->stride_height) * (size_t)c->kernel_width +
-                               (size_t)(parity_x + x * c->stride_width);
-            phase->from_taps[i] =
-                (uint32_t)((size_t)(taps_y - 1 - y) * coarse->row + (size_t)(taps_x - 1 - x) * coarse_channels);
-            phase->weight_taps[i] = (uint32_t)(tap * fine_channels * coarse_channels);
-        }
-}
-
-VAEI_SETUP void vaei_tabulate_scatter(vaei_connection *c, const vaei_connection_images *images, size_t micro,
-                                        vaei_arena *arena) {
-    const int parities_y = c->stride_height < c->fine.height ? c->stride_height : c->fine.height;
-    const int parities_x = c->stride_width < c->fine.width ? c->stride_width : c->fine.width;
-    size_t    count = 0;
-    int       y, x;
-    c->phase_count = (size_t)parities_y * (size_t)parities_x;
-    c->phases = (vaei_phase *)vaei_take(arena, c->phase_count, sizeof(vaei_phase));
-    for (y = 0; y < parities_y; y++)
-        for (x = 0; x < parities_x; x++, count++) {
-            /* The parities that the first positions have: with a stride wider than the image the others are empty. */
-            const int  parity_y = (y + c->top) % c->stride_height, parity_x = (x + c->left) % c->stride_width;
-            vaei_phase phase;
-            phase.rows = vaei_count_of_parity(parity_y, c->top, c->stride_height, c->fine.height) *
-                         vaei_count_of_parity(parity_x, c->left, c->stride_width, c->fine.width);
-            phase.taps = (size_t)vaei_taps_of_parity(parity_y, c->kernel_height, c->stride_height) *
-                         (size_t)vaei_taps_of_parity(parity_x, c->kernel_width, c->stride_width);
-            phase.from = vaei_take_offsets(arena, micro * phase.rows);
-            phase.to = vaei_take_offsets(arena, micro * phase.rows);
-            phase.from_taps = vaei_take_offsets(arena, phase.taps);
-            phase.weight_taps = vaei_take_offsets(arena, phase.taps);
-            if (!arena->base) continue;
-            vaei_tabulate_phase(c, &phase, parity_y, parity_x, images, micro);
-            c->phases[count] = phase;
-        }
-}
-
-VAEI_SETUP void vaei_tabulate_weights(vaei_connection *c, const vaei_connection_images *images, size_t micro,
-                                        vaei_arena *arena) {
-    const vaei_image *fine = &images->gather_fine, *coarse = &images->scatter_coarse;
-    const size_t      channels = (size_t)c->fine.channels, lines = micro * (size_t)c->coarse.height;
-    const size_t      rows = (size_t)c->kernel_height * (size_t)c->kernel_width * channels;
-    size_t            n, i = 0;
-    int               y;
-    c->weight_rows = vaei_take_offsets(arena, rows);
-    c->fine_lines = vaei_take_offsets(arena, lines);
-    c->coarse_lines = vaei_take_offsets(arena, lines);
-    if (!arena->base) return;
-    for (i = 0; i < rows; i++) {
-        const size_t run = (size_t)c->kernel_width * channels;
-        c->weight_rows[i] = (uint32_t)(i / run * fine->row + i % run);
-    }
-    i = 0;
-    for (n = 0; n < micro; n++)
-        for (y = 0; y < c->coarse.height; y++, i++) {
-            c->fine_lines[i] = (uint32_t)(n * fine->image + (size_t)y * (size_t)c->stride_height * fine->row);
-            c->coarse_lines[i] = (uint32_t)(n * coarse->image + coarse->origin + (size_t)y * coarse->row);
-        }
-}
-
-/* ---- the whole ---- */
-
-/* Numbers of scratch that the layer's products need. */
-VAEI_SETUP size_t vaei_layer_scratch(const vaei_plan *plan, const vaei_layer *layer) {
-    const vaei_connection *c = &layer->connection;
-    size_t coarse, fine, gradient, most;
-    if (layer->kind == VAE_LAYER_DENSE) {
-        most = vaei_product_scratch(plan->batch, layer->outputs, layer->inputs);
-        if (!plan->trains) return most;
-        gradient = vaei_product_scratch(layer->inputs, layer->outputs, plan->batch);
-        return vaei_max_size(most, vaei_max_size(gradient, vaei_product_scratch(plan->batch, layer->inputs,
-                                                                                layer->outputs)));
-    }
-    coarse = plan->micro * (size_t)c->coarse.height * (size_t)c->coarse.width;
-    fine = plan->micro * (size_t)c->fine.height * (size_t)c->fine.width;
-    gradient = layer->weight_count / (size_t)c->coarse.channels;
-    most = vaei_max_size(vaei_product_scratch(coarse, (size_t)c->coarse.channels, gradient),
-                         vaei_product_scratch(fine, (size_t)c->fine.channels,
-                                              layer->weight_count / (size_t)c->fine.channels));
-    return vaei_max_size(most, vaei_product_scratch(gradient, (size_t)c->coarse.channels, coarse));
-}
-
-/* Lays out everything after the model itself: tables, then the workspace. With arena->base NULL it only counts, and
-   leaves the plan complete apart from the tables' addresses. */
-VAEI_SETUP vae_status vaei_plan_memory(vaei_plan *plan, vaei_arena *arena, vae_error *error) {
-    vaei_arena workspace, slot;
-    vaei_place before;
-    size_t     scratch = 0, total = 0;
-    int        i, transposed;
-    memset(&workspace, 0, sizeof workspace);
-    memset(&slot, 0, sizeof slot);
-    plan->pixels = vaei_place_numbers(plan, &workspace, &slot, 0, plan->example);
-    plan->noise = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
-    plan->logvar = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
-    plan->z = vaei_place_numbers(plan, &workspace, &slot, 0, plan->latent);
-    plan->row_terms = vaei_place_numbers(plan, &workspace, &slot, 0, 2 * sizeof(double) / sizeof(vae_real));
-    before = plan->pixels;
-    for (i = 0; i < plan->stage_count; i++) {
-        vaei_stage *stage = &plan->stages[i];
-        stage->input = i == plan->first_decoder_stage ? plan->z : before;
-        if (stage->convolutional) vaei_place_convolutional_stage(plan, stage, &workspace, &slot);
-        else vaei_place_dense_stage(plan, stage, &workspace, &slot);
-        before = stage->output;
-    }
-    if (plan->trains) vaei_place_gradients(plan, &workspace, &slot);
-    for (i = 0; i < plan->layer_count; i++) {
-        vaei_layer            *layer = &plan->layers[i];
-        vaei_connection       *c = &layer->connection;
-        vaei_connection_images images;
-        size_t                 largest = vaei_max_size(layer->input.image.image, layer->output.image.image);
-        scratch = vaei_max_size(scratch, vaei_layer_scratch(plan, layer));
-        if (layer->kind == VAE_LAYER_DENSE) continue;
-        if (plan->trains)
-            largest = vaei_max_size(largest, vaei_max_size(layer->input_gradient.image.image,
-                                                           layer->output_gradient.image.image));
-        transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
-        images = vaei_images_of(layer);
-        largest = vaei_max_size(largest, layer->weight_count);
-        if (largest > (size_t)0xFFFFFFFF / plan->micro)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "a convolution's tensor of %z numbers is too large", largest);
-        if (plan->trains || !transposed) vaei_tabulate_gather(c, &images, plan->micro, arena);
-        if (plan->trains || transposed) vaei_tabulate_scatter(c, &images, plan->micro, arena);
-        if (plan->trains) vaei_tabulate_weights(c, &images, plan->micro, arena);
-    }
-    plan->product_scratch = slot.used / sizeof(vae_real);
-    vaei_take_reals(&slot, scratch);
-    plan->slot_size = slot.used / sizeof(vae_real);
-    if (plan->trains) {
-        plan->partials = workspace.used / sizeof(vae_real);
-        for (i = 0; i < plan->stage_count; i++)
-            if (plan->stages[i].convolutional)
-                plan->partial_size = vaei_max_size(plan->partial_size, plan->stages[i].parameter_count);
-        plan->partial_count = !plan->partial_size ? 0
-                              : plan->threads > 1 ? (plan->batch + plan->chunk - 1) / plan->chunk
-                                                  : 1;
-        if (!vaei_multiply_sizes(plan->partial_count, plan->partial_size, &total)) workspace.overflow = 1;
-        vaei_take_reals(&workspace, total);
-    }
-    plan->slot_base = workspace.used / sizeof(vae_real);
-    if (!vaei_multiply_sizes((size_t)plan->threads, plan->slot_size, &total)) workspace.overflow = 1;
-    vaei_take_reals(&workspace, total);
-    plan->workspace_size = workspace.used / sizeof(vae_real);
-    if (workspace.overflow || slot.overflow || arena->overflow)
-        return vaei_fail(error, VAE_ERROR_MEMORY,
-                         "the network does not fit in memory: make `batch` or the layers smaller");
-    return VAE_OK;
-}
-
-/* `filled` is what vae_defaults gave. The tables are still missing: vaei_plan_memory lays them out. */
-VAEI_SETUP vae_status vaei_plan_network(const vae_config *filled, vaei_plan *plan, vae_error *error) {
-    vae_status status;
-    memset(plan, 0, sizeof *plan);
-    plan->example = vaei_shape_size(filled->input);
-    plan->latent = (size_t)filled->latent;
-    plan->threads = filled->threads;
-#ifndef VAE_INFERENCE_ONLY
-    plan->trains = !filled->inference_only;
-#endif
-    plan->rows = vaei_min_size(filled->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
-    plan->batch = plan->trains ? filled->batch : plan->rows;
-    if ((status = vaei_plan_layers(plan, filled, error)) != VAE_OK) return status;
-    vaei_plan_stages(plan);
-    vaei_plan_micro_batch(plan);
-    return VAE_OK;
-}
-
-/* ==== 24 >>execution ============================================================================================== */
 
 /* What a config says, defaults applied, without its layers: those stand in the plan. */
 typedef struct vaei_settings {
@@ -4933,14 +4076,1314 @@ typedef struct vaei_settings {
     int                threads;
     vae_parallel       parallel;
     vae_allocator      allocator;
+    int                unfused;             /* the last stage is not fused even where it might be: for the tests */
+    int                tensors_only;        /* no weights and no workspace: the model can only be asked for its tensors */
 } vaei_settings;
+
+VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
+    return vaei_times(vaei_times((size_t)s.height, (size_t)s.width), (size_t)s.channels);
+}
+
+VAEI_PRIVATE int vaei_same_shape(vae_shape a, vae_shape b) {
+    return a.height == b.height && a.width == b.width && a.channels == b.channels;
+}
+
+VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) { return layer->kind == VAE_LAYER_DENSE; }
+
+/* ---- shapes ---- */
+
+#define VAEI_MAX_SIDE 67108864      /* each of an input's or a dense layer's three numbers, */
+#define VAEI_MAX_EXTENT 65535       /* ... of an image's that a convolution takes or gives, and of padding */
+#define VAEI_MAX_KERNEL 1023
+#define VAEI_MAX_BATCH 0x1000000
+#define VAEI_MOST_SETTING ((vae_real)1e6)    /* of beta and the learning rate: no step can then overflow a weight */
+#define VAEI_MAX_OUTPUTS 0x7FFFFFFF /* numbers per example */
+
+typedef struct vaei_where {         /* which layer an error speaks of */
+    const char *part;               /* "encoder", "decoder" or "mirrored decoder" */
+    int         number;             /* from 1 */
+} vaei_where;
+
+/* One layer as the config describes it, and what comes of it. */
+typedef struct vaei_outline {
+    vae_layer layer;                /* activation and padding rule filled in, the padding's amounts in numbers */
+    vae_shape in, out;
+} vaei_outline;
+
+VAEI_PRIVATE int32_t vaei_not_below_0(int32_t a) { return a > 0 ? a : 0; }
+
+/* One axis of a convolution: the output's extent and the padding before and after it, or 0 with an error. */
+VAEI_SETUP int32_t vaei_conv_extent(vae_padding rule, int32_t size, int32_t kernel, int32_t stride, int *before,
+                                    int *after, vaei_where where, vae_error *error) {
+    if (rule == VAE_SAME) {
+        const int32_t out = (size + stride - 1) / stride, total = vaei_not_below_0((out - 1) * stride + kernel - size);
+        *before = (int)(total / 2);
+        *after = (int)(total - total / 2);
+        return out;
+    }
+    if (size + *before + *after < kernel) {
+        vaei_fail(error, VAE_ERROR_CONFIG,
+                  "%s layer %d: a kernel of %d does not fit an input of %d with padding %d + %d: use a smaller kernel, "
+                  "more padding or VAE_SAME", where.part, where.number, (int)kernel, (int)size, *before, *after);
+        return 0;
+    }
+    return (size + *before + *after - kernel) / stride + 1;
+}
+
+/* The same of a transposed convolution. */
+VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_t kernel, int32_t stride,
+                                          int output_padding, int *before, int *after, vaei_where where,
+                                          vae_error *error) {
+    int32_t out;
+    if (rule == VAE_SAME) {
+        const int32_t total = vaei_not_below_0(kernel - stride);
+        *before = (int)(total / 2);
+        *after = (int)(total - total / 2);
+        return size * stride;
+    }
+    out = (size - 1) * stride - *before - *after + kernel + output_padding;
+    if (out < 1)
+        vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d + %d crops the whole output of a transposed "
+                  "convolution: use less padding or VAE_SAME", where.part, where.number, *before, *after);
+    return out < 1 ? 0 : out;
+}
+
+/* A layer whose defaults are filled in. */
+VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
+    const int       convolution = layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+    const int       amounts = layer->top || layer->bottom || layer->left || layer->right;
+    const int       added = layer->output_padding_height || layer->output_padding_width;
+    const vae_shape s = layer->shape;
+    if (layer->kind != VAE_LAYER_DENSE && !convolution)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has kind %d: write layers with VAE_DENSE, VAE_CONV, ...",
+                         where.part, where.number, (int)layer->kind);
+    if ((int)layer->activation < 1 || layer->activation > VAE_SOFTPLUS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has activation %d: use one of vae_activation",
+                         where.part, where.number, (int)layer->activation);
+    if (s.channels < 1 || (!convolution && (s.height < 1 || s.width < 1)))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has no %s: give 1 or more", where.part, where.number,
+                         convolution ? "channels" : "units");
+    if (layer->padding != VAE_SAME && layer->padding != VAE_EXPLICIT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has padding rule %d: use VAE_SAME or VAE_EXPLICIT",
+                         where.part, where.number, (int)layer->padding);
+    if (!convolution) {
+        if (s.height > VAEI_MAX_SIDE || s.width > VAEI_MAX_SIDE || s.channels > VAEI_MAX_SIDE)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: each may be at most 67108864",
+                             where.part, where.number, s.height, s.width, s.channels);
+        if (layer->kernel_height || layer->kernel_width || layer->stride_height || layer->stride_width || amounts ||
+            added || layer->padding != VAE_SAME)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is dense and has a kernel, a stride or padding: "
+                             "leave them 0, or make it a convolution", where.part, where.number);
+        return VAE_OK;
+    }
+    if (s.channels > VAEI_MAX_EXTENT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has %d channels: a convolution may have at most 65535",
+                         where.part, where.number, s.channels);
+    if (s.height || s.width)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives a convolution's shape as %d x %d x %d: height and "
+                         "width follow from its input, leave them 0", where.part, where.number, s.height, s.width,
+                         s.channels);
+    if (layer->kernel_height < 1 || layer->kernel_width < 1 || layer->stride_height < 1 || layer->stride_width < 1 ||
+        layer->kernel_height > VAEI_MAX_KERNEL || layer->kernel_width > VAEI_MAX_KERNEL ||
+        layer->stride_height > VAEI_MAX_KERNEL || layer->stride_width > VAEI_MAX_KERNEL)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: kernel %d x %d, stride %d x %d: each must lie in 1..%d",
+                         where.part, where.number, layer->kernel_height, layer->kernel_width, layer->stride_height,
+                         layer->stride_width, VAEI_MAX_KERNEL);
+    if (layer->padding == VAE_SAME && (amounts || added))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has amounts of padding, but VAE_SAME chooses them: leave "
+                         "them 0, or make its padding VAE_EXPLICIT", where.part, where.number);
+    if (layer->top < 0 || layer->bottom < 0 || layer->left < 0 || layer->right < 0 || layer->top > VAEI_MAX_EXTENT ||
+        layer->bottom > VAEI_MAX_EXTENT || layer->left > VAEI_MAX_EXTENT || layer->right > VAEI_MAX_EXTENT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0..65535",
+                         where.part, where.number, layer->top, layer->bottom, layer->left, layer->right);
+    if (added && layer->kind == VAE_LAYER_CONV)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has output padding, which only a transposed convolution "
+                         "has: leave it 0", where.part, where.number);
+    if (layer->output_padding_height < 0 || layer->output_padding_height >= layer->stride_height ||
+        layer->output_padding_width < 0 || layer->output_padding_width >= layer->stride_width)
+        return vaei_fail(error, VAE_ERROR_CONFIG,
+                         "%s layer %d: output padding must be 0 or more and less than the stride", where.part,
+                         where.number);
+    return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where where, vae_error *error) {
+    if (s.height <= VAEI_MAX_EXTENT && s.width <= VAEI_MAX_EXTENT && s.channels <= VAEI_MAX_EXTENT) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d %s %d x %d x %d: no side may be larger than 65535 in a "
+                     "convolution", where.part, where.number, does, s.height, s.width, s.channels);
+}
+
+/* A kernel that lies along a side of 1 and not along the other one moves nothing. */
+VAEI_SETUP int vaei_misses_the_series(const vaei_outline *o) {
+    const vae_layer *l = &o->layer;
+    const int along_height = l->kernel_height > 1 || l->stride_height > 1;
+    const int along_width = l->kernel_width > 1 || l->stride_width > 1;
+    return (o->in.width == 1 && o->out.width == 1 && o->in.height > 1 && along_width && !along_height) ||
+           (o->in.height == 1 && o->out.height == 1 && o->in.width > 1 && along_height && !along_width);
+}
+
+VAEI_SETUP void vaei_default_layer(vae_layer *layer) {
+    if (!layer->activation) layer->activation = VAE_LINEAR;
+    if (!layer->padding) layer->padding = VAE_SAME;
+}
+
+/* What o->layer makes of o->in. */
+VAEI_SETUP vae_status vaei_outline_layer(vaei_outline *o, vaei_where where, vae_error *error) {
+    vae_layer *l = &o->layer;
+    int32_t    height, width;
+    vae_status status;
+    vaei_default_layer(l);
+    if ((status = vaei_check_layer(l, where, error)) != VAE_OK) return status;
+    o->out = l->shape;
+    if (vaei_is_dense(l)) return VAE_OK;
+    if ((status = vaei_check_image(o->in, "takes", where, error)) != VAE_OK) return status;
+    if (l->kind == VAE_LAYER_CONV) {
+        height = vaei_conv_extent(l->padding, o->in.height, l->kernel_height, l->stride_height, &l->top, &l->bottom,
+                                  where, error);
+        if (!height) return VAE_ERROR_CONFIG;
+        width = vaei_conv_extent(l->padding, o->in.width, l->kernel_width, l->stride_width, &l->left, &l->right, where,
+                                 error);
+    } else {
+        height = vaei_transposed_extent(l->padding, o->in.height, l->kernel_height, l->stride_height,
+                                        l->output_padding_height, &l->top, &l->bottom, where, error);
+        if (!height) return VAE_ERROR_CONFIG;
+        width = vaei_transposed_extent(l->padding, o->in.width, l->kernel_width, l->stride_width,
+                                       l->output_padding_width, &l->left, &l->right, where, error);
+    }
+    if (!width) return VAE_ERROR_CONFIG;
+    if (height > VAEI_MAX_EXTENT || width > VAEI_MAX_EXTENT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %r x %r x %d: no side may be larger than 65535 in "
+                         "a convolution", where.part, where.number, (double)height, (double)width, l->shape.channels);
+    o->out.height = (int)height;
+    o->out.width = (int)width;
+    if (vaei_misses_the_series(o))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: the kernel of %d x %d lies along a side of 1 of its %d "
+                         "x %d x %d: a series is { 1, length, channels }", where.part, where.number, l->kernel_height,
+                         l->kernel_width, o->in.height, o->in.width, o->in.channels);
+    return VAE_OK;
+}
+
+/* The same for one layer by itself; `explicit_layer` is that layer with its padding in numbers. */
+VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
+                                         vae_layer *explicit_layer, vae_error *error) {
+    vaei_outline o;
+    vae_status   status;
+    o.layer = *layer;
+    o.in = in;
+    if ((status = vaei_outline_layer(&o, where, error)) != VAE_OK) return status;
+    *out = o.out;
+    *explicit_layer = o.layer;
+    if (!vaei_is_dense(layer)) explicit_layer->padding = VAE_EXPLICIT;
+    return VAE_OK;
+}
+
+VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
+    int count = 0;
+    while (count < VAE_MAX_LAYERS && layers[count].kind != VAE_LAYER_END) count++;
+    return count;
+}
+
+/* The layer that undoes o's change of shape, its adjoint, takes its place. */
+VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
+    const vae_shape in = o->in, out = o->out;
+    vae_layer      *l = &o->layer;
+    o->in = out;
+    o->out = in;
+    l->shape = in;
+    if (vaei_is_dense(l)) return;
+    l->shape.height = l->shape.width = 0;
+    l->output_padding_height = l->output_padding_width = 0;
+    l->padding = VAE_EXPLICIT;
+    if (l->kind == VAE_LAYER_CONV_TRANSPOSED) {
+        l->kind = VAE_LAYER_CONV;
+        return;
+    }
+    l->kind = VAE_LAYER_CONV_TRANSPOSED;
+    l->output_padding_height = (int)((int32_t)in.height + l->top + l->bottom - l->kernel_height -
+                                     ((int32_t)out.height - 1) * l->stride_height);
+    l->output_padding_width = (int)((int32_t)in.width + l->left + l->right - l->kernel_width -
+                                    ((int32_t)out.width - 1) * l->stride_width);
+}
+
+/* ---- the network, layer by layer ---- */
+
+/* Where the layers are told of: in a config, whose defaults need not be filled in, or in the plan of a model. They are
+   numbered through: the encoder's, the heads, the decoder's. */
+typedef struct vaei_network {
+    const vae_config *config;           /* or NULL: */
+    const vaei_plan  *plan;
+    vae_shape         input;
+    int               latent;
+    int               encoders, decoders;
+    int               is_mirrored;      /* the config has no decoder of its own */
+} vaei_network;
+
+VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activation activation) {
+    memset(layer, 0, sizeof *layer);
+    layer->kind = VAE_LAYER_DENSE;
+    layer->shape = shape;
+    layer->padding = VAE_SAME;
+    layer->activation = activation;
+}
+
+/* The first `count` of these layers, of which o tells the last; without any, only o->out. */
+VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_shape in, const char *part,
+                                       vaei_outline *o, vae_error *error) {
+    vaei_where where;
+    vae_status status = VAE_OK;
+    where.part = part;
+    o->out = in;
+    for (where.number = 1; status == VAE_OK && where.number <= count; where.number++) {
+        o->layer = layers[where.number - 1];
+        o->in = o->out;
+        status = vaei_outline_layer(o, where, error);
+    }
+    return status;
+}
+
+VAEI_SETUP vae_layer vaei_described(const vaei_layer *layer);
+
+/* Layer `index` of the network. Only a layer that comes before it, or itself, can be what is wrong. */
+VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_outline *o, vae_error *error) {
+    const vae_layer *encoder = n->config ? n->config->encoder : NULL;
+    const int        undone = n->encoders - (index - n->encoders - 1);     /* the encoder layer a mirrored one undoes */
+    vae_shape        z = { 1, 1, 0 }, both = { 1, 1, 0 };
+    vae_status       status;
+    z.channels = n->latent;
+    both.channels = 2 * n->latent;
+    if (!n->config) {
+        const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
+        const vaei_layer *layer = &n->plan->layers[index - first];
+        o->layer = vaei_described(layer);
+        o->in = layer->in;
+        o->out = layer->out;
+        if (layer->connection) {
+            o->layer.top = layer->connection->top;
+            o->layer.bottom = layer->connection->bottom;
+            o->layer.left = layer->connection->left;
+            o->layer.right = layer->connection->right;
+        }
+        return VAE_OK;
+    }
+    if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, "encoder", o, error);
+    if (index == n->encoders || (n->is_mirrored && undone == n->encoders)) {
+        status = vaei_walk_layers(encoder, n->encoders, n->input, "encoder", o, error);
+        if (status != VAE_OK) return status;
+        if (index == n->encoders) {
+            o->in = o->out;
+            o->out = both;
+            vaei_make_dense(&o->layer, both, VAE_LINEAR);
+        } else {
+            o->in = z;
+            vaei_make_dense(&o->layer, o->out, o->layer.activation);
+        }
+        return VAE_OK;
+    }
+    if (n->is_mirrored) {
+        status = vaei_walk_layers(encoder, undone + 1, n->input, "encoder", o, error);
+        if (status != VAE_OK) return status;
+        vaei_mirror_layer(o);
+        o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
+        vaei_default_layer(&o->layer);
+    } else {
+        status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, "decoder", o, error);
+        if (status != VAE_OK) return status;
+    }
+    /* A last layer that is dense gives the numbers, whatever shape was written. */
+    if (index == n->encoders + n->decoders && vaei_is_dense(&o->layer) &&
+        vaei_shape_size(o->out) == vaei_shape_size(n->input))
+        o->out = n->input;
+    return VAE_OK;
+}
+
+VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
+    vaei_where where;
+    where.part = index <= n->encoders ? "encoder" : n->is_mirrored ? "mirrored decoder" : "decoder";
+    where.number = index <= n->encoders ? index + 1 : index - n->encoders;
+    return where;
+}
+
+VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n, vae_error *error) {
+    n->config = config;
+    n->plan = NULL;
+    n->input = config->input;
+    n->latent = config->latent;
+    n->encoders = vaei_count_layers(config->encoder);
+    n->decoders = vaei_count_layers(config->decoder);
+    n->is_mirrored = !n->decoders;
+    if (!n->encoders && !(config->part == VAE_DECODER_ONLY && n->decoders))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
+                         "VAE_DENSE(400, VAE_RELU)");
+    if (!n->is_mirrored) return VAE_OK;
+    n->decoders = n->encoders + 1;
+    if (n->decoders > VAE_MAX_LAYERS && config->part != VAE_ENCODER_ONLY)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the mirror image of %d encoder layers has %d, more than %d: give the "
+                         "decoder yourself", n->encoders, n->decoders, VAE_MAX_LAYERS);
+    return VAE_OK;
+}
+
+/* ---- defaults ---- */
+
+VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
+    if (*field == 0) *field = value;
+}
+
+VAEI_PRIVATE int vaei_lies_in(vae_real x, vae_real low, vae_real high) {
+    return vaei_finite(x) && x >= low && x <= high;
+}
+
+VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
+    if (!o->kind) o->kind = VAE_ADAM;
+    if (!o->schedule.kind) o->schedule.kind = VAE_CONSTANT;
+    vaei_default_real(&o->learning_rate, o->kind == VAE_SGD ? (vae_real)1e-2 : (vae_real)1e-3);
+    if (o->kind == VAE_ADAMW) vaei_default_real(&o->weight_decay, (vae_real)1e-2);
+    if (o->kind == VAE_SGD) vaei_default_real(&o->momentum, (vae_real)0.9);
+    else {
+        vaei_default_real(&o->beta1, (vae_real)0.9);
+        vaei_default_real(&o->beta2, (vae_real)0.999);
+        vaei_default_real(&o->epsilon, (vae_real)1e-8);
+    }
+}
+
+VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *name, vae_error *error) {
+    if ((int)s->kind < 1 || (int)s->kind >= VAEI_SCHEDULES)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.kind is %d: use one of vae_schedule_kind", name, (int)s->kind);
+    if (s->kind == VAE_CONSTANT)
+        return !s->steps && !s->warmup && s->from == 0 && s->to == 0 ? VAE_OK
+             : vaei_fail(error, VAE_ERROR_CONFIG, "%s has numbers, but its kind is VAE_CONSTANT: set its kind, or leave "
+                         "them 0", name);
+    if (!s->steps)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.steps is 0: give the updates that it takes, 1 or more", name);
+    if (s->kind != VAE_COSINE && (s->warmup || s->to != 0))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s has a warmup or a `to`, which only VAE_COSINE has: leave them 0",
+                         name);
+    if (s->warmup >= s->steps)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: it must be less than all of them", name,
+                         (double)s->warmup, (double)s->steps);
+    if (!vaei_lies_in(vaei_setting(s->from), 0, 1) || !vaei_lies_in(vaei_setting(s->to), 0, 1))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, its `to` %r: both are factors and must lie in [0, 1]",
+                         name, (double)s->from, (double)s->to);
+    if (s->kind == VAE_COSINE && !s->warmup && s->from != 0)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, but there is no warmup that begins there: set warmup, "
+                         "or leave it 0", name, (double)s->from);
+    return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *error) {
+    const vae_real beta1 = vaei_setting(o->beta1), beta2 = vaei_setting(o->beta2);
+    if ((int)o->kind < 1 || (int)o->kind >= VAEI_OPTIMIZERS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.kind is %d: use one of vae_optimizer_kind", (int)o->kind);
+    if (!vaei_lies_in(vaei_setting(o->learning_rate), 0, (vae_real)1e6))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.learning_rate is %r: it must lie in 0 (write VAE_ZERO) to "
+                         "1e6", (double)o->learning_rate);
+    if (!vaei_lies_in(vaei_setting(o->weight_decay), 0, (vae_real)1e6))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.weight_decay is %r: it must lie in 0 to 1e6",
+                         (double)o->weight_decay);
+    if (o->kind == VAE_SGD) {
+        if (o->beta1 != 0 || o->beta2 != 0 || o->epsilon != 0)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1, beta2 and epsilon are those of VAE_ADAM and "
+                             "VAE_ADAMW, the kind is VAE_SGD: leave them 0");
+        if (!vaei_lies_in(vaei_setting(o->momentum), 0, 1) || o->momentum == 1)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.momentum is %r: it must lie in [0, 1)",
+                             (double)o->momentum);
+    } else {
+        if (o->momentum != 0)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.momentum is %r, but only VAE_SGD has one: leave it 0, or "
+                             "set optimizer.kind", (double)o->momentum);
+        if (!vaei_lies_in(beta1, 0, 1) || !vaei_lies_in(beta2, 0, 1) || beta1 == 1 || beta2 == 1)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1 is %r, optimizer.beta2 %r: both must lie in [0, "
+                             "1)", (double)o->beta1, (double)o->beta2);
+        if (!vaei_lies_in(o->epsilon, 0, VAEI_LARGEST) || o->epsilon == 0)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r: it must be larger than 0",
+                             (double)o->epsilon);
+    }
+    return vaei_check_schedule(&o->schedule, "optimizer.schedule", error);
+}
+
+VAEI_PRIVATE int vaei_has_sigma(vae_likelihood likelihood) { return vaei_likelihoods[likelihood].has_sigma; }
+
+VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *error) {
+    if (s->threads < 0 || s->threads > VAEI_MAX_THREADS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", s->threads,
+                         VAEI_MAX_THREADS);
+    if (s->parallel.run)
+        return s->threads ? VAE_OK
+             : vaei_fail(error, VAE_ERROR_CONFIG, "parallel is given, threads is 0: say how many tasks it runs at a time, "
+                         "1 to %d", VAEI_MAX_THREADS);
+    if (s->parallel.user)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "parallel.user is given without parallel.run: give both or neither");
+#ifndef VAEI_HAS_POOL
+    if (s->threads > 1)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "threads is %d, but this build has none: define VAE_THREADS where "
+                         "VAE_IMPLEMENTATION is, give config.parallel, or set threads to 1", s->threads);
+#endif
+    return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *error) {
+    const vae_shape i = s->input;
+    vae_status      status;
+    if (i.height < 1 || i.width < 1 || i.channels < 1 || i.height > VAEI_MAX_SIDE || i.width > VAEI_MAX_SIDE ||
+        i.channels > VAEI_MAX_SIDE || vaei_shape_size(i) > VAEI_MAX_OUTPUTS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d: give height, width and channels, each 1 to "
+                         "67108864 and together at most 2147483647", i.height, i.width, i.channels);
+    if (s->latent < 1 || s->latent > 1048576 || s->latent > INT_MAX / 2)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d: give the number of latent dimensions, 1 to 1048576",
+                         s->latent);
+    if ((int)s->likelihood < 1 || (int)s->likelihood >= VAEI_LIKELIHOODS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use one of vae_likelihood",
+                         (int)s->likelihood);
+    if ((int)s->initialization < 1 || s->initialization > VAE_INIT_HE)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "initialization is %d: use one of vae_initialization",
+                         (int)s->initialization);
+    if (s->layout != VAE_CHANNELS_LAST && s->layout != VAE_CHANNELS_FIRST)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "layout is %d: use VAE_CHANNELS_LAST or VAE_CHANNELS_FIRST",
+                         (int)s->layout);
+    if ((int)s->part < 1 || s->part > VAE_DECODER_ONLY)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "part is %d: use VAE_WHOLE, VAE_ENCODER_ONLY or VAE_DECODER_ONLY",
+                         (int)s->part);
+    if (!vae_kernels_available(s->kernels))
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "kernels %s are not in this build or not on this processor: use "
+                         "VAE_KERNELS_BEST", vae_kernels_name(s->kernels));
+    if (!vaei_finite(s->sigma) || (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)1e-6, (vae_real)1e6)))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
+                         (double)s->sigma);
+    if (!vaei_has_sigma(s->likelihood) && (s->sigma != 0 || s->sigma_per_pixel || s->standardize))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s has no sigma: leave it 0, or use VAE_GAUSSIAN or "
+                         "VAE_LAPLACE", s->sigma != 0 ? "sigma" : s->sigma_per_pixel ? "sigma_per_pixel" : "standardize",
+                         vaei_likelihoods[s->likelihood].symbol);
+    if (s->sigma != 0 && s->sigma_per_pixel)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: leave "
+                         "one of them 0", (double)s->sigma);
+    if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_LARGEST))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger",
+                         (double)s->beta);
+    if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
+    if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
+    if ((status = vaei_check_threads(s, error)) != VAE_OK) return status;
+    if (s->batch > VAEI_MAX_BATCH)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "batch is %z: use 1 to 16777216", s->batch);
+    if (!s->allocator.allocate != !s->allocator.release)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+    return VAE_OK;
+}
+
+/* The settings of a config: checked, defaults in their places. `threads`: those that stand for 0, where they have been
+   asked for before; one creation must use one number, whatever the system says the next time. */
+VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_settings *s, vae_error *error) {
+    vae_status status;
+    memset(s, 0, sizeof *s);
+    s->input = c->input;
+    s->latent = c->latent;
+    s->likelihood = c->likelihood ? c->likelihood : VAE_BERNOULLI;
+    s->sigma = c->sigma;
+    s->sigma_per_pixel = c->sigma_per_pixel;
+    s->standardize = c->standardize;
+    s->beta = c->beta;
+    s->beta_schedule = c->beta_schedule;
+    s->initialization = c->initialization ? c->initialization : VAE_INIT_PYTORCH;
+    s->layout = c->layout ? c->layout : VAE_CHANNELS_LAST;
+    s->optimizer = c->optimizer;
+    s->seed = c->seed;
+    s->batch = c->batch ? c->batch : 128;
+    s->part = c->part ? c->part : VAE_WHOLE;
+    s->weights = c->weights;
+    s->inference_only = c->inference_only;
+    s->kernels = c->kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : c->kernels;
+    s->threads = c->threads;
+    s->parallel = c->parallel;
+    s->allocator = c->allocator;
+    vaei_default_real(&s->beta, 1);
+    if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
+    vaei_default_optimizer(&s->optimizer);
+    if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
+    if (!s->threads) s->threads = threads ? threads : vaei_core_count();
+    if (s->weights) s->inference_only = 1;
+    return VAE_OK;
+}
+
+/* The way back. */
+VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
+    c->input = s->input;
+    c->latent = s->latent;
+    c->likelihood = s->likelihood;
+    c->sigma = s->sigma;
+    c->sigma_per_pixel = s->sigma_per_pixel;
+    c->standardize = s->standardize;
+    c->beta = s->beta;
+    c->beta_schedule = s->beta_schedule;
+    c->initialization = s->initialization;
+    c->layout = s->layout;
+    c->optimizer = s->optimizer;
+    c->seed = s->seed;
+    c->batch = s->batch;
+    c->part = s->part;
+    c->weights = s->weights;
+    c->inference_only = s->inference_only;
+    c->kernels = s->kernels;
+    c->threads = s->threads;
+    c->parallel = s->parallel;
+    c->allocator = s->allocator;
+}
+
+VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
+    vaei_settings settings;
+    vaei_network  network;
+    vaei_outline  o;
+    vae_status    status;
+    int           i;
+    if (!config || !filled) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_defaults: config or filled is NULL");
+    if ((status = vaei_settle(config, 0, &settings, error)) != VAE_OK) return status;
+    if ((status = vaei_network_of(config, &network, error)) != VAE_OK) return status;
+    if (network.is_mirrored && settings.part != VAE_ENCODER_ONLY &&
+        (status = vaei_outline_at(&network, network.encoders, &o, error)) != VAE_OK)
+        return status;
+    if (filled != config) memcpy(filled, config, sizeof *filled);
+    vaei_restore_settings(&settings, filled);
+    for (i = 0; i < network.encoders; i++) vaei_default_layer(&filled->encoder[i]);
+    network.config = filled;
+    if (network.is_mirrored) memset(filled->decoder, 0, sizeof filled->decoder);
+    for (i = 0; i < network.decoders; i++) {
+        if (!network.is_mirrored) vaei_default_layer(&filled->decoder[i]);
+        else if (settings.part != VAE_ENCODER_ONLY) {
+            vaei_outline_at(&network, network.encoders + 1 + i, &o, NULL);
+            filled->decoder[i] = o.layer;
+        }
+    }
+    return VAE_OK;
+}
+
+/* ---- names: the index of each layer in the nn.Sequential that one would write ---- */
+
+/* Whether PyTorch's Conv2d(padding=(top, left)), or ConvTranspose2d with an output_padding below the stride, has this
+   geometry: otherwise a ZeroPad2d stands before, or a cropping one after it. */
+VAEI_SETUP int vaei_even_padding(const vaei_layer *layer) {
+    const vaei_connection *c = layer->connection;
+    if (layer->kind == VAE_LAYER_CONV) {
+        const int32_t height = c->fine.height + 2 * (int32_t)c->top - c->kernel_height;
+        const int32_t width = c->fine.width + 2 * (int32_t)c->left - c->kernel_width;
+        return height >= 0 && width >= 0 && height / c->stride_height + 1 == c->coarse.height &&
+               width / c->stride_width + 1 == c->coarse.width;
+    } else {
+        const int32_t height = c->fine.height - (((int32_t)c->coarse.height - 1) * c->stride_height -
+                                                 2 * (int32_t)c->top + c->kernel_height);
+        const int32_t width = c->fine.width - (((int32_t)c->coarse.width - 1) * c->stride_width -
+                                               2 * (int32_t)c->left + c->kernel_width);
+        return height >= 0 && height < c->stride_height && width >= 0 && width < c->stride_width;
+    }
+}
+
+VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_image, int output_is_image) {
+    int image = input_is_image, index = 0, i;
+    for (i = 0; i < count; i++) {
+        vaei_layer *layer = &layers[i];
+        const int   convolution_follows = i + 1 < count && layers[i + 1].connection;
+        if (!layer->connection) {
+            layer->image_in = image;
+            layer->image_out = convolution_follows || (i + 1 == count && output_is_image);
+            if (image) index++;                                                     /* Flatten */
+            layer->name_index = index++;
+            if (layer->activation != VAE_LINEAR) index++;
+            if (convolution_follows) index++;                                       /* Unflatten */
+            image = 0;
+        } else {
+            const int even = vaei_even_padding(layer);
+            if (!even && layer->kind == VAE_LAYER_CONV) index++;                    /* ZeroPad2d */
+            layer->name_index = index++;
+            if (!even && layer->kind == VAE_LAYER_CONV_TRANSPOSED) index++;         /* ZeroPad2d that crops */
+            if (layer->activation != VAE_LINEAR) index++;
+            image = 1;
+        }
+    }
+}
+
+/* ---- the layers' own numbers ---- */
+
+VAEI_SETUP size_t vaei_window(const vaei_outline *o) {
+    return vaei_times((size_t)o->layer.kernel_height, (size_t)o->layer.kernel_width);
+}
+
+VAEI_SETUP size_t vaei_count_weights(const vaei_outline *o) {
+    if (vaei_is_dense(&o->layer)) return vaei_times(vaei_shape_size(o->in), vaei_shape_size(o->out));
+    return vaei_times(vaei_window(o), vaei_times((size_t)o->in.channels, (size_t)o->out.channels));
+}
+
+VAEI_SETUP size_t vaei_count_biases(const vaei_outline *o) {
+    return vaei_is_dense(&o->layer) ? vaei_shape_size(o->out) : (size_t)o->out.channels;
+}
+
+VAEI_SETUP vae_layer vaei_described(const vaei_layer *layer) {
+    const vaei_connection *c = layer->connection;
+    vae_layer              l;
+    vaei_make_dense(&l, layer->written, layer->activation);
+    if (!c) return l;
+    l.kind = layer->kind;
+    l.kernel_height = c->kernel_height;
+    l.kernel_width = c->kernel_width;
+    l.stride_height = c->stride_height;
+    l.stride_width = c->stride_width;
+    l.padding = c->padding;
+    if (c->padding == VAE_SAME) return l;
+    l.top = c->top;
+    l.bottom = c->bottom;
+    l.left = c->left;
+    l.right = c->right;
+    l.output_padding_height = c->output_padding_height;
+    l.output_padding_width = c->output_padding_width;
+    return l;
+}
+
+/* ---- what is counted before anything is laid out ---- */
+
+/* The layers that a model of this part holds: first .. end - 1 of the network. */
+VAEI_SETUP int vaei_first_layer(const vaei_network *n, vae_part part) {
+    return part == VAE_DECODER_ONLY ? n->encoders + 1 : 0;
+}
+VAEI_SETUP int vaei_end_layer(const vaei_network *n, vae_part part) {
+    return part == VAE_ENCODER_ONLY ? n->encoders + 1 : n->encoders + 1 + n->decoders;
+}
+
+VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_outline *last, int free_activation,
+                                            vae_error *error) {
+    const vaei_where where = vaei_where_is(n, n->encoders + n->decoders);
+    if (last->layer.activation != VAE_LINEAR && !free_activation)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is the last and gives the logits: make its activation "
+                         "VAE_LINEAR (the likelihood applies its own)", where.part, where.number);
+    if (vaei_same_shape(last->out, n->input)) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d, the input is %d x %d x %d: change its "
+                     "channels, strides or padding%s", where.part, where.number, last->out.height, last->out.width,
+                     last->out.channels, n->input.height, n->input.width, n->input.channels,
+                     vaei_is_dense(&last->layer) ? ""
+                                                 : " (output_padding adds a row below and a column right)");
+}
+
+/* Images in a micro-batch: few enough that the largest tensor of a convolution stays in the second-level cache, enough
+   that the smallest products still fill the kernels. Their number is a multiple of a power of two, so that 2, 4, 8 or
+   16 threads get equal shares; the threads themselves have no say in it. `largest`: numbers of that tensor in one
+   image; `weights`: of the largest stage of convolutions. */
+VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t weights) {
+    const size_t most = vaei_max_size(1, vaei_min_size(VAEI_MICRO_BATCH_IMAGES, VAEI_MICRO_BATCH_NUMBERS / largest));
+    size_t       count = (plan->batch - 1) / most + 1, chunks = 4, shares = 1;
+    /* Every chunk may need a copy of the stage's weights: fewer of them where those are large. */
+    while (chunks < VAEI_MAX_CHUNKS && vaei_times(2 * chunks, weights) <= VAEI_CHUNK_NUMBERS) chunks *= 2;
+    while (shares < chunks && shares < count) shares *= 2;
+    count = ((count - 1) / shares + 1) * shares;
+    plan->micro = (plan->batch - 1) / count + 1;
+    plan->chunk = plan->micro * (count / shares);
+}
+
+/* Every layer that the config tells of is looked at; those that the model holds are counted. */
+VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
+    const int    first = vaei_first_layer(n, plan->part), end = vaei_end_layer(n, plan->part);
+    size_t       largest = 1, weights = 1, stage_weights = 0, numbers;
+    int          index, convolutional = 0, before;
+    vaei_outline o;
+    vae_status   status;
+    for (index = n->config && n->encoders ? 0 : first; index < end; index++) {
+        const vaei_where where = vaei_where_is(n, index);
+        if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
+        if (vaei_shape_size(o.out) > VAEI_MAX_OUTPUTS)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: make "
+                             "it smaller", where.part, where.number);
+        if (index < first) continue;
+        numbers = vaei_plus(vaei_count_weights(&o), vaei_count_biases(&o));
+        plan->parameter_count = vaei_plus(plan->parameter_count, numbers);
+        if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it smaller",
+                             where.part, where.number);
+        before = convolutional;
+        convolutional = !vaei_is_dense(&o.layer);
+        if (index == first || index == n->encoders + 1 || convolutional != before) {
+            plan->stage_count++;
+            stage_weights = 0;
+            plan->last_stage_layer = index - first;
+        }
+        if (index == n->encoders + 1) {
+            plan->decoder.first_layer = index - first;
+            plan->decoder.first_stage = plan->stage_count - 1;
+        }
+        if (!convolutional) continue;
+        stage_weights += numbers;
+        weights = vaei_max_size(weights, stage_weights);
+        largest = vaei_max_size(largest, vaei_max_size(vaei_shape_size(o.in), vaei_shape_size(o.out)));
+    }
+    plan->layer_count = end - first;
+    plan->heads = first ? -1 : n->encoders;
+    plan->encoder.layers = first ? 0 : n->encoders + 1;
+    plan->decoder.layers = plan->layer_count - plan->encoder.layers;
+    plan->encoder.stages = plan->decoder.layers ? plan->decoder.first_stage : plan->stage_count;
+    plan->decoder.stages = plan->stage_count - plan->encoder.stages;
+    plan->output = plan->example;
+    if (plan->decoder.layers) {
+        if ((status = vaei_check_last_layer(n, &o, plan->free_activation, error)) != VAE_OK) return status;
+        plan->output = vaei_shape_size(o.out);
+        plan->fused = plan->fused && convolutional;
+        plan->finishes_in_place = o.layer.activation == VAE_LINEAR;
+    } else plan->fused = 0;
+    plan->log_sigma = plan->parameter_count;
+    plan->parameter_count = vaei_plus(plan->parameter_count, plan->log_sigma_count);
+    plan->weight_count = vaei_plus(plan->parameter_count, plan->constant_count);
+    plan->standardize_mean = plan->parameter_count;
+    plan->standardize_scale = plan->parameter_count + plan->constant_count / 2;
+    plan->partial_size = weights > 1 ? weights : 0;
+    vaei_plan_micro_batch(plan, largest, weights);
+    return VAE_OK;
+}
+
+/* What the settings decide by themselves. */
+VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
+    const int has_sigma = vaei_has_sigma(s->likelihood);
+    memset(plan, 0, sizeof *plan);
+    plan->example = vaei_shape_size(s->input);
+    plan->latent = (size_t)s->latent;
+    plan->threads = s->threads;
+    plan->part = s->part;
+    plan->moments = vaei_optimizers[s->optimizer.kind].moments;
+    plan->owns_weights = !s->weights;
+    plan->is_bare = s->tensors_only;
+    plan->fused = !s->unfused;
+    plan->free_activation = has_sigma;
+    if (has_sigma && s->sigma == 0 && s->part != VAE_ENCODER_ONLY)
+        plan->log_sigma_count = s->sigma_per_pixel ? plan->example : 1;
+    if (s->standardize) plan->constant_count = vaei_times(2, plan->example);
+#ifdef VAEI_HAS_POOL
+    plan->has_pool = s->threads > 1 && !s->parallel.run && !s->tensors_only;
+#endif
+#ifndef VAE_INFERENCE_ONLY
+    plan->trains = !s->inference_only && s->part == VAE_WHOLE;
+#endif
+    plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
+    plan->batch = plan->trains ? s->batch : plan->rows;
+}
+
+/* ---- memory of the tensors ---- */
+
+VAEI_APART vaei_image vaei_flat_image(vae_shape shape) {
+    vaei_image image;
+    image.height = shape.height;
+    image.width = shape.width;
+    image.channels = shape.channels;
+    image.row = vaei_times((size_t)shape.width, (size_t)shape.channels);
+    image.image = vaei_times((size_t)shape.height, image.row);
+    image.origin = 0;
+    return image;
+}
+
+/* Negative borders are none. */
+VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int32_t top, int32_t bottom, int32_t left, int32_t right) {
+    const size_t channels = (size_t)shape.channels;
+    vaei_image   image = vaei_flat_image(shape);
+    top = vaei_not_below_0(top);
+    left = vaei_not_below_0(left);
+    image.row = vaei_plus(vaei_plus((size_t)left, (size_t)shape.width), (size_t)vaei_not_below_0(right));
+    image.row = vaei_times(image.row, channels);
+    image.image = vaei_plus(vaei_plus((size_t)top, (size_t)shape.height), (size_t)vaei_not_below_0(bottom));
+    image.image = vaei_times(image.image, image.row);
+    image.origin = vaei_plus(vaei_times((size_t)top, image.row), vaei_times((size_t)left, channels));
+    return image;
+}
+
+/* The border that gather reads around the fine image. */
+VAEI_SETUP vaei_image vaei_fine_image(const vae_layer *l, vae_shape fine, vae_shape coarse) {
+    const int32_t below = ((int32_t)coarse.height - 1) * l->stride_height + l->kernel_height - l->top - fine.height;
+    const int32_t right = ((int32_t)coarse.width - 1) * l->stride_width + l->kernel_width - l->left - fine.width;
+    return vaei_bordered_image(fine, l->top, below, l->left, right);
+}
+
+VAEI_SETUP int32_t vaei_floor_divide(int32_t a, int32_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+/* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. */
+VAEI_SETUP vaei_image vaei_coarse_image(const vae_layer *l, vae_shape fine, vae_shape coarse) {
+    const int32_t above = -vaei_floor_divide((int32_t)l->top - l->kernel_height + l->stride_height, l->stride_height);
+    const int32_t left = -vaei_floor_divide((int32_t)l->left - l->kernel_width + l->stride_width, l->stride_width);
+    const int32_t below = ((int32_t)fine.height - 1 + l->top) / l->stride_height - ((int32_t)coarse.height - 1);
+    const int32_t right = ((int32_t)fine.width - 1 + l->left) / l->stride_width - ((int32_t)coarse.width - 1);
+    return vaei_bordered_image(coarse, above, below, left, right);
+}
+
+/* Is this layer of the network a convolution? `index` may lie before or behind them all. */
+VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
+    if (index < 0 || index == n->encoders || index > n->encoders + n->decoders) return 0;
+    if (!n->config) {
+        const int at = index - (n->plan->encoder.layers ? 0 : n->encoders + 1);
+        return at >= 0 && at < n->plan->layer_count && n->plan->layers[at].connection != NULL;
+    }
+    if (index < n->encoders) return n->config->encoder[index].kind != VAE_LAYER_DENSE;
+    index -= n->encoders + 1;
+    if (!n->is_mirrored) return n->config->decoder[index].kind != VAE_LAYER_DENSE;
+    return index && n->config->encoder[n->encoders - index].kind != VAE_LAYER_DENSE;
+}
+
+enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
+
+/* How a tensor of a convolution lies. Within a stage a layer's output is the next one's input, its gradient alike. */
+VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
+    vaei_outline o;
+    int          transposed;
+    if (which == VAEI_OUTPUT && vaei_is_convolution(n, index + 1)) {
+        index++;
+        which = VAEI_INPUT;
+    } else if (which == VAEI_INPUT_GRADIENT && vaei_is_convolution(n, index - 1)) {
+        index--;
+        which = VAEI_OUTPUT_GRADIENT;
+    }
+    vaei_outline_at(n, index, &o, NULL);
+    if (which == VAEI_OUTPUT) return vaei_flat_image(o.out);
+    if (which == VAEI_INPUT_GRADIENT) return vaei_flat_image(o.in);
+    transposed = o.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+    if ((which == VAEI_INPUT) != transposed)
+        return vaei_fine_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
+    return vaei_coarse_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
+}
+
+/* A plan on its way: it counts and, where the block is there, fills. */
+typedef struct vaei_planning {
+    const vaei_network *network;
+    vaei_plan          *plan;
+    vaei_arena         *arena;                  /* of the model's block */
+    vaei_arena          workspace, slot;        /* only counted */
+    int                 first;                  /* layer of the network that the plan holds */
+    vaei_stage         *stage;                  /* NULL while counting */
+    size_t              parameters;             /* of the layers so far */
+    size_t              scratch;                /* the most that any product needs */
+    vaei_place          before, below;          /* the output of the layer before, the gradient of its last flat one */
+} vaei_planning;
+
+/* Takes room for `each` numbers an example in the workspace, or of one micro-batch in the workers' own memory. */
+VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t each) {
+    vaei_arena *arena = in_slot ? &p->slot : &p->workspace;
+    vaei_place  place;
+    place.in_slot = in_slot;
+    place.offset = arena->used / sizeof(vae_real);
+    vaei_take_reals(arena, vaei_times(in_slot ? p->plan->micro : p->plan->batch, each));
+    return place;
+}
+
+/* What placing needs to know of a layer. */
+typedef struct vaei_brief {
+    vae_layer_kind kind;
+    vae_activation activation;
+    size_t         inputs, outputs;
+    int            ends;                        /* the last of its stage, */
+    int            fused;                       /* which is the fused one */
+    int            finishes;                    /* the likelihood's gradient replaces its output */
+} vaei_brief;
+
+VAEI_SETUP vaei_brief vaei_brief_of(const vaei_planning *p, int index) {
+    const vaei_plan *plan = p->plan;
+    vaei_outline     o;
+    vaei_brief       b;
+    vaei_outline_at(p->network, index, &o, NULL);
+    b.kind = o.layer.kind;
+    b.activation = o.layer.activation;
+    b.inputs = vaei_shape_size(o.in);
+    b.outputs = vaei_shape_size(o.out);
+    b.ends = !vaei_is_convolution(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
+    b.fused = plan->fused && index - p->first >= plan->last_stage_layer;
+    b.finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
+    return b;
+}
+
+/* Gradients of flat tensors have a place each, for vaei_update; but the last layer's replaces what the likelihood makes
+   it of, unless the activation's derivative wants that again. */
+VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_places *places) {
+    const int trains = p->plan->trains;
+    places->input = p->before;
+    places->input_gradient = p->below;
+    places->output = vaei_place_numbers(p, 0, b->outputs);
+    places->saved = places->output;
+    if (trains && vaei_activation_saves_input(b->activation)) places->saved = vaei_place_numbers(p, 0, b->outputs);
+    p->before = places->output;
+    if (trains) p->below = b->finishes ? places->output : vaei_place_numbers(p, 0, b->outputs);
+    places->output_gradient = p->below;
+}
+
+/* What the backward pass will need again is kept for the whole batch, unless it follows at once. `c` is NULL while
+   counting. */
+VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int index, const vaei_brief *b, vaei_places *places,
+                                       vaei_connection *c) {
+    const int    trains = p->plan->trains, starts = !vaei_is_convolution(p->network, index - 1);
+    const int    output_in_slot = b->ends ? b->fused : b->fused || !trains;
+    vaei_image   image = vaei_image_at(p->network, index, VAEI_INPUT);
+    const size_t most = (size_t)(0xFFFFFFFF / p->plan->micro);
+    int          too_large = image.image > most;
+    if (c) c->input = image;
+    places->input = starts ? vaei_place_numbers(p, 1, image.image) : p->before;
+    places->input_gradient = p->below;
+    image = vaei_image_at(p->network, index, VAEI_OUTPUT);
+    too_large |= image.image > most;
+    if (c) c->output = image;
+    places->output = vaei_place_numbers(p, output_in_slot, image.image);
+    places->saved = places->output;
+    if (trains && vaei_activation_saves_input(b->activation))
+        places->saved = vaei_place_numbers(p, output_in_slot, image.image);
+    p->before = places->output;
+    image = vaei_image_at(p->network, index, VAEI_INPUT_GRADIENT);
+    too_large |= image.image > most;
+    if (c) c->input_gradient = image;
+    image = vaei_image_at(p->network, index, VAEI_OUTPUT_GRADIENT);
+    too_large |= image.image > most;
+    if (c) c->output_gradient = image;
+    if (too_large) p->slot.used = VAEI_TOO_LARGE;       /* for the tables, whose entries have 32 bits */
+    if (trains) p->below = vaei_place_numbers(p, 1, image.image);
+    places->output_gradient = p->below;
+    if (trains && b->ends) p->below = b->finishes ? places->output : vaei_place_numbers(p, b->fused, b->outputs);
+}
+
+VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) {
+    vaei_outline o;
+    vaei_outline_at(p->network, index, &o, NULL);
+    layer->kind = o.layer.kind;
+    layer->activation = o.layer.activation;
+    layer->in = o.in;
+    layer->out = o.out;
+    layer->written = o.layer.shape;
+    layer->inputs = vaei_shape_size(o.in);
+    layer->outputs = vaei_shape_size(o.out);
+    layer->weight = p->parameters;
+    layer->weight_count = vaei_count_weights(&o);
+    layer->bias = layer->weight + layer->weight_count;
+    layer->bias_count = vaei_count_biases(&o);
+    p->parameters = layer->bias + layer->bias_count;
+}
+
+VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_connection *c) {
+    vaei_outline     o;
+    const vae_layer *l = &o.layer;
+    int              transposed;
+    vaei_outline_at(n, index, &o, NULL);
+    transposed = l->kind == VAE_LAYER_CONV_TRANSPOSED;
+    c->fine = transposed ? o.out : o.in;
+    c->coarse = transposed ? o.in : o.out;
+    c->kernel_height = l->kernel_height;
+    c->kernel_width = l->kernel_width;
+    c->stride_height = l->stride_height;
+    c->stride_width = l->stride_width;
+    c->top = l->top;
+    c->bottom = l->bottom;
+    c->left = l->left;
+    c->right = l->right;
+    c->output_padding_height = l->output_padding_height;
+    c->output_padding_width = l->output_padding_width;
+    c->padding = l->padding;
+}
+
+/* Numbers of scratch that a product takes: the only place where the plan asks. */
+VAEI_SETUP void vaei_note_product(vaei_planning *p, size_t rows, size_t columns, size_t steps) {
+    size_t needed = VAEI_TOO_LARGE;
+    if (rows != VAEI_TOO_LARGE && columns != VAEI_TOO_LARGE && steps != VAEI_TOO_LARGE)
+        needed = vaei_product_scratch(rows, columns, steps);
+    p->scratch = vaei_max_size(p->scratch, needed);
+}
+
+/* ---- tables of the convolutions ---- */
+
+VAEI_SETUP uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
+    return (uint32_t *)vaei_take(arena, count, sizeof(uint32_t));
+}
+
+/* Fine positions 0 .. extent-1 whose (position + before) mod stride is `parity`. */
+VAEI_SETUP int vaei_first_of_parity(int parity, int before, int stride) {
+    return (int)((((int32_t)parity - before) % stride + stride) % stride);
+}
+
+VAEI_SETUP size_t vaei_count_of_parity(int parity, int before, int stride, int extent) {
+    const int first = vaei_first_of_parity(parity, before, stride);
+    return first < extent ? (size_t)((extent - 1 - first) / stride + 1) : 0;
+}
+
+VAEI_SETUP int vaei_taps_of_parity(int parity, int kernel, int stride) {
+    return parity < kernel ? (kernel - 1 - parity) / stride + 1 : 0;
+}
+
+/* The parities that the first positions have: with a stride wider than the image the others are empty. */
+VAEI_SETUP int vaei_parity(int position, int before, int stride) {
+    return (int)(((int32_t)position + before) % stride);
+}
+
+VAEI_SETUP void vaei_take_phases(const vaei_outline *o, vae_shape fine, size_t micro, vaei_arena *arena,
+                                 vaei_connection *c) {
+    const vae_layer *l = &o->layer;
+    const int        parities_y = l->stride_height < fine.height ? l->stride_height : fine.height;
+    const int        parities_x = l->stride_width < fine.width ? l->stride_width : fine.width;
+    const size_t     count = vaei_times((size_t)parities_y, (size_t)parities_x);
+    vaei_phase      *phase = (vaei_phase *)vaei_take(arena, count, sizeof(vaei_phase)), counted;
+    int              y, x;
+    if (c) {
+        c->phases = phase;
+        c->phase_count = count;
+    }
+    for (y = 0; y < parities_y; y++)
+        for (x = 0; x < parities_x; x++) {
+            const int   parity_y = vaei_parity(y, l->top, l->stride_height);
+            const int   parity_x = vaei_parity(x, l->left, l->stride_width);
+            vaei_phase *made = c ? phase++ : &counted;
+            made->rows = vaei_times(vaei_count_of_parity(parity_y, l->top, l->stride_height, fine.height),
+                                    vaei_count_of_parity(parity_x, l->left, l->stride_width, fine.width));
+            made->taps = vaei_times((size_t)vaei_taps_of_parity(parity_y, l->kernel_height, l->stride_height),
+                                    (size_t)vaei_taps_of_parity(parity_x, l->kernel_width, l->stride_width));
+            made->from = vaei_take_offsets(arena, vaei_times(micro, made->rows));
+            made->to = vaei_take_offsets(arena, vaei_times(micro, made->rows));
+            made->from_taps = vaei_take_offsets(arena, made->taps);
+            made->weight_taps = vaei_take_offsets(arena, made->taps);
+        }
+}
+
+/* Takes room for the tables; `c` is NULL while counting. Also how much scratch the products need. */
+VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c) {
+    const vaei_plan *plan = p->plan;
+    vaei_arena      *arena = p->arena;
+    const size_t     micro = plan->micro;
+    vaei_outline     o;
+    vae_shape        fine, coarse;
+    size_t           run, rows, positions, lines, weights;
+    int              transposed;
+    uint32_t        *from, *to, *kernel_lines, *weight_rows, *fine_lines, *coarse_lines;
+    vaei_outline_at(p->network, index, &o, NULL);
+    transposed = o.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+    fine = transposed ? o.out : o.in;
+    coarse = transposed ? o.in : o.out;
+    run = vaei_times((size_t)o.layer.kernel_width, (size_t)fine.channels);
+    rows = vaei_times((size_t)o.layer.kernel_height, run);
+    lines = vaei_times(micro, (size_t)coarse.height);
+    positions = vaei_times(lines, (size_t)coarse.width);
+    weights = vaei_times(rows, (size_t)coarse.channels);
+    if (plan->trains || !transposed) {
+        from = vaei_take_offsets(arena, positions);
+        to = vaei_take_offsets(arena, positions);
+        kernel_lines = vaei_take_offsets(arena, (size_t)o.layer.kernel_height);
+        if (c) {
+            c->convolve_from = from;
+            c->convolve_to = to;
+            c->kernel_lines = kernel_lines;
+        }
+        vaei_note_product(p, positions, (size_t)coarse.channels, rows);
+    }
+    if (plan->trains || transposed) {
+        vaei_take_phases(&o, fine, micro, arena, c);
+        vaei_note_product(p, vaei_times(micro, vaei_times((size_t)fine.height, (size_t)fine.width)),
+                          (size_t)fine.channels,
+                          vaei_times((size_t)o.layer.kernel_height * (size_t)o.layer.kernel_width,
+                                     (size_t)coarse.channels));
+    }
+    if (plan->trains) {
+        weight_rows = vaei_take_offsets(arena, rows);
+        fine_lines = vaei_take_offsets(arena, lines);
+        coarse_lines = vaei_take_offsets(arena, lines);
+        if (c) {
+            c->weight_rows = weight_rows;
+            c->fine_lines = fine_lines;
+            c->coarse_lines = coarse_lines;
+        }
+        vaei_note_product(p, rows, (size_t)coarse.channels, positions);
+    }
+    if ((uint64_t)weights > UINT32_MAX) arena->used = VAEI_TOO_LARGE;
+}
+
+VAEI_SETUP void vaei_fill_gather(vaei_connection *c, const vaei_image *fine, const vaei_image *coarse, size_t micro) {
+    const size_t channels = (size_t)c->fine.channels;
+    size_t       n, i = 0;
+    int          y, x;
+    for (n = 0; n < micro; n++)
+        for (y = 0; y < c->coarse.height; y++)
+            for (x = 0; x < c->coarse.width; x++, i++) {
+                c->convolve_from[i] = (uint32_t)(n * fine->image + (size_t)y * (size_t)c->stride_height * fine->row +
+                                               (size_t)x * (size_t)c->stride_width * channels);
+                c->convolve_to[i] = (uint32_t)(n * coarse->image + coarse->origin + (size_t)y * coarse->row +
+                                             (size_t)x * (size_t)c->coarse.channels);
+            }
+    for (y = 0; y < c->kernel_height; y++) c->kernel_lines[y] = (uint32_t)((size_t)y * fine->row);
+}
+
+VAEI_SETUP void vaei_fill_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
+                                const vaei_image *coarse, const vaei_image *fine, size_t micro) {
+    const size_t  coarse_channels = (size_t)c->coarse.channels, fine_channels = (size_t)c->fine.channels;
+    const int     taps_y = vaei_taps_of_parity(parity_y, c->kernel_height, c->stride_height);
+    const int     taps_x = vaei_taps_of_parity(parity_x, c->kernel_width, c->stride_width);
+    const int32_t first_y = vaei_first_of_parity(parity_y, c->top, c->stride_height);
+    const int32_t first_x = vaei_first_of_parity(parity_x, c->left, c->stride_width);
+    size_t        n, i = 0;
+    int32_t       y, x;
+    for (n = 0; n < micro; n++)
+        for (y = first_y; y < c->fine.height; y += c->stride_height)
+            for (x = first_x; x < c->fine.width; x += c->stride_width, i++) {
+                /* The coarse position that the last tap meets: the smallest address; the others lie at from_taps. It
+                   may lie in the border before the first image, so the sum alone is not negative. */
+                const int32_t coarse_y = (y + c->top - parity_y) / c->stride_height - (taps_y - 1);
+                const int32_t coarse_x = (x + c->left - parity_x) / c->stride_width - (taps_x - 1);
+                phase->from[i] = taps_y && taps_x
+                                     ? (uint32_t)(n * coarse->image + coarse->origin) +
+                                           (uint32_t)coarse_y * (uint32_t)coarse->row +
+                                           (uint32_t)coarse_x * (uint32_t)coarse_channels
+                                     : 0;
+                phase->to[i] =
+                    (uint32_t)(n * fine->image + fine->origin + (size_t)y * fine->row + (size_t)x * fine_channels);
+            }
+    i = 0;
+    for (y = taps_y - 1; y >= 0; y--)
+        for (x = taps_x - 1; x >= 0; x--, i++) {
+            const size_t tap = ((size_t)parity_y + (size_t)y * (size_t)c->stride_height) * (size_t)c->kernel_width +
+                               ((size_t)parity_x + (size_t)x * (size_t)c->stride_width);
+            phase->from_taps[i] =
+                (uint32_t)((size_t)(taps_y - 1 - y) * coarse->row + (size_t)(taps_x - 1 - x) * coarse_channels);
+            phase->weight_taps[i] = (uint32_t)(tap * fine_channels * coarse_channels);
+        }
+}
+
+VAEI_SETUP void vaei_fill_scatter(vaei_connection *c, const vaei_image *coarse, const vaei_image *fine, size_t micro) {
+    const int parities_x = c->stride_width < c->fine.width ? c->stride_width : c->fine.width;
+    size_t    i;
+    for (i = 0; i < c->phase_count; i++)
+        vaei_fill_phase(c, &c->phases[i], vaei_parity((int)(i / (size_t)parities_x), c->top, c->stride_height),
+                        vaei_parity((int)(i % (size_t)parities_x), c->left, c->stride_width), coarse, fine, micro);
+}
+
+VAEI_SETUP void vaei_fill_weights(vaei_connection *c, const vaei_image *fine, const vaei_image *coarse, size_t micro) {
+    const size_t run = (size_t)c->kernel_width * (size_t)c->fine.channels, rows = (size_t)c->kernel_height * run;
+    size_t       n, i;
+    int          y;
+    for (i = 0; i < rows; i++) c->weight_rows[i] = (uint32_t)(i / run * fine->row + i % run);
+    i = 0;
+    for (n = 0; n < micro; n++)
+        for (y = 0; y < c->coarse.height; y++, i++) {
+            c->fine_lines[i] = (uint32_t)(n * fine->image + (size_t)y * (size_t)c->stride_height * fine->row);
+            c->coarse_lines[i] = (uint32_t)(n * coarse->image + coarse->origin + (size_t)y * coarse->row);
+        }
+}
+
+/* The four tensors that a convolution's three products touch. */
+typedef struct vaei_connection_images {
+    const vaei_image *gather_fine, *gather_coarse, *scatter_coarse, *scatter_fine;
+} vaei_connection_images;
+
+VAEI_SETUP vaei_connection_images vaei_images_of(const vaei_layer *layer) {
+    const int              transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+    const vaei_connection *c = layer->connection;
+    vaei_connection_images images;
+    images.gather_fine = transposed ? &c->output_gradient : &c->input;
+    images.gather_coarse = transposed ? &c->input_gradient : &c->output;
+    images.scatter_coarse = transposed ? &c->input : &c->output_gradient;
+    images.scatter_fine = transposed ? &c->output : &c->input_gradient;
+    return images;
+}
+
+VAEI_SETUP void vaei_fill_tables(const vaei_layer *layer, size_t micro) {
+    vaei_connection             *c = layer->connection;
+    const vaei_connection_images images = vaei_images_of(layer);
+    if (c->convolve_from) vaei_fill_gather(c, images.gather_fine, images.gather_coarse, micro);
+    if (c->phases) vaei_fill_scatter(c, images.scatter_coarse, images.scatter_fine, micro);
+    if (c->weight_rows) vaei_fill_weights(c, images.gather_fine, images.scatter_coarse, micro);
+}
+
+/* ---- the whole ---- */
+
+VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
+    vaei_plan       *plan = p->plan;
+    const vaei_brief b = vaei_brief_of(p, index);
+    const int        dense = b.kind == VAE_LAYER_DENSE, at = index - p->first;
+    vaei_layer      *layer = plan->layers ? &plan->layers[at] : NULL;
+    vaei_connection *c = dense ? NULL : (vaei_connection *)vaei_take(p->arena, 1, sizeof(vaei_connection));
+    vaei_places      places;
+    if (index == p->network->encoders + 1) {            /* the decoder's first */
+        p->before = plan->z;
+        p->below = plan->z_gradient;
+    }
+    if (layer) {
+        vaei_fill_layer(p, index, layer);
+        layer->connection = c;
+        if (c) vaei_fill_connection(p->network, index, c);
+        if (!p->stage || p->stage->convolutional == dense || at == plan->decoder.first_layer) {
+            p->stage = p->stage ? p->stage + 1 : plan->stages;
+            p->stage->first = at;
+            p->stage->convolutional = !dense;
+            p->stage->parameter = layer->weight;
+            p->stage->input = p->before;
+            p->stage->input_gradient = p->below;
+        }
+    }
+    if (dense) {
+        vaei_place_dense(p, &b, &places);
+        vaei_note_product(p, plan->batch, b.outputs, b.inputs);
+        if (plan->trains) vaei_note_product(p, b.inputs, b.outputs, plan->batch);
+        if (plan->trains) vaei_note_product(p, plan->batch, b.inputs, b.outputs);
+    } else {
+        vaei_place_convolution(p, index, &b, &places, c);
+        if (!plan->is_bare) vaei_take_tables(p, index, c);
+    }
+    if (!layer) return;
+    layer->places = places;
+    if (c && !plan->is_bare) vaei_fill_tables(layer, plan->micro);
+    p->stage->count++;
+    p->stage->parameter_count = p->parameters - p->stage->parameter;
+    p->stage->output = p->before;
+    p->stage->output_gradient = p->below;
+}
+
+VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
+    vaei_plan *plan = p->plan;
+    if (plan->encoder.layers) {
+        plan->input = vaei_place_numbers(p, 0, plan->example);
+        plan->target = plan->input;
+        plan->noise = vaei_place_numbers(p, 0, plan->latent);
+        plan->logvar = vaei_place_numbers(p, 0, plan->latent);
+    }
+    if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
+    if (plan->part == VAE_WHOLE) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
+    if (plan->trains) plan->z_gradient = vaei_place_numbers(p, 0, plan->latent);
+    p->before = plan->input;
+}
+
+/* What the workers have for themselves, and the areas in which their weight gradients are summed. */
+VAEI_SETUP void vaei_place_slots(vaei_planning *p) {
+    vaei_plan *plan = p->plan;
+    plan->product_scratch = p->slot.used / sizeof(vae_real);
+    vaei_take_reals(&p->slot, p->scratch);
+    if (plan->trains) {
+        plan->partials = p->workspace.used / sizeof(vae_real);
+        plan->partial_count = !plan->partial_size ? 0 : plan->threads > 1 ? (plan->batch - 1) / plan->chunk + 1 : 1;
+        vaei_take_reals(&p->workspace, vaei_times(plan->partial_count, plan->partial_size));
+    }
+    plan->slot_base = p->workspace.used / sizeof(vae_real);
+    plan->slot_size = p->slot.used / sizeof(vae_real);
+    vaei_take(&p->workspace, (size_t)plan->threads, p->slot.used);
+    plan->workspace_size = p->workspace.used / sizeof(vae_real);
+    if (p->slot.used == VAEI_TOO_LARGE || p->workspace.used == VAEI_TOO_LARGE) p->arena->used = VAEI_TOO_LARGE;
+}
+
+/* Layers, stages and tables go into the block, the workspace is only counted. */
+VAEI_SETUP void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_arena *arena) {
+    vaei_planning p;
+    int           i;
+    memset(&p, 0, sizeof p);
+    p.network = n;
+    p.plan = plan;
+    p.arena = arena;
+    p.first = vaei_first_layer(n, plan->part);
+    plan->layers = (vaei_layer *)vaei_take(arena, (size_t)plan->layer_count, sizeof(vaei_layer));
+    plan->stages = (vaei_stage *)vaei_take(arena, (size_t)plan->stage_count, sizeof(vaei_stage));
+    vaei_place_rows(&p);
+    for (i = 0; i < plan->layer_count; i++) vaei_plan_layer(&p, p.first + i);
+    vaei_place_slots(&p);
+    if (plan->layers) {
+        const int input_is_image = n->input.height > 1 || n->input.channels > 1;
+        if (plan->encoder.layers) {
+            vaei_name_layers(plan->layers, plan->heads, input_is_image, 0);
+            plan->layers[plan->heads].image_in = plan->layers[plan->heads - 1].connection != NULL;
+        }
+        vaei_name_layers(plan->layers + plan->decoder.first_layer, plan->decoder.layers, 0, input_is_image);
+    }
+}
+
+/* ==== 24 >>execution ============================================================================================== */
 
 struct vae_model {
     vaei_settings           settings;
     vaei_plan               plan;
     const vaei_kernel_set  *kernels;
     vaei_pool              *pool;           /* the model's own threads, or NULL */
-    vae_real               *parameters, *gradients, *moment1, *moment2; /* the last three NULL when inference_only */
+    const vae_real         *weights;        /* what is read: the parameters, or those of another */
+    vae_real               *parameters;     /* NULL where the weights are another's */
+    vae_real               *gradients, *moment1, *moment2;      /* NULL where the model cannot train */
     vae_real               *workspace;
     size_t                  bytes;          /* of the whole block */
     void                   *block;          /* what the allocator gave, or NULL where the caller gave the memory */
@@ -4983,6 +5426,20 @@ VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t sl
 
 VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t offset) {
     return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + offset;
+}
+
+/* Of all pixels, as it is now. */
+VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
+    if (!model->plan.log_sigma_count) return (double)model->settings.sigma;
+    return vaei_scalar_exp((double)model->weights[model->plan.log_sigma]);
+}
+
+/* Refuses a call that needs a half of the network which the model does not hold. */
+VAEI_SETUP vae_status vaei_check_part(const vae_model *model, vae_part needed, const char *call, vae_error *error) {
+    const int decoder = needed == VAE_DECODER_ONLY;
+    if (model->plan.part == VAE_WHOLE || model->plan.part == needed) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s needs the %s, the model holds the %s only: make it with another "
+                     "config.part", call, decoder ? "decoder" : "encoder", decoder ? "encoder" : "decoder");
 }
 
 /* ---- work shared out ---- */
@@ -5186,23 +5643,24 @@ VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
 
 VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
     vae_model   *model = pass->model;
-    vae_real    *out = vaei_at(model, layer->output.place, 0, 0, 0);
-    vae_real    *before = model->plan.trains && layer->saves_input ? vaei_at(model, layer->saved, 0, 0, 0) : out;
+    vae_real    *out = vaei_at(model, layer->places.output, 0, 0, 0);
+    vae_real    *before = model->plan.trains && vaei_activation_saves_input(layer->activation)
+                              ? vaei_at(model, layer->places.saved, 0, 0, 0) : out;
     vaei_product p;
     memset(&p, 0, sizeof p);
     p.rows = pass->count;
     p.columns = layer->outputs;
     p.segments = 1;
     p.run = layer->inputs;
-    p.a = vaei_at(model, layer->input.place, 0, 0, 0);
+    p.a = vaei_at(model, layer->places.input, 0, 0, 0);
     p.a_row = layer->inputs;
     p.a_step = 1;
-    p.b = model->parameters + layer->weight;
+    p.b = model->weights + layer->weight;
     p.b_step = layer->outputs;
     p.b_column = 1;
     p.c = before;
     p.c_row = layer->outputs;
-    p.bias = model->parameters + layer->bias;
+    p.bias = model->weights + layer->bias;
     p.relu = layer->activation == VAE_RELU;
     vaei_multiply_parallel(model, &p);
     if (vaei_separate_activation(layer->activation)) {
@@ -5224,10 +5682,10 @@ VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_
     p.columns = layer->outputs;
     p.segments = 1;
     p.run = count;
-    p.a = vaei_at(model, layer->input.place, 0, 0, 0);
+    p.a = vaei_at(model, layer->places.input, 0, 0, 0);
     p.a_row = 1;
     p.a_step = layer->inputs;
-    p.b = vaei_at(model, layer->output_gradient.place, 0, 0, 0);
+    p.b = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
     p.b_step = layer->outputs;
     p.b_column = 1;
     p.c = model->gradients + layer->weight;
@@ -5240,13 +5698,13 @@ VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_
    d_weight as above, d_bias += sum of d_out's rows, d_in = d_out weight^T. */
 VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *layer, int wants_input_gradient) {
     vae_model   *model = pass->model;
-    vae_real    *d_out = vaei_at(model, layer->output_gradient.place, 0, 0, 0);
+    vae_real    *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
     vaei_product p;
     if (layer->activation != VAE_LINEAR) {
         vaei_activate_context work;
         work.model = model;
         work.activation = layer->activation;
-        work.from = vaei_at(model, layer->saved, 0, 0, 0);
+        work.from = vaei_at(model, layer->places.saved, 0, 0, 0);
         work.to = d_out;
         vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
     }
@@ -5265,10 +5723,10 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     p.a = d_out;
     p.a_row = layer->outputs;
     p.a_step = 1;
-    p.b = model->parameters + layer->weight;
+    p.b = model->weights + layer->weight;
     p.b_step = 1;
     p.b_column = layer->outputs;
-    p.c = vaei_at(model, layer->input_gradient.place, 0, 0, 0);
+    p.c = vaei_at(model, layer->places.input_gradient, 0, 0, 0);
     p.c_row = layer->inputs;
     vaei_multiply_parallel(model, &p);
 }
@@ -5464,43 +5922,43 @@ VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_acti
 
 VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
     const vae_model *model = micro->pass->model;
-    const vae_real  *in = vaei_at(model, layer->input.place, micro->slot, micro->first, layer->input.image.image);
-    vae_real        *out = vaei_at(model, layer->output.place, micro->slot, micro->first, layer->output.image.image);
+    const vae_real  *in = vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
+    vae_real        *out = vaei_at(model, layer->places.output, micro->slot, micro->first, layer->connection->output.image);
     vae_real        *before = out;
-    const vae_real  *weight = model->parameters + layer->weight, *bias = model->parameters + layer->bias;
-    if (model->plan.trains && layer->saves_input)
-        before = vaei_at(model, layer->saved, micro->slot, micro->first, layer->output.image.image);
+    const vae_real  *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
+    if (model->plan.trains && vaei_activation_saves_input(layer->activation))
+        before = vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->connection->output.image);
     if (layer->kind == VAE_LAYER_CONV)
-        vaei_convolve(model, micro->slot, &layer->connection, micro->count, in, before, weight, bias,
+        vaei_convolve(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
                     layer->activation == VAE_RELU);
     else
-        vaei_convolve_transposed(model, micro->slot, &layer->connection, micro->count, in, before, weight, bias,
+        vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
                      layer->activation == VAE_RELU);
     if (vaei_separate_activation(layer->activation))
-        vaei_activate_images(model, layer->activation, micro->count, &layer->output.image, before, out);
+        vaei_activate_images(model, layer->activation, micro->count, &layer->connection->output, before, out);
 }
 
 #ifndef VAE_INFERENCE_ONLY
 /* The layer's output gradient, already taken through its activation, lies in its bordered place. */
 VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_layer *layer, vae_real *d_in) {
     const vae_model *model = micro->pass->model;
-    const vae_real  *in = vaei_at(model, layer->input.place, micro->slot, micro->first, layer->input.image.image);
-    const vae_real  *d_out = vaei_at(model, layer->output_gradient.place, micro->slot, 0, 0);
-    const vae_real  *weight = model->parameters + layer->weight;
+    const vae_real  *in = vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
+    const vae_real  *d_out = vaei_at(model, layer->places.output_gradient, micro->slot, 0, 0);
+    const vae_real  *weight = model->weights + layer->weight;
     vae_real        *d_weight = micro->gradients + (layer->weight - micro->stage->parameter);
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
     /* The borders are zeros and may be summed along with the rest. */
-    vaei_column_sums(model->kernels, micro->count * (layer->output_gradient.image.image / channels), channels, d_out,
+    vaei_column_sums(model->kernels, micro->count * (layer->connection->output_gradient.image / channels), channels, d_out,
                      channels, NULL, d_bias, micro->accumulate);
     if (layer->kind == VAE_LAYER_CONV) {
-        vaei_connection_weights(model, micro->slot, &layer->connection, micro->count, in, d_out, d_weight,
+        vaei_connection_weights(model, micro->slot, layer->connection, micro->count, in, d_out, d_weight,
                                 micro->accumulate);
-        if (d_in) vaei_convolve_transposed(model, micro->slot, &layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
+        if (d_in) vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
     } else {
-        vaei_connection_weights(model, micro->slot, &layer->connection, micro->count, d_out, in, d_weight,
+        vaei_connection_weights(model, micro->slot, layer->connection, micro->count, d_out, in, d_weight,
                                 micro->accumulate);
-        if (d_in) vaei_convolve(model, micro->slot, &layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
+        if (d_in) vaei_convolve(model, micro->slot, layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
     }
 }
 #endif
@@ -5509,32 +5967,40 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits,
 
 /* ==== 26 >>outcome =============================================================================================== */
 
-/* What becomes of the logits of rows first .. first + count - 1: scored against their pixels and replaced by their
-   gradient, or only scored, or decoded into the caller's array. */
-VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t count, vae_real *logits) {
+/* What becomes of the logits of rows first .. first + count - 1: scored against their targets, with their gradient in
+   `d`, which may be the logits; or only scored; or decoded into the caller's array. */
+VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t count, vae_real *logits, vae_real *d) {
     vae_model             *model = pass->model;
     const vaei_kernel_set *kernels = model->kernels;
     const size_t           size = model->plan.example;
-    const vae_real        *pixels = vaei_at(model, model->plan.pixels, 0, 0, 0);
+    const vae_real        *target = vaei_at(model, model->plan.target, 0, 0, 0);
+    const double           sigma = vaei_sigma(model);
     size_t                 i;
-    for (i = first; i < first + count; i++, logits += size) {
+    for (i = first; i < first + count; i++, logits += model->plan.output, d += model->plan.output) {
         if (pass->decoded) vaei_store_row(model, logits, pass->decoded + i * size);
         if (!pass->reconstruction) continue;
         pass->reconstruction[i] =
-            vaei_likelihoods[model->settings.likelihood].score(kernels, size, logits, pixels + i / pass->repeat * size,
-                                                               (double)model->settings.sigma, pass->scale,
-                                                               pass->forward_only ? NULL : logits);
+            vaei_likelihoods[model->settings.likelihood].score(kernels, size, logits, target + i / pass->repeat * size,
+                                                               sigma, pass->scale, pass->forward_only ? NULL : d);
     }
 }
 
 VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_pass  *pass = (const vaei_pass *)opaque;
-    const vaei_stage *last = &pass->model->plan.stages[pass->model->plan.stage_count - 1];
+    const vae_model  *model = pass->model;
+    const vaei_stage *last = &model->plan.stages[model->plan.stage_count - 1];
     (void)slot;
-    vaei_finish_rows(pass, first, count, vaei_at(pass->model, last->output, 0, first, pass->model->plan.example));
+    vaei_finish_rows(pass, first, count, vaei_at(model, last->output, 0, first, model->plan.output),
+                     vaei_at(model, last->output_gradient, 0, first, model->plan.output));
 }
 
 /* ==== 27 >>stages ================================================================================================= */
+
+/* The last stage, where it goes forward, meets the likelihood and goes backward with each micro-batch in turn. Otherwise
+   the likelihood meets the whole batch between the two; the bits are the same. */
+VAEI_PRIVATE int vaei_is_fused(const vaei_plan *plan, const vaei_stage *stage) {
+    return plan->fused && stage == &plan->stages[plan->stage_count - 1];
+}
 
 VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
@@ -5543,10 +6009,11 @@ VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vaei_image  flat = vaei_flat_image(first->in);
     int               i;
     vaei_copy_images(micro->count, &flat, vaei_at(model, stage->input, 0, micro->first, flat.image),
-                     &first->input.image, vaei_at(model, first->input.place, micro->slot, 0, 0));
+                     &first->connection->input, vaei_at(model, first->places.input, micro->slot, 0, 0));
     for (i = 0; i < stage->count; i++) vaei_convolution_forward(micro, &first[i]);
-    if (stage->fused)
-        vaei_finish_rows(micro->pass, micro->first, micro->count, vaei_at(model, stage->output, micro->slot, 0, 0));
+    if (vaei_is_fused(&model->plan, stage))
+        vaei_finish_rows(micro->pass, micro->first, micro->count, vaei_at(model, stage->output, micro->slot, 0, 0),
+                         vaei_at(model, stage->output_gradient, micro->slot, 0, 0));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -5558,17 +6025,17 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vaei_image  flat = vaei_flat_image(layer->out);
     if (layer->activation != VAE_LINEAR)
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
-                               vaei_at(model, layer->saved, micro->slot, micro->first, layer->outputs), d_out);
-    vaei_copy_images(micro->count, &flat, d_out, &layer->output_gradient.image,
-                     vaei_at(model, layer->output_gradient.place, micro->slot, 0, 0));
+                               vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->outputs), d_out);
+    vaei_copy_images(micro->count, &flat, d_out, &layer->connection->output_gradient,
+                     vaei_at(model, layer->places.output_gradient, micro->slot, 0, 0));
     for (; layer > first; layer--) {
         const vaei_layer *below = layer - 1;
-        vae_real         *d_in = vaei_at(model, layer->input_gradient.place, micro->slot, 0, 0);
+        vae_real         *d_in = vaei_at(model, layer->places.input_gradient, micro->slot, 0, 0);
         vaei_convolution_backward(micro, layer, d_in);
         vaei_activate_images_backward(
-            model, below->activation, micro->count, &below->output.image,
-            vaei_at(model, below->saved, micro->slot, micro->first, below->output.image.image),
-            &below->output_gradient.image, d_in);
+            model, below->activation, micro->count, &below->connection->output,
+            vaei_at(model, below->places.saved, micro->slot, micro->first, below->connection->output.image),
+            &below->connection->output_gradient, d_in);
     }
     vaei_convolution_backward(
         micro, first, stage->first ? vaei_at(model, stage->input_gradient, 0, micro->first, first->inputs) : NULL);
@@ -5601,7 +6068,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
                 const vaei_layer *layer = &model->plan.layers[work->stage->first];
                 const vaei_image  flat = vaei_flat_image(layer->in);
                 vaei_copy_images(micro.count, &flat, vaei_at(model, work->stage->input, 0, micro.first, flat.image),
-                                 &layer->input.image, vaei_at(model, layer->input.place, slot, 0, 0));
+                                 &layer->connection->input, vaei_at(model, layer->places.input, slot, 0, 0));
             }
             vaei_backward_micro(&micro);
             micro.accumulate = 1;
@@ -5687,24 +6154,28 @@ VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_sta
 VAEI_PRIVATE void vaei_stage_forward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
     if (stage->convolutional) {
-        vaei_convolutional_stage(pass, stage, 1, stage->fused && !pass->forward_only);
+        vaei_convolutional_stage(pass, stage, 1, vaei_is_fused(&pass->model->plan, stage) && !pass->forward_only);
         return;
     }
     for (i = 0; i < stage->count; i++) vaei_dense_forward(pass, &pass->model->plan.layers[stage->first + i]);
 }
 
+VAEI_PRIVATE void vaei_chain_forward(const vaei_pass *pass, const vaei_chain *chain) {
+    int i;
+    for (i = 0; i < chain->stages; i++)
+        vaei_stage_forward(pass, &pass->model->plan.stages[chain->first_stage + i]);
+}
+
 /* rows -> heads */
 VAEI_PRIVATE void vaei_encoder_forward(const vaei_pass *pass) {
-    int i;
-    for (i = 0; i < pass->model->plan.first_decoder_stage; i++) vaei_stage_forward(pass, &pass->model->plan.stages[i]);
+    vaei_chain_forward(pass, &pass->model->plan.encoder);
 }
 
 /* z -> logits -> nats or pixels; in training the last stage also goes backward if it is convolutional */
 VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
     const vaei_plan *plan = &pass->model->plan;
-    int              i;
-    for (i = plan->first_decoder_stage; i < plan->stage_count; i++) vaei_stage_forward(pass, &plan->stages[i]);
-    if (!plan->stages[plan->stage_count - 1].fused)
+    vaei_chain_forward(pass, &plan->decoder);
+    if (!plan->fused)
         vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / plan->example),
                    vaei_finish_part, pass);
 }
@@ -5713,7 +6184,7 @@ VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
 VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
     if (stage->convolutional) {
-        if (!stage->fused) vaei_convolutional_stage(pass, stage, 0, 1);
+        if (!vaei_is_fused(&pass->model->plan, stage)) vaei_convolutional_stage(pass, stage, 0, 1);
         return;
     }
     for (i = stage->first + stage->count - 1; i >= stage->first; i--)
@@ -5726,7 +6197,7 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 /* heads [count][mean latent, logvar latent] -> logvar bounded, z = mean + exp(logvar / 2) noise. The noise has been
    drawn. Kingma and Welling 2014, section 2.4. */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
-    return vaei_at(model, model->plan.layers[model->plan.heads].output.place, 0, 0, 0);
+    return vaei_at(model, model->plan.layers[model->plan.heads].places.output, 0, 0, 0);
 }
 
 /* logvar is held within [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
@@ -5783,8 +6254,8 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
     const vaei_layer *layer = &model->plan.layers[model->plan.heads];
     const vae_real  *heads = vaei_heads(model), *noise = vaei_at(model, model->plan.noise, 0, 0, 0);
     const vae_real  *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
-    const vae_real  *d_z = vaei_at(model, model->plan.stages[model->plan.first_decoder_stage].input_gradient, 0, 0, 0);
-    vae_real        *d_heads = vaei_at(model, layer->output_gradient.place, 0, 0, 0);
+    const vae_real  *d_z = vaei_at(model, model->plan.z_gradient, 0, 0, 0);
+    vae_real        *d_heads = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
     size_t           i;
     for (i = 0; i < pass->count; i++) {
         const vae_real *mean = heads + i * 2 * latent;
@@ -5831,14 +6302,15 @@ typedef struct vaei_other_tensor {
     int         trained;
 } vaei_other_tensor;
 
-VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) { return 2 * (size_t)model->plan.layer_count + 2; }
+VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) {
+    return 2 * (size_t)model->plan.layer_count + (model->plan.heads < 0 ? 0 : 2);
+}
 
 VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t index) {
-    const size_t      heads = 2 * (size_t)model->plan.heads;
+    const size_t      heads = 2 * (size_t)(model->plan.heads < 0 ? VAEI_MAX_LAYERS : model->plan.heads);
     vaei_tensor_place place;
     place.head = index < heads ? 0 : index < heads + 2 ? 1 : index < heads + 4 ? 2 : 0;
-    if (index >= heads + 4) index -= 2;
-    else if (index >= heads + 2) index -= 2;
+    if (index >= heads + 2) index -= 2;
     place.number = (int)(index / 2);
     place.layer = &model->plan.layers[place.number];
     place.bias = (int)(index % 2);
@@ -5847,7 +6319,7 @@ VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t i
 
 VAE_API size_t vae_tensor_count(const vae_model *model) {
     return model ? vaei_layer_tensors(model) + (model->plan.log_sigma_count ? 1 : 0) +
-                   (model->settings.standardize ? 2 : 0) : 0;
+                   (model->plan.constant_count ? 2 : 0) : 0;
 }
 
 /* The tensors that belong to no layer: "log_sigma", "standardize.mean", "standardize.scale". `index` counts from the
@@ -5905,8 +6377,8 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
         tensor->rank = 4;
         tensor->shape[0] = (size_t)(transposed ? layer->in.channels : layer->out.channels);
         tensor->shape[1] = (size_t)(transposed ? layer->out.channels : layer->in.channels);
-        tensor->shape[2] = (size_t)layer->connection.kernel_height;
-        tensor->shape[3] = (size_t)layer->connection.kernel_width;
+        tensor->shape[2] = (size_t)layer->connection->kernel_height;
+        tensor->shape[3] = (size_t)layer->connection->kernel_width;
     }
     tensor->trained = 1;
     tensor->count = tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
@@ -5938,7 +6410,7 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
     if (place.bias) return layer->bias + i;
     {
         /* [coarse or out][fine or in][height][width] here, [height][width][fine][coarse] there. */
-        const vaei_connection *c = &layer->connection;
+        const vaei_connection *c = layer->connection;
         const size_t window = (size_t)c->kernel_height * (size_t)c->kernel_width, tap = i % window;
         const size_t fine_channels = (size_t)c->fine.channels;
         const size_t fine = i / window % fine_channels, coarse = i / window / fine_channels;
@@ -5952,16 +6424,57 @@ VAE_API size_t vae_tensor_place(const vae_model *model, size_t index, size_t ele
     return vaei_tensor_element(model, index, element);
 }
 
+/* The model's tensor whose name differs least from `name`: the same part and kind, the nearest number. */
+VAEI_SETUP int vaei_nearest_tensor(const vae_model *model, const char *name, vae_tensor *nearest) {
+    const int  part = !strncmp(name, "encoder.", 8) || !strncmp(name, "decoder.", 8);
+    int        wanted = 0, least = -1, at = 8;
+    vae_tensor tensor;
+    size_t     index;
+    if (!part) return 0;
+    while (name[at] >= '0' && name[at] <= '9' && wanted < 1000) wanted = 10 * wanted + (name[at++] - '0');
+    for (index = 0; index < vae_tensor_count(model); index++) {
+        int number = 0, away, k = 8;
+        vae_tensor_at(model, index, &tensor, NULL);
+        if (strncmp(tensor.name, name, 8)) continue;
+        while (tensor.name[k] >= '0' && tensor.name[k] <= '9') number = 10 * number + (tensor.name[k++] - '0');
+        if (strcmp(tensor.name + k, name + at)) continue;
+        away = number > wanted ? number - wanted : wanted - number;
+        if (least >= 0 && away >= least) continue;
+        least = away;
+        *nearest = tensor;
+    }
+    return least >= 0;
+}
+
 VAEI_SETUP vae_status vaei_tensor_named(const vae_model *model, const char *name, size_t count, size_t *index,
                                           vae_error *error) {
     vae_tensor tensor;
+    int        i;
     for (*index = 0; *index < vae_tensor_count(model); ++*index) {
         vae_tensor_at(model, *index, &tensor, NULL);
         if (strcmp(tensor.name, name)) continue;
         if (tensor.count == count) return VAE_OK;
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "tensor %s has %z numbers, not %z", name, tensor.count, count);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "tensor %s has %z numbers, not %z", tensor.name, tensor.count,
+                         count);
     }
-    return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s: vae_tensor_at lists them", name);
+    if (!vaei_nearest_tensor(model, name, &tensor))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s: vae_tensor_at lists them", name);
+    for (i = 0; i < model->plan.layer_count; i++) {
+        const vaei_layer *layer = &model->plan.layers[i];
+        if (layer->connection && (tensor.name[0] == 'e') == (i < model->plan.heads) && !vaei_even_padding(layer))
+            return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s, the nearest is %s: padding that "
+                             "differs between the sides, as VAE_SAME may choose it, is a ZeroPad2d in PyTorch, which is "
+                             "counted too", name, tensor.name);
+    }
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s, the nearest is %s: activations, Flatten and "
+                     "Unflatten are counted too, as in an nn.Sequential", name, tensor.name);
+}
+
+/* The weights of a view, and those that config.weights gave, are not the model's to change. */
+VAEI_SETUP vae_status vaei_check_owns(const vae_model *model, const char *call, vae_error *error) {
+    if (model->parameters) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model only reads its weights, they are another's: change them "
+                     "there", call);
 }
 
 /* Copies between PyTorch's order and a block laid out as the parameters. */
@@ -5983,7 +6496,7 @@ VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_
     vae_status status;
     if (!model || !name || !values) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_tensor: an argument is NULL");
     if ((status = vaei_tensor_named(model, name, count, &index, error)) != VAE_OK) return status;
-    vaei_tensor_out(model, index, model->parameters, values, count);
+    vaei_tensor_out(model, index, model->weights, values, count);
     return VAE_OK;
 }
 
@@ -5992,6 +6505,7 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
     size_t     index, i;
     vae_status status;
     if (!model || !name || !values) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_tensor: an argument is NULL");
+    if ((status = vaei_check_owns(model, "vae_set_tensor", error)) != VAE_OK) return status;
     if ((status = vaei_tensor_named(model, name, count, &index, error)) != VAE_OK) return status;
     for (i = 0; i < count; i++)
         if (!vaei_finite(values[i]))
@@ -6019,7 +6533,7 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 VAE_API size_t vae_parameter_count(const vae_model *model) { return model ? model->plan.parameter_count : 0; }
 VAE_API size_t vae_weight_count(const vae_model *model) { return model ? model->plan.weight_count : 0; }
 VAE_API vae_real *vae_parameters(vae_model *model) { return model ? model->parameters : NULL; }
-VAE_API const vae_real *vae_weights(const vae_model *model) { return model ? model->parameters : NULL; }
+VAE_API const vae_real *vae_weights(const vae_model *model) { return model ? model->weights : NULL; }
 VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->plan.example : 0; }
 VAE_API size_t vae_latent_size(const vae_model *model) { return model ? model->plan.latent : 0; }
 
@@ -6033,19 +6547,33 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     state->samples_drawn = model->samples_drawn;
     state->beta = vaei_beta(model);
     state->learning_rate = (vae_real)vaei_learning_rate(model);
-    state->sigma = vaei_likelihoods[model->settings.likelihood].has_sigma ? model->settings.sigma : 0;
+    if (model->settings.sigma != 0) state->sigma = model->settings.sigma;
+    else if (model->plan.log_sigma_count) {
+        double sum = 0;
+        size_t i;
+        for (i = 0; i < model->plan.log_sigma_count; i++) sum += (double)model->weights[model->plan.log_sigma + i];
+        state->sigma = (vae_real)vaei_scalar_exp(sum / (double)model->plan.log_sigma_count);
+    }
 }
 
 /* ---- first weights ---- */
 
-/* Drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. */
-VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
+/* As vae_initialization counts the inputs of a unit, and its outputs. */
+VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
+    const vaei_connection *c = layer->connection;
+    if (!c) return (double)(out ? layer->outputs : layer->inputs);
+    return (double)c->kernel_height * (double)c->kernel_width * (double)(out ? c->coarse.channels : c->fine.channels);
+}
+
+/* Drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. `number` is the tensor's in
+   the whole network. */
+VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, size_t number) {
     const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(index, vaei_layer_tensors(model) - 1));
-    const double            fan_in = (double)place.layer->fan_in;
-    const double            fan_out = place.head ? (double)model->plan.latent : (double)place.layer->fan_out;
+    const double            fan_in = vaei_fan(place.layer, 0);
+    const double            fan_out = place.head ? (double)model->plan.latent : vaei_fan(place.layer, 1);
     const vae_initialization how = model->settings.initialization;
     vae_tensor              tensor;
-    vae_real                drawn[64], scale;
+    vae_real                drawn[32], scale;
     size_t                  first, i;
     vae_tensor_at(model, index, &tensor, NULL);
     if (index >= vaei_layer_tensors(model)) {       /* log sigma 0, mean 0, scale 1 */
@@ -6057,9 +6585,9 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
     else if (place.bias) scale = 0;
     else if (how == VAE_INIT_GLOROT) scale = vaei_sqrt((vae_real)(6 / (fan_in + fan_out)));
     else scale = vaei_sqrt((vae_real)(2 / fan_in));
-    for (first = 0; first < tensor.count; first += 64) {
-        const size_t count = vaei_min_size(64, tensor.count - first);
-        vaei_random_elements(model->kernels, how == VAE_INIT_HE, model->settings.seed, VAEI_STREAM_WEIGHTS, 0, index,
+    for (first = 0; first < tensor.count; first += 32) {
+        const size_t count = vaei_min_size(32, tensor.count - first);
+        vaei_random_elements(model->kernels, how == VAE_INIT_HE, model->settings.seed, VAEI_STREAM_WEIGHTS, 0, number,
                              first, count, drawn);
         for (i = 0; i < count; i++) {
             const vae_real unit = how == VAE_INIT_HE ? drawn[i] : 2 * drawn[i] - 1;
@@ -6068,156 +6596,204 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
     }
 }
 
+/* A part gets the weights that it would have in the whole network. */
+VAEI_SETUP void vaei_initialize(vae_model *model, int encoders) {
+    const size_t before = model->plan.heads < 0 ? 2 * (size_t)encoders + 4 : 0;
+    size_t       i;
+    for (i = 0; i < vae_tensor_count(model); i++) vaei_initialize_tensor(model, i, before + i);
+}
+
 /* ---- create, destroy ---- */
 
-VAEI_SETUP void vaei_set_up(vaei_settings *settings, const vae_config *c) {
-    settings->input = c->input;
-    settings->latent = c->latent;
-    settings->likelihood = c->likelihood;
-    settings->sigma = c->sigma;
-    settings->sigma_per_pixel = c->sigma_per_pixel;
-    settings->standardize = c->standardize;
-    settings->beta = c->beta;
-    settings->beta_schedule = c->beta_schedule;
-    settings->initialization = c->initialization;
-    settings->layout = c->layout;
-    settings->optimizer = c->optimizer;
-    settings->seed = c->seed;
-    settings->batch = c->batch;
-    settings->part = c->part;
-    settings->weights = c->weights;
-    settings->inference_only = c->inference_only;
-    settings->kernels = c->kernels;
-    settings->threads = c->threads;
-    settings->parallel = c->parallel;
-    settings->allocator = c->allocator;
+/* What a model is made from: a config, or another model of which it is a view. */
+typedef struct vaei_source {
+    vaei_network      network;
+    const vae_config *config;
+    const vae_model  *model;            /* config is NULL: then these settings, */
+    const vae_config *changes;          /* ... and what changes of them, or NULL */
+    int               threads;          /* in place of 0; 0 until asked for */
+    int               unfused, tensors_only;
+} vaei_source;
+
+VAEI_SETUP vae_status vaei_source_of(const vae_config *config, vaei_source *source, vae_error *error) {
+    memset(source, 0, sizeof *source);
+    source->config = config;
+    return vaei_network_of(config, &source->network, error);
 }
 
-VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
-    const vaei_settings *s;
-    int                  i;
-    if (!model || !config) return;
-    s = &model->settings;
-    memset(config, 0, sizeof *config);
-    config->input = s->input;
-    config->latent = s->latent;
-    config->likelihood = s->likelihood;
-    config->sigma = s->sigma;
-    config->sigma_per_pixel = s->sigma_per_pixel;
-    config->standardize = s->standardize;
-    config->beta = s->beta;
-    config->beta_schedule = s->beta_schedule;
-    config->initialization = s->initialization;
-    config->layout = s->layout;
-    config->optimizer = s->optimizer;
-    config->seed = s->seed;
-    config->batch = s->batch;
-    config->part = s->part;
-    config->weights = s->weights;
-    config->inference_only = s->inference_only;
-    config->kernels = s->kernels;
-    config->threads = s->threads;
-    config->parallel = s->parallel;
-    config->allocator = s->allocator;
-    for (i = 0; i < model->plan.layer_count; i++) {
-        if (i < model->plan.heads) config->encoder[i] = model->plan.layers[i].described;
-        if (i > model->plan.heads) config->decoder[i - model->plan.heads - 1] = model->plan.layers[i].described;
-    }
+VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings *s, vae_error *error) {
+    const vae_config *c = source->changes;
+    *s = source->model->settings;
+    s->weights = source->model->weights;
+    s->inference_only = 1;
+    s->threads = 1;
+    s->parallel.run = NULL;
+    s->parallel.user = NULL;
+    if (!c) return VAE_OK;
+    if (c->seed) s->seed = c->seed;
+    if (c->batch) s->batch = c->batch;
+    if (c->threads) s->threads = c->threads;
+    if (c->layout) s->layout = c->layout;
+    if (c->allocator.allocate || c->allocator.release) s->allocator = c->allocator;
+    s->parallel = c->parallel;
+    if (s->parallel.run && !c->threads) s->threads = 0;
+    return vaei_check_settings(s, error);
 }
 
-/* Lays out model, parameters and workspace from `arena`. With arena->base NULL, `model` is scratch and only counts. */
-VAEI_SETUP vae_status vaei_lay_out(vae_model *model, const vae_config *config, vaei_arena *arena, vae_error *error) {
-    vae_status status = vaei_plan_network(config, &model->plan, error);
-    size_t     n = model->plan.parameter_count;
+VAEI_SETUP vae_status vaei_settle_source(vaei_source *source, vaei_settings *s, vae_error *error) {
+    const vae_status status = source->model ? vaei_settle_view(source, s, error)
+                                            : vaei_settle(source->config, source->threads, s, error);
     if (status != VAE_OK) return status;
-    if ((status = vaei_plan_memory(&model->plan, arena, error)) != VAE_OK) return status;
-    model->parameters = vaei_take_reals(arena, model->plan.weight_count);
-    if (model->plan.trains) {
-        model->gradients = vaei_take_reals(arena, n);
-        model->moment1 = vaei_take_reals(arena, n);
-        model->moment2 = vaei_take_reals(arena, n);
-    }
-    model->workspace = vaei_take_reals(arena, model->plan.workspace_size);
-    model->pool = NULL;
-#ifdef VAEI_HAS_POOL
-    if (model->plan.threads > 1 && !model->settings.parallel.run)
-        model->pool = (vaei_pool *)vaei_take(arena, 1, sizeof(vaei_pool));
-#endif
-    if (arena->overflow)
-        return vaei_fail(error, VAE_ERROR_MEMORY,
-                         "the network does not fit in memory: make `batch` or the layers smaller");
+    source->threads = s->threads;
+    s->unfused = source->unfused;
+    s->tensors_only = source->tensors_only;
     return VAE_OK;
 }
 
-VAE_API vae_status vae_memory_needed(const vae_config *config, size_t *bytes, vae_error *error) {
-    vae_model  model;
-    vae_config filled;
+/* Checks the settings and begins the plan, without keeping them. */
+VAEI_SETUP vae_status vaei_begin_source(vaei_source *source, vaei_plan *plan, vae_error *error) {
+    vaei_settings    settings;
+    const vae_status status = vaei_settle_source(source, &settings, error);
+    if (status == VAE_OK) vaei_begin_plan(&settings, plan);
+    return status;
+}
+
+/* Lays out plan, parameters and workspace. With arena->base NULL it only counts, and `model` is NULL. */
+VAEI_SETUP void vaei_lay_out(const vaei_network *network, vaei_plan *plan, vaei_arena *arena, vae_model *model) {
+    vae_real  *blocks[4] = { NULL, NULL, NULL, NULL }, *workspace = NULL;
+    vaei_pool *pool = NULL;
+    int        i;
+    vaei_lay_out_plan(network, plan, arena);
+    if (!plan->is_bare) {
+        if (plan->owns_weights) blocks[0] = vaei_take_reals(arena, plan->weight_count);
+        for (i = 1; plan->trains && i <= 1 + plan->moments; i++)
+            blocks[i] = vaei_take_reals(arena, plan->parameter_count);
+        workspace = vaei_take_reals(arena, plan->workspace_size);
+        if (plan->has_pool) pool = (vaei_pool *)vaei_take(arena, 1, sizeof(vaei_pool));
+    }
+    if (!model) return;
+    model->parameters = blocks[0];
+    model->gradients = blocks[1];
+    model->moment1 = blocks[2];
+    model->moment2 = blocks[3];
+    model->workspace = workspace;
+    model->pool = pool;
+}
+
+VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error *error) {
+    vaei_plan  plan;
     vaei_arena arena;
     vae_status status;
-    if (!bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_memory_needed: bytes is NULL");
-    memset(&model, 0, sizeof model);
-    memset(&arena, 0, sizeof arena);
-    if ((status = vae_defaults(config, &filled, error)) != VAE_OK) return status;
-    vaei_set_up(&model.settings, &filled);
+    if ((status = vaei_begin_source(source, &plan, error)) != VAE_OK) return status;
+    if ((status = vaei_plan_numbers(&source->network, &plan, error)) != VAE_OK) return status;
+    arena.base = NULL;
+    arena.used = 0;
     vaei_take(&arena, 1, sizeof(vae_model));
-    if ((status = vaei_lay_out(&model, &filled, &arena, error)) != VAE_OK) return status;
+    vaei_lay_out(&source->network, &plan, &arena, NULL);
+    if (arena.used > VAEI_TOO_LARGE / 2)        /* differences of addresses must fit too */
+        return vaei_fail(error, VAE_ERROR_MEMORY,
+                         "the network does not fit in memory: make `batch` or the layers smaller");
     *bytes = arena.used + VAEI_ALIGNMENT;
     return VAE_OK;
 }
 
+/* Makes the model in memory that is large enough; nothing can fail any more. */
+VAEI_SETUP vae_model *vaei_make(vaei_source *source, void *memory, size_t needed) {
+    vaei_arena arena;
+    vae_model *model;
+    arena.base = (char *)memory + (VAEI_ALIGNMENT - (uintptr_t)memory % VAEI_ALIGNMENT) % VAEI_ALIGNMENT;
+    arena.used = 0;
+    memset(arena.base, 0, needed - VAEI_ALIGNMENT);     /* the borders of images, the moments */
+    model = (vae_model *)vaei_take(&arena, 1, sizeof(vae_model));
+    vaei_settle_source(source, &model->settings, NULL);
+    vaei_begin_plan(&model->settings, &model->plan);
+    vaei_plan_numbers(&source->network, &model->plan, NULL);
+    vaei_lay_out(&source->network, &model->plan, &arena, model);
+    model->bytes = needed;
+    model->kernels = vaei_kernel_set_of(model->settings.kernels);
+    model->weights = model->parameters ? model->parameters : model->settings.weights;
+    if (model->parameters) vaei_initialize(model, source->network.encoders);
+#ifdef VAEI_HAS_POOL
+    if (model->pool) vaei_pool_start(model->pool, model->plan.threads);
+#endif
+    return model;
+}
+
+/* In memory of the allocator's. */
+VAEI_SETUP vae_status vaei_make_allocated(vaei_source *source, const vae_allocator *allocator, vae_model **model,
+                                          vae_error *error) {
+    size_t     needed;
+    void      *block;
+    vae_status status;
+    if ((status = vaei_measure(source, &needed, error)) != VAE_OK) return status;
+    block = vaei_allocate(allocator, needed);
+    if (!block)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated: make `batch` or the layers smaller",
+                         needed);
+    *model = vaei_make(source, block, needed);
+    (*model)->block = block;
+    (*model)->block_size = needed;
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_memory_needed(const vae_config *config, size_t *bytes, vae_error *error) {
+    vaei_source source;
+    vae_status  status;
+    if (!config || !bytes)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_memory_needed: config or bytes is NULL");
+    if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
+    return vaei_measure(&source, bytes, error);
+}
+
 VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t bytes, vae_model **model,
                                  vae_error *error) {
-    size_t     needed, i;
-    vaei_arena arena;
-    vae_model *made;
-    vae_config filled;
-    vae_status status;
-    if (!model || !memory) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: memory or model is NULL");
-    if ((status = vae_memory_needed(config, &needed, error)) != VAE_OK) return status;
+    size_t      needed;
+    vaei_source source;
+    vae_status  status;
+    if (!config || !model || !memory)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: memory or model is NULL");
+    if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
+    if ((status = vaei_measure(&source, &needed, error)) != VAE_OK) return status;
     if (bytes < needed)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the model needs %z bytes, the memory given has %z", needed, bytes);
-    memset(&arena, 0, sizeof arena);
-    arena.base = (char *)memory + (VAEI_ALIGNMENT - (uintptr_t)memory % VAEI_ALIGNMENT) % VAEI_ALIGNMENT;
-    memset(arena.base, 0, needed - VAEI_ALIGNMENT);     /* the borders of images, the moments */
-    made = (vae_model *)vaei_take(&arena, 1, sizeof(vae_model));
-    if ((status = vae_defaults(config, &filled, error)) != VAE_OK) return status;
-    vaei_set_up(&made->settings, &filled);
-    if ((status = vaei_lay_out(made, &filled, &arena, error)) != VAE_OK) return status;
-    made->bytes = needed;
-    made->kernels = vaei_kernel_set_of(made->settings.kernels);
-    for (i = 0; i < vae_tensor_count(made); i++) vaei_initialize_tensor(made, i);
-#ifdef VAEI_HAS_POOL
-    if (made->pool) vaei_pool_start(made->pool, made->plan.threads);
-#endif
-    *model = made;
+    *model = vaei_make(&source, memory, needed);
     return VAE_OK;
 }
 
 VAE_API vae_status vae_create(const vae_config *config, vae_model **model, vae_error *error) {
-    size_t     needed;
-    void      *block;
-    vae_model *made = NULL;
-    vae_status status;
+    vaei_source source;
+    vae_status  status;
     if (!config || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create: config or model is NULL");
-    if ((status = vae_memory_needed(config, &needed, error)) != VAE_OK) return status;
-    block = vaei_allocate(&config->allocator, needed);
-    if (!block)
-        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated: make `batch` or the layers smaller",
-                         needed);
-    if ((status = vae_create_in(config, block, needed, &made, error)) != VAE_OK) {
-        vaei_release(&config->allocator, block, needed);
-        return status;
-    }
-    made->block = block;
-    made->block_size = needed;
-    *model = made;
-    return VAE_OK;
+    if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
+    return vaei_make_allocated(&source, &config->allocator, model, error);
+}
+
+/* A model that can only be asked for its tensors. */
+VAEI_SETUP vae_status vaei_create_bare(const vae_config *config, vae_model **model, vae_error *error) {
+    vaei_source source;
+    vae_status  status;
+    if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
+    source.tensors_only = 1;
+    return vaei_make_allocated(&source, &config->allocator, model, error);
 }
 
 VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *changes, vae_model **view,
                                    vae_error *error) {
-    (void)model; (void)changes; (void)view;
-    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "views are still to come");
+    const vae_allocator *allocator;
+    vaei_source          source;
+    vaei_network        *network = &source.network;
+    if (!model || !view) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_view: model or view is NULL");
+    memset(&source, 0, sizeof source);
+    source.model = model;
+    source.changes = changes;
+    network->plan = &model->plan;
+    network->input = model->settings.input;
+    network->latent = model->settings.latent;
+    network->encoders = model->plan.encoder.layers ? model->plan.encoder.layers - 1 : 0;
+    network->decoders = model->plan.decoder.layers;
+    allocator = &model->settings.allocator;
+    if (changes && (changes->allocator.allocate || changes->allocator.release)) allocator = &changes->allocator;
+    return vaei_make_allocated(&source, allocator, view, error);
 }
 
 VAE_API void vae_destroy(vae_model *model) {
@@ -6233,6 +6809,18 @@ VAE_API void vae_destroy(vae_model *model) {
 #endif
     allocator = model->settings.allocator;
     if (model->block) vaei_release(&allocator, model->block, model->block_size);
+}
+
+VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
+    const vaei_plan *plan;
+    int              i;
+    if (!model || !config) return;
+    plan = &model->plan;
+    memset(config, 0, sizeof *config);
+    vaei_restore_settings(&model->settings, config);
+    for (i = 0; i < plan->encoder.layers - 1; i++) config->encoder[i] = vaei_described(&plan->layers[i]);
+    for (i = 0; i < plan->decoder.layers; i++)
+        config->decoder[i] = vaei_described(&plan->layers[plan->decoder.first_layer + i]);
 }
 
 /* ---- summary ---- */
@@ -6280,9 +6868,9 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     if (number == plan->heads) vaei_put_string(text, "mean, logvar");
     else vaei_format(text, "%s.%d", number < plan->heads ? "encoder" : "decoder", layer->name_index);
     vaei_pad(text, start + 14);
-    if (layer->kind == VAE_LAYER_DENSE) vaei_put_string(text, "dense");
+    if (!layer->connection) vaei_put_string(text, "dense");
     else {
-        const vaei_connection *c = &layer->connection;
+        const vaei_connection *c = layer->connection;
         vaei_format(text, "%s %dx%d", layer->kind == VAE_LAYER_CONV ? "conv" : "conv transposed", c->kernel_height,
                     c->kernel_width);
         if (c->stride_height > 1 || c->stride_width > 1) {
@@ -6296,50 +6884,109 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     vaei_put_shape(text, layer->out);
     vaei_pad(text, start + 66);
     vaei_put_grouped(text, layer->weight_count + layer->bias_count, 13);
-    vaei_put(text, '\n');
+}
+
+VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
+    const vaei_settings *s = &model->settings;
+    vae_state            state;
+    vae_get_state(model, &state);
+    vaei_format(text, "objective: %s", vaei_likelihoods[s->likelihood].name);
+    if (vaei_has_sigma(s->likelihood)) {
+        vaei_format(text, ", sigma %s%s", s->sigma != 0 ? "fixed" : "learned",
+                    s->sigma_per_pixel ? " for each pixel" : "");
+        if (state.sigma > 0) vaei_format(text, " (%r)", (double)state.sigma);
+    }
+    vaei_format(text, ", beta %r%s", (double)state.beta, s->standardize ? ", standardized pixels" : "");
+}
+
+VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
+    const vaei_plan *plan = &model->plan;
+    const size_t     weights = plan->weight_count * sizeof(vae_real), own = plan->owns_weights ? weights : 0;
+    size_t           training = 0;
+    vaei_put_string(text, "memory: parameters ");
+    vaei_put_bytes(text, weights);
+    if (!plan->owns_weights) vaei_put_string(text, " of another's");
+    if (plan->trains) {
+        training = (size_t)(1 + plan->moments) * plan->parameter_count * sizeof(vae_real);
+        vaei_put_string(text, ", gradients and moments ");
+        vaei_put_bytes(text, training);
+    }
+    vaei_put_string(text, ", workspace ");
+    vaei_put_bytes(text, model->bytes - own - training);
+}
+
+/* The threads that there are, where not all could be started. */
+VAEI_SETUP int vaei_threads_used(const vae_model *model) {
+#ifdef VAEI_HAS_POOL
+    if (model->pool) return (int)model->pool->count + 1;
+#endif
+    return model->settings.parallel.run ? model->plan.threads : 1;
+}
+
+enum { VAEI_SUMMARY_LINES = VAEI_MAX_LAYERS + 8 };
+
+/* One line of the summary without its end; 0 where there is no such line. */
+VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, int line) {
+    const vaei_plan     *plan = &model->plan;
+    const vaei_settings *s = &model->settings;
+    const int            z = plan->heads + 1;               /* the line of z among the layers'; the first without heads */
+    if (line-- == 0) vaei_put_string(text, "layer         kind                    activation  output             parameters");
+    else if (plan->encoder.layers && line-- == 0) {
+        vaei_put_string(text, "input                                             ");
+        vaei_put_shape(text, s->input);
+    } else if (line <= plan->layer_count) {
+        if (line == z) vaei_format(text, "z                                                 %d", s->latent);
+        else vaei_put_layer(text, plan, line < z ? line : line - 1);
+    } else
+        switch (line - plan->layer_count) {
+        case 1:
+            vaei_put_string(text, "total                                                             ");
+            vaei_put_grouped(text, plan->parameter_count, 13);
+            break;
+        case 2: vaei_put_memory(text, model); break;
+        case 3: vaei_put_objective(text, model); break;
+        case 4:
+            if (plan->part == VAE_WHOLE && plan->trains)
+                vaei_format(text, "optimizer: %s, learning rate %r", vaei_optimizers[s->optimizer.kind].name,
+                            (double)vaei_learning_rate(model));
+            else
+                vaei_format(text, "cannot train: %s", plan->part == VAE_ENCODER_ONLY ? "the encoder only"
+                                                     : plan->part == VAE_DECODER_ONLY ? "the decoder only"
+                                                     : plan->owns_weights ? "inference only" : "the weights are another's");
+            break;
+        case 5:
+            vaei_format(text, "batches of %z, %d thread%s, kernels %s", plan->batch, vaei_threads_used(model),
+                        vaei_threads_used(model) == 1 ? "" : "s", vae_kernels_name(s->kernels));
+            break;
+        default: return 0;
+        }
+    return 1;
 }
 
 VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
-    vaei_text        text;
-    const vaei_plan *plan;
-    size_t           parameter_bytes;
-    int              i;
+    vaei_text text;
+    int       line;
     text.bytes = buffer;
     text.size = buffer ? size : 0;
     text.length = 0;
-    if (!model) return 0;
-    plan = &model->plan;
-    vaei_put_string(&text, "layer         kind                    activation  output             parameters\n");
-    vaei_put_string(&text, "input                                             ");
-    vaei_put_shape(&text, model->settings.input);
-    vaei_put(&text, '\n');
-    for (i = 0; i < plan->layer_count; i++) {
-        vaei_put_layer(&text, plan, i);
-        if (i == plan->heads)
-            vaei_format(&text, "z                                                 %d\n", model->settings.latent);
-    }
-    vaei_put_string(&text, "total                                                             ");
-    vaei_put_grouped(&text, plan->parameter_count, 13);
-    parameter_bytes = plan->parameter_count * sizeof(vae_real);
-    vaei_put_string(&text, "\nmemory: parameters ");
-    vaei_put_bytes(&text, parameter_bytes);
-    if (plan->trains) {
-        vaei_put_string(&text, ", gradients and moments ");
-        vaei_put_bytes(&text, 3 * parameter_bytes);
-    }
-    vaei_put_string(&text, ", workspace ");
-    vaei_put_bytes(&text, model->bytes - (plan->trains ? 4 : 1) * parameter_bytes);
-    vaei_format(&text, "\nbatches of %z, %d thread%s, kernels %s\n", plan->batch, plan->threads,
-                plan->threads == 1 ? "" : "s", vae_kernels_name(model->settings.kernels));
-    if (text.size) text.bytes[vaei_min_size(text.length, text.size - 1)] = 0;
+    for (line = 0; model && vaei_put_summary_line(&text, model, line); line++) vaei_put(&text, '\n');
+    if (text.size && model) text.bytes[vaei_min_size(text.length, text.size - 1)] = 0;
     return text.length;
 }
 
 #ifndef VAE_NO_STDIO
 VAE_API void vae_print_summary(const vae_model *model) {
-    char text[8192];        /* 33 layers of 80 characters and the rest: always enough */
-    vae_summary(model, text, sizeof text);
-    fputs(model ? text : "", stdout);
+    char      bytes[160];               /* a line, however large its numbers */
+    vaei_text text;
+    int       line;
+    text.bytes = bytes;
+    text.size = sizeof bytes;
+    for (line = 0; model; line++) {
+        text.length = 0;
+        if (!vaei_put_summary_line(&text, model, line)) return;
+        bytes[vaei_min_size(text.length, sizeof bytes - 1)] = 0;
+        puts(bytes);
+    }
 }
 #endif
 
@@ -6372,7 +7019,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     size_t                 i, k;
     for (i = first; i < first + count; i++) {
         const size_t row = rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + i) : rows->first + i;
-        vae_real    *to = vaei_at(model, model->plan.pixels, 0, i, size);
+        vae_real    *to = vaei_at(model, model->plan.input, 0, i, size);
         if (rows->data->bytes) {
             const unsigned char *bytes = rows->data->bytes + row * size;
             if (!swap) { kernels->bytes_to_real(size, bytes, to); continue; }
@@ -6434,14 +7081,14 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits,
 
 VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
                                         vae_error *error) {
-    size_t numbers;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
+    if (vaei_check_part(model, VAE_ENCODER_ONLY, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if (!data) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data is NULL", call);
     if (!data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
     if (!data->pixels == !data->bytes)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has %s pixels and bytes: set one of them", call,
                          data->pixels ? "both" : "neither");
-    if (!vaei_multiply_sizes(data->count, model->plan.example, &numbers) || numbers > (size_t)-1 / sizeof(vae_real))
+    if (vaei_times(vaei_times(data->count, model->plan.example), sizeof(vae_real)) == VAEI_TOO_LARGE)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is %z, more than fits in memory", call,
                          data->count);
     return VAE_OK;
@@ -6534,6 +7181,7 @@ VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_
     size_t          first, i;
     if (!model || !latents || ((!z || !pixels) && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, latents, its z or pixels is NULL");
+    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if (vaei_check_count(model, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     for (i = 0; i < count * model->plan.latent; i++)
         if (!vaei_finite(z[i]))
@@ -6554,6 +7202,7 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
     size_t     first, i;
     vaei_pass  pass;
     vae_status status = vaei_check_data(model, data, "vae_reconstruct", error);
+    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, "vae_reconstruct", error);
     if (status == VAE_OK && !pixels) status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_reconstruct: pixels is NULL");
     if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
     for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
@@ -6582,6 +7231,7 @@ VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, 
     size_t first;
     if (!model || (!pixels && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
+    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if (vaei_check_count(model, count, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     for (first = 0; first < count; first += model->plan.rows) {
         vaei_pass pass;
@@ -6599,6 +7249,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
     size_t     first, i;
     vaei_pass  pass;
     vae_status status = vaei_check_data(model, data, "vae_elbo", error);
+    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, "vae_elbo", error);
     if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += pass.count) {
@@ -6707,6 +7358,7 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
     size_t          first, rows, i;
     vaei_importance turn;
     vae_status      status = vaei_check_data(model, data, "vae_log_likelihood", error);
+    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, "vae_log_likelihood", error);
     if (status == VAE_OK && !samples)
         status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_log_likelihood: samples is 0: give at least 1");
     if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
@@ -6823,8 +7475,10 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     }
     for (s = model->plan.stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
-        if (s == model->plan.first_decoder_stage) vaei_latent_backward_rows(&pass);
+        if (s == model->plan.decoder.first_stage) vaei_latent_backward_rows(&pass);
     }
+    if (!model->has_gradients && model->plan.log_sigma_count)
+        memset(model->gradients + model->plan.log_sigma, 0, model->plan.log_sigma_count * sizeof(vae_real));
     model->has_gradients = !updates;
     if (terms) *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
     return VAE_OK;
@@ -7019,10 +7673,10 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
             continue;
         }
         if (!(bounded && i == 0) &&
-            !vaei_are_within(model, vaei_at(model, layer->input.place, 0, 0, 0), examples * layer->inputs, bound))
+            !vaei_are_within(model, vaei_at(model, layer->places.input, 0, 0, 0), examples * layer->inputs, bound))
             return 0;
         if (!(bounded && i == model->plan.layer_count - 1) &&
-            !vaei_are_within(model, vaei_at(model, layer->output_gradient.place, 0, 0, 0), examples * layer->outputs,
+            !vaei_are_within(model, vaei_at(model, layer->places.output_gradient, 0, 0, 0), examples * layer->outputs,
                              bound))
             return 0;
     }
@@ -7177,7 +7831,7 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
     const size_t      stride = (data->count + 9999) / 10000;
     const size_t      size = model->plan.example, biases = last->bias_count;
-    vae_real         *bias = model->parameters + last->bias, *pixels = vaei_at(model, model->plan.pixels, 0, 0, 0);
+    vae_real         *bias = model->parameters + last->bias, *pixels = vaei_at(model, model->plan.target, 0, 0, 0);
     size_t            row, i, k;
     vae_status        status;
     /* Running means, in the gradient block, which is free before the first step. */
@@ -8457,7 +9111,7 @@ VAEI_SETUP int vaei_pads_unevenly(const vae_model *model) {
     int i;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
-        if (layer->kind != VAE_LAYER_DENSE && layer->described.padding == VAE_SAME && !vaei_even_padding(layer)) return 1;
+        if (layer->connection && layer->connection->padding == VAE_SAME && !vaei_even_padding(layer)) return 1;
     }
     return 0;
 }
@@ -8693,10 +9347,6 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
 
 /* ---- the network of the file and the one given ---- */
 
-VAEI_SETUP int vaei_same_shape(vae_shape a, vae_shape b) {
-    return a.height == b.height && a.width == b.width && a.channels == b.channels;
-}
-
 /* Whether two layers do the same with an input of this shape, which becomes that of their output. */
 VAEI_SETUP vae_status vaei_same_layer(const vae_layer *file, const vae_layer *given, vaei_where where, vae_shape *in,
                                       int *same, vae_error *error) {
@@ -8723,15 +9373,17 @@ typedef struct vaei_other {
     const char       *name;             /* in sentences, with what to do */
 } vaei_other;
 
-VAEI_SETUP const vae_layer *vaei_other_layer(const vaei_other *other, int decoder, int number, int *count) {
-    const vae_layer  *list = !other->config ? NULL : decoder ? other->config->decoder : other->config->encoder;
-    const vaei_layer *planned;
-    if (list) {
-        *count = vaei_count_layers(list);
-        return list + number;
-    }
-    planned = vaei_part_layers(other->model, decoder, count);
-    return &planned[number].described;
+VAEI_SETUP int vaei_other_count(const vaei_other *other, int decoder) {
+    int count;
+    if (other->config) return vaei_count_layers(decoder ? other->config->decoder : other->config->encoder);
+    vaei_part_layers(other->model, decoder, &count);
+    return count;
+}
+
+VAEI_SETUP vae_layer vaei_other_layer(const vaei_other *other, int decoder, int number) {
+    int count;
+    if (other->config) return decoder ? other->config->decoder[number] : other->config->encoder[number];
+    return vaei_described(vaei_part_layers(other->model, decoder, &count) + number);
 }
 
 /* The list of layers in the file, at json->layers_at, against the other one. None there: nothing is compared. */
@@ -8739,12 +9391,12 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_
                                         vae_error *error) {
     vaei_json   list = vaei_json_of(json->bytes, json->layers_at[decoder], json->end, 1);
     vaei_where  where;
-    vae_layer   layer;
+    vae_layer   layer, given;
     vae_status  status = VAE_OK;
     int         read = 0, count = 0, same = 1;
     where.part = decoder ? "decoder" : "encoder";
     where.number = 0;
-    vaei_other_layer(other, decoder, 0, &count);
+    count = vaei_other_count(other, decoder);
     if (!count) return VAE_OK;
     if (!json->layers_at[decoder])
         return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part, other->name);
@@ -8752,7 +9404,8 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_
         vaei_json_layer(&list, &layer);
         if (read > count || !same) continue;
         where.number = read;
-        status = vaei_same_layer(&layer, vaei_other_layer(other, decoder, read - 1, &count), where, &in, &same, error);
+        given = vaei_other_layer(other, decoder, read - 1);
+        status = vaei_same_layer(&layer, &given, where, &in, &same, error);
         if (status != VAE_OK) return status;
     }
     if (read != count)
@@ -8793,7 +9446,7 @@ VAEI_SETUP vae_status vaei_agree(int flag, const vaei_json *json, int column, co
 }
 
 /* What a half of the file's network can be loaded as. */
-VAEI_SETUP vae_status vaei_check_part(vae_part file, vae_part wanted, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_file_part(vae_part file, vae_part wanted, vae_error *error) {
     if (file <= VAE_WHOLE || file == wanted) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds the %s alone: load it as that part, or a whole model's file",
                      vaei_part_name((int)file));
@@ -8850,7 +9503,7 @@ VAEI_SETUP vae_status vaei_check_lists(const vaei_json *json, vae_part part, vae
 }
 
 /* How many weights the layers have, as a real: it fits always. */
-VAEI_SETUP vae_status vaei_count_weights(const char *part, const vae_layer *layers, vae_shape *shape, double *weights,
+VAEI_SETUP vae_status vaei_add_weights(const char *part, const vae_layer *layers, vae_shape *shape, double *weights,
                                          vae_error *error) {
     vaei_where where;
     vae_status status;
@@ -8875,12 +9528,12 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
     vae_shape  shape = config->input;
     vae_status status = VAE_OK;
     if (config->part != VAE_DECODER_ONLY) {
-        if ((status = vaei_count_weights("encoder", config->encoder, &shape, &weights, error)) != VAE_OK) return status;
+        if ((status = vaei_add_weights("encoder", config->encoder, &shape, &weights, error)) != VAE_OK) return status;
         weights += ((double)shape.height * shape.width * shape.channels + 1) * 2 * config->latent;
     }
     shape.height = shape.width = 1;
     shape.channels = config->latent;
-    if (config->part != VAE_ENCODER_ONLY) status = vaei_count_weights("decoder", config->decoder, &shape, &weights, error);
+    if (config->part != VAE_ENCODER_ONLY) status = vaei_add_weights("decoder", config->decoder, &shape, &weights, error);
     if (status != VAE_OK || 2 * weights <= (double)file->data_size) return status;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are too "
                      "few: it is cut off or damaged", weights, file->data_size);
@@ -8925,7 +9578,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     other.name = "the config: leave it out there or make it the same";
     if (given) {
         status = vaei_agree(VAEI_AGREES, &json, 0, config, given, config->input, config->latent, &other, error);
-        if (status == VAE_OK && given->part) status = vaei_check_part(config->part, given->part, error);
+        if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
         vaei_take_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
         if (given->part) config->part = given->part;
@@ -9010,7 +9663,7 @@ VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_mod
     vaei_other    other;
     vaei_json     json;
     vae_status    status = vaei_read_config(file, &json, 1, &settings, sizeof settings, error);
-    if (status == VAE_OK) status = vaei_check_part(settings.part, model->settings.part, error);
+    if (status == VAE_OK) status = vaei_check_file_part(settings.part, model->settings.part, error);
     other.config = NULL;
     other.model = model;
     other.name = "the model: make a model of the file with vae_load";
@@ -9164,7 +9817,7 @@ VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder) {
     layers = vaei_part_layers(writer->model, decoder, &count);
     vaei_write_string(writer, "[");
     for (i = 0; i < count; i++) {
-        const vae_layer *layer = &layers[i].described;
+        const vae_layer  described = vaei_described(&layers[i]), *layer = &described;
         const unsigned   mask = vaei_layer_mask(layer);
         if (i) vaei_write_string(writer, ",");
         vaei_write_object(writer, vaei_layer_fields, 0, layer,

@@ -40,6 +40,7 @@ static uint64_t train(vae_kernels kernels, int threads, int network) {
     if (network) memcpy(config.encoder, conv, sizeof conv);
     else memcpy(config.encoder, dense, sizeof dense);
     config.likelihood = network ? VAE_GAUSSIAN : VAE_BERNOULLI;
+    config.sigma = network ? 1 : 0;
     config.batch = 27;
     config.kernels = kernels;
     config.threads = threads;

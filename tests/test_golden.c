@@ -125,7 +125,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     }
     for (s = model->plan.stage_count - 1; s >= 0 && !forward; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
-        if (s == model->plan.first_decoder_stage) vaei_latent_backward_rows(&pass);
+        if (s == model->plan.decoder.first_stage) vaei_latent_backward_rows(&pass);
     }
     if (!forward) model->has_gradients = 1;
     free(pixels);

@@ -220,7 +220,7 @@ TEST(test_likelihoods_and_beta) {
     int                   gaussian, kernels;
     for (gaussian = 0; gaussian < 2; gaussian++)
         for (b = 0; b < 4; b++) {
-            vae_config config = { .input = { 4, 4, 2 }, .latent = 5, .sigma = 0.3,
+            vae_config config = { .input = { 4, 4, 2 }, .latent = 5, .sigma = gaussian ? (vae_real)0.3 : 0,
                                   .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(6, VAE_RELU) } };
             config.likelihood = gaussian ? VAE_GAUSSIAN : VAE_BERNOULLI;
             config.beta = betas[b];

@@ -9,6 +9,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Adam's constants for update number `t`, from 1, and an update with them. */
+static vaei_update_step adam_step(double rate, double beta1, double beta2, double epsilon, uint64_t t) {
+    vae_optimizer    settings;
+    vaei_update_step made;
+    memset(&settings, 0, sizeof settings);
+    settings.beta1 = (vae_real)beta1;
+    settings.beta2 = (vae_real)beta2;
+    settings.epsilon = (vae_real)epsilon;
+    settings.weight_decay = VAE_ZERO;
+    vaei_begin_adam(&made, &settings, rate, t - 1);
+    return made;
+}
+
+static void adam(const vaei_kernel_set *set, const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
+                 const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
+    vaei_update_rows(set->adam, set->product->lanes, step, rows, n, p, factors, g, m, v);
+}
+
 /* ---- every kernel set that this machine can run ---- */
 
 typedef void (*math_map)(size_t, const vae_real *, vae_real *);
@@ -281,7 +299,7 @@ static const float unscaled = 1;        /* Adam's factor for gradients as they a
 
 /* Runs kernel k on the first n elements; out[0..2] are outputs of n elements. Returns its sum, 0 where it has none. */
 static double run_kernel(const math_set *set, int k, size_t n, const workload *w, float *out[3], int *outputs) {
-    vaei_adam_step step;
+    vaei_update_step step;
     size_t i;
     *outputs = 1;
     if (k < 8) { vaei_activate(set->kernels, (vae_activation)k, n, w->in[0], out[0]); return 0; }
@@ -306,8 +324,8 @@ static double run_kernel(const math_set *set, int k, size_t n, const workload *w
              vaei_bound_logvar_backward(n, w->in[0], out[0]); return 0;
     case 26: *outputs = 3;
              for (i = 0; i < n; i++) { out[0][i] = w->in[0][i]; out[1][i] = w->in[1][i]; out[2][i] = w->in[2][i]; }
-             step = vaei_adam_step_of(1e-3, 0.9, 0.999, 1e-8, 2);
-             vaei_adam(set->kernels, &step, 1, n, out[0], &unscaled, w->in[3], out[1], out[2]); return 0;
+             step = adam_step(1e-3, 0.9, 0.999, 1e-8, 2);
+             adam(set->kernels, &step, 1, n, out[0], &unscaled, w->in[3], out[1], out[2]); return 0;
     case 27: for (i = 0; i < n; i++) out[0][i] = w->in[1][i];
              set->kernels->add(n, out[0], w->in[0]); return 0;
     case 28: set->kernels->bytes_to_real(n, w->bytes, out[0]); return 0;
@@ -448,7 +466,7 @@ static void test_latent(const math_set *set) {
 static void test_adam_of_multiples(const math_set *set) {
     enum { ROWS = 3, MOST = 40 };
     float          g[MOST], product[ROWS * MOST], factors[ROWS], p[2][ROWS * MOST], m[2][ROWS * MOST], v[2][ROWS * MOST];
-    vaei_adam_step step;
+    vaei_update_step step;
     size_t         n, i, r;
     int            t;
     for (n = 0; n <= MOST; n++) {
@@ -462,9 +480,9 @@ static void test_adam_of_multiples(const math_set *set) {
                 factors[r] = t == 3 ? 0 : t == 4 ? 1e-20f : (float)random_normal();
                 for (i = 0; i < n; i++) product[r * n + i] = factors[r] * g[i];
             }
-            step = vaei_adam_step_of(1e-2, 0.9, 0.999, 1e-8, (uint64_t)t);
-            vaei_adam(set->kernels, &step, ROWS, n, p[0], factors, g, m[0], v[0]);
-            vaei_adam(set->kernels, &step, 1, ROWS * n, p[1], &unscaled, product, m[1], v[1]);
+            step = adam_step(1e-2, 0.9, 0.999, 1e-8, (uint64_t)t);
+            adam(set->kernels, &step, ROWS, n, p[0], factors, g, m[0], v[0]);
+            adam(set->kernels, &step, 1, ROWS * n, p[1], &unscaled, product, m[1], v[1]);
         }
         CHECK(!memcmp(p[0], p[1], bytes) && !memcmp(m[0], m[1], bytes) && !memcmp(v[0], v[1], bytes),
               "%s Adam of rows of %d multiples", set->name, (int)n);
@@ -474,13 +492,13 @@ static void test_adam_of_multiples(const math_set *set) {
 static void test_adam(const math_set *set) {
     double p = 0.5, m = 0, v = 0, b1 = 1, b2 = 1;
     float parameter = 0.5f, first = 0, second = 0, g;
-    vaei_adam_step step;
+    vaei_update_step step;
     int t, denormal = 0;
     for (t = 1; t <= 200; t++) {            /* against double */
         g = (float)random_normal();
         b1 *= 0.9; b2 *= 0.999;
-        step = vaei_adam_step_of(1e-2, 0.9, 0.999, 1e-8, (uint64_t)t);
-        vaei_adam(set->kernels, &step, 1, 1, &parameter, &unscaled, &g, &first, &second);
+        step = adam_step(1e-2, 0.9, 0.999, 1e-8, (uint64_t)t);
+        adam(set->kernels, &step, 1, 1, &parameter, &unscaled, &g, &first, &second);
         m = 0.9 * m + 0.1 * (double)g;
         v = 0.999 * v + 0.001 * (double)g * (double)g;
         p -= 1e-2 / (1 - b1) * m / (sqrt(v / (1 - b2)) + 1e-8);
@@ -489,9 +507,9 @@ static void test_adam(const math_set *set) {
           "%s Adam: %.9g for %.9g, %g for %g, %g for %g", set->name, (double)parameter, p, (double)first, m, (double)second, v);
     CHECK(fabs(vaei_power(0.9, 200) - b1) < 1e-12 * b1 && fabs(vaei_power(0.999, 200) - b2) < 1e-12, "powers");
     g = 0;                                  /* no gradient any more: the moments end at 0, never denormal */
-    step = vaei_adam_step_of(1e-2, 0.9, 0.999, 1e-8, 100000);
+    step = adam_step(1e-2, 0.9, 0.999, 1e-8, 100000);
     for (t = 0; t < 100000; t++) {
-        vaei_adam(set->kernels, &step, 1, 1, &parameter, &unscaled, &g, &first, &second);
+        adam(set->kernels, &step, 1, 1, &parameter, &unscaled, &g, &first, &second);
         if ((first != 0 && fabs((double)first) < 1.2e-38) || (second != 0 && (double)second < 1.2e-38)) denormal++;
     }
     CHECK(denormal == 0 && first == 0 && second == 0, "%s Adam: %d denormal, at the end %g %g", set->name, denormal, (double)first, (double)second);

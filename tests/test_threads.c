@@ -196,13 +196,12 @@ static void test_hook_in_any_order(void) {
         }
         free(one->weights);
     }
-    {   /* a hook without a number of threads: one */
+    {   /* a hook must say for how many threads it stands */
         vae_config c = net(DENSE), filled;
-        hook       h;
-        memset(&h, 0, sizeof h);
+        vae_error  error;
         c.parallel.run = run_in_some_order;
-        c.parallel.user = &h;
-        CHECK(vae_defaults(&c, &filled, NULL) == VAE_OK && filled.threads == 1);
+        CHECK(vae_defaults(&c, &filled, &error) == VAE_ERROR_CONFIG);
+        CHECK_CONTAINS(error.message, "threads is 0");
     }
     free(one);
     free(many);
