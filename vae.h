@@ -4272,6 +4272,7 @@ VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vae
     o.in = in;
     if ((status = vaei_outline_layer(&o, where, error)) != VAE_OK) return status;
     *out = o.out;
+    if (!explicit_layer) return VAE_OK;
     *explicit_layer = o.layer;
     if (!vaei_is_dense(layer)) explicit_layer->padding = VAE_EXPLICIT;
     return VAE_OK;

@@ -490,22 +490,23 @@ static void test_adam_of_multiples(const math_set *set) {
 }
 
 static void test_adam(const math_set *set) {
+    const double beta1 = (double)0.9f, beta2 = (double)0.999f;
     double p = 0.5, m = 0, v = 0, b1 = 1, b2 = 1;
     float parameter = 0.5f, first = 0, second = 0, g;
     vaei_update_step step;
     int t, denormal = 0;
     for (t = 1; t <= 200; t++) {            /* against double */
         g = (float)random_normal();
-        b1 *= 0.9; b2 *= 0.999;
+        b1 *= beta1; b2 *= beta2;
         step = adam_step(1e-2, 0.9, 0.999, 1e-8, (uint64_t)t);
         adam(set->kernels, &step, 1, 1, &parameter, &unscaled, &g, &first, &second);
-        m = 0.9 * m + 0.1 * (double)g;
-        v = 0.999 * v + 0.001 * (double)g * (double)g;
+        m = beta1 * m + (1 - beta1) * (double)g;
+        v = beta2 * v + (1 - beta2) * (double)g * (double)g;
         p -= 1e-2 / (1 - b1) * m / (sqrt(v / (1 - b2)) + 1e-8);
     }
     CHECK(fabs((double)parameter - p) < 4e-6 && fabs((double)first - m) < 1e-6 && fabs((double)second - v) < 1e-5 * v,
           "%s Adam: %.9g for %.9g, %g for %g, %g for %g", set->name, (double)parameter, p, (double)first, m, (double)second, v);
-    CHECK(fabs(vaei_power(0.9, 200) - b1) < 1e-12 * b1 && fabs(vaei_power(0.999, 200) - b2) < 1e-12, "powers");
+    CHECK(fabs(vaei_power(beta1, 200) - b1) < 1e-12 * b1 && fabs(vaei_power(beta2, 200) - b2) < 1e-12, "powers");
     g = 0;                                  /* no gradient any more: the moments end at 0, never denormal */
     step = adam_step(1e-2, 0.9, 0.999, 1e-8, 100000);
     for (t = 0; t < 100000; t++) {
@@ -809,8 +810,8 @@ int main(int argc, char **argv) {
         }
         free_workload(&whole);
         /* The same on every compiler and processor (x86-64 and AArch64, gcc and clang, -O0 to -O3, -march=native). */
-        CHECK(family[0] == 0xdbf89ac4a72c3ee3u, "the portable sets' bits have changed");
-        CHECK(family[1] == 0x0a4b4b2a525d6d64u || family[1] == 0, "the fused sets' bits have changed");
+        CHECK(family[0] == 0x4629a5ba78d7a93eu, "the portable sets' bits have changed");
+        CHECK(family[1] == 0x91f51b99ed9ad97eu || family[1] == 0, "the fused sets' bits have changed");
         printf("  bits: portable %08lx%08lx fused %08lx%08lx\n", (unsigned long)(family[0] >> 32), (unsigned long)(family[0] & 0xFFFFFFFFu),
                (unsigned long)(family[1] >> 32), (unsigned long)(family[1] & 0xFFFFFFFFu));
     }
