@@ -108,7 +108,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     data.count = rows;
     CHECK(vaei_load_rows(model, &data, 0, rows, NULL, NULL) == VAE_OK);
     vaei_begin_pass(&pass, model, rows);
-    pass.forward_only = forward;
+    if (!forward) vaei_begin_backward(&pass);
     pass.scale = (vae_real)(1 / (double)rows);
     pass.reconstruction = vaei_row_terms(model);
     row_kl = pass.reconstruction + model->plan.batch;

@@ -645,7 +645,7 @@ TEST(test_chosen_networks) {
                        VAE_DENSE_SHAPED_INITIALIZER(2, 2, 3, VAE_TANH),
                        VAE_DENSE_INITIALIZER(20, VAE_RELU), VAE_CONV_INITIALIZER(4, 1, 1, VAE_SOFTPLUS), VAE_CONV_INITIALIZER(3, 2, 1, VAE_LINEAR) } },
         /* dense layers after convolutions in the decoder, which ends dense */
-        { .input = { 4, 3, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .encoder = { VAE_DENSE_INITIALIZER(5, VAE_TANH) },
+        { .input = { 4, 3, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma = 1, .encoder = { VAE_DENSE_INITIALIZER(5, VAE_TANH) },
           .decoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 3, 4, VAE_GELU), VAE_CONV_TRANSPOSED_INITIALIZER(5, 3, 2, VAE_SILU),
                        VAE_CONV_INITIALIZER(3, 3, 1, VAE_RELU),
                        VAE_DENSE_INITIALIZER(7, VAE_SIGMOID), VAE_DENSE_INITIALIZER(36, VAE_LINEAR) } },
@@ -698,7 +698,7 @@ TEST(test_larger_networks) {
     static const vae_config networks[] = {
         { .input = { 40, 40, 1 }, .latent = 2, .batch = 36,
           .encoder = { VAE_CONV_INITIALIZER(8, 3, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 4, VAE_GELU) } },
-        { .input = { 6, 6, 48 }, .latent = 2, .batch = 9, .likelihood = VAE_GAUSSIAN,
+        { .input = { 6, 6, 48 }, .latent = 2, .batch = 9, .likelihood = VAE_GAUSSIAN, .sigma = 1,
           .encoder = { VAE_CONV_INITIALIZER(130, 3, 1, VAE_RELU) } },
         /* rows of weight gradients that lie side by side in groups which tiles do not divide */
         { .input = { 7, 7, 16 }, .latent = 2, .batch = 7, .encoder = { VAE_CONV_INITIALIZER(130, 5, 2, VAE_SILU) } },
