@@ -5741,7 +5741,7 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits,
 
 /* ---- sigma ---- */
 
-#define VAEI_SIGMA_RATE 0.05            /* of the moving average, after its first forty steps */
+#define VAEI_SIGMA_RATE 0.1             /* of the moving average, after its first twenty steps */
 #define VAEI_LEAST_LOG_SIGMA (-13.8)    /* a millionth; the largest is its inverse */
 
 /* What a pass needs of sigma and of the change of scale. Logs of many scales are taken as one log of their product,
