@@ -1852,7 +1852,7 @@ typedef struct vaei_kernel_set {
     const vaei_product_kernels *product;
     void   (*activate)(vae_activation kind, size_t n, const vae_real *x, vae_real *y);
     void   (*activate_backward)(vae_activation kind, size_t n, const vae_real *saved, vae_real *d);
-    vaei_sum_kernel *bernoulli, *gaussian, *gaussian_kl;
+    vaei_sum_kernel *bernoulli, *gaussian, *laplace, *continuous_bernoulli, *gaussian_kl;
     void   (*reparameterize)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
                              vae_real *z);
     void   (*latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
@@ -2127,6 +2127,7 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp)(VAEI_V x) { return exp(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_negative)(VAEI_V x) { return exp(x); }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_log)(VAEI_V x) { return log(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) { return y + log1p(e); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) { return (void)e, tanh(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) { return (void)exp_minus_1, expm1(x); }
@@ -2418,6 +2419,63 @@ VAEI_TARGET void VAEI_NAME(vaei_gaussian)(size_t n, const vae_real *output, cons
             const VAEI_V difference = VAEI_LOAD(output + i) - VAEI_LOAD(x + i);
             sum = VAEI_FMA(difference, difference, sum);
             if (d) VAEI_STORE(d + i, difference * VAEI_SET(factor));
+        }
+        VAEI_STORE(sums + part, sum);
+    }
+}
+
+/* Laplace: per element the size of the difference, and its derivative, the sign. */
+VAEI_TARGET void VAEI_NAME(vaei_laplace)(size_t n, const vae_real *output, const vae_real *x, vae_real factor,
+                                         vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
+    size_t part, i;
+    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
+        VAEI_V sum = VAEI_SET(0);
+        for (i = part; i < n; i += VAEI_SUM_LANES) {
+            const VAEI_V difference = VAEI_LOAD(output + i) - VAEI_LOAD(x + i), zero = VAEI_SET(0);
+            sum = sum + VAEI_ABS(difference);
+            if (d)
+                VAEI_STORE(d + i, VAEI_SELECT_LESS(difference, zero, VAEI_SET(-factor),
+                                                   VAEI_SELECT_LESS(zero, difference, VAEI_SET(factor), zero)));
+        }
+        VAEI_STORE(sums + part, sum);
+    }
+}
+
+/* Continuous Bernoulli. With a = |l| the density's logarithm is -max(l, 0) + l x - log((1 - e^-a)/a), its mean 1/a -
+   e^-a/(1 - e^-a) for -a and 1 less that for a. Below the bound, where both cancel, the series of y = a/2 stand:
+   log((1 - e^-a)/a) = -y + log(sinh(y)/y), and the mean is 1/2 - (coth(y) - 1/y)/2. In each branch a stays where it is
+   in order, so that the branch not taken overflows nowhere. */
+#ifdef VAE_DOUBLE
+#define VAEI_CONTINUOUS_SERIES 0.25
+#else
+#define VAEI_CONTINUOUS_SERIES 1.0f
+#endif
+VAEI_TARGET void VAEI_NAME(vaei_continuous_bernoulli)(size_t n, const vae_real *logits, const vae_real *x,
+                                                      vae_real factor, vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
+    const VAEI_V bound = VAEI_SET(VAEI_CONTINUOUS_SERIES), half = VAEI_SET((vae_real)0.5), one = VAEI_SET(1);
+    size_t       part, i;
+    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
+        VAEI_V sum = VAEI_SET(0);
+        for (i = part; i < n; i += VAEI_SUM_LANES) {
+            const VAEI_V l = VAEI_LOAD(logits + i), pixel = VAEI_LOAD(x + i), a = VAEI_ABS(l);
+            const VAEI_V large = VAEI_MIN(VAEI_SET((vae_real)1e30), VAEI_MAX(bound, a));
+            const VAEI_V y = half * VAEI_MIN(bound, a), z = y * y;
+            const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-large), rest = one - e;
+            VAEI_V       p = VAEI_SET((vae_real)(1 / 467775.0)), m = VAEI_SET((vae_real)(1 / 93555.0));
+            p = VAEI_FMA(p, z, VAEI_SET((vae_real)(-1 / 37800.0)));
+            p = VAEI_FMA(p, z, VAEI_SET((vae_real)(1 / 2835.0)));
+            p = VAEI_FMA(p, z, VAEI_SET((vae_real)(-1 / 180.0)));
+            p = VAEI_FMA(p, z, VAEI_SET((vae_real)(1 / 6.0)));
+            p = VAEI_FMA(p, z, -y);
+            p = VAEI_SELECT_LESS(a, bound, p, VAEI_NAME(vaei_log)(rest / large));
+            sum = sum + (VAEI_FNMA(l, pixel, VAEI_MAX(VAEI_SET(0), l)) + p);
+            if (!d) continue;
+            m = VAEI_FMA(m, z, VAEI_SET((vae_real)(-1 / 9450.0)));
+            m = VAEI_FMA(m, z, VAEI_SET((vae_real)(1 / 945.0)));
+            m = VAEI_FMA(m, z, VAEI_SET((vae_real)(-1 / 90.0)));
+            m = VAEI_FMA(m, z, VAEI_SET((vae_real)(1 / 6.0)));
+            m = VAEI_SELECT_LESS(a, bound, VAEI_FNMA(m, y, half), one / large - e / rest);
+            VAEI_STORE(d + i, (VAEI_SELECT_LESS(l, VAEI_SET(0), m, one - m) - pixel) * VAEI_SET(factor));
         }
         VAEI_STORE(sums + part, sum);
     }
@@ -2996,8 +3054,10 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
-    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_gaussian_kl),
-    VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_NAME(vaei_sgd),
+    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
+    VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl),
+    VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam),
+    VAEI_NAME(vaei_sgd),
     VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
     VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_within),
     VAEI_BASIC(vaei_check_range)
@@ -3174,6 +3234,18 @@ VAEI_PRIVATE double vaei_gaussian(const vaei_kernel_set *set, size_t n, const va
                                   vae_real inverse_variance, vae_real scale, vae_real *d) {
     const double sum = vaei_sum(set->gaussian, n, output, x, 0, inverse_variance * scale, d);
     return VAEI_ROUNDED(sum * 0.5 * (double)inverse_variance);
+}
+
+/* The sum of |x - output| / sigma; d = its derivative times `scale`. */
+VAEI_PRIVATE double vaei_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
+                                 vae_real inverse, vae_real scale, vae_real *d) {
+    return VAEI_ROUNDED(vaei_sum(set->laplace, n, output, x, 0, inverse * scale, d) * (double)inverse);
+}
+
+/* The nats of n pixels; d = (mean - x) scale. */
+VAEI_PRIVATE double vaei_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits,
+                                              const vae_real *x, vae_real scale, vae_real *d) {
+    return vaei_sum(set->continuous_bernoulli, n, logits, x, 0, scale, d);
 }
 
 /* The KL of N(mean, e^logvar) to N(0, I). */
@@ -3740,31 +3812,67 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) { return field == VAE_ZERO ? 
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
+/* What a pass takes for sigma. */
+typedef struct vaei_spread {
+    double          sigma;      /* of all pixels, */
+    const vae_real *inverse;    /* ... or 1 / sigma of each; else NULL */
+    double          nats;       /* of a row, whatever its pixels: the densities' constants, log sigma, log scale */
+} vaei_spread;
+
 typedef struct vaei_likelihood {
     const char *name;           /* in files */
     const char *symbol;         /* in sentences */
-    vae_real    low, high;      /* pixels allowed */
+    vae_real    low, high;      /* pixels allowed, as the network sees them */
     int         has_sigma;      /* is there a sigma, and may the decoder's last activation be any? */
+    int         power;          /* ... whose power is best at the mean of |x - output|^power */
     int         is_bounded;     /* does every gradient lie within [-1, 1]? */
-    /* One row of n numbers: the sum of -log p(x | output), and, if d is not NULL, its gradient times `scale`. d may be
-       output. */
-    double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x, double sigma,
-                       vae_real scale, vae_real *d);
+    double      constant;       /* nats of a pixel */
+    /* One row of n numbers: the sum of -log p(x | output), without spread->nats, and, if d is not NULL, its gradient
+       times `scale`. d may be output. */
+    double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
+                       const vaei_spread *spread, vae_real scale, vae_real *d);
     void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, vae_real *pixels);
     double    (*first_bias)(double mean);       /* the output whose mean is this */
 } vaei_likelihood;
 
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                         const vae_real *x, double sigma, vae_real scale, vae_real *d) {
-    (void)sigma;
+                                         const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
+    (void)spread;
     return vaei_bernoulli(set, n, output, x, scale, d);
 }
 
+VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                                    const vae_real *x, const vaei_spread *spread, vae_real scale,
+                                                    vae_real *d) {
+    (void)spread;
+    return vaei_continuous_bernoulli(set, n, output, x, scale, d);
+}
+
 VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                        const vae_real *x, double sigma, vae_real scale, vae_real *d) {
-    const vae_real s = (vae_real)sigma;
-    return vaei_gaussian(set, n, output, x, 1 / (s * s), scale, d) +
-           (double)n * (VAEI_HALF_LOG_TWO_PI + vaei_scalar_log(sigma));
+                                        const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
+    const vae_real s = (vae_real)spread->sigma;
+    double         sum = 0;
+    size_t         i;
+    if (!spread->inverse) return vaei_gaussian(set, n, output, x, 1 / (s * s), scale, d);
+    for (i = 0; i < n; i++) {
+        const vae_real off = (output[i] - x[i]) * spread->inverse[i];
+        sum += VAEI_ROUNDED((double)off * (double)off);
+        if (d) d[i] = off * spread->inverse[i] * scale;
+    }
+    return sum * 0.5;
+}
+
+VAEI_PRIVATE double vaei_score_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                       const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
+    double sum = 0;
+    size_t i;
+    if (!spread->inverse) return vaei_laplace(set, n, output, x, 1 / (vae_real)spread->sigma, scale, d);
+    for (i = 0; i < n; i++) {
+        const vae_real off = (output[i] - x[i]) * spread->inverse[i];
+        sum += (double)(off < 0 ? -off : off);
+        if (d) d[i] = off < 0 ? -spread->inverse[i] * scale : off > 0 ? spread->inverse[i] * scale : 0;
+    }
+    return sum;
 }
 
 VAEI_PRIVATE void vaei_mean_sigmoid(const vaei_kernel_set *set, size_t n, const vae_real *output, vae_real *pixels) {
@@ -3775,17 +3883,51 @@ VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const
     vaei_activate(set, VAE_LINEAR, n, output, pixels);
 }
 
+/* The gradient for pixels of 0 is the mean. */
+VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                                 vae_real *pixels) {
+    static const vae_real zeros[VAEI_SUM_LANES] = { 0 };
+    size_t                done, count;
+    for (done = 0; done < n; done += count) {
+        count = vaei_min_size(n - done, VAEI_SUM_LANES);
+        (void)vaei_continuous_bernoulli(set, count, output + done, zeros, 1, pixels + done);
+    }
+}
+
 VAEI_SETUP double vaei_bias_logit(double mean) {
     mean = mean < 0.001 ? 0.001 : mean > 0.999 ? 0.999 : mean;
     return vaei_scalar_log(mean / (1 - mean));
 }
 
+/* By halving: there is no closed form. */
+VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
+    const int above = mean > 0.5;
+    double    low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
+    int       i;
+    if (above) mean = 1 - mean;
+    mean = mean < 0.001 ? 0.001 : mean;
+    for (i = 0; i < 60; i++) {
+        const double a = (low + high) / 2;
+        if ((a < 1e-3 ? 0.5 - a / 12 : 1 / a - 1 / (vaei_scalar_exp(a) - 1)) > mean) low = a;
+        else high = a;
+    }
+    return above ? low : -low;
+}
+
 VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
 
+/* Numbers up to here and the products of two keep sums and gradients in range. */
+#define VAEI_MOST_PIXEL ((vae_real)1e9)
+
 static const vaei_likelihood vaei_likelihoods[] = {
-    { "", "", 0, 0, 0, 0, NULL, NULL, NULL },
-    { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 1, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit },
-    { "gaussian", "VAE_GAUSSIAN", -VAEI_LARGEST, VAEI_LARGEST, 1, 0, vaei_score_gaussian, vaei_mean_identity, vaei_bias_identity }
+    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL },
+    { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit },
+    { "gaussian", "VAE_GAUSSIAN", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 2, 0, VAEI_HALF_LOG_TWO_PI, vaei_score_gaussian,
+      vaei_mean_identity, vaei_bias_identity },
+    { "laplace", "VAE_LAPLACE", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 1, 0, 0.69314718055994530942, vaei_score_laplace,
+      vaei_mean_identity, vaei_bias_identity },
+    { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_continuous_bernoulli,
+      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli }
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
 
@@ -4053,6 +4195,7 @@ typedef struct vaei_plan {
     vaei_place  input, target;                      /* what the encoder sees, what is scored: one place if the same */
     vaei_place  noise, z, logvar, z_gradient;
     vaei_place  row_terms;                          /* per example two doubles: reconstruction, kl */
+    vaei_place  inverse_sigma;                      /* of each pixel, where there is more than one */
 } vaei_plan;
 
 /* What a config says, defaults applied, without its layers: those stand in the plan. */
@@ -4842,7 +4985,6 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->moments = vaei_optimizers[s->optimizer.kind].moments;
     plan->owns_weights = !s->weights;
     plan->is_bare = s->tensors_only;
-    plan->fused = !s->unfused;
     plan->free_activation = has_sigma;
     if (has_sigma && s->sigma == 0 && s->part != VAE_ENCODER_ONLY)
         plan->log_sigma_count = s->sigma_per_pixel ? plan->example : 1;
@@ -4853,6 +4995,8 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
 #ifndef VAE_INFERENCE_ONLY
     plan->trains = !s->inference_only && s->part == VAE_WHOLE;
 #endif
+    /* A sigma for each pixel looks at the whole batch before any row goes backward. */
+    plan->fused = !s->unfused && !(plan->trains && plan->log_sigma_count > 1);
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
 }
@@ -5329,7 +5473,9 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
         plan->logvar = vaei_place_numbers(p, 0, plan->latent);
     }
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
-    if (plan->part == VAE_WHOLE) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
+    if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
+    plan->inverse_sigma.offset = p->workspace.used / sizeof(vae_real);
+    vaei_take_reals(&p->workspace, plan->log_sigma_count > 1 ? plan->log_sigma_count : 0);
     if (plan->trains) plan->z_gradient = vaei_place_numbers(p, 0, plan->latent);
     p->before = plan->input;
 }
@@ -5427,12 +5573,6 @@ VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t sl
 
 VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t offset) {
     return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + offset;
-}
-
-/* Of all pixels, as it is now. */
-VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
-    if (!model->plan.log_sigma_count) return (double)model->settings.sigma;
-    return vaei_scalar_exp((double)model->weights[model->plan.log_sigma]);
 }
 
 /* Refuses a call that needs a half of the network which the model does not hold. */
@@ -5572,14 +5712,17 @@ VAEI_APART int vaei_is_within_callback(const vae_model *model) {
 
 /* For inference: the mark to give back to vaei_leave, or -1 with an error. */
 VAEI_APART int vaei_enter(vae_model *model, const char *call, vae_error *error) {
-    if (vaei_flag_swap(&model->in_use, VAEI_FREE, VAEI_AT_WORK)) return VAEI_FREE;
+    if (!model || vaei_flag_swap(&model->in_use, VAEI_FREE, VAEI_AT_WORK)) return VAEI_FREE;
     if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAEI_IN_CALLBACK;
     vaei_fail(error, VAE_ERROR_BUSY, "%s: another thread is using the model: give each thread a view of its own "
               "(vae_create_view), or take turns", call);
     return -1;
 }
 
-VAEI_PRIVATE void vaei_leave(vae_model *model, int before) { vaei_flag_set(&model->in_use, before); }
+VAEI_PRIVATE vae_status vaei_leave(vae_model *model, int before, vae_status status) {
+    if (model) vaei_flag_set(&model->in_use, before);
+    return status;
+}
 
 /* For whatever changes the weights or the state of training. */
 VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_error *error) {
@@ -5602,7 +5745,11 @@ typedef struct vaei_pass {
     double    *reconstruction;      /* per row, nats; or NULL */
     size_t     repeat;              /* so many rows in succession belong to one row of pixels */
     vae_real   scale;               /* of the gradient: 1 / examples in the whole batch */
-    vae_real  *decoded;             /* the caller's pixels, or NULL */
+    vaei_spread spread;
+    vae_real  *d_log_sigma;         /* where its gradient goes; NULL: nowhere */
+    int        adds;                /* ... in addition to what is there */
+    int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
+    vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
 } vaei_pass;
 
 /* The part of a convolutional stage's pass that one worker does at a time. */
@@ -5966,23 +6113,188 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
 
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels);
 
-/* ==== 26 >>outcome =============================================================================================== */
+/* ==== 26 >>outcome ================================================================================================ */
 
-/* What becomes of the logits of rows first .. first + count - 1: scored against their targets, with their gradient in
-   `d`, which may be the logits; or only scored; or decoded into the caller's array. */
-VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t count, vae_real *logits, vae_real *d) {
+/* ---- sigma ---- */
+
+#define VAEI_SIGMA_RATE 0.1             /* of the moving average, after its first twenty steps */
+#define VAEI_LEAST_LOG_SIGMA (-13.8)    /* a millionth; the largest is its inverse */
+
+/* What a pass needs of sigma and of the change of scale. Logs of many scales are taken as one log of their product,
+   which is kept in range. */
+VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
+    const vaei_plan       *plan = &model->plan;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vae_real        *log_sigma = model->weights + plan->log_sigma;
+    vaei_spread            spread;
+    size_t                 i;
+    memset(&spread, 0, sizeof spread);
+    if (!likelihood->has_sigma) return spread;
+    spread.nats = likelihood->constant;
+    if (plan->log_sigma_count > 1) {
+        vae_real *inverse = vaei_at(model, plan->inverse_sigma, 0, 0, 0);
+        spread.inverse = inverse;
+        spread.nats = (double)plan->example * spread.nats;
+        for (i = 0; i < plan->example; i++) {
+            inverse[i] = (vae_real)vaei_scalar_exp(-(double)log_sigma[i]);
+            spread.nats += (double)log_sigma[i];
+        }
+    } else if (plan->log_sigma_count) {
+        spread.sigma = vaei_scalar_exp((double)log_sigma[0]);
+        spread.nats = (double)plan->example * (spread.nats + (double)log_sigma[0]);
+    } else {
+        spread.sigma = (double)model->settings.sigma;
+        spread.nats = (double)plan->example * (spread.nats + vaei_scalar_log(spread.sigma));
+    }
+    if (model->settings.standardize) {
+        const vae_real *scale = model->weights + plan->standardize_scale;
+        double          product = 1;
+        for (i = 0; i < plan->example; i++) {
+            product *= (double)scale[i];
+            if (product > 1e-200 && product < 1e200) continue;
+            spread.nats += vaei_scalar_log(product);
+            product = 1;
+        }
+        spread.nats += vaei_scalar_log(product);
+    }
+    return spread;
+}
+
+/* Of all pixels: where each has its own, their geometric mean; 0 for likelihoods without. */
+VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
+    const vaei_plan *plan = &model->plan;
+    double           sum = 0;
+    size_t           i;
+    if (!vaei_likelihoods[model->settings.likelihood].has_sigma) return 0;
+    if (!plan->log_sigma_count) return (double)model->settings.sigma;
+    for (i = 0; i < plan->log_sigma_count; i++) sum += (double)model->weights[plan->log_sigma + i];
+    return vaei_scalar_exp(sum / (double)plan->log_sigma_count);
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* With s the mean of |x - output|^p over the numbers that share a sigma, their nats are s/(p sigma^p) + log sigma each,
+   and the derivative by log sigma is 1 - s/sigma^p each. For one sigma that follows from the rows' nats, which are made
+   by now. */
+VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
+    const vae_model *model = pass->model;
+    const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
+    double           sum = 0;
+    size_t           i;
+    for (i = 0; i < pass->count; i++)
+        sum += (double)model->plan.example - VAEI_ROUNDED(power * (pass->reconstruction[i] - pass->spread.nats));
+    *pass->d_log_sigma = (vae_real)((double)pass->scale * sum) + (pass->adds ? *pass->d_log_sigma : 0);
+}
+
+/* For a sigma of each pixel from the outputs of the whole batch, while they are there: for pixels first .. first +
+   count - 1. */
+VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_pass *pass = (const vaei_pass *)opaque;
+    const vae_model *model = pass->model;
+    const vaei_plan *plan = &model->plan;
+    const int        squares = vaei_likelihoods[model->settings.likelihood].power == 2;
+    const size_t     end = first + count;
+    double           sums[32];
+    (void)slot;
+    for (; first < end; first += count) {
+        vae_real *d = pass->d_log_sigma + first;
+        size_t    row, i;
+        count = vaei_min_size(32, end - first);
+        memset(sums, 0, sizeof sums);
+        for (row = 0; row < pass->count; row++) {
+            const vae_real *x = vaei_at(model, plan->target, 0, row, plan->example) + first;
+            const vae_real *output =
+                vaei_at(model, plan->stages[plan->stage_count - 1].output, 0, row, plan->output) + first;
+            for (i = 0; i < count; i++) {
+                const vae_real off = (output[i] - x[i]) * pass->spread.inverse[first + i];
+                sums[i] += squares ? VAEI_ROUNDED((double)off * (double)off) : (double)(off < 0 ? -off : off);
+            }
+        }
+        for (i = 0; i < count; i++)
+            d[i] = (vae_real)((double)pass->scale * ((double)pass->count - sums[i])) + (pass->adds ? d[i] : 0);
+    }
+}
+
+/* A step of sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place
+   of the optimiser. Its weights grow in proportion to the step at first, so that the beginning is soon forgotten. `rate`
+   1 takes the batch at hand for all. */
+VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
+    const vaei_plan *plan = &model->plan;
+    const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
+    const double     share = (double)(plan->example / vaei_max_size(1, plan->log_sigma_count));
+    vae_real        *log_sigma = model->parameters + plan->log_sigma;
+    size_t           i;
+    for (i = 0; i < plan->log_sigma_count; i++) {
+        const double ratio = 1 - VAEI_ROUNDED(rate * ((double)gradients[i] / share));
+        if (!vaei_finite(gradients[i])) continue;
+        double       moved = (double)log_sigma[i] + vaei_scalar_log(ratio > 1e-30 ? ratio : 1e-30) / power;
+        if (moved < VAEI_LEAST_LOG_SIGMA) moved = VAEI_LEAST_LOG_SIGMA;
+        if (moved > -VAEI_LEAST_LOG_SIGMA) moved = -VAEI_LEAST_LOG_SIGMA;
+        log_sigma[i] = (vae_real)moved;
+    }
+}
+
+/* The update of step number `step`, from 0. */
+VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients, uint64_t step) {
+    const double rate = 2 / ((double)step + 2);
+    vaei_move_sigma(model, gradients, rate > VAEI_SIGMA_RATE ? rate : VAEI_SIGMA_RATE);
+}
+#endif
+
+/* ---- rows ---- */
+
+/* Two numbers of each row of a batch: its reconstruction and KL, or whether its pixels are not finite. */
+VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
+    return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
+}
+
+VAEI_PRIVATE double vaei_infinity(void) {
+    const uint64_t bits = (uint64_t)0x7FF << 52;
+    double         infinity;
+    memcpy(&infinity, &bits, sizeof infinity);
+    return infinity;
+}
+
+/* The sum of (x - pixel)^2 over a row, in the caller's units. */
+VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels) {
+    const vae_real *scale = model->settings.standardize ? model->weights + model->plan.standardize_scale : NULL;
+    double          sum = 0;
+    size_t          i;
+    for (i = 0; i < model->plan.example; i++) {
+        const double off = ((double)pixels[i] - (double)mean[i]) * (scale ? (double)scale[i] : 1);
+        sum += VAEI_ROUNDED(off * off);
+    }
+    return sum;
+}
+
+/* What becomes of the outputs of rows first .. first + count - 1: scored against their pixels and turned into their
+   gradient d (which may take their place), or only scored, or decoded into the caller's array. Scores of outputs that
+   are not finite are not finite. */
+VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t count, vae_real *output, vae_real *d) {
     vae_model             *model = pass->model;
     const vaei_kernel_set *kernels = model->kernels;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const size_t           size = model->plan.example;
-    const vae_real        *target = vaei_at(model, model->plan.target, 0, 0, 0);
-    const double           sigma = vaei_sigma(model);
+    const vae_real        *pixels = vaei_at(model, model->plan.target, 0, 0, 0);
     size_t                 i;
-    for (i = first; i < first + count; i++, logits += model->plan.output, d += model->plan.output) {
-        if (pass->decoded) vaei_store_row(model, logits, pass->decoded + i * size);
+    for (i = first; i < first + count; i++, output += model->plan.output) {
+        const vae_real *row = pixels + i / pass->repeat * size;
+        const int       finite = !pass->forward_only || kernels->all_within(size, output, VAEI_LARGEST);
+        if (pass->decoded) {
+            vae_real *decoded = pass->decoded + i * size;
+            vaei_store_row(model, output, decoded);
+            vaei_row_terms(model)[i] = !finite || !kernels->all_within(size, decoded, VAEI_LARGEST);
+        }
         if (!pass->reconstruction) continue;
-        pass->reconstruction[i] =
-            vaei_likelihoods[model->settings.likelihood].score(kernels, size, logits, target + i / pass->repeat * size,
-                                                               sigma, pass->scale, pass->forward_only ? NULL : d);
+        if (!finite) {
+            pass->reconstruction[i] = vaei_infinity();
+        } else if (pass->squared) {
+            likelihood->mean(kernels, size, output, output);
+            pass->reconstruction[i] = vaei_squared_error(model, output, row);
+        } else {
+            pass->reconstruction[i] =
+                likelihood->score(kernels, size, output, row, &pass->spread, pass->scale, d) + pass->spread.nats;
+            if (d) d += model->plan.output;
+        }
     }
 }
 
@@ -5992,7 +6304,7 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
     const vaei_stage *last = &model->plan.stages[model->plan.stage_count - 1];
     (void)slot;
     vaei_finish_rows(pass, first, count, vaei_at(model, last->output, 0, first, model->plan.output),
-                     vaei_at(model, last->output_gradient, 0, first, model->plan.output));
+                     pass->forward_only ? NULL : vaei_at(model, last->output_gradient, 0, first, model->plan.output));
 }
 
 /* ==== 27 >>stages ================================================================================================= */
@@ -6014,7 +6326,7 @@ VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     for (i = 0; i < stage->count; i++) vaei_convolution_forward(micro, &first[i]);
     if (vaei_is_fused(&model->plan, stage))
         vaei_finish_rows(micro->pass, micro->first, micro->count, vaei_at(model, stage->output, micro->slot, 0, 0),
-                         vaei_at(model, stage->output_gradient, micro->slot, 0, 0));
+                         micro->pass->forward_only ? NULL : vaei_at(model, stage->output_gradient, micro->slot, 0, 0));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -6176,9 +6488,17 @@ VAEI_PRIVATE void vaei_encoder_forward(const vaei_pass *pass) {
 VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
     const vaei_plan *plan = &pass->model->plan;
     vaei_chain_forward(pass, &plan->decoder);
+#ifndef VAE_INFERENCE_ONLY
+    if (pass->d_log_sigma && plan->log_sigma_count > 1)
+        vaei_split(pass->model, plan->example, 32, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / pass->count),
+                   vaei_log_sigmas_gradient, pass);
+#endif
     if (!plan->fused)
         vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / plan->example),
                    vaei_finish_part, pass);
+#ifndef VAE_INFERENCE_ONLY
+    if (pass->d_log_sigma && plan->log_sigma_count == 1) vaei_log_sigma_gradient(pass);
+#endif
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -6548,13 +6868,7 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     state->samples_drawn = model->samples_drawn;
     state->beta = vaei_beta(model);
     state->learning_rate = (vae_real)vaei_learning_rate(model);
-    if (model->settings.sigma != 0) state->sigma = model->settings.sigma;
-    else if (model->plan.log_sigma_count) {
-        double sum = 0;
-        size_t i;
-        for (i = 0; i < model->plan.log_sigma_count; i++) sum += (double)model->weights[model->plan.log_sigma + i];
-        state->sigma = (vae_real)vaei_scalar_exp(sum / (double)model->plan.log_sigma_count);
-    }
+    state->sigma = (vae_real)vaei_sigma(model);
 }
 
 /* ---- first weights ---- */
@@ -7010,12 +7324,37 @@ VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_r
         for (c = 0; c < channels; c++) *to++ = from[c * positions + p];
 }
 
+/* Place k of the caller's rows, in the workspace's order. */
+VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k) {
+    const int swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
+    return swap ? vaei_channels_last(model->settings.input, k) : k;
+}
+
+/* What the network sees of pixel i, in double: the difference of two large floats need not be one. */
+VAEI_PRIVATE double vaei_standardized(const vae_model *model, size_t i, vae_real pixel) {
+    return ((double)pixel - (double)model->weights[model->plan.standardize_mean + i]) /
+           (double)model->weights[model->plan.standardize_scale + i];
+}
+
+/* The first column of a row of the caller's that may not be trained or scored with, or `example`. */
+VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vae_real *pixels) {
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const size_t           size = model->plan.example;
+    size_t                 column, k;
+    if (!model->settings.standardize) return model->kernels->check_range(size, pixels, likelihood->low, likelihood->high);
+    column = model->kernels->check_range(size, pixels, -VAEI_LARGEST, VAEI_LARGEST);
+    for (k = 0; k < column; k++) {
+        const double x = vaei_standardized(model, vaei_inner_place(model, k), pixels[k]);
+        if (x < (double)likelihood->low || x > (double)likelihood->high) return k;
+    }
+    return column;
+}
+
 VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_rows             *rows = (vaei_rows *)opaque;
     vae_model             *model = rows->model;
     const vaei_kernel_set *kernels = model->kernels;
     const size_t           size = model->plan.example;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
     size_t                 i, k;
     for (i = first; i < first + count; i++) {
@@ -7023,11 +7362,11 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
         vae_real    *to = vaei_at(model, model->plan.input, 0, i, size);
         if (rows->data->bytes) {
             const unsigned char *bytes = rows->data->bytes + row * size;
-            if (!swap) { kernels->bytes_to_real(size, bytes, to); continue; }
-            for (k = 0; k < size; k++) to[vaei_channels_last(model->settings.input, k)] = (vae_real)bytes[k] / 255;
+            if (!swap) kernels->bytes_to_real(size, bytes, to);
+            else for (k = 0; k < size; k++) to[vaei_channels_last(model->settings.input, k)] = (vae_real)bytes[k] / 255;
         } else {
             const vae_real *pixels = rows->data->pixels + row * size;
-            const size_t    column = kernels->check_range(size, pixels, likelihood->low, likelihood->high);
+            const size_t    column = vaei_bad_column(model, pixels);
             if (column < size) {
                 if (rows->bad[slot].found) return;
                 rows->bad[slot].found = 1;
@@ -7039,7 +7378,26 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
             if (swap) vaei_to_channels_last(model->settings.input, pixels, to);
             else memcpy(to, pixels, size * sizeof(vae_real));
         }
+        if (model->settings.standardize) for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
     }
+}
+
+/* `set` is "" or says which data, as in "validation ". */
+VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *data, const char *set, size_t row,
+                                      size_t column, vae_error *error) {
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vae_real         value = data->pixels[row * model->plan.example + column];
+    if (!vaei_finite(value))
+        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must be finite numbers", set, row,
+                         column, (double)value);
+    if (!likelihood->has_sigma)
+        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; divide them "
+                         "by their maximum, or use VAE_GAUSSIAN", set, row, column, (double)value, likelihood->symbol);
+    if (model->settings.standardize)
+        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r, more than 1e9 standard deviations from "
+                         "its mean: correct it or leave the row out", set, row, column, (double)value);
+    return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must lie within -1e9 to 1e9; scale "
+                     "them, or set config.standardize to 1", set, row, column, (double)value);
 }
 
 /* Rows first .. first + count - 1 of the data, in shuffled order if there is one, become the batch. */
@@ -7058,42 +7416,184 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
         if (rows.bad[slot].found && (worst == VAEI_MAX_THREADS || rows.bad[slot].place < rows.bad[worst].place))
             worst = slot;
     if (worst == VAEI_MAX_THREADS) return VAE_OK;
-    {
-        const size_t row = rows.bad[worst].row, column = rows.bad[worst].column;
-        const double value = (double)data->pixels[row * model->plan.example + column];
-        if (vaei_likelihoods[model->settings.likelihood].high == 1)
-            return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: VAE_BERNOULLI needs pixels in [0, 1]; "
-                             "divide them by their maximum, or use VAE_GAUSSIAN", row, column, value);
-        return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: pixels must be finite", row, column,
-                         value);
+    return vaei_fail_pixel(model, data, "", rows.bad[worst].row, rows.bad[worst].column, error);
+}
+
+/* The inverse for results: outputs of one example as pixels in the caller's layout and units. */
+VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *output, vae_real *pixels) {
+    const size_t           size = model->plan.example;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    size_t                 k;
+    if (model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1) {
+        for (k = 0; k < size; k++) pixels[k] = output[vaei_channels_last(model->settings.input, k)];
+        output = pixels;
+    }
+    likelihood->mean(model->kernels, size, output, pixels);
+    if (!model->settings.standardize) return;
+    for (k = 0; k < size; k++) {
+        const size_t i = vaei_inner_place(model, k);
+        const double scaled = VAEI_ROUNDED((double)pixels[k] * (double)model->weights[model->plan.standardize_scale + i]);
+        pixels[k] = (vae_real)(scaled + (double)model->weights[model->plan.standardize_mean + i]);
     }
 }
 
-/* The inverse for results: logits of one example as pixels in the caller's layout. */
-VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels) {
-    const size_t           size = model->plan.example;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    if (model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1) {
-        size_t k;
-        for (k = 0; k < size; k++) pixels[k] = logits[vaei_channels_last(model->settings.input, k)];
-        likelihood->mean(model->kernels, size, pixels, pixels);
-    } else likelihood->mean(model->kernels, size, logits, pixels);
-}
-
-VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
-                                        vae_error *error) {
+/* Rows whose results are one by one: none at all is allowed. */
+VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *data, const char *call,
+                                      vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
     if (vaei_check_part(model, VAE_ENCODER_ONLY, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if (!data) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data is NULL", call);
-    if (!data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
-    if (!data->pixels == !data->bytes)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has %s pixels and bytes: set one of them", call,
-                         data->pixels ? "both" : "neither");
+    if (data->pixels && data->bytes)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has both pixels and bytes: set one of them", call);
+    if (!data->pixels && !data->bytes && data->count)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has neither pixels nor bytes: set one of them", call);
     if (vaei_times(vaei_times(data->count, model->plan.example), sizeof(vae_real)) == VAEI_TOO_LARGE)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is %z, more than fits in memory", call,
                          data->count);
     return VAE_OK;
 }
+
+/* Rows for a mean, an update or a fit. */
+VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
+                                        vae_error *error) {
+    vae_status status = vaei_check_each(model, data, call, error);
+    if (status != VAE_OK || data->count) return status;
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
+}
+
+/* So that a bad row late in the data leaves the caller's arrays, and the model in training, as they were. */
+VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *data, const char *set,
+                                        vae_error *error) {
+    size_t row;
+    if (data->bytes) return VAE_OK;
+    for (row = 0; row < data->count; row++) {
+        const size_t column = vaei_bad_column(model, data->pixels + row * model->plan.example);
+        if (column < model->plan.example) return vaei_fail_pixel(model, data, set, row, column, error);
+    }
+    return VAE_OK;
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* ---- the data's own scale ---- */
+
+#define VAEI_LEAST_SPREAD 1e-3
+#define VAEI_MOST_SIZE 1e3
+
+VAEI_PRIVATE vae_real vaei_deviation(double variance) {
+    return variance > 0 ? (vae_real)vaei_scalar_exp(vaei_scalar_log(variance) / 2) : 0;
+}
+
+/* Means and variances of columns first .. first + count - 1, at most 16, over all rows. Differences from the first row
+   are summed: they are exact, and near enough to the mean that nothing cancels. */
+VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data *data, size_t first, size_t count,
+                                         double *means, double *variances) {
+    const size_t size = model->plan.example;
+    double       start[16];
+    size_t       row, i;
+    for (row = 0; row < data->count; row++)
+        for (i = 0; i < count; i++) {
+            const size_t at = row * size + first + i;
+            const double x = data->bytes ? (double)((vae_real)data->bytes[at] / 255) : (double)data->pixels[at];
+            double       off;
+            if (!row) {
+                start[i] = x;
+                means[i] = variances[i] = 0;
+            }
+            off = x - start[i];
+            means[i] += off;
+            variances[i] += VAEI_ROUNDED(off * off);
+        }
+    for (i = 0; i < count; i++) {
+        const double off = means[i] / (double)data->count;
+        const double variance = variances[i] / (double)data->count - VAEI_ROUNDED(off * off);
+        means[i] = start[i] + off;
+        variances[i] = variance > 0 ? variance : 0;
+    }
+}
+
+/* Whether the numbers of vae_standardize are still those of a fresh model. */
+VAEI_PRIVATE int vaei_is_standardized(const vae_model *model) {
+    size_t i;
+    for (i = 0; i < model->plan.example; i++)
+        if (model->weights[model->plan.standardize_mean + i] != 0 ||
+            model->weights[model->plan.standardize_scale + i] != 1) return 1;
+    return 0;
+}
+
+VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
+    vae_real *mean = model->parameters + model->plan.standardize_mean;
+    vae_real *scale = model->parameters + model->plan.standardize_scale;
+    double    means[16], variances[16];
+    size_t    first, count, i;
+    for (first = 0; first < model->plan.example; first += count) {
+        count = vaei_min_size(16, model->plan.example - first);
+        if (data) vaei_column_statistics(model, data, first, count, means, variances);
+        for (i = 0; i < count; i++) {
+            const size_t   k = vaei_inner_place(model, first + i);
+            const vae_real deviation = data ? vaei_deviation(variances[i]) : 1;
+            mean[k] = data ? (vae_real)means[i] : 0;
+            scale[k] = deviation > (vae_real)1e-30 ? deviation : 1;
+        }
+    }
+}
+
+/* From the data's every row, if all its numbers are finite. */
+VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, vae_error *error) {
+    size_t row, column;
+    if (!model->settings.standardize)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_standardize: the model was made without: set "
+                         "config.standardize to 1");
+    if (model->step)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_standardize: the model has made %z steps with other numbers: "
+                         "standardise before the first", (size_t)model->step);
+    for (row = 0; data->pixels && row < data->count; row++) {
+        column = model->kernels->check_range(model->plan.example, data->pixels + row * model->plan.example,
+                                             -VAEI_LARGEST, VAEI_LARGEST);
+        if (column < model->plan.example) return vaei_fail_pixel(model, data, "", row, column, error);
+    }
+    vaei_set_standardize(model, data);
+    return VAE_OK;
+}
+
+/* Data that no default learns from as they stand, where the optimiser's steps are of a thousandth: the spread about the
+   pixels' means is lost beside them, or the numbers are so large that it does not get there. */
+VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *data, vae_error *error) {
+    double means[16], variances[16], variance = 0, size = 0;
+    size_t first, count, i;
+    if (data->bytes) return VAE_OK;
+    for (first = 0; first < model->plan.example; first += count) {
+        count = vaei_min_size(16, model->plan.example - first);
+        vaei_column_statistics(model, data, first, count, means, variances);
+        for (i = 0; i < count; i++) {
+            variance += variances[i] / (double)model->plan.example;
+            size += (means[i] * means[i] + variances[i]) / (double)model->plan.example;
+        }
+    }
+    if (!(variance > 0)) return VAE_OK;
+    if (variance < VAEI_LEAST_SPREAD * VAEI_LEAST_SPREAD || variance < 1e-6 * size)
+        return vaei_fail(error, VAE_ERROR_DATA, "the data vary by %r only about their means: too little to learn from as "
+                         "they are; set config.standardize to 1, or scale them", (double)vaei_deviation(variance));
+    if (size > VAEI_MOST_SIZE * VAEI_MOST_SIZE)
+        return vaei_fail(error, VAE_ERROR_DATA, "the data's numbers are about %r in size: too large to learn from as "
+                         "they are; set config.standardize to 1, or scale them", (double)vaei_deviation(size));
+    return VAE_OK;
+}
+
+/* For a fit: are the data, and those of validation (or NULL), such as the model can take? A fresh model takes the
+   numbers of vae_standardize from them. */
+VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, const vae_data *validation,
+                                     vae_error *error) {
+    const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
+    vae_status status = VAE_OK;
+    if (fresh) status = vaei_standardize(model, data, error);
+    else status = vaei_check_pixels(model, data, "", error);
+    if (status == VAE_OK && !model->step && !model->settings.standardize && model->plan.log_sigma_count)
+        status = vaei_check_spread(model, data, error);
+    if (status == VAE_OK && validation) status = vaei_check_pixels(model, validation, "validation ", error);
+    if (status != VAE_OK && fresh) vaei_set_standardize(model, NULL);
+    return status;
+}
+#endif
 
 VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t count) {
     memset(pass, 0, sizeof *pass);
@@ -7101,6 +7601,7 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
     pass->count = count;
     pass->forward_only = 1;
     pass->repeat = 1;
+    pass->spread = vaei_spread_of(model);
 }
 
 /* The standard normals of rows first .. first + count - 1 in one stream, into the workspace. */
@@ -7109,9 +7610,35 @@ VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t st
                      vaei_at(model, model->plan.noise, 0, 0, 0));
 }
 
-VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
-    return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
+#ifndef VAE_INFERENCE_ONLY
+VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
+    vae_model *model = pass->model;
+    pass->forward_only = 0;
+    pass->d_log_sigma = model->plan.log_sigma_count ? model->gradients + model->plan.log_sigma : NULL;
+    pass->adds = model->has_gradients;
 }
+
+/* Before a fresh model's first step sigma takes its best value for the batch in the workspace, by a forward pass of its
+   own. Otherwise the first gradients of numbers in the thousands would be a million times the later ones, and Adam,
+   which divides by what it remembers of them, would stand still. */
+VAEI_PRIVATE void vaei_first_sigma(vae_model *model, size_t count) {
+    const vaei_plan *plan = &model->plan;
+    vaei_pass        pass;
+    size_t           i;
+    if (!plan->log_sigma_count) return;
+    for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return;
+    vaei_begin_pass(&pass, model, count);
+    pass.scale = (vae_real)(1 / (double)count);
+    pass.reconstruction = vaei_row_terms(model);
+    vaei_encoder_forward(&pass);
+    vaei_draw_noise(model, VAEI_STREAM_TRAINING, 0, 0, count);
+    vaei_latent_forward(&pass, pass.reconstruction + plan->batch);
+    pass.d_log_sigma = model->moment1 + plan->log_sigma;        /* free: the optimiser leaves sigma alone */
+    vaei_decoder_forward(&pass);
+    vaei_move_sigma(model, pass.d_log_sigma, 1);
+    memset(pass.d_log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
+}
+#endif
 
 VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real beta) {
     vae_terms terms;
@@ -7124,29 +7651,43 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
 
 /* ==== 31 >>inference-implementation =============================================================================== */
 
+VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
+    return vaei_fail(error, VAE_ERROR_NUMERIC, "row %z: the result is not finite: the weights are too large", row);
+}
+
 /* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
 VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
                                        vae_error *error) {
-    const size_t count = vaei_min_size(model->plan.rows, data->count - first);
+    const size_t count = vaei_min_size(model->plan.rows, data->count - first), heads = 2 * model->plan.latent;
+    size_t       i;
     vae_status   status = vaei_load_rows(model, data, first, count, NULL, error);
     if (status != VAE_OK) return status;
     vaei_begin_pass(pass, model, count);
     vaei_encoder_forward(pass);
+    for (i = 0; i < count; i++)
+        if (!model->kernels->all_within(heads, vaei_heads(model) + i * heads, VAEI_LARGEST))
+            return vaei_fail_result(first + i, error);
     vaei_bound_rows(pass);
     return VAE_OK;
 }
 
-/* So that a bad row late in the data leaves the caller's arrays, and the model in training, as they were. */
-VAEI_APART vae_status vaei_check_pixels(vae_model *model, const vae_data *data, vae_error *error) {
-    const size_t           size = model->plan.example;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    size_t                 row;
-    if (data->bytes) return VAE_OK;
-    for (row = 0; row < data->count; row++) {
-        const size_t column = model->kernels->check_range(size, data->pixels + row * size, likelihood->low,
-                                                          likelihood->high);
-        if (column < size) return vaei_load_rows(model, data, row, 1, NULL, error);
-    }
+/* z of every row at hand becomes the mean. */
+VAEI_PRIVATE void vaei_take_means(const vaei_pass *pass) {
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent;
+    size_t           i;
+    for (i = 0; i < pass->count; i++)
+        memcpy(vaei_at(model, model->plan.z, 0, i, latent), vaei_heads(model) + 2 * i * latent,
+               latent * sizeof(vae_real));
+}
+
+/* z becomes pixels, those of rows first .. of the caller's. */
+VAEI_PRIVATE vae_status vaei_decode_rows(vaei_pass *pass, size_t first, vae_real *pixels, vae_error *error) {
+    size_t i;
+    pass->decoded = pixels + first * pass->model->plan.example;
+    vaei_decoder_forward(pass);
+    for (i = 0; i < pass->count; i++)
+        if (vaei_row_terms(pass->model)[i] != 0) return vaei_fail_result(first + i, error);
     return VAE_OK;
 }
 
@@ -7157,12 +7698,12 @@ VAEI_SETUP vae_status vaei_check_count(const vae_model *model, size_t count, con
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: count is %z, more than fits in memory", call, count);
 }
 
-VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
-                              vae_error *error) {
+VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
+                                    vae_error *error) {
     size_t     first, i;
     vaei_pass  pass;
-    vae_status status = vaei_check_data(model, data, "vae_encode", error);
-    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
+    vae_status status = vaei_check_each(model, data, "vae_encode", error);
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
     for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
         const size_t latent = model->plan.latent;
         status = vaei_encode_rows(model, data, first, &pass, error);
@@ -7176,50 +7717,69 @@ VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *
     return status;
 }
 
-VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
+VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
+                              vae_error *error) {
+    const int  before = vaei_enter(model, "vae_encode", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_encode(model, data, mean, logvar, error));
+    return status;
+}
+
+VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
     const vae_real *z = latents ? latents->z : NULL;
     const size_t    count = latents ? latents->count : 0;
     size_t          first, i;
+    vaei_pass       pass;
+    vae_status      status = VAE_OK;
     if (!model || !latents || ((!z || !pixels) && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, latents, its z or pixels is NULL");
-    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
-    if (vaei_check_count(model, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_decode", error) != VAE_OK ||
+        vaei_check_count(model, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     for (i = 0; i < count * model->plan.latent; i++)
         if (!vaei_finite(z[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "z of row %z, dimension %z is not finite", i / model->plan.latent,
                              i % model->plan.latent);
-    for (first = 0; first < count; first += model->plan.rows) {
-        vaei_pass pass;
+    for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
         memcpy(vaei_at(model, model->plan.z, 0, 0, 0), z + first * model->plan.latent,
                pass.count * model->plan.latent * sizeof(vae_real));
-        pass.decoded = pixels + first * model->plan.example;
-        vaei_decoder_forward(&pass);
-    }
-    return VAE_OK;
-}
-
-VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
-    size_t     first, i;
-    vaei_pass  pass;
-    vae_status status = vaei_check_data(model, data, "vae_reconstruct", error);
-    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, "vae_reconstruct", error);
-    if (status == VAE_OK && !pixels) status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_reconstruct: pixels is NULL");
-    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
-    for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
-        const size_t latent = model->plan.latent;
-        status = vaei_encode_rows(model, data, first, &pass, error);
-        if (status != VAE_OK) break;
-        for (i = 0; i < pass.count; i++)
-            memcpy(vaei_at(model, model->plan.z, 0, i, latent), vaei_heads(model) + 2 * i * latent,
-                   latent * sizeof(vae_real));
-        pass.decoded = pixels + first * model->plan.example;
-        vaei_decoder_forward(&pass);
+        status = vaei_decode_rows(&pass, first, pixels, error);
     }
     return status;
 }
 
-VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
+VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_decode", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, pixels, error));
+    return status;
+}
+
+VAEI_PRIVATE vae_status vaei_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
+    size_t     first;
+    vaei_pass  pass;
+    vae_status status = vaei_check_each(model, data, "vae_reconstruct", error);
+    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, "vae_reconstruct", error);
+    if (status == VAE_OK && !pixels && data->count)
+        status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_reconstruct: pixels is NULL");
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
+    for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
+        status = vaei_encode_rows(model, data, first, &pass, error);
+        if (status != VAE_OK) break;
+        vaei_take_means(&pass);
+        status = vaei_decode_rows(&pass, first, pixels, error);
+    }
+    return status;
+}
+
+VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_reconstruct", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_reconstruct(model, data, pixels, error));
+    return status;
+}
+
+VAEI_PRIVATE vae_status vaei_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
     if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
     if (vaei_check_count(model, count, "vae_sample_latent", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
@@ -7228,30 +7788,52 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
     return VAE_OK;
 }
 
-VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
-    size_t first;
+VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_sample_latent", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_sample_latent(model, count, z, error));
+    return status;
+}
+
+VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
+    size_t     first;
+    vaei_pass  pass;
+    vae_status status = VAE_OK;
     if (!model || (!pixels && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
-    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
-    if (vaei_check_count(model, count, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
-    for (first = 0; first < count; first += model->plan.rows) {
-        vaei_pass pass;
+    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_sample", error) != VAE_OK ||
+        vaei_check_count(model, count, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
-        vae_sample_latent(model, pass.count, vaei_at(model, model->plan.z, 0, 0, 0), NULL);
-        pass.decoded = pixels + first * model->plan.example;
-        vaei_decoder_forward(&pass);
+        vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn + first,
+                         pass.count, model->plan.latent, vaei_at(model, model->plan.z, 0, 0, 0));
+        status = vaei_decode_rows(&pass, first, pixels, error);
     }
-    return VAE_OK;
+    if (status == VAE_OK) model->samples_drawn += count;
+    return status;
+}
+
+VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_sample", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_sample(model, count, pixels, error));
+    return status;
+}
+
+/* Before a score: a mean wants at least one row. */
+VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *data, int wants_mean, const char *call,
+                                       vae_error *error) {
+    vae_status status = (wants_mean ? vaei_check_data : vaei_check_each)(model, data, call, error);
+    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, call, error);
+    return status == VAE_OK ? vaei_check_pixels(model, data, "", error) : status;
 }
 
 VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
-                                  vae_error *error) {
+                                    vae_error *error) {
     double     reconstruction = 0, kl = 0;
     size_t     first, i;
     vaei_pass  pass;
-    vae_status status = vaei_check_data(model, data, "vae_elbo", error);
-    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, "vae_elbo", error);
-    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
+    vae_status status = vaei_check_score(model, data, mean != NULL, "vae_elbo", error);
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += pass.count) {
         double *row_kl;
@@ -7262,6 +7844,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
         vaei_latent_forward(&pass, row_kl);
         vaei_decoder_forward(&pass);
         for (i = 0; i < pass.count; i++) {
+            if (!vaei_finite_double(pass.reconstruction[i] + row_kl[i])) return vaei_fail_result(first + i, error);
             reconstruction += pass.reconstruction[i];
             kl += row_kl[i];
             if (each) each[first + i] = vaei_terms_of(pass.reconstruction[i], row_kl[i], vaei_beta(model));
@@ -7273,7 +7856,47 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
 
 VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                             vae_error *error) {
-    return vaei_elbo(model, data, mean, each, error);
+    const int  before = vaei_enter(model, "vae_elbo", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_elbo(model, data, mean, each, error));
+    return status;
+}
+
+VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
+                                    vae_error *error) {
+    const vae_score_kind kind = score && score->kind ? score->kind : VAE_SCORE_ELBO;
+    size_t               first, i;
+    vaei_pass            pass;
+    vae_status           status = vaei_check_score(model, data, 0, "vae_score", error);
+    if (status != VAE_OK) return status;
+    if (!each && data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_score: each is NULL");
+    if ((int)kind < 1 || kind > VAE_SCORE_SQUARED_ERROR)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.kind is %d: use one of vae_score_kind", (int)kind);
+    for (first = 0; first < data->count; first += pass.count) {
+        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
+        pass.reconstruction = vaei_row_terms(model);
+        pass.squared = kind == VAE_SCORE_SQUARED_ERROR;
+        vaei_take_means(&pass);
+        vaei_decoder_forward(&pass);
+        for (i = 0; i < pass.count; i++) {
+            const size_t    latent = model->plan.latent;
+            const vae_real *mean = vaei_heads(model) + 2 * i * latent;
+            double          value = pass.reconstruction[i];
+            if (kind == VAE_SCORE_ELBO)
+                value += vaei_gaussian_kl(model->kernels, latent, mean, vaei_at(model, model->plan.logvar, 0, i, latent));
+            if (!vaei_finite_double(value)) return vaei_fail_result(first + i, error);
+            each[first + i] = value;
+        }
+    }
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
+                             vae_error *error) {
+    const int  before = vaei_enter(model, "vae_score", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_score(model, data, score, each, error));
+    return status;
 }
 
 /* log (exp a + exp b) */
@@ -7353,16 +7976,14 @@ VAEI_PRIVATE void vaei_importance_samples(vaei_importance *turn, size_t samples)
     }
 }
 
-VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
-                                      double *each, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
+                                    double *each, vae_error *error) {
     double          sum = 0;
     size_t          first, rows, i;
     vaei_importance turn;
-    vae_status      status = vaei_check_data(model, data, "vae_log_likelihood", error);
-    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, "vae_log_likelihood", error);
+    vae_status      status = vaei_check_score(model, data, mean != NULL, "vae_log_likelihood", error);
     if (status == VAE_OK && !samples)
         status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_log_likelihood: samples is 0: give at least 1");
-    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += rows) {
         if ((status = vaei_encode_rows(model, data, first, &turn.pass, error)) != VAE_OK) return status;
@@ -7373,6 +7994,7 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
         vaei_importance_samples(&turn, samples);
         for (i = 0; i < rows; i++) {
             const double log_p = turn.log_sums[i] - vaei_scalar_log((double)samples);
+            if (!vaei_finite_double(log_p)) return vaei_fail_result(first + i, error);
             sum += log_p;
             if (each) each[first + i] = log_p;
         }
@@ -7381,10 +8003,12 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
     return VAE_OK;
 }
 
-VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
-                             vae_error *error) {
-    (void)model; (void)data; (void)score; (void)each;
-    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "scores are still to come");
+VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
+                                      double *each, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_log_likelihood", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_log_likelihood(model, data, samples, mean, each, error));
+    return status;
 }
 
 /* ==== 32 >>training-implementation ================================================================================ */
@@ -7403,8 +8027,7 @@ VAEI_SETUP vae_status vaei_begin_training(vae_model *model, const char *call, va
 }
 
 VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
-    vaei_leave(model, VAEI_FREE);
-    return status;
+    return vaei_leave(model, VAEI_FREE, status);
 }
 
 /* ---- the gradient block ---- */
@@ -7457,7 +8080,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     vaei_pass  pass;
     vae_status status;
     vaei_begin_pass(&pass, model, count);
-    pass.forward_only = 0;
+    vaei_begin_backward(&pass);
     pass.updates = updates;
     pass.scale = (vae_real)(1 / (double)total);
     pass.reconstruction = vaei_row_terms(model);
@@ -7478,8 +8101,6 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         vaei_stage_backward(&pass, &model->plan.stages[s]);
         if (s == model->plan.decoder.first_stage) vaei_latent_backward_rows(&pass);
     }
-    if (!model->has_gradients && model->plan.log_sigma_count)
-        memset(model->gradients + model->plan.log_sigma, 0, model->plan.log_sigma_count * sizeof(vae_real));
     model->has_gradients = !updates;
     if (terms) *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
     return VAE_OK;
@@ -7586,6 +8207,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
             vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
         }
+    vaei_update_sigma(model, model->gradients + plan->log_sigma, model->step);
     vaei_end_step(model);
     return VAE_OK;
 }
@@ -7665,6 +8287,8 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     const int      bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
     int            i;
     if (examples > 1000000) return 0;
+    if (!vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count, VAEI_MOST_GRADIENT))
+        return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
         if (!vaei_are_within(model, model->gradients + layer->bias, layer->bias_count, VAEI_MOST_GRADIENT)) return 0;
@@ -7689,6 +8313,7 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
     vaei_update_context work;
     vae_status          status;
     int                 i;
+    if (!model->step) vaei_first_sigma(model, count);
     if (model->has_gradients) {                 /* there are others to be added to, or the caller looks at the block */
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
@@ -7719,6 +8344,7 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
                    vaei_max_size(8, VAEI_PARALLEL_WORK / (layer->outputs * (count + VAEI_UPDATE_WORK))),
                    vaei_update_part, &work);
     }
+    vaei_update_sigma(model, model->gradients + model->plan.log_sigma, model->step);
     vaei_end_step(model);
     return VAE_OK;
 }
@@ -7820,8 +8446,10 @@ VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rat
 }
 
 VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error) {
-    (void)model; (void)data;
-    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "standardising is still to come");
+    vae_status status = vaei_begin_training(model, "vae_standardize", error);
+    if (status != VAE_OK) return status;
+    status = vaei_check_data(model, data, "vae_standardize", error);
+    return vaei_end_training(model, status == VAE_OK ? vaei_standardize(model, data, error) : status);
 }
 
 /* ---- fit ---- */
@@ -7973,13 +8601,12 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (status == VAE_OK) status = vaei_check_fit(model, data, config, error);
     if (status == VAE_OK && config->validation)
         status = vaei_check_data(model, config->validation, "vae_fit: validation", error);
-    if (status == VAE_OK) status = vaei_check_pixels(model, data, error);
-    if (status == VAE_OK && config->validation) status = vaei_check_pixels(model, config->validation, error);
     if (status != VAE_OK) return status;
     if (config->until_epoch) {
         if (config->until_epoch <= model->epoch) return VAE_OK;
         config->epochs = config->until_epoch - (size_t)model->epoch;
     }
+    if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
     if (config->output_bias_from_data && !model->step && (status = vaei_output_bias(model, data, error)) != VAE_OK)
         return status;
     memset(&fit, 0, sizeof fit);

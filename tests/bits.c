@@ -18,6 +18,15 @@ static uint64_t hash_of(vae_model *model) {
     return hash;
 }
 
+/* dense, convolutions: with fixed likelihoods; then sigmas that are learned, of data that are standardised */
+static const struct { const char *name; int convolutional, standardize, sigma_per_pixel; vae_likelihood likelihood; vae_real sigma; } networks[] = {
+    { "dense", 0, 0, 0, VAE_BERNOULLI, 0 },
+    { "convolutions", 1, 0, 0, VAE_GAUSSIAN, 1 },
+    { "learned sigma", 0, 1, 0, VAE_GAUSSIAN, 0 },
+    { "learned sigmas", 1, 1, 1, VAE_LAPLACE, 0 },
+    { "continuous bernoulli", 0, 0, 0, VAE_CONTINUOUS_BERNOULLI, 0 }
+};
+
 static uint64_t train(vae_kernels kernels, int threads, int network) {
     static const vae_layer dense[2] = { VAE_DENSE_INITIALIZER(67, VAE_GELU), VAE_DENSE_INITIALIZER(35, VAE_TANH) };
     static const vae_layer conv[3] = { VAE_CONV_INITIALIZER(9, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(17, 3, 2, VAE_RELU), VAE_DENSE_INITIALIZER(21, VAE_SOFTPLUS) };
@@ -37,10 +46,12 @@ static uint64_t train(vae_kernels kernels, int threads, int network) {
     config.input.width = 19;
     config.input.channels = 1;
     config.latent = 5;
-    if (network) memcpy(config.encoder, conv, sizeof conv);
+    if (networks[network].convolutional) memcpy(config.encoder, conv, sizeof conv);
     else memcpy(config.encoder, dense, sizeof dense);
-    config.likelihood = network ? VAE_GAUSSIAN : VAE_BERNOULLI;
-    config.sigma = network ? 1 : 0;
+    config.likelihood = networks[network].likelihood;
+    config.sigma = networks[network].sigma;
+    config.sigma_per_pixel = networks[network].sigma_per_pixel;
+    config.standardize = networks[network].standardize;
     config.batch = 27;
     config.kernels = kernels;
     config.threads = threads;
@@ -59,7 +70,7 @@ static uint64_t train(vae_kernels kernels, int threads, int network) {
 
 int main(void) {
     int network, kernels, threads, wrong = 0;
-    for (network = 0; network < 2; network++) {
+    for (network = 0; network < (int)(sizeof networks / sizeof *networks); network++) {
         uint64_t family[2] = { 0, 0 };
         for (kernels = VAE_KERNELS_PLAIN; kernels <= VAE_KERNELS_NEON; kernels++) {
             const int fused = kernels >= VAE_KERNELS_AVX2;
@@ -73,7 +84,7 @@ int main(void) {
                 }
             }
         }
-        printf("%s: portable %016llx fused %016llx\n", network ? "convolutions" : "dense", (unsigned long long)family[0],
+        printf("%s: portable %016llx fused %016llx\n", networks[network].name, (unsigned long long)family[0],
                (unsigned long long)family[1]);
     }
     return wrong;

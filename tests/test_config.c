@@ -768,25 +768,31 @@ static void test_arguments(void) {
     ARGUMENT(vae_create_in(&c, NULL, 100, &other, &error), "vae_create_in: memory or model is NULL");
     ARGUMENT(vae_create_in(&c, bytes, sizeof bytes, NULL, &error), "vae_create_in: memory or model is NULL");
     /* data, in every call that takes them */
-#define DATA(call)                                                                                     \
+#define DATA(call) DATA_AND_NONE(call, ARGUMENT(call, "data.count is 0"))
+#define DATA_AND_NONE(call, no_rows)                                                                   \
     do {                                                                                               \
         const vae_data *data = NULL;                                                                   \
         vae_model      *m = model;                                                                     \
         ARGUMENT(call, "data is NULL");                                                                \
         data = &none;                                                                                  \
-        ARGUMENT(call, "data.count is 0");                                                             \
+        no_rows;                                                                                       \
         data = &both;                                                                                  \
         ARGUMENT(call, "data has both pixels and bytes");                                              \
         data = &neither;                                                                               \
-        ARGUMENT(call, "data has neither pixels and bytes");                                           \
+        ARGUMENT(call, "data has neither pixels nor bytes");                                           \
         data = &many;                                                                                  \
         ARGUMENT(call, sizeof(size_t) == 8 ? "data.count is 18446744073709551615" : "data.count is 4294967295"); \
         data = &good;                                                                                  \
         m = NULL;                                                                                      \
         ARGUMENT(call, "model is NULL");                                                               \
     } while (0)
-    DATA(vae_encode(m, data, z, z, &error));
-    DATA(vae_reconstruct(m, data, pixels, &error));
+    /* results of each row: of no rows there are none; a mean needs one */
+    DATA_AND_NONE(vae_encode(m, data, z, z, &error), CHECK(vae_encode(m, data, z, z, &error) == VAE_OK));
+    DATA_AND_NONE(vae_reconstruct(m, data, pixels, &error), CHECK(vae_reconstruct(m, data, pixels, &error) == VAE_OK));
+    DATA_AND_NONE(vae_score(m, data, NULL, &mean, &error), CHECK(vae_score(m, data, NULL, &mean, &error) == VAE_OK));
+    DATA_AND_NONE(vae_elbo(m, data, NULL, &terms, &error), CHECK(vae_elbo(m, data, NULL, &terms, &error) == VAE_OK));
+    DATA_AND_NONE(vae_log_likelihood(m, data, 3, NULL, &mean, &error),
+                  CHECK(vae_log_likelihood(m, data, 3, NULL, &mean, &error) == VAE_OK));
     DATA(vae_elbo(m, data, &terms, NULL, &error));
     DATA(vae_log_likelihood(m, data, 3, &mean, NULL, &error));
     DATA(vae_fit(m, data, &fit, &error));

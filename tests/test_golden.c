@@ -1,4 +1,4 @@
-/* Five networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
+/* Seven networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
    file again with VAE_DOUBLE. */
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
@@ -31,7 +31,12 @@ static const vae_config networks[GOLDEN_MODELS] = {
                    VAE_CONV_TRANSPOSED_1D_INITIALIZER(4, 5, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED_1D_INITIALIZER(3, 4, 2, VAE_SILU),
                    VAE_CONV_1D_INITIALIZER(2, 3, 1, VAE_LINEAR) } },
     { .input = { 4, 5, 2 }, .latent = 2,
-      .encoder = { VAE_DENSE_INITIALIZER(6, VAE_SILU) } }
+      .encoder = { VAE_DENSE_INITIALIZER(6, VAE_SILU) } },
+    { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_LAPLACE, .sigma = (vae_real)0.3,
+      .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) },
+      .decoder = { VAE_DENSE_INITIALIZER(9, VAE_TANH), VAE_DENSE_INITIALIZER(60, VAE_SIGMOID) } },
+    { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_CONTINUOUS_BERNOULLI,
+      .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) } }
 };
 
 static void check_array(const vae_real *actual, const double *expected, size_t count, const char *model,
@@ -108,7 +113,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     data.count = rows;
     CHECK(vaei_load_rows(model, &data, 0, rows, NULL, NULL) == VAE_OK);
     vaei_begin_pass(&pass, model, rows);
-    pass.forward_only = forward;
+    if (!forward) vaei_begin_backward(&pass);
     pass.scale = (vae_real)(1 / (double)rows);
     pass.reconstruction = vaei_row_terms(model);
     row_kl = pass.reconstruction + model->plan.batch;

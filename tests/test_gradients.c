@@ -117,11 +117,13 @@ static void check_model(gradient_check *check, vae_model *model, const vae_data 
         sprintf(what, "%s layer %d bias", part, i);
         check_span(check, model, data, gradient, layer->bias, layer->bias_count, what);
     }
+    if (plan->log_sigma_count)
+        check_span(check, model, data, gradient, plan->log_sigma, plan->log_sigma_count, "log sigma");
     free(gradient);
 }
 
 static int has_kinks(const vae_config *config) {
-    int i, found = 0;
+    int i, found = config->likelihood == VAE_LAPLACE;
     for (i = 0; i < VAE_MAX_LAYERS; i++)
         found |= config->encoder[i].activation == VAE_RELU || config->encoder[i].activation == VAE_LEAKY_RELU ||
                  config->decoder[i].activation == VAE_RELU || config->decoder[i].activation == VAE_LEAKY_RELU;
@@ -135,6 +137,7 @@ static void check_config(const vae_config *config, size_t rows, size_t micro, si
     vae_data       data = { NULL, NULL, 0 };
     gradient_check check = { 0, 1e-3, 0, 0, 0, 0, 0 };
     vae_model     *model;
+    size_t         i;
     batch.batch = rows;
     batch.threads = 1;
     model = make(&batch);
@@ -146,6 +149,9 @@ static void check_config(const vae_config *config, size_t rows, size_t micro, si
     data.pixels = pixels;
     data.count = rows;
     check.each = each;
+    if (config->standardize) CHECK(vae_standardize(model, &data, NULL) == VAE_OK);
+    for (i = 0; i < model->plan.log_sigma_count; i++)       /* not all alike, and none at its best */
+        vae_parameters(model)[model->plan.log_sigma + i] = 0.3 * sin(1 + (double)i) - 0.4;
     own = config_of(model);
     check.kinks = has_kinks(&own);
     if (check.kinks) check.h = 2e-5;
@@ -232,6 +238,42 @@ TEST(test_likelihoods_and_beta) {
         }
 }
 
+/* Every likelihood, with sigma fixed, learned for all and for each pixel, in units of the data and of the model, through
+   a decoder that ends dense and one that ends in a convolution, with and without an activation of its own. */
+TEST(test_sigmas) {
+    int likelihood, sigma, standardize, convolutional, kernels, bounded;
+    for (likelihood = VAE_BERNOULLI; likelihood <= VAE_CONTINUOUS_BERNOULLI; likelihood++)
+        for (sigma = 0; sigma < 3; sigma++)
+            for (standardize = 0; standardize < 2; standardize++)
+                for (convolutional = 0; convolutional < 2; convolutional++)
+                    for (bounded = 0; bounded < 3; bounded++) {
+                        static const vae_activation last[3] = { VAE_LINEAR, VAE_SIGMOID, VAE_SILU };
+                        const int  has_sigma = likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE;
+                        vae_config config = { .input = { 4, 3, 2 }, .latent = 3,
+                                              .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(6, VAE_TANH) },
+                                              .decoder = { VAE_DENSE_SHAPED(2, 2, 3, VAE_TANH),
+                                                           VAE_CONV_TRANSPOSED(3, 3, 2, VAE_SILU),
+                                                           { VAE_LAYER_CONV, { 0, 0, 2 }, 1, 2, 1, 1, VAE_EXPLICIT } } };
+                        if (!has_sigma && (sigma || standardize || bounded)) continue;
+                        config.likelihood = (vae_likelihood)likelihood;
+                        config.decoder[2].activation = last[bounded];
+                        if (!convolutional) {
+                            config.decoder[1] = VAE_DENSE(24, last[bounded]);
+                            memset(&config.decoder[2], 0, sizeof config.decoder[2]);
+                        }
+                        config.sigma = has_sigma && !sigma ? 0.4 : 0;
+                        config.sigma_per_pixel = sigma == 2;
+                        config.standardize = standardize;
+                        config.layout = standardize ? VAE_CHANNELS_FIRST : VAE_CHANNELS_LAST;
+                        for (kernels = VAE_KERNELS_PLAIN; kernels <= VAE_KERNELS_NEON; kernels++)
+                            if (vae_kernels_available((vae_kernels)kernels)) {
+                                config.kernels = (vae_kernels)kernels;
+                                check_config(&config, 5, 0, 0, 12);
+                                check_config(&config, 7, 2, 4, 6);
+                            }
+                    }
+}
+
 /* Batches of several micro-batches and chunks, as the plan makes them and in smaller ones. */
 TEST(test_batches) {
     static const vae_config configs[] = {
@@ -268,7 +310,10 @@ TEST(test_shares) {
         { .input = { 4, 4, 1 }, .latent = 2,
           .encoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_TANH), VAE_CONV_INITIALIZER(3, 2, 1, VAE_RELU) },
           .decoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_SILU), VAE_CONV_TRANSPOSED_INITIALIZER(2, 3, 2, VAE_RELU),
-                       VAE_DENSE_INITIALIZER(16, VAE_LINEAR) } }
+                       VAE_DENSE_INITIALIZER(16, VAE_LINEAR) } },
+        { .input = { 4, 3, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } },
+        { .input = { 4, 3, 2 }, .latent = 3, .likelihood = VAE_LAPLACE, .sigma_per_pixel = 1,
+          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } }
     };
     enum { ROWS = 45 };
     static const size_t cuts[][5] = { { 0, 45 }, { 0, 7, 45 }, { 0, 33, 34, 45 }, { 0, 1, 12, 40, 45 } };
@@ -397,6 +442,7 @@ int main(void) {
     RUN(test_activations);
     RUN(test_geometries);
     RUN(test_likelihoods_and_beta);
+    RUN(test_sigmas);
     RUN(test_batches);
     RUN(test_shares);
     RUN(test_beta_while_training);
