@@ -60,6 +60,11 @@ static void gaussian(vae_config *config, double sigma) {
 /* Training then leaves the weights as they are. */
 static void freeze(vae_config *config) { config->adam.learning_rate = VAE_ZERO; }
 
+static void set_betas(vae_config *config, double beta1, double beta2) {
+    config->adam.beta1 = (vae_real)beta1;
+    config->adam.beta2 = (vae_real)beta2;
+}
+
 static vae_data rows_of(const vae_real *pixels, size_t count) {
     vae_data data;
     memset(&data, 0, sizeof data);
@@ -248,7 +253,7 @@ TEST(test_output_bias_of_many_rows) {
 
 /* A bad row leaves the model as it was, and its gradients empty. */
 TEST(test_output_bias_that_fails) {
-    vae_real   rows[6 * PIXELS], before[200];
+    vae_real   rows[6 * PIXELS] = { 0 }, before[200];
     vae_data   data = rows_of(rows, 6);
     vae_config config = network(1, PIXELS, 1, LATENT);
     vae_model *model, *other;
@@ -345,6 +350,19 @@ TEST(test_more_weights_than_fit) {
     config.decoder[1] = shaped(config.input.height, config.input.width, 1);
     refused(&config, "decoder layer 2");
     CHECK_CONTAINS(problem.message, "weights");
+}
+
+/* At 1 the corrections divide by zero. */
+TEST(test_moments_that_never_change) {
+    vae_config config = network(1, 4, 1, 2);
+    size_t     bytes;
+    config.encoder[0] = dense(3, VAE_RELU);
+    set_betas(&config, 0.9990234375, 0.9990234375);
+    CHECK(size_of(&config, &bytes) == VAE_OK);
+    set_betas(&config, 1, 0.5);
+    refused(&config, "beta1");
+    set_betas(&config, 0.5, 1);
+    refused(&config, "beta2");
 }
 
 /* ---- sizes that overflow ---- */
@@ -725,6 +743,9 @@ TEST(test_progress_into_a_file) {
         capture_read(&p);
         line = p.text;
         CHECK(s.count == 2 && !strchr(p.text, '\r') && !strchr(p.text, '\033'));
+        CHECK(s.epochs[0].seconds > 0 && s.epochs[1].seconds > s.epochs[0].seconds);
+        CHECK_NEAR(s.epochs[0].seconds_left, s.epochs[0].seconds, 0.2 * s.epochs[0].seconds);   /* half is done */
+        CHECK(s.epochs[1].seconds_left == 0);
         for (i = 0; i < 2 && line; i++) {
             char        expected[100];
             const char *end = strchr(line, '\n'), *found;
@@ -789,6 +810,25 @@ TEST(test_progress_on_a_terminal) {
     }
 }
 
+/* Sizes in the summary, from bytes to megabytes. */
+TEST(test_sizes_are_readable) {
+    static const struct { size_t bytes; const char *text; } cases[] = {
+        { 0, "0 bytes" }, { 9999, "9999 bytes" }, { 10000, "10 KB" }, { 1234567, "1235 KB" }, { 9999499, "9999 KB" },
+        { 10000000, "10 MB" }, { 123456789, "123 MB" }
+    };
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char      text[32] = "";
+        vaei_text into;
+        into.bytes = text;
+        into.size = sizeof text;
+        into.length = 0;
+        vaei_put_bytes(&into, cases[i].bytes);
+        text[into.length] = 0;
+        CHECK_TEXT(text, cases[i].text);
+    }
+}
+
 /* Times left, from seconds to hours. */
 TEST(test_times_are_readable) {
     static const struct { double seconds; const char *text; } cases[] = {
@@ -820,6 +860,7 @@ int main(void) {
     RUN(test_output_padding_below_the_stride);
     RUN(test_patches_beyond_32_bits);
     RUN(test_more_weights_than_fit);
+    RUN(test_moments_that_never_change);
     RUN(test_sizes_that_do_not_fit);
     RUN(test_plans_that_do_not_fit);
     RUN(test_any_network);
@@ -832,6 +873,7 @@ int main(void) {
     RUN(test_summary_that_is_cut_short);
     RUN(test_progress_into_a_file);
     RUN(test_progress_on_a_terminal);
+    RUN(test_sizes_are_readable);
     RUN(test_times_are_readable);
 #endif
     return test_finish();
