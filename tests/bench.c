@@ -1,14 +1,21 @@
 /* Speed, as a share of what this machine can do.
 
    Every figure is the median over windows of our work, each between two of independent multiply-adds: the machine's
-   peak, of as many threads, is measured beside the work, so that a clock that drifts moves both. Where a core has two
-   hardware threads and somebody else keeps the other one busy, as on many a rented machine, ours is slowed without being
-   told. So each window also stands between two looks at that (look_around); those that were disturbed are left out if
-   five others can be had in the time, and quiet_percent says how many were not disturbed.
+   peak, of as many threads, is measured beside the work, so that a clock that drifts moves both. Work of one thread is
+   timed by the processor's time that the thread got, so that others who share the core do not count; wall_... says the
+   same by the clock on the wall. Work of several threads is timed by the wall: their waiting for each other is a part
+   of it.
+   Where a core has two hardware threads and somebody else keeps the other one busy, as on many a rented machine, ours is
+   slowed without being told. So each window also stands between two looks at that (look_around). A window is disturbed
+   where a look says so or where the system took the processor from one of our threads; such windows are left out if
+   five others can be had in the time, and quiet_percent says how many were not disturbed. Where it is low, the figures
+   are of a busy machine.
 
        bench                     everything, under two minutes
        bench --quick             the training steps and decoding only
-       bench --peers             the training steps and decoding, alternating with PyTorch (tests/bench_peers.py)
+       bench --peers             the training steps and decoding, alternating with PyTorch (tests/bench_peers.py), in
+                                 windows of a second: some minutes
+       bench --limits            the machine's peak and its speed of copying only; fails where they cannot be true
        bench --json FILE         the same figures as JSON too
        bench --kernels NAME      with one kernel set: plain, portable, avx2, avx512, neon; with avx2 everything is as on
                                  a processor without AVX-512, the peak and PyTorch too
@@ -24,6 +31,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #ifdef VAEI_HAS_X86
 #include <immintrin.h>
@@ -38,7 +46,7 @@ enum {
 
 struct product_case;
 typedef struct settings {
-    int         quick, peers;
+    int         quick, peers, limits;
     vae_kernels kernels;
     const char *only;           /* in the names of the cases to measure, or NULL */
     FILE       *json;
@@ -51,10 +59,22 @@ typedef struct settings {
     double      stillest, best_peak;                    /* the best that this run has seen of one core */
 } settings;
 
-static double now(void) {
+static double seconds_of(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double now(void) { return seconds_of(CLOCK_MONOTONIC); }
+
+/* What this thread has had of a processor: asking takes a system call, which now() does without. */
+static double thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
+
+/* How often the system took the processor away from one of our threads. */
+static long interruptions(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nivcsw;
 }
 
 static int compare(const void *a, const void *b) {
@@ -69,11 +89,13 @@ static double median(double *values, int count) {
 
 /* ---- the machine's own limits ---- */
 
-/* Twelve independent chains hide the latency of a multiply-add on every processor that this knows. */
+/* Twelve independent chains hide the latency of a multiply-add on every processor that this knows. A compiler that knew
+   the factors could compute a chain beforehand. */
+static volatile float peak_factor = 0.999f, peak_summand = 0.001f;
 #define CHAINS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define PEAK_LOOP(NAME, TARGET, VECTOR, SET, FMA)                                     \
     TARGET static float NAME(long turns) {                                            \
-        VECTOR a = SET(0.999f), b = SET(0.001f);                                      \
+        VECTOR a = SET(peak_factor), b = SET(peak_summand);                           \
         float  sum = 0, out[sizeof(VECTOR) / sizeof(float)];                          \
         long   i;                                                                     \
         CHAINS(PEAK_DECLARE_##NAME)                                                   \
@@ -110,7 +132,7 @@ static volatile float peak_sink;
 /* GFLOP/s of one core, with vectors of AVX-512 (2), of AVX2 or NEON (1), or with single numbers (0). */
 static double peak_with(int width) {
     const long turns = 100000;
-    double     began = now();
+    double     began = thread_seconds();
     int        lanes = 1;
 #ifdef VAEI_HAS_X86
     if (width == 2) { peak_sink = peak_avx512(turns / 2); lanes = 8; }
@@ -122,7 +144,7 @@ static double peak_with(int width) {
     else
 #endif
     { peak_sink = peak_plain(turns); lanes = 1; (void)width; }
-    return 2.0 * 12 * lanes * (double)turns / (now() - began) * 1e-9;
+    return 2.0 * 12 * lanes * (double)turns / (thread_seconds() - began) * 1e-9;
 }
 
 static int peak_width;
@@ -142,6 +164,8 @@ static void choose_peak_width(vae_kernels kernels) {
 
 static double peak(void) { return peak_with(peak_width); }
 
+static char *volatile copied;       /* a copy that anybody may look at cannot be left out */
+
 /* GB/s read and written by a copy far larger than any cache. */
 static double bandwidth(void) {
     const size_t bytes = (size_t)256 << 20;
@@ -152,12 +176,13 @@ static double bandwidth(void) {
         memset(from, 1, bytes);
         memset(to, 2, bytes);
         for (i = 0; i < 4; i++) {
-            const double began = now();
+            const double began = thread_seconds();
             double       rate;
+            copied = from;
             memcpy(to, from, bytes);
-            rate = 2e-9 * (double)bytes / (now() - began);
+            copied = to;
+            rate = 2e-9 * (double)bytes / (thread_seconds() - began);
             if (rate > best) best = rate;
-            from[i] = to[bytes - 1 - (size_t)i];
         }
     }
     free(from);
@@ -219,7 +244,7 @@ static double multiply_adds(const vae_model *model, int first, int end) {
     int    i;
     for (i = first; i < end; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
-        const vaei_connection *c = &layer->connection;
+        const vaei_connection *c = layer->connection;
         if (layer->kind == VAE_LAYER_DENSE) sum += (double)layer->inputs * (double)layer->outputs;
         else sum += (double)c->coarse.height * c->coarse.width * (double)layer->weight_count;
     }
@@ -299,9 +324,9 @@ static double stillness(product_case *probe) {
     double    began;
     int       i;
     multiply(probe);                                            /* into the cache */
-    began = now();
+    began = thread_seconds();
     for (i = 0; i < turns; i++) multiply(probe);
-    return turns / (now() - began);
+    return turns / (thread_seconds() - began);
 }
 
 /* One look around, by all threads at the same time: what is another's neighbour may be our own other thread, since two
@@ -350,7 +375,8 @@ static double look_around(settings *s, const vae_model *model, int threads, int 
 typedef void (*work)(void *context);
 
 typedef struct figure {
-    double seconds;     /* of one call */
+    double seconds;     /* of one call: the thread's own where there is one, else as wall */
+    double wall;        /* of one call, by the clock on the wall */
     double share;       /* of the peak of all threads' cores */
     double quiet;       /* the part of the windows that nobody disturbed; fewer than five: the figures are of all */
 } figure;
@@ -381,17 +407,26 @@ static double typical(const windows *w, int which) {
     return median(values, count);
 }
 
-/* Seconds of one call, on average over at least `window` seconds. */
-static double time_calls(work call, void *context, double window) {
-    const double began = now();
-    double       spent;
+typedef struct timing {
+    double seconds, wall;       /* as in figure */
+    int    interrupted;
+} timing;
+
+/* One call, on average over at least `window` seconds. */
+static timing time_calls(work call, void *context, double window, int threads) {
+    const long   before = interruptions();
+    const double own = thread_seconds(), began = now();
     long         calls = 0;
+    timing       t;
     do {
         call(context);
         calls++;
-        spent = now() - began;
-    } while (spent < window);
-    return spent / (double)calls;
+        t.wall = now() - began;
+    } while (t.wall < window);
+    t.seconds = (threads == 1 ? thread_seconds() - own : t.wall) / (double)calls;
+    t.wall /= (double)calls;
+    t.interrupted = interruptions() > before;
+    return t;
 }
 
 /* Windows of call(context), each between two of peak. */
@@ -403,14 +438,17 @@ static figure measure(settings *s, work call, void *context, double flops, const
     call(context);
     while (w.seen < ALTERNATIONS || (w.quiet < QUIET_ENOUGH && now() - began < s->patience)) {
         int          still = 1;
-        const double before = look_around(s, model, threads, &still), spent = time_calls(call, context, s->window);
+        const double before = look_around(s, model, threads, &still);
+        const timing t = time_calls(call, context, s->window, threads);
         const double after = look_around(s, model, threads, &still);
-        double      *at = add_window(&w, still);
-        at[0] = spent;
-        at[1] = flops * 1e-9 / spent / ((before + after) / 2);
+        double      *at = add_window(&w, still && !t.interrupted);
+        at[0] = t.seconds;
+        at[1] = flops * 1e-9 / t.seconds / ((before + after) / 2);
+        at[2] = t.wall;
     }
     f.seconds = typical(&w, 0);
     f.share = typical(&w, 1);
+    f.wall = typical(&w, 2);
     f.quiet = (double)w.quiet / w.seen;
     return f;
 }
@@ -426,18 +464,18 @@ static int ended(const settings *s) {
 
 static void report(settings *s, const char *name, size_t batch, int threads, double per_call, double flops, figure f,
                    size_t bytes, int micro) {
-    char unit[64];
-    if (micro) snprintf(unit, sizeof unit, "microseconds=%.1f", f.seconds * 1e6);
-    else snprintf(unit, sizeof unit, "images_per_second=%.0f", per_call / f.seconds);
+    char unit[96];
+    if (micro) snprintf(unit, sizeof unit, "microseconds=%.1f wall_microseconds=%.1f", f.seconds * 1e6, f.wall * 1e6);
+    else snprintf(unit, sizeof unit, "images_per_second=%.0f wall_images_per_second=%.0f", per_call / f.seconds, per_call / f.wall);
     printf("bench: %s batch=%lu threads=%d %s gflops=%.1f peak_percent=%.1f", name, (unsigned long)batch, threads, unit,
            flops * 1e-9 / f.seconds, 100 * f.share);
     if (bytes) printf(" workspace_bytes=%lu", (unsigned long)bytes);
     printf(" quiet_percent=%.0f\n", 100 * f.quiet);
     fflush(stdout);
     if (s->json)
-        fprintf(s->json, "%s  {\"name\": \"%s\", \"batch\": %lu, \"threads\": %d, \"seconds\": %.9g, \"images_per_second\": "
-                "%.9g, \"gflops\": %.6g, \"peak_percent\": %.4g, \"workspace_bytes\": %lu, \"quiet_percent\": %.3g}",
-                s->lines ? ",\n" : "", name, (unsigned long)batch, threads, f.seconds, per_call / f.seconds,
+        fprintf(s->json, "%s  {\"name\": \"%s\", \"batch\": %lu, \"threads\": %d, \"seconds\": %.9g, \"wall_seconds\": %.9g, "
+                "\"images_per_second\": %.9g, \"gflops\": %.6g, \"peak_percent\": %.4g, \"workspace_bytes\": %lu, \"quiet_percent\": %.3g}",
+                s->lines ? ",\n" : "", name, (unsigned long)batch, threads, f.seconds, f.wall, per_call / f.seconds,
                 flops * 1e-9 / f.seconds, 100 * f.share, (unsigned long)bytes, 100 * f.quiet);
     s->lines++;
 }
@@ -645,16 +683,16 @@ static int peer_start(peer *p, vae_kernels kernels, char *line, int size) {
     return !strncmp(line, "peer: ready", 11);
 }
 
-/* Seconds of one step of the peer, or 0. */
+/* Seconds of one step of the peer, or 0: as ours, the processor's for one thread. */
 static double peer_run(peer *p, const char *name, int threads, double seconds) {
     char        line[512];
     const char *found;
     fprintf(p->to, "run %s threads=%d seconds=%.2f\n", name, threads, seconds);
     fflush(p->to);
     if (!fgets(line, sizeof line, p->from)) return 0;
-    found = strstr(line, "microseconds=");
+    found = strstr(line, threads == 1 ? " cpu_microseconds=" : " microseconds=");
     if (!found) { printf("%s", line); return 0; }
-    return strtod(found + 13, NULL) * 1e-6;
+    return strtod(strchr(found, '=') + 1, NULL) * 1e-6;
 }
 
 static void peer_line(settings *s, peer *p, const char *name, const char *peer_name, work call, void *context,
@@ -665,17 +703,18 @@ static void peer_line(settings *s, peer *p, const char *name, const char *peer_n
     memset(&w, 0, sizeof w);
     peer_run(p, peer_name, 1, 0.1);
     if (all > 1) peer_run(p, peer_name, all, 0.1);
-    while (w.seen < QUIET_LEAST || (w.quiet < QUIET_LEAST && now() - first < 5 * s->patience)) {
+    while (w.seen < QUIET_LEAST || (w.quiet < QUIET_LEAST && now() - first < 10 * s->peer_window + 5 * s->patience)) {
         int          still = 1;
-        const double before = look_around(s, model, threads, &still), ours = time_calls(call, context, s->peer_window);
-        const double after = look_around(s, model, threads, &still);
+        const double before = look_around(s, model, threads, &still);
+        const timing t = time_calls(call, context, s->peer_window, threads);
+        const double after = look_around(s, model, threads, &still), ours = t.seconds;
         double       theirs, other, *at;
         theirs = peer_run(p, peer_name, threads, s->peer_window);
         /* With several threads the peer may be faster on one: each as it does best. */
         if (threads > 1 && (other = peer_run(p, peer_name, 1, s->peer_window)) > 0 && other < theirs) theirs = other;
         if (theirs <= 0) return;
         look_around(s, model, threads, &still);
-        at = add_window(&w, still);
+        at = add_window(&w, still && !t.interrupted);
         at[0] = ours;
         at[1] = theirs;
         at[2] = theirs / ours;
@@ -758,23 +797,24 @@ static void inferences(settings *s) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: bench [--quick] [--peers] [--json FILE] [--kernels plain|portable|avx2|avx512|neon] "
+    fprintf(stderr, "usage: bench [--quick] [--peers] [--limits] [--json FILE] [--kernels plain|portable|avx2|avx512|neon] "
                     "[--threads N] [--only TEXT] [--patience SECONDS]\n");
     return 2;
 }
 
 int main(int argc, char **argv) {
     settings s;
-    double   peaks[ALTERNATIONS];
+    double   peaks[ALTERNATIONS], copies;
     int      i, threads, still;
     memset(&s, 0, sizeof s);
     s.window = 0.004;
-    s.peer_window = 0.2;
+    s.peer_window = 1;
     s.patience = 1.2;
     s.cores = vaei_core_count();
     for (i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick")) s.quick = 1;
         else if (!strcmp(argv[i], "--peers")) s.peers = 1;
+        else if (!strcmp(argv[i], "--limits")) s.limits = 1;
         else if (!strcmp(argv[i], "--only") && i + 1 < argc) s.only = argv[++i];
         else if (!strcmp(argv[i], "--json") && i + 1 < argc) {
             s.json = fopen(argv[++i], "w");
@@ -800,9 +840,11 @@ int main(int argc, char **argv) {
     for (i = 0; i < s.cores; i++) s.probes[i] = make_product(s.kernels, 24, 32, 64, 0);
     for (i = 0; i < ALTERNATIONS; i++) peaks[i] = peak();
     for (i = 0; i < 300; i++) look_around(&s, NULL, 1, &still);        /* 0.1 s, for the best that this run sees */
+    copies = bandwidth();
     printf("machine: cores=%d peak_gflops_per_core=%.1f copy_gigabytes_per_second=%.1f kernels=%s\n", s.cores,
-           median(peaks, ALTERNATIONS), bandwidth(),
+           median(peaks, ALTERNATIONS), copies,
            vae_kernels_name(s.kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : s.kernels));
+    if (s.limits) return !(copies > 0.1 && copies < 5000 && median(peaks, ALTERNATIONS) > 0.01);
     if (s.peers) return peers(&s);
     if (s.json) fprintf(s.json, "[\n");
     for (i = 0; i < NETWORKS; i++)

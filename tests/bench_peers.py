@@ -9,8 +9,10 @@ The C benchmark runs this as a child process and alternates with it, so that bot
           peer: unavailable SENTENCE                                                     instead of ready; then it ends
 A figure is the median over five windows of the time asked for (a window has at least one step); `microseconds` is that
 of one step, or of one call where the net is decode-*; `cpu_microseconds` is the processor's time for it, over all
-threads: with 1 thread a measure that other processes disturb less. Between lines the process sleeps. The first run of a
-net with a number of threads takes longer: it tries the settings of VARIANTS and keeps the fastest, named in `as`.
+threads: with 1 thread a measure that other processes disturb less, and the one that the C benchmark compares. Between
+lines the process sleeps. The first run of a net with a number of threads takes longer: it tries the settings of
+VARIANTS for a second each and keeps the fastest, named in `as`. Ask for seconds, not for tenths: after a pause PyTorch
+takes a while to be as fast as it is in a training that goes on.
 
     python3 tests/bench_peers.py [--avx2] --all [SECONDS]       every net with 1 and 2 threads, by itself
 
@@ -181,13 +183,16 @@ NETS = {
 
 # ---- one step, in each of the ways worth trying ----
 
-VARIANTS = [(layout, adam) for layout in ("contiguous", "channels_last") for adam in ("adam", "adam-foreach")]
+# Where the gradients' memory is kept from step to step, clearing it costs a pass over it; where it is given back, the
+# next step asks for it again. Which is faster depends on the network.
+VARIANTS = [(layout, adam, gradients) for layout in ("contiguous", "channels_last") for adam in ("adam", "adam-foreach")
+            for gradients in ("given-back", "kept")]
 
 
 def make_step(name, variant):
     """A function that trains on one batch, or decodes one."""
     make, batch, shape = NETS[name]
-    layout, adam = variant
+    layout, adam, gradients = variant
     torch.manual_seed(1)
     net, rows = make(), []
     for _ in range(8):                                                          # already gathered
@@ -207,7 +212,7 @@ def make_step(name, variant):
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, foreach=adam == "adam-foreach")
 
     def train(i):
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=gradients == "given-back")
         net.loss(rows[i % 8]).backward()
         optimizer.step()
     return train
@@ -227,7 +232,7 @@ def steps_for(step, seconds):
 def variants_of(name):
     if name.startswith("decode"):
         return VARIANTS[:1]
-    return VARIANTS if len(NETS[name][2]) == 3 else VARIANTS[:2]
+    return VARIANTS if len(NETS[name][2]) == 3 else VARIANTS[:4]
 
 
 chosen = {}         # (name, threads): (step function, variant)
@@ -238,8 +243,8 @@ def choose(name, threads):
         tried = []
         for variant in variants_of(name):
             step = make_step(name, variant)
-            steps_for(step, 0.2)
-            tried.append((min(steps_for(step, 0.15)[1] for _ in range(3)), len(tried), step, variant))
+            steps_for(step, 0.3)
+            tried.append((min(steps_for(step, 0.2)[2 if threads == 1 else 1] for _ in range(4)), len(tried), step, variant))
         _, _, step, variant = min(tried)
         chosen[name, threads] = step, "decode" if name.startswith("decode") else "+".join(variant)
     return chosen[name, threads]
@@ -249,7 +254,7 @@ def run(name, threads, seconds):
     """The answer to one `run` line."""
     set_threads(threads)
     step, variant = choose(name, threads)
-    steps_for(step, 0.05)                                                       # wakes the caches and the threads
+    steps_for(step, 0.1 * min(1, seconds))                                      # wakes the caches and the threads
     windows = [steps_for(step, seconds / 5) for _ in range(5)]
     counts, wall, cpu = zip(*windows)
     typical = statistics.median(wall)
@@ -272,6 +277,7 @@ def answer(line):
 
 def main():
     help_openblas()
+    torch.set_flush_denormal(True)          # Adam's moments of units that died would slow every step
     blas = blas_name()
     if blas == "reference" and "--any-blas" not in sys.argv:
         leave("torch found only the reference BLAS, which is no fair peer: apt-get install libopenblas0-openmp")

@@ -1,15 +1,23 @@
 /* Loading what a fuzzer makes up. It must end with an error or a usable model, take no more memory than the allocator
-   allows and give all of it back. From the repository root:
+   allows, give all of it back and leave a model that was there before as it was. From the repository root:
+   make build/test_fuzz && mkdir -p build/corpus && build/test_fuzz --corpus build/corpus --dictionary build/files.dict
    clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/fuzz_files.c -o build/fuzz_files -lm
-   build/fuzz_files -max_total_time=60
-   The first byte of an input says what the rest is: a file; a header and data, with the lengths put right, so that more
-   get past them; or changes to a checkpoint, which lead into the metadata. */
+   build/fuzz_files -max_total_time=60 -max_len=16384 -dict=build/files.dict build/corpus
+   The first byte of an input says which network meets it and what the rest is: a file; a header and data, with the
+   lengths put right, so that more get past them; or changes to a checkpoint, which lead into the metadata. tests/test_fuzz.c
+   writes the first inputs, and tries some thousand others in `make test`. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
-enum { MOST_MEMORY = 8 << 20, MOST_INPUT = 1 << 16, MOST_FILE = MOST_INPUT + 8192 };
+enum { MOST_MEMORY = 8 << 20, MOST_INPUT = 1 << 16, MOST_FILE = MOST_INPUT + 16384, NETWORKS = 4 };
+enum { INPUT_FILE, INPUT_PARTS, INPUT_CHANGES, INPUT_KINDS };
 
 int LLVMFuzzerTestOneInput(const unsigned char *input, size_t size);
+
+#ifndef FUZZ_FAILED
+#define FUZZ_FAILED(text) abort()
+#endif
+#define must(condition) do { if (!(condition)) FUZZ_FAILED(#condition); } while (0)
 
 static size_t live;             /* bytes that the library holds */
 
@@ -26,17 +34,56 @@ static void limited_release(void *user, void *block, size_t size) {
     free(block);
 }
 
-static void must(int condition) {
-    if (!condition) abort();
+/* ---- the networks: every kind of layer and likelihood, both layouts ---- */
+
+static vae_config network_of(int which) {
+    static const vae_layer layers[NETWORKS][2] = {
+        { VAE_DENSE(2, VAE_RELU), VAE_DENSE(3, VAE_TANH) },
+        { VAE_CONV(2, 3, 2, VAE_SILU), VAE_DENSE(3, VAE_RELU) },
+        { VAE_CONV_SYMMETRIC(2, 3, 2, 1, VAE_LEAKY_RELU), VAE_CONV_SYMMETRIC(3, 2, 1, 0, VAE_GELU) },
+        { VAE_CONV_1D(2, 3, 2, VAE_SOFTPLUS), VAE_DENSE(2, VAE_SIGMOID) }
+    };
+    static const vae_shape inputs[NETWORKS] = { { 1, 3, 1 }, { 5, 4, 2 }, { 6, 5, 1 }, { 1, 9, 1 } };
+    vae_config             c;
+    memset(&c, 0, sizeof c);
+    c.input = inputs[which];
+    c.latent = 1 + which % 2;
+    memcpy(c.encoder, layers[which], sizeof layers[which]);
+    c.likelihood = which % 2 ? VAE_GAUSSIAN : VAE_BERNOULLI;
+    c.layout = which == 1 ? VAE_CHANNELS_FIRST : VAE_CHANNELS_LAST;
+    c.batch = 4;
+    c.threads = 1;
+    return c;
+}
+
+/* Made once, with a step of training behind them, so that a checkpoint holds moments. */
+static vae_model *model_of(int which) {
+    static vae_model *models[NETWORKS];
+    if (!models[which]) {
+        static const unsigned char row[64] = { 255, 0, 128, 7 };
+        const vae_config           config = network_of(which);
+        vae_data                   data;
+        memset(&data, 0, sizeof data);
+        data.bytes = row;
+        data.count = 1;
+        must(vae_create(&config, &models[which], NULL) == VAE_OK);
+        must(vae_train_step(models[which], &data, NULL, NULL) == VAE_OK);
+    }
+    return models[which];
 }
 
 /* ---- a file from an input ---- */
 
+static void put_length(unsigned char *file, size_t length) {
+    int i;
+    for (i = 0; i < 8; i++) file[i] = (unsigned char)((uint64_t)length >> (8 * i) & 255);
+}
+
 /* The header ends at the first byte FF, which is in no valid one. */
 static size_t with_lengths(const unsigned char *input, size_t size, unsigned char *file) {
-    size_t length, i;
+    size_t length;
     for (length = 0; length < size && input[length] != 0xFF; length++) {}
-    for (i = 0; i < 8; i++) file[i] = (unsigned char)((uint64_t)length >> (8 * i) & 255);
+    put_length(file, length);
     memcpy(file + 8, input, length);
     if (length == size) return 8 + length;
     memcpy(file + 8 + length, input + length + 1, size - length - 1);
@@ -45,7 +92,7 @@ static size_t with_lengths(const unsigned char *input, size_t size, unsigned cha
 
 /* Changes of the form: place in the header (two bytes), bytes taken out there, bytes put in, the latter. */
 static size_t with_changes(const vae_model *model, const unsigned char *input, size_t size, unsigned char *file) {
-    size_t length, whole, at = 0, i;
+    size_t length, whole, at = 0;
     must(vae_save_memory(model, 1, file, MOST_FILE, &whole, NULL) == VAE_OK);
     length = (size_t)file[0] | (size_t)file[1] << 8;
     while (size - at >= 4) {
@@ -61,29 +108,33 @@ static size_t with_changes(const vae_model *model, const unsigned char *input, s
         whole = whole + in - out;
         length = length + in - out;
     }
-    for (i = 0; i < 8; i++) file[i] = (unsigned char)((uint64_t)length >> (8 * i) & 255);
+    put_length(file, length);
     return whole;
 }
 
 /* ---- loading it ---- */
 
-static vae_config small_network(void) {
-    vae_config c;
-    memset(&c, 0, sizeof c);
-    c.input.height = 1;
-    c.input.width = 3;
-    c.input.channels = 1;
-    c.latent = 1;
-    c.encoder[0] = VAE_DENSE(2, VAE_RELU);
-    return c;
+static int all_finite(vae_model *model) {
+    size_t i;
+    for (i = 0; i < vae_parameter_count(model); i++)
+        if (!vaei_finite(vae_parameters(model)[i])) return 0;
+    return 1;
 }
 
+/* Whatever was loaded can be saved, drawn from and asked; what comes out of weights near the largest float may be refused. */
 static void use(vae_model *model) {
-    vae_real *pixels = (vae_real *)malloc(vae_example_size(model) * sizeof *pixels);
-    size_t    size, i;
+    vae_real *pixels = (vae_real *)calloc(vae_example_size(model), sizeof *pixels);
+    vae_terms terms;
+    vae_data  data;
+    size_t    size;
     must(pixels && vae_save_memory(model, 0, NULL, 0, &size, NULL) == VAE_OK);
-    for (i = 0; i < vae_parameter_count(model); i++) must(vaei_finite(vae_parameters(model)[i]));
+    must(all_finite(model));
     vae_sample(model, 1, pixels, NULL);
+    memset(pixels, 0, vae_example_size(model) * sizeof *pixels);
+    memset(&data, 0, sizeof data);
+    data.pixels = pixels;
+    data.count = 1;
+    vae_elbo(model, &data, &terms, NULL, NULL);
     free(pixels);
 }
 
@@ -97,28 +148,52 @@ static void load(const unsigned char *file, size_t size, const vae_config *confi
     must(live == 0);
 }
 
+/* A refused file leaves the weights, and what the model says, to the bit. */
+static void load_weights(vae_model *model, const unsigned char *file, size_t size) {
+    const size_t               bytes = vae_parameter_count(model) * sizeof(vae_real);
+    static const unsigned char row[64] = { 1, 99, 200 };
+    vae_real                  *before = (vae_real *)malloc(bytes);
+    vae_terms                  terms, after;
+    vae_data                   data;
+    vae_error                  error;
+    memset(&data, 0, sizeof data);
+    data.bytes = row;
+    data.count = 1;
+    must(before && vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
+    memcpy(before, vae_parameters(model), bytes);
+    if (vae_load_weights_memory(model, file, size, &error) == VAE_OK) must(all_finite(model));
+    else must(!memcmp(before, vae_parameters(model), bytes) && strlen(error.message) < sizeof error.message);
+    memcpy(vae_parameters(model), before, bytes);
+    must(vae_elbo(model, &data, &after, NULL, NULL) == VAE_OK && !memcmp(&terms, &after, sizeof terms));
+    free(before);
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *input, size_t size) {
-    static vae_model *small;
-    vae_config        given = small_network(), none;
-    unsigned char    *room, *file;
-    size_t            length;
+    vae_model     *model;
+    vae_config     given, none;
+    unsigned char *room, *file;
+    size_t         length;
+    int            kind, which;
     if (!size || size > MOST_INPUT) return 0;
-    if (!small) must(vae_create(&given, &small, NULL) == VAE_OK);
+    kind = input[0] % INPUT_KINDS;
+    which = input[0] / INPUT_KINDS % NETWORKS;
+    model = model_of(which);
     room = (unsigned char *)malloc(MOST_FILE);
     must(room != NULL);
-    if (input[0] % 3 == 0) memcpy(room, input + 1, length = size - 1);
-    else if (input[0] % 3 == 1) length = with_lengths(input + 1, size - 1, room);
-    else length = with_changes(small, input + 1, size - 1, room);
+    if (kind == INPUT_FILE) memcpy(room, input + 1, length = size - 1);
+    else if (kind == INPUT_PARTS) length = with_lengths(input + 1, size - 1, room);
+    else length = with_changes(model, input + 1, size - 1, room);
     file = (unsigned char *)malloc(length + !length);      /* of just its size: reading on is noticed */
     must(file != NULL);
     memcpy(file, room, length);
     free(room);
+    given = network_of(which);
     memset(&none, 0, sizeof none);
     given.allocator.allocate = none.allocator.allocate = limited_allocate;
     given.allocator.release = none.allocator.release = limited_release;
     load(file, length, &none);
     load(file, length, &given);
-    vae_load_weights_memory(small, file, length, NULL);
+    load_weights(model, file, length);
     free(file);
     return 0;
 }

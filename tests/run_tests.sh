@@ -1,13 +1,14 @@
 #!/bin/sh
-# Runs the test programs given and adds up their closing lines "N passed, N failed[, N skipped]".
+# Runs the test programs given, shows what they say as they say it, and adds up their closing lines
+# "N passed, N failed[, N skipped]", which count named tests.
 passed=0 failed=0 skipped=0
 for program in "$@"; do
     echo "== ${program##*/}"
     log="$program.log"
-    "$program" >"$log" 2>&1
-    status=$?
+    { "$program" 2>&1; echo "ended with status $?"; } | tee "$log" |
+        awk '!/^[0-9]+ passed, [0-9]+ failed/ && !/^ended with status / { print; fflush() }'
+    status=$(sed -n 's/.*ended with status \([0-9]*\)$/\1/p' "$log" | tail -n 1)
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
-    grep -v -E '^[0-9]+ passed, [0-9]+ failed' "$log"
     if [ -z "$line" ]; then
         echo "$program ended with status $status before its closing line"
         failed=$((failed + 1))

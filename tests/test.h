@@ -1,20 +1,27 @@
 /* Assertions for the tests, in C99 and C++. A test is a function; main runs each by RUN(name) and ends with
-   `return test_finish();`, which prints "N passed, N failed[, N skipped]" and gives main's status.
+   `return test_finish();`, which prints "N passed, N failed[, N skipped]" and gives main's status. Each of the three
+   counts named tests, here and in the sum over all programs.
 
        TEST(test_sum) { CHECK(sum(1, 2) == 3); CHECK_NEAR(root(2), 1.41421356, 1e-8); }
-       int main(void) { RUN(test_sum); return test_finish(); }
+       int main(void) { RUN(test_sum); RUN_LONG(test_all_sums, "every pair of bytes"); return test_finish(); }
 
-   A failed check says where it stands and what it met, and the test goes on. */
+   A failed check says where it stands and what it met, and the test goes on. Included after vae.h, it lets the
+   environment choose the kernel set of every model whose config leaves it open: VAE_TEST_KERNELS=portable. */
 #ifndef TEST_H
 #define TEST_H
 
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TEST(name) static void name(void)
 #define RUN(name) test_run(#name, name)
+/* One that takes seconds: says what it is about to do. */
+#define RUN_LONG(name, what) (test_announce(#name, what), test_run(#name, name))
+/* A function of a larger table: `call` is one test of that name for `which`. */
+#define RUN_FOR(which, name, call) do { test_begin(which, name); call; test_end(); } while (0)
 
 #define CHECK(condition) test_check(!!(condition), __FILE__, __LINE__, #condition)
 /* |actual - expected| <= tolerance; NaN is near nothing. */
@@ -28,7 +35,7 @@
 
 enum { TEST_SHOWN_FAILURES = 10 };      /* of one test */
 
-static struct { const char *name; int passed, failed, skipped, failures, is_skipped; } test_state;
+static struct { char name[96]; int passed, failed, skipped, failures, is_skipped; } test_state;
 
 static inline int test_failure(const char *file, int line) {
     const int shown = test_state.failures++ < TEST_SHOWN_FAILURES;
@@ -61,16 +68,29 @@ static inline void test_skip(const char *why) {
     test_state.is_skipped = 1;
 }
 
-static inline void test_run(const char *name, void (*test)(void)) {
-    test_state.name = name;
+static inline void test_announce(const char *name, const char *what) {
+    printf("  %s: %s\n", name, what);
+    fflush(stdout);
+}
+
+static inline void test_begin(const char *which, const char *name) {
+    snprintf(test_state.name, sizeof test_state.name, "%s%s%s", which ? which : "", which ? " " : "", name);
     test_state.failures = test_state.is_skipped = 0;
-    test();
+}
+
+static inline void test_end(void) {
     if (test_state.failures) {
-        printf("FAILED %s: %d failed checks\n", name, test_state.failures);
+        printf("FAILED %s: %d failed checks\n", test_state.name, test_state.failures);
         test_state.failed++;
     } else if (test_state.is_skipped) test_state.skipped++;
     else test_state.passed++;
     fflush(stdout);
+}
+
+static inline void test_run(const char *name, void (*test)(void)) {
+    test_begin(NULL, name);
+    test();
+    test_end();
 }
 
 static inline int test_finish(void) {
@@ -98,5 +118,47 @@ static inline double test_uniform(test_random *random, double low, double high) 
 static inline int test_integer(test_random *random, int low, int high) {
     return low + (int)(test_bits(random) % (uint64_t)(high - low + 1));
 }
+
+/* ---- the kernel set that VAE_TEST_KERNELS names, wherever a test leaves the choice to the library ---- */
+
+#if defined(VAE_H) && defined(VAE_IMPLEMENTATION) && !defined(VAE_NO_MALLOC)
+static inline vae_kernels test_kernel_set(void) {
+    const char *name = getenv("VAE_TEST_KERNELS");
+    int         k;
+    for (k = VAE_KERNELS_PLAIN; name && k <= VAE_KERNELS_NEON; k++)
+        if (!strcmp(name, vae_kernels_name((vae_kernels)k))) return (vae_kernels)k;
+    return VAE_KERNELS_BEST;
+}
+
+/* The config with that set in it, where it leaves the set open. */
+static inline const vae_config *test_config_of(const vae_config *config, vae_config *changed) {
+    if (test_kernel_set() == VAE_KERNELS_BEST || (config && config->kernels != VAE_KERNELS_BEST)) return config;
+    memset(changed, 0, sizeof *changed);
+    if (config) *changed = *config;
+    changed->kernels = test_kernel_set();
+    return changed;
+}
+
+static inline vae_status test_create(const vae_config *config, vae_model **model, vae_error *error) {
+    vae_config changed;
+    return vae_create(config ? test_config_of(config, &changed) : NULL, model, error);
+}
+
+static inline vae_status test_load_memory(const void *bytes, size_t size, const vae_config *config, vae_model **model,
+                                          vae_error *error) {
+    vae_config changed;
+    return vae_load_memory(bytes, size, test_config_of(config, &changed), model, error);
+}
+#define vae_create test_create
+#define vae_load_memory test_load_memory
+
+#ifndef VAE_NO_STDIO
+static inline vae_status test_load(const char *path, const vae_config *config, vae_model **model, vae_error *error) {
+    vae_config changed;
+    return vae_load(path, test_config_of(config, &changed), model, error);
+}
+#define vae_load test_load
+#endif
+#endif
 
 #endif

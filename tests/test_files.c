@@ -2377,7 +2377,7 @@ int main(void) {
     RUN(test_saving_what_is_not_finite);
     RUN(test_moments_that_cannot_be);
     RUN(test_every_truncation);
-    RUN(test_every_flip_in_the_header);
+    RUN_LONG(test_every_flip_in_the_header, "files and checkpoints, each bit of the header turned");
     RUN(test_every_flip_in_the_data);
     RUN(test_memory_that_runs_out);
     RUN(test_order_of_operations);

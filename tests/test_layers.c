@@ -1043,8 +1043,8 @@ int main(void) {
     RUN(test_shapes);
     RUN(test_connections);
     RUN(test_random_networks);
-    RUN(test_chosen_networks);
-    RUN(test_larger_networks);
+    RUN_LONG(test_chosen_networks, "the orders of layers and the ends that a network can have");
+    RUN_LONG(test_larger_networks, "shapes that fill the kernels' tiles");
     RUN(test_layouts);
     RUN(test_inference_only);
     return test_finish();

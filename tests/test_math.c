@@ -4,6 +4,7 @@
 #define VAEI_KERNEL_TESTS "tests/math_probe.h"
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "test.h"
 #include <math.h>
 #include <float.h>
 #include <stdio.h>
@@ -65,9 +66,9 @@ static int math_set_count(void) {
     return (int)(sizeof math_all_sets / sizeof *math_all_sets);
 }
 
-static int passed, failed;
+#undef CHECK        /* here with a sentence */
 #define CHECK(condition, ...) \
-    do { if (condition) passed++; else { failed++; printf("line %d: ", __LINE__); printf(__VA_ARGS__); putchar('\n'); } } while (0)
+    do { if (!(condition) && test_failure(__FILE__, __LINE__)) { printf(__VA_ARGS__); putchar('\n'); } } while (0)
 
 static uint64_t random_state = 88172645463325252u;
 static uint32_t random_word(void) {         /* xorshift64*, the tests' own */
@@ -774,51 +775,55 @@ static void test_double(const math_set *set) {
 }
 #endif
 
+#ifndef VAE_DOUBLE
+/* What each kernel set is tried with. */
+static workload whole;
+static uint64_t family[2];      /* the bits of the portable sets, of the fused ones */
+
+static void test_family_bits(const math_set *set) {
+    uint64_t hash = test_kernels(set, &whole);
+    test_column_sums(set, &hash);
+    if (!family[set->fused]) family[set->fused] = hash;
+    CHECK(hash == family[set->fused], "%s has other bits than the family's first set", set->name);
+    /* The same on every compiler and processor (x86-64 and AArch64, gcc and clang, -O0 to -O3, -march=native). */
+    CHECK(hash == (set->fused ? 0x91f51b99ed9ad97eu : 0x4629a5ba78d7a93eu), "%s has changed bits: %08lx%08lx", set->name,
+          (unsigned long)(hash >> 32), (unsigned long)(hash & 0xFFFFFFFFu));
+}
+#endif
+
 int main(int argc, char **argv) {
     const int exhaustive = argc > 1 && strcmp(argv[1], "exhaustive") == 0, count = math_set_count();
-    int s;
+    int       s;
     (void)exhaustive;
-    test_scalars();
+    RUN(test_scalars);
 #ifdef VAE_DOUBLE
-    for (s = 0; s < count; s++) test_double(&math_all_sets[s]);
+    for (s = 0; s < count; s++) RUN_FOR(math_all_sets[s].name, "gradients in double", test_double(&math_all_sets[s]));
 #else
-    {
-        uint64_t family[2] = { 0, 0 };
-        workload whole;
-        make_workload(&whole, LONG_N);
-        whole.in[0][3] = 60; whole.in[0][11] = -75; whole.in[0][17] = 0; whole.in[0][18] = 30; whole.in[0][19] = -30;
-        for (s = 0; s < count; s++) {
-            const math_set *set = &math_all_sets[s];
-            const uint64_t kept = random_state;
-            uint64_t hash = test_kernels(set, &whole);
-            test_column_sums(set, &hash);
-            random_state = kept;
-            if (!family[set->fused]) family[set->fused] = hash;
-            CHECK(hash == family[set->fused], "%s has other bits than the family's first set", set->name);
-            test_special_values(set);
-            test_sums(set);
-            random_state = kept;
-            test_latent(set);
-            test_adam(set);
-            test_adam_of_multiples(set);
-            test_data(set);
-            test_philox(set);
-            test_random_counters(set);
-            test_places(set);
-            if (s == 0 || math_all_sets[s - 1].fused != set->fused) test_statistics(set);
-            random_state = kept;
-        }
-        free_workload(&whole);
-        /* The same on every compiler and processor (x86-64 and AArch64, gcc and clang, -O0 to -O3, -march=native). */
-        CHECK(family[0] == 0x4629a5ba78d7a93eu, "the portable sets' bits have changed");
-        CHECK(family[1] == 0x91f51b99ed9ad97eu || family[1] == 0, "the fused sets' bits have changed");
-        printf("  bits: portable %08lx%08lx fused %08lx%08lx\n", (unsigned long)(family[0] >> 32), (unsigned long)(family[0] & 0xFFFFFFFFu),
-               (unsigned long)(family[1] >> 32), (unsigned long)(family[1] & 0xFFFFFFFFu));
+    make_workload(&whole, LONG_N);
+    whole.in[0][3] = 60; whole.in[0][11] = -75; whole.in[0][17] = 0; whole.in[0][18] = 30; whole.in[0][19] = -30;
+    for (s = 0; s < count; s++) {
+        const math_set *set = &math_all_sets[s];
+        const uint64_t  kept = random_state;        /* every set meets the same numbers */
+        RUN_FOR(set->name, "bits", test_family_bits(set));
+        random_state = kept;
+        RUN_FOR(set->name, "special values", test_special_values(set));
+        RUN_FOR(set->name, "sums", test_sums(set));
+        random_state = kept;
+        RUN_FOR(set->name, "latent", test_latent(set));
+        RUN_FOR(set->name, "Adam", test_adam(set));
+        RUN_FOR(set->name, "Adam of multiples", test_adam_of_multiples(set));
+        RUN_FOR(set->name, "data", test_data(set));
+        RUN_FOR(set->name, "Philox", test_philox(set));
+        RUN_FOR(set->name, "random counters", test_random_counters(set));
+        RUN_FOR(set->name, "places", test_places(set));
+        if (s == 0 || math_all_sets[s - 1].fused != set->fused) RUN_FOR(set->name, "statistics", test_statistics(set));
+        random_state = kept;
     }
-    test_square_root(exhaustive);
+    free_workload(&whole);
+    test_announce("accuracy", "every function over its domain");
+    RUN_FOR(NULL, "square root", test_square_root(exhaustive));
     printf("  largest error in ulp      %s                       %s\n", math_all_sets[count > 2 ? 2 : 1].name, math_all_sets[1].name);
-    test_accuracy(&math_all_sets[count > 2 ? 2 : 1], &math_all_sets[1], exhaustive);
+    RUN_FOR(NULL, "accuracy", test_accuracy(&math_all_sets[count > 2 ? 2 : 1], &math_all_sets[1], exhaustive));
 #endif
-    printf("%d passed, %d failed\n", passed, failed);
-    return failed != 0;
+    return test_finish();
 }

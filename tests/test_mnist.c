@@ -124,8 +124,8 @@ static void test_convolutional_net_learns(void) {
 
 int main(void) {
     find_images();
-    RUN(test_dense_reaches_the_published_figure);
-    RUN(test_convolutional_net_learns);
+    RUN_LONG(test_dense_reaches_the_published_figure, "trains on real MNIST");
+    RUN_LONG(test_convolutional_net_learns, "trains on real MNIST");
     free(train_images);
     free(test_images);
     return test_finish();

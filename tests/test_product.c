@@ -6,6 +6,7 @@
 #define VAE_PLAIN
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "test.h"
 
 typedef struct product_set { const char *name; const vaei_kernel_set *kernels; int fused; } product_set;
 
@@ -88,11 +89,11 @@ static void multiply_fused(const vaei_product *p) {
 #endif
 }
 
-static size_t failed, passed, packed_products;
+static size_t checks, packed_products;
 static void check(int ok, const char *what, const char *set, const vaei_product *p, unsigned long number) {
-    if (ok) { passed++; return; }
-    if (failed++ < 20)
-        printf("FAILED %s, %s, case %lu: %lu x %lu x (%lu x %lu), tables %d%d%d%d, a_row %lu a_step %lu b_step %lu b_column %lu, accumulate %d bias %d relu %d\n",
+    checks++;
+    if (!ok && test_failure(__FILE__, __LINE__))
+        printf("%s, %s, case %lu: %lu x %lu x (%lu x %lu), tables %d%d%d%d, a_row %lu a_step %lu b_step %lu b_column %lu, accumulate %d bias %d relu %d\n",
                what, set, number, (unsigned long)p->rows, (unsigned long)p->columns, (unsigned long)p->segments, (unsigned long)p->run,
                !!p->a_rows, !!p->a_segments, !!p->b_segments, !!p->c_rows, (unsigned long)p->a_row, (unsigned long)p->a_step,
                (unsigned long)p->b_step, (unsigned long)p->b_column, p->accumulate, !!p->bias, p->relu);
@@ -227,17 +228,19 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     for (i = 0; i < 4; i++) free(tables[i]);
 }
 
+static unsigned long cases = 3000;      /* an argument gives another number: the rarer kinds then need not occur */
+
+TEST(test_random_products) {
+    product_set   sets[5];
+    const int     count = product_sets(sets);
+    unsigned long number;
+    for (number = 0; number < cases; number++) one_case(number, sets, count);
+    printf("  %lu checks of %lu products, %lu with a packed B\n", (unsigned long)checks, cases, (unsigned long)packed_products);
+    CHECK(cases < 3000 || packed_products >= 50);
+}
+
 int main(int argc, char **argv) {
-    product_set sets[5];
-    const int count = product_sets(sets);
-    unsigned long number, cases = argc > 1 ? strtoul(argv[1], NULL, 10) : 3000;
-    unsigned long good = 0;
-    for (number = 0; number < cases; number++) {
-        const unsigned long before = (unsigned long)failed;
-        one_case(number, sets, count);
-        good += failed == before;
-    }
-    if (number >= 3000 && packed_products < 50) { printf("FAILED: too few products with a packed B\n"); failed++; cases++; }
-    printf("%lu checks of random products, %lu of a packed B\n%lu passed, %lu failed\n", (unsigned long)(passed + failed), (unsigned long)packed_products, good, cases - good);
-    return failed != 0;
+    if (argc > 1) cases = strtoul(argv[1], NULL, 10);
+    RUN_LONG(test_random_products, "whole, in slices and packed, by every kernel set, to the bit");
+    return test_finish();
 }
