@@ -1,8 +1,7 @@
 /* png_writer.h - writes float images as one PNG picture, without a library: 8 bits, grey or RGB.
 
    Deflate is kept small: fixed Huffman codes, and matches at two distances only, one pixel back and one row back. That
-   is all it takes here, where most pixels are black and enlarging repeats rows. Where HAVE_STB_IMAGE_WRITE is defined,
-   stb_image_write.h does the encoding instead.
+   is all it takes here, where most pixels are black and enlarging repeats rows.
 
    Calls return 0, or -1 with one sentence in `message` (256 bytes of yours). */
 #ifndef PNG_WRITER_H
@@ -14,10 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#ifdef _WIN32
-#include <direct.h>
-#endif
 
 enum { PNG_MESSAGE = 256, PNG_MAX_SIDE = 20000, PNG_GUTTER = 2, PNG_GUTTER_GREY = 48 };
 
@@ -28,52 +23,6 @@ static inline int png_fail(char message[PNG_MESSAGE], const char *format, ...) {
     va_end(arguments);
     return -1;
 }
-
-/* Creates the directories that `path` lies in, as far as they are missing. */
-static inline int make_parent_directory(const char *path, char message[PNG_MESSAGE]) {
-    char   parent[1024];
-    size_t i;
-    if (strlen(path) >= sizeof parent) return png_fail(message, "the name of the file to write is too long");
-    for (i = 0; path[i]; i++) {
-        parent[i] = path[i];
-        if (path[i + 1] != '/' || path[i] == '/') continue;
-        parent[i + 1] = '\0';
-#ifdef _WIN32
-        if (_mkdir(parent) != 0 && errno != EEXIST && parent[i] != ':')
-#else
-        if (mkdir(parent, 0777) != 0 && errno != EEXIST && errno != EISDIR)
-#endif
-            return png_fail(message, "cannot create the directory %s: %s", parent, strerror(errno));
-    }
-    return 0;
-}
-
-#ifdef HAVE_STB_IMAGE_WRITE
-
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#pragma GCC diagnostic ignored "-Wdouble-promotion"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#endif
-#include "stb_image_write.h"
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
-
-static inline int png_write_file(const char *path, const unsigned char *pixels, int width, int height, int channels,
-                                 char message[PNG_MESSAGE]) {
-    errno = 0;
-    if (stbi_write_png(path, width, height, channels, pixels, width * channels)) return 0;
-    return png_fail(message, "cannot write %s: %s", path, errno ? strerror(errno) : "stb_image_write failed");
-}
-
-#else
 
 typedef struct png_bits {
     unsigned char *bytes;
@@ -213,8 +162,6 @@ static inline int png_write_file(const char *path, const unsigned char *pixels, 
     return failed ? -1 : 0;
 }
 
-#endif
-
 /* A table of images, `columns` in a row, each pixel enlarged to scale x scale, with a thin line between. */
 typedef struct png_grid {
     const float         *images;    /* count x height x width x channels, each number in [0, 1] */
@@ -246,8 +193,8 @@ static inline void png_draw_grid(const png_grid *grid, unsigned char *canvas, si
     }
 }
 
-/* Writes the grid as a PNG; a missing parent directory is created. The picture appears under its name only when it is
-   complete. */
+/* Writes the grid as a PNG. The picture appears under its name, and replaces an older one there, only when it is
+   complete: a viewer that watches the file never sees half of it. */
 static inline int png_write_grid(const char *path, const png_grid *grid, char message[PNG_MESSAGE]) {
     const size_t   columns = (size_t)grid->columns, bands = grid->originals ? 2 : 1;
     size_t         rows, width, height, size;
@@ -265,8 +212,8 @@ static inline int png_write_grid(const char *path, const png_grid *grid, char me
         (height = rows * ((size_t)(grid->height * grid->scale) + PNG_GUTTER) + PNG_GUTTER) > PNG_MAX_SIDE)
         return png_fail(message, "%s would have a side of more than %d pixels: ask for fewer images or a smaller scale",
                         path, PNG_MAX_SIDE);
-    if (make_parent_directory(path, message) != 0) return -1;
-    snprintf(temporary, sizeof temporary, "%.1000s.partial", path);
+    if (strlen(path) > 1000) return png_fail(message, "the name of the file to write is too long");
+    snprintf(temporary, sizeof temporary, "%s.partial", path);
 
     size = width * height * (size_t)grid->channels;
     canvas = malloc(size);
