@@ -1,4 +1,4 @@
-/* vae.h - v0.1.0 - variational autoencoders in one C99 header - MIT or public domain - licence at the end of the file
+/* vae.h - v0.2.0 - variational autoencoders in one C99 header - MIT or public domain - licence at the end of the file
 
    Do this:
        #define VAE_IMPLEMENTATION
@@ -6,28 +6,33 @@
        #define VAE_IMPLEMENTATION
        #include "vae.h"
    Every other file includes it plainly. Build with any C99 or C++11 compiler: cc -O2 program.c -lm
+   The file includes itself: if you rename it, define VAE_HEADER_FILE as its new name in quotes.
 
    WHAT IT DOES
 
-       rows --> batch --> encoder --> mean, logvar --> z = mean + exp(logvar/2) noise --> decoder --> logits --> nats
-                                           |                                                            |
-                                           '--------------- KL to N(0, I) ----------------> loss <------'
+       rows --> batch --> encoder --> mean, logvar --> z = mean + exp(logvar/2) noise --> decoder --> likelihood --> nats
+                                           |                                                              |
+                                           '--------------- KL to N(0, I) ----------------> loss <--------'
 
    It trains that network by gradients written by hand, generates new rows, encodes and reconstructs given ones, scores
    them in nats, and keeps the model in a safetensors file that PyTorch reads and writes.
 
-   QUICK START
-       vae_model *model;
-       vae_config config = {
-           .input   = { 28, 28, 1 },                              // height, width, channels
-           .latent  = 16,
-           .encoder = { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_RELU) },
-       };                                                         // no decoder given: the mirror image of the encoder
-       vae_create(&config, &model, NULL);
-       vae_fit(model, &(vae_data){ .bytes = images, .count = 60000 },
-               &(vae_fit_config){ .epochs = 10, .on_progress = vae_print_progress }, NULL);
-       vae_sample(model, 64, digits, NULL);                       // 64 new images from the prior
-       vae_save(model, "digits.safetensors", NULL);
+   QUICK START, as C99 and as C++11
+       vae_config     config = { 0 };                             // in C++: vae_config config = {};
+       vae_fit_config fit = { 0 };
+       vae_data       data = { 0 };
+       vae_model     *model;
+       vae_error      error;
+       config.input.height = 28; config.input.width = 28; config.input.channels = 1;
+       config.latent = 16;
+       config.encoder[0] = VAE_CONV(32, 3, 2, VAE_RELU);
+       config.encoder[1] = VAE_CONV(64, 3, 2, VAE_RELU);          // no decoder given: the mirror image of the encoder
+       data.bytes = images; data.count = 60000;                   // 60000 x 28 x 28 bytes
+       fit.epochs = 10; fit.on_progress = vae_print_progress;
+       if (vae_create(&config, &model, &error) != VAE_OK) return puts(error.message);
+       if (vae_fit(model, &data, &fit, &error) != VAE_OK) return puts(error.message);
+       vae_sample(model, 64, digits, &error);                     // 64 new images from the prior
+       vae_save(model, "digits.safetensors", &error);
        vae_destroy(model);
 
    vae.h DOES NOT
@@ -35,36 +40,42 @@
      - read or write images: it takes and gives arrays (the examples carry a PNG writer and an IDX reader)
      - print, exit, abort or assert: every failure is a status and a sentence (vae_print_progress prints if you ask it)
      - keep anything in global variables: two models in two threads know nothing of each other; one model is for one
-       thread at a time
+       thread at a time, and views of it serve others
      - allocate while it trains or infers: all memory is taken when a model is created, or is yours
 
    CONVENTIONS, the same everywhere
      - Nats per example. Reconstruction and KL are summed over pixels and latent dimensions and averaged over examples.
        Nothing is rescaled silently: loss = reconstruction + beta * kl, elbo = -(reconstruction + kl).
      - mean and logvar (log of the variance) come from the encoder; logvar is held within [-20, 10]. The decoder gives
-       logits: for VAE_BERNOULLI a pixel is sigmoid(logit), for VAE_GAUSSIAN the logit is the pixel's mean itself.
+       the likelihood's parameters, one number a pixel: see vae_likelihood.
      - Rows are images of height x width x channels, channels interleaved, as C programs and stb_image have them, one
        after the other without gaps; VAE_CHANNELS_FIRST says they are channels x height x width instead. A series is an
-       image of height 1; a plain vector of n numbers is { 1, n, 1 }.
-     - Pixels are vae_real (float) in [0, 1] for VAE_BERNOULLI, any finite number for VAE_GAUSSIAN; or bytes 0..255,
-       scaled by 1/255 as a batch is gathered. A pixel out of range is an error that names its row and column.
+       image of height 1: { 1, length, channels }; a plain vector of n numbers, such as a row of a table, is { 1, n, 1 }.
+     - "Pixel" means any number of a row. Pixels are vae_real (float); or bytes 0..255, scaled by 1/255 as a batch is
+       gathered. A pixel that the likelihood does not allow is an error that names the data, its row and its column.
      - A config that is all zero apart from what you set is valid: 0 means "the default", given beside each field and by
-       vae_defaults(). Where an exact zero means something, write VAE_ZERO.
-     - Sizes and counts are size_t; small structural numbers (layers, kernel, stride) are int.
+       vae_defaults(). Every enum's explicit values are 1 or more. Where an exact zero means something, write VAE_ZERO.
+       A setting that the others make meaningless is refused, not ignored.
+     - Sizes and counts are size_t; small structural numbers (layers, kernel, stride) are int. A count of 0 is allowed
+       wherever results are per row, and does nothing; a mean, an update or a fit needs at least one row.
      - Same seed, same kernels: same bits, for any number of threads. Nothing depends on the time or on addresses.
-     - Calls return a vae_status (VAE_OK is 0). Every `error` argument may be NULL; otherwise it receives the status and
-       one sentence. A call that fails leaves its arguments and the model as they were.
+     - Calls return a vae_status (VAE_OK is 0). Every `error` argument may be NULL; a call that fails fills it with the
+       status and one sentence, a call that succeeds leaves it alone. A call that fails leaves the model and the caller's
+       data as they were; of results for many rows the first ones may have been written.
+     - Structs grow at their end, and only there: name the fields, do not count on positions.
 
    COMPILE-TIME OPTIONS (define them in the file that has VAE_IMPLEMENTATION; those marked * wherever vae.h is included)
+       VAE_API *             what stands before every public function, such as __declspec(dllexport); else extern
        VAE_STATIC *          every function is static: the library is private to one file
        VAE_NO_STDIO *        no <stdio.h>: no vae_save, vae_load, vae_print_*; the *_memory calls remain
        VAE_NO_MALLOC         no <stdlib.h>: memory comes from vae_create_in or from config.allocator
        VAE_INFERENCE_ONLY *  no training code
        VAE_THREADS           config.threads uses POSIX or Win32 threads (older C libraries then want -pthread)
        VAE_PORTABLE          no processor-specific instructions
+       VAE_SMALL             least code and memory instead of speed; the bits of VAE_KERNELS_PORTABLE
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
-       VAE_HEADER_FILE       this file's name in quotes, where it is not "vae.h" (it includes itself)
+       VAE_HEADER_FILE       this file's name in quotes, where it is not "vae.h"
 
    CONTENTS (search for the tag)
      Public part
@@ -77,7 +88,7 @@
        10 >>memory       sizes, allocation                 22 >>plan         from a config to shapes, places and tables
        11 >>arithmetic   what compiler and target have     23 >>execution    the model itself, work shared out
        12 >>scalar-math  one number at a time              24 >>layers       dense, convolution: forward and backward
-       13 >>random       streams, shuffle, Philox          25 >>likelihood   what becomes of the logits
+       13 >>random       streams, shuffle, Philox          25 >>likelihood   what becomes of the decoder's output
        14 >>vectors      four floats at a time             26 >>stages       the walk through the layers
        15 >>product      what a matrix product is          27 >>latent       the sample and its gradient
        16 >>kernels      what a kernel set offers          28 >>model-implementation  tensors, first weights, create
@@ -91,13 +102,14 @@
 #define VAE_H
 
 #define VAE_VERSION_MAJOR 0
-#define VAE_VERSION_MINOR 1
+#define VAE_VERSION_MINOR 2
 #define VAE_VERSION_PATCH 0
-#define VAE_VERSION "0.1.0"
+#define VAE_VERSION "0.2.0"
 
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef VAE_API
 #ifdef VAE_STATIC
 #if defined(__GNUC__)
 #define VAE_API __attribute__((unused)) static
@@ -106,6 +118,7 @@
 #endif
 #else
 #define VAE_API extern
+#endif
 #endif
 
 #ifdef __cplusplus
@@ -123,14 +136,15 @@ typedef float vae_real;
 typedef enum vae_status {
     VAE_OK = 0,
     VAE_STOPPED,            /* a callback asked training to stop; the model is whole and usable */
-    VAE_ERROR_ARGUMENT,     /* a NULL that must not be, a count that does not fit */
+    VAE_ERROR_ARGUMENT,     /* a NULL that must not be, a count that does not fit, a call that this model cannot serve */
     VAE_ERROR_CONFIG,       /* a setting out of its range, or a network whose shapes do not meet */
     VAE_ERROR_DATA,         /* a pixel out of range or not finite */
-    VAE_ERROR_NUMERIC,      /* a loss or gradient was not finite; the weights were not changed */
+    VAE_ERROR_NUMERIC,      /* a loss, gradient or result was not finite or too large; the weights were not changed */
     VAE_ERROR_MEMORY,       /* not enough memory */
     VAE_ERROR_FILE,         /* the operating system refused to open, read or write */
     VAE_ERROR_FORMAT,       /* the file is not what it should be */
-    VAE_ERROR_UNSUPPORTED   /* not in this build, or not on this processor */
+    VAE_ERROR_UNSUPPORTED,  /* not in this build, or not on this processor */
+    VAE_ERROR_BUSY          /* the model is in use: by another thread, or by the vae_fit whose callback makes the call */
 } vae_status;
 
 /* What went wrong and what to change, as one sentence in English. */
@@ -147,7 +161,8 @@ VAE_API const char *vae_status_name(vae_status status);
 /* f(x) for a whole layer. The formulas are PyTorch's defaults: GELU is x/2 (1 + erf(x/sqrt 2)), SiLU x sigmoid(x),
    softplus log(1 + exp x), leaky ReLU has slope 0.01 below zero. */
 typedef enum vae_activation {
-    VAE_LINEAR = 0, VAE_RELU, VAE_LEAKY_RELU, VAE_SILU, VAE_GELU, VAE_TANH, VAE_SIGMOID, VAE_SOFTPLUS
+    VAE_ACTIVATION_DEFAULT = 0,     /* VAE_LINEAR */
+    VAE_LINEAR, VAE_RELU, VAE_LEAKY_RELU, VAE_SILU, VAE_GELU, VAE_TANH, VAE_SIGMOID, VAE_SOFTPLUS
 } vae_activation;
 
 typedef enum vae_layer_kind {
@@ -163,7 +178,10 @@ typedef struct vae_shape {
    amount of padding puts the larger half after. VAE_EXPLICIT takes the four amounts as they are; with all four equal it
    is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's padding=1 pads
    1 and 1: the same output shape, different numbers. */
-typedef enum vae_padding { VAE_SAME = 0, VAE_EXPLICIT } vae_padding;
+typedef enum vae_padding {
+    VAE_PADDING_DEFAULT = 0,        /* VAE_SAME */
+    VAE_SAME, VAE_EXPLICIT
+} vae_padding;
 
 /* One layer, best written with the macros below. For input H x W x C:
      dense            out = activation(W x + b); the input is flattened. Output `shape`, any product of which is the
@@ -181,63 +199,132 @@ typedef struct vae_layer {
     vae_activation activation;
 } vae_layer;
 
-#define VAE_DENSE(units, activation) \
-    { VAE_LAYER_DENSE, { 1, 1, (units) }, 0, 0, 0, 0, VAE_SAME, 0, 0, 0, 0, 0, 0, (activation) }
-#define VAE_DENSE_SHAPED(height, width, channels, activation) \
-    { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_SAME, 0, 0, 0, 0, 0, 0, (activation) }
-#define VAE_CONV(channels, kernel, stride, activation) \
+/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU), or inside an initialiser. Tables in
+   static storage, where strict C wants constants, take the same names with _INITIALIZER: VAE_DENSE_INITIALIZER(..). */
+#define VAE_DENSE_INITIALIZER(units, activation) VAE_DENSE_SHAPED_INITIALIZER(1, 1, units, activation)
+#define VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation) \
+    { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
+      (activation) }
+#define VAE_CONV_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
       (activation) }
-#define VAE_CONV_TRANSPOSED(channels, kernel, stride, activation) \
+#define VAE_CONV_TRANSPOSED_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, \
       0, 0, (activation) }
 /* PyTorch's Conv2d(.., padding=p) and ConvTranspose2d(.., padding=p, output_padding=q). */
-#define VAE_CONV_SYMMETRIC(channels, kernel, stride, p, activation) \
+#define VAE_CONV_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, activation) \
     { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), (p), (p), \
       0, 0, (activation) }
-#define VAE_CONV_TRANSPOSED_SYMMETRIC(channels, kernel, stride, p, q, activation) \
+#define VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, q, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), \
       (p), (p), (q), (q), (activation) }
 /* Along a series: for inputs of height 1. */
-#define VAE_CONV_1D(channels, kernel, stride, activation) \
+#define VAE_CONV_1D_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, (activation) }
-#define VAE_CONV_TRANSPOSED_1D(channels, kernel, stride, activation) \
+#define VAE_CONV_TRANSPOSED_1D_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
       (activation) }
 
-/* -log p(x | z), in nats per example.
-   VAE_BERNOULLI: sum of max(l, 0) - l x + log(1 + exp(-|l|)) over the logits l, binary cross-entropy. With grey pixels
-     this is the customary loss rather than a likelihood: its floor is the pixels' own entropy, not 0.
-   VAE_GAUSSIAN: sum of (x - l)^2 / (2 sigma^2) + log sigma + log(2 pi)/2, with the fixed `sigma` of the config. The
-     constant is counted. At sigma = 1 the gradient is that of half the summed squared error; at sigma = 1/sqrt 2 that
-     of the squared error itself. */
-typedef enum vae_likelihood { VAE_BERNOULLI = 0, VAE_GAUSSIAN } vae_likelihood;
+
+#ifdef __cplusplus
+#define VAE_EXPRESSION vae_layer
+#else
+#define VAE_EXPRESSION (vae_layer)
+#endif
+#define VAE_DENSE(units, activation) VAE_EXPRESSION VAE_DENSE_INITIALIZER(units, activation)
+#define VAE_DENSE_SHAPED(height, width, channels, activation) \
+    VAE_EXPRESSION VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation)
+#define VAE_CONV(channels, kernel, stride, activation) \
+    VAE_EXPRESSION VAE_CONV_INITIALIZER(channels, kernel, stride, activation)
+#define VAE_CONV_TRANSPOSED(channels, kernel, stride, activation) \
+    VAE_EXPRESSION VAE_CONV_TRANSPOSED_INITIALIZER(channels, kernel, stride, activation)
+#define VAE_CONV_SYMMETRIC(channels, kernel, stride, p, activation) \
+    VAE_EXPRESSION VAE_CONV_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, activation)
+#define VAE_CONV_TRANSPOSED_SYMMETRIC(channels, kernel, stride, p, q, activation) \
+    VAE_EXPRESSION VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, q, activation)
+#define VAE_CONV_1D(channels, kernel, stride, activation) \
+    VAE_EXPRESSION VAE_CONV_1D_INITIALIZER(channels, kernel, stride, activation)
+#define VAE_CONV_TRANSPOSED_1D(channels, kernel, stride, activation) \
+    VAE_EXPRESSION VAE_CONV_TRANSPOSED_1D_INITIALIZER(channels, kernel, stride, activation)
+
+/* p(x | z) of one pixel x, given the decoder's output l for it. The reconstruction term is -log p summed over pixels.
+   VAE_BERNOULLI: x in [0, 1], mean sigmoid(l). max(l, 0) - l x + log(1 + exp(-|l|)), binary cross-entropy from logits.
+     With grey pixels this is the customary loss rather than a likelihood: its floor is the pixels' own entropy, not 0.
+   VAE_CONTINUOUS_BERNOULLI: x in [0, 1]; a true density of grey pixels: the same minus log C(l), with C(l) =
+     l / tanh(l/2) (Loaiza-Ganem and Cunningham 2019, equation 5 written in logits); mean 1/(1 - exp(-l)) - 1/l.
+   VAE_GAUSSIAN: x any finite number, mean l. (x - l)^2 / (2 sigma^2) + log sigma + log(2 pi)/2, the constant counted.
+   VAE_LAPLACE: x any finite number, mean l. |x - l| / sigma + log(2 sigma): heavy tails, sharp edges.
+   For the last two the decoder's last activation is free: VAE_SIGMOID keeps means in [0, 1]. `sigma` is how far a pixel
+   may be off; by default it is learned along with the weights, always near the value that fits best (the closed form of
+   Rybkin, Daniilidis and Levine 2021, "sigma-VAE"). Densities may exceed 1, so a negative loss is normal there. */
+typedef enum vae_likelihood {
+    VAE_LIKELIHOOD_DEFAULT = 0,     /* VAE_BERNOULLI */
+    VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI
+} vae_likelihood;
 
 /* First weights, with n inputs and m outputs of a unit (for convolutions both times the kernel's area).
    VAE_INIT_PYTORCH: weights and biases uniform in +-1/sqrt n, the default of PyTorch's Linear and Conv2d (for a
      transposed convolution n counts its output channels, as PyTorch does).
    VAE_INIT_GLOROT: weights uniform in +-sqrt(6/(n+m)), biases 0, Keras' default (Glorot and Bengio 2010, equation 16).
    VAE_INIT_HE: weights normal with variance 2/n, biases 0 (He et al. 2015, equation 10), n counted likewise. */
-typedef enum vae_initialization { VAE_INIT_PYTORCH = 0, VAE_INIT_GLOROT, VAE_INIT_HE } vae_initialization;
+typedef enum vae_initialization {
+    VAE_INIT_DEFAULT = 0,           /* VAE_INIT_PYTORCH */
+    VAE_INIT_PYTORCH, VAE_INIT_GLOROT, VAE_INIT_HE
+} vae_initialization;
 
-typedef enum vae_layout { VAE_CHANNELS_LAST = 0, VAE_CHANNELS_FIRST } vae_layout;
+/* How the caller's pixels lie. Asked at every creation and every load; a file does not say it. */
+typedef enum vae_layout {
+    VAE_LAYOUT_DEFAULT = 0,         /* VAE_CHANNELS_LAST */
+    VAE_CHANNELS_LAST, VAE_CHANNELS_FIRST
+} vae_layout;
 
 /* Which arithmetic to use. VAE_KERNELS_BEST picks the fastest the processor has. AVX2, AVX-512 and NEON give the same
    bits as each other; VAE_KERNELS_PORTABLE (the compiler's vector extensions, else plain C) and VAE_KERNELS_PLAIN
-   (plain C, where built with VAE_PLAIN) give the same bits as each other, on every platform that neither fuses nor
-   widens float arithmetic. */
+   (plain C, where built with VAE_PLAIN) give the same bits as each other, on every platform. */
 typedef enum vae_kernels {
     VAE_KERNELS_BEST = 0, VAE_KERNELS_PLAIN, VAE_KERNELS_PORTABLE, VAE_KERNELS_AVX2, VAE_KERNELS_AVX512,
     VAE_KERNELS_NEON
 } vae_kernels;
 
-/* Adam (Kingma and Ba 2015, algorithm 1), with bias correction and PyTorch's place for epsilon. */
-typedef struct vae_adam {
-    vae_real learning_rate;   /* 0: 1e-3 */
-    vae_real beta1;           /* 0: 0.9;   in [0, 1), VAE_ZERO for none */
-    vae_real beta2;           /* 0: 0.999; in [0, 1) */
-    vae_real epsilon;         /* 0: 1e-8 */
-} vae_adam;
+/* What multiplies a setting at update t (0 is the first): a function of t alone, so a resumed run needs no history.
+   VAE_CONSTANT: 1.
+   VAE_WARMUP: from `from` to 1 in a straight line over `steps` updates, then 1. For beta: KL warm-up (Sonderby et al.
+     2016).
+   VAE_COSINE: first `warmup` updates in a straight line from `from` to 1; then from 1 to `to` along half a cosine until
+     update `steps`, then `to` (Loshchilov and Hutter 2017, equation 5).
+   An epoch has rows / batch updates, rounded up. */
+typedef enum vae_schedule_kind {
+    VAE_SCHEDULE_DEFAULT = 0,       /* VAE_CONSTANT */
+    VAE_CONSTANT, VAE_WARMUP, VAE_COSINE
+} vae_schedule_kind;
+
+typedef struct vae_schedule {
+    vae_schedule_kind kind;
+    uint64_t          steps;        /* required unless constant: 1 or more */
+    uint64_t          warmup;       /* VAE_COSINE: less than `steps` */
+    vae_real          from, to;     /* factors in [0, 1]; 0 is 0 */
+} vae_schedule;
+
+/* One update of a parameter p with gradient g.
+   VAE_ADAM: Kingma and Ba 2015, algorithm 1, with bias correction and PyTorch's place for epsilon. weight_decay w adds
+     w p to g, as PyTorch's Adam does.
+   VAE_ADAMW: the same, but p first shrinks by learning_rate w p (Loshchilov and Hutter 2019, algorithm 2).
+   VAE_SGD: m = momentum m + (g + w p), p -= learning_rate m, PyTorch's form. */
+typedef enum vae_optimizer_kind {
+    VAE_OPTIMIZER_DEFAULT = 0,      /* VAE_ADAM */
+    VAE_ADAM, VAE_ADAMW, VAE_SGD
+} vae_optimizer_kind;
+
+typedef struct vae_optimizer {
+    vae_optimizer_kind kind;
+    vae_real           learning_rate;   /* 0: 1e-3, VAE_SGD 1e-2; at most 1e6; VAE_ZERO for none */
+    vae_real           beta1;           /* Adams: 0: 0.9;   in [0, 1), VAE_ZERO for none */
+    vae_real           beta2;           /* Adams: 0: 0.999; in [0, 1) */
+    vae_real           epsilon;         /* Adams: 0: 1e-8 */
+    vae_real           momentum;        /* VAE_SGD: 0: 0.9; in [0, 1), VAE_ZERO for none */
+    vae_real           weight_decay;    /* 0: none, VAE_ADAMW 1e-2; weights only, never biases; VAE_ZERO for none */
+    vae_schedule       schedule;        /* of the learning rate */
+} vae_optimizer;
 
 /* Memory from elsewhere: both functions or neither. Blocks must suit any type; `size` is what was asked for. */
 typedef struct vae_allocator {
@@ -254,28 +341,43 @@ typedef struct vae_parallel {
     void *user;
 } vae_parallel;
 
+/* Which half of the network a model holds. A half cannot train; it loads what it needs from a whole model's file, and
+   calls that need the other half are refused. */
+typedef enum vae_part {
+    VAE_PART_DEFAULT = 0,           /* VAE_WHOLE */
+    VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY
+} vae_part;
+
 #define VAE_MAX_LAYERS 16              /* in the encoder, and again in the decoder */
-#define VAE_ZERO ((vae_real)-1)        /* an exact zero, in fields where 0 means the default */
-#define VAE_LOGVAR_MIN ((vae_real)-20)
+#define VAE_ZERO ((vae_real)(-1e-30))  /* an exact zero, in fields where 0 means the default; no other use */
+#define VAE_LOGVAR_MIN ((vae_real)(-20))
 #define VAE_LOGVAR_MAX ((vae_real)10)
 
 typedef struct vae_config {
     vae_shape          input;                     /* required: the shape of one example */
-    int                latent;                    /* required: dimensions of z, 1 or more */
+    int                latent;                    /* required: dimensions of z, 1 to 1048576 */
     vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; the heads for mean and logvar follow by themselves */
-    vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to the logits, the last one linear and of the input's shape;
-                                                     none: the mirror image of the encoder */
+    vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to one number a pixel; none: the encoder's mirror image. The
+                                                     last one is linear, but for VAE_GAUSSIAN and VAE_LAPLACE */
     vae_likelihood     likelihood;
-    vae_real           sigma;                     /* VAE_GAUSSIAN: standard deviation of a pixel, 1e-6 to 1e6; 0: 1 */
+    vae_real           sigma;                     /* VAE_GAUSSIAN, VAE_LAPLACE: 0: learned; else fixed, 1e-6 to 1e6 */
+    int                sigma_per_pixel;           /* nonzero: a sigma for each pixel is learned, not one for all */
+    int                standardize;               /* VAE_GAUSSIAN, VAE_LAPLACE: nonzero: see vae_standardize */
     vae_real           beta;                      /* weight of the KL; 0: 1, VAE_ZERO for none. See vae_set_beta */
+    vae_schedule       beta_schedule;
     vae_initialization initialization;
     vae_layout         layout;                    /* of the caller's pixels */
-    vae_adam           adam;
+    vae_optimizer      optimizer;
     uint64_t           seed;                      /* of everything random */
-    size_t             batch;                     /* largest training batch; 0: 128 */
+    size_t             batch;                     /* largest training batch, 1 to 16777216; 0: 128 */
+    vae_part           part;
+    const vae_real    *weights;                   /* optional: the model reads its weights here, in the order and number
+                                                     that vae_weights has, and never writes them (flash memory, another
+                                                     model's weights); it is then inference_only */
     int                inference_only;            /* nonzero: keeps no gradients or moments, cannot train */
     vae_kernels        kernels;
-    int                threads;                   /* 0: all cores where built with VAE_THREADS, else 1; up to 64 */
+    int                threads;                   /* 0: all cores the process may use where built with VAE_THREADS, else
+                                                     1; up to 64. With `parallel`: required */
     vae_parallel       parallel;                  /* optional, with `threads` tasks at a time */
     vae_allocator      allocator;                 /* optional */
 } vae_config;
@@ -285,7 +387,7 @@ typedef struct vae_config {
 typedef struct vae_model vae_model;
 
 /* The config with every default in its place (a 0 that means a default is replaced; `decoder` is filled with the mirror
-   image where none was given). The only place where defaults are decided. */
+   image where none was given). The only place where defaults are decided. `filled` may be `config`. */
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error);
 
 /* Bytes that a model takes in all: parameters, gradients, moments, workspace. Nothing is allocated beyond it. */
@@ -297,17 +399,38 @@ VAE_API vae_status vae_memory_needed(const vae_config *config, size_t *bytes, va
 VAE_API vae_status vae_create(const vae_config *config, vae_model **model, vae_error *error);
 VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t bytes, vae_model **model,
                                  vae_error *error);
-VAE_API void vae_destroy(vae_model *model);       /* NULL is allowed */
+/* A model that reads `model`'s weights and has a workspace of its own: several threads may run inference at the same
+   time, each through a view, while nobody trains or destroys `model`. `changes` may be NULL; else its seed, batch,
+   threads, parallel, layout and allocator are taken where not zero (threads are otherwise 1). A view draws its own
+   sequence of samples, from the first. Destroy views before the model. */
+VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *changes, vae_model **view,
+                                   vae_error *error);
+/* NULL is allowed. A model that is in use, by its own callback or another thread, is left alone (see vae_fit). */
+VAE_API void vae_destroy(vae_model *model);
 
-/* The model's config as filled by vae_defaults. Valid while the model is. */
-VAE_API const vae_config *vae_get_config(const vae_model *model);
+/* The model's config as vae_defaults fills it, with beta and learning rate as they were last set. */
+VAE_API void vae_get_config(const vae_model *model, vae_config *config);
+
+/* Where a model stands. */
+typedef struct vae_state {
+    uint64_t step;              /* updates made */
+    uint64_t epoch;             /* passes that vae_fit has completed */
+    uint64_t row;               /* rows that it has used of the pass in progress; 0 between passes */
+    uint64_t samples_drawn;     /* by vae_sample and vae_sample_latent */
+    vae_real beta;              /* of the next update, its schedule counted */
+    vae_real learning_rate;     /* likewise */
+    vae_real sigma;             /* fixed or learned, in units of the (standardised) pixels; their geometric mean where
+                                   each pixel has its own; 0 for likelihoods without */
+} vae_state;
+VAE_API void vae_get_state(const vae_model *model, vae_state *state);
 
 VAE_API size_t vae_example_size(const vae_model *model);      /* numbers in one example: height * width * channels */
+VAE_API size_t vae_latent_size(const vae_model *model);       /* numbers in one z */
 VAE_API const char *vae_kernels_name(vae_kernels kernels);    /* "avx2", ... */
 VAE_API int vae_kernels_available(vae_kernels kernels);       /* nonzero where this build and processor have them */
 
-/* A table of layers, shapes, parameters and memory, one line each, as text. Writes at most `size` bytes with the
-   closing zero and returns the length of the whole text, as snprintf does. */
+/* A table of layers, shapes, parameters, settings and memory, one line each, as text. Writes at most `size` bytes with
+   the closing zero and returns the length of the whole text, as snprintf does. */
 VAE_API size_t vae_summary(const vae_model *model, char *text, size_t size);
 #ifndef VAE_NO_STDIO
 VAE_API void vae_print_summary(const vae_model *model);       /* to standard output */
@@ -333,42 +456,50 @@ typedef struct vae_terms {
 #ifndef VAE_INFERENCE_ONLY
 
 typedef enum vae_event {
-    VAE_EVENT_BATCH = 0,             /* after each batch */
+    VAE_EVENT_BATCH = 1,             /* after each batch */
     VAE_EVENT_EPOCH,                 /* after each epoch, when the validation data have been scored */
     VAE_EVENT_STOPPED                /* once, when training ends because on_progress said so */
 } vae_event;
 
 typedef struct vae_progress {
-    vae_event event;
-    size_t    epoch, epochs;         /* epoch counts from 1 within this vae_fit; epochs is its last */
-    size_t    batch, batches;        /* batch counts from 1 within the epoch */
-    size_t    step;                  /* updates since the model was made */
-    vae_terms last;                  /* the latest batch */
-    vae_terms train;                 /* mean over the epoch so far, each batch by the weights it met */
-    vae_terms validation;            /* event VAE_EVENT_EPOCH and validation data given; else zeros */
-    int       has_validation;
-    double    seconds;               /* since vae_fit began */
-    double    examples_per_second;   /* while training this epoch, validation not counted */
-    double    seconds_left;          /* to the end of vae_fit, by the speed so far */
-    int       redraw;                /* nonzero about ten times a second and at the ends: enough for a display */
+    vae_event  event;
+    vae_model *model;
+    size_t     epoch, epochs;        /* the model's own count, from 1; epochs is the last of this vae_fit */
+    size_t     batch, batches;       /* batch counts from 1 within the epoch */
+    uint64_t   step;                 /* updates since the model was made */
+    vae_terms  last;                 /* the latest batch */
+    vae_terms  train;                /* mean over the epoch so far, each batch by the weights it met */
+    vae_terms  validation;           /* event VAE_EVENT_EPOCH and validation data given; else zeros */
+    int        has_validation;
+    double     seconds;              /* since vae_fit began */
+    double     examples_per_second;  /* while training this epoch, validation not counted */
+    double     seconds_left;         /* to the end of vae_fit, by the speed so far */
+    int        redraw;               /* nonzero about ten times a second and at the ends: enough for a display */
 } vae_progress;
 
 typedef struct vae_fit_config {
-    size_t          epochs;               /* 0: 10 */
+    size_t          epochs;               /* passes over the data; required, unless until_epoch is set */
+    size_t          until_epoch;          /* instead: train until the model has made so many passes in all, which may be
+                                             none more; a resumed program says the same number again */
     size_t          batch;                /* examples in an update; 0: the config's `batch`, which is also the most */
     const vae_data *validation;           /* optional: scored after each epoch */
     int             keep_order;           /* nonzero: rows are taken in order; else shuffled anew each epoch */
-    int             output_bias_from_data;/* nonzero: before the first step of a fresh model the last bias becomes the
-                                             logit of each output channel's or pixel's mean, held in [0.001, 0.999] (for
-                                             VAE_GAUSSIAN the mean itself), as in Burda et al. 2016 */
+    int             output_bias_from_data;/* nonzero: before the first step of a fresh model the last bias becomes what
+                                             gives each output channel's or pixel's mean, for pixels in [0, 1] held in
+                                             [0.001, 0.999], as in Burda et al. 2016 */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;
 } vae_fit_config;
 
-/* Trains for `epochs` passes over the data. May be called again to go on: Adam's moments, the step, the epoch and the
-   shuffle carry on as if the calls had been one; a model that was stopped inside an epoch, or saved there as a
-   checkpoint, first finishes that epoch, which counts as one of the `epochs`. `fit` may be NULL. Returns VAE_STOPPED
-   where the callback stopped it. */
+/* Trains. May be called again to go on: the optimiser's moments, the step, the epoch and the shuffle carry on as if the
+   calls had been one; a model that was stopped inside an epoch, or saved there as a checkpoint, first finishes that
+   epoch, which counts as one of the `epochs`, and must be given the same number of rows, batch and keep_order. `fit`
+   NULL means ten epochs. Returns VAE_STOPPED where the callback stopped it.
+   A batch whose loss is not finite, or is beyond 1000 times the first epoch's worst, ends it with VAE_ERROR_NUMERIC.
+   on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
+   and score with it, and set beta and the learning rate. It may not train, load into or destroy the model: those calls
+   return VAE_ERROR_BUSY (vae_destroy does nothing and vae_fit then returns it). It may be left by an exception or
+   longjmp: the model is then as after the last batch. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
 
 #ifndef VAE_NO_STDIO
@@ -376,10 +507,17 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
 VAE_API int vae_print_progress(void *user, const vae_progress *progress);
 #endif
 
-/* One update on one batch of at most config.batch rows: forward, backward, Adam. `terms` may be NULL. */
+/* With config.standardize the network sees (pixel - mean) / scale, each pixel with the mean and standard deviation that
+   it had in `data` (a pixel that never changes keeps scale 1). vae_fit does this by itself before a model's first step;
+   call it where you train by steps, and give every machine the same rows. Everything that comes out is in the caller's
+   units again, and nats count the change of scale (+ sum of log scale), so that they stay comparable. The numbers are
+   the tensors "standardize.mean" and "standardize.scale", in every file. Refused after the first step. */
+VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error);
+
+/* One update on one batch of at most config.batch rows: forward, backward, optimiser. `terms` may be NULL. */
 VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_terms *terms, vae_error *error);
 
-/* From the next step on. Both take the number as it is: 0 is 0. For schedules and warm-up. */
+/* From the next step on. Both take the number as it is: 0 is 0. Their schedules multiply it still. */
 VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error);
 VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error);
 
@@ -391,39 +529,51 @@ typedef struct vae_share {
 } vae_share;
 
 /* Adds to the gradient block the gradient of this batch's summed loss divided by `total`. With share NULL the batch is
-   the whole (first 0, total count). Row r's noise depends on the seed, the step and first + r alone, so a batch may be
-   cut into pieces, over time or over machines, and meets the same noise. `terms` are means over the rows given. A loss
-   that is not finite (VAE_ERROR_NUMERIC) also forgets what was accumulated before it. */
+   the whole (first 0, total count); a share may have no rows. Row r's noise depends on the seed, the step and first + r
+   alone, so a batch may be cut into pieces, over time or over machines, and meets the same noise. `terms` are means over
+   the rows given. A loss that is not finite (VAE_ERROR_NUMERIC) also forgets what was accumulated before it. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
-/* One Adam update with what has been accumulated; the gradients are zero afterwards. */
+/* One update of the optimiser with what has been accumulated; the gradients are zero afterwards. A learned sigma is
+   updated from its own gradient, which tells where its best value lies. */
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
+/* Ends a step whose update you made yourself: forgets the gradients and moves on to the next step's noise and
+   schedules. vae_apply_gradients does it by itself. */
+VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
 /* Forgets what has been accumulated. */
 VAE_API void vae_clear_gradients(vae_model *model);
 
-/* The gradients, vae_parameter_count numbers in one block in the order of vae_parameters. */
+/* The gradients, vae_parameter_count numbers in one block in the order of vae_parameters; NULL where the model cannot
+   train. Once asked for, the block always holds what has been accumulated, zeros after an update, and what you write
+   into it counts; updates are then somewhat slower. */
 VAE_API vae_real *vae_gradients(vae_model *model);
 #endif /* VAE_INFERENCE_ONLY */
 
 /* ==== 6 >>inference =============================================================================================== */
 
+/* Points of the latent space, one after the other. */
+typedef struct vae_latents {
+    const vae_real *z;        /* count x latent */
+    size_t          count;
+} vae_latents;
+
 /* Any number of rows, taken config.batch at a time or fewer. Results are the caller's arrays, one row per example; all
-   are deterministic.
+   are deterministic. A result that is not finite is VAE_ERROR_NUMERIC: the weights are too large.
    vae_encode: mean and logvar, count x latent each; either may be NULL.
-   vae_decode: pixels from z (count x latent), count x example_size; what the likelihood expects of each pixel.
+   vae_decode: pixels from z, count x example_size; what the likelihood expects of each pixel.
    vae_reconstruct: the decoded mean of q(z | x).
    vae_sample: decodes z from N(0, I). The model counts the samples drawn, so each call gives new ones; the sequence
      depends on the seed alone. vae_sample_latent gives those z, and counts alike. */
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error);
-VAE_API vae_status vae_decode(vae_model *model, const vae_real *z, size_t count, vae_real *pixels, vae_error *error);
+VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
 VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error);
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error);
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error);
 
 /* The ELBO with one z per example. `mean` receives the mean terms over all rows, `each` the terms of every row (count
    of them); either may be NULL. The noise of row i depends on the seed and i alone: the same model and rows give the
-   same score every time. */
+   same score every time. For a score that does not depend on a row's place, see vae_score. */
 VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                             vae_error *error);
 
@@ -432,24 +582,46 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
 VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                       double *each, vae_error *error);
 
+/* How unusual each row is, higher for stranger ones. It depends on the model and the row alone: a row scores the same
+   wherever it stands and whatever stands beside it.
+   VAE_SCORE_ELBO: reconstruction at z = mean, plus the KL: the negative ELBO without its noise, in nats.
+   VAE_SCORE_RECONSTRUCTION: the first of the two terms.
+   VAE_SCORE_SQUARED_ERROR: sum over pixels of (x - reconstruction)^2, in the caller's units. */
+typedef enum vae_score_kind {
+    VAE_SCORE_DEFAULT = 0,          /* VAE_SCORE_ELBO */
+    VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION, VAE_SCORE_SQUARED_ERROR
+} vae_score_kind;
+
+typedef struct vae_score_config {
+    vae_score_kind kind;
+} vae_score_config;
+
+/* `each` receives data->count scores. `score` may be NULL. */
+VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
+                             vae_error *error);
+
 /* ==== 7 >>files =================================================================================================== */
 
 /* A model file is a safetensors file: tensors under PyTorch's names, shapes and orders, the network as JSON in its
-   metadata. It is little-endian on every machine. A checkpoint also holds Adam's moments, the step, the epoch and the
-   place within it: training then goes on with the same bits as if it had never stopped. (Gradients that were
+   metadata. It is little-endian on every machine. A checkpoint also holds the optimiser's moments, the step, the epoch
+   and the place within it: training then goes on with the same bits as if it had never stopped. (Gradients that were
    accumulated and not yet applied are not in it.)
    Saving writes a temporary file beside `path`, flushes it to the disk and renames it: at every instant either the old
-   file or the new one is whole. (A symbolic link at `path` is replaced by the file.) Loading trusts nothing in the
-   file.
-   vae_load makes a model from the file alone. `config` may be NULL; else its seed, batch, kernels, threads, parallel,
-   allocator, inference_only, layout, adam and beta are taken where not zero, and `input`, `latent` and `encoder` must
-   be zero or agree with the file. Files without the metadata (weights saved from Python) need `config` in full.
-   vae_load_weights replaces the weights of an existing model of the same network, all or none. Its _memory form
-   allocates nothing: with vae_create_in a trained model runs without a heap. */
+   file or the new one is whole. Loading trusts nothing in the file, and takes memory in proportion to the file's size
+   and to what the caller asks for: the largest batch is the caller's to choose, not the file's.
+   vae_load makes a model from the file alone. `config` may be NULL; else its seed, batch, part, kernels, threads,
+   parallel, allocator, inference_only, layout, optimizer, beta and beta_schedule are taken where not zero, and the
+   network (`input`, `latent`, `encoder`, `decoder`, `likelihood`, `sigma`) must be zero or agree with the file. Files
+   without the metadata (weights saved from Python) need `config` in full.
+   vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
+   _memory form allocates nothing: with vae_create_in a trained model runs without a heap.
+   vae_load_matching takes those tensors whose names and shapes are the model's, for transfer from another network:
+   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors (NULL: do not say); none at all is an error. */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
 VAE_API vae_status vae_load_weights(vae_model *model, const char *path, vae_error *error);
+VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigned char *taken, vae_error *error);
 #ifndef VAE_INFERENCE_ONLY
 VAE_API vae_status vae_save_checkpoint(const vae_model *model, const char *path, vae_error *error);
 #endif
@@ -461,27 +633,37 @@ VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void 
 VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_config *config, vae_model **model,
                                    vae_error *error);
 VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error);
+VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes, size_t size, unsigned char *taken,
+                                            vae_error *error);
 
 /* ==== 8 >>parameters ============================================================================================== */
 
-/* The weights as one block, in the library's own order (for sums over machines, averaging, custom optimisers: anything
-   that treats all numbers alike). */
+/* The weights as one block, in the library's own order: first the vae_parameter_count numbers that are trained, then the
+   constants (those of vae_standardize), vae_weight_count in all. vae_parameters is for writing: sums over machines,
+   averaging, optimisers of your own; NULL where the model does not own its weights. vae_weights is for reading: what a
+   program with constant weights keeps in flash, and gives as config.weights. */
 VAE_API size_t vae_parameter_count(const vae_model *model);
+VAE_API size_t vae_weight_count(const vae_model *model);
 VAE_API vae_real *vae_parameters(vae_model *model);
+VAE_API const vae_real *vae_weights(const vae_model *model);
 
 /* The same weights one tensor at a time, as PyTorch has them: Linear [out, in], Conv2d [out, in, height, width],
    ConvTranspose2d [in, out, height, width], bias [out]; names as in the nn.Sequential that one would write, which
    counts activations, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight", "encoder.2.bias", ...,
-   "mean.weight", "logvar.weight", ..., "decoder.0.weight". */
+   "mean.weight", "logvar.weight", ..., "decoder.0.weight". A learned sigma is "log_sigma", [1] or one per pixel in
+   channel-first order, as are "standardize.mean" and "standardize.scale". */
 typedef struct vae_tensor {
     char   name[32];
     int    rank;          /* 1, 2 or 4 */
     size_t shape[4];      /* unused ones are 1 */
     size_t count;         /* product of the shape */
+    int    trained;       /* nonzero: it has gradients; else it is a constant */
 } vae_tensor;
 
 VAE_API size_t vae_tensor_count(const vae_model *model);
 VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error);
+/* Where element `element` (in PyTorch's order) of tensor `index` lies in vae_weights; (size_t)-1 where there is none. */
+VAE_API size_t vae_tensor_place(const vae_model *model, size_t index, size_t element);
 /* Copies tensor `name` out of or into the model, `count` numbers in PyTorch's order. */
 VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_real *values, size_t count,
                                   vae_error *error);
@@ -3808,6 +3990,7 @@ typedef struct vaei_connection {
 } vaei_connection;
 
 typedef struct vaei_layer {
+    vae_layer          described;                   /* as vae_defaults filled it */
     vae_layer_kind     kind;
     vae_activation     activation;
     vae_shape          in, out;
@@ -3915,7 +4098,7 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
     if (layer->kind != VAE_LAYER_DENSE && !convolution)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has kind %d: write layers with VAE_DENSE, VAE_CONV, ...",
                          where.part, where.number, (int)layer->kind);
-    if ((int)layer->activation < 0 || layer->activation > VAE_SOFTPLUS)
+    if ((int)layer->activation < 1 || layer->activation > VAE_SOFTPLUS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has activation %d: use one of vae_activation",
                          where.part, where.number, (int)layer->activation);
     if (layer->shape.channels < 1 ||
@@ -4030,6 +4213,7 @@ VAEI_SETUP vae_status vaei_mirror(vae_config *config, vae_error *error) {
     memset(config->decoder, 0, sizeof config->decoder);
     config->decoder[0].kind = VAE_LAYER_DENSE;
     config->decoder[0].shape = shapes[count];
+    config->decoder[0].padding = VAE_SAME;
     config->decoder[0].activation = config->encoder[count - 1].activation;
     for (i = count - 1; i >= 0; i--) {
         vaei_where where = { "encoder", 0 };
@@ -4048,17 +4232,26 @@ VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
     if (*field == 0) *field = value;
 }
 
+VAEI_SETUP void vaei_default_layers(vae_layer *layers) {
+    const int count = vaei_count_layers(layers);
+    int       i;
+    for (i = 0; i < count; i++) {
+        if (!layers[i].activation) layers[i].activation = VAE_LINEAR;
+        if (!layers[i].padding) layers[i].padding = VAE_SAME;
+    }
+}
+
 /* The numbers of a config after defaults: VAE_ZERO stays, so that the filled config can be given again. */
 VAEI_PRIVATE vae_real vaei_setting(vae_real field) { return field == VAE_ZERO ? (vae_real)0 : field; }
 
 VAEI_PRIVATE int vaei_finite(vae_real x) { return x - x == 0; }
 
 VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
-    const vae_real beta1 = vaei_setting(c->adam.beta1), beta2 = vaei_setting(c->adam.beta2);
-    if ((int)c->likelihood < 0 || c->likelihood > VAE_GAUSSIAN)
+    const vae_real beta1 = vaei_setting(c->optimizer.beta1), beta2 = vaei_setting(c->optimizer.beta2);
+    if ((int)c->likelihood < 1 || c->likelihood > VAE_GAUSSIAN)
         return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use VAE_BERNOULLI or VAE_GAUSSIAN",
                          (int)c->likelihood);
-    if ((int)c->initialization < 0 || c->initialization > VAE_INIT_HE)
+    if ((int)c->initialization < 1 || c->initialization > VAE_INIT_HE)
         return vaei_fail(error, VAE_ERROR_CONFIG, "initialization is %d: use one of vae_initialization",
                          (int)c->initialization);
     if (c->layout != VAE_CHANNELS_LAST && c->layout != VAE_CHANNELS_FIRST)
@@ -4070,15 +4263,15 @@ VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error)
     if (!(vaei_setting(c->beta) >= 0) || !vaei_finite(c->beta))
         return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger",
                          (double)c->beta);
-    if (!(vaei_setting(c->adam.learning_rate) >= 0) || !vaei_finite(c->adam.learning_rate))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "adam.learning_rate is %r: it must be 0 (write VAE_ZERO) or larger",
-                         (double)c->adam.learning_rate);
+    if (!(vaei_setting(c->optimizer.learning_rate) >= 0) || !vaei_finite(c->optimizer.learning_rate))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.learning_rate is %r: it must be 0 (write VAE_ZERO) or larger",
+                         (double)c->optimizer.learning_rate);
     if (!(beta1 >= 0 && beta1 < 1) || !(beta2 >= 0 && beta2 < 1))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "adam.beta1 is %r, adam.beta2 %r: both must lie in [0, 1)",
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1 is %r, optimizer.beta2 %r: both must lie in [0, 1)",
                          (double)beta1, (double)beta2);
-    if (!(c->adam.epsilon > 0) || !vaei_finite(c->adam.epsilon))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "adam.epsilon is %r: it must be larger than 0",
-                         (double)c->adam.epsilon);
+    if (!(c->optimizer.epsilon > 0) || !vaei_finite(c->optimizer.epsilon))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r: it must be larger than 0",
+                         (double)c->optimizer.epsilon);
     if (c->threads < 0 || c->threads > VAEI_MAX_THREADS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", c->threads,
                          VAEI_MAX_THREADS);
@@ -4104,12 +4297,19 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     if (!vaei_count_layers(c.encoder))
         return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
                          "VAE_DENSE(400, VAE_RELU)");
+    if (!c.likelihood) c.likelihood = VAE_BERNOULLI;
+    if (!c.initialization) c.initialization = VAE_INIT_PYTORCH;
+    if (!c.layout) c.layout = VAE_CHANNELS_LAST;
+    if (!c.optimizer.kind) c.optimizer.kind = VAE_ADAM;
+    if (!c.part) c.part = VAE_WHOLE;
+    vaei_default_layers(c.encoder);
+    vaei_default_layers(c.decoder);
     vaei_default_real(&c.sigma, 1);
     vaei_default_real(&c.beta, 1);
-    vaei_default_real(&c.adam.learning_rate, (vae_real)1e-3);
-    vaei_default_real(&c.adam.beta1, (vae_real)0.9);
-    vaei_default_real(&c.adam.beta2, (vae_real)0.999);
-    vaei_default_real(&c.adam.epsilon, (vae_real)1e-8);
+    vaei_default_real(&c.optimizer.learning_rate, (vae_real)1e-3);
+    vaei_default_real(&c.optimizer.beta1, (vae_real)0.9);
+    vaei_default_real(&c.optimizer.beta2, (vae_real)0.999);
+    vaei_default_real(&c.optimizer.epsilon, (vae_real)1e-8);
     if (!c.batch) c.batch = 128;
     if (c.kernels == VAE_KERNELS_BEST) c.kernels = vaei_best_kernels();
     if (!vae_kernels_available(c.kernels))
@@ -4188,6 +4388,7 @@ VAEI_SETUP vae_status vaei_plan_layer(vaei_plan *plan, const vae_layer *describe
     size_t      window = 1, weights;
     vae_status  status;
     memset(layer, 0, sizeof *layer);
+    layer->described = *described;
     layer->kind = described->kind;
     layer->activation = described->activation;
     layer->in = in;
@@ -4245,6 +4446,8 @@ VAEI_SETUP vae_status vaei_plan_layers(vaei_plan *plan, const vae_config *config
     vaei_name_layers(plan->layers, encoders, input_is_image, 0);
     memset(&heads, 0, sizeof heads);
     heads.kind = VAE_LAYER_DENSE;
+    heads.padding = VAE_SAME;
+    heads.activation = VAE_LINEAR;
     heads.shape.height = heads.shape.width = 1;
     heads.shape.channels = 2 * config->latent;
     where.number = encoders + 1;
@@ -4714,8 +4917,31 @@ VAEI_SETUP vae_status vaei_plan_network(const vae_config *filled, vaei_plan *pla
 
 /* ==== 23 >>execution ============================================================================================== */
 
+/* What a config says, defaults applied, without its layers: those stand in the plan. */
+typedef struct vaei_settings {
+    vae_shape          input;
+    int                latent;
+    vae_likelihood     likelihood;
+    vae_real           sigma;
+    int                sigma_per_pixel, standardize;
+    vae_real           beta;                /* VAE_ZERO for 0, as in a config */
+    vae_schedule       beta_schedule;
+    vae_initialization initialization;
+    vae_layout         layout;
+    vae_optimizer      optimizer;
+    uint64_t           seed;
+    size_t             batch;
+    vae_part           part;
+    const vae_real    *weights;
+    int                inference_only;
+    vae_kernels        kernels;
+    int                threads;
+    vae_parallel       parallel;
+    vae_allocator      allocator;
+} vaei_settings;
+
 struct vae_model {
-    vae_config              config;         /* filled: defaults applied, the decoder explicit */
+    vaei_settings           settings;
     vaei_plan               plan;
     const vaei_kernel_set  *kernels;
     vaei_pool              *pool;           /* the model's own threads, or NULL */
@@ -4724,13 +4950,18 @@ struct vae_model {
     size_t                  bytes;          /* of the whole block */
     void                   *block;          /* what the allocator gave, or NULL where the caller gave the memory */
     size_t                  block_size;
-    vae_real                beta, learning_rate;    /* as they are now: 0 is 0 */
     int                     has_gradients;  /* 0: what the gradient block holds counts as zero */
     uint64_t                step;           /* updates made: Adam's t */
     uint64_t                epoch;          /* passes that vae_fit has completed */
     uint64_t                position;       /* examples that it has used of the next one */
     uint64_t                samples_drawn;
 };
+
+/* beta and the learning rate of the next update. */
+VAEI_PRIVATE vae_real vaei_beta(const vae_model *model) { return vaei_setting(model->settings.beta); }
+VAEI_PRIVATE vae_real vaei_learning_rate(const vae_model *model) {
+    return vaei_setting(model->settings.optimizer.learning_rate);
+}
 
 /* Where example `first` of a tensor begins, for the worker with this slot. A slot holds one micro-batch: its own first
    example. */
@@ -4749,8 +4980,8 @@ VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t off
 /* Calls task(context, i) for i in 0 .. count-1, count at most config.threads: i is also the slot the task may use. */
 VAEI_PRIVATE void vaei_run(const vae_model *model, vae_task task, void *context, size_t count) {
     size_t i;
-    if (count > 1 && model->config.parallel.run)
-        model->config.parallel.run(model->config.parallel.user, task, context, count);
+    if (count > 1 && model->settings.parallel.run)
+        model->settings.parallel.run(model->settings.parallel.user, task, context, count);
     else if (count > 1 && model->pool)
         vaei_pool_run(model->pool, task, context, count);
     else
@@ -5263,21 +5494,21 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     vae_model             *model = pass->model;
     const vaei_kernel_set *kernels = model->kernels;
     const size_t           size = model->plan.example;
-    const vae_real         inverse_variance = 1 / (model->config.sigma * model->config.sigma);
+    const vae_real         inverse_variance = 1 / (model->settings.sigma * model->settings.sigma);
     const vae_real        *pixels = vaei_at(model, model->plan.pixels, 0, 0, 0);
     size_t                 i;
     for (i = first; i < first + count; i++, logits += size) {
         vae_real *gradient = pass->forward_only ? NULL : logits;
         if (pass->decoded) vaei_store_row(model, logits, pass->decoded + i * size);
         if (!pass->reconstruction) continue;
-        if (model->config.likelihood == VAE_BERNOULLI)
+        if (model->settings.likelihood == VAE_BERNOULLI)
             pass->reconstruction[i] =
                 vaei_bernoulli(kernels, size, logits, pixels + i / pass->repeat * size, pass->scale, gradient);
         else
             pass->reconstruction[i] =
                 vaei_gaussian(kernels, size, logits, pixels + i / pass->repeat * size, inverse_variance, pass->scale,
                               gradient) +
-                (double)size * (VAEI_HALF_LOG_TWO_PI + vaei_scalar_log((double)model->config.sigma));
+                (double)size * (VAEI_HALF_LOG_TWO_PI + vaei_scalar_log((double)model->settings.sigma));
     }
 }
 
@@ -5544,7 +5775,7 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
         const vae_real *mean = heads + i * 2 * latent;
         vae_real       *d_mean = d_heads + i * 2 * latent;
         vaei_latent_backward(model->kernels, latent, mean, logvar + i * latent, noise + i * latent, d_z + i * latent,
-                             model->beta * pass->scale, d_mean, d_mean + latent);
+                             vaei_beta(model) * pass->scale, d_mean, d_mean + latent);
         vaei_bound_logvar_backward(latent, logvar + i * latent, d_mean + latent);
     }
 }
@@ -5564,6 +5795,7 @@ VAE_API const char *vae_status_name(vae_status status) {
     case VAE_ERROR_FILE: return "VAE_ERROR_FILE";
     case VAE_ERROR_FORMAT: return "VAE_ERROR_FORMAT";
     case VAE_ERROR_UNSUPPORTED: return "VAE_ERROR_UNSUPPORTED";
+    case VAE_ERROR_BUSY: return "VAE_ERROR_BUSY";
     }
     return "unknown status";
 }
@@ -5627,6 +5859,7 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
         tensor->shape[2] = (size_t)layer->connection.kernel_height;
         tensor->shape[3] = (size_t)layer->connection.kernel_width;
     }
+    tensor->trained = 1;
     tensor->count = tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
     return VAE_OK;
 }
@@ -5658,6 +5891,12 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
         const size_t fine = i / window % fine_channels, coarse = i / window / fine_channels;
         return layer->weight + (tap * fine_channels + fine) * (size_t)c->coarse.channels + coarse;
     }
+}
+
+VAE_API size_t vae_tensor_place(const vae_model *model, size_t index, size_t element) {
+    vae_tensor tensor;
+    if (vae_tensor_at(model, index, &tensor, NULL) != VAE_OK || element >= tensor.count) return (size_t)-1;
+    return vaei_tensor_element(model, index, element);
 }
 
 VAEI_SETUP vae_status vaei_tensor_named(const vae_model *model, const char *name, size_t count, size_t *index,
@@ -5725,9 +5964,24 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #endif
 
 VAE_API size_t vae_parameter_count(const vae_model *model) { return model ? model->plan.parameter_count : 0; }
+VAE_API size_t vae_weight_count(const vae_model *model) { return vae_parameter_count(model); }
 VAE_API vae_real *vae_parameters(vae_model *model) { return model ? model->parameters : NULL; }
-VAE_API const vae_config *vae_get_config(const vae_model *model) { return model ? &model->config : NULL; }
+VAE_API const vae_real *vae_weights(const vae_model *model) { return model ? model->parameters : NULL; }
 VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->plan.example : 0; }
+VAE_API size_t vae_latent_size(const vae_model *model) { return model ? model->plan.latent : 0; }
+
+VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
+    if (!state) return;
+    memset(state, 0, sizeof *state);
+    if (!model) return;
+    state->step = model->step;
+    state->epoch = model->epoch;
+    state->row = model->position;
+    state->samples_drawn = model->samples_drawn;
+    state->beta = vaei_beta(model);
+    state->learning_rate = vaei_learning_rate(model);
+    state->sigma = model->settings.likelihood == VAE_GAUSSIAN ? model->settings.sigma : 0;
+}
 
 /* ---- first weights ---- */
 
@@ -5736,7 +5990,7 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
     const vaei_tensor_place place = vaei_find_tensor(model, index);
     const double            fan_in = (double)place.layer->fan_in;
     const double            fan_out = place.head ? (double)model->plan.latent : (double)place.layer->fan_out;
-    const vae_initialization how = model->config.initialization;
+    const vae_initialization how = model->settings.initialization;
     vae_tensor              tensor;
     vae_real                drawn[64], scale;
     size_t                  first, i;
@@ -5747,7 +6001,7 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
     else scale = vaei_sqrt((vae_real)(2 / fan_in));
     for (first = 0; first < tensor.count; first += 64) {
         const size_t count = vaei_min_size(64, tensor.count - first);
-        vaei_random_elements(model->kernels, how == VAE_INIT_HE, model->config.seed, VAEI_STREAM_WEIGHTS, 0, index,
+        vaei_random_elements(model->kernels, how == VAE_INIT_HE, model->settings.seed, VAEI_STREAM_WEIGHTS, 0, index,
                              first, count, drawn);
         for (i = 0; i < count; i++) {
             const vae_real unit = how == VAE_INIT_HE ? drawn[i] : 2 * drawn[i] - 1;
@@ -5758,9 +6012,64 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
 
 /* ---- create, destroy ---- */
 
+VAEI_SETUP void vaei_set_up(vaei_settings *settings, const vae_config *c) {
+    settings->input = c->input;
+    settings->latent = c->latent;
+    settings->likelihood = c->likelihood;
+    settings->sigma = c->sigma;
+    settings->sigma_per_pixel = c->sigma_per_pixel;
+    settings->standardize = c->standardize;
+    settings->beta = c->beta;
+    settings->beta_schedule = c->beta_schedule;
+    settings->initialization = c->initialization;
+    settings->layout = c->layout;
+    settings->optimizer = c->optimizer;
+    settings->seed = c->seed;
+    settings->batch = c->batch;
+    settings->part = c->part;
+    settings->weights = c->weights;
+    settings->inference_only = c->inference_only;
+    settings->kernels = c->kernels;
+    settings->threads = c->threads;
+    settings->parallel = c->parallel;
+    settings->allocator = c->allocator;
+}
+
+VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
+    const vaei_settings *s;
+    int                  i;
+    if (!model || !config) return;
+    s = &model->settings;
+    memset(config, 0, sizeof *config);
+    config->input = s->input;
+    config->latent = s->latent;
+    config->likelihood = s->likelihood;
+    config->sigma = s->sigma;
+    config->sigma_per_pixel = s->sigma_per_pixel;
+    config->standardize = s->standardize;
+    config->beta = s->beta;
+    config->beta_schedule = s->beta_schedule;
+    config->initialization = s->initialization;
+    config->layout = s->layout;
+    config->optimizer = s->optimizer;
+    config->seed = s->seed;
+    config->batch = s->batch;
+    config->part = s->part;
+    config->weights = s->weights;
+    config->inference_only = s->inference_only;
+    config->kernels = s->kernels;
+    config->threads = s->threads;
+    config->parallel = s->parallel;
+    config->allocator = s->allocator;
+    for (i = 0; i < model->plan.layer_count; i++) {
+        if (i < model->plan.heads) config->encoder[i] = model->plan.layers[i].described;
+        if (i > model->plan.heads) config->decoder[i - model->plan.heads - 1] = model->plan.layers[i].described;
+    }
+}
+
 /* Lays out model, parameters and workspace from `arena`. With arena->base NULL, `model` is scratch and only counts. */
-VAEI_SETUP vae_status vaei_lay_out(vae_model *model, vaei_arena *arena, vae_error *error) {
-    vae_status status = vaei_plan_network(&model->config, &model->plan, error);
+VAEI_SETUP vae_status vaei_lay_out(vae_model *model, const vae_config *config, vaei_arena *arena, vae_error *error) {
+    vae_status status = vaei_plan_network(config, &model->plan, error);
     size_t     n = model->plan.parameter_count;
     if (status != VAE_OK) return status;
     if ((status = vaei_plan_memory(&model->plan, arena, error)) != VAE_OK) return status;
@@ -5773,7 +6082,7 @@ VAEI_SETUP vae_status vaei_lay_out(vae_model *model, vaei_arena *arena, vae_erro
     model->workspace = vaei_take_reals(arena, model->plan.workspace_size);
     model->pool = NULL;
 #ifdef VAEI_HAS_POOL
-    if (model->plan.threads > 1 && !model->config.parallel.run)
+    if (model->plan.threads > 1 && !model->settings.parallel.run)
         model->pool = (vaei_pool *)vaei_take(arena, 1, sizeof(vaei_pool));
 #endif
     if (arena->overflow)
@@ -5784,14 +6093,16 @@ VAEI_SETUP vae_status vaei_lay_out(vae_model *model, vaei_arena *arena, vae_erro
 
 VAE_API vae_status vae_memory_needed(const vae_config *config, size_t *bytes, vae_error *error) {
     vae_model  model;
+    vae_config filled;
     vaei_arena arena;
     vae_status status;
     if (!bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_memory_needed: bytes is NULL");
     memset(&model, 0, sizeof model);
     memset(&arena, 0, sizeof arena);
-    if ((status = vae_defaults(config, &model.config, error)) != VAE_OK) return status;
+    if ((status = vae_defaults(config, &filled, error)) != VAE_OK) return status;
+    vaei_set_up(&model.settings, &filled);
     vaei_take(&arena, 1, sizeof(vae_model));
-    if ((status = vaei_lay_out(&model, &arena, error)) != VAE_OK) return status;
+    if ((status = vaei_lay_out(&model, &filled, &arena, error)) != VAE_OK) return status;
     *bytes = arena.used + VAEI_ALIGNMENT;
     return VAE_OK;
 }
@@ -5801,6 +6112,7 @@ VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t 
     size_t     needed, i;
     vaei_arena arena;
     vae_model *made;
+    vae_config filled;
     vae_status status;
     if (!model || !memory) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: memory or model is NULL");
     if ((status = vae_memory_needed(config, &needed, error)) != VAE_OK) return status;
@@ -5810,12 +6122,11 @@ VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t 
     arena.base = (char *)memory + (VAEI_ALIGNMENT - (uintptr_t)memory % VAEI_ALIGNMENT) % VAEI_ALIGNMENT;
     memset(arena.base, 0, needed - VAEI_ALIGNMENT);     /* the borders of images, the moments */
     made = (vae_model *)vaei_take(&arena, 1, sizeof(vae_model));
-    if ((status = vae_defaults(config, &made->config, error)) != VAE_OK) return status;
-    if ((status = vaei_lay_out(made, &arena, error)) != VAE_OK) return status;
+    if ((status = vae_defaults(config, &filled, error)) != VAE_OK) return status;
+    vaei_set_up(&made->settings, &filled);
+    if ((status = vaei_lay_out(made, &filled, &arena, error)) != VAE_OK) return status;
     made->bytes = needed;
-    made->kernels = vaei_kernel_set_of(made->config.kernels);
-    made->beta = vaei_setting(made->config.beta);
-    made->learning_rate = vaei_setting(made->config.adam.learning_rate);
+    made->kernels = vaei_kernel_set_of(made->settings.kernels);
     for (i = 0; i < vae_tensor_count(made); i++) vaei_initialize_tensor(made, i);
 #ifdef VAEI_HAS_POOL
     if (made->pool) vaei_pool_start(made->pool, made->plan.threads);
@@ -5845,13 +6156,19 @@ VAE_API vae_status vae_create(const vae_config *config, vae_model **model, vae_e
     return VAE_OK;
 }
 
+VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *changes, vae_model **view,
+                                   vae_error *error) {
+    (void)model; (void)changes; (void)view;
+    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "views are still to come");
+}
+
 VAE_API void vae_destroy(vae_model *model) {
     vae_allocator allocator;
     if (!model) return;
 #ifdef VAEI_HAS_POOL
     if (model->pool) vaei_pool_stop(model->pool);
 #endif
-    allocator = model->config.allocator;
+    allocator = model->settings.allocator;
     if (model->block) vaei_release(&allocator, model->block, model->block_size);
 }
 
@@ -5859,7 +6176,7 @@ VAE_API void vae_destroy(vae_model *model) {
 
 VAEI_SETUP const char *vaei_activation_name(vae_activation activation) {
     static const char *const names[] = {
-        "linear", "relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid", "softplus"
+        "", "linear", "relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid", "softplus"
     };
     return names[activation];
 }
@@ -5931,12 +6248,12 @@ VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
     plan = &model->plan;
     vaei_put_string(&text, "layer         kind                    activation  output             parameters\n");
     vaei_put_string(&text, "input                                             ");
-    vaei_put_shape(&text, model->config.input);
+    vaei_put_shape(&text, model->settings.input);
     vaei_put(&text, '\n');
     for (i = 0; i < plan->layer_count; i++) {
         vaei_put_layer(&text, plan, i);
         if (i == plan->heads)
-            vaei_format(&text, "z                                                 %d\n", model->config.latent);
+            vaei_format(&text, "z                                                 %d\n", model->settings.latent);
     }
     vaei_put_string(&text, "total                                                             ");
     vaei_put_grouped(&text, plan->parameter_count, 13);
@@ -5950,7 +6267,7 @@ VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
     vaei_put_string(&text, ", workspace ");
     vaei_put_bytes(&text, model->bytes - (plan->trains ? 4 : 1) * parameter_bytes);
     vaei_format(&text, "\nbatches of %z, %d thread%s, kernels %s\n", plan->batch, plan->threads,
-                plan->threads == 1 ? "" : "s", vae_kernels_name(model->config.kernels));
+                plan->threads == 1 ? "" : "s", vae_kernels_name(model->settings.kernels));
     if (text.size) text.bytes[vaei_min_size(text.length, text.size - 1)] = 0;
     return text.length;
 }
@@ -5988,9 +6305,9 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     vae_model             *model = rows->model;
     const vaei_kernel_set *kernels = model->kernels;
     const size_t           size = model->plan.example;
-    const int              bernoulli = model->config.likelihood == VAE_BERNOULLI;
+    const int              bernoulli = model->settings.likelihood == VAE_BERNOULLI;
     const vae_real         low = bernoulli ? 0 : -VAEI_LARGEST, high = bernoulli ? 1 : VAEI_LARGEST;
-    const int              swap = model->config.layout == VAE_CHANNELS_FIRST && model->config.input.channels > 1;
+    const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
     size_t                 i, k;
     for (i = first; i < first + count; i++) {
         const size_t row = rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + i) : rows->first + i;
@@ -5998,7 +6315,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
         if (rows->data->bytes) {
             const unsigned char *bytes = rows->data->bytes + row * size;
             if (!swap) { kernels->bytes_to_real(size, bytes, to); continue; }
-            for (k = 0; k < size; k++) to[vaei_channels_last(model->config.input, k)] = (vae_real)bytes[k] / 255;
+            for (k = 0; k < size; k++) to[vaei_channels_last(model->settings.input, k)] = (vae_real)bytes[k] / 255;
         } else {
             const vae_real *pixels = rows->data->pixels + row * size;
             const size_t    column = kernels->check_range(size, pixels, low, high);
@@ -6010,7 +6327,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
                 rows->bad[slot].column = column;
                 return;
             }
-            if (swap) vaei_to_channels_last(model->config.input, pixels, to);
+            if (swap) vaei_to_channels_last(model->settings.input, pixels, to);
             else memcpy(to, pixels, size * sizeof(vae_real));
         }
     }
@@ -6035,7 +6352,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     {
         const size_t row = rows.bad[worst].row, column = rows.bad[worst].column;
         const double value = (double)data->pixels[row * model->plan.example + column];
-        if (model->config.likelihood == VAE_BERNOULLI)
+        if (model->settings.likelihood == VAE_BERNOULLI)
             return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: VAE_BERNOULLI needs pixels in [0, 1]; "
                              "divide them by their maximum, or use VAE_GAUSSIAN", row, column, value);
         return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: pixels must be finite", row, column,
@@ -6046,10 +6363,10 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
 /* The inverse for results: logits of one example as pixels in the caller's layout. */
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels) {
     const size_t         size = model->plan.example;
-    const vae_activation activation = model->config.likelihood == VAE_BERNOULLI ? VAE_SIGMOID : VAE_LINEAR;
-    if (model->config.layout == VAE_CHANNELS_FIRST && model->config.input.channels > 1) {
+    const vae_activation activation = model->settings.likelihood == VAE_BERNOULLI ? VAE_SIGMOID : VAE_LINEAR;
+    if (model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1) {
         size_t k;
-        for (k = 0; k < size; k++) pixels[k] = logits[vaei_channels_last(model->config.input, k)];
+        for (k = 0; k < size; k++) pixels[k] = logits[vaei_channels_last(model->settings.input, k)];
         vaei_activate(model->kernels, activation, size, pixels, pixels);
     } else vaei_activate(model->kernels, activation, size, logits, pixels);
 }
@@ -6079,7 +6396,7 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
 
 /* The standard normals of rows first .. first + count - 1 in one stream, into the workspace. */
 VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t step, uint64_t first, size_t count) {
-    vaei_normal_rows(model->kernels, model->config.seed, stream, step, first, count, model->plan.latent,
+    vaei_normal_rows(model->kernels, model->settings.seed, stream, step, first, count, model->plan.latent,
                      vaei_at(model, model->plan.noise, 0, 0, 0));
 }
 
@@ -6113,7 +6430,7 @@ VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, s
 /* So that a bad row late in the data leaves the caller's arrays, and the model in training, as they were. */
 VAEI_APART vae_status vaei_check_pixels(vae_model *model, const vae_data *data, vae_error *error) {
     const size_t size = model->plan.example;
-    const int    bernoulli = model->config.likelihood == VAE_BERNOULLI;
+    const int    bernoulli = model->settings.likelihood == VAE_BERNOULLI;
     size_t       row;
     if (data->bytes) return VAE_OK;
     for (row = 0; row < data->count; row++) {
@@ -6150,10 +6467,12 @@ VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *
     return status;
 }
 
-VAE_API vae_status vae_decode(vae_model *model, const vae_real *z, size_t count, vae_real *pixels, vae_error *error) {
-    size_t first, i;
-    if (!model || ((!z || !pixels) && count))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, z or pixels is NULL");
+VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
+    const vae_real *z = latents ? latents->z : NULL;
+    const size_t    count = latents ? latents->count : 0;
+    size_t          first, i;
+    if (!model || !latents || ((!z || !pixels) && count))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, latents, its z or pixels is NULL");
     if (vaei_check_count(model, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     for (i = 0; i < count * model->plan.latent; i++)
         if (!vaei_finite(z[i]))
@@ -6192,7 +6511,7 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
     if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
     if (vaei_check_count(model, count, "vae_sample_latent", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
-    vaei_normal_rows(model->kernels, model->config.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
+    vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
                      model->plan.latent, z);
     model->samples_drawn += count;
     return VAE_OK;
@@ -6232,10 +6551,10 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
         for (i = 0; i < pass.count; i++) {
             reconstruction += pass.reconstruction[i];
             kl += row_kl[i];
-            if (each) each[first + i] = vaei_terms_of(pass.reconstruction[i], row_kl[i], model->beta);
+            if (each) each[first + i] = vaei_terms_of(pass.reconstruction[i], row_kl[i], vaei_beta(model));
         }
     }
-    if (mean) *mean = vaei_terms_of(reconstruction / (double)data->count, kl / (double)data->count, model->beta);
+    if (mean) *mean = vaei_terms_of(reconstruction / (double)data->count, kl / (double)data->count, vaei_beta(model));
     return VAE_OK;
 }
 
@@ -6278,7 +6597,7 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
         const vae_real *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
         vae_real       *noise = vaei_at(model, model->plan.noise, 0, row * samples, latent);
         vae_real       *z = vaei_at(model, model->plan.z, 0, row * samples, latent);
-        vaei_normal_rows(model->kernels, model->config.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row, turn->done,
+        vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row, turn->done,
                          samples, latent, noise);
         for (s = 0; s < samples; s++)
             vaei_reparameterize(model->kernels, latent, mean, logvar, noise + s * latent, z + s * latent);
@@ -6343,6 +6662,12 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
     return VAE_OK;
 }
 
+VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
+                             vae_error *error) {
+    (void)model; (void)data; (void)score; (void)each;
+    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "scores are still to come");
+}
+
 /* ==== 31 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY
 
@@ -6388,7 +6713,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         if (s == model->plan.first_decoder_stage) vaei_latent_backward_rows(&pass);
     }
     model->has_gradients = !updates;
-    if (terms) *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, model->beta);
+    if (terms) *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
     return VAE_OK;
 }
 
@@ -6411,10 +6736,10 @@ typedef struct vaei_adam_context {
 } vaei_adam_context;
 
 VAEI_PRIVATE void vaei_begin_adam(vaei_adam_context *work, vae_model *model) {
-    const vae_adam *adam = &model->config.adam;
+    const vae_optimizer *adam = &model->settings.optimizer;
     memset(work, 0, sizeof *work);
     work->model = model;
-    work->step = vaei_adam_step_of((double)model->learning_rate, (double)vaei_setting(adam->beta1),
+    work->step = vaei_adam_step_of((double)vaei_learning_rate(model), (double)vaei_setting(adam->beta1),
                                    (double)vaei_setting(adam->beta2), (double)adam->epsilon, model->step + 1);
 }
 
@@ -6550,7 +6875,7 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
 VAEI_PRIVATE int vaei_update_is_finite(vaei_adam_context *work) {
     const vae_model *model = work->model;
     const vae_real   bound = (vae_real)1e15;
-    const int        bernoulli = model->config.likelihood == VAE_BERNOULLI;
+    const int        bernoulli = model->settings.likelihood == VAE_BERNOULLI;
     int              i;
     if (work->examples > 1000000) return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
@@ -6648,6 +6973,19 @@ VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *ba
     return vaei_train_rows(model, batch->count, whole.first, whole.total, 0, terms, error);
 }
 
+VAE_API vae_status vae_end_step(vae_model *model, vae_error *error) {
+    vae_status status = vaei_check_trains(model, "vae_end_step", error);
+    if (status != VAE_OK) return status;
+    model->has_gradients = 0;
+    model->step++;
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error) {
+    (void)model; (void)data;
+    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "standardising is still to come");
+}
+
 VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_terms *terms, vae_error *error) {
     vae_terms  made;
     vae_status status = vaei_load_batch(model, batch, "vae_train_step", error);
@@ -6660,7 +6998,7 @@ VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *erro
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: model is NULL");
     if (!(beta >= 0) || !vaei_finite(beta))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must be 0 or larger", (double)beta);
-    model->beta = beta;
+    model->settings.beta = beta == 0 ? VAE_ZERO : beta;
     return VAE_OK;
 }
 
@@ -6669,7 +7007,7 @@ VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rat
     if (!(learning_rate >= 0) || !vaei_finite(learning_rate))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must be 0 or larger",
                          (double)learning_rate);
-    model->learning_rate = learning_rate;
+    model->settings.optimizer.learning_rate = learning_rate == 0 ? VAE_ZERO : learning_rate;
     return VAE_OK;
 }
 
@@ -6700,7 +7038,7 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     }
     for (i = 0; i < biases; i++) {
         double mean = (double)means[i];
-        if (model->config.likelihood == VAE_BERNOULLI) {
+        if (model->settings.likelihood == VAE_BERNOULLI) {
             mean = mean < smallest ? smallest : mean > largest ? largest : mean;
             mean = vaei_scalar_log(mean / (1 - mean));
         }
@@ -6725,7 +7063,8 @@ VAEI_SETUP int vaei_report(vaei_fit *fit, vae_event event) {
     vae_progress *p = &fit->progress;
     const double  now = vaei_now(), training = now - fit->epoch_began;
     p->event = event;
-    p->step = (size_t)fit->model->step;
+    p->model = fit->model;
+    p->step = fit->model->step;
     p->seconds = now - fit->began;
     if (event == VAE_EVENT_BATCH)
         p->examples_per_second = training > 0 ? (double)fit->epoch_examples / training : 0;
@@ -6734,7 +7073,7 @@ VAEI_SETUP int vaei_report(vaei_fit *fit, vae_event event) {
     if (p->redraw) fit->redrawn = now;
     if (fit->epoch_examples) {
         const double n = (double)fit->epoch_examples;
-        p->train = vaei_terms_of(fit->reconstruction / n, fit->kl / n, fit->model->beta);
+        p->train = vaei_terms_of(fit->reconstruction / n, fit->kl / n, vaei_beta(fit->model));
         p->train.loss = fit->loss / n;
     }
     return fit->config->on_progress ? fit->config->on_progress(fit->config->user, p) : 0;
@@ -6758,7 +7097,7 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
 
 VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     vae_model         *model = fit->model;
-    const vaei_shuffle shuffle = vaei_shuffle_of(model->config.seed, model->epoch, fit->data->count);
+    const vaei_shuffle shuffle = vaei_shuffle_of(model->settings.seed, model->epoch, fit->data->count);
     int                stopped = 0;
     fit->epoch_began = vaei_now();
     fit->reconstruction = fit->kl = fit->loss = 0;
@@ -6790,7 +7129,15 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
     if (status != VAE_OK) return status;
     memset(&defaults, 0, sizeof defaults);
     if (config) defaults = *config;
-    if (!defaults.epochs) defaults.epochs = 10;
+    else defaults.epochs = 10;
+    if (!defaults.epochs && !defaults.until_epoch)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs is 0: give the passes to make over the data, or "
+                         "until_epoch for so many in all");
+    if (defaults.epochs && defaults.until_epoch)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs is %z and fit.until_epoch %z: give one of them",
+                         defaults.epochs, defaults.until_epoch);
+    if (defaults.until_epoch <= model->epoch && !defaults.epochs) return VAE_OK;
+    if (!defaults.epochs) defaults.epochs = defaults.until_epoch - (size_t)model->epoch;
     if (!defaults.batch) defaults.batch = model->plan.batch;
     if (defaults.batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
@@ -6814,9 +7161,10 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
     fit.batch = defaults.batch;
     fit.began = vaei_now();
     fit.planned = defaults.epochs * data->count - (size_t)model->position;
-    fit.progress.epochs = defaults.epochs;
+    fit.progress.epochs = (size_t)model->epoch;
+    fit.progress.epochs += vaei_min_size(defaults.epochs, (size_t)-1 - fit.progress.epochs);
     fit.progress.batches = (data->count + fit.batch - 1) / fit.batch;
-    for (fit.progress.epoch = 1; fit.progress.epoch <= defaults.epochs; fit.progress.epoch++)
+    for (fit.progress.epoch = (size_t)model->epoch + 1; fit.progress.epoch <= fit.progress.epochs; fit.progress.epoch++)
         if ((status = vaei_fit_epoch(&fit, error)) != VAE_OK) break;
     if (status == VAE_STOPPED) {
         (void)vaei_report(&fit, VAE_EVENT_STOPPED);
@@ -7332,7 +7680,7 @@ VAEI_SETUP int vaei_json_choice(vaei_json *json, const char *const *names, int c
     char name[32];
     if (!vaei_json_string(json, name, sizeof name)) return 0;
     for (*choice = 0; *choice < count; ++*choice)
-        if (!strcmp(names[*choice], name)) return 1;
+        if (names[*choice][0] && !strcmp(names[*choice], name)) return 1;
     return vaei_json_wrong(json, "a name is unknown");
 }
 
@@ -7364,9 +7712,9 @@ VAEI_SETUP int vaei_json_field(vaei_json *json, const char *const *names, int co
 
 #define VAEI_KIND_NAMES { "dense", "conv", "conv_transposed" }
 #define VAEI_ACTIVATIONS (VAE_SOFTPLUS + 1)
-#define VAEI_LIKELIHOOD_NAMES { "bernoulli", "gaussian" }
-#define VAEI_INITIALIZATION_NAMES { "pytorch", "glorot", "he" }
-#define VAEI_LAYOUT_NAMES { "channels_last", "channels_first" }
+#define VAEI_LIKELIHOOD_NAMES { "", "bernoulli", "gaussian" }
+#define VAEI_INITIALIZATION_NAMES { "", "pytorch", "glorot", "he" }
+#define VAEI_LAYOUT_NAMES { "", "channels_last", "channels_first" }
 #define VAEI_MAX_INT (1 << 26)          /* of a number of the network: what each may be is for vae_create to say */
 
 enum {
@@ -7475,7 +7823,7 @@ VAEI_SETUP int vaei_json_setting(vaei_json *json, vae_real *setting) {
     return 1;
 }
 
-VAEI_SETUP int vaei_json_adam(vaei_json *json, vae_adam *adam) {
+VAEI_SETUP int vaei_json_adam(vaei_json *json, vae_optimizer *adam) {
     static const char *const names[] = { "learning_rate", "beta1", "beta2", "epsilon" };
     unsigned                 seen = 0;
     int                      count = 0, field;
@@ -7515,7 +7863,7 @@ VAEI_SETUP int vaei_json_config_field(vaei_json *json, vae_config *config, int f
     case VAEI_KEY_ENCODER: return vaei_json_layers(json, config->encoder);
     case VAEI_KEY_DECODER: return vaei_json_layers(json, config->decoder);
     case VAEI_KEY_LIKELIHOOD:
-        if (!vaei_json_choice(json, likelihoods, 2, &choice)) return 0;
+        if (!vaei_json_choice(json, likelihoods, 3, &choice)) return 0;
         config->likelihood = (vae_likelihood)choice;
         return 1;
     case VAEI_KEY_SIGMA:
@@ -7523,14 +7871,14 @@ VAEI_SETUP int vaei_json_config_field(vaei_json *json, vae_config *config, int f
                (config->sigma > 0 || vaei_json_wrong(json, "sigma is not above 0"));
     case VAEI_KEY_BETA: return vaei_json_setting(json, &config->beta);
     case VAEI_KEY_INITIALIZATION:
-        if (!vaei_json_choice(json, initializations, 3, &choice)) return 0;
+        if (!vaei_json_choice(json, initializations, 4, &choice)) return 0;
         config->initialization = (vae_initialization)choice;
         return 1;
     case VAEI_KEY_LAYOUT:
-        if (!vaei_json_choice(json, layouts, 2, &choice)) return 0;
+        if (!vaei_json_choice(json, layouts, 3, &choice)) return 0;
         config->layout = (vae_layout)choice;
         return 1;
-    case VAEI_KEY_ADAM: return vaei_json_adam(json, &config->adam);
+    case VAEI_KEY_ADAM: return vaei_json_adam(json, &config->optimizer);
     case VAEI_KEY_SEED: return vaei_json_quoted(json, &config->seed);
     default:
         if (!vaei_json_unsigned(json, (size_t)-1 >> 1, &number)) return 0;
@@ -8044,12 +8392,12 @@ VAEI_SETUP vae_status vaei_agree_with_config(const vae_config *file, const vae_c
 VAEI_SETUP void vaei_merge(vae_config *config, const vae_config *given) {
     if (given->seed) config->seed = given->seed;
     if (given->batch) config->batch = given->batch;
-    if (given->layout != VAE_CHANNELS_LAST) config->layout = given->layout;
+    if (given->layout) config->layout = given->layout;
     if (given->beta != 0) config->beta = given->beta;
-    if (given->adam.learning_rate != 0) config->adam.learning_rate = given->adam.learning_rate;
-    if (given->adam.beta1 != 0) config->adam.beta1 = given->adam.beta1;
-    if (given->adam.beta2 != 0) config->adam.beta2 = given->adam.beta2;
-    if (given->adam.epsilon != 0) config->adam.epsilon = given->adam.epsilon;
+    if (given->optimizer.learning_rate != 0) config->optimizer.learning_rate = given->optimizer.learning_rate;
+    if (given->optimizer.beta1 != 0) config->optimizer.beta1 = given->optimizer.beta1;
+    if (given->optimizer.beta2 != 0) config->optimizer.beta2 = given->optimizer.beta2;
+    if (given->optimizer.epsilon != 0) config->optimizer.epsilon = given->optimizer.epsilon;
     config->kernels = given->kernels;
     config->threads = given->threads;
     config->parallel = given->parallel;
@@ -8096,8 +8444,9 @@ VAEI_SETUP vae_status vaei_prepare_loading(vaei_loading *loading, const vae_conf
         if (!vaei_json_state(&json, &loading->state))
             return vaei_fail_json(&json, "the state in the file's metadata (vae.state) is wrong", error);
     }
-    if ((status = vae_defaults(&loading->config, &plan_only->config, error)) != VAE_OK) return status;
-    if ((status = vaei_plan_network(&plan_only->config, &plan_only->plan, error)) != VAE_OK) return status;
+    if ((status = vae_defaults(&loading->config, &loading->config, error)) != VAE_OK) return status;
+    vaei_set_up(&plan_only->settings, &loading->config);
+    if ((status = vaei_plan_network(&loading->config, &plan_only->plan, error)) != VAE_OK) return status;
     loading->groups = file->config_at && file->state_at && plan_only->plan.trains ? 3 : 1;
     return vaei_match_tensors(plan_only, file, loading->groups, &loading->pieces, error);
 }
@@ -8143,19 +8492,26 @@ VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_con
 
 VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error) {
     vaei_file    file;
-    vae_config   config;
+    vae_config   config, ours;
     vaei_pieces pieces;
     vae_status   status;
     if (!model || !bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_weights: model or bytes is NULL");
     if ((status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
     if (file.config_at) {
         if ((status = vaei_read_config(&file, &config, error)) != VAE_OK) return status;
-        status = vaei_agree(&config, &model->config, "the model: make a model of the file with vae_load", error);
+        vae_get_config(model, &ours);
+        status = vaei_agree(&config, &ours, "the model: make a model of the file with vae_load", error);
         if (status != VAE_OK) return status;
     }
     if ((status = vaei_match_tensors(model, &file, 1, &pieces, error)) != VAE_OK) return status;
     vaei_fill_block(model, &file, &pieces, 0, model->parameters);
     return VAE_OK;
+}
+
+VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes, size_t size, unsigned char *taken,
+                                            vae_error *error) {
+    (void)model; (void)bytes; (void)size; (void)taken;
+    return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "transfer is still to come");
 }
 
 /* ---- writing: to memory, to a file, or to nowhere, which counts ---- */
@@ -8222,13 +8578,12 @@ VAEI_SETUP void vaei_write_quoted(vaei_writer *writer, const char *name, uint64_
     vaei_write(writer, "\"%s\":\"%s\"", name, digits);
 }
 
-VAEI_SETUP void vaei_write_layers(vaei_writer *writer, const char *name, const vae_layer *layers) {
+VAEI_SETUP void vaei_write_layers(vaei_writer *writer, const char *name, const vaei_layer *layers, int count) {
     static const char *const kinds[] = VAEI_KIND_NAMES;
-    const int                count = vaei_count_layers(layers);
     int                      i;
     vaei_write(writer, "\"%s\":[", name);
     for (i = 0; i < count; i++) {
-        const vae_layer *l = &layers[i];
+        const vae_layer *l = &layers[i].described;
         vaei_write(writer, "%s{\"kind\":\"%s\",", i ? "," : "", kinds[l->kind - VAE_LAYER_DENSE]);
         if (l->kind == VAE_LAYER_DENSE)
             vaei_write(writer, "\"shape\":[%d,%d,%d],", l->shape.height, l->shape.width, l->shape.channels);
@@ -8249,24 +8604,25 @@ VAEI_SETUP void vaei_write_layers(vaei_writer *writer, const char *name, const v
 VAEI_SETUP void vaei_write_config(vaei_writer *writer, const vae_model *model) {
     static const char *const likelihoods[] = VAEI_LIKELIHOOD_NAMES, *const layouts[] = VAEI_LAYOUT_NAMES;
     static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
-    const vae_config        *c = &model->config;
+    const vaei_settings     *c = &model->settings;
+    const vaei_plan         *plan = &model->plan;
     vaei_write(writer, "{\"input\":[%d,%d,%d],\"latent\":%d,", c->input.height, c->input.width, c->input.channels,
                c->latent);
-    vaei_write_layers(writer, "encoder", c->encoder);
-    vaei_write_layers(writer, "decoder", c->decoder);
+    vaei_write_layers(writer, "encoder", plan->layers, plan->heads);
+    vaei_write_layers(writer, "decoder", plan->layers + plan->heads + 1, plan->layer_count - plan->heads - 1);
     vaei_write(writer, "\"likelihood\":\"%s\",", likelihoods[c->likelihood]);
     vaei_write_real(writer, "sigma", c->sigma);
     vaei_write_string(writer, ",");
-    vaei_write_real(writer, "beta", model->beta);
+    vaei_write_real(writer, "beta", vaei_beta(model));
     vaei_write(writer, ",\"initialization\":\"%s\",\"layout\":\"%s\",\"adam\":{", initializations[c->initialization],
                layouts[c->layout]);
-    vaei_write_real(writer, "learning_rate", model->learning_rate);
+    vaei_write_real(writer, "learning_rate", vaei_learning_rate(model));
     vaei_write_string(writer, ",");
-    vaei_write_real(writer, "beta1", vaei_setting(c->adam.beta1));
+    vaei_write_real(writer, "beta1", vaei_setting(c->optimizer.beta1));
     vaei_write_string(writer, ",");
-    vaei_write_real(writer, "beta2", vaei_setting(c->adam.beta2));
+    vaei_write_real(writer, "beta2", vaei_setting(c->optimizer.beta2));
     vaei_write_string(writer, ",");
-    vaei_write_real(writer, "epsilon", c->adam.epsilon);
+    vaei_write_real(writer, "epsilon", c->optimizer.epsilon);
     vaei_write_string(writer, "},");
     vaei_write_quoted(writer, "seed", c->seed);
     vaei_write(writer, ",\"batch\":%z}", c->batch);
@@ -8735,10 +9091,22 @@ VAE_API vae_status vae_load_weights(vae_model *model, const char *path, vae_erro
     size_t         size;
     vae_status     status;
     if (!model || !path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_weights: model or path is NULL");
-    status = vaei_read_file(path, &model->config.allocator, &bytes, &size, error);
+    status = vaei_read_file(path, &model->settings.allocator, &bytes, &size, error);
     if (status != VAE_OK) return status;
     status = vae_load_weights_memory(model, bytes, size, error);
-    vaei_release(&model->config.allocator, bytes, size);
+    vaei_release(&model->settings.allocator, bytes, size);
+    return status;
+}
+
+VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigned char *taken, vae_error *error) {
+    unsigned char *bytes;
+    size_t         size;
+    vae_status     status;
+    if (!model || !path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_matching: model or path is NULL");
+    status = vaei_read_file(path, &model->settings.allocator, &bytes, &size, error);
+    if (status != VAE_OK) return status;
+    status = vae_load_matching_memory(model, bytes, size, taken, error);
+    vaei_release(&model->settings.allocator, bytes, size);
     return status;
 }
 

@@ -15,13 +15,14 @@ typedef struct settings {
 } settings;
 
 static int reconstruct(vae_model *model, const settings *s, const idx_images *test, char *message) {
-    const vae_config *config = vae_get_config(model);
+    vae_config filled, *config = &filled;
     const size_t      size = vae_example_size(model), first = (size_t)s->first, count = (size_t)s->count;
     const vae_data    shown = { .bytes = test->pixels + first * size, .count = count };
     float            *pixels;
     vae_terms         score;
     vae_error         error;
     int               result = 0;
+    vae_get_config(model, &filled);
 
     if (config->input.height != test->height || config->input.width != test->width || config->input.channels != 1)
         return png_fail(message, "the model is for images of %d x %d x %d, the test images are %d x %d x 1",

@@ -43,7 +43,7 @@ static int draw_plane(vae_model *model, size_t columns, float *pixels, char *mes
             point[0] = (vae_real)inverse_normal_cdf(((double)column + 0.5) / (double)columns);
             point[1] = -(vae_real)inverse_normal_cdf(((double)row + 0.5) / (double)columns);
         }
-    if (z) status = vae_decode(model, z, columns * columns, pixels, &error);
+    if (z) status = vae_decode(model, &(vae_latents){ z, columns * columns }, pixels, &error);
     free(z);
     return status == VAE_OK ? 0 : png_fail(message, "%s", error.message);
 }
@@ -71,13 +71,14 @@ static void spherical_path(vae_real *z, size_t latent, size_t count) {
 
 /* The first and the last picture are the test images themselves, those between come from the model. */
 static int draw_path(vae_model *model, const settings *s, float *pixels, char *message) {
-    const vae_config *config = vae_get_config(model);
-    const size_t      size = vae_example_size(model), latent = (size_t)config->latent, count = (size_t)s->columns;
+    vae_config filled, *config = &filled;
+    const size_t      size = vae_example_size(model), latent = vae_latent_size(model), count = (size_t)s->columns;
     vae_real         *z = malloc(count * latent * sizeof *z);
     idx_directory     directory;
     idx_images        test = { NULL, 0, 0, 0 };
     vae_error         error;
     int               end, result = z ? 0 : png_fail(message, "not enough memory for the path");
+    vae_get_config(model, &filled);
 
     if (result == 0) result = idx_find_directory(s->data, &directory, message);
     if (result == 0) result = idx_read_images(directory.path, "t10k-images-idx3-ubyte", &test, message);
@@ -95,7 +96,7 @@ static int draw_path(vae_model *model, const settings *s, float *pixels, char *m
     }
     if (result == 0) {
         spherical_path(z, latent, count);
-        if (vae_decode(model, z, count, pixels, &error) != VAE_OK) result = png_fail(message, "%s", error.message);
+        if (vae_decode(model, &(vae_latents){ z, count }, pixels, &error) != VAE_OK) result = png_fail(message, "%s", error.message);
     }
     for (end = 0; end < 2 && result == 0; end++) {
         const unsigned char *original = test.pixels + (size_t)s->interpolate[end] * size;
@@ -108,13 +109,14 @@ static int draw_path(vae_model *model, const settings *s, float *pixels, char *m
 }
 
 static int draw(vae_model *model, const settings *s, char *message) {
-    const vae_config *config = vae_get_config(model);
+    vae_config filled, *config = &filled;
     const int         path = s->interpolate[0] >= 0;
     const size_t      columns = (size_t)s->columns;
     const size_t      count = path ? columns : s->manifold ? columns * columns : (size_t)s->count;
     float            *pixels;
     vae_error         error;
     int               result;
+    vae_get_config(model, &filled);
 
     if (s->manifold && config->latent != 2)
         return png_fail(message, "--manifold shows a plane, this model has %d latent dimensions: train one with "

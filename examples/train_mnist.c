@@ -60,7 +60,7 @@ static vae_config make_config(const settings *s, const idx_images *images) {
     config.input.channels = 1;
     config.latent = (int)s->latent;
     config.beta = s->beta > 0 ? (vae_real)s->beta : VAE_ZERO;   /* a plain 0 would mean the default */
-    config.adam.learning_rate = (vae_real)s->learning_rate;
+    config.optimizer.learning_rate = (vae_real)s->learning_rate;
     config.batch = (size_t)s->batch;
     config.seed = (uint64_t)s->seed;
     config.threads = (int)s->threads;

@@ -176,20 +176,20 @@ typedef struct network {
 } network;
 
 static const network networks[] = {
-    { "dense-784-400-20", "dense-400-20", { 28, 28, 1 }, 20, 128, { VAE_DENSE(400, VAE_RELU) }, { { VAE_LAYER_END } } },
-    { "dense-784-512-32", "dense-512-32", { 28, 28, 1 }, 32, 128, { VAE_DENSE(512, VAE_RELU) }, { { VAE_LAYER_END } } },
-    { "dense-784-512-32", "dense-512-32-batch-1", { 28, 28, 1 }, 32, 1, { VAE_DENSE(512, VAE_RELU) }, { { VAE_LAYER_END } } },
+    { "dense-784-400-20", "dense-400-20", { 28, 28, 1 }, 20, 128, { VAE_DENSE_INITIALIZER(400, VAE_RELU) }, { { VAE_LAYER_END } } },
+    { "dense-784-512-32", "dense-512-32", { 28, 28, 1 }, 32, 128, { VAE_DENSE_INITIALIZER(512, VAE_RELU) }, { { VAE_LAYER_END } } },
+    { "dense-784-512-32", "dense-512-32-batch-1", { 28, 28, 1 }, 32, 1, { VAE_DENSE_INITIALIZER(512, VAE_RELU) }, { { VAE_LAYER_END } } },
     { "dense-784-200-200-50", "dense-200-200-50", { 28, 28, 1 }, 50, 20,
-      { VAE_DENSE(200, VAE_RELU), VAE_DENSE(200, VAE_RELU) }, { { VAE_LAYER_END } } },
+      { VAE_DENSE_INITIALIZER(200, VAE_RELU), VAE_DENSE_INITIALIZER(200, VAE_RELU) }, { { VAE_LAYER_END } } },
     { "keras-conv", "keras-conv", { 28, 28, 1 }, 2, 128,
-      { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_RELU), VAE_DENSE(16, VAE_RELU) },
-      { VAE_DENSE_SHAPED(7, 7, 64, VAE_RELU), VAE_CONV_TRANSPOSED(64, 3, 2, VAE_RELU),
-        VAE_CONV_TRANSPOSED(32, 3, 2, VAE_RELU), VAE_CONV_TRANSPOSED(1, 3, 1, VAE_LINEAR) } },
+      { VAE_CONV_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(64, 3, 2, VAE_RELU), VAE_DENSE_INITIALIZER(16, VAE_RELU) },
+      { VAE_DENSE_SHAPED_INITIALIZER(7, 7, 64, VAE_RELU), VAE_CONV_TRANSPOSED_INITIALIZER(64, 3, 2, VAE_RELU),
+        VAE_CONV_TRANSPOSED_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_TRANSPOSED_INITIALIZER(1, 3, 1, VAE_LINEAR) } },
     { "rgb-64", "rgb-64", { 64, 64, 3 }, 32, 64,
-      { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_RELU), VAE_CONV(128, 3, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
+      { VAE_CONV_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(64, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(128, 3, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
     { "series-256", "series-1d", { 1, 256, 1 }, 8, 128,
-      { VAE_CONV_1D(16, 5, 2, VAE_RELU), VAE_CONV_1D(32, 5, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
-    { "dense-784-512-32", "decode", { 28, 28, 1 }, 32, 1024, { VAE_DENSE(512, VAE_RELU) }, { { VAE_LAYER_END } } },
+      { VAE_CONV_1D_INITIALIZER(16, 5, 2, VAE_RELU), VAE_CONV_1D_INITIALIZER(32, 5, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
+    { "dense-784-512-32", "decode", { 28, 28, 1 }, 32, 1024, { VAE_DENSE_INITIALIZER(512, VAE_RELU) }, { { VAE_LAYER_END } } },
 };
 enum { NETWORKS = 7, DECODER = 7, CONV = 4 };      /* the first NETWORKS are trained */
 
@@ -221,7 +221,7 @@ static double multiply_adds(const vae_model *model, int first, int end) {
         const vaei_layer *layer = &model->plan.layers[i];
         const vaei_connection *c = &layer->connection;
         if (layer->kind == VAE_LAYER_DENSE) sum += (double)layer->inputs * (double)layer->outputs;
-        else sum += (double)c->small.height * c->small.width * (double)layer->weight_count;
+        else sum += (double)c->coarse.height * c->coarse.width * (double)layer->weight_count;
     }
     return sum;
 }
@@ -490,7 +490,7 @@ typedef struct inference {
 
 static void decode(void *context) {
     inference *i = (inference *)context;
-    vae_decode(i->model, i->z, i->count, i->pixels, NULL);
+    vae_decode(i->model, &(vae_latents){ i->z, i->count }, i->pixels, NULL);
 }
 static void encode(void *context) {
     inference *i = (inference *)context;

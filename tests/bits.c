@@ -15,8 +15,8 @@ static uint64_t hash_of(vae_model *model) {
 }
 
 static uint64_t train(vae_kernels kernels, int threads, int network) {
-    static const vae_layer dense[2] = { VAE_DENSE(67, VAE_GELU), VAE_DENSE(35, VAE_TANH) };
-    static const vae_layer conv[3] = { VAE_CONV(9, 3, 2, VAE_SILU), VAE_CONV(17, 3, 2, VAE_RELU), VAE_DENSE(21, VAE_SOFTPLUS) };
+    static const vae_layer dense[2] = { VAE_DENSE_INITIALIZER(67, VAE_GELU), VAE_DENSE_INITIALIZER(35, VAE_TANH) };
+    static const vae_layer conv[3] = { VAE_CONV_INITIALIZER(9, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(17, 3, 2, VAE_RELU), VAE_DENSE_INITIALIZER(21, VAE_SOFTPLUS) };
     static unsigned char   pixels[60 * 22 * 19];
     vae_config             config;
     vae_model             *model = NULL;

@@ -74,7 +74,7 @@ static vae_config small_network(void) {
     c.input.width = 3;
     c.input.channels = 1;
     c.latent = 1;
-    c.encoder[0] = (vae_layer)VAE_DENSE(2, VAE_RELU);
+    c.encoder[0] = VAE_DENSE(2, VAE_RELU);
     return c;
 }
 

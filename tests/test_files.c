@@ -27,6 +27,7 @@ static int  disk_rename(const char *from, const char *to);
 #endif
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "config_of.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -88,38 +89,38 @@ static vae_config net(int which) {
     case DENSE:
         c.input.height = 1; c.input.width = 3; c.input.channels = 1;
         c.latent = 1;
-        c.encoder[0] = (vae_layer)VAE_DENSE(2, VAE_RELU);
+        c.encoder[0] = VAE_DENSE(2, VAE_RELU);
         break;
     case CONVOLUTIONAL:         /* no setting at its default */
         c.input.height = 7; c.input.width = 6; c.input.channels = 2;
         c.latent = 3;
-        c.encoder[0] = (vae_layer)VAE_CONV(3, 3, 2, VAE_GELU);
-        c.encoder[1] = (vae_layer)VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_LEAKY_RELU);
-        c.encoder[2] = (vae_layer)VAE_DENSE(5, VAE_SILU);
+        c.encoder[0] = VAE_CONV(3, 3, 2, VAE_GELU);
+        c.encoder[1] = VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_LEAKY_RELU);
+        c.encoder[2] = VAE_DENSE(5, VAE_SILU);
         c.likelihood = VAE_GAUSSIAN;
         c.sigma = (vae_real)0.3;
         c.beta = VAE_ZERO;
         c.initialization = VAE_INIT_HE;
         c.layout = VAE_CHANNELS_FIRST;
-        c.adam.learning_rate = (vae_real)3e-4;
-        c.adam.beta1 = VAE_ZERO;
-        c.adam.beta2 = (vae_real)0.95;
-        c.adam.epsilon = (vae_real)1e-6;
+        c.optimizer.learning_rate = (vae_real)3e-4;
+        c.optimizer.beta1 = VAE_ZERO;
+        c.optimizer.beta2 = (vae_real)0.95;
+        c.optimizer.epsilon = (vae_real)1e-6;
         c.seed = UINT64_C(0xFFFFFFFFFFFFFFFF);
         c.batch = 5;
         break;
     case TRANSPOSED:
         c.input.height = 8; c.input.width = 6; c.input.channels = 2;
         c.latent = 2;
-        c.encoder[0] = (vae_layer)VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_TANH);
-        c.decoder[0] = (vae_layer)VAE_DENSE_SHAPED(4, 3, 4, VAE_SIGMOID);
-        c.decoder[1] = (vae_layer)VAE_CONV_TRANSPOSED_SYMMETRIC(3, 3, 2, 1, 1, VAE_SOFTPLUS);
-        c.decoder[2] = (vae_layer)VAE_CONV(2, 3, 1, VAE_LINEAR);
+        c.encoder[0] = VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_TANH);
+        c.decoder[0] = VAE_DENSE_SHAPED(4, 3, 4, VAE_SIGMOID);
+        c.decoder[1] = VAE_CONV_TRANSPOSED_SYMMETRIC(3, 3, 2, 1, 1, VAE_SOFTPLUS);
+        c.decoder[2] = VAE_CONV(2, 3, 1, VAE_LINEAR);
         break;
     default:
         c.input.height = 1; c.input.width = 16; c.input.channels = 2;
         c.latent = 2;
-        c.encoder[0] = (vae_layer)VAE_CONV_1D(3, 5, 2, VAE_RELU);
+        c.encoder[0] = VAE_CONV_1D(3, 5, 2, VAE_RELU);
         c.likelihood = VAE_GAUSSIAN;
         c.initialization = VAE_INIT_GLOROT;
     }
@@ -391,11 +392,11 @@ static void check_round_trip(int which, int checkpoint) {
         CHECK(same_bytes(file, again));
         free(again.at);
         CHECK(same_numbers(model, model->parameters, loaded->parameters));
-        CHECK(loaded->config.layout == model->config.layout && loaded->config.seed == model->config.seed);
-        CHECK(loaded->config.batch == model->config.batch && loaded->config.likelihood == model->config.likelihood);
-        CHECK(loaded->config.initialization == model->config.initialization);
-        CHECK(loaded->config.sigma == model->config.sigma && loaded->config.adam.beta1 == model->config.adam.beta1);
-        CHECK(loaded->beta == model->beta && loaded->learning_rate == model->learning_rate);
+        CHECK(loaded->settings.layout == model->settings.layout && loaded->settings.seed == model->settings.seed);
+        CHECK(loaded->settings.batch == model->settings.batch && loaded->settings.likelihood == model->settings.likelihood);
+        CHECK(loaded->settings.initialization == model->settings.initialization);
+        CHECK(loaded->settings.sigma == model->settings.sigma && loaded->settings.optimizer.beta1 == model->settings.optimizer.beta1);
+        CHECK(vaei_beta(loaded) == vaei_beta(model) && vaei_learning_rate(loaded) == vaei_learning_rate(model));
         if (checkpoint) {
             CHECK(same_numbers(model, model->moment1, loaded->moment1));
             CHECK(same_numbers(model, model->moment2, loaded->moment2));
@@ -437,7 +438,7 @@ TEST(test_settings_are_those_of_now) {
     EXPECT(vae_set_learning_rate(model, (vae_real)0.1, &problem), VAE_OK);
     file = saved(model, 0);
     if (EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_OK))
-        CHECK(loaded->beta == 0 && loaded->learning_rate == (vae_real)0.1);
+        CHECK(vaei_beta(loaded) == 0 && vaei_learning_rate(loaded) == (vae_real)0.1);
     vae_destroy(loaded);
     vae_destroy(model);
     free(file.at);
@@ -517,15 +518,15 @@ TEST(test_config_overrides) {
     config.beta = 4;
     config.batch = 2;
     config.seed = 5;
-    config.adam.learning_rate = VAE_ZERO;
-    config.adam.beta1 = (vae_real)0.5;
-    config.adam.beta2 = VAE_ZERO;
-    config.adam.epsilon = (vae_real)0.125;
+    config.optimizer.learning_rate = VAE_ZERO;
+    config.optimizer.beta1 = (vae_real)0.5;
+    config.optimizer.beta2 = VAE_ZERO;
+    config.optimizer.epsilon = (vae_real)0.125;
     config.kernels = VAE_KERNELS_PORTABLE;
     if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
-        const vae_config *c = vae_get_config(loaded);
-        CHECK(loaded->beta == 4 && c->batch == 2 && c->seed == 5 && loaded->learning_rate == 0);
-        CHECK(c->adam.beta1 == (vae_real)0.5 && c->adam.beta2 == VAE_ZERO && c->adam.epsilon == (vae_real)0.125);
+        const vae_config filled_c = config_of(loaded), *c = &filled_c;
+        CHECK(vaei_beta(loaded) == 4 && c->batch == 2 && c->seed == 5 && vaei_learning_rate(loaded) == 0);
+        CHECK(c->optimizer.beta1 == (vae_real)0.5 && c->optimizer.beta2 == VAE_ZERO && c->optimizer.epsilon == (vae_real)0.125);
         CHECK(c->kernels == VAE_KERNELS_PORTABLE);
         CHECK(c->layout == VAE_CHANNELS_FIRST && c->likelihood == VAE_GAUSSIAN && c->sigma == (vae_real)0.3);
     }
@@ -552,7 +553,7 @@ static const char *disagree(vae_config *c, int which) {
     case 8: c->encoder[1].top = 2; return "encoder layer 2";
     case 9: c->encoder[2].shape.channels = 6; return "encoder layer 3";
     case 10: c->encoder[2].kind = VAE_LAYER_END; return "encoder has 3 layers";
-    case 11: c->decoder[0] = (vae_layer)VAE_DENSE(84, VAE_LINEAR); return "decoder has";
+    case 11: c->decoder[0] = VAE_DENSE(84, VAE_LINEAR); return "decoder has";
     case 12: c->sigma = 9; return "sigma";
     default: return NULL;
     }

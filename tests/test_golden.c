@@ -3,6 +3,7 @@
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "config_of.h"
 
 #include <stdlib.h>
 #include "test.h"
@@ -19,18 +20,18 @@
 /* In the order of golden_models; make_golden.py has the same networks in its own words. */
 static const vae_config networks[GOLDEN_MODELS] = {
     { .input = { 1, 12, 1 }, .latent = 3,
-      .encoder = { VAE_DENSE(7, VAE_RELU) } },
+      .encoder = { VAE_DENSE_INITIALIZER(7, VAE_RELU) } },
     { .input = { 7, 6, 2 }, .latent = 4,
-      .encoder = { VAE_CONV(5, 3, 2, VAE_SILU), VAE_CONV(6, 3, 2, VAE_LEAKY_RELU), VAE_DENSE(9, VAE_TANH) } },
+      .encoder = { VAE_CONV_INITIALIZER(5, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(6, 3, 2, VAE_LEAKY_RELU), VAE_DENSE_INITIALIZER(9, VAE_TANH) } },
     { .input = { 8, 8, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma = (vae_real)0.5, .beta = (vae_real)0.5,
-      .encoder = { VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_GELU), VAE_CONV_SYMMETRIC(5, 3, 2, 1, VAE_SOFTPLUS) } },
+      .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(4, 3, 2, 1, VAE_GELU), VAE_CONV_SYMMETRIC_INITIALIZER(5, 3, 2, 1, VAE_SOFTPLUS) } },
     { .input = { 1, 16, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .sigma = (vae_real)0.7, .beta = 2,
-      .encoder = { VAE_CONV_1D(4, 5, 2, VAE_SIGMOID), VAE_CONV_1D(6, 5, 2, VAE_TANH), VAE_DENSE(7, VAE_RELU) },
-      .decoder = { VAE_DENSE(10, VAE_GELU), VAE_DENSE_SHAPED(1, 4, 6, VAE_SOFTPLUS),
-                   VAE_CONV_TRANSPOSED_1D(4, 5, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED_1D(3, 4, 2, VAE_SILU),
-                   VAE_CONV_1D(2, 3, 1, VAE_LINEAR) } },
+      .encoder = { VAE_CONV_1D_INITIALIZER(4, 5, 2, VAE_SIGMOID), VAE_CONV_1D_INITIALIZER(6, 5, 2, VAE_TANH), VAE_DENSE_INITIALIZER(7, VAE_RELU) },
+      .decoder = { VAE_DENSE_INITIALIZER(10, VAE_GELU), VAE_DENSE_SHAPED_INITIALIZER(1, 4, 6, VAE_SOFTPLUS),
+                   VAE_CONV_TRANSPOSED_1D_INITIALIZER(4, 5, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED_1D_INITIALIZER(3, 4, 2, VAE_SILU),
+                   VAE_CONV_1D_INITIALIZER(2, 3, 1, VAE_LINEAR) } },
     { .input = { 4, 5, 2 }, .latent = 2,
-      .encoder = { VAE_DENSE(6, VAE_SILU) } }
+      .encoder = { VAE_DENSE_INITIALIZER(6, VAE_SILU) } }
 };
 
 static void check_array(const vae_real *actual, const double *expected, size_t count, const char *model,
@@ -71,7 +72,7 @@ static vae_model *make(int number, vae_kernels kernels, size_t batch) {
     int                 i;
     config.kernels = kernels;
     config.batch = batch;
-    config.adam.learning_rate = (vae_real)0.01;
+    config.optimizer.learning_rate = (vae_real)0.01;
     if (!CHECK(vae_create(&config, &model, &error) == VAE_OK)) {
         printf("    %s: %s\n", golden->name, error.message);
         exit(1);
@@ -129,7 +130,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     if (!forward) model->has_gradients = 1;
     free(pixels);
     free(noise);
-    return vaei_terms_of(reconstruction / (double)rows, kl / (double)rows, model->beta).loss;
+    return vaei_terms_of(reconstruction / (double)rows, kl / (double)rows, vaei_beta(model)).loss;
 }
 
 static void check_forward(int number, vae_kernels kernels) {

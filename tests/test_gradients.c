@@ -4,6 +4,7 @@
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "config_of.h"
 
 #include <stdlib.h>
 #include "test.h"
@@ -129,7 +130,7 @@ static int has_kinks(const vae_config *config) {
 
 /* `micro` and `chunk`: rows at a time, fewer than the plan's; 0: as planned. */
 static void check_config(const vae_config *config, size_t rows, size_t micro, size_t chunk, size_t each) {
-    vae_config     batch = *config;
+    vae_config     batch = *config, own;
     vae_real      *pixels = random_pixels(config, rows, 7);
     vae_data       data = { NULL, NULL, 0 };
     gradient_check check = { 0, 1e-3, 0, 0, 0, 0, 0 };
@@ -145,7 +146,8 @@ static void check_config(const vae_config *config, size_t rows, size_t micro, si
     data.pixels = pixels;
     data.count = rows;
     check.each = each;
-    check.kinks = has_kinks(vae_get_config(model));
+    own = config_of(model);
+    check.kinks = has_kinks(&own);
     if (check.kinks) check.h = 2e-5;
     check_model(&check, model, &data);
     CHECK(check.tried >= 8 && check.skipped * 50 <= check.tried);
@@ -175,35 +177,35 @@ TEST(test_activations) {
 
 TEST(test_geometries) {
     static const vae_config configs[] = {
-        { .input = { 7, 6, 1 }, .latent = 2, .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_CONV(4, 3, 2, VAE_TANH) } },
+        { .input = { 7, 6, 1 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 2, VAE_TANH) } },
         { .input = { 8, 8, 3 }, .latent = 2,
-          .encoder = { VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_GELU), VAE_CONV_SYMMETRIC(5, 4, 2, 1, VAE_SOFTPLUS) } },
+          .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(4, 3, 2, 1, VAE_GELU), VAE_CONV_SYMMETRIC_INITIALIZER(5, 4, 2, 1, VAE_SOFTPLUS) } },
         { .input = { 6, 5, 17 }, .latent = 2,
-          .encoder = { VAE_CONV(6, 2, 2, VAE_SILU), VAE_CONV(18, 1, 1, VAE_TANH) } },
+          .encoder = { VAE_CONV_INITIALIZER(6, 2, 2, VAE_SILU), VAE_CONV_INITIALIZER(18, 1, 1, VAE_TANH) } },
         { .input = { 1, 16, 2 }, .latent = 2,
-          .encoder = { VAE_CONV_1D(3, 5, 2, VAE_SIGMOID), VAE_CONV_1D(4, 4, 3, VAE_GELU) } },
+          .encoder = { VAE_CONV_1D_INITIALIZER(3, 5, 2, VAE_SIGMOID), VAE_CONV_1D_INITIALIZER(4, 4, 3, VAE_GELU) } },
         { .input = { 1, 19, 1 }, .latent = 2,
-          .encoder = { VAE_CONV_1D(18, 3, 1, VAE_TANH), VAE_CONV_1D(2, 5, 4, VAE_SILU) } },
+          .encoder = { VAE_CONV_1D_INITIALIZER(18, 3, 1, VAE_TANH), VAE_CONV_1D_INITIALIZER(2, 5, 4, VAE_SILU) } },
         { .input = { 3, 4, 2 }, .latent = 2,
-          .encoder = { VAE_CONV_TRANSPOSED(3, 3, 2, VAE_SILU), VAE_CONV(4, 5, 3, VAE_TANH) } },
+          .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 5, 3, VAE_TANH) } },
         /* a kernel larger than the image, strides larger than kernel and image, uneven padding and cropping */
-        { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV(3, 5, 1, VAE_SILU), VAE_CONV(4, 2, 4, VAE_GELU) } },
+        { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 5, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 4, VAE_GELU) } },
         { .input = { 9, 8, 2 }, .latent = 2,
           .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU },
                        { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_EXPLICIT, 3, 0, 0, 3, 0, 0, VAE_GELU } } },
-        { .input = { 6, 7, 1 }, .latent = 2, .encoder = { VAE_DENSE(6, VAE_TANH) },
-          .decoder = { VAE_DENSE_SHAPED(3, 2, 4, VAE_SILU),
+        { .input = { 6, 7, 1 }, .latent = 2, .encoder = { VAE_DENSE_INITIALIZER(6, VAE_TANH) },
+          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 2, 4, VAE_SILU),
                        { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, 3 }, 4, 5, 2, 3, VAE_EXPLICIT, 2, 1, 1, 2, 1, 2,
                          VAE_SOFTPLUS },
                        { VAE_LAYER_CONV, { 0, 0, 1 }, 2, 3, 1, 1, VAE_EXPLICIT, 0, 1, 1, 1, 0, 0, VAE_LINEAR } } },
         /* stages that alternate, a decoder that ends dense, convolutions of z */
         { .input = { 5, 4, 2 }, .latent = 3,
-          .encoder = { VAE_DENSE_SHAPED(3, 3, 2, VAE_SILU), VAE_CONV(4, 3, 1, VAE_GELU), VAE_DENSE(8, VAE_TANH),
-                       VAE_CONV(5, 1, 1, VAE_SIGMOID), VAE_DENSE_SHAPED(2, 2, 2, VAE_SOFTPLUS),
-                       VAE_CONV(3, 2, 1, VAE_LINEAR) },
-          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC(4, 2, 1, 0, 0, VAE_SILU), VAE_DENSE(6, VAE_GELU),
-                       VAE_DENSE_SHAPED(2, 2, 3, VAE_SIGMOID), VAE_CONV(4, 3, 1, VAE_TANH),
-                       VAE_DENSE(40, VAE_LINEAR) } }
+          .encoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 1, VAE_GELU), VAE_DENSE_INITIALIZER(8, VAE_TANH),
+                       VAE_CONV_INITIALIZER(5, 1, 1, VAE_SIGMOID), VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_SOFTPLUS),
+                       VAE_CONV_INITIALIZER(3, 2, 1, VAE_LINEAR) },
+          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(4, 2, 1, 0, 0, VAE_SILU), VAE_DENSE_INITIALIZER(6, VAE_GELU),
+                       VAE_DENSE_SHAPED_INITIALIZER(2, 2, 3, VAE_SIGMOID), VAE_CONV_INITIALIZER(4, 3, 1, VAE_TANH),
+                       VAE_DENSE_INITIALIZER(40, VAE_LINEAR) } }
     };
     size_t i;
     for (i = 0; i < sizeof configs / sizeof *configs; i++) {
@@ -233,11 +235,11 @@ TEST(test_likelihoods_and_beta) {
 /* Batches of several micro-batches and chunks, as the plan makes them and in smaller ones. */
 TEST(test_batches) {
     static const vae_config configs[] = {
-        { .input = { 3, 3, 1 }, .latent = 2, .encoder = { VAE_CONV(2, 2, 1, VAE_SILU), VAE_CONV(3, 2, 2, VAE_GELU) } },
-        { .input = { 2, 2, 2 }, .latent = 2, .encoder = { VAE_CONV(2, 2, 1, VAE_TANH), VAE_DENSE(3, VAE_SOFTPLUS) },
-          .decoder = { VAE_DENSE_SHAPED(1, 2, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED(2, 2, 2, VAE_SILU),
-                       VAE_DENSE(8, VAE_LINEAR) } },
-        { .input = { 1, 5, 1 }, .latent = 2, .encoder = { VAE_DENSE(3, VAE_TANH) } }
+        { .input = { 3, 3, 1 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_SILU), VAE_CONV_INITIALIZER(3, 2, 2, VAE_GELU) } },
+        { .input = { 2, 2, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_TANH), VAE_DENSE_INITIALIZER(3, VAE_SOFTPLUS) },
+          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(1, 2, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED_INITIALIZER(2, 2, 2, VAE_SILU),
+                       VAE_DENSE_INITIALIZER(8, VAE_LINEAR) } },
+        { .input = { 1, 5, 1 }, .latent = 2, .encoder = { VAE_DENSE_INITIALIZER(3, VAE_TANH) } }
     };
     size_t i;
     for (i = 0; i < sizeof configs / sizeof *configs; i++) {
@@ -261,12 +263,12 @@ static double largest_difference(const vae_real *a, const vae_real *b, size_t co
 /* A batch in pieces is the batch: gradients, noise and terms. */
 TEST(test_shares) {
     static const vae_config configs[] = {
-        { .input = { 4, 3, 2 }, .latent = 3, .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(4, VAE_RELU) } },
-        { .input = { 1, 7, 1 }, .latent = 3, .encoder = { VAE_DENSE(4, VAE_GELU) } },
+        { .input = { 4, 3, 2 }, .latent = 3, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(4, VAE_RELU) } },
+        { .input = { 1, 7, 1 }, .latent = 3, .encoder = { VAE_DENSE_INITIALIZER(4, VAE_GELU) } },
         { .input = { 4, 4, 1 }, .latent = 2,
-          .encoder = { VAE_DENSE_SHAPED(2, 2, 2, VAE_TANH), VAE_CONV(3, 2, 1, VAE_RELU) },
-          .decoder = { VAE_DENSE_SHAPED(2, 2, 2, VAE_SILU), VAE_CONV_TRANSPOSED(2, 3, 2, VAE_RELU),
-                       VAE_DENSE(16, VAE_LINEAR) } }
+          .encoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_TANH), VAE_CONV_INITIALIZER(3, 2, 1, VAE_RELU) },
+          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_SILU), VAE_CONV_TRANSPOSED_INITIALIZER(2, 3, 2, VAE_RELU),
+                       VAE_DENSE_INITIALIZER(16, VAE_LINEAR) } }
     };
     enum { ROWS = 45 };
     static const size_t cuts[][5] = { { 0, 45 }, { 0, 7, 45 }, { 0, 33, 34, 45 }, { 0, 1, 12, 40, 45 } };
@@ -323,7 +325,7 @@ TEST(test_shares) {
 /* vae_set_beta changes the loss and its gradient together. */
 TEST(test_beta_while_training) {
     static const vae_config config = { .input = { 1, 6, 1 }, .latent = 3, .batch = 4, .threads = 1,
-                                       .encoder = { VAE_DENSE(5, VAE_TANH) } };
+                                       .encoder = { VAE_DENSE_INITIALIZER(5, VAE_TANH) } };
     vae_model     *model = make(&config);
     vae_real      *pixels = random_pixels(&config, 4, 5);
     vae_data       data = { NULL, NULL, 4 };

@@ -3,6 +3,7 @@
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "config_of.h"
 
 #include <stdlib.h>
 #include "test.h"
@@ -114,7 +115,7 @@ static void naive_fetch(const vae_model *model, size_t index, double *values, si
 }
 
 static naive_network *naive_make(const vae_model *model) {
-    const vae_config *config = vae_get_config(model);
+    const vae_config filled_config = config_of(model), *config = &filled_config;
     naive_network    *network = (naive_network *)calloc(1, sizeof *network);
     vae_layer         head = VAE_DENSE(0, VAE_LINEAR);
     vae_shape         shape = config->input, z = { 1, 1, 0 };
@@ -445,7 +446,7 @@ static void print_layers(const char *part, const vae_layer *l) {
 }
 
 static void print_network(const vae_model *model, size_t count) {
-    const vae_config *c = vae_get_config(model);
+    const vae_config filled_c = config_of(model), *c = &filled_c;
     if (test_state.failures > TEST_SHOWN_FAILURES) return;
     printf("    kernels %s, batch %zu of %zu, micro-batch %zu, chunk %zu, input %dx%dx%d, latent %d, layout %d:\n",
            vae_kernels_name(c->kernels), count, c->batch, model->plan.micro, model->plan.chunk, c->input.height,
@@ -483,7 +484,7 @@ static void check_borders(const vae_model *model) {
 }
 
 static void check_inference(vae_model *model, naive_network *network, const vae_data *data) {
-    const vae_config *config = vae_get_config(model);
+    const vae_config filled_config = config_of(model), *config = &filled_config;
     const size_t      latent = (size_t)config->latent, size = vae_example_size(model), n = data->count;
     vae_real         *mean = (vae_real *)malloc(n * latent * sizeof *mean);
     vae_real         *one = (vae_real *)malloc(latent * sizeof *one);
@@ -521,7 +522,7 @@ static void check_inference(vae_model *model, naive_network *network, const vae_
 
 /* Loss and gradients of a batch, from this model and from the loops. */
 static void check_gradients(vae_model *model, naive_network *network, const vae_data *data, int *kinks) {
-    const vae_config *config = vae_get_config(model);
+    const vae_config filled_config = config_of(model), *config = &filled_config;
     const size_t      size = vae_example_size(model), n = data->count, latent = (size_t)config->latent;
     double           *image = zeros(size), scale = 1e-3;
     vae_terms         terms, expected = { 0, 0, 0, 0 };
@@ -640,37 +641,37 @@ TEST(test_chosen_networks) {
     static const vae_config networks[] = {
         /* convolutions after a dense layer, and again */
         { .input = { 6, 5, 2 }, .latent = 3,
-          .encoder = { VAE_DENSE_SHAPED(3, 4, 2, VAE_SILU), VAE_CONV(5, 3, 1, VAE_GELU),
-                       VAE_DENSE_SHAPED(2, 2, 3, VAE_TANH),
-                       VAE_DENSE(20, VAE_RELU), VAE_CONV(4, 1, 1, VAE_SOFTPLUS), VAE_CONV(3, 2, 1, VAE_LINEAR) } },
+          .encoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 4, 2, VAE_SILU), VAE_CONV_INITIALIZER(5, 3, 1, VAE_GELU),
+                       VAE_DENSE_SHAPED_INITIALIZER(2, 2, 3, VAE_TANH),
+                       VAE_DENSE_INITIALIZER(20, VAE_RELU), VAE_CONV_INITIALIZER(4, 1, 1, VAE_SOFTPLUS), VAE_CONV_INITIALIZER(3, 2, 1, VAE_LINEAR) } },
         /* dense layers after convolutions in the decoder, which ends dense */
-        { .input = { 4, 3, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .encoder = { VAE_DENSE(5, VAE_TANH) },
-          .decoder = { VAE_DENSE_SHAPED(2, 3, 4, VAE_GELU), VAE_CONV_TRANSPOSED(5, 3, 2, VAE_SILU),
-                       VAE_CONV(3, 3, 1, VAE_RELU),
-                       VAE_DENSE(7, VAE_SIGMOID), VAE_DENSE(36, VAE_LINEAR) } },
+        { .input = { 4, 3, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .encoder = { VAE_DENSE_INITIALIZER(5, VAE_TANH) },
+          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 3, 4, VAE_GELU), VAE_CONV_TRANSPOSED_INITIALIZER(5, 3, 2, VAE_SILU),
+                       VAE_CONV_INITIALIZER(3, 3, 1, VAE_RELU),
+                       VAE_DENSE_INITIALIZER(7, VAE_SIGMOID), VAE_DENSE_INITIALIZER(36, VAE_LINEAR) } },
         /* the decoder begins with a convolution of z */
-        { .input = { 4, 4, 1 }, .latent = 6, .encoder = { VAE_CONV(3, 3, 2, VAE_RELU) },
-          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC(7, 4, 1, 0, 0, VAE_LEAKY_RELU), VAE_CONV(1, 3, 1, VAE_LINEAR) } },
+        { .input = { 4, 4, 1 }, .latent = 6, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_RELU) },
+          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(7, 4, 1, 0, 0, VAE_LEAKY_RELU), VAE_CONV_INITIALIZER(1, 3, 1, VAE_LINEAR) } },
         /* a transposed convolution in the encoder */
         { .input = { 3, 5, 1 }, .latent = 2,
-          .encoder = { VAE_CONV_TRANSPOSED(4, 3, 2, VAE_SOFTPLUS), VAE_CONV(6, 4, 3, VAE_TANH) } },
+          .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(4, 3, 2, VAE_SOFTPLUS), VAE_CONV_INITIALIZER(6, 4, 3, VAE_TANH) } },
         /* a kernel larger than the image, a stride larger than image and kernel */
-        { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV(3, 5, 1, VAE_SILU), VAE_CONV(4, 2, 4, VAE_GELU) } },
-        { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_CONV(1, 1, 1, VAE_LINEAR) } },
-        { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_DENSE(1, VAE_LINEAR) } },
+        { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 5, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 4, VAE_GELU) } },
+        { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_CONV_INITIALIZER(1, 1, 1, VAE_LINEAR) } },
+        { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_DENSE_INITIALIZER(1, VAE_LINEAR) } },
         /* series */
         { .input = { 1, 29, 1 }, .latent = 2,
-          .encoder = { VAE_CONV_1D(4, 5, 2, VAE_RELU), VAE_CONV_1D(8, 3, 3, VAE_SILU) } },
+          .encoder = { VAE_CONV_1D_INITIALIZER(4, 5, 2, VAE_RELU), VAE_CONV_1D_INITIALIZER(8, 3, 3, VAE_SILU) } },
         { .input = { 1, 13, 4 }, .latent = 2,
-          .encoder = { VAE_CONV_1D(20, 4, 4, VAE_SIGMOID), VAE_DENSE(9, VAE_GELU) } },
+          .encoder = { VAE_CONV_1D_INITIALIZER(20, 4, 4, VAE_SIGMOID), VAE_DENSE_INITIALIZER(9, VAE_GELU) } },
         /* one column */
-        { .input = { 17, 1, 3 }, .latent = 2, .encoder = { VAE_CONV(5, 3, 2, VAE_TANH), VAE_CONV(6, 3, 2, VAE_TANH) } },
+        { .input = { 17, 1, 3 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(5, 3, 2, VAE_TANH), VAE_CONV_INITIALIZER(6, 3, 2, VAE_TANH) } },
         /* widths about the tiles of the matrix product */
         { .input = { 5, 5, 16 }, .latent = 48,
-          .encoder = { VAE_CONV(16, 3, 1, VAE_RELU), VAE_CONV(33, 3, 2, VAE_RELU) } },
-        { .input = { 4, 4, 49 }, .latent = 5, .encoder = { VAE_CONV(97, 1, 1, VAE_SILU), VAE_DENSE(49, VAE_RELU) } },
+          .encoder = { VAE_CONV_INITIALIZER(16, 3, 1, VAE_RELU), VAE_CONV_INITIALIZER(33, 3, 2, VAE_RELU) } },
+        { .input = { 4, 4, 49 }, .latent = 5, .encoder = { VAE_CONV_INITIALIZER(97, 1, 1, VAE_SILU), VAE_DENSE_INITIALIZER(49, VAE_RELU) } },
         { .input = { 1, 100, 1 }, .latent = 17,
-          .encoder = { VAE_DENSE(193, VAE_RELU), VAE_DENSE(31, VAE_LEAKY_RELU) } },
+          .encoder = { VAE_DENSE_INITIALIZER(193, VAE_RELU), VAE_DENSE_INITIALIZER(31, VAE_LEAKY_RELU) } },
         /* a stride that never meets some taps and some of the image */
         { .input = { 9, 8, 2 }, .latent = 2,
           .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU },
@@ -696,13 +697,13 @@ TEST(test_chosen_networks) {
 TEST(test_larger_networks) {
     static const vae_config networks[] = {
         { .input = { 40, 40, 1 }, .latent = 2, .batch = 36,
-          .encoder = { VAE_CONV(8, 3, 1, VAE_SILU), VAE_CONV(4, 3, 4, VAE_GELU) } },
+          .encoder = { VAE_CONV_INITIALIZER(8, 3, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 4, VAE_GELU) } },
         { .input = { 6, 6, 48 }, .latent = 2, .batch = 9, .likelihood = VAE_GAUSSIAN,
-          .encoder = { VAE_CONV(130, 3, 1, VAE_RELU) } },
+          .encoder = { VAE_CONV_INITIALIZER(130, 3, 1, VAE_RELU) } },
         /* rows of weight gradients that lie side by side in groups which tiles do not divide */
-        { .input = { 7, 7, 16 }, .latent = 2, .batch = 7, .encoder = { VAE_CONV(130, 5, 2, VAE_SILU) } },
-        { .input = { 7, 6, 22 }, .latent = 2, .batch = 7, .encoder = { VAE_CONV(128, 5, 3, VAE_TANH) } },
-        { .input = { 1, 420, 1 }, .latent = 3, .batch = 260, .encoder = { VAE_DENSE(130, VAE_SILU) } }
+        { .input = { 7, 7, 16 }, .latent = 2, .batch = 7, .encoder = { VAE_CONV_INITIALIZER(130, 5, 2, VAE_SILU) } },
+        { .input = { 7, 6, 22 }, .latent = 2, .batch = 7, .encoder = { VAE_CONV_INITIALIZER(128, 5, 3, VAE_TANH) } },
+        { .input = { 1, 420, 1 }, .latent = 3, .batch = 260, .encoder = { VAE_DENSE_INITIALIZER(130, VAE_SILU) } }
     };
     test_random random = { 6 };
     size_t      i;

@@ -4,6 +4,7 @@
 #endif
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "config_of.h"
 
 #include <stdlib.h>
 #include "test.h"
@@ -26,21 +27,21 @@ static vae_config net(int which) {
     c.batch = 64;
     switch (which) {
     case DENSE:
-        c.encoder[0] = (vae_layer)VAE_DENSE(300, VAE_RELU);
-        c.encoder[1] = (vae_layer)VAE_DENSE(130, VAE_GELU);
+        c.encoder[0] = VAE_DENSE(300, VAE_RELU);
+        c.encoder[1] = VAE_DENSE(130, VAE_GELU);
         break;
     case CONVOLUTIONAL:
-        c.encoder[0] = (vae_layer)VAE_CONV(16, 3, 2, VAE_RELU);
-        c.encoder[1] = (vae_layer)VAE_CONV(24, 3, 2, VAE_SILU);
+        c.encoder[0] = VAE_CONV(16, 3, 2, VAE_RELU);
+        c.encoder[1] = VAE_CONV(24, 3, 2, VAE_SILU);
         break;
     case MIXED:
-        c.encoder[0] = (vae_layer)VAE_CONV(8, 5, 2, VAE_GELU);
-        c.encoder[1] = (vae_layer)VAE_DENSE_SHAPED(6, 5, 8, VAE_TANH);
-        c.encoder[2] = (vae_layer)VAE_CONV_TRANSPOSED(12, 3, 2, VAE_SOFTPLUS);
-        c.encoder[3] = (vae_layer)VAE_CONV(9, 3, 3, VAE_LEAKY_RELU);
-        c.decoder[0] = (vae_layer)VAE_DENSE_SHAPED(10, 10, 6, VAE_RELU);
-        c.decoder[1] = (vae_layer)VAE_CONV_TRANSPOSED(5, 4, 2, VAE_RELU);
-        c.decoder[2] = (vae_layer)VAE_DENSE(400, VAE_LINEAR);
+        c.encoder[0] = VAE_CONV(8, 5, 2, VAE_GELU);
+        c.encoder[1] = VAE_DENSE_SHAPED(6, 5, 8, VAE_TANH);
+        c.encoder[2] = VAE_CONV_TRANSPOSED(12, 3, 2, VAE_SOFTPLUS);
+        c.encoder[3] = VAE_CONV(9, 3, 3, VAE_LEAKY_RELU);
+        c.decoder[0] = VAE_DENSE_SHAPED(10, 10, 6, VAE_RELU);
+        c.decoder[1] = VAE_CONV_TRANSPOSED(5, 4, 2, VAE_RELU);
+        c.decoder[2] = VAE_DENSE(400, VAE_LINEAR);
         break;
     default:
         c.input.height = 1;
@@ -48,7 +49,7 @@ static vae_config net(int which) {
         c.input.channels = 2;
         c.layout = VAE_CHANNELS_FIRST;
         c.likelihood = VAE_GAUSSIAN;
-        c.encoder[0] = (vae_layer)VAE_CONV_1D(10, 7, 3, VAE_RELU);
+        c.encoder[0] = VAE_CONV_1D(10, 7, 3, VAE_RELU);
         c.batch = 37;
     }
     return c;
@@ -76,7 +77,7 @@ typedef struct results {
 
 static void work(vae_model *model, results *r) {
     vae_data       data = { .bytes = images, .count = ROWS }, some = { .pixels = floats, .count = SCORED };
-    vae_data       batch = { .pixels = floats, .count = vae_get_config(model)->batch };
+    vae_data       batch = { .pixels = floats, .count = config_of(model).batch };
     vae_share      share = { 0, 100 };
     vae_fit_config fit = { .epochs = 2, .validation = &some };
     memset(r, 0, sizeof *r);
@@ -90,7 +91,7 @@ static void work(vae_model *model, results *r) {
     CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
     CHECK(vae_encode(model, &some, r->mean, r->logvar, NULL) == VAE_OK);
     CHECK(vae_reconstruct(model, &some, r->pixels, NULL) == VAE_OK);
-    CHECK(vae_decode(model, r->mean, SCORED, r->more, NULL) == VAE_OK);
+    CHECK(vae_decode(model, &(vae_latents){ r->mean, SCORED }, r->more, NULL) == VAE_OK);
     CHECK(vae_sample(model, SCORED, r->sampled, NULL) == VAE_OK);
     CHECK(vae_elbo(model, &some, &r->elbo, r->each, NULL) == VAE_OK);
     CHECK(vae_log_likelihood(model, &some, 5, &r->log_p, r->log_each, NULL) == VAE_OK);
@@ -224,7 +225,7 @@ static void test_divided_products(void) {
         hook         h;
         int          shape;
         memset(&h, 0, sizeof h);
-        config.encoder[0] = (vae_layer)VAE_DENSE(MOST_COLUMNS, VAE_RELU);
+        config.encoder[0] = VAE_DENSE(MOST_COLUMNS, VAE_RELU);
         config.batch = MOST_ROWS;
         config.threads = threads[t];
         config.parallel.run = run_in_some_order;

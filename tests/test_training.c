@@ -1,6 +1,7 @@
 /* Training: that it learns, and that every way of cutting it up (steps, calls, stops, checkpoints) gives the same bits. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "config_of.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,26 +18,26 @@ static vae_config net(int which) {
     c.seed = 17;
     c.batch = 16;
     c.latent = 3;
-    c.adam.learning_rate = (vae_real)5e-3;
+    c.optimizer.learning_rate = (vae_real)5e-3;
     switch (which) {
     case DENSE:
         c.input.height = 1; c.input.width = 30; c.input.channels = 1;
-        c.encoder[0] = (vae_layer)VAE_DENSE(20, VAE_TANH);
-        c.encoder[1] = (vae_layer)VAE_DENSE(11, VAE_GELU);
+        c.encoder[0] = VAE_DENSE(20, VAE_TANH);
+        c.encoder[1] = VAE_DENSE(11, VAE_GELU);
         break;
     case CONVOLUTIONAL:
         c.input.height = 9; c.input.width = 8; c.input.channels = 1;
-        c.encoder[0] = (vae_layer)VAE_CONV(6, 3, 2, VAE_RELU);
-        c.encoder[1] = (vae_layer)VAE_CONV(8, 3, 2, VAE_SILU);
+        c.encoder[0] = VAE_CONV(6, 3, 2, VAE_RELU);
+        c.encoder[1] = VAE_CONV(8, 3, 2, VAE_SILU);
         break;
     case SERIES:
         c.input.height = 1; c.input.width = 40; c.input.channels = 2;
-        c.encoder[0] = (vae_layer)VAE_CONV_1D(6, 5, 2, VAE_LEAKY_RELU);
-        c.encoder[1] = (vae_layer)VAE_CONV_1D(7, 3, 3, VAE_RELU);
+        c.encoder[0] = VAE_CONV_1D(6, 5, 2, VAE_LEAKY_RELU);
+        c.encoder[1] = VAE_CONV_1D(7, 3, 3, VAE_RELU);
         break;
     case GAUSSIAN:
         c.input.height = 5; c.input.width = 5; c.input.channels = 1;
-        c.encoder[0] = (vae_layer)VAE_DENSE(24, VAE_SOFTPLUS);
+        c.encoder[0] = VAE_DENSE(24, VAE_SOFTPLUS);
         c.likelihood = VAE_GAUSSIAN;
         c.sigma = (vae_real)0.2;
         c.initialization = VAE_INIT_GLOROT;
@@ -44,17 +45,17 @@ static vae_config net(int which) {
     case CHANNELS_FIRST:
         c.input.height = 6; c.input.width = 7; c.input.channels = 3;
         c.layout = VAE_CHANNELS_FIRST;
-        c.encoder[0] = (vae_layer)VAE_CONV_SYMMETRIC(8, 3, 2, 1, VAE_RELU);
+        c.encoder[0] = VAE_CONV_SYMMETRIC(8, 3, 2, 1, VAE_RELU);
         c.initialization = VAE_INIT_HE;
         break;
     default:
         c.input.height = 8; c.input.width = 8; c.input.channels = 2;
-        c.encoder[0] = (vae_layer)VAE_CONV(6, 5, 2, VAE_GELU);
-        c.encoder[1] = (vae_layer)VAE_DENSE_SHAPED(3, 3, 4, VAE_TANH);
-        c.encoder[2] = (vae_layer)VAE_CONV_TRANSPOSED(5, 2, 2, VAE_SIGMOID);
-        c.decoder[0] = (vae_layer)VAE_DENSE_SHAPED(4, 4, 6, VAE_SILU);
-        c.decoder[1] = (vae_layer)VAE_CONV_TRANSPOSED(4, 3, 2, VAE_RELU);
-        c.decoder[2] = (vae_layer)VAE_DENSE(128, VAE_LINEAR);
+        c.encoder[0] = VAE_CONV(6, 5, 2, VAE_GELU);
+        c.encoder[1] = VAE_DENSE_SHAPED(3, 3, 4, VAE_TANH);
+        c.encoder[2] = VAE_CONV_TRANSPOSED(5, 2, 2, VAE_SIGMOID);
+        c.decoder[0] = VAE_DENSE_SHAPED(4, 4, 6, VAE_SILU);
+        c.decoder[1] = VAE_CONV_TRANSPOSED(4, 3, 2, VAE_RELU);
+        c.decoder[2] = VAE_DENSE(128, VAE_LINEAR);
     }
     return c;
 }
@@ -373,7 +374,7 @@ static void test_step_is_accumulate_and_apply(void) {
         vae_data   data = { NULL, bytes, 0 };
         vae_model *whole, *by_hand;
         c.input.height = 1; c.input.width = 700; c.input.channels = 1;
-        c.encoder[0] = (vae_layer)VAE_DENSE(210, VAE_RELU);
+        c.encoder[0] = VAE_DENSE(210, VAE_RELU);
         c.latent = 5;
         c.seed = 3;
         c.batch = batches[b];
@@ -435,7 +436,7 @@ static void test_step_with_large_gradients(void) {
         vae_data   data = toy(&c, 16);
         vae_model *whole, *by_hand;
         vae_real  *before;
-        c.encoder[0] = (vae_layer)VAE_DENSE(24, VAE_LINEAR);
+        c.encoder[0] = VAE_DENSE(24, VAE_LINEAR);
         whole = make(&c);
         by_hand = make(&c);
         for (m = 0; m < 2; m++) {                   /* a small z, so that its gradient is larger than the loss */
@@ -598,7 +599,7 @@ static void test_fit_by_default(void) {
 
 /* Inference inside the callback leaves training as it is; schedules set there count from the next step. */
 static int look_around(record *r, const vae_progress *p) {
-    vae_config     c = *vae_get_config(r->model);
+    vae_config     c = config_of(r->model);
     vae_data       data = { .bytes = toy_bytes, .count = 9 };
     vae_real       pixels[9 * LARGEST];
     double         log_p;
@@ -665,7 +666,7 @@ static void test_output_bias_from_data(void) {
         vae_real       bias[LARGEST], *before;
         size_t         i, row, changed = 0;
         for (row = 0; row < 64 && which != 1; row++) toy_bytes[row * size] = 0, toy_bytes[row * size + 1] = 255;
-        c.adam.learning_rate = VAE_ZERO;
+        c.optimizer.learning_rate = VAE_ZERO;
         model = make(&c);
         before = copy_weights(model);
         CHECK(vae_fit(model, &data, &config, NULL) == VAE_OK);
@@ -697,7 +698,7 @@ static void test_output_bias_from_data(void) {
 static void test_output_bias_of_many_pixels(void) {
     enum { ROWS = 3000, SIDE = 64 };
     vae_config     c = { .input = { SIDE, SIDE, 1 }, .latent = 1, .encoder = { VAE_CONV(1, 3, 8, VAE_RELU) },
-                         .batch = 4, .adam = { .learning_rate = VAE_ZERO } };
+                         .batch = 4, .optimizer = { .learning_rate = VAE_ZERO } };
     unsigned char *bytes = (unsigned char *)malloc((size_t)ROWS * SIDE * SIDE);
     vae_data       data = { .bytes = bytes, .count = ROWS };
     vae_model     *model = make(&c);
@@ -789,7 +790,7 @@ static void test_huge_learning_rate(void) {
         vae_error  error;
         size_t     i;
         int        finite = 1;
-        c.adam.learning_rate = (vae_real)1e30;
+        c.optimizer.learning_rate = (vae_real)1e30;
         model = make(&c);
         error.message[0] = 0;
         CHECK(vae_fit(model, &data, NULL, &error) == VAE_ERROR_NUMERIC);
@@ -951,10 +952,10 @@ static void test_adam(void) {
     vae_model   *model;
     double       m[3] = { 0 }, v[3] = { 0 }, p[3];
     size_t       step, i;
-    c.adam.learning_rate = (vae_real)0.01;
-    c.adam.beta1 = (vae_real)0.8;
-    c.adam.beta2 = (vae_real)0.95;
-    c.adam.epsilon = (vae_real)1e-3;
+    c.optimizer.learning_rate = (vae_real)0.01;
+    c.optimizer.beta1 = (vae_real)0.8;
+    c.optimizer.beta2 = (vae_real)0.95;
+    c.optimizer.epsilon = (vae_real)1e-3;
     model = make(&c);
     for (i = 0; i < 3; i++) p[i] = (double)vae_parameters(model)[i];
     for (step = 1; step <= 50; step++) {
