@@ -19,9 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "message.h"
+
 typedef enum option_kind {
     OPTION_TEXT,    /* const char *; NULL where there is no default */
-    OPTION_OUTPUT,  /* the same, a file to write: a command line that names one which cannot be is refused */
+    OPTION_OUTPUT,  /* the same, a file to write, for options_check_outputs */
     OPTION_INTEGER, /* long long; no default where it is below the minimum */
     OPTION_NUMBER,  /* double, likewise */
     OPTION_FLAG     /* int: 1 where given; takes no value */
@@ -38,7 +40,7 @@ typedef struct option {
 #define OPTIONS_END                                                                                                    \
     { NULL, NULL, NULL, OPTION_TEXT, NULL, 0, 0 }
 
-/* Prints a sentence about a mistake; the result is the exit code for it. */
+/* Prints a sentence about a mistake in the command line; the result is the exit code for it. */
 static inline int options_wrong(const char *program, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -54,8 +56,7 @@ static inline void options_print_default(const option *o) {
     if (o->kind <= OPTION_OUTPUT && *(const char **)o->destination) printf(" (%s)", *(const char **)o->destination);
     if (o->kind == OPTION_INTEGER && (double)*(long long *)o->destination >= o->minimum)
         printf(" (%lld)", *(long long *)o->destination);
-    if (o->kind == OPTION_NUMBER && *(double *)o->destination >= o->minimum)
-        printf(" (%g)", *(double *)o->destination);
+    if (o->kind == OPTION_NUMBER && *(double *)o->destination >= o->minimum) printf(" (%g)", *(double *)o->destination);
 }
 
 static inline void options_help(const char *program, const char *purpose, const option *table, int plain_word) {
@@ -119,8 +120,10 @@ static inline int options_store_number(const char *program, const option *o, con
     if (errno == ERANGE || number < o->minimum || number > o->maximum)
         return options_wrong(program, "--%s must be from %.10g to %.10g, not %s", o->name, o->minimum, o->maximum,
                              text);
-    if (whole) *(long long *)o->destination = integer;
-    else *(double *)o->destination = number;
+    if (whole)
+        *(long long *)o->destination = integer;
+    else
+        *(double *)o->destination = number;
     return 0;
 }
 
@@ -144,19 +147,27 @@ static inline int options_take(const char *program, const option *o, const char 
     return options_store(program, o, value);
 }
 
-/* Whether a file can be made where `o` says, before an hour is spent on what should go into it. No folder is made. */
-static inline int options_check_output(const char *program, const option *o) {
-    const char *path = *(const char **)o->destination, *slash = strrchr(path, '/');
-    char        trial[1024];
-    FILE       *file;
-    if (snprintf(trial, sizeof trial, "%s.partial", path) >= (int)sizeof trial)
-        return options_wrong(program, "--%s has too long a name", o->name);
-    file = fopen(trial, "ab");
-    if (file) return fclose(file) | remove(trial) ? options_wrong(program, "cannot write %s", path) : 0;
-    if (errno == ENOENT && slash)
-        return options_wrong(program, "there is no folder %.*s for --%s %s: make it, as by mkdir -p",
-                             (int)(slash - path), path, o->name, path);
-    return options_wrong(program, "cannot write --%s %s: %s", o->name, path, strerror(errno));
+/* Whether files can be made where the options say, before an hour is spent on what should go into them. No folder is
+   made: one that is missing is more often misspelt. Returns 0, or the exit code after a printed sentence. */
+static inline int options_check_outputs(const char *program, const option *o) {
+    char message[MESSAGE_SIZE], trial[1024];
+    for (; o->name; o++) {
+        const char *path = o->kind == OPTION_OUTPUT ? *(const char **)o->destination : NULL, *slash;
+        FILE       *file;
+        if (!path) continue;
+        slash = strrchr(path, '/');
+        errno = ENAMETOOLONG;
+        file = snprintf(trial, sizeof trial, "%s.partial", path) < (int)sizeof trial ? fopen(trial, "ab") : NULL;
+        if (file && fclose(file) == 0 && remove(trial) == 0) continue;
+        if (errno == ENOENT && slash)
+            fail(message, "there is no folder %.*s for --%s: make it with mkdir -p %.*s", (int)(slash - path), path,
+                 o->name, (int)(slash - path), path);
+        else
+            fail(message, "cannot write --%s %s: %s", o->name, path, strerror(errno));
+        complain(program, message);
+        return 2;
+    }
+    return 0;
 }
 
 /* Returns -1 where the program should go on, else its exit code. With `plain_word` nonzero, one argument without dashes
@@ -185,10 +196,6 @@ static inline int options_parse(int argc, char **argv, const char *purpose, cons
         if (!o->name) return options_unknown(program, name, length, table);
         if (options_take(program, o, name[length] ? name + length + 1 : NULL, argc, argv, &i) != 0) return 2;
     }
-    for (i = 0; table[i].name; i++)
-        if (table[i].kind == OPTION_OUTPUT && *(const char **)table[i].destination &&
-            options_check_output(program, &table[i]) != 0)
-            return 2;
     return -1;
 }
 
