@@ -84,18 +84,19 @@
         3 >>model        create, destroy, describe          7 >>files        save and load
         4 >>training     data, fit, one step                8 >>parameters   weights by name
      Implementation
-        9 >>platform     errors as text, clock, threads    21 >>matrix-product  any shape from the kernels
-       10 >>memory       sizes, allocation                 22 >>plan         from a config to shapes, places and tables
-       11 >>arithmetic   what compiler and target have     23 >>execution    the model itself, work shared out
-       12 >>scalar-math  one number at a time              24 >>layers       dense, convolution: forward and backward
-       13 >>random       streams, shuffle, Philox          25 >>likelihood   what becomes of the decoder's output
-       14 >>vectors      four floats at a time             26 >>stages       the walk through the layers
-       15 >>product      what a matrix product is          27 >>latent       the sample and its gradient
-       16 >>kernels      what a kernel set offers          28 >>model-implementation  tensors, first weights, create
-       17 >>primitives   compiled once per instruction     29 >>batch        rows into the workspace
-       18 >>vector-math    set: this file includes itself  30 >>inference-implementation
-       19 >>product-kernels                                31 >>training-implementation
-       20 >>arrays       of any length from the kernels    32 >>files-implementation  safetensors, JSON, disk
+        9 >>platform     errors as text, clock, threads    22 >>tables       likelihoods, optimisers, schedules
+       10 >>memory       sizes, allocation                 23 >>plan         from a config to shapes and places
+       11 >>arithmetic   what compiler and target have     24 >>execution    the model itself, work shared out
+       12 >>scalar-math  one number at a time              25 >>layers       dense, convolution: forward and backward
+       13 >>random       streams, shuffle, Philox          26 >>outcome      what becomes of the decoder's output
+       14 >>vectors      four floats at a time             27 >>stages       the walk through the layers
+       15 >>product      what a matrix product is          28 >>latent       the sample and its gradient
+       16 >>kernels      what a kernel set offers          29 >>model-implementation  tensors, first weights, create
+       17 >>primitives   compiled once per instruction     30 >>batch        rows into the workspace
+       18 >>vector-math    set: this file includes itself  31 >>inference-implementation
+       19 >>product-kernels                                32 >>training-implementation
+       20 >>arrays       of any length from the kernels    33 >>files-implementation  safetensors, JSON, disk
+       21 >>matrix-product  any shape from the kernels
      At the end: >>licence, >>history
 */
 #ifndef VAE_H
@@ -3923,7 +3924,84 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
     return VAE_KERNELS_PORTABLE;
 }
 
-/* ==== 22 >>plan =================================================================================================== */
+/* ==== 22 >>tables ================================================================================================= */
+
+/* What varies stands here, one row each, and nowhere else is asked "which one is it". A row's place is the enum's value;
+   row 0 is empty, since every 0 has been replaced by its default. */
+
+/* ---- likelihoods ---- */
+
+#define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
+
+typedef struct vaei_likelihood {
+    const char *name;           /* in files */
+    const char *symbol;         /* in sentences */
+    vae_real    low, high;      /* pixels allowed */
+    int         has_sigma;      /* is there a sigma, and may the decoder's last activation be any? */
+    int         is_bounded;     /* does every gradient lie within [-1, 1]? */
+    /* One row of n numbers: the sum of -log p(x | output), and, if d is not NULL, its gradient times `scale`. d may be
+       output. */
+    double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x, double sigma,
+                       vae_real scale, vae_real *d);
+    void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, vae_real *pixels);
+    double    (*first_bias)(double mean);       /* the output whose mean is this */
+} vaei_likelihood;
+
+VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                         const vae_real *x, double sigma, vae_real scale, vae_real *d) {
+    (void)sigma;
+    return vaei_bernoulli(set, n, output, x, scale, d);
+}
+
+VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                        const vae_real *x, double sigma, vae_real scale, vae_real *d) {
+    const vae_real s = (vae_real)sigma;
+    return vaei_gaussian(set, n, output, x, 1 / (s * s), scale, d) +
+           (double)n * (VAEI_HALF_LOG_TWO_PI + vaei_scalar_log(sigma));
+}
+
+VAEI_PRIVATE void vaei_mean_sigmoid(const vaei_kernel_set *set, size_t n, const vae_real *output, vae_real *pixels) {
+    vaei_activate(set, VAE_SIGMOID, n, output, pixels);
+}
+
+VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const vae_real *output, vae_real *pixels) {
+    vaei_activate(set, VAE_LINEAR, n, output, pixels);
+}
+
+VAEI_SETUP double vaei_bias_logit(double mean) {
+    mean = mean < 0.001 ? 0.001 : mean > 0.999 ? 0.999 : mean;
+    return vaei_scalar_log(mean / (1 - mean));
+}
+
+VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
+
+static const vaei_likelihood vaei_likelihoods[] = {
+    { "", "", 0, 0, 0, 0, NULL, NULL, NULL },
+    { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 1, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit },
+    { "gaussian", "VAE_GAUSSIAN", -VAEI_LARGEST, VAEI_LARGEST, 1, 0, vaei_score_gaussian, vaei_mean_identity, vaei_bias_identity }
+};
+#define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
+
+/* ---- optimisers ---- */
+
+typedef struct vaei_optimizer {
+    const char *name;           /* in files */
+    int         moments;        /* numbers kept for each weight */
+} vaei_optimizer;
+
+static const vaei_optimizer vaei_optimizers[] = { { "", 0 }, { "adam", 2 } };
+#define VAEI_OPTIMIZERS ((int)(sizeof vaei_optimizers / sizeof vaei_optimizers[0]))
+
+/* ---- schedules ---- */
+
+typedef struct vaei_schedule_row {
+    const char *name;           /* in files */
+} vaei_schedule_row;
+
+static const vaei_schedule_row vaei_schedules[] = { { "" }, { "constant" } };
+#define VAEI_SCHEDULES ((int)(sizeof vaei_schedules / sizeof vaei_schedules[0]))
+
+/* ==== 23 >>plan =================================================================================================== */
 /*
    A config becomes a plan once, when a model is made: each layer's shapes, where its weights lie in the parameter
    block, where its tensors lie in the workspace, and, for convolutions, the tables that turn them into matrix products.
@@ -4032,7 +4110,10 @@ typedef struct vaei_plan {
     size_t     example, latent, batch;              /* numbers in an example, in z; examples in a batch */
     size_t     micro, chunk;                        /* examples in a micro-batch; in a chunk, a multiple of it */
     size_t     rows;                                /* that inference takes at once: a batch at most */
-    size_t     parameter_count;
+    size_t     parameter_count;                     /* numbers that are trained */
+    size_t     log_sigma, log_sigma_count;          /* the last of them: where they begin; 0 where none is learned */
+    size_t     standardize_mean, standardize_scale; /* constants behind them, `example` each, where there are any */
+    size_t     weight_count;                        /* trained numbers and constants */
     /* The workspace, in numbers: */
     size_t     workspace_size, slot_base, slot_size;    /* slot_base: where the first one begins */
     size_t     partials, partial_size, partial_count;
@@ -4248,8 +4329,8 @@ VAEI_PRIVATE int vaei_finite(vae_real x) { return x - x == 0; }
 
 VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
     const vae_real beta1 = vaei_setting(c->optimizer.beta1), beta2 = vaei_setting(c->optimizer.beta2);
-    if ((int)c->likelihood < 1 || c->likelihood > VAE_GAUSSIAN)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use VAE_BERNOULLI or VAE_GAUSSIAN",
+    if ((int)c->likelihood < 1 || (int)c->likelihood >= VAEI_LIKELIHOODS)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use one of vae_likelihood",
                          (int)c->likelihood);
     if ((int)c->initialization < 1 || c->initialization > VAE_INIT_HE)
         return vaei_fail(error, VAE_ERROR_CONFIG, "initialization is %d: use one of vae_initialization",
@@ -4478,6 +4559,15 @@ VAEI_SETUP vae_status vaei_plan_layers(vaei_plan *plan, const vae_config *config
                          decoders, last->out.height, last->out.width, last->out.channels, config->input.height,
                          config->input.width, config->input.channels,
                          last->kind == VAE_LAYER_DENSE ? "" : " (output_padding adds a row below and a column right)");
+    plan->log_sigma = plan->parameter_count;
+    plan->log_sigma_count = 0;      /* where the likelihood has a sigma and it is 0: 1, or one for each pixel */
+    plan->parameter_count += plan->log_sigma_count;
+    plan->weight_count = plan->parameter_count;
+    if (config->standardize) {
+        plan->standardize_mean = plan->weight_count;
+        plan->standardize_scale = plan->standardize_mean + plan->example;
+        plan->weight_count = plan->standardize_scale + plan->example;
+    }
     return VAE_OK;
 }
 
@@ -4915,7 +5005,7 @@ VAEI_SETUP vae_status vaei_plan_network(const vae_config *filled, vaei_plan *pla
     return VAE_OK;
 }
 
-/* ==== 23 >>execution ============================================================================================== */
+/* ==== 24 >>execution ============================================================================================== */
 
 /* What a config says, defaults applied, without its layers: those stand in the plan. */
 typedef struct vaei_settings {
@@ -5080,7 +5170,7 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
     vaei_run(model, vaei_multiply_part, &grid, grid.rows.pieces * grid.columns.pieces);
 }
 
-/* ==== 24 >>layers ================================================================================================= */
+/* ==== 25 >>layers ================================================================================================= */
 
 /* One batch, or one score of a batch, on its way through the network. */
 typedef struct vaei_pass {
@@ -5484,9 +5574,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
 
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels);
 
-/* ==== 25 >>likelihood ============================================================================================= */
-
-#define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
+/* ==== 26 >>outcome =============================================================================================== */
 
 /* What becomes of the logits of rows first .. first + count - 1: scored against their pixels and replaced by their
    gradient, or only scored, or decoded into the caller's array. */
@@ -5494,21 +5582,15 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     vae_model             *model = pass->model;
     const vaei_kernel_set *kernels = model->kernels;
     const size_t           size = model->plan.example;
-    const vae_real         inverse_variance = 1 / (model->settings.sigma * model->settings.sigma);
     const vae_real        *pixels = vaei_at(model, model->plan.pixels, 0, 0, 0);
     size_t                 i;
     for (i = first; i < first + count; i++, logits += size) {
-        vae_real *gradient = pass->forward_only ? NULL : logits;
         if (pass->decoded) vaei_store_row(model, logits, pass->decoded + i * size);
         if (!pass->reconstruction) continue;
-        if (model->settings.likelihood == VAE_BERNOULLI)
-            pass->reconstruction[i] =
-                vaei_bernoulli(kernels, size, logits, pixels + i / pass->repeat * size, pass->scale, gradient);
-        else
-            pass->reconstruction[i] =
-                vaei_gaussian(kernels, size, logits, pixels + i / pass->repeat * size, inverse_variance, pass->scale,
-                              gradient) +
-                (double)size * (VAEI_HALF_LOG_TWO_PI + vaei_scalar_log((double)model->settings.sigma));
+        pass->reconstruction[i] =
+            vaei_likelihoods[model->settings.likelihood].score(kernels, size, logits, pixels + i / pass->repeat * size,
+                                                               (double)model->settings.sigma, pass->scale,
+                                                               pass->forward_only ? NULL : logits);
     }
 }
 
@@ -5519,7 +5601,7 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
     vaei_finish_rows(pass, first, count, vaei_at(pass->model, last->output, 0, first, pass->model->plan.example));
 }
 
-/* ==== 26 >>stages ================================================================================================= */
+/* ==== 27 >>stages ================================================================================================= */
 
 VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
@@ -5706,7 +5788,7 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 }
 #endif
 
-/* ==== 27 >>latent ================================================================================================= */
+/* ==== 28 >>latent ================================================================================================= */
 
 /* heads [count][mean latent, logvar latent] -> logvar bounded, z = mean + exp(logvar / 2) noise. The noise has been
    drawn. Kingma and Welling 2014, section 2.4. */
@@ -5781,7 +5863,7 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
 }
 #endif
 
-/* ==== 28 >>model-implementation =================================================================================== */
+/* ==== 29 >>model-implementation =================================================================================== */
 
 VAE_API const char *vae_status_name(vae_status status) {
     switch (status) {
@@ -5810,6 +5892,14 @@ typedef struct vaei_tensor_place {
     int               head;             /* 0: not a head, 1: mean, 2: logvar */
 } vaei_tensor_place;
 
+typedef struct vaei_other_tensor {
+    const char *name;
+    size_t      place, count;       /* in the parameter block */
+    int         trained;
+} vaei_other_tensor;
+
+VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) { return 2 * (size_t)model->plan.layer_count + 2; }
+
 VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t index) {
     const size_t      heads = 2 * (size_t)model->plan.heads;
     vaei_tensor_place place;
@@ -5823,7 +5913,25 @@ VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t i
 }
 
 VAE_API size_t vae_tensor_count(const vae_model *model) {
-    return model ? 2 * (size_t)model->plan.layer_count + 2 : 0;
+    return model ? vaei_layer_tensors(model) + (model->plan.log_sigma_count ? 1 : 0) +
+                   (model->settings.standardize ? 2 : 0) : 0;
+}
+
+/* The tensors that belong to no layer: "log_sigma", "standardize.mean", "standardize.scale". `index` counts from the
+   first of those that the model has. */
+VAEI_PRIVATE vaei_other_tensor vaei_find_other_tensor(const vae_model *model, size_t index) {
+    const vaei_plan  *plan = &model->plan;
+    vaei_other_tensor other;
+    other.name = "log_sigma";
+    other.place = plan->log_sigma;
+    other.count = plan->log_sigma_count;
+    other.trained = 1;
+    if (plan->log_sigma_count && !index--) return other;
+    other.name = index ? "standardize.scale" : "standardize.mean";
+    other.place = index ? plan->standardize_scale : plan->standardize_mean;
+    other.count = plan->example;
+    other.trained = 0;
+    return other;
 }
 
 VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error) {
@@ -5834,6 +5942,15 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
     if (index >= vae_tensor_count(model))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "tensor %z does not exist: the model has %z", index,
                          vae_tensor_count(model));
+    tensor->shape[0] = tensor->shape[1] = tensor->shape[2] = tensor->shape[3] = 1;
+    if (index >= vaei_layer_tensors(model)) {
+        const vaei_other_tensor other = vaei_find_other_tensor(model, index - vaei_layer_tensors(model));
+        strcpy(tensor->name, other.name);
+        tensor->rank = 1;
+        tensor->shape[0] = tensor->count = other.count;
+        tensor->trained = other.trained;
+        return VAE_OK;
+    }
     place = vaei_find_tensor(model, index);
     layer = place.layer;
     text.bytes = tensor->name;
@@ -5843,7 +5960,6 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
     else
         vaei_format(&text, "%s.%d.%s", place.number < model->plan.heads ? "encoder" : "decoder", layer->name_index,
                     place.bias ? "bias" : "weight");
-    tensor->shape[0] = tensor->shape[1] = tensor->shape[2] = tensor->shape[3] = 1;
     if (place.bias) {
         tensor->rank = 1;
         tensor->shape[0] = place.head ? model->plan.latent : layer->bias_count;
@@ -5872,9 +5988,13 @@ VAEI_PRIVATE size_t vaei_channels_last(vae_shape shape, size_t i) {
 
 /* Where element i of a tensor in PyTorch's order lies in the parameter block. */
 VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, size_t i) {
-    const vaei_tensor_place place = vaei_find_tensor(model, tensor);
+    const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(tensor, vaei_layer_tensors(model) - 1));
     const vaei_layer       *layer = place.layer;
     const size_t            shift = place.head == 2 ? model->plan.latent : 0;
+    if (tensor >= vaei_layer_tensors(model)) {
+        const vaei_other_tensor other = vaei_find_other_tensor(model, tensor - vaei_layer_tensors(model));
+        return other.place + (other.count == 1 ? 0 : vaei_channels_last(model->settings.input, i));
+    }
     if (layer->kind == VAE_LAYER_DENSE) {
         size_t out = place.bias ? i : i / layer->inputs, in = place.bias ? 0 : i % layer->inputs;
         if (layer->image_out) out = vaei_channels_last(layer->out, out);
@@ -5964,7 +6084,7 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #endif
 
 VAE_API size_t vae_parameter_count(const vae_model *model) { return model ? model->plan.parameter_count : 0; }
-VAE_API size_t vae_weight_count(const vae_model *model) { return vae_parameter_count(model); }
+VAE_API size_t vae_weight_count(const vae_model *model) { return model ? model->plan.weight_count : 0; }
 VAE_API vae_real *vae_parameters(vae_model *model) { return model ? model->parameters : NULL; }
 VAE_API const vae_real *vae_weights(const vae_model *model) { return model ? model->parameters : NULL; }
 VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->plan.example : 0; }
@@ -5980,14 +6100,14 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     state->samples_drawn = model->samples_drawn;
     state->beta = vaei_beta(model);
     state->learning_rate = vaei_learning_rate(model);
-    state->sigma = model->settings.likelihood == VAE_GAUSSIAN ? model->settings.sigma : 0;
+    state->sigma = vaei_likelihoods[model->settings.likelihood].has_sigma ? model->settings.sigma : 0;
 }
 
 /* ---- first weights ---- */
 
 /* Drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. */
 VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
-    const vaei_tensor_place place = vaei_find_tensor(model, index);
+    const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(index, vaei_layer_tensors(model) - 1));
     const double            fan_in = (double)place.layer->fan_in;
     const double            fan_out = place.head ? (double)model->plan.latent : (double)place.layer->fan_out;
     const vae_initialization how = model->settings.initialization;
@@ -5995,6 +6115,11 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index) {
     vae_real                drawn[64], scale;
     size_t                  first, i;
     vae_tensor_at(model, index, &tensor, NULL);
+    if (index >= vaei_layer_tensors(model)) {       /* log sigma 0, mean 0, scale 1 */
+        const vae_real value = !strcmp(tensor.name, "standardize.scale");
+        for (i = 0; i < tensor.count; i++) model->parameters[vaei_tensor_element(model, index, i)] = value;
+        return;
+    }
     if (how == VAE_INIT_PYTORCH) scale = 1 / vaei_sqrt((vae_real)fan_in);
     else if (place.bias) scale = 0;
     else if (how == VAE_INIT_GLOROT) scale = vaei_sqrt((vae_real)(6 / (fan_in + fan_out)));
@@ -6073,7 +6198,7 @@ VAEI_SETUP vae_status vaei_lay_out(vae_model *model, const vae_config *config, v
     size_t     n = model->plan.parameter_count;
     if (status != VAE_OK) return status;
     if ((status = vaei_plan_memory(&model->plan, arena, error)) != VAE_OK) return status;
-    model->parameters = vaei_take_reals(arena, n);
+    model->parameters = vaei_take_reals(arena, model->plan.weight_count);
     if (model->plan.trains) {
         model->gradients = vaei_take_reals(arena, n);
         model->moment1 = vaei_take_reals(arena, n);
@@ -6281,7 +6406,7 @@ VAE_API void vae_print_summary(const vae_model *model) {
 }
 #endif
 
-/* ==== 29 >>batch ================================================================================================== */
+/* ==== 30 >>batch ================================================================================================== */
 
 /* Rows of the caller's data on their way into the workspace, checked and put channels last. */
 typedef struct vaei_rows {
@@ -6305,8 +6430,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     vae_model             *model = rows->model;
     const vaei_kernel_set *kernels = model->kernels;
     const size_t           size = model->plan.example;
-    const int              bernoulli = model->settings.likelihood == VAE_BERNOULLI;
-    const vae_real         low = bernoulli ? 0 : -VAEI_LARGEST, high = bernoulli ? 1 : VAEI_LARGEST;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
     size_t                 i, k;
     for (i = first; i < first + count; i++) {
@@ -6318,7 +6442,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
             for (k = 0; k < size; k++) to[vaei_channels_last(model->settings.input, k)] = (vae_real)bytes[k] / 255;
         } else {
             const vae_real *pixels = rows->data->pixels + row * size;
-            const size_t    column = kernels->check_range(size, pixels, low, high);
+            const size_t    column = kernels->check_range(size, pixels, likelihood->low, likelihood->high);
             if (column < size) {
                 if (rows->bad[slot].found) return;
                 rows->bad[slot].found = 1;
@@ -6352,7 +6476,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     {
         const size_t row = rows.bad[worst].row, column = rows.bad[worst].column;
         const double value = (double)data->pixels[row * model->plan.example + column];
-        if (model->settings.likelihood == VAE_BERNOULLI)
+        if (vaei_likelihoods[model->settings.likelihood].high == 1)
             return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: VAE_BERNOULLI needs pixels in [0, 1]; "
                              "divide them by their maximum, or use VAE_GAUSSIAN", row, column, value);
         return vaei_fail(error, VAE_ERROR_DATA, "row %z, column %z holds %r: pixels must be finite", row, column,
@@ -6362,13 +6486,13 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
 
 /* The inverse for results: logits of one example as pixels in the caller's layout. */
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels) {
-    const size_t         size = model->plan.example;
-    const vae_activation activation = model->settings.likelihood == VAE_BERNOULLI ? VAE_SIGMOID : VAE_LINEAR;
+    const size_t           size = model->plan.example;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     if (model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1) {
         size_t k;
         for (k = 0; k < size; k++) pixels[k] = logits[vaei_channels_last(model->settings.input, k)];
-        vaei_activate(model->kernels, activation, size, pixels, pixels);
-    } else vaei_activate(model->kernels, activation, size, logits, pixels);
+        likelihood->mean(model->kernels, size, pixels, pixels);
+    } else likelihood->mean(model->kernels, size, logits, pixels);
 }
 
 VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
@@ -6413,7 +6537,7 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
     return terms;
 }
 
-/* ==== 30 >>inference-implementation =============================================================================== */
+/* ==== 31 >>inference-implementation =============================================================================== */
 
 /* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
 VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
@@ -6429,13 +6553,13 @@ VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, s
 
 /* So that a bad row late in the data leaves the caller's arrays, and the model in training, as they were. */
 VAEI_APART vae_status vaei_check_pixels(vae_model *model, const vae_data *data, vae_error *error) {
-    const size_t size = model->plan.example;
-    const int    bernoulli = model->settings.likelihood == VAE_BERNOULLI;
-    size_t       row;
+    const size_t           size = model->plan.example;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    size_t                 row;
     if (data->bytes) return VAE_OK;
     for (row = 0; row < data->count; row++) {
-        const size_t column = model->kernels->check_range(size, data->pixels + row * size,
-                                                          bernoulli ? 0 : -VAEI_LARGEST, bernoulli ? 1 : VAEI_LARGEST);
+        const size_t column = model->kernels->check_range(size, data->pixels + row * size, likelihood->low,
+                                                          likelihood->high);
         if (column < size) return vaei_load_rows(model, data, row, 1, NULL, error);
     }
     return VAE_OK;
@@ -6668,7 +6792,7 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
     return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "scores are still to come");
 }
 
-/* ==== 31 >>training-implementation ================================================================================ */
+/* ==== 32 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY
 
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
@@ -6875,7 +6999,7 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
 VAEI_PRIVATE int vaei_update_is_finite(vaei_adam_context *work) {
     const vae_model *model = work->model;
     const vae_real   bound = (vae_real)1e15;
-    const int        bernoulli = model->settings.likelihood == VAE_BERNOULLI;
+    const int        bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
     int              i;
     if (work->examples > 1000000) return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
@@ -6885,10 +7009,10 @@ VAEI_PRIVATE int vaei_update_is_finite(vaei_adam_context *work) {
             if (!vaei_are_within(work, model->gradients + layer->weight, layer->weight_count, VAEI_LARGEST)) return 0;
             continue;
         }
-        if (!(bernoulli && i == 0) &&
+        if (!(bounded && i == 0) &&
             !vaei_are_within(work, vaei_at(model, layer->input.place, 0, 0, 0), work->examples * layer->inputs, bound))
             return 0;
-        if (!(bernoulli && i == model->plan.layer_count - 1) &&
+        if (!(bounded && i == model->plan.layer_count - 1) &&
             !vaei_are_within(work, vaei_at(model, layer->output_gradient.place, 0, 0, 0),
                              work->examples * layer->outputs, bound))
             return 0;
@@ -7020,7 +7144,6 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     const size_t      stride = (data->count + 9999) / 10000;
     const size_t      size = model->plan.example, biases = last->bias_count;
     vae_real         *bias = model->parameters + last->bias, *pixels = vaei_at(model, model->plan.pixels, 0, 0, 0);
-    double            largest = 0.999, smallest = 0.001;
     size_t            row, i, k;
     vae_status        status;
     /* Running means, in the gradient block, which is free before the first step. */
@@ -7037,12 +7160,7 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
         }
     }
     for (i = 0; i < biases; i++) {
-        double mean = (double)means[i];
-        if (model->settings.likelihood == VAE_BERNOULLI) {
-            mean = mean < smallest ? smallest : mean > largest ? largest : mean;
-            mean = vaei_scalar_log(mean / (1 - mean));
-        }
-        bias[i] = (vae_real)mean;
+        bias[i] = (vae_real)vaei_likelihoods[model->settings.likelihood].first_bias((double)means[i]);
     }
     model->has_gradients = 0;
     return VAE_OK;
@@ -7286,7 +7404,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #endif
 #endif /* VAE_INFERENCE_ONLY */
 
-/* ==== 32 >>files-implementation =================================================================================== */
+/* ==== 33 >>files-implementation =================================================================================== */
 
 /*
 
@@ -7300,7 +7418,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #define VAEI_MAX_METADATA 512
 #define VAEI_MAX_RANK 8
 #define VAEI_NAME_SIZE 256                  /* of a name in a file, with the closing zero */
-#define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2)
+#define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2 + 3)
 
 /* ---- decimal numbers, exactly ----
 
@@ -7712,7 +7830,6 @@ VAEI_SETUP int vaei_json_field(vaei_json *json, const char *const *names, int co
 
 #define VAEI_KIND_NAMES { "dense", "conv", "conv_transposed" }
 #define VAEI_ACTIVATIONS (VAE_SOFTPLUS + 1)
-#define VAEI_LIKELIHOOD_NAMES { "", "bernoulli", "gaussian" }
 #define VAEI_INITIALIZATION_NAMES { "", "pytorch", "glorot", "he" }
 #define VAEI_LAYOUT_NAMES { "", "channels_last", "channels_first" }
 #define VAEI_MAX_INT (1 << 26)          /* of a number of the network: what each may be is for vae_create to say */
@@ -7845,8 +7962,9 @@ enum {
 };
 
 VAEI_SETUP int vaei_json_config_field(vaei_json *json, vae_config *config, int field) {
-    static const char *const likelihoods[] = VAEI_LIKELIHOOD_NAMES, *const layouts[] = VAEI_LAYOUT_NAMES;
+    static const char *const layouts[] = VAEI_LAYOUT_NAMES;
     static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
+    const char              *likelihoods[VAEI_LIKELIHOODS];
     int                      numbers[3], choice;
     uint64_t                 number;
     switch (field) {
@@ -7863,7 +7981,8 @@ VAEI_SETUP int vaei_json_config_field(vaei_json *json, vae_config *config, int f
     case VAEI_KEY_ENCODER: return vaei_json_layers(json, config->encoder);
     case VAEI_KEY_DECODER: return vaei_json_layers(json, config->decoder);
     case VAEI_KEY_LIKELIHOOD:
-        if (!vaei_json_choice(json, likelihoods, 3, &choice)) return 0;
+        for (choice = 0; choice < VAEI_LIKELIHOODS; choice++) likelihoods[choice] = vaei_likelihoods[choice].name;
+        if (!vaei_json_choice(json, likelihoods, VAEI_LIKELIHOODS, &choice)) return 0;
         config->likelihood = (vae_likelihood)choice;
         return 1;
     case VAEI_KEY_SIGMA:
@@ -8602,7 +8721,7 @@ VAEI_SETUP void vaei_write_layers(vaei_writer *writer, const char *name, const v
 
 /* The network and its settings as they are now. */
 VAEI_SETUP void vaei_write_config(vaei_writer *writer, const vae_model *model) {
-    static const char *const likelihoods[] = VAEI_LIKELIHOOD_NAMES, *const layouts[] = VAEI_LAYOUT_NAMES;
+    static const char *const layouts[] = VAEI_LAYOUT_NAMES;
     static const char *const initializations[] = VAEI_INITIALIZATION_NAMES;
     const vaei_settings     *c = &model->settings;
     const vaei_plan         *plan = &model->plan;
@@ -8610,7 +8729,7 @@ VAEI_SETUP void vaei_write_config(vaei_writer *writer, const vae_model *model) {
                c->latent);
     vaei_write_layers(writer, "encoder", plan->layers, plan->heads);
     vaei_write_layers(writer, "decoder", plan->layers + plan->heads + 1, plan->layer_count - plan->heads - 1);
-    vaei_write(writer, "\"likelihood\":\"%s\",", likelihoods[c->likelihood]);
+    vaei_write(writer, "\"likelihood\":\"%s\",", vaei_likelihoods[c->likelihood].name);
     vaei_write_real(writer, "sigma", c->sigma);
     vaei_write_string(writer, ",");
     vaei_write_real(writer, "beta", vaei_beta(model));
@@ -9159,5 +9278,6 @@ VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigne
 
    ==== >>history =============================================================================================
 
+   0.2.0   the interface as it is meant to stay: see CHANGELOG.md for what a program of 0.1.0 must change
    0.1.0   the first release
 */
