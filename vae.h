@@ -10,9 +10,9 @@
 
    WHAT IT DOES
 
-       rows --> batch --> encoder --> mean, logvar --> z = mean + exp(logvar/2) noise --> decoder --> likelihood --> nats
-                                           |                                                              |
-                                           '--------------- KL to N(0, I) ----------------> loss <--------'
+     rows --> batch --> encoder --> mean, logvar --> z = mean + exp(logvar/2) noise --> decoder --> likelihood --> nats
+                                         |                                                              |
+                                         '--------------- KL to N(0, I) ----------------> loss <--------'
 
    It trains that network by gradients written by hand, generates new rows, encodes and reconstructs given ones, scores
    them in nats, and keeps the model in a safetensors file that PyTorch reads and writes.
@@ -50,7 +50,7 @@
        the likelihood's parameters, one number a pixel: see vae_likelihood.
      - Rows are images of height x width x channels, channels interleaved, as C programs and stb_image have them, one
        after the other without gaps; VAE_CHANNELS_FIRST says they are channels x height x width instead. A series is an
-       image of height 1: { 1, length, channels }; a plain vector of n numbers, such as a row of a table, is { 1, n, 1 }.
+       image of height 1: { 1, length, channels }; a vector of n numbers, such as a row of a table, is { 1, n, 1 }.
      - "Pixel" means any number of a row. Pixels are vae_real (float); or bytes 0..255, scaled by 1/255 as a batch is
        gathered. A pixel that the likelihood does not allow is an error that names the data, its row and its column.
      - A config that is all zero apart from what you set is valid: 0 means "the default", given beside each field and by
@@ -60,8 +60,8 @@
        wherever results are per row, and does nothing; a mean, an update or a fit needs at least one row.
      - Same seed, same kernels: same bits, for any number of threads. Nothing depends on the time or on addresses.
      - Calls return a vae_status (VAE_OK is 0). Every `error` argument may be NULL; a call that fails fills it with the
-       status and one sentence, a call that succeeds leaves it alone. A call that fails leaves the model and the caller's
-       data as they were; of results for many rows the first ones may have been written.
+       status and one sentence, a call that succeeds leaves it alone. A call that fails leaves the model and the
+       caller's data as they were; of results for many rows the first ones may have been written.
      - Structs grow at their end, and only there: name the fields, do not count on positions.
 
    COMPILE-TIME OPTIONS (define them in the file that has VAE_IMPLEMENTATION; those marked * wherever vae.h is included)
@@ -137,7 +137,7 @@ typedef float vae_real;
 typedef enum vae_status {
     VAE_OK = 0,
     VAE_STOPPED,            /* a callback asked training to stop; the model is whole and usable */
-    VAE_ERROR_ARGUMENT,     /* a NULL that must not be, a count that does not fit, a call that this model cannot serve */
+    VAE_ERROR_ARGUMENT,     /* a NULL that must not be, a count that does not fit, a call that the model cannot serve */
     VAE_ERROR_CONFIG,       /* a setting out of its range, or a network whose shapes do not meet */
     VAE_ERROR_DATA,         /* a pixel out of range or not finite */
     VAE_ERROR_NUMERIC,      /* a loss, gradient or result was not finite or too large; the weights were not changed */
@@ -145,7 +145,7 @@ typedef enum vae_status {
     VAE_ERROR_FILE,         /* the operating system refused to open, read or write */
     VAE_ERROR_FORMAT,       /* the file is not what it should be */
     VAE_ERROR_UNSUPPORTED,  /* not in this build, or not on this processor */
-    VAE_ERROR_BUSY          /* the model is in use: by another thread, or by the vae_fit whose callback makes the call */
+    VAE_ERROR_BUSY          /* the model is in use: by another thread, or by the vae_fit whose callback calls */
 } vae_status;
 
 /* What went wrong and what to change, as one sentence in English. */
@@ -200,8 +200,8 @@ typedef struct vae_layer {
     vae_activation activation;
 } vae_layer;
 
-/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU), or inside an initialiser. Tables in
-   static storage, where strict C wants constants, take the same names with _INITIALIZER: VAE_DENSE_INITIALIZER(..). */
+/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU), or inside an initialiser. Tables
+   in static storage, where strict C wants constants, take the same names with _INITIALIZER: VAE_DENSE_INITIALIZER(..). */
 #define VAE_DENSE_INITIALIZER(units, activation) VAE_DENSE_SHAPED_INITIALIZER(1, 1, units, activation)
 #define VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation) \
     { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
@@ -531,8 +531,8 @@ typedef struct vae_share {
 
 /* Adds to the gradient block the gradient of this batch's summed loss divided by `total`. With share NULL the batch is
    the whole (first 0, total count); a share may have no rows. Row r's noise depends on the seed, the step and first + r
-   alone, so a batch may be cut into pieces, over time or over machines, and meets the same noise. `terms` are means over
-   the rows given. A loss that is not finite (VAE_ERROR_NUMERIC) also forgets what was accumulated before it. */
+   alone, so a batch may be cut into pieces, over time or over machines, and meets the same noise. `terms` are means
+   over the rows given. A loss that is not finite (VAE_ERROR_NUMERIC) also forgets what was accumulated before it. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
 /* One update of the optimiser with what has been accumulated; the gradients are zero afterwards. A learned sigma is
@@ -617,7 +617,7 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
    _memory form allocates nothing: with vae_create_in a trained model runs without a heap.
    vae_load_matching takes those tensors whose names and shapes are the model's, for transfer from another network:
-   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors (NULL: do not say); none at all is an error. */
+   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors (NULL: do not say); none is an error. */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
@@ -639,8 +639,8 @@ VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes,
 
 /* ==== 8 >>parameters ============================================================================================== */
 
-/* The weights as one block, in the library's own order: first the vae_parameter_count numbers that are trained, then the
-   constants (those of vae_standardize), vae_weight_count in all. vae_parameters is for writing: sums over machines,
+/* The weights as one block, in the library's own order: first the vae_parameter_count numbers that are trained, then
+   the constants (those of vae_standardize), vae_weight_count in all. vae_parameters is for writing: sums over machines,
    averaging, optimisers of your own; NULL where the model does not own its weights. vae_weights is for reading: what a
    program with constant weights keeps in flash, and gives as config.weights. */
 VAE_API size_t vae_parameter_count(const vae_model *model);
@@ -663,7 +663,7 @@ typedef struct vae_tensor {
 
 VAE_API size_t vae_tensor_count(const vae_model *model);
 VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error);
-/* Where element `element` (in PyTorch's order) of tensor `index` lies in vae_weights; (size_t)-1 where there is none. */
+/* Where element `element` (in PyTorch's order) of tensor `index` lies in vae_weights; (size_t)-1: there is none. */
 VAE_API size_t vae_tensor_place(const vae_model *model, size_t index, size_t element);
 /* Copies tensor `name` out of or into the model, `count` numbers in PyTorch's order. */
 VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_real *values, size_t count,
