@@ -19,7 +19,12 @@ typedef struct recipe {
 /* Copies recipe `name` into *found, or where `found` is NULL lists them all. Returns 0, or -1 where there is none. */
 static inline int recipe_find(const char *name, recipe *found) {
     const recipe table[] = {
-        { "conv", "draws well and learns fast: 99.5 after 5 epochs", 1,
+        { "conv", "draws good digits: 105.7 after 5 epochs, 103.3 after 10", 1,
+          { .latent = 8,
+            .encoder = { VAE_CONV(16, 4, 2, VAE_SILU), VAE_CONV(32, 4, 2, VAE_SILU), VAE_DENSE(256, VAE_SILU) },
+            .initialization = VAE_INIT_GLOROT,
+            .optimizer = { .learning_rate = 2e-3f } } },
+        { "conv-16", "the same with 16 dimensions, which tells more: 99.5 after 5 epochs", 1,
           { .latent = 16,
             .encoder = { VAE_CONV(16, 4, 2, VAE_SILU), VAE_CONV(32, 4, 2, VAE_SILU), VAE_DENSE(256, VAE_SILU) },
             .initialization = VAE_INIT_GLOROT,

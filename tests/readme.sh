@@ -1,9 +1,9 @@
 #!/bin/sh
 # Holds the README to its word: its first C program is compiled as C and as C++, and run; every other C snippet is
-# compiled. To be run in the repository's root.
+# compiled, with the names that it uses declared before it. To be run in the repository's root.
 folder=build/readme
 cc=${CC:-cc} cxx=${CXX:-c++}
-warnings='-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror'
+warnings='-Wall -Wextra -Wpedantic -Wshadow -Werror'
 fail() { echo "README: $*"; exit 1; }
 
 rm -rf "$folder" && mkdir -p "$folder" && cp vae.h "$folder" || exit 1
@@ -13,46 +13,49 @@ awk -v folder="$folder" '
     /^ *```$/  { if (file) close(file); file = "" }
     file       { print > file }' README.md
 cd "$folder" || exit 1
+command -v "$cxx" >/dev/null || { echo "README: not tried as C++, there is no $cxx"; cxx=; }
 
-mv block01.c program.c && cp program.c program.cpp || fail "there is no C program"
-have_cxx=$(command -v "$cxx")
-for command in "$cc -std=c99" ${have_cxx:+"$cxx -std=c++11"}; do
-    source=program.c
-    [ "$command" = "$cc -std=c99" ] || source=program.cpp
-    $command $warnings -O2 $source -o program -lm || fail "'$command' does not take the first program"
+run_program() { # run_program SOURCE COMPILER...
+    source=$1
+    shift
     rm -f digits.safetensors
-    ./program >program.txt || fail "the first program of '$command' fails"
-    grep -q '^epoch 8/8: loss' program.txt || fail "the first program of '$command' does not train"
-    grep -q '@@@@' program.txt || fail "the first program of '$command' draws nothing"
-    [ -s digits.safetensors ] || fail "the first program of '$command' saves nothing"
-    cat program.txt
-done
+    "$@" $warnings -O2 "$source" -o program -lm || fail "'$*' does not take the first program"
+    ./program >program.txt || fail "the first program by '$*' fails"
+    grep -q '^epoch 8/8: loss' program.txt || fail "the first program by '$*' does not train"
+    grep -q '@@@' program.txt || fail "the first program by '$*' draws nothing"
+    [ -s digits.safetensors ] || fail "the first program by '$*' saves nothing"
+}
+mv block01.c program.c && cp program.c program.cpp || fail "there is no C program"
+run_program program.c "$cc" -std=c99
+cat program.txt
+[ -z "$cxx" ] || run_program program.cpp "$cxx" -std=c++11
 
+cat >names.h <<'END'
+#include <stdio.h>
+#include "vae.h"
+enum { COUNT = 10, PIXELS = 784 };
+extern vae_model *model, *view;
+extern vae_config config;
+extern vae_fit_config fit;
+extern vae_data data;
+extern vae_error error;
+extern unsigned char images[];
+extern float table[], series[], mean[], pixels[];
+extern double score[], each[];
+extern int n;
+extern size_t rows, latent, active, i, d;
+int snippet(void);
+END
 for block in block*.c; do
-    if grep -q '#include' "$block"; then
-        cat "$block" >snippet.c
-        echo 'int main(void) { return 0; }' >>snippet.c
+    if grep -q '#include' "$block"; then cat "$block"
     else
-        {
-            echo '#include <stdio.h>'
-            echo '#include "vae.h"'
-            echo 'void snippet(vae_model *model, vae_model *view, vae_config config, vae_fit_config fit, vae_data data,'
-            echo '             vae_error error, const unsigned char *images, const float *table, const float *series,'
-            echo '             float *mean, float *pixels, double *score, double *each, int n, size_t latent);'
-            echo 'void snippet(vae_model *model, vae_model *view, vae_config config, vae_fit_config fit, vae_data data,'
-            echo '             vae_error error, const unsigned char *images, const float *table, const float *series,'
-            echo '             float *mean, float *pixels, double *score, double *each, int n, size_t latent) {'
-            echo '    size_t i = 0, d = 0, active = 0;'
-            cat "$block"
-            echo '    (void)model; (void)view; (void)config; (void)fit; (void)data; (void)error; (void)images; (void)n;'
-            echo '    (void)table; (void)series; (void)mean; (void)pixels; (void)score; (void)each; (void)latent;'
-            echo '    (void)i; (void)d; (void)active;'
-            echo '}'
-        } >snippet.c
-    fi
-    $cc -std=c99 $warnings -Wno-double-promotion -fsyntax-only snippet.c || fail "this snippet does not compile: $(cat "$block")"
+        echo '#include "names.h"'
+        echo 'int snippet(void) {'
+        cat "$block"
+        echo 'return 0; }'
+    fi >snippet.c
     cp snippet.c snippet.cpp
-    [ -z "$have_cxx" ] || $cxx -std=c++11 $warnings -fsyntax-only snippet.cpp ||
-        fail "this snippet is no C++: $(cat "$block")"
+    $cc -std=c99 $warnings -fsyntax-only snippet.c || fail "this snippet does not compile: $(cat "$block")"
+    [ -z "$cxx" ] || $cxx -std=c++11 $warnings -fsyntax-only snippet.cpp || fail "this snippet is no C++: $(cat "$block")"
 done
 echo "README: the program and $(ls block*.c | wc -l | tr -d ' ') snippets are as it says"
