@@ -8,9 +8,9 @@
 
 #include <math.h>
 
-#include "idx_reader.h"
-#include "options.h"
-#include "png_writer.h"
+#include "support/idx_reader.h"
+#include "support/options.h"
+#include "support/png_writer.h"
 
 /* From z[0] to z[count - 1], both given, along a circle: the prior's mass lies in a shell around 0, and a straight line
    would cut through the thin middle (White 2016, "Sampling Generative Networks"). */

@@ -4,9 +4,9 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
-#include "idx_reader.h"
-#include "options.h"
-#include "png_writer.h"
+#include "support/idx_reader.h"
+#include "support/options.h"
+#include "support/png_writer.h"
 
 int main(int argc, char **argv) {
     const char *path = "out/model.safetensors", *data = NULL, *out = "out/reconstructions.png";

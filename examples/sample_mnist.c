@@ -7,8 +7,8 @@
 
 #include <math.h>
 
-#include "options.h"
-#include "png_writer.h"
+#include "support/options.h"
+#include "support/png_writer.h"
 
 /* The number below which a standard normal variable falls with this probability, by bisection. */
 static double inverse_normal_cdf(double probability) {

@@ -11,9 +11,9 @@
 
 #include <signal.h>
 
-#include "idx_reader.h"
-#include "options.h"
-#include "png_writer.h"
+#include "support/idx_reader.h"
+#include "support/options.h"
+#include "support/png_writer.h"
 #include "recipes.h"
 
 enum { SHOWN = 100 };

@@ -39,9 +39,9 @@ static void *limited_malloc(size_t size) {
 #define printf(...) fprintf(to_stdout, __VA_ARGS__)
 #undef stderr
 #define stderr to_stderr
-#include "../examples/idx_reader.h"
-#include "../examples/options.h"
-#include "../examples/png_writer.h"
+#include "../examples/support/idx_reader.h"
+#include "../examples/support/options.h"
+#include "../examples/support/png_writer.h"
 #undef getenv
 #undef malloc
 #undef printf
