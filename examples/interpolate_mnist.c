@@ -83,7 +83,8 @@ int main(int argc, char **argv) {
     if (code >= 0) return code;
     code = idx_read_mnist(data, NULL, &test, message);
     if (code == 0 && vae_load(path, &changes, &model, &error) != VAE_OK)
-        code = fail(message, "%s%s", error.message, error.status == VAE_ERROR_FILE ? " (train_mnist makes a model)" : "");
+        code = fail(message, "%s%s", error.message,
+                    error.status == VAE_ERROR_FILE ? " (train_mnist makes a model)" : "");
     if (code == 0) {
         vae_get_config(model, &config);
         pixels = malloc((size_t)count * vae_example_size(model) * sizeof *pixels);

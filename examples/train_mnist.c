@@ -3,9 +3,8 @@
        build/train_mnist --epochs 10                  Ctrl-C saves a checkpoint and says how to go on
        build/train_mnist --recipe torch-400-20        settings for which others have published figures
 
-   After each epoch it draws its samples anew and saves a checkpoint. The last line it prints is for scripts:
-       final: epochs=10 train_loss=.. test_loss=.. reconstruction=.. kl=.. seconds=..
-   in nats per image; all but the first loss are the test set's. The same options give the same numbers, interrupted or not. */
+   After each epoch it draws new samples and saves a checkpoint. A last line, "final: ..", is for scripts, in nats per
+   image. The same options give the same numbers, interrupted or not. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
@@ -81,8 +80,7 @@ static int train(training *t, vae_model *model, int output_bias_from_data, int a
     if (t->message[0]) return complain("train_mnist", t->message);
     vae_get_state(model, &state);
     if (status == VAE_STOPPED && interrupted) {
-        printf("interrupted in epoch %lu; everything is in %s, go on with\n   ", (unsigned long)state.epoch + 1,
-               t->checkpoint);
+        printf("interrupted in epoch %d; everything is in %s, go on with\n   ", (int)state.epoch + 1, t->checkpoint);
         for (int i = 0; i < argc; i++) printf(strchr(argv[i], ' ') ? " '%s'" : " %s", argv[i]);
         printf(t->resume ? "\n" : " --resume\n");
         return 128 + interrupted;       /* as shells have it */
@@ -135,11 +133,13 @@ int main(int argc, char **argv) {
     r.config.threads = (int)t.threads;
     t.pixels = malloc(SHOWN * (size_t)t.test.height * (size_t)t.test.width * sizeof *t.pixels);
     if (!t.pixels) return complain("train_mnist", "not enough memory for the pictures");
-    if ((t.resume ? vae_load(t.checkpoint, &r.config, &model, &error) : vae_create(&r.config, &model, &error)) != VAE_OK)
-        return complain("train_mnist", error.message);
+    if ((t.resume ? vae_load(t.checkpoint, &r.config, &model, &error)
+                  : vae_create(&r.config, &model, &error)) != VAE_OK) return complain("train_mnist", error.message);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     vae_print_summary(model);
+    if (!t.resume && file_can_be_read(t.checkpoint))
+        printf("%s is there already: --resume would go on from it\n", t.checkpoint);
     printf("watch %s: new samples after each epoch\n", t.samples);
     code = train(&t, model, r.output_bias_from_data, argc, argv);
     vae_destroy(model);

@@ -1091,6 +1091,7 @@ static void check_picture(const char *path, size_t width, size_t height) {
 TEST(test_pictures) {
     if (!have_examples()) SKIP("the examples are not built");
     CHECK(run(TRAIN FILES("a") " --latent 2") == 0);
+    CHECK_CONTAINS(heard, RUNS "/a/checkpoint is there already: --resume would go on from it\n");
     check_picture(RUNS "/a/samples.png", 10 * 86 + 2, 10 * 86 + 2);
     CHECK(run("build/sample_mnist " RUNS "/a/model --out " RUNS "/p.png --count 5 --columns 3 --scale 1") == 0);
     check_picture(RUNS "/p.png", 3 * 30 + 2, 2 * 30 + 2);

@@ -117,13 +117,14 @@ static inline int idx_read_labels(const char *directory, const char *name, idx_l
     return 0;
 }
 
+static inline int file_can_be_read(const char *path) {
+    FILE *file = fopen(path, "rb");
+    return file && fclose(file) == 0;
+}
+
 static inline int idx_file_exists(const char *directory, const char *name) {
-    char  path[512];
-    FILE *file;
-    if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path) return 0;
-    file = fopen(path, "rb");
-    if (file) fclose(file);
-    return file != NULL;
+    char path[512];
+    return snprintf(path, sizeof path, "%s/%s", directory, name) < (int)sizeof path && file_can_be_read(path);
 }
 
 /* The first of MNIST's four files that is not in `directory`, or NULL. */
