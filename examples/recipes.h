@@ -43,7 +43,7 @@ static inline int recipe_find(const char *name, recipe *found) {
             .decoder = { VAE_DENSE_SHAPED(7, 7, 64, VAE_RELU), VAE_CONV_TRANSPOSED(64, 3, 2, VAE_RELU),
                          VAE_CONV_TRANSPOSED(32, 3, 2, VAE_RELU), VAE_CONV_TRANSPOSED(1, 3, 1, VAE_LINEAR) },
             .initialization = VAE_INIT_GLOROT } },
-        { "keras-conv-96k", "the same without its dense layers of 16, 96,453 parameters", 0,
+        { "keras-conv-96k", "the same without its dense layer of 16, 96,453 parameters: 160.3 after 3 epochs", 0,
           { .latent = 2,
             .encoder = { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_RELU) },
             .decoder = { VAE_DENSE_SHAPED(7, 7, 64, VAE_RELU), VAE_CONV_TRANSPOSED(64, 3, 2, VAE_RELU),
