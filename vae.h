@@ -6361,66 +6361,47 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     vaei_put(text, '\n');
 }
 
-/* Line `line` of the summary, counted from 0; the result is 0 where there is none. */
-VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, int line) {
-    const vaei_plan *plan = &model->plan;
-    const size_t     parameter_bytes = plan->parameter_count * sizeof(vae_real);
-    const int        stage = line - 2, after = stage - plan->layer_count;       /* z stands among the layers */
-    if (line == 0) vaei_put_string(text, "layer         kind                    activation  output             parameters\n");
-    else if (line == 1) {
-        vaei_put_string(text, "input                                             ");
-        vaei_put_shape(text, model->settings.input);
-        vaei_put(text, '\n');
-    } else if (stage == plan->heads + 1) {
-        vaei_format(text, "z                                                 %d\n", model->settings.latent);
-    } else if (after <= 0) {
-        vaei_put_layer(text, plan, stage <= plan->heads ? stage : stage - 1);
-    } else if (after == 1) {
-        vaei_put_string(text, "total                                                             ");
-        vaei_put_grouped(text, plan->parameter_count, 13);
-        vaei_put(text, '\n');
-    } else if (after == 2) {
-        vaei_put_string(text, "memory: parameters ");
-        vaei_put_bytes(text, parameter_bytes);
-        if (plan->trains) {
-            vaei_put_string(text, ", gradients and moments ");
-            vaei_put_bytes(text, 3 * parameter_bytes);
-        }
-        vaei_put_string(text, ", workspace ");
-        vaei_put_bytes(text, model->bytes - (plan->trains ? 4 : 1) * parameter_bytes);
-        vaei_put(text, '\n');
-    } else if (after == 3) {
-        vaei_format(text, "batches of %z, %d thread%s, kernels %s\n", plan->batch, plan->threads,
-                    plan->threads == 1 ? "" : "s", vae_kernels_name(model->settings.kernels));
-    } else return 0;
-    return 1;
-}
-
 VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
-    vaei_text text;
-    int       line = 0;
+    vaei_text        text;
+    const vaei_plan *plan;
+    size_t           parameter_bytes;
+    int              i;
     text.bytes = buffer;
     text.size = buffer ? size : 0;
     text.length = 0;
     if (!model) return 0;
-    while (vaei_put_summary_line(&text, model, line)) line++;
+    plan = &model->plan;
+    vaei_put_string(&text, "layer         kind                    activation  output             parameters\n");
+    vaei_put_string(&text, "input                                             ");
+    vaei_put_shape(&text, model->settings.input);
+    vaei_put(&text, '\n');
+    for (i = 0; i < plan->layer_count; i++) {
+        vaei_put_layer(&text, plan, i);
+        if (i == plan->heads)
+            vaei_format(&text, "z                                                 %d\n", model->settings.latent);
+    }
+    vaei_put_string(&text, "total                                                             ");
+    vaei_put_grouped(&text, plan->parameter_count, 13);
+    parameter_bytes = plan->parameter_count * sizeof(vae_real);
+    vaei_put_string(&text, "\nmemory: parameters ");
+    vaei_put_bytes(&text, parameter_bytes);
+    if (plan->trains) {
+        vaei_put_string(&text, ", gradients and moments ");
+        vaei_put_bytes(&text, 3 * parameter_bytes);
+    }
+    vaei_put_string(&text, ", workspace ");
+    vaei_put_bytes(&text, model->bytes - (plan->trains ? 4 : 1) * parameter_bytes);
+    vaei_format(&text, "\nbatches of %z, %d thread%s, kernels %s\n", plan->batch, plan->threads,
+                plan->threads == 1 ? "" : "s", vae_kernels_name(model->settings.kernels));
     if (text.size) text.bytes[vaei_min_size(text.length, text.size - 1)] = 0;
     return text.length;
 }
 
 #ifndef VAE_NO_STDIO
-/* A line at a time: all of them at once would take more stack than small machines have. */
 VAE_API void vae_print_summary(const vae_model *model) {
-    char      bytes[256];
-    vaei_text text;
-    int       line;
-    text.bytes = bytes;
-    text.size = sizeof bytes;
-    for (text.length = 0, line = 0; model && vaei_put_summary_line(&text, model, line); text.length = 0, line++) {
-        bytes[vaei_min_size(text.length, sizeof bytes - 1)] = 0;
-        fputs(bytes, stdout);
-    }
-    fflush(stdout);         /* before anything that the program says on standard error */
+    char text[8192];        /* 33 layers of 80 characters and the rest: always enough */
+    vae_summary(model, text, sizeof text);
+    fputs(model ? text : "", stdout);
 }
 #endif
 
@@ -7335,8 +7316,7 @@ VAEI_SETUP int vaei_terminal_width(void) {
 }
 
 VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
-    const double rounded = seconds > 0 ? seconds + 0.5 : 0;
-    const size_t whole = rounded < 3.6e6 ? (size_t)rounded : 3600000;      /* a thousand hours say enough */
+    const size_t whole = seconds > 0 && seconds < 3e9 ? (size_t)(seconds + 0.5) : 0;
     if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
     else if (whole >= 60) vaei_format(text, "%zm %zs", whole / 60, whole % 60);
     else vaei_format(text, "%zs", whole);

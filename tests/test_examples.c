@@ -1116,6 +1116,13 @@ TEST(test_pictures) {
     CHECK_CONTAINS(heard, "(train_mnist makes a model)");
 }
 
+TEST(test_readme) {
+    if (!have_shell() || run("${CC:-cc} --version") != 0) SKIP("there is no C compiler");
+    CHECK(run("sh tests/readme.sh") == 0);
+    CHECK_CONTAINS(heard, " snippets compile\n");
+    if (test_state.failures) printf("%s", heard);
+}
+
 /* ---- get_mnist.sh ---- */
 
 /* Tries to download from `mirrors` only, whatever proxies there are, into a folder that holds `mine`. */
@@ -1204,6 +1211,7 @@ int main(void) {
     RUN(test_second_interrupt);
     RUN(test_train_mistakes);
     RUN(test_pictures);
+    RUN(test_readme);
     RUN(test_get_mnist_usage);
     RUN(test_get_mnist_failures);
     RUN(test_get_mnist_bad_mirrors);
