@@ -15,18 +15,9 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/.*VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-# stb_image_write, where it is installed, writes the examples' pictures; otherwise they do it themselves.
-STB := $(firstword $(wildcard /usr/include/stb/stb_image_write.h /usr/local/include/stb/stb_image_write.h))
-ifneq ($(STB),)
-PICTURES := -DHAVE_STB_IMAGE_WRITE -I$(dir $(STB))
-endif
-
 .PHONY: examples help run test bench bench-peers data install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
-ifeq ($(STB),)
-	@echo "stb_image_write.h is not installed: the examples write PNG files by themselves"
-endif
 
 help:
 	@echo "make examples        build everything in examples/ into $(BUILD)/ (the default)"
@@ -43,7 +34,7 @@ $(BUILD):
 	@mkdir -p $@
 
 $(BUILD)/%: examples/%.c vae.h | $(BUILD)
-	$(COMPILE) $(THREADS) $(PICTURES) -o $@ $< -lm
+	$(COMPILE) $(THREADS) -o $@ $< -lm
 
 $(BUILD)/make_digits: data/make_digits.c | $(BUILD)
 	$(COMPILE) -o $@ $< -lm
@@ -58,10 +49,10 @@ $(BUILD)/bench: tests/bench.c vae.h | $(BUILD)
 	$(COMPILE) $(THREADS) -o $@ $< -lm
 
 # Real MNIST if it is in data/ or where MNIST_DIR says; else digits drawn once into build/digits.
-run: examples
+run: $(BUILD)/train_mnist $(BUILD)/reconstruct_mnist $(BUILD)/make_digits
 	@sh tests/run_example.sh $(BUILD) out
 
-test: $(TESTS)
+test: $(TESTS) $(EXAMPLES)
 	@sh tests/run_tests.sh $(TESTS)
 
 bench: $(BUILD)/bench

@@ -8644,41 +8644,111 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
 }
 
 #ifndef VAE_NO_STDIO
+#if defined(__unix__) || defined(__APPLE__)
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#endif
+
+/* Columns of the terminal that standard output goes to; 0 where it goes elsewhere. */
+VAEI_SETUP int vaei_terminal_width(void) {
+    int width = 0;
+    if (!vaei_is_terminal()) return 0;
+#ifdef TIOCGWINSZ
+    {
+        struct winsize window;
+        if (ioctl(1, TIOCGWINSZ, &window) == 0) width = window.ws_col;
+    }
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+    if (width <= 0) {
+        const char *columns = getenv("COLUMNS");
+        width = columns ? atoi(columns) : 0;
+    }
+#endif
+    return width > 0 ? width : 80;
+}
+
 VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
-    const size_t whole = (size_t)(seconds + 0.5);
+    const size_t whole = seconds > 0 && seconds < 3e9 ? (size_t)(seconds + 0.5) : 0;
     if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
     else if (whole >= 60) vaei_format(text, "%zm %zs", whole / 60, whole % 60);
     else vaei_format(text, "%zs", whole);
 }
 
+#define VAEI_LINE 256               /* the longest line that is printed, with its closing zero */
+
+VAEI_SETUP void vaei_put_decimal(vaei_text *text, double number, int places) {
+    char digits[32];
+    snprintf(digits, sizeof digits, number > -1e15 && number < 1e15 ? "%.*f" : "%.*g", places, number);
+    vaei_put_string(text, digits);
+}
+
+VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int brevity, int named) {
+    const int places = brevity ? 2 : 3;
+    vaei_put_decimal(text, terms->loss, places);
+    if (brevity > 1) return;
+    vaei_put_string(text, named ? " (reconstruction " : " (");
+    vaei_put_decimal(text, terms->reconstruction, places);
+    vaei_put_string(text, named ? " + kl " : " + ");
+    vaei_put_decimal(text, terms->kl, places);
+    vaei_put(text, ')');
+}
+
+/* The line for an epoch that has ended: in full where `brevity` is 0, shorter and shorter up to 4. */
+VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevity) {
+    vaei_format(text, brevity < 3 ? "epoch %z/%z: " : "%z/%z: ", p->epoch, p->epochs);
+    if (brevity < 4) vaei_put_string(text, "loss ");
+    vaei_put_terms(text, &p->train, brevity, !brevity);
+    if (p->has_validation) {
+        vaei_put_string(text, brevity < 4 ? ", validation " : ", ");
+        vaei_put_terms(text, &p->validation, brevity, 0);
+    }
+    if (brevity) return;
+    vaei_put_string(text, ", ");
+    vaei_put_decimal(text, p->examples_per_second, 0);
+    vaei_put_string(text, " examples/s");
+}
+
+/* The line for an epoch that is going on, with a bar in `marks` columns, shorter and shorter likewise. */
+VAEI_SETUP void vaei_put_bar(vaei_text *text, const vae_progress *p, int brevity, int marks) {
+    int i;
+    vaei_format(text, brevity < 2 ? "epoch %z/%z [" : "%z/%z [", p->epoch, p->epochs);
+    for (i = 0; i < marks; i++) vaei_put(text, (double)p->batch * marks >= (double)p->batches * (i + 1) ? '#' : '.');
+    vaei_put_string(text, "] loss ");
+    vaei_put_decimal(text, p->train.loss, 2);
+    if (brevity < 2) {
+        vaei_put_string(text, "  ");
+        vaei_put_decimal(text, p->examples_per_second, 0);
+        vaei_put_string(text, brevity ? "/s" : " examples/s");
+    }
+    if (brevity == 4) return;
+    vaei_put_string(text, "  ");
+    vaei_put_seconds(text, p->seconds_left);
+    if (brevity < 3) vaei_put_string(text, " left");
+}
+
+/* On a terminal no line reaches the last column, where some wrap; spaces cover what an earlier, longer line left. */
 VAE_API int vae_print_progress(void *user, const vae_progress *p) {
-    const int terminal = vaei_is_terminal();
-    char      left[32];
+    enum { LONGEST_BAR = 24, SHORTEST_BAR = 6 };
+    const int width = vaei_terminal_width(), room = width > 1 && width < VAEI_LINE ? width - 1 : VAEI_LINE - 1;
+    const int ended = p->event == VAE_EVENT_EPOCH;
+    char      line[VAEI_LINE];
     vaei_text text;
-    int       i;
+    int       brevity, marks;
     (void)user;
-    if (p->event == VAE_EVENT_STOPPED) {
-        if (terminal) printf("\n");
-        return 0;
+    text.bytes = line; text.size = sizeof line; text.length = VAEI_LINE;
+    if (p->event == VAE_EVENT_STOPPED && width) printf("\n");
+    if (ended || (p->event == VAE_EVENT_BATCH && width && p->redraw)) {
+        for (brevity = 0; brevity < 5 && text.length > (size_t)room; brevity++)
+            for (marks = ended ? SHORTEST_BAR : LONGEST_BAR; marks >= SHORTEST_BAR && text.length > (size_t)room; marks--) {
+                text.length = 0;
+                if (ended) vaei_put_epoch(&text, p, brevity);
+                else vaei_put_bar(&text, p, brevity, marks);
+            }
+        line[vaei_min_size(text.length, sizeof line - 1)] = 0;
+        if (!width) printf("%s\n", line);
+        else printf("\r%-*.*s%s", room, room, line, ended ? "\n" : "");
     }
-    if (p->event == VAE_EVENT_BATCH) {
-        if (!terminal || !p->redraw) return 0;
-        text.bytes = left;
-        text.size = sizeof left;
-        text.length = 0;
-        vaei_put_seconds(&text, p->seconds_left);
-        left[vaei_min_size(text.length, sizeof left - 1)] = 0;
-        printf("\repoch %lu/%lu [", (unsigned long)p->epoch, (unsigned long)p->epochs);
-        for (i = 0; i < 24; i++) fputc(i < (int)(p->batch * 24 / p->batches) ? '#' : '.', stdout);
-        printf("] loss %.2f  %.0f examples/s  %s left\033[K", p->train.loss, p->examples_per_second, left);
-        fflush(stdout);
-        return 0;
-    }
-    printf("%sepoch %lu/%lu: loss %.3f (reconstruction %.3f + kl %.3f)", terminal ? "\r\033[K" : "",
-           (unsigned long)p->epoch, (unsigned long)p->epochs, p->train.loss, p->train.reconstruction, p->train.kl);
-    if (p->has_validation)
-        printf(", validation %.3f (%.3f + %.3f)", p->validation.loss, p->validation.reconstruction, p->validation.kl);
-    printf(", %.0f examples/s\n", p->examples_per_second);
     fflush(stdout);
     return 0;
 }

@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #endif
 
-#include "../examples/options.h"
+#include "../examples/support/options.h"
 
 enum { SIDE = 28, PIXELS = SIDE * SIDE, MOST_POINTS = 640, MOST_CONTROLS = 24 };
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What `make run` does: choose the data, train for about a minute, write pictures. Arguments: build folder, output folder.
+# What `make run` does: choose the data, train for a minute at most, write pictures. Arguments: build folder, output folder.
 build=$1 out=$2
 has_mnist() {
     for name in train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1; do
@@ -21,11 +21,16 @@ else
     has_mnist "$data" || "$build/make_digits" --out "$data" || exit 1
     echo "data: generated digits from $data (data/get_mnist.sh downloads real MNIST)"
 fi
-"$build/train_mnist" --data "$data" --model conv --latent 8 --epochs 10 --out "$out/model.safetensors" \
-    --samples "$out/samples.png" --log "$out/loss.csv" || exit 1
-"$build/reconstruct_mnist" --model "$out/model.safetensors" --data "$data" --out "$out/reconstructions.png" || exit 1
+if [ ! -d "$out" ]; then
+    mkdir -p "$out" || exit 1
+    echo "made the folder $out"
+fi
+"$build/train_mnist" --data "$data" --epochs 6 --seconds 60 --out "$out/model.safetensors" \
+    --samples "$out/samples.png" --checkpoint "$out/checkpoint.safetensors" --log "$out/loss.csv" || exit
+"$build/reconstruct_mnist" --model "$out/model.safetensors" --data "$data" --out "$out/reconstructions.png" || exit
 echo
 echo "Look at  $out/samples.png            digits that do not exist"
 echo "         $out/reconstructions.png    test digits above what the model makes of them"
 echo "         $out/loss.csv               the loss of every epoch"
-echo "         $out/model.safetensors      the model, for examples/sample_mnist.c or PyTorch"
+echo "         $out/model.safetensors      the model: build/sample_mnist draws more, PyTorch loads it"
+echo "More epochs: $build/train_mnist --data $data --epochs 12 --resume"

@@ -1,4 +1,5 @@
-/* The helpers of the examples (IDX reader, options, PNG writer) and the two ways to data (make_digits, get_mnist.sh).
+/* The helpers of the examples (IDX reader, options, PNG writer), the programs themselves where make has built them, and
+   the two ways to data (make_digits, get_mnist.sh).
    The PNG files are read back by a decoder that stands here, written from RFC 1950, 1951 and 2083. Files go into a
    folder of build/, which is removed at the end. */
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "test.h"
 
 /* Not test_examples.d: that is the file where make keeps dependencies. */
@@ -34,25 +36,36 @@ static void *limited_malloc(size_t size) {
 
 #define getenv pretended_getenv
 #define malloc limited_malloc
-#include "../examples/idx_reader.h"
-#include "../examples/png_writer.h"
-#undef getenv
-#undef malloc
-
 #define printf(...) fprintf(to_stdout, __VA_ARGS__)
 #undef stderr
 #define stderr to_stderr
-#include "../examples/options.h"
+#include "../examples/support/idx_reader.h"
+#include "../examples/support/options.h"
+#include "../examples/support/png_writer.h"
+#undef getenv
+#undef malloc
 #undef printf
 
 /* ---- files and commands ---- */
 
+static void make_folders_of(const char *path) {
+    char   parent[1024];
+    size_t i;
+    for (i = 1; path[i] && i < sizeof parent; i++) {
+        if (path[i] != '/') continue;
+        memcpy(parent, path, i);
+        parent[i] = '\0';
+        mkdir(parent, 0777);
+    }
+}
+
 static void write_file(const char *name, const void *bytes, size_t size) {
-    char  path[1024], message[PNG_MESSAGE] = "";
+    char  path[1024];
     FILE *file;
     snprintf(path, sizeof path, FOLDER "/%s", name);
-    if (make_parent_directory(path, message) != 0 || (file = fopen(path, "wb")) == NULL) {
-        printf("cannot write %s %s\n", path, message);
+    make_folders_of(path);
+    if ((file = fopen(path, "wb")) == NULL) {
+        printf("cannot write %s\n", path);
         exit(1);
     }
     CHECK(fwrite(bytes, 1, size, file) == size);
@@ -136,7 +149,7 @@ static const unsigned char good_images[16 + 24] = { 0,  0,  8,  3,  0,  0,  0,  
 static const unsigned char good_labels[8 + 3] = { 0, 0, 8, 1, 0, 0, 0, 3, 7, 0, 9 };
 
 static const char *image_refusal(const void *bytes, size_t size) {
-    static char message[IDX_MESSAGE];
+    static char message[MESSAGE_SIZE];
     idx_images  images = { NULL, 0, 0, 0 };
     message[0] = '\0';
     write_file("idx/images", bytes, size);
@@ -154,7 +167,7 @@ static const char *image_refusal_with(int at, int value) {
 }
 
 TEST(test_idx_good_files) {
-    char       message[IDX_MESSAGE] = "";
+    char       message[MESSAGE_SIZE] = "";
     idx_images images = { NULL, 0, 0, 0 };
     idx_labels labels = { NULL, 0 };
     write_file("idx/images", good_images, sizeof good_images);
@@ -173,7 +186,7 @@ TEST(test_idx_refusals) {
     static const unsigned char empty[16] = { 0, 0, 8, 3, 0, 0, 0, 0, 0, 0, 0, 28, 0, 0, 0, 28 };
     static const unsigned char huge[16] = { 0, 0, 8, 3, 255, 255, 255, 255, 0, 0, 16, 0, 0, 0, 16, 0 };
     static const unsigned char gzip[20] = { 0x1f, 0x8b, 8 };
-    char                       message[IDX_MESSAGE] = "";
+    char                       message[MESSAGE_SIZE] = "";
     unsigned char              longer[sizeof good_images + 1] = { 0 };
     idx_images                 images = { NULL, 0, 0, 0 };
     idx_labels                 labels = { NULL, 0 };
@@ -231,7 +244,7 @@ TEST(test_idx_damage) {
 
 /* A path too long for the reader must not make it open another file, here the directory above. */
 TEST(test_idx_long_names) {
-    char          path[600] = IDX, message[IDX_MESSAGE] = "";
+    char          path[600] = IDX, message[MESSAGE_SIZE] = "";
     idx_images    images = { NULL, 0, 0, 0 };
     idx_directory found = { "", 0 };
     size_t        length = strlen(path);
@@ -246,7 +259,7 @@ TEST(test_idx_long_names) {
 }
 
 TEST(test_idx_directories) {
-    char          message[IDX_MESSAGE] = "";
+    char          message[MESSAGE_SIZE] = "";
     idx_directory found = { "", 0 };
     const char   *names[4] = { "idx/all/train-images-idx3-ubyte", "idx/all/train-labels-idx1-ubyte",
                                "idx/all/t10k-images-idx3-ubyte", "idx/all/t10k-labels-idx1-ubyte" };
@@ -264,13 +277,11 @@ TEST(test_idx_directories) {
     CHECK(idx_find_directory(IDX "/all", &found, message) == 0);
     CHECK_TEXT(found.path, IDX "/all");
     CHECK(!found.generated);
-    CHECK_TEXT(idx_describe(&found), "MNIST");
     write_file("idx/all/GENERATED", "", 0);
     mnist_dir = IDX "/all";
     CHECK(idx_find_directory(NULL, &found, message) == 0);
     CHECK_TEXT(found.path, IDX "/all");
     CHECK(found.generated);
-    CHECK_TEXT(idx_describe(&found), "generated digits, not MNIST");
     mnist_dir = "not/this";
     CHECK(idx_find_directory(NULL, &found, message) == -1);
     CHECK_TEXT(message, "not/this (from MNIST_DIR) has no file train-images-idx3-ubyte that can be opened");
@@ -287,17 +298,17 @@ TEST(test_idx_directories) {
 /* ---- options ---- */
 
 static struct {
-    const char *name;
-    int         kind, flag;
-    long long   number, pair[2], small;
+    const char *name, *out;
+    int         flag;
+    long long   number, wanted, small;
     double      rate;
 } got;
 
 static const option table[] = { { "name", "WORD", "a text", OPTION_TEXT, &got.name, 0, 0 },
-                                { "kind", "dense|conv|c", "a choice", OPTION_CHOICE, &got.kind, 0, 0 },
+                                { "out", "FILE", "a file to write", OPTION_OUTPUT, &got.out, 0, 0 },
                                 { "epochs", "N", "a whole number", OPTION_INTEGER, &got.number, -5, 1000 },
                                 { "small", "N", "another", OPTION_INTEGER, &got.small, 0, 9e15 },
-                                { "between", "A B", "two of them", OPTION_TWO_INTEGERS, got.pair, 0, 99 },
+                                { "wanted", "N", "without a default", OPTION_INTEGER, &got.wanted, 0, 99 },
                                 { "rate", "F", "a number", OPTION_NUMBER, &got.rate, 0, 10 },
                                 { "flag", "", "a switch", OPTION_FLAG, &got.flag, 0, 0 },
                                 OPTIONS_END };
@@ -316,8 +327,8 @@ static int parse_with(int plain_word, const char *line) {
     char *at = copy;
     int   count = 0, code;
     got.name = "default.txt";
-    got.kind = 1, got.flag = 0, got.number = 10, got.small = 1;
-    got.pair[0] = got.pair[1] = -1;
+    got.out = FOLDER "/out.png";
+    got.flag = 0, got.number = 10, got.small = 1, got.wanted = -1;
     got.rate = 0.25;
     snprintf(copy, sizeof copy, "%s", line);
     arguments[count++] = program;
@@ -353,15 +364,16 @@ static const char *refusal(const char *line) {
 TEST(test_options_values) {
     CHECK(parse("") == -1);
     CHECK_TEXT(got.name, "default.txt");
-    CHECK(got.kind == 1 && got.number == 10 && got.pair[0] == -1 && got.pair[1] == -1 && !got.flag);
+    CHECK(got.number == 10 && got.wanted == -1 && !got.flag);
     CHECK_NEAR(got.rate, 0.25, 0);
-    CHECK(parse("--name a.txt --kind dense --epochs 1000 --between 3 4 --rate 1e-3 --flag") == -1);
+    CHECK(parse("--name a.txt --out b.png --epochs 1000 --wanted 3 --rate 1e-3 --flag") == -1);
     CHECK_TEXT(got.name, "a.txt");
-    CHECK(got.kind == 0 && got.number == 1000 && got.pair[0] == 3 && got.pair[1] == 4 && got.flag == 1);
+    CHECK_TEXT(got.out, "b.png");
+    CHECK(got.number == 1000 && got.wanted == 3 && got.flag == 1);
     CHECK_NEAR(got.rate, 1e-3, 0);
-    CHECK(parse("--name=b=c --kind=c --epochs=-5 --between=5 6 --rate=.5 --small=9000000000000000") == -1);
+    CHECK(parse("--name=b=c --epochs=-5 --wanted=5 --rate=.5 --small=9000000000000000") == -1);
     CHECK_TEXT(got.name, "b=c");
-    CHECK(got.kind == 2 && got.number == -5 && got.pair[0] == 5 && got.pair[1] == 6 && !got.flag);
+    CHECK(got.number == -5 && got.wanted == 5 && !got.flag);
     CHECK(got.small == 9000000000000000LL);
     CHECK_NEAR(got.rate, 0.5, 0);
     CHECK(parse("--epochs -5 --rate 10 --epochs 7 --name -") == -1); /* the last one counts; a dash is a value */
@@ -389,10 +401,6 @@ TEST(test_options_refusals) {
     CHECK_TEXT(refusal("--name"), "prog: --name needs a value: see --help\n");
     CHECK_CONTAINS(refusal("--name --flag"), "prog: --name needs a value");
     CHECK_CONTAINS(refusal("--name="), "prog: --name needs WORD, not an empty word");
-    CHECK_CONTAINS(refusal("--kind dens"), "prog: --kind must be one of dense|conv|c, not 'dens'");
-    CHECK_CONTAINS(refusal("--kind dense|conv"), "must be one of dense|conv|c, not 'dense|conv'");
-    CHECK_CONTAINS(refusal("--kind="), "must be one of dense|conv|c, not ''");
-    CHECK_CONTAINS(refusal("--kind"), "prog: --kind needs a value");
     CHECK_CONTAINS(refusal("--epochs 1.5"), "prog: --epochs needs a whole number, not '1.5'");
     CHECK_CONTAINS(refusal("--epochs 3x"), "needs a whole number, not '3x'");
     CHECK_CONTAINS(refusal("--epochs 0x3"), "needs a whole number, not '0x3'");
@@ -408,11 +416,11 @@ TEST(test_options_refusals) {
     CHECK_CONTAINS(refusal("--rate 1e999"), "prog: --rate must be from 0 to 10, not 1e999");
     CHECK_CONTAINS(refusal("--rate 1e-999"), "prog: --rate must be from 0 to 10, not 1e-999"); /* not taken for 0 */
     CHECK_CONTAINS(refusal("--rate -0.1"), "prog: --rate must be from 0 to 10, not -0.1");
-    CHECK_CONTAINS(refusal("--between"), "prog: --between needs two values");
-    CHECK_CONTAINS(refusal("--between 3"), "prog: --between needs two values");
-    CHECK_CONTAINS(refusal("--between=3 --flag"), "prog: --between needs two values");
-    CHECK_CONTAINS(refusal("--between 3 100"), "prog: --between must be from 0 to 99, not 100");
-    CHECK_CONTAINS(refusal("--between 3 4 5"), "prog: '5' is not expected");
+    CHECK_CONTAINS(refusal("--wanted"), "prog: --wanted needs a value");
+    CHECK_CONTAINS(refusal("--wanted --flag"), "prog: --wanted needs a value");
+    CHECK_CONTAINS(refusal("--wanted 100"), "prog: --wanted must be from 0 to 99, not 100");
+    CHECK_CONTAINS(refusal("--wanted 3 4"), "prog: '4' is not expected");
+    CHECK_CONTAINS(refusal("--out="), "prog: --out needs FILE, not an empty word");
     CHECK_CONTAINS(refusal("--flag=1"), "prog: --flag takes no value");
     CHECK_CONTAINS(refusal("--flag 1"), "prog: '1' is not expected");
     CHECK_CONTAINS(refusal("-flag"), "prog: '-flag' is not expected, options begin with --");
@@ -422,9 +430,9 @@ TEST(test_options_refusals) {
 TEST(test_options_hints) {
     CHECK_TEXT(refusal("--epoch 3"), "prog: there is no option --epoch (did you mean --epochs?): see --help\n");
     CHECK_CONTAINS(refusal("--epcohs=3"), "there is no option --epcohs (did you mean --epochs?)");
-    CHECK_CONTAINS(refusal("--betwixt 3 4"), "there is no option --betwixt (did you mean --between?)");
+    CHECK_CONTAINS(refusal("--wnated 3"), "there is no option --wnated (did you mean --wanted?)");
     CHECK_CONTAINS(refusal("--flags"), "(did you mean --flag?)");
-    CHECK_CONTAINS(refusal("--Kind"), "(did you mean --kind?)");
+    CHECK_CONTAINS(refusal("--Name"), "(did you mean --name?)");
     CHECK_TEXT(refusal("--zzzzz"), "prog: there is no option --zzzzz: see --help\n");
     CHECK_TEXT(refusal("--learning-rate 3"), "prog: there is no option --learning-rate: see --help\n");
     CHECK_TEXT(refusal("--x"), "prog: there is no option --x: see --help\n");
@@ -437,22 +445,40 @@ TEST(test_options_help) {
     CHECK_TEXT(complained, "");
     CHECK_CONTAINS(printed, "What it does.\n\nusage: prog [options]\n\n  --name WORD ");
     CHECK_CONTAINS(printed, "a text (default.txt)\n");
-    CHECK_CONTAINS(printed, "  --kind dense|conv|c     a choice (conv)\n");
+    CHECK_CONTAINS(printed, "  --out FILE              a file to write (" FOLDER "/out.png)\n");
     CHECK_CONTAINS(printed, "  --epochs N              a whole number (10)\n");
-    CHECK_CONTAINS(printed, "  --between A B           two of them\n"); /* below the minimum: no default */
+    CHECK_CONTAINS(printed, "  --wanted N              without a default\n"); /* below the minimum: no default */
     CHECK_CONTAINS(printed, "  --rate F                a number (0.25)\n");
     CHECK_CONTAINS(printed, "  --flag                  a switch\n");
     CHECK_CONTAINS(printed, "  --help                  this text; defaults are in brackets\n");
-    CHECK(parse("--between 3 4 --epochs nonsense --help") == 0); /* asked for, it comes before any complaint */
-    CHECK(got.number == 10 && got.pair[0] == -1);
+    CHECK(parse("--wanted 3 --epochs nonsense --help") == 0); /* asked for, it comes before any complaint */
+    CHECK(got.number == 10 && got.wanted == -1);
     CHECK(parse_with(1, "-h") == 0);
     CHECK_CONTAINS(printed, "usage: prog [WORD] [options]\n");
-    got.pair[0] = 3, got.pair[1] = 14;
-    to_stdout = fopen(FOLDER "/stdout", "wb+");
-    if (!to_stdout) exit(1);
-    options_help("prog", "", table, 0);
-    take_text(to_stdout, printed);
-    CHECK_CONTAINS(printed, "two of them (3 14)\n");
+}
+
+/* Where the outputs cannot be, that is said; nothing is left behind and no folder made. */
+TEST(test_options_outputs) {
+    static const option outputs[] = { { "out", "FILE", "", OPTION_OUTPUT, &got.out, 0, 0 }, OPTIONS_END };
+    static char         long_name[1100];
+    const char         *paths[6] = { FOLDER "/new.png", NULL, FOLDER "/missing/new.png", "/nonexistent/x.png",
+                                     FOLDER "/log/new.png", long_name };
+    const char         *wanted[6] = { "", "", "prog: there is no folder " FOLDER "/missing for --out: make it with mkdir -p ",
+                                      "prog: there is no folder /nonexistent for --out: make it with mkdir -p /nonexistent\n",
+                                      "prog: cannot write --out " FOLDER "/log/new.png: ", "prog: cannot write --out nnn" };
+    int                 i;
+    memset(long_name, 'n', sizeof long_name - 1);
+    for (i = 0; i < 6; i++) {
+        got.out = paths[i];
+        to_stderr = fopen(FOLDER "/stderr", "wb+");
+        if (!to_stderr) exit(1);
+        CHECK(options_check_outputs("prog", outputs) == (i < 2 ? 0 : 2));
+        take_text(to_stderr, complained);
+        if (i < 2) CHECK_TEXT(complained, "");
+        else CHECK_CONTAINS(complained, wanted[i]);
+    }
+    CHECK(!can_be_opened(FOLDER "/new.png") && !can_be_opened(FOLDER "/new.png.partial"));
+    CHECK(!can_be_opened(FOLDER "/missing") && !can_be_opened("/nonexistent"));
 }
 
 /* ---- a PNG decoder: 8 bits, grey or RGB, no filter; zlib with stored blocks and fixed codes ---- */
@@ -637,7 +663,7 @@ TEST(test_decoder) {
 
 /* ---- the PNG writer ---- */
 
-#define PICTURE FOLDER "/png/new/folders/picture.png"
+#define PICTURE FOLDER "/png/picture.png"
 
 static const char *decode_file(const char *path, picture *p) {
     size_t         size = 0;
@@ -678,7 +704,7 @@ static void check_grid(test_random *random, size_t count, int height, int width,
     const size_t   size = count * (size_t)height * (size_t)width * (size_t)channels;
     unsigned char *bytes = malloc(2 * size), *originals = bytes + size;
     float         *images = malloc(size * sizeof *images);
-    char           message[PNG_MESSAGE] = "";
+    char           message[MESSAGE_SIZE] = "";
     picture        p = { NULL, 0, 0, 0 };
     png_grid       grid = { NULL, NULL, 0, 0, 0, 0, 0, 0 };
     size_t         i, x, y, c, lines = (count + (size_t)columns - 1) / (size_t)columns * (with_originals ? 2 : 1);
@@ -733,7 +759,7 @@ TEST(test_png_grids) {
 TEST(test_png_runs) {
     test_random   random = { 21 };
     unsigned char pixels[600];
-    char          message[PNG_MESSAGE] = "";
+    char          message[MESSAGE_SIZE] = "";
     int           run_length;
     write_file("png/new/folders/x", "", 0);
     for (run_length = 1; run_length < 540; run_length++) {
@@ -764,7 +790,7 @@ TEST(test_png_refusals) {
     static char    long_name[1200];
     const png_grid good = { pixels, NULL, 3, 2, 2, 1, 2, 1 };
     png_grid       grid;
-    char           message[PNG_MESSAGE] = "";
+    char           message[MESSAGE_SIZE] = "";
     uint64_t       before;
     int            i;
     for (i = 0; i < 7; i++) {
@@ -800,8 +826,9 @@ TEST(test_png_refusals) {
     write_file("png/file", "x", 1);
     CHECK(png_write_grid(FOLDER "/png/file/no.png", &good, message) == -1); /* a file where a folder should be */
     CHECK_CONTAINS(message, "cannot write " FOLDER "/png/file/no.png");
-    CHECK(png_write_grid(FOLDER "/png/file/deep/no.png", &good, message) == -1);
-    CHECK_CONTAINS(message, "cannot create the directory " FOLDER "/png/file/deep: ");
+    CHECK(png_write_grid(FOLDER "/png/missing/no.png", &good, message) == -1); /* no folder is made */
+    CHECK_CONTAINS(message, "cannot write " FOLDER "/png/missing/no.png");
+    CHECK(!can_be_opened(FOLDER "/png/missing"));
     write_file("png/folder/x", "x", 1);
     CHECK(png_write_grid(FOLDER "/png/folder", &good, message) == -1);
     CHECK_CONTAINS(message, "cannot write " FOLDER "/png/folder: ");
@@ -850,7 +877,7 @@ TEST(test_digits_are_pinned) {
     idx_images    images = { NULL, 0, 0, 0 };
     idx_labels    labels = { NULL, 0 };
     idx_directory found = { "", 0 };
-    char          message[IDX_MESSAGE] = "";
+    char          message[MESSAGE_SIZE] = "";
     double        ink = 0;
     int           counts[10] = { 0 }, wrong = 0, blank = 0;
     size_t        i, k;
@@ -890,7 +917,7 @@ TEST(test_digits_are_pinned) {
 
 TEST(test_digits_depend_on_the_seed_alone) {
     idx_images a = { NULL, 0, 0, 0 }, b = { NULL, 0, 0, 0 };
-    char       message[IDX_MESSAGE] = "";
+    char       message[MESSAGE_SIZE] = "";
     if (!have_make_digits()) SKIP("there is no C compiler to build make_digits with");
     CHECK(run(MAKE "a --train 40 --test 3 --seed 7") == 0);
     CHECK(run(MAKE "b/deeper --train=70 --test=5 --seed=7") == 0);
@@ -959,6 +986,143 @@ TEST(test_digits_mistakes) {
     CHECK_TEXT(heard, "\n0\n");
 }
 
+/* ---- the example programs, as make builds them ---- */
+
+#define RUNS FOLDER "/runs"
+/* A run of three short epochs, its files in folder `n`. */
+#define TRAIN "build/train_mnist --recipe torch-400-20 --epochs 3 --threads 2 --data " RUNS "/digits"
+#define FILES(n) " --out " RUNS "/" n "/model --samples " RUNS "/" n "/samples.png --checkpoint " RUNS "/" n "/checkpoint" \
+    " --log " RUNS "/" n "/log.csv"
+
+/* Whether the programs are there; digits and folders are made the first time. */
+static int have_examples(void) {
+    static int made = 0;
+    if (!have_shell() || !can_be_opened("build/train_mnist") || !can_be_opened("build/sample_mnist") ||
+        !can_be_opened("build/reconstruct_mnist") || !can_be_opened("build/interpolate_mnist") || !have_make_digits())
+        return 0;
+    if (!made) made = run("mkdir -p " RUNS "/a " RUNS "/b " RUNS "/c") == 0 &&
+                      run(FOLDER "/make_digits --out " RUNS "/digits --train 6000 --test 200") == 0;
+    return made;
+}
+
+static void check_same_files(const char *name) {
+    char     path[256];
+    uint64_t first;
+    snprintf(path, sizeof path, RUNS "/a/%s", name);
+    first = hash_of_file(path);
+    snprintf(path, sizeof path, RUNS "/b/%s", name);
+    CHECK(first != 0 && hash_of_file(path) == first);
+}
+
+/* Interrupted and resumed by the very command it prints, a run ends with the bytes of one that never stopped. */
+TEST(test_resume) {
+    static const char *const signals[2] = { "INT", "TERM" };
+    int                      i;
+    if (!have_examples()) SKIP("the examples are not built");
+    CHECK(run(TRAIN FILES("a")) == 0);
+    CHECK_CONTAINS(heard, "epoch 1/3: loss ");
+    CHECK_CONTAINS(heard, "final: epochs=3 train_loss=");
+    for (i = 0; i < 2; i++) {
+        char  command[4096], *begin, *end;
+        run("rm -f " RUNS "/b/*; " TRAIN FILES("b") " >" RUNS "/b.log 2>&1 & run=$!; "
+            "until grep -q 'epoch 1/' " RUNS "/b.log; do sleep 0.02; done; sleep 0.05; kill -%s $run; wait $run; "
+            "echo \"code $?\"; cat " RUNS "/b.log", signals[i]);
+        CHECK_CONTAINS(heard, i ? "code 143" : "code 130");
+        CHECK_CONTAINS(heard, "interrupted in epoch 2; everything is in " RUNS "/b/checkpoint, go on with\n    build/");
+        CHECK(!can_be_opened(RUNS "/b/model") && can_be_opened(RUNS "/b/samples.png"));
+        begin = strstr(heard, "    build/train_mnist");
+        if (!begin || (end = strchr(begin, '\n')) == NULL) return;
+        snprintf(command, sizeof command, "%.*s", (int)(end - begin), begin);
+        CHECK_CONTAINS(command, " --resume");
+        CHECK(run("%s", command) == 0);
+        CHECK(!strstr(heard, "epoch 1/3"));
+        CHECK_CONTAINS(heard, "epoch 2/3: loss ");
+        check_same_files("model");
+        check_same_files("checkpoint");
+        check_same_files("samples.png");
+    }
+    CHECK(run(TRAIN FILES("b") " --resume") == 0);      /* nothing is left to do */
+    CHECK(!strstr(heard, "epoch 3/3"));
+    check_same_files("model");
+}
+
+/* A second Ctrl-C does not wait for the batch, here one of a second or so. */
+TEST(test_second_interrupt) {
+    int tries;
+    if (!have_examples()) SKIP("the examples are not built");
+    for (tries = 0; tries < 5; tries++) {
+        const int code = run("build/train_mnist --threads 1 --batch 6000 --data " RUNS "/digits" FILES("c") " >" RUNS
+                             "/c.log 2>&1 & run=$!; until grep -q watch " RUNS "/c.log; do sleep 0.02; done; sleep 0.1; "
+                             "kill -INT $run; sleep 0.02; kill -INT $run; wait $run; code=$?; cat " RUNS "/c.log; "
+                             "(exit $code)");
+        CHECK(code == 130);
+        if (!strstr(heard, "interrupted in")) break;    /* else the batch ended between the two */
+    }
+    CHECK(tries < 5);
+}
+
+TEST(test_train_mistakes) {
+    const char *data, *complaint;
+    if (!have_examples()) SKIP("the examples are not built");
+    CHECK(run("build/train_mnist --recipe list") == 0);
+    CHECK_CONTAINS(heard, "torch-400-20     ");
+    CHECK_CONTAINS(heard, "keras-conv       ");
+    CHECK(run("build/train_mnist --recipe tensorflow") == 2);
+    CHECK_CONTAINS(heard, "train_mnist: no --recipe is called tensorflow");
+    CHECK(run(TRAIN FILES("missing")) == 2);
+    CHECK_CONTAINS(heard, "train_mnist: there is no folder " RUNS "/missing for --out: make it with mkdir -p ");
+    CHECK(run("rm -f " RUNS "/c/*; " TRAIN FILES("c") " --resume") == 1);
+    data = strstr(heard, "data: generated digits, not MNIST, in " RUNS "/digits, 6000 training and 200 test images\n");
+    complaint = strstr(heard, "train_mnist: cannot open " RUNS "/c/checkpoint");
+    CHECK(data && complaint && data < complaint);       /* into one pipe, in the order they were said */
+    CHECK(run(TRAIN FILES("c") " --seconds 0.01") == 0);
+    CHECK_CONTAINS(heard, "final: epochs=0.");
+    CHECK(can_be_opened(RUNS "/c/model") && can_be_opened(RUNS "/c/samples.png"));
+}
+
+static void check_picture(const char *path, size_t width, size_t height) {
+    picture     p = { NULL, 0, 0, 0 };
+    const char *wrong = decode_file(path, &p);
+    CHECK_TEXT(wrong ? wrong : "fine", "fine");
+    CHECK(p.width == width && p.height == height && p.channels == 1);
+    free(p.raw);
+}
+
+TEST(test_pictures) {
+    if (!have_examples()) SKIP("the examples are not built");
+    CHECK(run(TRAIN FILES("a") " --latent 2") == 0);
+    CHECK_CONTAINS(heard, RUNS "/a/checkpoint is there already: --resume would go on from it\n");
+    check_picture(RUNS "/a/samples.png", 10 * 86 + 2, 10 * 86 + 2);
+    CHECK(run("build/sample_mnist " RUNS "/a/model --out " RUNS "/p.png --count 5 --columns 3 --scale 1") == 0);
+    check_picture(RUNS "/p.png", 3 * 30 + 2, 2 * 30 + 2);
+    CHECK(run("build/sample_mnist " RUNS "/a/checkpoint --out " RUNS "/p.png --manifold --columns 4 --scale 2") == 0);
+    check_picture(RUNS "/p.png", 4 * 58 + 2, 4 * 58 + 2);
+    CHECK(run("build/reconstruct_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --count 7") == 0);
+    CHECK_CONTAINS(heard, "test images 0 to 6, nats per image: reconstruction ");
+    check_picture(RUNS "/p.png", 7 * 86 + 2, 2 * 86 + 2);
+    CHECK(run("build/reconstruct_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --first 199 --count 2")
+          == 1);
+    CHECK_CONTAINS(heard, "there are 200 test images: --first 199 and --count 2 ask for more");
+    CHECK(run("build/interpolate_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --from 3 --to 199") ==
+          0);
+    check_picture(RUNS "/p.png", 10 * 86 + 2, 86 + 2);
+    CHECK(run("build/interpolate_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --to 200") == 1);
+    CHECK_CONTAINS(heard, "there are 200 test images, counted from 0");
+    CHECK(run("build/sample_mnist " RUNS "/a/model --out /nonexistent/x.png") == 2);
+    CHECK_CONTAINS(heard, "sample_mnist: there is no folder /nonexistent for --out");
+    CHECK(run("test -e /nonexistent") != 0);
+    CHECK(run("build/sample_mnist " RUNS "/nothing --out " RUNS "/p.png") == 1);
+    CHECK_CONTAINS(heard, "sample_mnist: cannot open " RUNS "/nothing: ");
+    CHECK_CONTAINS(heard, "(train_mnist makes a model)");
+}
+
+TEST(test_readme) {
+    if (!have_shell() || run("${CC:-cc} --version") != 0) SKIP("there is no C compiler");
+    CHECK(run("sh tests/readme.sh") == 0);
+    CHECK_CONTAINS(heard, " snippets compile\n");
+    if (test_state.failures) printf("%s", heard);
+}
+
 /* ---- get_mnist.sh ---- */
 
 /* Tries to download from `mirrors` only, whatever proxies there are, into a folder that holds `mine`. */
@@ -1021,6 +1185,7 @@ TEST(test_get_mnist_bad_mirrors) {
 
 int main(void) {
     if (system(NULL)) (void)!system("rm -rf " FOLDER); /* of a run that was stopped */
+    write_file("png/mark", "", 0);
     write_file("log", "", 0);
     RUN(test_idx_good_files);
     RUN(test_idx_refusals);
@@ -1032,6 +1197,7 @@ int main(void) {
     RUN(test_options_refusals);
     RUN(test_options_hints);
     RUN(test_options_help);
+    RUN(test_options_outputs);
     RUN(test_decoder);
     RUN(test_png_values);
     RUN(test_png_runs);
@@ -1041,6 +1207,11 @@ int main(void) {
     RUN(test_digits_depend_on_the_seed_alone);
     RUN(test_digits_overwrite_only_their_own);
     RUN(test_digits_mistakes);
+    RUN(test_resume);
+    RUN(test_second_interrupt);
+    RUN(test_train_mistakes);
+    RUN(test_pictures);
+    RUN(test_readme);
     RUN(test_get_mnist_usage);
     RUN(test_get_mnist_failures);
     RUN(test_get_mnist_bad_mirrors);

@@ -1,85 +1,27 @@
 /* png_writer.h - writes float images as one PNG picture, without a library: 8 bits, grey or RGB.
 
    Deflate is kept small: fixed Huffman codes, and matches at two distances only, one pixel back and one row back. That
-   is all it takes here, where most pixels are black and enlarging repeats rows. Where HAVE_STB_IMAGE_WRITE is defined,
-   stb_image_write.h does the encoding instead.
+   is all it takes here, where most pixels are black and enlarging repeats rows.
 
    Calls return 0, or -1 with one sentence in `message` (256 bytes of yours). */
 #ifndef PNG_WRITER_H
 #define PNG_WRITER_H
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#ifdef _WIN32
-#include <direct.h>
-#endif
 
-enum { PNG_MESSAGE = 256, PNG_MAX_SIDE = 20000, PNG_GUTTER = 2, PNG_GUTTER_GREY = 48 };
+#include "message.h"
 
-static inline int png_fail(char message[PNG_MESSAGE], const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, PNG_MESSAGE, format, arguments);
-    va_end(arguments);
-    return -1;
-}
-
-/* Creates the directories that `path` lies in, as far as they are missing. */
-static inline int make_parent_directory(const char *path, char message[PNG_MESSAGE]) {
-    char   parent[1024];
-    size_t i;
-    if (strlen(path) >= sizeof parent) return png_fail(message, "the name of the file to write is too long");
-    for (i = 0; path[i]; i++) {
-        parent[i] = path[i];
-        if (path[i + 1] != '/' || path[i] == '/') continue;
-        parent[i + 1] = '\0';
-#ifdef _WIN32
-        if (_mkdir(parent) != 0 && errno != EEXIST && parent[i] != ':')
-#else
-        if (mkdir(parent, 0777) != 0 && errno != EEXIST && errno != EISDIR)
-#endif
-            return png_fail(message, "cannot create the directory %s: %s", parent, strerror(errno));
-    }
-    return 0;
-}
-
-#ifdef HAVE_STB_IMAGE_WRITE
-
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#pragma GCC diagnostic ignored "-Wdouble-promotion"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#endif
-#include "stb_image_write.h"
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
-
-static inline int png_write_file(const char *path, const unsigned char *pixels, int width, int height, int channels,
-                                 char message[PNG_MESSAGE]) {
-    errno = 0;
-    if (stbi_write_png(path, width, height, channels, pixels, width * channels)) return 0;
-    return png_fail(message, "cannot write %s: %s", path, errno ? strerror(errno) : "stb_image_write failed");
-}
-
-#else
+enum { PNG_MAX_SIDE = 20000, PNG_GUTTER = 2, PNG_GUTTER_GREY = 48 };
 
 typedef struct png_bits {
     unsigned char *bytes;
-    size_t length;
-    uint32_t pending; /* bits not yet in `bytes`, the earliest lowest */
-    int pending_count;
+    size_t         length;
+    uint32_t       pending; /* bits not yet in `bytes`, the earliest lowest */
+    int            pending_count;
 } png_bits;
 
 static inline void png_put_bits(png_bits *out, uint32_t value, int count) {
@@ -109,7 +51,7 @@ static inline void png_put_symbol(png_bits *out, uint32_t symbol) {
    (lengths) or two (distances); these are the tables of RFC 1951, 3.2.5, as formulas. */
 static inline void png_put_match(png_bits *out, uint32_t length, uint32_t distance) {
     const uint32_t l = length - 3, d = distance - 1;
-    int extra = 0;
+    int            extra = 0;
     while (l >> extra >= 8) extra++;
     if (length == 258)
         png_put_symbol(out, 285);
@@ -133,7 +75,7 @@ static inline size_t png_match_length(const unsigned char *bytes, size_t positio
 /* A zlib stream of `raw`. `out` has room: a literal takes at most 9 bits. */
 static inline void png_compress(png_bits *out, const unsigned char *raw, size_t size, size_t pixel, size_t row) {
     uint32_t low = 1, high = 0; /* Adler-32 */
-    size_t i = 0;
+    size_t   i = 0;
     png_put_bits(out, 0x0178, 16);    /* deflate, window of 32 KiB */
     png_put_bits(out, 1 | 1 << 1, 3); /* the last block, fixed codes */
     while (i < size) {
@@ -162,7 +104,7 @@ static inline void png_store_32(unsigned char *bytes, uint32_t value) {
 /* CRC-32 of PNG, a bit at a time; `crc` is that of what came before, 0 at the start. */
 static inline uint32_t png_crc(uint32_t crc, const unsigned char *bytes, size_t size) {
     size_t i;
-    int bit;
+    int    bit;
     crc = ~crc;
     for (i = 0; i < size; i++)
         for (crc ^= bytes[i], bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
@@ -180,12 +122,12 @@ static inline void png_put_chunk(FILE *file, const char *name, const unsigned ch
 }
 
 static inline int png_write_file(const char *path, const unsigned char *pixels, int width, int height, int channels,
-                                 char message[PNG_MESSAGE]) {
-    const size_t pixel_row = (size_t)width * (size_t)channels, row = pixel_row + 1, size = row * (size_t)height;
+                                 char message[MESSAGE_SIZE]) {
+    const size_t  pixel_row = (size_t)width * (size_t)channels, row = pixel_row + 1, size = row * (size_t)height;
     unsigned char head[13] = { 0 }, *raw = malloc(size);
-    png_bits stream = { NULL, 0, 0, 0 };
-    FILE *file = NULL;
-    int y, failed = 1;
+    png_bits      stream = { NULL, 0, 0, 0 };
+    FILE         *file = NULL;
+    int           y, failed = 1;
 
     stream.bytes = malloc(size + size / 8 + 64);
     errno = 0;
@@ -207,13 +149,11 @@ static inline int png_write_file(const char *path, const unsigned char *pixels, 
         failed = ferror(file);
         if (fclose(file) != 0) failed = 1;
     }
-    if (failed) png_fail(message, "cannot write %s: %s", path, errno ? strerror(errno) : "not enough memory");
+    if (failed) fail(message, "cannot write %s: %s", path, errno ? strerror(errno) : "not enough memory");
     free(raw);
     free(stream.bytes);
     return failed ? -1 : 0;
 }
-
-#endif
 
 /* A table of images, `columns` in a row, each pixel enlarged to scale x scale, with a thin line between. */
 typedef struct png_grid {
@@ -246,9 +186,9 @@ static inline void png_draw_grid(const png_grid *grid, unsigned char *canvas, si
     }
 }
 
-/* Writes the grid as a PNG; a missing parent directory is created. The picture appears under its name only when it is
-   complete. */
-static inline int png_write_grid(const char *path, const png_grid *grid, char message[PNG_MESSAGE]) {
+/* Writes the grid as a PNG. The picture appears under its name, and replaces an older one there, only when it is
+   complete: a viewer that watches the file never sees half of it. */
+static inline int png_write_grid(const char *path, const png_grid *grid, char message[MESSAGE_SIZE]) {
     const size_t   columns = (size_t)grid->columns, bands = grid->originals ? 2 : 1;
     size_t         rows, width, height, size;
     unsigned char *canvas;
@@ -257,20 +197,20 @@ static inline int png_write_grid(const char *path, const png_grid *grid, char me
 
     if ((grid->channels != 1 && grid->channels != 3) || grid->count < 1 || grid->columns < 1 || grid->scale < 1 ||
         grid->height < 1 || grid->width < 1)
-        return png_fail(message, "a picture needs 1 or more images of 1 or 3 channels");
+        return fail(message, "a picture needs 1 or more images of 1 or 3 channels");
     rows = (grid->count / columns + (grid->count % columns != 0)) * bands;
     if (grid->columns > PNG_MAX_SIDE || grid->count / columns > PNG_MAX_SIDE || rows > PNG_MAX_SIDE ||
         grid->width > PNG_MAX_SIDE / grid->scale || grid->height > PNG_MAX_SIDE / grid->scale ||
         (width = columns * ((size_t)(grid->width * grid->scale) + PNG_GUTTER) + PNG_GUTTER) > PNG_MAX_SIDE ||
         (height = rows * ((size_t)(grid->height * grid->scale) + PNG_GUTTER) + PNG_GUTTER) > PNG_MAX_SIDE)
-        return png_fail(message, "%s would have a side of more than %d pixels: ask for fewer images or a smaller scale",
-                        path, PNG_MAX_SIDE);
-    if (make_parent_directory(path, message) != 0) return -1;
-    snprintf(temporary, sizeof temporary, "%.1000s.partial", path);
+        return fail(message, "%s would have a side of more than %d pixels: ask for fewer images or a smaller scale",
+                    path, PNG_MAX_SIDE);
+    if (strlen(path) > 1000) return fail(message, "the name of the file to write is too long");
+    snprintf(temporary, sizeof temporary, "%s.partial", path);
 
     size = width * height * (size_t)grid->channels;
     canvas = malloc(size);
-    if (!canvas) return png_fail(message, "not enough memory to draw %s", path);
+    if (!canvas) return fail(message, "not enough memory to draw %s", path);
     memset(canvas, PNG_GUTTER_GREY, size);
     png_draw_grid(grid, canvas, width);
     result = png_write_file(temporary, canvas, (int)width, (int)height, grid->channels, message);
@@ -279,7 +219,7 @@ static inline int png_write_grid(const char *path, const png_grid *grid, char me
     if (result == 0) remove(path); /* Windows renames over nothing */
 #endif
     if (result == 0 && rename(temporary, path) != 0)
-        result = png_fail(message, "cannot write %s: %s", path, strerror(errno));
+        result = fail(message, "cannot write %s: %s", path, strerror(errno));
     if (result != 0) remove(temporary);
     return result;
 }

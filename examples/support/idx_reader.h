@@ -8,10 +8,11 @@
 #define IDX_READER_H
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "message.h"
 
 typedef struct idx_images {
     unsigned char *pixels; /* one image after the other, row by row, 0 is black; release with free() */
@@ -29,18 +30,10 @@ typedef struct idx_directory {
     int  generated; /* nonzero: digits drawn by data/make_digits, not MNIST */
 } idx_directory;
 
-enum { IDX_MESSAGE = 256, IDX_MAX_SIDE = 4096 };
-
-static inline int idx_fail(char message[IDX_MESSAGE], const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, IDX_MESSAGE, format, arguments);
-    va_end(arguments);
-    return -1;
-}
+enum { IDX_MAX_SIDE = 4096 };
 
 static inline int idx_read_open_file(FILE *file, const char *path, int rank, unsigned char **elements, size_t shape[3],
-                                     char message[IDX_MESSAGE]) {
+                                     char message[MESSAGE_SIZE]) {
     unsigned char head[16];
     const size_t  head_size = 4 + 4 * (size_t)rank;
     size_t        announced = 1, got;
@@ -49,58 +42,57 @@ static inline int idx_read_open_file(FILE *file, const char *path, int rank, uns
 
     errno = 0;
     got = fread(head, 1, head_size, file);
-    if (got < head_size && ferror(file)) return idx_fail(message, "cannot read %s: %s", path, strerror(errno));
+    if (got < head_size && ferror(file)) return fail(message, "cannot read %s: %s", path, strerror(errno));
     if (got >= 2 && head[0] == 0x1f && head[1] == 0x8b)
-        return idx_fail(message, "%s is still compressed: unpack it with gunzip", path);
+        return fail(message, "%s is still compressed: unpack it with gunzip", path);
     if (got >= 2 && (head[0] || head[1]))
-        return idx_fail(message,
-                        "%s is not an IDX file: it does not begin with two "
-                        "zero bytes",
-                        path);
+        return fail(message,
+                    "%s is not an IDX file: it does not begin with two "
+                    "zero bytes",
+                    path);
     if (got >= 4 && head[2] != 0x08)
-        return idx_fail(message, "%s holds elements of type 0x%02x, not unsigned bytes (0x08)", path, head[2]);
+        return fail(message, "%s holds elements of type 0x%02x, not unsigned bytes (0x08)", path, head[2]);
     if (got >= 4 && head[3] != rank)
-        return idx_fail(message, "%s has %d dimensions instead of %d: %s are wanted", path, head[3], rank,
-                        rank == 3 ? "images" : "labels");
-    if (got < head_size) return idx_fail(message, "%s ends within its header", path);
+        return fail(message, "%s has %d dimensions instead of %d: %s are wanted", path, head[3], rank,
+                    rank == 3 ? "images" : "labels");
+    if (got < head_size) return fail(message, "%s ends within its header", path);
 
     if (fseek(file, 0, SEEK_END) != 0 || (file_size = ftell(file)) < (long)head_size ||
         fseek(file, (long)head_size, SEEK_SET) != 0)
-        return idx_fail(message, "cannot find out the size of %s", path);
+        return fail(message, "cannot find out the size of %s", path);
     for (i = 0; i < rank; i++) {
         const unsigned char *bytes = head + 4 + 4 * i;
         shape[i] = (size_t)bytes[0] << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3];
-        if (!shape[i]) return idx_fail(message, "%s is empty: its dimension %d is 0", path, i + 1);
+        if (!shape[i]) return fail(message, "%s is empty: its dimension %d is 0", path, i + 1);
         if (i > 0 && shape[i] > IDX_MAX_SIDE)
-            return idx_fail(message, "%s announces images with a side of %lu pixels, more than %d", path,
-                            (unsigned long)shape[i], IDX_MAX_SIDE);
+            return fail(message, "%s announces images with a side of %lu pixels, more than %d", path,
+                        (unsigned long)shape[i], IDX_MAX_SIDE);
         if (announced > (size_t)-1 / shape[i])
-            return idx_fail(message, "%s announces more elements than memory can hold", path);
+            return fail(message, "%s announces more elements than memory can hold", path);
         announced *= shape[i];
     }
     got = (size_t)file_size - head_size;
     if (announced != got)
-        return idx_fail(message, "%s %s: its header announces %lu bytes, but %lu follow", path,
-                        announced > got ? "is cut short" : "is too long", (unsigned long)announced, (unsigned long)got);
+        return fail(message, "%s %s: its header announces %lu bytes, but %lu follow", path,
+                    announced > got ? "is cut short" : "is too long", (unsigned long)announced, (unsigned long)got);
 
     *elements = malloc(announced);
-    if (!*elements)
-        return idx_fail(message, "not enough memory for the %lu bytes of %s", (unsigned long)announced, path);
+    if (!*elements) return fail(message, "not enough memory for the %lu bytes of %s", (unsigned long)announced, path);
     if (fread(*elements, 1, announced, file) == announced) return 0;
     free(*elements);
     *elements = NULL;
-    return idx_fail(message, "cannot read %s: %s", path, ferror(file) ? strerror(errno) : "it ended early");
+    return fail(message, "cannot read %s: %s", path, ferror(file) ? strerror(errno) : "it ended early");
 }
 
 static inline int idx_read(const char *directory, const char *name, int rank, unsigned char **elements, size_t shape[3],
-                           char message[IDX_MESSAGE]) {
+                           char message[MESSAGE_SIZE]) {
     char  path[512];
     FILE *file;
     int   result;
     if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path)
-        return idx_fail(message, "the data directory's name is too long");
+        return fail(message, "the data directory's name is too long");
     file = fopen(path, "rb");
-    if (!file) return idx_fail(message, "cannot open %s: %s", path, strerror(errno));
+    if (!file) return fail(message, "cannot open %s: %s", path, strerror(errno));
     result = idx_read_open_file(file, path, rank, elements, shape, message);
     fclose(file);
     return result;
@@ -108,7 +100,7 @@ static inline int idx_read(const char *directory, const char *name, int rank, un
 
 /* Reads `name`, such as "t10k-images-idx3-ubyte", in `directory`. */
 static inline int idx_read_images(const char *directory, const char *name, idx_images *images,
-                                  char message[IDX_MESSAGE]) {
+                                  char message[MESSAGE_SIZE]) {
     size_t shape[3] = { 0, 0, 0 };
     if (idx_read(directory, name, 3, &images->pixels, shape, message) != 0) return -1;
     images->count = shape[0];
@@ -118,20 +110,21 @@ static inline int idx_read_images(const char *directory, const char *name, idx_i
 }
 
 static inline int idx_read_labels(const char *directory, const char *name, idx_labels *labels,
-                                  char message[IDX_MESSAGE]) {
+                                  char message[MESSAGE_SIZE]) {
     size_t shape[3] = { 0, 0, 0 };
     if (idx_read(directory, name, 1, &labels->values, shape, message) != 0) return -1;
     labels->count = shape[0];
     return 0;
 }
 
+static inline int file_can_be_read(const char *path) {
+    FILE *file = fopen(path, "rb");
+    return file && fclose(file) == 0;
+}
+
 static inline int idx_file_exists(const char *directory, const char *name) {
-    char  path[512];
-    FILE *file;
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    file = fopen(path, "rb");
-    if (file) fclose(file);
-    return file != NULL;
+    char path[512];
+    return snprintf(path, sizeof path, "%s/%s", directory, name) < (int)sizeof path && file_can_be_read(path);
 }
 
 /* The first of MNIST's four files that is not in `directory`, or NULL. */
@@ -146,7 +139,7 @@ static inline const char *idx_missing_file(const char *directory) {
 
 /* Where the data are: `wanted` if it is not NULL, else what the environment's MNIST_DIR names, else the first of a few
    usual places that has all four files. */
-static inline int idx_find_directory(const char *wanted, idx_directory *found, char message[IDX_MESSAGE]) {
+static inline int idx_find_directory(const char *wanted, idx_directory *found, char message[MESSAGE_SIZE]) {
     static const char *const usual[3] = { "data", "../shared/mnist", "build/digits" };
     const char              *source = "", *missing;
     int                      i;
@@ -158,20 +151,31 @@ static inline int idx_find_directory(const char *wanted, idx_directory *found, c
     for (i = 0; !wanted && i < 3; i++)
         if (!idx_missing_file(usual[i])) wanted = usual[i];
     if (!wanted)
-        return idx_fail(message,
-                        "no MNIST files in data, ../shared/mnist or build/digits: fetch them with "
-                        "data/get_mnist.sh, draw digits with build/make_digits, or name their directory with --data");
-    if (strlen(wanted) >= sizeof found->path) return idx_fail(message, "the data directory's name is too long");
+        return fail(message,
+                    "no MNIST files in data, ../shared/mnist or build/digits: fetch them with "
+                    "data/get_mnist.sh, draw digits with build/make_digits, or name their directory with --data");
+    if (strlen(wanted) >= sizeof found->path) return fail(message, "the data directory's name is too long");
     missing = idx_missing_file(wanted);
-    if (missing) return idx_fail(message, "%s%s has no file %s that can be opened", wanted, source, missing);
+    if (missing) return fail(message, "%s%s has no file %s that can be opened", wanted, source, missing);
     strcpy(found->path, wanted);
     found->generated = idx_file_exists(wanted, "GENERATED");
     return 0;
 }
 
-/* What to tell the user about the data. */
-static inline const char *idx_describe(const idx_directory *found) {
-    return found->generated ? "generated digits, not MNIST" : "MNIST";
+/* MNIST's images, from where idx_find_directory finds them; `train` may be NULL. Says on standard output what was read.
+   Release the pixels of both with free(), after a failure too. */
+static inline int idx_read_mnist(const char *wanted, idx_images *train, idx_images *test, char message[MESSAGE_SIZE]) {
+    idx_directory found;
+    if (idx_find_directory(wanted, &found, message) != 0 ||
+        idx_read_images(found.path, "t10k-images-idx3-ubyte", test, message) != 0)
+        return -1;
+    if (train && idx_read_images(found.path, "train-images-idx3-ubyte", train, message) != 0) return -1;
+    if (train && (train->height != test->height || train->width != test->width))
+        return fail(message, "the training and the test images in %s differ in size", found.path);
+    printf("data: %s in %s, ", found.generated ? "generated digits, not MNIST," : "MNIST", found.path);
+    if (train) printf("%lu training and ", (unsigned long)train->count);
+    printf("%lu test images\n", (unsigned long)test->count);
+    return 0;
 }
 
 #endif

@@ -19,13 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "message.h"
+
 typedef enum option_kind {
-    OPTION_TEXT,         /* const char *; NULL where there is no default */
-    OPTION_CHOICE,       /* int: which of the words of the placeholder, such as "dense|conv" */
-    OPTION_INTEGER,      /* long long */
-    OPTION_TWO_INTEGERS, /* long long [2]: takes two values; no default where they are below the minimum */
-    OPTION_NUMBER,       /* double */
-    OPTION_FLAG          /* int: 1 where given; takes no value */
+    OPTION_TEXT,    /* const char *; NULL where there is no default */
+    OPTION_OUTPUT,  /* the same, a file to write, for options_check_outputs */
+    OPTION_INTEGER, /* long long; no default where it is below the minimum */
+    OPTION_NUMBER,  /* double, likewise */
+    OPTION_FLAG     /* int: 1 where given; takes no value */
 } option_kind;
 
 typedef struct option {
@@ -39,21 +40,11 @@ typedef struct option {
 #define OPTIONS_END                                                                                                    \
     { NULL, NULL, NULL, OPTION_TEXT, NULL, 0, 0 }
 
-/* Word number `index` of "a|b|c" and its length; NULL after the last. */
-static inline const char *options_word(const char *words, int index, int *length) {
-    while (index-- > 0) {
-        words = strchr(words, '|');
-        if (!words) return NULL;
-        words++;
-    }
-    *length = (int)strcspn(words, "|");
-    return words;
-}
-
-/* Prints a sentence about a mistake; the result is the exit code for it. */
+/* Prints a sentence about a mistake in the command line; the result is the exit code for it. */
 static inline int options_wrong(const char *program, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
+    fflush(stdout); /* what was said before comes before */
     fprintf(stderr, "%s: ", program);
     vfprintf(stderr, format, arguments);
     fprintf(stderr, ": see --help\n");
@@ -62,15 +53,10 @@ static inline int options_wrong(const char *program, const char *format, ...) {
 }
 
 static inline void options_print_default(const option *o) {
-    int         length;
-    const char *word;
-    if (o->kind == OPTION_TEXT && *(const char **)o->destination) printf(" (%s)", *(const char **)o->destination);
-    if (o->kind == OPTION_CHOICE && (word = options_word(o->placeholder, *(int *)o->destination, &length)) != NULL)
-        printf(" (%.*s)", length, word);
-    if (o->kind == OPTION_TWO_INTEGERS && (double)*(long long *)o->destination >= o->minimum)
-        printf(" (%lld %lld)", ((long long *)o->destination)[0], ((long long *)o->destination)[1]);
-    if (o->kind == OPTION_INTEGER) printf(" (%lld)", *(long long *)o->destination);
-    if (o->kind == OPTION_NUMBER) printf(" (%g)", *(double *)o->destination);
+    if (o->kind <= OPTION_OUTPUT && *(const char **)o->destination) printf(" (%s)", *(const char **)o->destination);
+    if (o->kind == OPTION_INTEGER && (double)*(long long *)o->destination >= o->minimum)
+        printf(" (%lld)", *(long long *)o->destination);
+    if (o->kind == OPTION_NUMBER && *(double *)o->destination >= o->minimum) printf(" (%g)", *(double *)o->destination);
 }
 
 static inline void options_help(const char *program, const char *purpose, const option *table, int plain_word) {
@@ -122,61 +108,64 @@ static inline int options_unknown(const char *program, const char *given, size_t
     return options_wrong(program, "there is no option --%.*s (did you mean --%s?)", (int)length, given, nearest->name);
 }
 
-static inline int options_store_choice(const char *program, const option *o, const char *text) {
-    const char *word;
-    int         which, length;
-    for (which = 0; (word = options_word(o->placeholder, which, &length)) != NULL; which++)
-        if (strlen(text) == (size_t)length && strncmp(word, text, (size_t)length) == 0) {
-            *(int *)o->destination = which;
-            return 0;
-        }
-    return options_wrong(program, "--%s must be one of %s, not '%s'", o->name, o->placeholder, text);
-}
-
-static inline int options_store_number(const char *program, const option *o, int index, const char *text) {
-    const int whole = o->kind != OPTION_NUMBER;
+static inline int options_store_number(const char *program, const option *o, const char *text) {
+    const int whole = o->kind == OPTION_INTEGER;
     char     *end;
     long long integer = 0;
     double    number;
     errno = 0;
-    if (whole)
-        number = (double)(integer = strtoll(text, &end, 10));
-    else
-        number = strtod(text, &end);
+    number = whole ? (double)(integer = strtoll(text, &end, 10)) : strtod(text, &end);
     if (end == text || *end || isspace((unsigned char)*text) || number != number)
         return options_wrong(program, "--%s needs a %s, not '%s'", o->name, whole ? "whole number" : "number", text);
     if (errno == ERANGE || number < o->minimum || number > o->maximum)
         return options_wrong(program, "--%s must be from %.10g to %.10g, not %s", o->name, o->minimum, o->maximum,
                              text);
     if (whole)
-        ((long long *)o->destination)[index] = integer;
+        *(long long *)o->destination = integer;
     else
         *(double *)o->destination = number;
     return 0;
 }
 
-/* Stores the value, or value number `index` of two; 0, or the exit code after a printed sentence. */
-static inline int options_store(const char *program, const option *o, int index, const char *text) {
-    if (o->kind == OPTION_CHOICE) return options_store_choice(program, o, text);
-    if (o->kind != OPTION_TEXT) return options_store_number(program, o, index, text);
+/* Stores the value; 0, or the exit code after a printed sentence. */
+static inline int options_store(const char *program, const option *o, const char *text) {
+    if (!text) return options_wrong(program, "--%s needs a value", o->name);
+    if (o->kind > OPTION_OUTPUT) return options_store_number(program, o, text);
     if (!*text) return options_wrong(program, "--%s needs %s, not an empty word", o->name, o->placeholder);
     *(const char **)o->destination = text;
     return 0;
 }
 
-/* Takes option `o` at argv[*i], with `value` what followed its '=' if any, and moves *i over the values. */
+/* Takes option `o` at argv[*i], with `value` what followed its '=' if any, and moves *i over the value. */
 static inline int options_take(const char *program, const option *o, const char *value, int argc, char **argv, int *i) {
-    const int values = o->kind == OPTION_TWO_INTEGERS ? 2 : 1;
-    int       v;
     if (o->kind == OPTION_FLAG) {
         if (value) return options_wrong(program, "--%s takes no value", o->name);
         *(int *)o->destination = 1;
         return 0;
     }
-    for (v = 0; v < values; v++, value = NULL) {
-        if (!value && *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0) value = argv[++*i];
-        if (!value) return options_wrong(program, "--%s needs %s", o->name, values == 2 ? "two values" : "a value");
-        if (options_store(program, o, v, value) != 0) return 2;
+    if (!value && *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0) value = argv[++*i];
+    return options_store(program, o, value);
+}
+
+/* Whether files can be made where the options say, before an hour is spent on what should go into them. No folder is
+   made: one that is missing is more often misspelt. Returns 0, or the exit code after a printed sentence. */
+static inline int options_check_outputs(const char *program, const option *o) {
+    char message[MESSAGE_SIZE], trial[1024];
+    for (; o->name; o++) {
+        const char *path = o->kind == OPTION_OUTPUT ? *(const char **)o->destination : NULL, *slash;
+        FILE       *file;
+        if (!path) continue;
+        slash = strrchr(path, '/');
+        errno = ENAMETOOLONG;
+        file = snprintf(trial, sizeof trial, "%s.partial", path) < (int)sizeof trial ? fopen(trial, "ab") : NULL;
+        if (file && fclose(file) == 0 && remove(trial) == 0) continue;
+        if (errno == ENOENT && slash)
+            fail(message, "there is no folder %.*s for --%s: make it with mkdir -p %.*s", (int)(slash - path), path,
+                 o->name, (int)(slash - path), path);
+        else
+            fail(message, "cannot write --%s %s: %s", o->name, path, strerror(errno));
+        complain(program, message);
+        return 2;
     }
     return 0;
 }
@@ -199,7 +188,7 @@ static inline int options_parse(int argc, char **argv, const char *purpose, cons
         if (strncmp(argv[i], "--", 2) != 0) {
             if (argv[i][0] == '-' || words++ >= plain_word)
                 return options_wrong(program, "'%s' is not expected, options begin with --", argv[i]);
-            if (options_store(program, table, 0, argv[i]) != 0) return 2;
+            if (options_store(program, table, argv[i]) != 0) return 2;
             continue;
         }
         length = strcspn(name, "=");
