@@ -51,6 +51,9 @@ $(BUILD)/make_digits: data/make_digits.c | $(BUILD)
 $(BUILD)/test_threads: tests/test_threads.c vae.h | $(BUILD)
 	$(COMPILE) $(THREADS) -o $@ $< -lm
 
+$(BUILD)/test_views: tests/test_views.c vae.h | $(BUILD)
+	$(COMPILE) $(THREADS) -o $@ $< -lm
+
 $(BUILD)/test_%: tests/test_%.c vae.h | $(BUILD)
 	$(COMPILE) -o $@ $< -lm
 
