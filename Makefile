@@ -42,6 +42,9 @@ $(BUILD)/make_digits: data/make_digits.c | $(BUILD)
 $(BUILD)/test_threads: tests/test_threads.c vae.h | $(BUILD)
 	$(COMPILE) $(THREADS) -o $@ $< -lm
 
+$(BUILD)/test_views $(BUILD)/test_small: $(BUILD)/test_%: tests/test_%.c vae.h | $(BUILD)
+	$(COMPILE) $(THREADS) -o $@ $< -lm
+
 $(BUILD)/test_%: tests/test_%.c vae.h | $(BUILD)
 	$(COMPILE) -o $@ $< -lm
 

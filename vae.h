@@ -4170,14 +4170,14 @@ typedef struct vaei_plan {
     vaei_chain  encoder, decoder;
     int         heads;                              /* the index of that layer, -1 where there is no encoder */
     vae_part    part;
-    int         trains;
     int         moments;                            /* numbers that the optimiser keeps for each weight */
-    int         owns_weights, has_pool;
-    int         is_bare;                            /* no weights, tables or workspace: it only names the tensors */
     int         last_stage_layer;                   /* where the last stage begins */
-    int         free_activation;                    /* the last layer may have any */
-    int         finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
-    int         fused;      /* the last stage runs forward, likelihood and backward on each micro-batch in turn */
+    char        trains;
+    char        fused;      /* the last stage runs forward, likelihood and backward on each micro-batch in turn */
+    char        owns_weights, has_pool;
+    char        is_bare;                            /* no weights, tables or workspace: it only names the tensors */
+    char        free_activation;                    /* the last layer may have any */
+    char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
     int         threads;
     size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
     size_t      output;                             /* numbers that the decoder gives for an example */
@@ -4485,7 +4485,7 @@ VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_s
     return status;
 }
 
-VAEI_SETUP vae_layer vaei_described(const vaei_layer *layer);
+VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l);
 
 /* Layer `index` of the network. Only a layer that comes before it, or itself, can be what is wrong. */
 VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_outline *o, vae_error *error) {
@@ -4498,7 +4498,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
     if (!n->config) {
         const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
         const vaei_layer *layer = &n->plan->layers[index - first];
-        o->layer = vaei_described(layer);
+        vaei_describe(layer, &o->layer);
         o->in = layer->in;
         o->out = layer->out;
         if (layer->connection) {
@@ -4856,25 +4856,24 @@ VAEI_SETUP size_t vaei_count_biases(const vaei_outline *o) {
     return vaei_is_dense(&o->layer) ? vaei_shape_size(o->out) : (size_t)o->out.channels;
 }
 
-VAEI_SETUP vae_layer vaei_described(const vaei_layer *layer) {
+/* The layer as vae_defaults fills it. */
+VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
     const vaei_connection *c = layer->connection;
-    vae_layer              l;
-    vaei_make_dense(&l, layer->written, layer->activation);
-    if (!c) return l;
-    l.kind = layer->kind;
-    l.kernel_height = c->kernel_height;
-    l.kernel_width = c->kernel_width;
-    l.stride_height = c->stride_height;
-    l.stride_width = c->stride_width;
-    l.padding = c->padding;
-    if (c->padding == VAE_SAME) return l;
-    l.top = c->top;
-    l.bottom = c->bottom;
-    l.left = c->left;
-    l.right = c->right;
-    l.output_padding_height = c->output_padding_height;
-    l.output_padding_width = c->output_padding_width;
-    return l;
+    vaei_make_dense(l, layer->written, layer->activation);
+    if (!c) return;
+    l->kind = layer->kind;
+    l->kernel_height = c->kernel_height;
+    l->kernel_width = c->kernel_width;
+    l->stride_height = c->stride_height;
+    l->stride_width = c->stride_width;
+    l->padding = c->padding;
+    if (c->padding == VAE_SAME) return;
+    l->top = c->top;
+    l->bottom = c->bottom;
+    l->left = c->left;
+    l->right = c->right;
+    l->output_padding_height = c->output_padding_height;
+    l->output_padding_width = c->output_padding_width;
 }
 
 /* ---- what is counted before anything is laid out ---- */
@@ -4961,7 +4960,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     if (plan->decoder.layers) {
         if ((status = vaei_check_last_layer(n, &o, plan->free_activation, error)) != VAE_OK) return status;
         plan->output = vaei_shape_size(o.out);
-        plan->fused = plan->fused && convolutional;
+        if (!convolutional) plan->fused = 0;
         plan->finishes_in_place = o.layer.activation == VAE_LINEAR;
     } else plan->fused = 0;
     plan->log_sigma = plan->parameter_count;
@@ -4984,8 +4983,8 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->part = s->part;
     plan->moments = vaei_optimizers[s->optimizer.kind].moments;
     plan->owns_weights = !s->weights;
-    plan->is_bare = s->tensors_only;
-    plan->free_activation = has_sigma;
+    plan->is_bare = s->tensors_only != 0;
+    plan->free_activation = has_sigma != 0;
     if (has_sigma && s->sigma == 0 && s->part != VAE_ENCODER_ONLY)
         plan->log_sigma_count = s->sigma_per_pixel ? plan->example : 1;
     if (s->standardize) plan->constant_count = vaei_times(2, plan->example);
@@ -5143,34 +5142,31 @@ VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_pla
     places->output_gradient = p->below;
 }
 
-/* What the backward pass will need again is kept for the whole batch, unless it follows at once. `c` is NULL while
-   counting. */
-VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int index, const vaei_brief *b, vaei_places *places,
-                                       vaei_connection *c) {
-    const int    trains = p->plan->trains, starts = !vaei_is_convolution(p->network, index - 1);
-    const int    output_in_slot = b->ends ? b->fused : b->fused || !trains;
-    vaei_image   image = vaei_image_at(p->network, index, VAEI_INPUT);
-    const size_t most = (size_t)(0xFFFFFFFF / p->plan->micro);
-    int          too_large = image.image > most;
-    if (c) c->input = image;
-    places->input = starts ? vaei_place_numbers(p, 1, image.image) : p->before;
+/* Numbers in one image of each of a convolution's tensors; `c`, NULL while counting, gets the images. */
+typedef struct vaei_image_sizes {
+    size_t input, output, output_gradient;
+} vaei_image_sizes;
+
+VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_image *kept) {
+    const vaei_image image = vaei_image_at(p->network, index, which);
+    if (kept) *kept = image;
+    /* Entries of the tables have 32 bits. */
+    if (image.image > (size_t)(0xFFFFFFFF / p->plan->micro)) p->arena->used = VAEI_TOO_LARGE;
+    return image.image;
+}
+
+/* What the backward pass will need again is kept for the whole batch, unless it follows at once. */
+VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int starts, const vaei_brief *b, const vaei_image_sizes *sizes,
+                                       vaei_places *places) {
+    const int trains = p->plan->trains, output_in_slot = b->ends ? b->fused : b->fused || !trains;
+    places->input = starts ? vaei_place_numbers(p, 1, sizes->input) : p->before;
     places->input_gradient = p->below;
-    image = vaei_image_at(p->network, index, VAEI_OUTPUT);
-    too_large |= image.image > most;
-    if (c) c->output = image;
-    places->output = vaei_place_numbers(p, output_in_slot, image.image);
+    places->output = vaei_place_numbers(p, output_in_slot, sizes->output);
     places->saved = places->output;
     if (trains && vaei_activation_saves_input(b->activation))
-        places->saved = vaei_place_numbers(p, output_in_slot, image.image);
+        places->saved = vaei_place_numbers(p, output_in_slot, sizes->output);
     p->before = places->output;
-    image = vaei_image_at(p->network, index, VAEI_INPUT_GRADIENT);
-    too_large |= image.image > most;
-    if (c) c->input_gradient = image;
-    image = vaei_image_at(p->network, index, VAEI_OUTPUT_GRADIENT);
-    too_large |= image.image > most;
-    if (c) c->output_gradient = image;
-    if (too_large) p->slot.used = VAEI_TOO_LARGE;       /* for the tables, whose entries have 32 bits */
-    if (trains) p->below = vaei_place_numbers(p, 1, image.image);
+    if (trains) p->below = vaei_place_numbers(p, 1, sizes->output_gradient);
     places->output_gradient = p->below;
     if (trains && b->ends) p->below = b->finishes ? places->output : vaei_place_numbers(p, b->fused, b->outputs);
 }
@@ -5322,7 +5318,7 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
         }
         vaei_note_product(p, rows, (size_t)coarse.channels, positions);
     }
-    if ((uint64_t)weights > UINT32_MAX) arena->used = VAEI_TOO_LARGE;
+    if (weights / 2 > 0x7FFFFFFF) arena->used = VAEI_TOO_LARGE;       /* entries of 32 bits */
 }
 
 VAEI_SETUP void vaei_fill_gather(vaei_connection *c, const vaei_image *fine, const vaei_image *coarse, size_t micro) {
@@ -5452,7 +5448,12 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         if (plan->trains) vaei_note_product(p, b.inputs, b.outputs, plan->batch);
         if (plan->trains) vaei_note_product(p, plan->batch, b.inputs, b.outputs);
     } else {
-        vaei_place_convolution(p, index, &b, &places, c);
+        vaei_image_sizes sizes;
+        sizes.input = vaei_lay_image(p, index, VAEI_INPUT, c ? &c->input : NULL);
+        sizes.output = vaei_lay_image(p, index, VAEI_OUTPUT, c ? &c->output : NULL);
+        sizes.output_gradient = vaei_lay_image(p, index, VAEI_OUTPUT_GRADIENT, c ? &c->output_gradient : NULL);
+        vaei_lay_image(p, index, VAEI_INPUT_GRADIENT, c ? &c->input_gradient : NULL);
+        vaei_place_convolution(p, !vaei_is_convolution(p->network, index - 1), &b, &sizes, &places);
         if (!plan->is_bare) vaei_take_tables(p, index, c);
     }
     if (!layer) return;
@@ -5498,7 +5499,7 @@ VAEI_SETUP void vaei_place_slots(vaei_planning *p) {
 }
 
 /* Layers, stages and tables go into the block, the workspace is only counted. */
-VAEI_SETUP void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_arena *arena) {
+VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_arena *arena) {
     vaei_planning p;
     int           i;
     memset(&p, 0, sizeof p);
@@ -7133,9 +7134,9 @@ VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
     plan = &model->plan;
     memset(config, 0, sizeof *config);
     vaei_restore_settings(&model->settings, config);
-    for (i = 0; i < plan->encoder.layers - 1; i++) config->encoder[i] = vaei_described(&plan->layers[i]);
+    for (i = 0; i < plan->encoder.layers - 1; i++) vaei_describe(&plan->layers[i], &config->encoder[i]);
     for (i = 0; i < plan->decoder.layers; i++)
-        config->decoder[i] = vaei_described(&plan->layers[plan->decoder.first_layer + i]);
+        vaei_describe(&plan->layers[plan->decoder.first_layer + i], &config->decoder[i]);
 }
 
 /* ---- summary ---- */
@@ -10078,10 +10079,10 @@ VAEI_SETUP int vaei_other_count(const vaei_other *other, int decoder) {
     return count;
 }
 
-VAEI_SETUP vae_layer vaei_other_layer(const vaei_other *other, int decoder, int number) {
+VAEI_SETUP void vaei_other_layer(const vaei_other *other, int decoder, int number, vae_layer *layer) {
     int count;
-    if (other->config) return decoder ? other->config->decoder[number] : other->config->encoder[number];
-    return vaei_described(vaei_part_layers(other->model, decoder, &count) + number);
+    if (other->config) *layer = decoder ? other->config->decoder[number] : other->config->encoder[number];
+    else vaei_describe(vaei_part_layers(other->model, decoder, &count) + number, layer);
 }
 
 /* The list of layers in the file, at json->layers_at, against the other one. None there: nothing is compared. */
@@ -10102,7 +10103,7 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_
         vaei_json_layer(&list, &layer);
         if (read > count || !same) continue;
         where.number = read;
-        given = vaei_other_layer(other, decoder, read - 1);
+        vaei_other_layer(other, decoder, read - 1, &given);
         status = vaei_same_layer(&layer, &given, where, &in, &same, error);
         if (status != VAE_OK) return status;
     }
@@ -10515,8 +10516,10 @@ VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder) {
     layers = vaei_part_layers(writer->model, decoder, &count);
     vaei_write_string(writer, "[");
     for (i = 0; i < count; i++) {
-        const vae_layer  described = vaei_described(&layers[i]), *layer = &described;
-        const unsigned   mask = vaei_layer_mask(layer);
+        vae_layer described, *layer = &described;
+        unsigned  mask;
+        vaei_describe(&layers[i], layer);
+        mask = vaei_layer_mask(layer);
         if (i) vaei_write_string(writer, ",");
         vaei_write_object(writer, vaei_layer_fields, 0, layer,
                           layer->padding == VAE_EXPLICIT ? mask : mask & ~VAEI_OUTPUT_PADDING_ROW);

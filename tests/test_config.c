@@ -150,6 +150,12 @@ static vae_layer explicit_conv(vae_layer_kind kind, int kernel, int stride, int 
     return l;
 }
 
+static void run_in_turn(void *user, vae_task task, void *context, size_t count) {
+    size_t i;
+    (void)user;
+    for (i = 0; i < count; i++) task(context, i);
+}
+
 static void test_wrong_settings(void) {
     const vae_real nan_ = (vae_real)NAN, inf = (vae_real)INFINITY;
     REFUSED(c.input = shape(0, 8, 1), VAE_ERROR_CONFIG, "input is 0 x 8 x 1");
@@ -194,6 +200,107 @@ static void test_wrong_settings(void) {
     if (!vae_kernels_available(VAE_KERNELS_PLAIN)) REFUSED(c.kernels = VAE_KERNELS_PLAIN, VAE_ERROR_UNSUPPORTED, "kernels plain");
     if (!vae_kernels_available(VAE_KERNELS_NEON)) REFUSED(c.kernels = VAE_KERNELS_NEON, VAE_ERROR_UNSUPPORTED, "neon");
     if (!vae_kernels_available(VAE_KERNELS_AVX2)) REFUSED(c.kernels = VAE_KERNELS_AVX2, VAE_ERROR_UNSUPPORTED, "avx2");
+}
+
+/* Settings that the others make meaningless are refused, not ignored; a limit is told with its number. */
+static void test_settings_without_meaning(void) {
+    REFUSED(c.sigma = 1, VAE_ERROR_CONFIG, "sigma is set, but VAE_BERNOULLI has no sigma");
+    REFUSED(c.sigma_per_pixel = 1, VAE_ERROR_CONFIG, "sigma_per_pixel is set, but VAE_BERNOULLI");
+    REFUSED(c.standardize = 1, VAE_ERROR_CONFIG, "standardize is set, but VAE_BERNOULLI");
+    REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = 2, c.sigma_per_pixel = 1), VAE_ERROR_CONFIG, "sigma is fixed at 2");
+    REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = (vae_real)1e-7), VAE_ERROR_CONFIG, "lie in 1e-6 to 1e6");
+    REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = (vae_real)1e7), VAE_ERROR_CONFIG, "lie in 1e-6 to 1e6");
+    REFUSED(c.part = (vae_part)4, VAE_ERROR_CONFIG, "part is 4");
+    REFUSED(c.part = (vae_part)-1, VAE_ERROR_CONFIG, "part is -1");
+    REFUSED(c.optimizer.kind = (vae_optimizer_kind)9, VAE_ERROR_CONFIG, "optimizer.kind is 9");
+    REFUSED(c.optimizer.momentum = (vae_real)0.5, VAE_ERROR_CONFIG, "optimizer.momentum is 0.5, but only VAE_SGD");
+    REFUSED(c.optimizer.learning_rate = (vae_real)2e6, VAE_ERROR_CONFIG, "to 1e6");
+    REFUSED(c.optimizer.weight_decay = -1, VAE_ERROR_CONFIG, "optimizer.weight_decay is -1");
+    REFUSED(c.beta_schedule.kind = (vae_schedule_kind)7, VAE_ERROR_CONFIG, "beta_schedule.kind is 7");
+    REFUSED(c.beta_schedule.steps = 5, VAE_ERROR_CONFIG, "beta_schedule has numbers, but its kind is VAE_CONSTANT");
+    REFUSED(c.optimizer.schedule.from = (vae_real)0.5, VAE_ERROR_CONFIG, "optimizer.schedule has numbers");
+    REFUSED(c.parallel.run = run_in_turn, VAE_ERROR_CONFIG, "parallel is given, threads is 0: say how many");
+    REFUSED(c.parallel.user = &c, VAE_ERROR_CONFIG, "parallel.user is given without parallel.run");
+#ifndef VAE_THREADS
+    REFUSED(c.threads = 4, VAE_ERROR_UNSUPPORTED, "threads is 4, but this build has none: define VAE_THREADS");
+#endif
+    if (VAEI_OPTIMIZERS > VAE_SGD) {
+        REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.beta1 = (vae_real)0.5), VAE_ERROR_CONFIG, "the kind is VAE_SGD");
+        REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.epsilon = 1), VAE_ERROR_CONFIG, "the kind is VAE_SGD");
+        REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.momentum = 1), VAE_ERROR_CONFIG, "optimizer.momentum is 1");
+    }
+    if (VAEI_SCHEDULES > VAE_COSINE) {
+        REFUSED(c.beta_schedule.kind = VAE_WARMUP, VAE_ERROR_CONFIG, "beta_schedule.steps is 0");
+        REFUSED((c.beta_schedule.kind = VAE_WARMUP, c.beta_schedule.steps = 9, c.beta_schedule.to = 1), VAE_ERROR_CONFIG,
+                "only VAE_COSINE has");
+        REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.warmup = 9),
+                VAE_ERROR_CONFIG, "beta_schedule.warmup is 9 of 9 steps");
+        REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.to = 2), VAE_ERROR_CONFIG,
+                "must lie in [0, 1]");
+        REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.from = 1), VAE_ERROR_CONFIG,
+                "there is no warmup that begins there");
+    }
+    REFUSED(c.latent = 2000000, VAE_ERROR_CONFIG, "1 to 1048576");
+    REFUSED(c.batch = 16777217, VAE_ERROR_CONFIG, "batch is 16777217: use 1 to 16777216");
+    REFUSED(c.input = shape(1, 67108865, 1), VAE_ERROR_CONFIG, "each 1 to 67108864");
+    REFUSED(c.encoder[0] = VAE_DENSE(67108865, VAE_RELU), VAE_ERROR_CONFIG, "at most 67108864");
+    REFUSED(c.encoder[0] = VAE_CONV_1D(65536, 3, 1, VAE_RELU), VAE_ERROR_CONFIG, "at most 65535");
+    REFUSED((c.input = shape(1, 65536, 1), c.encoder[0] = VAE_CONV_1D(1, 3, 2, VAE_RELU)), VAE_ERROR_CONFIG,
+            "larger than 65535");
+    REFUSED(c.encoder[0].stride_width = 2, VAE_ERROR_CONFIG, "encoder layer 1 is dense and has a kernel");
+    REFUSED((c.encoder[0] = VAE_CONV_1D(2, 3, 1, VAE_RELU), c.encoder[0].left = 1), VAE_ERROR_CONFIG, "VAE_SAME chooses");
+    REFUSED((c.encoder[0] = VAE_CONV_1D(2, 3, 1, VAE_RELU), c.encoder[0].shape.width = 8), VAE_ERROR_CONFIG,
+            "height and width follow from its input");
+    REFUSED((c.encoder[0] = explicit_conv(VAE_LAYER_CONV, 2, 2, 1, 1, 1, 1), c.encoder[0].output_padding_width = 1),
+            VAE_ERROR_CONFIG, "which only a transposed convolution has");
+    /* A series that stands upright, and a kernel across one that does not. */
+    REFUSED((c.input = shape(1024, 1, 3), c.encoder[0] = VAE_CONV_1D(8, 3, 4, VAE_RELU)), VAE_ERROR_CONFIG,
+            "a series is { 1, length, channels }");
+    REFUSED((c.input = shape(1024, 1, 3), c.encoder[0] = VAE_CONV_1D(8, 1, 4, VAE_RELU)), VAE_ERROR_CONFIG, "a series is");
+    REFUSED((c.input = shape(1024, 1, 3), c.encoder[0] = VAE_CONV_TRANSPOSED_1D(8, 3, 1, VAE_RELU)), VAE_ERROR_CONFIG,
+            "a series is");
+    REFUSED((c.encoder[0] = VAE_CONV_1D(8, 1, 1, VAE_RELU), c.encoder[0].kernel_height = 5), VAE_ERROR_CONFIG, "a series is");
+}
+
+/* The same network, mirrored by itself and written out, is accepted either way. */
+static void test_limits_agree(void) {
+    vae_config c = base(), filled;
+    vae_error  error;
+    size_t     mirrored = 0, written = 1;
+    c.input = shape(1, 70000, 1);
+    c.threads = 1;
+    CHECK(vae_memory_needed(&c, &mirrored, &error) == VAE_OK);
+    c.decoder[0] = VAE_DENSE(4, VAE_RELU);
+    c.decoder[1] = VAE_DENSE(70000, VAE_LINEAR);
+    CHECK(vae_memory_needed(&c, &written, &error) == VAE_OK && mirrored == written);
+    c = base();
+    c.input = shape(1, 70000, 1);
+    CHECK(vae_defaults(&c, &filled, &error) == VAE_OK && vae_memory_needed(&filled, &written, &error) == VAE_OK);
+    CHECK(mirrored == written);
+    c.input = shape(70000, 1, 2);
+    CHECK(vae_memory_needed(&c, &mirrored, &error) == VAE_OK);
+    c.input = shape(1, 1, 70000);
+    CHECK(vae_memory_needed(&c, &mirrored, &error) == VAE_OK);
+}
+
+/* A mean may be kept in [0, 1] where the likelihood has a sigma. */
+static void test_free_last_activation(void) {
+    vae_config     c = base();
+    vae_model     *model;
+    vae_error      error;
+    vae_real       pixels[3 * 8], got[3 * 8];
+    const vae_data data = { .pixels = pixels, .count = 3 };
+    size_t         i;
+    for (i = 0; i < 24; i++) pixels[i] = (vae_real)(i % 5) - 2;
+    c.decoder[0] = VAE_DENSE(8, VAE_SIGMOID);
+    check_refused(&c, VAE_ERROR_CONFIG, "decoder layer 1 is the last and gives the logits", __LINE__);
+    c.likelihood = VAE_GAUSSIAN;
+    c.sigma = 1;
+    model = make(&c);
+    for (i = 0; i < 20; i++) CHECK(vae_train_step(model, &data, NULL, &error) == VAE_OK);
+    CHECK(vae_reconstruct(model, &data, got, NULL) == VAE_OK);
+    for (i = 0; i < 24; i++) CHECK(got[i] > 0 && got[i] < 1);
+    vae_destroy(model);
 }
 
 static void test_wrong_layers(void) {
@@ -311,12 +418,6 @@ static int same_config(const vae_config *a, const vae_config *b) {
 static int same_as_config_of(const vae_model *model, const vae_config *filled) {
     const vae_config own = config_of(model);
     return same_config(&own, filled);
-}
-
-static void run_in_turn(void *user, vae_task task, void *context, size_t count) {
-    size_t i;
-    (void)user;
-    for (i = 0; i < count; i++) task(context, i);
 }
 
 static void test_defaults(void) {
@@ -1230,6 +1331,53 @@ static void test_summary(void) {
     vae_destroy(model);
 }
 
+/* Where VAE_SAME needed a ZeroPad2d, numbers are others than one thinks: the sentence says so and which there are. */
+static void test_names_that_are_near(void) {
+    vae_config c = convolutional();
+    vae_model *model = make(&c);
+    vae_error  error;
+    vae_real   number = 0;
+    c = base();
+    forget(&error);
+    CHECK(said(&error, vae_get_tensor(model, "encoder.7.bias", &number, 1, &error), VAE_ERROR_ARGUMENT, "encoder.4.bias", __LINE__));
+    vae_destroy(model);
+    c.input = shape(8, 8, 1);
+    c.encoder[0] = VAE_CONV(3, 3, 2, VAE_RELU);
+    model = make(&c);
+    CHECK(said(&error, vae_get_tensor(model, "encoder.0.weight", &number, 1, &error), VAE_ERROR_ARGUMENT,
+               "no tensor named encoder.0.weight, the nearest is encoder.1.weight", __LINE__));
+    CHECK(strstr(error.message, "VAE_SAME") && strstr(error.message, "ZeroPad2d"));
+    CHECK(said(&error, vae_set_tensor(model, "decoder.1.bias", &number, 1, &error), VAE_ERROR_ARGUMENT, "decoder.0.bias", __LINE__));
+    CHECK(said(&error, vae_get_tensor(model, "encoder.1.wight", &number, 1, &error), VAE_ERROR_ARGUMENT, "vae_tensor_at lists", __LINE__));
+    vae_destroy(model);
+}
+
+static void test_settings_in_summary(void) {
+    vae_config c = base();
+    vae_model *model;
+    char       text[4096];
+    model = make(&c);
+    vae_summary(model, text, sizeof text);
+    CHECK(strstr(text, "objective: bernoulli, beta 1\n") && !strstr(text, "sigma"));
+    CHECK(strstr(text, "optimizer: adam, learning rate 0.001") && strstr(text, "1 thread,"));
+    CHECK(vae_set_beta(model, 3, NULL) == VAE_OK && vae_summary(model, text, sizeof text) && strstr(text, "beta 3"));
+    vae_destroy(model);
+    c.likelihood = VAE_GAUSSIAN;
+    c.sigma_per_pixel = c.standardize = c.inference_only = 1;
+    model = make(&c);
+    vae_summary(model, text, sizeof text);
+    CHECK_CONTAINS(text, "gaussian, sigma learned for each pixel (1), beta 1, standardized");
+    CHECK_CONTAINS(text, "cannot train: inference only");
+    CHECK(vae_tensor_count(model) == 2 + 4 + 4 + 3);       /* encoder, heads, decoder, those of no layer */
+    vae_destroy(model);
+    c.sigma_per_pixel = 0;
+    c.sigma = (vae_real)0.25;
+    model = make(&c);
+    vae_summary(model, text, sizeof text);
+    CHECK_CONTAINS(text, "sigma fixed (0.25)");
+    vae_destroy(model);
+}
+
 int main(int count, char **arguments) {
     (void)arguments;
     (void)counted_calloc;
@@ -1242,6 +1390,9 @@ int main(int count, char **arguments) {
         return 0;
     }
     RUN(test_wrong_settings);
+    RUN(test_settings_without_meaning);
+    RUN(test_limits_agree);
+    RUN(test_free_last_activation);
     RUN(test_wrong_layers);
     RUN(test_wrong_decoders);
     RUN(test_huge_sizes);
@@ -1262,6 +1413,8 @@ int main(int count, char **arguments) {
     RUN(test_tensors);
     RUN(test_order_within_tensors);
     RUN(test_summary);
+    RUN(test_names_that_are_near);
+    RUN(test_settings_in_summary);
     RUN(test_counts_that_do_not_fit);
     return test_finish();
 }

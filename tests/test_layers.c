@@ -907,6 +907,72 @@ TEST(test_shapes) {
         }
 }
 
+/* ---- the last stage, fused and not ---- */
+
+static vae_model *make_unfused(const vae_config *config) {
+    vaei_source source;
+    vae_model  *model = NULL;
+    CHECK(vaei_source_of(config, &source, NULL) == VAE_OK);
+    source.unfused = 1;
+    CHECK(vaei_make_allocated(&source, &config->allocator, &model, NULL) == VAE_OK);
+    return model;
+}
+
+/* The likelihood meets each micro-batch as it comes, or the whole batch: the same bits. */
+TEST(test_unfused) {
+    static const vae_activation last[] = { VAE_LINEAR, VAE_SIGMOID, VAE_GELU, VAE_RELU };
+    enum { ROWS = 61, SIZE = 11 * 9 * 2 };
+    test_random random = { 8 };
+    vae_real   *pixels = random_reals(&random, ROWS * SIZE, 0, 1);
+    int         i, kernels;
+    for (i = 0; i < 8; i++)
+        for (kernels = VAE_KERNELS_PLAIN; kernels < MOST_KERNELS; kernels++) {
+            vae_config config;
+            vae_model *models[2];
+            vae_terms  terms[2], each[2][ROWS];
+            vae_real   decoded[2][SIZE];
+            vae_data   data = { NULL, NULL, ROWS }, one = { NULL, NULL, 1 };
+            double     log_p[2];
+            int        m, step;
+            if (!vae_kernels_available((vae_kernels)kernels)) continue;
+            memset(&config, 0, sizeof config);
+            config.input.height = 11;
+            config.input.width = 9;
+            config.input.channels = 2;
+            config.latent = 3;
+            config.threads = 1;
+            config.batch = ROWS;
+            config.kernels = (vae_kernels)kernels;
+            config.likelihood = i < 4 ? VAE_GAUSSIAN : VAE_BERNOULLI;
+            if (i < 4) config.sigma = (vae_real)0.7;
+            config.encoder[0] = VAE_CONV(5, 3, 2, VAE_SILU);
+            config.decoder[0] = VAE_DENSE_SHAPED(6, 5, 4, VAE_RELU);
+            config.decoder[1] = VAE_CONV_TRANSPOSED_SYMMETRIC(5, 3, 2, 1, 0, VAE_TANH);
+            config.decoder[2] = VAE_CONV(2, 3, 1, VAE_LINEAR);
+            config.decoder[2].activation = last[i < 4 ? i : 0];
+            data.pixels = one.pixels = pixels;
+            models[0] = make(&config);
+            models[1] = make_unfused(&config);
+            CHECK(models[0]->plan.fused && !models[1]->plan.fused && models[0]->plan.micro < ROWS);
+            for (m = 0; m < 2; m++) {
+                for (step = 0; step < 3; step++) CHECK(vae_train_step(models[m], &data, &terms[m], NULL) == VAE_OK);
+                CHECK(vae_accumulate_gradients(models[m], &data, NULL, NULL, NULL) == VAE_OK);
+                CHECK(vae_elbo(models[m], &data, NULL, each[m], NULL) == VAE_OK);
+                CHECK(vae_log_likelihood(models[m], &one, 9, &log_p[m], NULL, NULL) == VAE_OK);
+                CHECK(vae_reconstruct(models[m], &one, decoded[m], NULL) == VAE_OK);
+            }
+            CHECK(!memcmp(&terms[0], &terms[1], sizeof terms[0]) && !memcmp(each[0], each[1], sizeof each[0]));
+            CHECK(log_p[0] == log_p[1] && !memcmp(decoded[0], decoded[1], sizeof decoded[0]));
+            CHECK(!memcmp(vae_parameters(models[0]), vae_parameters(models[1]),
+                          vae_parameter_count(models[0]) * sizeof(vae_real)));
+            CHECK(!memcmp(models[0]->gradients, models[1]->gradients,
+                          vae_parameter_count(models[0]) * sizeof(vae_real)));
+            vae_destroy(models[0]);
+            vae_destroy(models[1]);
+        }
+    free(pixels);
+}
+
 /* ---- a connection's three products ---- */
 
 /* Images inside borders: zeros, or `mark` everywhere for a target. */
@@ -1047,5 +1113,6 @@ int main(void) {
     RUN_LONG(test_larger_networks, "shapes that fill the kernels' tiles");
     RUN(test_layouts);
     RUN(test_inference_only);
+    RUN(test_unfused);
     return test_finish();
 }
