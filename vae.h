@@ -7038,14 +7038,24 @@ VAEI_SETUP vae_model *vaei_make(vaei_source *source, void *memory, size_t needed
 /* In memory of the allocator's. */
 VAEI_SETUP vae_status vaei_make_allocated(vaei_source *source, const vae_allocator *allocator, vae_model **model,
                                           vae_error *error) {
-    size_t     needed;
-    void      *block;
-    vae_status status;
+    const vae_allocator kept = *allocator;
+    size_t              needed, again = 0;
+    void               *block;
+    vae_status          status;
     if ((status = vaei_measure(source, &needed, error)) != VAE_OK) return status;
-    block = vaei_allocate(allocator, needed);
+    block = vaei_allocate(&kept, needed);
     if (!block)
         return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated: make `batch` or the layers smaller",
                          needed);
+    /* The config is read once more from here on: an allocator or a thread that changed it must not lead beyond the
+       block. */
+    status = vaei_measure(source, &again, error);
+    if (status == VAE_OK && again != needed)
+        status = vaei_fail(error, VAE_ERROR_CONFIG, "the config was changed while the model was being made from it");
+    if (status != VAE_OK) {
+        vaei_release(&kept, block, needed);
+        return status;
+    }
     *model = vaei_make(source, block, needed);
     (*model)->block = block;
     (*model)->block_size = needed;
