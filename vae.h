@@ -1151,7 +1151,7 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 #endif
 
 /* The instruction sets that this build has; which of them the processor has is asked when a model is made. */
-#if !defined(VAE_DOUBLE) && !defined(VAE_PORTABLE) && defined(__GNUC__) && !defined(__TINYC__)
+#if !defined(VAE_DOUBLE) && !defined(VAE_PORTABLE) && !defined(VAE_SMALL) && defined(__GNUC__) && !defined(__TINYC__)
 #if defined(__x86_64__)
 #define VAEI_HAS_X86 1
 #elif defined(__aarch64__)
@@ -1161,7 +1161,7 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 #endif
 /* Vectors of four by the compiler's extension, where the processor has them and their arithmetic is that of single
    floats: emulated they cost memory and time, and 32-bit NEON has no denormal numbers. */
-#if !defined(VAE_DOUBLE) && defined(__GNUC__) && !defined(__TINYC__) && \
+#if !defined(VAE_DOUBLE) && !defined(VAE_SMALL) && defined(__GNUC__) && !defined(__TINYC__) && \
     (defined(__SSE2__) || defined(__aarch64__) || defined(__wasm_simd128__) || defined(__VSX__))
 #define VAEI_HAS_VECTOR 1
 #endif
@@ -1646,6 +1646,7 @@ VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
 enum {
     VAEI_TILE_ROWS = 8,                                     /* of the tallest tile of any set */
     VAEI_TILE_VECTORS = 4,                                  /* of the widest */
+    VAEI_FEW = 3,                                           /* so many rows or columns have tiles of their own */
     VAEI_MOST_LANES = VAEI_SUM_LANES                        /* numbers in a vector: all partial sums at once */
 };
 
@@ -1712,7 +1713,7 @@ typedef struct vaei_tile {
    multiply-adds. */
 #define VAEI_READ_AND_PACK_B(r, v) VAEI_READ_B_AHEAD(r, v) VAEI_STORE(panel, b##v); panel += VAEI_LANES;
 
-/* Between two calls the multiply-adds run out, so one call goes through all rows and panels; a packing tile is alone. */
+/* The multiply-adds run out between two calls, so one call does all rows and panels; a packing tile comes alone. */
 #define VAEI_TILE_KERNEL(name, ROWS, VECTORS, READ_B, SEVERAL) \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
         const size_t height = 0 ROWS(VAEI_COUNT_ROW, VECTORS); \
@@ -1815,17 +1816,22 @@ typedef struct vaei_tile_kernel {
     void (*run)(const vaei_tile *tile);
 } vaei_tile_kernel;
 
+typedef struct vaei_transposing_kernel {
+    size_t vectors;
+    void (*run)(const vaei_tile *tile);
+} vaei_transposing_kernel;
+
 typedef struct vaei_product_kernels {
     size_t lanes;                                           /* numbers in a vector */
+    void (*packing_tile)(const vaei_tile *tile);            /* a panel's tall tile, which packs B as it reads it */
+    void (*pack)(const vae_real *const *from, const size_t *offsets, size_t count, size_t steps, vae_real *to,
+                 size_t width);
+    void (*sweep)(const vae_real *a, const size_t *a_offsets, const vae_real *b, const size_t *b_offsets, size_t steps,
+                  const vae_real *start, vae_real *c, size_t columns, int relu);
     size_t panel, wide;                                     /* vectors of a panel of many rows, and of few */
     vaei_tile_kernel tall[VAEI_TILE_VECTORS];               /* one, two ... vectors wide: most rows' tiles, */
     vaei_tile_kernel low[VAEI_TILE_VECTORS];                /* ... and those for the last rows, or for few */
-    void (*packing_tile)(const vaei_tile *tile);            /* a panel's tall one, which packs B as it reads it */
-    void (*pack)(const vae_real *const *from, const size_t *offsets, size_t count, size_t steps, vae_real *to,
-                 size_t width);
-    vaei_tile_kernel transposing[3];                        /* of one, two, three rows; here `rows` is their vectors */
-    void (*sweep)(const vae_real *a, const size_t *a_offsets, const vae_real *b, const size_t *b_offsets,
-                  const vae_real *start, vae_real *c, size_t columns, int relu);
+    vaei_transposing_kernel transposing[VAEI_FEW];          /* of one, two and three rows */
     const struct vaei_product_kernels *half;                /* a set of half the lanes and the same bits, or NULL */
 } vaei_product_kernels;
 #endif
@@ -2821,67 +2827,6 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
 /* ==== 19 >>product-kernels ======================================================================================== */
 
 #ifndef VAE_SMALL
-/* Register tiles by rows and vectors. Sums, a step of B and one number of A must fit the registers, and there must be
-   enough sums to hide a multiply-add's latency. Each vector of B serves all rows and each number of A all vectors, so
-   that large tiles load little for what they multiply.
-   AVX2     6 x 2: 12 sums of 16 registers; 4 x 3 for few rows, and for the three vectors that may be the last ones
-   AVX-512  8 x 3: 24 sums of 32 registers
-   NEON     6 x 4: 24 sums of 32 registers
-   vector   4 x 2: 8 sums of 16 registers, since without a fused operation a product needs a register, too
-   plain    2 x 4: 8 sums of 16 registers
-   A tile one vector wide is taller, to have sums enough. */
-#undef VAEI_TILES
-#undef VAEI_HALF
-#define VAEI_HALF NULL
-#if VAEI_PASS == VAEI_PASS_AVX2
-VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B_AHEAD, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B, 0)
-#define VAEI_TILES 2, 3, \
-    { VAEI_TILE(8, 1), VAEI_TILE(6, 2) }, \
-    { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3) }
-#elif VAEI_PASS == VAEI_PASS_AVX512
-VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_8x2, VAEI_ROWS_8, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_8x3, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_AND_PACK_B, 0)
-#define VAEI_TILES 3, 3, \
-    { VAEI_TILE(8, 1), VAEI_TILE(8, 2), VAEI_TILE(8, 3) }, \
-    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 3) }
-#undef VAEI_HALF
-#define VAEI_HALF &vaei_product_kernels_avx2
-#elif VAEI_PASS == VAEI_PASS_NEON
-VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_6x3, VAEI_ROWS_6, VAEI_VECTORS_3, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_6x4, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x4, VAEI_ROWS_4, VAEI_VECTORS_4, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B, 0)
-#define VAEI_TILES 4, 4, \
-    { VAEI_TILE(8, 1), VAEI_TILE(6, 2), VAEI_TILE(6, 3), VAEI_TILE(6, 4) }, \
-    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 4) }
-#elif VAEI_PASS == VAEI_PASS_VECTOR
-VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B, 0)
-#define VAEI_TILES 2, 2, \
-    { VAEI_TILE(8, 1), VAEI_TILE(4, 2) }, \
-    { VAEI_NO_TILE, VAEI_TILE(2, 2) }
-#else
-VAEI_TILE_KERNEL(vaei_tile_4x1, VAEI_ROWS_4, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_2x4, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_1x4, VAEI_ROWS_1, VAEI_VECTORS_4, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B, 0)
-#define VAEI_TILES 4, 4, \
-    { VAEI_TILE(4, 1), VAEI_TILE(2, 2), VAEI_NO_TILE, VAEI_TILE(2, 4) }, \
-    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(1, 4) }
-#endif
-
 #if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's */
 /* Four steps of as many columns as a vector has lanes, transposed: vector s holds step s of every column. */
 typedef struct VAEI_NAME(vaei_four_steps) { VAEI_V step0, step1, step2, step3; } VAEI_NAME(vaei_four_steps);
@@ -2903,11 +2848,6 @@ VAEI_HELPER VAEI_NAME(vaei_four_steps) VAEI_NAME(vaei_transpose)(const vae_real 
     four.step1 = VAEI_SHUFFLE(low01, low23, 0xEE);
     four.step2 = VAEI_SHUFFLE(high01, high23, 0x44);
     four.step3 = VAEI_SHUFFLE(high01, high23, 0xEE);
-#undef VAEI_FOUR
-#undef VAEI_QUAD
-#undef VAEI_UNPACK_LOW
-#undef VAEI_UNPACK_HIGH
-#undef VAEI_SHUFFLE
 #elif VAEI_PASS == VAEI_PASS_NEON
     const float32x4_t q0 = vld1q_f32(columns[0] + offset), q1 = vld1q_f32(columns[1] + offset);
     const float32x4_t q2 = vld1q_f32(columns[2] + offset), q3 = vld1q_f32(columns[3] + offset);
@@ -2916,7 +2856,8 @@ VAEI_HELPER VAEI_NAME(vaei_four_steps) VAEI_NAME(vaei_transpose)(const vae_real 
     four.step0 = first.val[0]; four.step1 = first.val[1];
     four.step2 = second.val[0]; four.step3 = second.val[1];
 #elif VAEI_PASS == VAEI_PASS_VECTOR
-    const float *q0 = columns[0] + offset, *q1 = columns[1] + offset, *q2 = columns[2] + offset, *q3 = columns[3] + offset;
+    const float *q0 = columns[0] + offset, *q1 = columns[1] + offset;
+    const float *q2 = columns[2] + offset, *q3 = columns[3] + offset;
     const VAEI_V v0 = { q0[0], q1[0], q2[0], q3[0] }, v1 = { q0[1], q1[1], q2[1], q3[1] };
     const VAEI_V v2 = { q0[2], q1[2], q2[2], q3[2] }, v3 = { q0[3], q1[3], q2[3], q3[3] };
     four.step0 = v0; four.step1 = v1; four.step2 = v2; four.step3 = v3;
@@ -2967,55 +2908,111 @@ VAEI_TARGET void VAEI_NAME(vaei_pack)(const vae_real *const *from, const size_t 
         for (; i < width; i++) for (j = 0; j < run; j++) to[j * width + i] = 0;
     }
 }
+#endif
 
-#undef VAEI_TRANSPOSING
-#define VAEI_TRANSPOSING { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE }
-#if VAEI_PASS != VAEI_PASS_PLAIN        /* where a lane is a column, none is wasted */
-VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_1, VAEI_ROWS_1, VAEI_VECTORS_4)
-#undef VAEI_TRANSPOSING
-#define VAEI_TRANSPOSING { { 4, VAEI_NAME(vaei_transposing_1) }, VAEI_NO_TILE, VAEI_NO_TILE }
+/* Register tiles by rows and vectors. Sums, a step of B and one number of A must fit the registers, and there must be
+   enough sums to hide a multiply-add's latency. Each vector of B serves all rows and each number of A all vectors, so
+   that large tiles load little for what they multiply.
+   AVX2     6 x 2: 12 sums of 16 registers; 4 x 3 for few rows, and for the three vectors that may be the last ones
+   AVX-512  8 x 3: 24 sums of 32 registers
+   NEON     6 x 4: 24 sums of 32 registers
+   vector   4 x 2: 8 sums of 16 registers, since without a fused operation a product needs a register, too
+   plain    2 x 4: 8 sums of 16 registers
+   A tile one vector wide is taller, to have sums enough. */
+#undef VAEI_TILES
+#define VAEI_TILE(rows, vectors) { rows, VAEI_NAME(vaei_tile_##rows##x##vectors) }
+#define VAEI_NO_TILE { 0, NULL }
+#if VAEI_PASS != VAEI_PASS_PLAIN && VAEI_PASS != VAEI_PASS_AVX512
+VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_1x4, VAEI_ROWS_1, VAEI_VECTORS_4)
 #endif
 #if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_NEON
-VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_2, VAEI_ROWS_2, VAEI_VECTORS_2)
-VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_3, VAEI_ROWS_3, VAEI_VECTORS_2)
-#undef VAEI_TRANSPOSING
-#define VAEI_TRANSPOSING \
-    { { 4, VAEI_NAME(vaei_transposing_1) }, { 2, VAEI_NAME(vaei_transposing_2) }, { 2, VAEI_NAME(vaei_transposing_3) } }
+VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_2x2, VAEI_ROWS_2, VAEI_VECTORS_2)
+VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_3x2, VAEI_ROWS_3, VAEI_VECTORS_2)
 #endif
+#define VAEI_TRANSPOSING_3 \
+    { { 4, VAEI_NAME(vaei_transposing_1x4) }, { 2, VAEI_NAME(vaei_transposing_2x2) }, \
+      { 2, VAEI_NAME(vaei_transposing_3x2) } }
+#if VAEI_PASS == VAEI_PASS_AVX2
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B_AHEAD, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B, 0)
+#define VAEI_TILES 2, 3, \
+    { VAEI_TILE(8, 1), VAEI_TILE(6, 2) }, \
+    { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3) }, VAEI_TRANSPOSING_3, NULL
+#elif VAEI_PASS == VAEI_PASS_AVX512
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_8x2, VAEI_ROWS_8, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_8x3, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_AND_PACK_B, 0)
+#define VAEI_TILES 3, 3, \
+    { VAEI_TILE(8, 1), VAEI_TILE(8, 2), VAEI_TILE(8, 3) }, \
+    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 3) }, { VAEI_NO_TILE }, &vaei_product_kernels_avx2
+#elif VAEI_PASS == VAEI_PASS_NEON
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_6x3, VAEI_ROWS_6, VAEI_VECTORS_3, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_6x4, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x4, VAEI_ROWS_4, VAEI_VECTORS_4, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B, 0)
+#define VAEI_TILES 4, 4, \
+    { VAEI_TILE(8, 1), VAEI_TILE(6, 2), VAEI_TILE(6, 3), VAEI_TILE(6, 4) }, \
+    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 4) }, VAEI_TRANSPOSING_3, NULL
+#elif VAEI_PASS == VAEI_PASS_VECTOR
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B, 0)
+#define VAEI_TILES 2, 2, \
+    { VAEI_TILE(8, 1), VAEI_TILE(4, 2) }, \
+    { VAEI_NO_TILE, VAEI_TILE(2, 2) }, { { 4, vaei_transposing_1x4_vector } }, NULL
 #else
-#undef VAEI_TRANSPOSING
-#define VAEI_TRANSPOSING { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE }
+VAEI_TILE_KERNEL(vaei_tile_4x1, VAEI_ROWS_4, VAEI_VECTORS_1, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_2x4, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_tile_1x4, VAEI_ROWS_1, VAEI_VECTORS_4, VAEI_READ_B, 1)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B, 0)
+#define VAEI_TILES 4, 4, \
+    { VAEI_TILE(4, 1), VAEI_TILE(2, 2), VAEI_NO_TILE, VAEI_TILE(2, 4) }, \
+    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(1, 4) }, { VAEI_NO_TILE }, NULL
 #endif
 
-/* Eight steps of a single row of C, from end to end: B is read in the order in which it lies in memory, which is what
-   such a product waits for. The last vector reaches back over columns that the loop has as well; it is computed before
-   C changes, and stored last. */
-#define VAEI_SWEEP_BEGIN(k, unused) \
-    const vae_real *b##k = b + b_offsets[k]; \
-    const VAEI_V x##k = VAEI_SET(a[a_offsets[k]]);
-#define VAEI_SWEEP_ADD(k, unused) sum = VAEI_FMA(x##k, VAEI_LOAD(b##k + j), sum);
-#define VAEI_SWEEP_SUM \
+/* A single row of C, from end to end by a few steps at once: such a product waits for B, which is read here in the
+   order in which it lies in memory. The last vector reaches back over columns that the loop has as well; it is computed
+   before C changes, and stored last. */
+#define VAEI_SWEEP_BEGIN(s, unused) \
+    const vae_real *b##s = b + b_offsets[k + s]; \
+    const VAEI_V x##s = VAEI_SET(a[a_offsets[k + s]]);
+#define VAEI_SWEEP_ADD(s, unused) sum = VAEI_FMA(x##s, VAEI_LOAD(b##s + j), sum);
+#define VAEI_SWEEP_SUM(STEPS) \
     sum = start ? VAEI_LOAD(start + j) : zero; \
-    VAEI_ROWS_8(VAEI_SWEEP_ADD, 0) \
-    if (relu) sum = VAEI_MAX(zero, sum);
-VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offsets, const vae_real *b,
-                                       const size_t *b_offsets, const vae_real *start, vae_real *c, size_t columns,
-                                       int relu) {
-    const VAEI_V zero = VAEI_SET(0);
-    size_t j = columns - VAEI_LANES;
-    VAEI_V sum, last;
-    VAEI_ROWS_8(VAEI_SWEEP_BEGIN, 0)
-    VAEI_SWEEP_SUM
-    last = sum;
-    for (j = 0; j + VAEI_LANES < columns; j += VAEI_LANES) {
-        VAEI_SWEEP_SUM
-        VAEI_STORE(c + j, sum);
+    STEPS(VAEI_SWEEP_ADD, 0) \
+    if (relu && k + count == steps) sum = VAEI_MAX(zero, sum);
+#define VAEI_SWEEP(STEPS) \
+    size_t j = columns - VAEI_LANES; \
+    STEPS(VAEI_SWEEP_BEGIN, 0) \
+    VAEI_SWEEP_SUM(STEPS) \
+    last = sum; \
+    for (j = 0; j + VAEI_LANES < columns; j += VAEI_LANES) { \
+        VAEI_SWEEP_SUM(STEPS) \
+        VAEI_STORE(c + j, sum); \
     }
-    VAEI_STORE(c + columns - VAEI_LANES, last);
+VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offsets, const vae_real *b,
+                                       const size_t *b_offsets, size_t steps, const vae_real *start, vae_real *c,
+                                       size_t columns, int relu) {
+    const VAEI_V zero = VAEI_SET(0);
+    size_t k, count;
+    for (k = 0; k < steps; k += count, start = c) {
+        VAEI_V sum, last;
+        count = steps - k >= 8 ? 8 : steps - k >= 4 ? 4 : 1;
+        if (count == 8) { VAEI_SWEEP(VAEI_ROWS_8) }
+        else if (count == 4) { VAEI_SWEEP(VAEI_ROWS_4) }
+        else { VAEI_SWEEP(VAEI_ROWS_1) }
+        VAEI_STORE(c + columns - VAEI_LANES, last);
+    }
 }
-#undef VAEI_SWEEP_BEGIN
-#undef VAEI_SWEEP_ADD
-#undef VAEI_SWEEP_SUM
 #endif /* VAE_SMALL */
 
 /* ---- The table ---- */
@@ -3035,16 +3032,11 @@ VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offset
 #define VAEI_BASIC(name) VAEI_NAME(name)
 #endif
 
-#undef VAEI_TILE
-#undef VAEI_NO_TILE
-#define VAEI_TILE(rows, vectors) { rows, VAEI_NAME(vaei_tile_##rows##x##vectors) }
-#define VAEI_NO_TILE { 0, NULL }
 static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 #ifdef VAE_SMALL
     VAEI_LANES
 #else
-    VAEI_LANES, VAEI_TILES, VAEI_NAME(vaei_packing_tile), VAEI_SHARED(vaei_pack), VAEI_TRANSPOSING,
-    VAEI_NAME(vaei_sweep), VAEI_HALF
+    VAEI_LANES, VAEI_NAME(vaei_packing_tile), VAEI_SHARED(vaei_pack), VAEI_NAME(vaei_sweep), VAEI_TILES
 #endif
 };
 
@@ -3055,9 +3047,8 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
     VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
-    VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl),
-    VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam),
-    VAEI_NAME(vaei_sgd),
+    VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
+    VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_NAME(vaei_sgd),
     VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
     VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_within),
     VAEI_BASIC(vaei_check_range)
@@ -3316,7 +3307,8 @@ VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *
 
 enum {
 #if defined(VAEI_HAS_X86)
-    VAEI_WIDEST_VECTOR = 16, VAEI_WIDEST_PANEL = 48, VAEI_WIDEST_TRANSPOSED = 32,    /* columns, of any set here */
+    /* columns of the widest vector, panel and transposing tile of any set in this build */
+    VAEI_WIDEST_VECTOR = 16, VAEI_WIDEST_PANEL = 48, VAEI_WIDEST_TRANSPOSED = 32,
 #elif defined(VAEI_HAS_NEON)
     VAEI_WIDEST_VECTOR = 4, VAEI_WIDEST_PANEL = 16, VAEI_WIDEST_TRANSPOSED = 16,
 #elif defined(VAEI_HAS_VECTOR)
@@ -3327,8 +3319,7 @@ enum {
     VAEI_BLOCK_STEPS = 400,                                 /* at once: a panel of B stays in the second cache, */
     VAEI_BLOCK_ROWS = 264,                                  /* ... and so do the rows of A; whole tiles of every set */
     VAEI_PACKED_ROWS = 120,                                 /* of A at once, where they are packed, */
-    VAEI_STRIP = 24,                                        /* ... so many of them side by side */
-    VAEI_SWEEP_STEPS = 8
+    VAEI_STRIP = 8                                          /* ... so many of them side by side */
 };
 
 /* Is there so much work for each number of A and B that rearranging them pays? */
@@ -3358,14 +3349,15 @@ VAEI_PRIVATE size_t vaei_lay_out_scratch(size_t rows, size_t columns, size_t ste
     const size_t step_count = vaei_min_size(steps, VAEI_BLOCK_STEPS), lanes = VAEI_WIDEST_VECTOR;
     const size_t vectors = (vaei_max_size(columns, lanes > 1 ? rows : 1) + lanes - 1) / lanes;
     const size_t width = vaei_min_size(vectors * lanes, VAEI_WIDEST_PANEL);
-    const size_t pointers = 2 * row_count + vaei_max_size(width, VAEI_WIDEST_TRANSPOSED), offsets = (packs_a ? 3 : 2) * step_count;
+    const size_t column_count = vaei_max_size(width, VAEI_WIDEST_TRANSPOSED);
+    const size_t pointers = 2 * row_count + column_count, offsets = (packs_a ? 3 : 2) * step_count;
     const size_t align = lanes * sizeof(vae_real);
     const size_t tables = ((pointers * sizeof(void *) + offsets * sizeof(size_t) + align - 1) / align) * lanes;
     const size_t edge = lanes > 1 ? VAEI_TILE_ROWS * width : 0, panel = step_count * width;
     if (work) {
         work->a_rows = (const vae_real **)(void *)scratch;
         work->b_columns = work->a_rows + row_count;
-        work->c_rows = (vae_real **)(void *)(work->b_columns + (pointers - 2 * row_count));
+        work->c_rows = (vae_real **)(void *)(work->b_columns + column_count);
         work->a_offsets = (size_t *)(void *)(work->c_rows + row_count);
         work->b_offsets = work->a_offsets + step_count;
         work->packed_offsets = work->b_offsets + step_count;
@@ -3388,7 +3380,7 @@ VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns, size_t ste
 /* Where steps begin .. begin + steps of a row or column lie. */
 VAEI_PRIVATE void vaei_find_steps(const uint32_t *segments, size_t segment_step, size_t run, size_t step,
                                   size_t begin, size_t steps, size_t *offsets) {
-    size_t segment = begin / run, t = begin % run, k = 0;
+    size_t segment = begin ? begin / run : 0, t = begin ? begin % run : 0, k = 0;
     while (k < steps) {
         const size_t end = k + vaei_min_size(run - t, steps - k);
         size_t offset = vaei_entry(segments, segment_step, segment++) + t * step;
@@ -3411,6 +3403,7 @@ VAEI_PRIVATE void vaei_next_block(vaei_work *work, size_t steps) {
 /* As few blocks as VAEI_BLOCK_STEPS allows, of about the same size. */
 VAEI_PRIVATE size_t vaei_block_steps(size_t steps) {
     const size_t blocks = (steps + VAEI_BLOCK_STEPS - 1) / VAEI_BLOCK_STEPS;
+    if (blocks <= 1) return steps;
     return (steps + blocks - 1) / blocks;
 }
 
@@ -3435,7 +3428,8 @@ VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t row
 /* Are numbers so far apart that they share few of a cache's sets, and drive each other out? */
 VAEI_PRIVATE int vaei_share_sets(size_t step) { return step % 128 == 0; }
 
-/* Does packing A pay? Where a layer's width is a power of two, a large product's rows or steps share sets. */
+/* Does packing A pay? Where its rows or steps, or C's rows, share sets, and where small tiles read a long column of A
+   once for few columns of B. */
 VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p) {
     if (!p->b_packed && !vaei_is_large(p->rows, p->columns)) return 0;
     if (p->a_step != 1 && kernels->panel * kernels->lanes < 32) return p->segments * p->run >= 64;
@@ -3455,7 +3449,8 @@ VAEI_PRIVATE void vaei_pack_a(const vaei_work *work, size_t rows) {
     for (i = 0; i < work->steps; i++) work->packed_offsets[i] = i * VAEI_STRIP;
 }
 
-/* Columns first .. first + columns of the block's B side by side, one step after the other, filled up with zeros to `width`. */
+/* Columns first .. first + columns of the block's B side by side, one step after the other, filled up with zeros to
+   `width`. */
 VAEI_PRIVATE void vaei_pack_b(const vaei_work *work, size_t first, size_t columns, size_t width, vae_real *to) {
     const vae_real *b = work->p->b + first * work->p->b_column;
     size_t i;
@@ -3494,7 +3489,8 @@ VAEI_PRIVATE vaei_panel vaei_next_panel(const vaei_product_kernels *kernels, siz
     return next;
 }
 
-/* How many of a panel's next tiles are tall: all but the last few rows, where low ones compute fewer for nothing. */
+/* How many of a panel's tiles are tall. A low one takes the last rows where it holds them: it computes fewer for
+   nothing. */
 VAEI_PRIVATE size_t vaei_tall_tiles(size_t tall, size_t low, size_t rows) {
     if (!low) return (rows + tall - 1) / tall;
     return !tall ? 0 : rows / tall + (rows % tall > low);
@@ -3505,26 +3501,27 @@ VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel
                                    size_t columns, size_t width, size_t rows) {
     vae_real *const *c = tile->c_rows, *edge[VAEI_TILE_ROWS];
     const size_t column = tile->column;
-    size_t r, j;
+    size_t r;
     for (r = 0; r < kernel->rows; r++) {
         edge[r] = work->edge + r * width;
         if (!work->from_c) continue;
-        for (j = 0; j < columns; j++) edge[r][j] = c[r][column + j];
-        for (; j < width; j++) edge[r][j] = 0;
+        memcpy(edge[r], c[r] + column, columns * sizeof *c[r]);
+        memset(edge[r] + columns, 0, (width - columns) * sizeof *c[r]);
     }
     tile->c_rows = edge;
     tile->column = 0;
     kernel->run(tile);
     tile->c_rows = c;
     tile->column = column;
-    for (r = 0; r < rows; r++) for (j = 0; j < columns; j++) c[r][column + j] = edge[r][j];
+    for (r = 0; r < rows; r++) memcpy(c[r] + column, edge[r], columns * sizeof *c[r]);
 }
 
-/* What the tiles of all ways have in common. */
+/* What all tiles of a block have in common. */
 VAEI_PRIVATE vaei_tile vaei_tile_of(const vaei_work *work) {
     vaei_tile tile;
-    memset(&tile, 0, sizeof tile);
     tile.panels = 1;
+    tile.column = tile.start_step = 0;
+    tile.panel = NULL;
     tile.a_rows = work->a_rows;
     tile.c_rows = work->c_rows;
     tile.a_offsets = work->packed_a ? work->packed_offsets : work->a_offsets;
@@ -3536,7 +3533,8 @@ VAEI_PRIVATE vaei_tile vaei_tile_of(const vaei_work *work) {
     return tile;
 }
 
-/* One panel of columns for the block of rows; where B is read in place, all that are alike. How many columns? */
+/* Computes one panel of columns for the block of rows, or, where B is read in place, all that are alike, and returns
+   how many columns that were. */
 VAEI_APART size_t vaei_run_panel(const vaei_work *work, const vaei_panel *panel, size_t column, size_t rows) {
     const vaei_product *p = work->p;
     const vaei_product_kernels *kernels = panel->kernels;
@@ -3578,9 +3576,9 @@ VAEI_APART size_t vaei_run_panel(const vaei_work *work, const vaei_panel *panel,
     return columns * tile.panels;
 }
 
-/* ---- Three ways through a block of steps ---- */
+/* ---- Three ways through a block of steps: panels, tiles of few, sweeps ---- */
 
-/* A block of rows after the other, panel by panel. */
+/* One block of rows after the other, panel by panel. */
 VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
     const vaei_product *p = work->p;
     const size_t most = work->packed_a ? VAEI_PACKED_ROWS : VAEI_BLOCK_ROWS;
@@ -3599,75 +3597,60 @@ VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
 
 /* Is C so narrow that a vector of its columns would be mostly padding, and has the set tiles for it? */
 VAEI_PRIVATE int vaei_has_few_columns(const vaei_product_kernels *kernels, const vaei_product *p) {
-    return p->columns <= 3 && kernels->transposing[p->columns - 1].rows && p->rows >= kernels->lanes &&
+    return p->columns <= VAEI_FEW && kernels->transposing[p->columns - 1].run && p->rows >= kernels->lanes &&
            ((p->a_step == 1 && p->run >= 4) || (p->a_row == 1 && !p->a_rows));
 }
 
-/* Is C so low that packing B, each number of which is used but once or twice, would take longer than the product? */
+/* Has C so few rows that packing B, whose numbers are used but once or twice each, would take longer than the
+   product? */
 VAEI_PRIVATE int vaei_has_few_rows(const vaei_product_kernels *kernels, const vaei_product *p) {
-    return p->rows <= 3 && kernels->transposing[p->rows - 1].rows && p->columns >= kernels->lanes && p->b_column != 1;
+    return p->rows <= VAEI_FEW && kernels->transposing[p->rows - 1].run && p->columns >= kernels->lanes &&
+           p->b_column != 1;
 }
 
-/* The first values of row j of such a tile: of column j of C, or of row j's columns from `first` on. */
-VAEI_PRIVATE void vaei_start_few(const vaei_work *work, int few_columns, size_t first, size_t count, size_t j,
-                                 vae_real *start, size_t width) {
-    const vae_real *bias = work->p->bias;
-    size_t i = 0;
-    if (!few_columns) {
-        if (work->from_c || bias) memcpy(start, work->from_c ? work->c_rows[j] + first : bias + first, count * sizeof *start);
-        else memset(start, 0, count * sizeof *start);
-        i = count;
-    } else if (work->from_c) for (; i < count; i++) start[i] = work->c_rows[i][j];
-    for (; i < width; i++) start[i] = few_columns && bias ? bias[j] : 0;
-}
-
-/* Few rows or columns of C are the rows of a transposing tile, the columns or rows that they meet are its columns: in
-   the second case, C is computed transposed. */
+/* The few rows or columns are the rows of transposing tiles, the many that they meet are their columns: where columns
+   are few, C is computed transposed. Its numbers go through a tile in scratch. */
 VAEI_APART void vaei_block_of_few(const vaei_work *work, int few_columns) {
     const vaei_product *p = work->p;
     const size_t few = few_columns ? p->columns : p->rows, many = few_columns ? p->rows : p->columns;
-    const vaei_tile_kernel *kernel = &work->kernels->transposing[few - 1];
-    const size_t width = kernel->rows * work->kernels->lanes;
-    const vae_real **few_at = few_columns ? work->b_columns : work->a_rows;
-    const vae_real **many_at = few_columns ? work->a_rows : work->b_columns;
+    const vaei_transposing_kernel *kernel = &work->kernels->transposing[few - 1];
+    const size_t width = kernel->vectors * work->kernels->lanes;
+    const vae_real **few_begin = few_columns ? work->b_columns : work->a_rows;
+    const vae_real **many_begin = few_columns ? work->a_rows : work->b_columns;
     vaei_tile tile = vaei_tile_of(work);
     vae_real *edge[VAEI_TILE_ROWS];
     size_t first, count, i, j;
-    tile.a_rows = few_at;
+    tile.a_rows = few_begin;
     tile.a_offsets = few_columns ? work->b_offsets : work->a_offsets;
-    tile.b_columns = many_at;
+    tile.b_columns = many_begin;
     tile.b_offsets = few_columns ? work->a_offsets : work->b_offsets;
     tile.c_rows = edge;
-    for (j = 0; j < few; j++) {
-        edge[j] = work->edge + j * width;
-        if (few_columns) work->b_columns[j] = p->b + j * p->b_column;
-    }
-    if (!few_columns) vaei_find_rows(work, 0, few);
+    if (few_columns) for (j = 0; j < few; j++) few_begin[j] = p->b + j * p->b_column;
+    else vaei_find_rows(work, 0, few);
+    for (j = 0; j < few; j++) edge[j] = work->edge + j * width;
+    memset(work->edge, 0, few * width * sizeof *work->edge);
     for (first = 0; first < many; first += count) {
         count = vaei_min_size(width, many - first);
         if (few_columns) vaei_find_rows(work, first, count);
-        else for (i = 0; i < count; i++) many_at[i] = p->b + (first + i) * p->b_column;
-        for (i = count; i < width; i++) many_at[i] = many_at[count - 1];
+        else for (i = 0; i < count; i++) many_begin[i] = p->b + (first + i) * p->b_column;
+        for (i = count; i < width; i++) many_begin[i] = many_begin[count - 1];
         tile.side_by_side = few_columns && p->a_row == 1 && !p->a_rows && count == width;
-        for (j = 0; j < few; j++) vaei_start_few(work, few_columns, first, count, j, edge[j], width);
+        for (j = 0; j < few; j++)
+            if (!few_columns)
+                memcpy(edge[j], work->from_c ? work->c_rows[j] + first : p->bias ? p->bias + first : work->start,
+                       count * sizeof *edge[j]);
+            else if (work->from_c) for (i = 0; i < count; i++) edge[j][i] = work->c_rows[i][j];
+            else for (i = 0; i < count; i++) edge[j][i] = p->bias ? p->bias[j] : 0;
         kernel->run(&tile);
         for (j = 0; j < few; j++)
-            if (few_columns) for (i = 0; i < count; i++) work->c_rows[i][j] = edge[j][i];
-            else memcpy(work->c_rows[j] + first, edge[j], count * sizeof *edge[j]);
+            if (!few_columns) memcpy(work->c_rows[j] + first, edge[j], count * sizeof *edge[j]);
+            else for (i = 0; i < count; i++) work->c_rows[i][j] = edge[j][i];
     }
 }
 
 /* A single row waits for B, and wants it in the order of memory. */
 VAEI_PRIVATE int vaei_is_swept(const vaei_product_kernels *kernels, const vaei_product *p) {
-    return p->rows == 1 && p->b_column == 1 && !p->b_packed && p->columns >= 2 * kernels->lanes &&
-           (p->segments * p->run % VAEI_SWEEP_STEPS == 0 || p->segments * p->run >= 64);
-}
-
-VAEI_PRIVATE void vaei_sweep_block(const vaei_work *work) {
-    const vaei_product *p = work->p;
-    vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, 0);
-    work->kernels->sweep(p->a + vaei_entry(p->a_rows, p->a_row, 0), work->a_offsets, p->b, work->b_offsets,
-                         work->from_c ? c : p->bias, c, p->columns, work->relu);
+    return p->rows == 1 && p->b_column == 1 && !p->b_packed && p->columns >= 2 * kernels->lanes;
 }
 
 /* ---- The product ---- */
@@ -3683,7 +3666,7 @@ VAEI_PRIVATE void vaei_begin_work(vaei_work *work, const vaei_product_kernels *k
 }
 
 /* Which way a product is computed depends on its shape alone, and no bit of the result depends on the way. */
-VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *p, vae_real *scratch) {
+VAEI_APART void vaei_multiply(const vaei_kernel_set *set, const vaei_product *p, vae_real *scratch) {
     const vaei_product_kernels *kernels = set->product;
     const vaei_product_kernels *narrow = kernels->half ? kernels->half : kernels;
     const size_t steps = p->segments * p->run;
@@ -3698,10 +3681,12 @@ VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *
     most = vaei_block_steps(steps);
     vaei_begin_work(&work, few ? narrow : kernels, p, scratch);
     for (left = steps; left > 0; left -= work.steps) {
-        const int sweeps = swept && left >= VAEI_SWEEP_STEPS;
-        vaei_next_block(&work, vaei_min_size(left, sweeps ? (size_t)VAEI_SWEEP_STEPS : most));
-        if (sweeps) vaei_sweep_block(&work);
-        else if (few) vaei_block_of_few(&work, few_columns);
+        vaei_next_block(&work, vaei_min_size(left, most));
+        if (swept) {
+            vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, 0);
+            kernels->sweep(p->a + vaei_entry(p->a_rows, p->a_row, 0), work.a_offsets, p->b, work.b_offsets, work.steps,
+                           work.from_c ? c : p->bias, c, p->columns, work.relu);
+        } else if (few) vaei_block_of_few(&work, few_columns);
         else vaei_block_of_panels(&work);
     }
 }
@@ -3748,15 +3733,8 @@ VAEI_PRIVATE vaei_product vaei_product_packed(const vaei_kernel_set *set, const 
 /* ---- The choice of a kernel set ---- */
 
 VAE_API const char *vae_kernels_name(vae_kernels kernels) {
-    switch (kernels) {
-    case VAE_KERNELS_BEST: return "best";
-    case VAE_KERNELS_PLAIN: return "plain";
-    case VAE_KERNELS_PORTABLE: return "portable";
-    case VAE_KERNELS_AVX2: return "avx2";
-    case VAE_KERNELS_AVX512: return "avx512";
-    case VAE_KERNELS_NEON: return "neon";
-    }
-    return "unknown";
+    static const char *const names[] = { "best", "plain", "portable", "avx2", "avx512", "neon" };
+    return (size_t)kernels < sizeof names / sizeof names[0] ? names[kernels] : "unknown";
 }
 
 /* The set in this build, or NULL. */
@@ -8239,25 +8217,14 @@ VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t
     vaei_pack_panels(work->model->kernels, &work->product, first, first + count, work->packed,
                      vaei_slot(work->model, slot, work->model->plan.product_scratch));
 }
-#endif
 
-/* A batch of one is an outer product, which the update makes by itself. Otherwise the layer's place in the gradient
-   block, empty so far, has room for each thread's rows at hand and, in a large layer, for the gradient of its output,
-   packed once for all of them. */
-VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_layer *layer) {
+/* In a large layer, packs the gradient of its output once for all threads' rows. */
+VAEI_PRIVATE void vaei_pack_update(vaei_update_context *work, const vaei_layer *layer) {
     const vae_model *model = work->model;
     const size_t     columns = layer->outputs, threads = (size_t)model->plan.threads;
-    size_t           numbers, rows;
-    work->layer = layer;
-    work->now = &work->step;
-    work->product = vaei_dense_weights(model, layer, work->examples);
-    work->packed = NULL;
-    work->rows = vaei_max_size(24, VAEI_UPDATE_NUMBERS / columns / 24 * 24);
-    work->is_outer = work->examples == 1 && columns >= 128;
-#ifndef VAE_SMALL
-    if (work->is_outer || !vaei_is_large(layer->inputs, columns)) return;
-    numbers = vaei_packed_columns(model->kernels, columns) * work->examples + VAEI_MOST_LANES;
-    if (numbers > layer->weight_count) return;
+    const size_t     numbers = vaei_packed_columns(model->kernels, columns) * work->examples + VAEI_MOST_LANES;
+    size_t           rows;
+    if (!vaei_is_large(layer->inputs, columns) || numbers > layer->weight_count) return;
     rows = vaei_min_size(work->rows, (layer->weight_count - numbers) / threads / columns / 24 * 24);
     if (!rows) return;
     work->rows = rows;
@@ -8266,6 +8233,21 @@ VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_
     vaei_split(model, columns, VAEI_MOST_LANES, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work->examples),
                vaei_pack_part, work);
     work->product = vaei_product_packed(model->kernels, &work->product, work->packed);
+}
+#endif
+
+/* A batch of one is an outer product, which the update makes by itself. Otherwise the layer's place in the gradient
+   block, empty so far, has room for each thread's rows at hand and, in a large layer, for the gradient of its output. */
+VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_layer *layer) {
+    const size_t columns = layer->outputs;
+    work->layer = layer;
+    work->now = &work->step;
+    work->product = vaei_dense_weights(work->model, layer, work->examples);
+    work->packed = NULL;
+    work->rows = vaei_max_size(24, VAEI_UPDATE_NUMBERS / columns / 24 * 24);
+    work->is_outer = work->examples == 1 && columns >= 128;
+#ifndef VAE_SMALL
+    if (!work->is_outer) vaei_pack_update(work, layer);
 #endif
 }
 

@@ -239,8 +239,27 @@ TEST(test_random_products) {
     CHECK(cases < 3000 || packed_products >= 50);
 }
 
+/* Scratch follows the product: more rows, columns or steps never need less, and small products need little. */
+static size_t scratch_failures(void) {
+    static const size_t sizes[] = { 1, 2, 3, 7, 8, 9, 16, 31, 33, 48, 100, 127, 128, 191, 192, 264, 265, 400, 401, 3000 };
+    const size_t n = sizeof sizes / sizeof sizes[0];
+    size_t r, c, s, wrong = 0;
+    for (r = 0; r < n; r++) for (c = 0; c < n; c++) for (s = 0; s < n; s++) {
+        const size_t needed = vaei_product_scratch(sizes[r], sizes[c], sizes[s]);
+        if (r && vaei_product_scratch(sizes[r - 1], sizes[c], sizes[s]) > needed) wrong++;
+        if (c && vaei_product_scratch(sizes[r], sizes[c - 1], sizes[s]) > needed) wrong++;
+        if (s && vaei_product_scratch(sizes[r], sizes[c], sizes[s - 1]) > needed) wrong++;
+    }
+    if (vaei_product_scratch(1, 8, 16) * sizeof(vae_real) > 4096 * sizeof(vae_real) / 4) wrong++;
+    if (wrong) printf("FAILED: %lu sizes of scratch\n", (unsigned long)wrong);
+    return wrong;
+}
+
+TEST(test_scratch_follows_the_product) { CHECK(scratch_failures() == 0); }
+
 int main(int argc, char **argv) {
     if (argc > 1) cases = strtoul(argv[1], NULL, 10);
     RUN_LONG(test_random_products, "whole, in slices and packed, by every kernel set, to the bit");
+    RUN(test_scratch_follows_the_product);
     return test_finish();
 }
