@@ -1,6 +1,7 @@
 /* What small models take: a sensor network of 16-8-2-8-16 with a batch of 1, trained, and its decoder alone; and the
    stack of calls. The limits hold for 32 bits: gcc -m32 -msse2 -mfpmath=sse -DVAE_SMALL. Elsewhere pointers and sizes
    are twice as wide, which the limits below allow for. */
+#define _XOPEN_SOURCE 600       /* posix_memalign, pthread_attr_setstack */
 #ifndef VAE_SMALL
 #define VAE_PORTABLE
 #endif
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include "test.h"
 
-#if defined(__unix__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #include <pthread.h>
 #define HAS_PTHREADS 1
 #endif
