@@ -7039,7 +7039,7 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
     pass->count = count;
     pass->forward_only = 1;
     pass->repeat = 1;
-    pass->spread = vaei_spread_of(model);
+    if (model->settings.part != VAE_ENCODER_ONLY) pass->spread = vaei_spread_of(model);
 }
 
 /* The standard normals of rows first .. first + count - 1 in one stream, into the workspace. */
