@@ -7302,8 +7302,12 @@ typedef struct vaei_rows {
     const vae_data     *data;
     size_t              first;          /* of the batch, in the (shuffled) data */
     const vaei_shuffle *shuffle;        /* or NULL */
-    struct { int found; size_t place, row, column; } bad[VAEI_MAX_THREADS];     /* the first in each worker's share */
+    size_t              bad[VAEI_MAX_THREADS];  /* the first in each worker's share, counted from 1; 0: none */
 } vaei_rows;
+
+VAEI_PRIVATE size_t vaei_row_at(const vaei_rows *rows, size_t place) {
+    return rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + place) : rows->first + place;
+}
 
 /* A channel-first image as channels last, and back. */
 VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_real *to) {
@@ -7347,7 +7351,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
     size_t                 i, k;
     for (i = first; i < first + count; i++) {
-        const size_t row = rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + i) : rows->first + i;
+        const size_t row = vaei_row_at(rows, i);
         vae_real    *to = vaei_at(model, model->plan.input, 0, i, size);
         if (rows->data->bytes) {
             const unsigned char *bytes = rows->data->bytes + row * size;
@@ -7355,13 +7359,8 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
             else for (k = 0; k < size; k++) to[vaei_channels_last(model->settings.input, k)] = (vae_real)bytes[k] / 255;
         } else {
             const vae_real *pixels = rows->data->pixels + row * size;
-            const size_t    column = vaei_bad_column(model, pixels);
-            if (column < size) {
-                if (rows->bad[slot].found) return;
-                rows->bad[slot].found = 1;
-                rows->bad[slot].place = i;
-                rows->bad[slot].row = row;
-                rows->bad[slot].column = column;
+            if (vaei_bad_column(model, pixels) < size) {
+                rows->bad[slot] = i + 1;
                 return;
             }
             if (swap) vaei_to_channels_last(model->settings.input, pixels, to);
@@ -7393,7 +7392,7 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *da
 VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, size_t first, size_t count,
                                        const vaei_shuffle *shuffle, vae_error *error) {
     vaei_rows rows;
-    size_t    slot, worst = VAEI_MAX_THREADS;
+    size_t    slot, worst = 0, row;
     memset(&rows, 0, sizeof rows);
     rows.model = model;
     rows.data = data;
@@ -7401,11 +7400,11 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     rows.shuffle = shuffle;
     vaei_split(model, count, 1, vaei_max_size(1, 4 * VAEI_PARALLEL_NUMBERS / model->plan.example), vaei_load_part,
                &rows);
-    for (slot = VAEI_MAX_THREADS; slot-- > 0;)
-        if (rows.bad[slot].found && (worst == VAEI_MAX_THREADS || rows.bad[slot].place < rows.bad[worst].place))
-            worst = slot;
-    if (worst == VAEI_MAX_THREADS) return VAE_OK;
-    return vaei_fail_pixel(model, data, "", rows.bad[worst].row, rows.bad[worst].column, error);
+    for (slot = 0; slot < VAEI_MAX_THREADS; slot++)
+        if (rows.bad[slot] && (!worst || rows.bad[slot] < worst)) worst = rows.bad[slot];
+    if (!worst) return VAE_OK;
+    row = vaei_row_at(&rows, worst - 1);
+    return vaei_fail_pixel(model, data, "", row, vaei_bad_column(model, data->pixels + row * model->plan.example), error);
 }
 
 /* The inverse for results: outputs of one example as pixels in the caller's layout and units. */
@@ -7590,7 +7589,7 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
     pass->count = count;
     pass->forward_only = 1;
     pass->repeat = 1;
-    pass->spread = vaei_spread_of(model);
+    if (model->settings.part != VAE_ENCODER_ONLY) pass->spread = vaei_spread_of(model);
 }
 
 /* The standard normals of rows first .. first + count - 1 in one stream, into the workspace. */
