@@ -482,6 +482,47 @@ TEST(test_checkpoint_goes_on_with_the_same_bits) {
     }
 }
 
+typedef struct every_batch {
+    bytes file[4];
+    int   count;
+} every_batch;
+
+static int save_every_batch(void *user, const vae_progress *progress) {
+    every_batch *all = (every_batch *)user;
+    if (progress->event == VAE_EVENT_BATCH && all->count < 4) all->file[all->count++] = saved(progress->model, 1);
+    return 0;
+}
+
+/* A checkpoint may be saved after any batch, the last one of an epoch too, where all its rows have been used. */
+TEST(test_checkpoint_of_every_batch) {
+    vae_real       pixels[8 * 3];
+    vae_model     *model = make(DENSE), *loaded = NULL;
+    vae_data       data;
+    vae_fit_config fit;
+    every_batch    all;
+    int            i;
+    memset(&data, 0, sizeof data);
+    memset(&fit, 0, sizeof fit);
+    memset(&all, 0, sizeof all);
+    for (i = 0; i < 24; i++) pixels[i] = (vae_real)(i % 5) / 5;
+    data.pixels = pixels;
+    data.count = 8;
+    fit.epochs = 2;
+    fit.on_progress = save_every_batch;
+    fit.user = &all;
+    EXPECT(vae_fit(model, &data, &fit, &problem), VAE_OK);
+    CHECK(all.count == 4);
+    for (i = 0; i < all.count; i++) {
+        if (EXPECT(vae_load_memory(all.file[i].at, all.file[i].size, NULL, &loaded, &problem), VAE_OK)) {
+            CHECK(loaded->step == (uint64_t)i + 1 && loaded->epoch + (loaded->position == 8) == (uint64_t)(i + 1) / 2);
+            CHECK(model_is(loaded, all.file[i]));
+            vae_destroy(loaded);
+        }
+        free(all.file[i].at);
+    }
+    vae_destroy(model);
+}
+
 /* Only the weights: the moments and the place in training stay the model's own. */
 TEST(test_loading_weights) {
     vae_model  *model = make_trained(CONVOLUTIONAL), *other = make(CONVOLUTIONAL);
@@ -2336,6 +2377,7 @@ int main(void) {
     RUN(test_round_trips);
     RUN(test_settings_are_those_of_now);
     RUN(test_checkpoint_goes_on_with_the_same_bits);
+    RUN(test_checkpoint_of_every_batch);
     RUN(test_loading_weights);
     RUN(test_inference_only);
     RUN(test_file_for_the_reader);
