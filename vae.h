@@ -7625,10 +7625,13 @@ VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
     if (c == '"') return -1;
     if (c < 0x20) return vaei_json_wrong(json, "a string does not end or holds a control character") - 1;
     if (json->inner && (c > 0x7E || c == '\\')) return vaei_json_wrong(json, "a name is not in plain letters") - 1;
-    if (c == '\\') return (c = vaei_json_escape(json)) < 0 ? vaei_json_wrong(json, "an escape in a string is wrong") - 1 : c;
-    if (c >= 0x80)
-        for (c &= c < 0xE0 ? 31 : c < 0xF0 ? 15 : 7; json->at < json->end && json->bytes[json->at] >> 6 == 2; json->at++)
-            c = c << 6 | (json->bytes[json->at] & 63);
+    if (c == '\\') {
+        c = vaei_json_escape(json);
+        return c < 0 ? vaei_json_wrong(json, "an escape in a string is wrong") - 1 : c;
+    }
+    if (c < 0x80) return c;
+    c &= c < 0xE0 ? 31 : c < 0xF0 ? 15 : 7;
+    while (json->at < json->end && json->bytes[json->at] >> 6 == 2) c = c << 6 | (json->bytes[json->at++] & 63);
     return c;
 }
 
@@ -7733,7 +7736,7 @@ typedef enum vaei_field_kind {
     VAEI_FIELD_REAL,
     VAEI_FIELD_SETTING,           /* a real where an exact 0 is VAE_ZERO and 0 means the default */
     VAEI_FIELD_SIZE,
-    VAEI_FIELD_QUOTED,            /* 64 bits as digits in a string, since most readers of JSON keep numbers as doubles */
+    VAEI_FIELD_QUOTED,            /* 64 bits as digits in a string: most readers of JSON keep numbers as doubles */
     VAEI_FIELD_OBJECT,
     VAEI_FIELD_LAYERS,
     VAEI_FIELD_PADDING,           /* of a layer: a rule's name or four numbers */
@@ -7760,7 +7763,8 @@ typedef struct vaei_field {
     const struct vaei_field *inner;     /* of an object; the row without a name is the end */
 } vaei_field;
 
-#define VAEI_PLACES(type, other, member) { offsetof(type, member), offsetof(other, member) }, sizeof(((type *)0)->member)
+#define VAEI_PLACES(type, other, member) \
+    { offsetof(type, member), offsetof(other, member) }, sizeof(((type *)0)->member)
 #define VAEI_ROW(type, name, kind, flags, member, names, inner) \
     { name, kind, flags, VAEI_PLACES(type, type, member), names, inner }
 #define VAEI_CONFIG_ROW(name, kind, flags, member, names, inner) \
@@ -7843,7 +7847,8 @@ static const vaei_field vaei_layer_fields[] = {
     { "kernel", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, kernel_height), 0 }, 2 * sizeof(int), NULL, NULL },
     { "stride", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, stride_height), 0 }, 2 * sizeof(int), NULL, NULL },
     { "padding", VAEI_FIELD_PADDING, 0, { offsetof(vae_layer, top), 0 }, 4 * sizeof(int), NULL, NULL },
-    { "output_padding", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, output_padding_height), 0 }, 2 * sizeof(int), NULL, NULL },
+    { "output_padding", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, output_padding_height), 0 }, 2 * sizeof(int), NULL,
+      NULL },
     VAEI_ROW(vae_layer, "activation", VAEI_FIELD_NAME, VAEI_REQUIRED, activation, vaei_activation_named, NULL),
     VAEI_LAST_ROW
 };
@@ -8403,7 +8408,9 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
 
 /* Whether the tensor belongs to the half that the model was made without. */
 VAEI_SETUP int vaei_is_other_half(const vaei_matching *matching, const vaei_file_tensor *found) {
-    static const char *const names[][3] = { { "decoder.", "log_sigma", "log_sigma" }, { "encoder.", "mean.", "logvar." } };
+    static const char *const names[2][3] = {
+        { "decoder.", "log_sigma", "log_sigma" }, { "encoder.", "mean.", "logvar." }
+    };
     const vae_part           part = matching->model->settings.part;
     char                     shown[48];
     const char              *name = shown;
@@ -8426,7 +8433,8 @@ VAEI_SETUP int vaei_pads_unevenly(const vae_model *model) {
     int i;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
-        if (layer->kind != VAE_LAYER_DENSE && layer->described.padding == VAE_SAME && !vaei_even_padding(layer)) return 1;
+        if (layer->kind != VAE_LAYER_DENSE && layer->described.padding == VAE_SAME &&
+            !vaei_even_padding(layer)) return 1;
     }
     return 0;
 }
@@ -8447,8 +8455,8 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
     for (rest = shown.name; !moment && (rest = strchr(rest, '.')) != NULL;)
         if (vaei_index_named(model, ++rest, &tensor) < vae_tensor_count(model)) {
             shown.name[rest - shown.name - 1] = 0;
-            return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s.%s is the network's %s with `%s.` before it: "
-                             "save it without, as {k[%z:]: v for k, v in state.items()}", shown.name, tensor.name,
+            return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s.%s is the network's %s with `%s.` before "
+                             "it: save it without, as {k[%z:]: v for k, v in state.items()}", shown.name, tensor.name,
                              tensor.name, shown.name, (size_t)(rest - shown.name));
         }
     if (vaei_pads_unevenly(model))
@@ -8461,11 +8469,11 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
     }
     if (like < vae_tensor_count(model)) {
         vae_tensor_at(model, like, &tensor, NULL);
-        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's: rename it if it is "
-                         "%s, which has that shape%s", shown.name, shown.shape, tensor.name, pads);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's: rename it if it "
+                         "is %s, which has that shape%s", shown.name, shown.shape, tensor.name, pads);
     }
-    return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's, which has %s, ...: use "
-                     "the network that the file was made for", shown.name, shown.shape, listed);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's, which has %s, ...: "
+                     "use the network that the file was made for", shown.name, shown.shape, listed);
 }
 
 VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_file_tensor *found,
@@ -8482,8 +8490,8 @@ VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_
         advice = "it is transposed, save its .permute(3, 2, 0, 1)";
     vaei_show_found(&shown, matching->file, found);
     vaei_show_shape(&ours, shape, wanted->rank);
-    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: %s", shown.name,
-                     shown.shape, ours.shape, advice);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: %s",
+                     shown.name, shown.shape, ours.shape, advice);
 }
 
 /* Checks where a tensor's data lie. `wanted` NULL: it is left out. */
@@ -8497,8 +8505,8 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
         return vaei_fail_type(file, found, error);
     /* The shape is the network's by now, so its product fits. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
-        return vaei_fail_tensor(file, found, "has another number of bytes than its shape and dtype say: the file is damaged",
-                                error);
+        return vaei_fail_tensor(file, found, "has another number of bytes than its shape and dtype say: the file is "
+                                "damaged", error);
     return VAE_OK;
 }
 
@@ -8522,7 +8530,7 @@ VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file
     return vaei_check_place(matching->file, found, wanted, error);
 }
 
-/* Each byte of the data must belong to one tensor. Tensors mostly stand in the order of their data: then one walk does. */
+/* Each byte of the data must belong to one tensor. Where they stand in the order of their data one walk is enough. */
 VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
     vaei_file_tensor found;
     uint64_t         at = 0;
@@ -8539,8 +8547,8 @@ VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
         }
     } while (met < total && met > before);
     if (met < total)
-        return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the file is "
-                         "damaged", (size_t)at);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the "
+                         "file is damaged", (size_t)at);
     if (at == file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes of data, its tensors only %z: something was "
                      "appended, or the file is damaged", file->data_size, (size_t)at);
@@ -8634,7 +8642,9 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
         }
         if (count > 1) vaei_put(text, ']');
         break;
-    case VAEI_FIELD_NAME: vaei_format(text, "%s%s%s", quote, field->names(vaei_enum_value(at, field->size)), quote); break;
+    case VAEI_FIELD_NAME:
+        vaei_format(text, "%s%s%s", quote, field->names(vaei_enum_value(at, field->size)), quote);
+        break;
     case VAEI_FIELD_SIZE:
         memcpy(&size, at, sizeof size);
         vaei_put_unsigned(text, size);
@@ -8658,8 +8668,8 @@ VAEI_SETUP int vaei_same_shape(vae_shape a, vae_shape b) {
     return a.height == b.height && a.width == b.width && a.channels == b.channels;
 }
 
-/* Whether two layers do the same with an input of this shape, which becomes that of their output. The first one's padding
-   is put into numbers. */
+/* Whether two layers do the same with an input of this shape, which becomes that of their output. The first one's
+   padding is put into numbers. */
 VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei_where where, vae_shape *in, int *same,
                                       vae_error *error) {
     vae_layer  b = *given;
@@ -8709,7 +8719,8 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_
     vaei_other_layer(other, decoder, 0, &count);
     if (!count) return VAE_OK;
     if (!json->layers_at[decoder])
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part, other->name);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part,
+                         other->name);
     for (vaei_json_expect(&list, '[', ""); vaei_json_item(&list, ']', &read);) {
         vaei_json_layer(&list, &layer);
         if (read > count || !same) continue;
@@ -8718,8 +8729,8 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_
         if (status != VAE_OK) return status;
     }
     if (read != count)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", where.part, read, count,
-                         other->name);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", where.part, read,
+                         count, other->name);
     if (same) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is another one in the file than in %s", where.part,
                      where.number, other->name);
@@ -8740,7 +8751,8 @@ VAEI_SETUP vae_status vaei_agree_fields(int flag, int column, const void *file, 
         text = vaei_text_in(ours, sizeof ours);
         if (field->kind == VAEI_FIELD_REAL && vaei_field_is_zero(field, column, file)) vaei_format(&text, "learned");
         else vaei_put_value(&text, field, column, file, 0);
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is %s in the file and %s in %s", field->name, ours, theirs, whose);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is %s in the file and %s in %s", field->name, ours, theirs,
+                         whose);
     }
     return VAE_OK;
 }
@@ -8756,8 +8768,8 @@ VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input
 /* What a half of the file's network can be loaded as. */
 VAEI_SETUP vae_status vaei_check_part(vae_part file, vae_part wanted, vae_error *error) {
     if (file <= VAE_WHOLE || file == wanted) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds the %s alone: load it as that part, or a whole model's file",
-                     vaei_part_name((int)file));
+    return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds the %s alone: load it as that part, or a whole model's "
+                     "file", vaei_part_name((int)file));
 }
 
 /* Fields that are not 0 in `given` are taken over. */
@@ -8849,15 +8861,16 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
     }
     shape.height = shape.width = 1;
     shape.channels = config->latent;
-    if (config->part != VAE_ENCODER_ONLY) status = vaei_count_weights("decoder", config->decoder, &shape, &weights, error);
+    if (config->part != VAE_ENCODER_ONLY)
+        status = vaei_count_weights("decoder", config->decoder, &shape, &weights, error);
     if (status != VAE_OK || 2 * weights <= (double)file->data_size) return status;
-    return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are too "
-                     "few: it is cut off or damaged", weights, file->data_size);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "
+                     "too few: it is cut off or damaged", weights, file->data_size);
 }
 
-/* A file's batch is no order: without one from the caller it is halved until the model takes at most 128 MB and 64 times
-   the file's size. That leaves most convolutional networks their batch of 128, though their tensors outweigh their
-   weights by far. More threads take more, but do not count, lest a file be another one on another machine. */
+/* A file's batch is no order: without one from the caller it is halved until the model takes at most 128 MB and 64
+   times the file's size. That leaves most convolutional networks their batch of 128, though their tensors outweigh
+   their weights by far. More threads take more, but do not count, lest a file be another one on another machine. */
 VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, vae_error *error) {
     const uint64_t most = ((uint64_t)128 << 20) + 64 * (uint64_t)file_size;
     const int      threads = config->threads;
@@ -8871,8 +8884,8 @@ VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, va
     config->threads = threads;
     if (status != VAE_OK) return vae_memory_needed(config, &needed, error);
     if (needed <= most) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_MEMORY, "the model would take %z bytes, far more than the file's %z: give config.batch "
-                     "to allow it", needed, file_size);
+    return vaei_fail(error, VAE_ERROR_MEMORY, "the model would take %z bytes, far more than the file's %z: give "
+                     "config.batch to allow it", needed, file_size);
 }
 
 /* The config for vae_create: the file's, with what is taken from the one given. */
@@ -8884,8 +8897,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     vae_status  status = vaei_read_config(file, &json, 0, config, sizeof *config, error);
     if (status != VAE_OK) return status;
     loading->file_batch = config->batch;
-    loading->moments = file->state_at ? vaei_optimizers[config->optimizer.kind ? config->optimizer.kind : VAE_ADAM].moments
-                                      : 0;
+    if (!config->optimizer.kind) config->optimizer.kind = VAE_ADAM;         /* version 1 has no other */
+    loading->moments = file->state_at ? vaei_optimizers[config->optimizer.kind].moments : 0;
     config->layout = VAE_LAYOUT_DEFAULT;
     if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
     else if (file->version == 1 && config->sigma == 0) config->sigma = 1;       /* it was not learned then */
@@ -8923,16 +8936,18 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
     memset(matching, 0, sizeof *matching);
     *made = NULL;
     if (given && given->weights)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "config.weights is set, but the weights are the file's: leave it NULL");
+        return vaei_fail(error, VAE_ERROR_CONFIG, "config.weights is set, but the weights are the file's: leave it "
+                         "NULL");
     if (!file->config_at && !given)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no vae.config in "
-                         "its metadata): give the config");
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no "
+                         "vae.config in its metadata): give the config");
     if (given) allocator = given->allocator;
     if (!file->config_at) status = vae_create(given, made, error);
     else {
         loading = (vaei_loading *)vaei_allocate(&allocator, sizeof *loading);
         if (!loading)
-            return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", sizeof *loading);
+            return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file",
+                             sizeof *loading);
         status = vaei_prepare_config(file, given, loading, error);
         if (status == VAE_OK) status = vae_create(&loading->config, made, error);
         if (status == VAE_OK) {
@@ -8966,11 +8981,12 @@ VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_con
     return status;
 }
 
-VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *bytes, const char *call, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *bytes, const char *call,
+                                         vae_error *error) {
     if (!model || !bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model or bytes is NULL", call);
     if (model->settings.weights)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model reads its weights from elsewhere (config.weights, or it "
-                         "is a view) and does not write them", call);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model reads its weights from elsewhere (config.weights, "
+                         "or it is a view) and does not write them", call);
     return VAE_OK;
 }
 
@@ -8982,8 +8998,8 @@ VAEI_SETUP vae_status vaei_agree_with_settings(const vaei_file *file, const vae_
     vaei_settings settings;
     vae_status    status = vaei_read_config(file, json, 1, &settings, sizeof settings, error);
     if (status == VAE_OK) status = vaei_check_part(settings.part, model->settings.part, error);
-    return status != VAE_OK ? status : vaei_agree_fields(VAEI_IS_NETWORK, 1, &settings, &model->settings, VAEI_THE_MODEL,
-                                                         error);
+    return status != VAE_OK ? status : vaei_agree_fields(VAEI_IS_NETWORK, 1, &settings, &model->settings,
+                                                         VAEI_THE_MODEL, error);
 }
 
 VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_model *model, vae_error *error) {
@@ -9015,14 +9031,14 @@ VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_erro
         vaei_show_found(&first, matching->file, &found);
         for (i = 0; i < 4; i++) shape[i] = tensor.shape[i];
         vaei_show_shape(&ours, shape, tensor.rank);
-        return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file fits the model: %s has shape %s in the file and %s "
-                         "in the model%s", first.name, first.shape, ours.shape,
+        return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file fits the model: %s has shape %s in the file "
+                         "and %s in the model%s", first.name, first.shape, ours.shape,
                          found.type == VAEI_TYPES ? ", and a dtype that is not read" : "");
     }
     vae_tensor_at(matching->model, 0, &tensor, NULL);
     if (!count) return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensors");
-    return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file has a name of the model's: the file begins with %s %s, "
-                     "the model with %s", first.name, first.shape, tensor.name);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file has a name of the model's: the file begins with "
+                     "%s %s, the model with %s", first.name, first.shape, tensor.name);
 }
 
 /* All weights of a model, or those that fit. Nothing is stored before all has been checked. */
@@ -9212,7 +9228,8 @@ VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned 
         if (block && !tensor.trained) continue;
         for (k = 0; k < tensor.count && !writer->failed; k++) {
             memcpy(&bits, &from[vaei_tensor_element(writer->model, order[i], k)], sizeof bits);
-            for (byte = 0; byte < sizeof bits; byte++) vaei_write_byte(writer, (unsigned char)(bits >> (8 * byte) & 255));
+            for (byte = 0; byte < 8 * sizeof bits; byte += 8)
+                vaei_write_byte(writer, (unsigned char)(bits >> byte & 255));
         }
     }
 }
