@@ -813,39 +813,8 @@ VAEI_SETUP void vaei_put_unsigned(vaei_text *text, uint64_t number) {
     while (count) vaei_put(text, digits[--count]);
 }
 
-/* At most nine significant digits, without trailing zeros, as %.9g: enough to give a float back exactly. */
-VAEI_SETUP void vaei_put_real(vaei_text *text, double number) {
-    uint64_t digits;
-    int      exponent = 0, point, last = 9, i;
-    char     shown[9];
-    const uint64_t bits = vaei_double_bits(number), size = bits & ~VAEI_DOUBLE_SIGN;
-    if (size > VAEI_DOUBLE_INFINITY) { vaei_put_string(text, "nan"); return; }
-    if (size < bits && size) vaei_put(text, '-');
-    if (size == VAEI_DOUBLE_INFINITY) { vaei_put_string(text, "inf"); return; }
-    if (!size) { vaei_put(text, '0'); return; }
-    number = vaei_bits_double(size);
-    while (number >= 1e9 || (uint64_t)(number + 0.5) >= 1000000000u) { number /= 10; exponent++; }
-    while (number < 1e8) { number *= 10; exponent--; }
-    digits = (uint64_t)(number + 0.5);
-    if (digits == 1000000000u) { digits = 100000000u; exponent++; }
-    for (i = 8; i >= 0; i--) { shown[i] = (char)('0' + (int)(digits % 10)); digits /= 10; }
-    while (last > 1 && shown[last - 1] == '0') last--;
-    point = 9 + exponent;                          /* digits before the decimal point */
-    if (point < -3 || point > 12) {
-        vaei_put(text, shown[0]);
-        if (last > 1) vaei_put(text, '.');
-        for (i = 1; i < last; i++) vaei_put(text, shown[i]);
-        vaei_put_string(text, point - 1 < 0 ? "e-" : "e+");
-        vaei_put_unsigned(text, (uint64_t)(point - 1 < 0 ? 1 - point : point - 1));
-        return;
-    }
-    if (point <= 0) vaei_put_string(text, "0.");
-    for (i = point; i < 0; i++) vaei_put(text, '0');
-    for (i = 0; i < last || i < point; i++) {
-        if (i == point && i > 0) vaei_put(text, '.');
-        vaei_put(text, i < last ? shown[i] : '0');
-    }
-}
+/* The shortest decimal number that reads back as `real`: see >>files-implementation. */
+VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real);
 
 /* %s string, %d int, %z size_t, %r double. */
 VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list list) {
@@ -854,7 +823,7 @@ VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list li
         format++;
         if (*format == 's') vaei_put_string(text, va_arg(list, const char *));
         else if (*format == 'z') vaei_put_unsigned(text, va_arg(list, size_t));
-        else if (*format == 'r') vaei_put_real(text, va_arg(list, double));
+        else if (*format == 'r') vaei_put_exact_real(text, (vae_real)va_arg(list, double));
         else if (*format == 'd') {
             int number = va_arg(list, int);
             if (number < 0) vaei_put(text, '-');
@@ -8803,7 +8772,7 @@ typedef uint32_t vaei_word;
 #define VAEI_EXPONENT_BIAS 150
 #define VAEI_DECIMAL_DIGITS 9
 #define VAEI_DECIMAL_RANGE 50
-#define VAEI_WHOLE_WORDS 13
+#define VAEI_WHOLE_WORDS 12
 #endif
 #define VAEI_INFINITE_WORD ((vaei_word)-1 >> (VAEI_FRACTION_BITS + 1) << VAEI_FRACTION_BITS)
 
@@ -8879,11 +8848,27 @@ VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) 
     return 1;
 }
 
+/* Digits, the first of which counts 10^point. */
+VAEI_SETUP void vaei_put_digits(vaei_text *text, uint64_t digits, int count, int point) {
+    const int first = point < -4 || point > 15 ? 0 : point;         /* the digit before the decimal point */
+    char      shown[VAEI_DECIMAL_DIGITS];
+    int       i;
+    for (i = count - 1; i >= 0; i--) { shown[i] = (char)('0' + (int)(digits % 10)); digits /= 10; }
+    if (first < 0) vaei_put_string(text, "0.");
+    for (i = first + 1; i < 0; i++) vaei_put(text, '0');
+    for (i = 0; i < count || i <= first; i++) {
+        if (i == first + 1 && i > 0) vaei_put(text, '.');
+        vaei_put(text, i < count ? shown[i] : '0');
+    }
+    if (first == point) return;
+    vaei_put_string(text, point < 0 ? "e-" : "e");
+    vaei_put_unsigned(text, (uint64_t)(point < 0 ? -point : point));
+}
+
 /* The shortest decimal number that reads back as `real`, and of those the nearest. */
 VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
-    char      shown[VAEI_DECIMAL_DIGITS];
     uint64_t  mantissa, all = 0, digits = 0, unit = 1, step;
-    int       exponent, top = 0, point, count, order, i;
+    int       exponent, top = 0, point, count, order;
     vaei_word bits;
     memcpy(&bits, &real, sizeof bits);
     if (bits << 1 == 0) { vaei_put(text, '0'); return; }
@@ -8894,7 +8879,7 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
     while (mantissa >> top) top++;
     point = (int)((long)(exponent + top - 1) * 30103 / 100000) - 1;     /* log10 of 2: never too large */
     while (vaei_compare_decimal(1, point + 1, mantissa, exponent) <= 0) point++;
-    for (i = 1; i < VAEI_DECIMAL_DIGITS; i++) unit *= 10;
+    for (count = 1; count < VAEI_DECIMAL_DIGITS; count++) unit *= 10;
     for (step = (uint64_t)1 << (VAEI_DECIMAL_DIGITS * 10 / 3); step; step >>= 1)
         if (vaei_compare_decimal(all + step, point + 1 - VAEI_DECIMAL_DIGITS, mantissa, exponent) <= 0) all += step;
     for (count = 1;; count++, unit /= 10) {
@@ -8908,21 +8893,7 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
         digits = 1;
         point++;
     }
-    for (i = count - 1; i >= 0; i--) { shown[i] = (char)('0' + (int)(digits % 10)); digits /= 10; }
-    if (point < -4 || point > 15) {
-        vaei_put(text, shown[0]);
-        if (count > 1) vaei_put(text, '.');
-        for (i = 1; i < count; i++) vaei_put(text, shown[i]);
-        vaei_put_string(text, point < 0 ? "e-" : "e");
-        vaei_put_unsigned(text, (uint64_t)(point < 0 ? -point : point));
-        return;
-    }
-    if (point < 0) vaei_put_string(text, "0.");
-    for (i = point + 1; i < 0; i++) vaei_put(text, '0');
-    for (i = 0; i < count || i <= point; i++) {
-        if (i == point + 1 && i > 0) vaei_put(text, '.');
-        vaei_put(text, i < count ? shown[i] : '0');
-    }
+    vaei_put_digits(text, digits, count, point);
 }
 
 /* ---- reading JSON ---- */
@@ -9034,43 +9005,41 @@ VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
     if (c == '"') return -1;
     if (c < 0x20) return vaei_json_wrong(json, "a string does not end or holds a control character") - 1;
     if (json->inner && (c > 0x7E || c == '\\')) return vaei_json_wrong(json, "a name is not in plain letters") - 1;
-    if (c == '\\') return (c = vaei_json_escape(json)) < 0 ? vaei_json_wrong(json, "an escape in a string is wrong") - 1 : c;
-    if (c >= 0x80)
-        for (c &= c < 0xE0 ? 31 : c < 0xF0 ? 15 : 7; json->at < json->end && json->bytes[json->at] >> 6 == 2; json->at++)
-            c = c << 6 | (json->bytes[json->at] & 63);
+    if (c == '\\') {
+        c = vaei_json_escape(json);
+        return c < 0 ? vaei_json_wrong(json, "an escape in a string is wrong") - 1 : c;
+    }
+    if (c < 0x80) return c;
+    c &= c < 0xE0 ? 31 : c < 0xF0 ? 15 : 7;
+    while (json->at < json->end && json->bytes[json->at] >> 6 == 2) c = c << 6 | (json->bytes[json->at++] & 63);
     return c;
 }
 
-/* Reads a string: text of any length, or a name, which is short. */
-VAEI_SETUP int vaei_json_skip(vaei_json *json, int is_name) {
+/* Reads a string of at most `most` characters, 0: any number, and stores it in `out` as far as it fits, with ? for what
+   is not ASCII; `size` 0: nowhere. */
+VAEI_SETUP int vaei_json_string(vaei_json *json, int most, char *out, size_t size) {
+    size_t  stored = 0;
     int32_t c;
     int     length = 0;
     if (!vaei_json_expect(json, '"', "a string is missing")) return 0;
     while ((c = vaei_json_character(json)) >= 0) {
-        if (!is_name) continue;
-        if (!c) return vaei_json_wrong(json, "a name holds a zero");
-        if (++length > VAEI_MAX_NAME) return vaei_json_wrong(json, "a name is too long");
+        if (most && !c) return vaei_json_wrong(json, "a name holds a zero");
+        if (most && ++length > most) return vaei_json_wrong(json, "a name is too long");
+        if (stored + 1 < size) out[stored++] = (char)(c >= ' ' && c <= '~' ? c : '?');
     }
+    if (size) out[stored] = 0;
     return !json->problem;
 }
 
-/* What the string at `at` looks like in a sentence: cut to `size` - 1 characters, with ? for what is not ASCII. */
-VAEI_SETUP void vaei_json_shown(const vaei_json *json, size_t at, char *out, size_t size) {
-    vaei_json again = vaei_json_of(json->bytes, at, json->end, json->inner);
-    size_t    length = 0;
-    int32_t   c;
-    vaei_json_expect(&again, '"', "");
-    while (length + 1 < size && (c = vaei_json_character(&again)) >= 0)
-        out[length++] = (char)(c >= ' ' && c <= '~' ? c : '?');
-    out[length] = 0;
+VAEI_SETUP int vaei_json_name(vaei_json *json, char *out, size_t size) {
+    return vaei_json_string(json, VAEI_MAX_NAME, out, size);
 }
 
-/* A short name into `out`. */
-VAEI_SETUP int vaei_json_name(vaei_json *json, char *out, size_t size) {
-    const size_t at = (vaei_json_peek_past_space(json), json->at);
-    if (!vaei_json_skip(json, 1)) return 0;
-    vaei_json_shown(json, at, out, size);
-    return 1;
+/* What the string at `at` looks like in a sentence. */
+VAEI_SETUP void vaei_json_shown(const vaei_json *json, size_t at, char *out, size_t size) {
+    vaei_json again = vaei_json_of(json->bytes, at, json->end, json->inner);
+    vaei_json_string(&again, 0, out, size);
+    if (again.problem) out[0] = 0;
 }
 
 VAEI_SETUP int vaei_json_same(const vaei_json *json, size_t a, size_t b) {
@@ -9102,7 +9071,7 @@ VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *numb
     return *number <= most ? 1 : vaei_json_wrong(json, "a number is too large");
 }
 
-/* Digits past the nineteenth do not count. */
+/* `real` NULL: what it says is not wanted. Digits past the nineteenth do not count. */
 VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     const int negative = vaei_json_peek_past_space(json) == '-';
     uint64_t  digits = 0;
@@ -9132,6 +9101,7 @@ VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
         for (; digit >= 0; digit = vaei_json_digit(json))
             if (exponent < 1000) exponent = exponent * 10 + digit;
     }
+    if (!real) return 1;
     if (!vaei_decimal_to_real(digits, power + sign * exponent, real))
         return vaei_json_wrong(json, "a number is too large");
     if (negative) *real = -*real;
@@ -9146,7 +9116,7 @@ typedef enum vaei_field_kind {
     VAEI_FIELD_REAL,
     VAEI_FIELD_SETTING,           /* a real where an exact 0 is VAE_ZERO and 0 means the default */
     VAEI_FIELD_SIZE,
-    VAEI_FIELD_QUOTED,            /* 64 bits as digits in a string, since most readers of JSON keep numbers as doubles */
+    VAEI_FIELD_QUOTED,            /* 64 bits as digits in a string: most readers of JSON keep numbers as doubles */
     VAEI_FIELD_OBJECT,
     VAEI_FIELD_LAYERS,
     VAEI_FIELD_PADDING,           /* of a layer: a rule's name or four numbers */
@@ -9173,7 +9143,8 @@ typedef struct vaei_field {
     const struct vaei_field *inner;     /* of an object; the row without a name is the end */
 } vaei_field;
 
-#define VAEI_PLACES(type, other, member) { offsetof(type, member), offsetof(other, member) }, sizeof(((type *)0)->member)
+#define VAEI_PLACES(type, other, member) \
+    { offsetof(type, member), offsetof(other, member) }, sizeof(((type *)0)->member)
 #define VAEI_ROW(type, name, kind, flags, member, names, inner) \
     { name, kind, flags, VAEI_PLACES(type, type, member), names, inner }
 #define VAEI_CONFIG_ROW(name, kind, flags, member, names, inner) \
@@ -9256,7 +9227,8 @@ static const vaei_field vaei_layer_fields[] = {
     { "kernel", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, kernel_height), 0 }, 2 * sizeof(int), NULL, NULL },
     { "stride", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, stride_height), 0 }, 2 * sizeof(int), NULL, NULL },
     { "padding", VAEI_FIELD_PADDING, 0, { offsetof(vae_layer, top), 0 }, 4 * sizeof(int), NULL, NULL },
-    { "output_padding", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, output_padding_height), 0 }, 2 * sizeof(int), NULL, NULL },
+    { "output_padding", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, output_padding_height), 0 }, 2 * sizeof(int), NULL,
+      NULL },
     VAEI_ROW(vae_layer, "activation", VAEI_FIELD_NAME, VAEI_REQUIRED, activation, vaei_activation_named, NULL),
     VAEI_LAST_ROW
 };
@@ -9392,20 +9364,36 @@ VAEI_SETUP int vaei_json_type(vaei_json *json, vaei_file_tensor *tensor) {
     return 1;
 }
 
-VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers);
+/* Passes a list by, up to its closing bracket: what is in it is read later. */
+VAEI_SETUP int vaei_json_pass_list(vaei_json *json) {
+    int32_t c;
+    int     depth = 0;
+    do {
+        if ((c = vaei_json_peek_past_space(json)) == '"') {
+            if (!vaei_json_string(json, 0, NULL, 0)) return 0;
+            continue;
+        }
+        if (c < 0 || (!depth && c != '[')) return vaei_json_wrong(json, "a list is missing or does not end");
+        depth += (c == '[') - (c == ']');
+        vaei_json_next(json);
+    } while (depth);
+    return 1;
+}
+
 VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, unsigned *seen);
 
 VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int column, void *base) {
     char          *to = (char *)base + field->place[column];
-    vae_real       real;
+    vae_real       real = 0;
     uint64_t       number;
     size_t         size;
+    unsigned       seen;
     switch (field->kind) {
     case VAEI_FIELD_INTS: return vaei_json_ints(json, (int)(field->size / sizeof(int)), to);
     case VAEI_FIELD_NAME: return vaei_json_choice(json, field, to);
     case VAEI_FIELD_REAL:
     case VAEI_FIELD_SETTING:
-        if (!vaei_json_real(json, &real)) return 0;
+        if (!vaei_json_real(json, column ? NULL : &real)) return 0;         /* settings do not make a network */
         if (real < 0) return vaei_json_wrong(json, "a setting is negative");
         if (real == 0) real = field->kind == VAEI_FIELD_SETTING ? VAE_ZERO : 0;
         memcpy(to, &real, sizeof real);
@@ -9422,11 +9410,11 @@ VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int col
             return 0;
         memcpy(to, &number, sizeof number);
         return 1;
-    case VAEI_FIELD_OBJECT: return vaei_json_object(json, field->inner, 0, to, NULL);
+    case VAEI_FIELD_OBJECT: return vaei_json_object(json, field->inner, column, to, &seen);
     case VAEI_FIELD_LAYERS:
         vaei_json_peek_past_space(json);
         json->layers_at[field->place[1]] = json->at;
-        return vaei_json_layers(json, column ? NULL : (vae_layer *)(void *)to);
+        return vaei_json_pass_list(json);
     case VAEI_FIELD_PADDING: return vaei_json_padding(json, (vae_layer *)base);
     case VAEI_FIELD_TYPE: return vaei_json_type(json, (vaei_file_tensor *)base);
     case VAEI_FIELD_SHAPE: {
@@ -9439,33 +9427,37 @@ VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int col
     }
 }
 
-/* An object of these fields, each at most once. `seen` may be NULL; else it receives a bit for each that was there. */
+/* The number of the field whose name comes next, and its colon; each may come once. -1 after a problem. */
+VAEI_SETUP int vaei_json_field(vaei_json *json, const vaei_field *fields, unsigned *seen) {
+    const size_t at = json->at;
+    char         name[32];
+    int          i;
+    if (!vaei_json_name(json, name, sizeof name)) return -1;
+    for (i = 0; fields[i].name && strcmp(fields[i].name, name); i++) {}
+    if (!fields[i].name || *seen >> i & 1u) {
+        json->at = at;
+        return vaei_json_wrong(json, fields[i].name ? "a name comes twice" : vaei_unknown) - 1;
+    }
+    *seen |= 1u << i;
+    return vaei_json_expect(json, ':', "a colon is missing") ? i : -1;
+}
+
+/* An object of these fields. `seen` receives a bit for each that was there. */
 VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, unsigned *seen) {
-    char     name[32];
-    unsigned found = 0;
-    int      count = 0, i;
+    int count = 0, i;
+    *seen = 0;
     if (!vaei_json_expect(json, '{', "an object is missing")) return 0;
     while (vaei_json_item(json, '}', &count)) {
-        const size_t at = json->at;
-        if (!vaei_json_name(json, name, sizeof name)) return 0;
-        for (i = 0; fields[i].name && strcmp(fields[i].name, name); i++) {}
-        if (!fields[i].name || found >> i & 1u) {
-            json->at = at;
-            return vaei_json_wrong(json, fields[i].name ? "a name comes twice" : vaei_unknown);
-        }
-        found |= 1u << i;
-        if (!vaei_json_expect(json, ':', "a colon is missing")) return 0;
-        if (!vaei_json_value(json, &fields[i], column, base)) {
-            if (!json->field) json->field = fields[i].name;
-            return 0;
-        }
+        if ((i = vaei_json_field(json, fields, seen)) < 0) return 0;
+        if (vaei_json_value(json, &fields[i], column, base)) continue;
+        if (!json->field) json->field = fields[i].name;
+        return 0;
     }
     for (i = 0; fields[i].name && !json->problem; i++)
-        if (fields[i].flags & VAEI_REQUIRED && !(found >> i & 1u)) {
+        if (fields[i].flags & VAEI_REQUIRED && !(*seen >> i & 1u)) {
             json->field = fields[i].name;
             vaei_json_wrong(json, "it is missing");
         }
-    if (seen) *seen = found;
     return !json->problem;
 }
 
@@ -9533,14 +9525,14 @@ VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
         if (!vaei_json_name(json, key, sizeof key)) return 0;
         for (earlier = 0; vaei_json_item(&again, '}', &earlier) && again.at < key_at;) {
             if (vaei_json_same(json, again.at, key_at)) return vaei_json_wrong(json, "a name comes twice");
-            vaei_json_skip(&again, 1);
+            vaei_json_string(&again, 0, NULL, 0);
             vaei_json_expect(&again, ':', "");
-            vaei_json_skip(&again, 0);
+            vaei_json_string(&again, 0, NULL, 0);
         }
         if (!vaei_json_expect(json, ':', "a colon is missing")) return 0;
         vaei_json_peek_past_space(json);
         at = json->at + 1;
-        if (!vaei_json_skip(json, 0)) return 0;
+        if (!vaei_json_string(json, 0, NULL, 0)) return 0;
         if (!strcmp(key, "vae.config")) { file->config_at = at; file->config_end = json->at - 1; }
         if (!strcmp(key, "vae.state")) { file->state_at = at; file->state_end = json->at - 1; }
         if (!strcmp(key, "vae.version")) { file->version_at = at; file->version_end = json->at - 1; }
@@ -9562,14 +9554,14 @@ VAEI_SETUP vaei_walk vaei_walk_begin(const vaei_file *file) {
 VAEI_SETUP int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor *tensor) {
     vaei_json *json = &walk->json;
     char       name[16];
+    unsigned   seen;
     while (vaei_json_item(json, '}', &walk->count)) {
         if (walk->count > VAEI_MAX_FILE_TENSORS) return vaei_json_wrong(json, "there are more than 4096 tensors");
         memset(tensor, 0, sizeof *tensor);
         tensor->name_at = json->at;
         if (!vaei_json_name(json, name, sizeof name) || !vaei_json_expect(json, ':', "a colon is missing")) return 0;
         if (strcmp(name, "__metadata__")) {
-            if (vaei_json_object(json, vaei_tensor_fields, 0, tensor, NULL)) return 1;
-            return 0;
+            return vaei_json_object(json, vaei_tensor_fields, 0, tensor, &seen);
         }
         if (file->metadata_at && json->at < file->metadata_at) json->at = file->metadata_end;
         else if (file->metadata_at) return vaei_json_wrong(json, "a name comes twice");
@@ -9704,7 +9696,7 @@ VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int 
     int i;
     vaei_put(text, '[');
     for (i = 0; i < rank; i++) {
-        if (i == 4 || text->length > 28) {      /* absurd dimensions: the sentence must stay whole */
+        if (i == 4 || text->length > 16) {      /* absurd dimensions: the sentence must stay whole */
             vaei_put_string(text, ", ...");
             break;
         }
@@ -9715,7 +9707,7 @@ VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int 
 }
 
 typedef struct vaei_shown {         /* a tensor in a sentence: "fc1.weight [400, 784]" */
-    char name[61], shape[60];
+    char name[57], shape[44];
 } vaei_shown;
 
 VAEI_SETUP vaei_text vaei_text_in(char *bytes, size_t size) {
@@ -9733,10 +9725,30 @@ VAEI_SETUP void vaei_show_shape(vaei_shown *shown, const uint64_t *shape, int ra
     vaei_format(&text, "");
 }
 
-VAEI_SETUP void vaei_show_found(vaei_shown *shown, const vaei_file *file, const vaei_file_tensor *found) {
+/* The string at `at` in the header. */
+VAEI_SETUP void vaei_show_string(const vaei_file *file, size_t at, char *out, size_t size) {
     const vaei_json json = vaei_json_of(file->bytes, 8, file->header_end, 0);
-    vaei_json_shown(&json, found->name_at, shown->name, sizeof shown->name);
+    vaei_json_shown(&json, at, out, size);
+}
+
+VAEI_SETUP void vaei_show_found(vaei_shown *shown, const vaei_file *file, const vaei_file_tensor *found) {
+    vaei_show_string(file, found->name_at, shown->name, sizeof shown->name);
     vaei_show_shape(shown, found->shape, found->rank);
+}
+
+VAEI_SETUP vae_status vaei_fail_tensor(const vaei_file *file, const vaei_file_tensor *found, const char *what,
+                                       vae_error *error) {
+    char name[57];
+    vaei_show_string(file, found->name_at, name, sizeof name);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s %s", name, what);
+}
+
+VAEI_SETUP vae_status vaei_fail_type(const vaei_file *file, const vaei_file_tensor *found, vae_error *error) {
+    vaei_shown shown;
+    vaei_show_string(file, found->name_at, shown.name, sizeof shown.name);
+    vaei_show_string(file, found->type_at, shown.shape, sizeof shown.shape);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has dtype %s: save it as F32, F16, BF16 or F64", shown.name,
+                     shown.shape);
 }
 
 VAEI_SETUP int vaei_has_shape(const vaei_file_tensor *found, const vae_tensor *wanted) {
@@ -9759,10 +9771,9 @@ VAEI_SETUP size_t vaei_index_named(const vae_model *model, const char *name, vae
 /* Which of the model's tensors it is, by its name, and in which block. */
 VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tensor *found, int *block, size_t *index,
                              vae_tensor *wanted) {
-    const vaei_json json = vaei_json_of(matching->file->bytes, 8, matching->file->header_end, 0);
-    char            shown[48];
-    const char     *name = shown;
-    vaei_json_shown(&json, found->name_at, shown, sizeof shown);
+    char        shown[48];
+    const char *name = shown;
+    vaei_show_string(matching->file, found->name_at, shown, sizeof shown);
     for (*block = VAEI_MAX_MOMENTS; *block > 0; --*block) {
         const char *const now = vaei_block_names[*block], *const old = vaei_old_block_names[*block];
         const char *const prefix = matching->file->version == 1 ? old : now;
@@ -9777,14 +9788,15 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
 
 /* Whether the tensor belongs to the half that the model was made without. */
 VAEI_SETUP int vaei_is_other_half(const vaei_matching *matching, const vaei_file_tensor *found) {
-    static const char *const names[][3] = { { "decoder.", "log_sigma", "log_sigma" }, { "encoder.", "mean.", "logvar." } };
+    static const char *const names[2][3] = {
+        { "decoder.", "log_sigma", "log_sigma" }, { "encoder.", "mean.", "logvar." }
+    };
     const vae_part           part = matching->model->settings.part;
-    const vaei_json          json = vaei_json_of(matching->file->bytes, 8, matching->file->header_end, 0);
     char                     shown[48];
     const char              *name = shown;
     int                      i;
     if (part != VAE_ENCODER_ONLY && part != VAE_DECODER_ONLY) return 0;
-    vaei_json_shown(&json, found->name_at, shown, sizeof shown);
+    vaei_show_string(matching->file, found->name_at, shown, sizeof shown);
     for (i = 1; i <= VAEI_MAX_MOMENTS; i++) {
         const char *const prefix = (matching->file->version == 1 ? vaei_old_block_names : vaei_block_names)[i];
         if (!strncmp(shown, prefix, strlen(prefix))) name = shown + strlen(prefix);
@@ -9816,12 +9828,14 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
     char             listed[72];
     vaei_text        text = vaei_text_in(listed, sizeof listed);
     size_t           i, like = vae_tensor_count(model);
+    int              moment;
     vaei_show_found(&shown, matching->file, found);
-    for (rest = shown.name; (rest = strchr(rest, '.')) != NULL;)
+    moment = !strncmp(shown.name, "optimizer.", 10) || !strncmp(shown.name, "adam.", 5);
+    for (rest = shown.name; !moment && (rest = strchr(rest, '.')) != NULL;)
         if (vaei_index_named(model, ++rest, &tensor) < vae_tensor_count(model)) {
             shown.name[rest - shown.name - 1] = 0;
-            return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s.%s is the network's %s with `%s.` before it: "
-                             "save it without, as {k[%z:]: v for k, v in state.items()}", shown.name, tensor.name,
+            return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s.%s is the network's %s with `%s.` before "
+                             "it: save it without, as {k[%z:]: v for k, v in state.items()}", shown.name, tensor.name,
                              tensor.name, shown.name, (size_t)(rest - shown.name));
         }
     if (vaei_pads_unevenly(model))
@@ -9829,22 +9843,22 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
     for (i = 0; i < vae_tensor_count(model); i++) {
         vae_tensor_at(model, i, &tensor, NULL);
         if (vaei_is_seen(matching, 0, i)) continue;
-        if (like == vae_tensor_count(model) && vaei_has_shape(found, &tensor)) like = i;
+        if (!moment && like == vae_tensor_count(model) && vaei_has_shape(found, &tensor)) like = i;
         if (text.length < 30) vaei_format(&text, "%s%s", text.length ? ", " : "", tensor.name);
     }
     if (like < vae_tensor_count(model)) {
         vae_tensor_at(model, like, &tensor, NULL);
-        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's: rename it if it is "
-                         "%s, which has that shape%s", shown.name, shown.shape, tensor.name, pads);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's: rename it if it "
+                         "is %s, which has that shape%s", shown.name, shown.shape, tensor.name, pads);
     }
-    return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's, which has %s, ...: use "
-                     "the network that the file was made for", shown.name, shown.shape, listed);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's, which has %s, ...: "
+                     "use the network that the file was made for", shown.name, shown.shape, listed);
 }
 
 VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_file_tensor *found,
                                       const vae_tensor *wanted, vae_error *error) {
     const char *advice = "use the network that the file was made for";
-    vaei_shown  shown, ours;
+    vaei_shown  shown, ours;            /* of the second only the shape */
     uint64_t    shape[4];
     int         i, reversed = found->rank == wanted->rank && found->rank > 1;
     for (i = 0; i < 4; i++) shape[i] = wanted->shape[i];
@@ -9855,30 +9869,23 @@ VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_
         advice = "it is transposed, save its .permute(3, 2, 0, 1)";
     vaei_show_found(&shown, matching->file, found);
     vaei_show_shape(&ours, shape, wanted->rank);
-    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: %s", shown.name,
-                     shown.shape, ours.shape, advice);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has shape %s in the file and %s in the network: %s",
+                     shown.name, shown.shape, ours.shape, advice);
 }
 
-/* Checks where a tensor's data lie. */
-VAEI_SETUP vae_status vaei_check_place(const vaei_matching *matching, const vaei_file_tensor *found,
-                                       const vae_tensor *wanted, vae_error *error) {
-    const uint64_t  begin = found->offsets[0], end = found->offsets[1];
-    const vaei_json json = vaei_json_of(matching->file->bytes, 8, matching->file->header_end, 0);
-    vaei_shown      shown;
-    vaei_show_found(&shown, matching->file, found);
-    if (begin > end || end > matching->file->data_size)
-        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s should lie beyond the end of the file: it is cut off or "
-                         "damaged", shown.name);
+/* Checks where a tensor's data lie. `wanted` NULL: it is left out. */
+VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_tensor *found, const vae_tensor *wanted,
+                                       vae_error *error) {
+    const uint64_t begin = found->offsets[0], end = found->offsets[1];
+    if (begin > end || end > file->data_size)
+        return vaei_fail_tensor(file, found, "should lie beyond the end of the file: it is cut off or damaged", error);
     if (!wanted) return VAE_OK;
-    if (found->type == VAEI_TYPES || (found->type == VAEI_F64 && sizeof(double) != 8)) {
-        vaei_json_shown(&json, found->type_at, shown.shape, sizeof shown.shape);
-        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has dtype %s: save it as F32, F16, BF16 or F64", shown.name,
-                         shown.shape);
-    }
+    if (found->type == VAEI_TYPES || (found->type == VAEI_F64 && sizeof(double) != 8))
+        return vaei_fail_type(file, found, error);
     /* The shape is the network's by now, so its product fits. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
-        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s has another number of bytes than its shape and dtype "
-                         "say: the file is damaged", shown.name);
+        return vaei_fail_tensor(file, found, "has another number of bytes than its shape and dtype say: the file is "
+                                "damaged", error);
     return VAE_OK;
 }
 
@@ -9889,23 +9896,20 @@ VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const
 /* Everything about one tensor but its numbers. *block is -1 where it is left out. */
 VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
                                         size_t *index, vae_tensor *wanted, vae_error *error) {
-    vaei_shown shown;
-    const int  known = vaei_identify(matching, found, block, index, wanted);
+    const int known = vaei_identify(matching, found, block, index, wanted);
     if (!known && !matching->is_transfer && !vaei_is_other_half(matching, found))
         return vaei_fail_unknown(matching, found, error);
     if (!known || (matching->is_transfer && !vaei_can_transfer(found, *block, wanted))) {
         *block = -1;
-        return vaei_check_place(matching, found, NULL, error);
+        return vaei_check_place(matching->file, found, NULL, error);
     }
-    if (vaei_is_seen(matching, *block, *index)) {
-        vaei_show_found(&shown, matching->file, found);
-        return vaei_fail(error, VAE_ERROR_FORMAT, "tensor %s comes twice in the file", shown.name);
-    }
+    if (vaei_is_seen(matching, *block, *index))
+        return vaei_fail_tensor(matching->file, found, "comes twice in the file", error);
     if (!vaei_has_shape(found, wanted)) return vaei_fail_shape(matching, found, wanted, error);
-    return vaei_check_place(matching, found, wanted, error);
+    return vaei_check_place(matching->file, found, wanted, error);
 }
 
-/* Each byte of the data must belong to one tensor. Tensors mostly stand in the order of their data: then one walk does. */
+/* Each byte of the data must belong to one tensor. Where they stand in the order of their data one walk is enough. */
 VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
     vaei_file_tensor found;
     uint64_t         at = 0;
@@ -9922,8 +9926,8 @@ VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
         }
     } while (met < total && met > before);
     if (met < total)
-        return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the file is "
-                         "damaged", (size_t)at);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the "
+                         "file is damaged", (size_t)at);
     if (at == file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes of data, its tensors only %z: something was "
                      "appended, or the file is damaged", file->data_size, (size_t)at);
@@ -10017,7 +10021,9 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
         }
         if (count > 1) vaei_put(text, ']');
         break;
-    case VAEI_FIELD_NAME: vaei_format(text, "%s%s%s", quote, field->names(vaei_enum_value(at, field->size)), quote); break;
+    case VAEI_FIELD_NAME:
+        vaei_format(text, "%s%s%s", quote, field->names(vaei_enum_value(at, field->size)), quote);
+        break;
     case VAEI_FIELD_SIZE:
         memcpy(&size, at, sizeof size);
         vaei_put_unsigned(text, size);
@@ -10037,22 +10043,23 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
 
 /* ---- the network of the file and the one given ---- */
 
-/* Whether two layers do the same with an input of this shape, which becomes that of their output. */
-VAEI_SETUP vae_status vaei_same_layer(const vae_layer *file, const vae_layer *given, vaei_where where, vae_shape *in,
-                                      int *same, vae_error *error) {
-    vae_layer  a, b = *given;
+/* Whether two layers do the same with an input of this shape, which becomes that of their output. The first one's
+   padding is put into numbers. */
+VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei_where where, vae_shape *in, int *same,
+                                      vae_error *error) {
+    vae_layer  b = *given;
     vae_shape  out, other_out;
     vae_status status;
     if (!b.activation) b.activation = VAE_LINEAR;
     if (!b.padding) b.padding = VAE_SAME;
-    if ((status = vaei_infer_shape(file, *in, where, &out, &a, error)) != VAE_OK ||
+    if ((status = vaei_infer_shape(a, *in, where, &out, a, error)) != VAE_OK ||
         (status = vaei_infer_shape(&b, *in, where, &other_out, &b, error)) != VAE_OK) return status;
     *in = out;
-    *same = a.kind == b.kind && a.activation == b.activation && vaei_same_shape(out, other_out) &&
-            (a.kind == VAE_LAYER_DENSE ||
-             (a.kernel_height == b.kernel_height && a.kernel_width == b.kernel_width &&
-              a.stride_height == b.stride_height && a.stride_width == b.stride_width && a.top == b.top &&
-              a.bottom == b.bottom && a.left == b.left && a.right == b.right));
+    *same = a->kind == b.kind && a->activation == b.activation && vaei_same_shape(out, other_out) &&
+            (a->kind == VAE_LAYER_DENSE ||
+             (a->kernel_height == b.kernel_height && a->kernel_width == b.kernel_width &&
+              a->stride_height == b.stride_height && a->stride_width == b.stride_width && a->top == b.top &&
+              a->bottom == b.bottom && a->left == b.left && a->right == b.right));
     return VAE_OK;
 }
 
@@ -10089,7 +10096,8 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_
     count = vaei_other_count(other, decoder);
     if (!count) return VAE_OK;
     if (!json->layers_at[decoder])
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part, other->name);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part,
+                         other->name);
     for (vaei_json_expect(&list, '[', ""); vaei_json_item(&list, ']', &read);) {
         vaei_json_layer(&list, &layer);
         if (read > count || !same) continue;
@@ -10099,8 +10107,8 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_
         if (status != VAE_OK) return status;
     }
     if (read != count)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", where.part, read, count,
-                         other->name);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", where.part, read,
+                         count, other->name);
     if (same) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is another one in the file than in %s", where.part,
                      where.number, other->name);
@@ -10121,25 +10129,25 @@ VAEI_SETUP vae_status vaei_agree_fields(int flag, int column, const void *file, 
         text = vaei_text_in(ours, sizeof ours);
         if (field->kind == VAEI_FIELD_REAL && vaei_field_is_zero(field, column, file)) vaei_format(&text, "learned");
         else vaei_put_value(&text, field, column, file, 0);
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is %s in the file and %s in %s", field->name, ours, theirs, whose);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is %s in the file and %s in %s", field->name, ours, theirs,
+                         whose);
     }
     return VAE_OK;
 }
 
-VAEI_SETUP vae_status vaei_agree(int flag, const vaei_json *json, int column, const void *file, const void *given,
-                                 vae_shape input, int latent, const vaei_other *other, vae_error *error) {
-    vae_status status = vaei_agree_fields(flag, column, file, given, other->name, error);
+VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input, int latent, const vaei_other *other,
+                                          vae_error *error) {
     vae_shape  z = { 1, 1, 0 };
+    vae_status status = vaei_agree_layers(json, 0, input, other, error);
     z.channels = latent;
-    if (status == VAE_OK) status = vaei_agree_layers(json, 0, input, other, error);
     return status == VAE_OK ? vaei_agree_layers(json, 1, z, other, error) : status;
 }
 
 /* What a half of the file's network can be loaded as. */
 VAEI_SETUP vae_status vaei_check_file_part(vae_part file, vae_part wanted, vae_error *error) {
     if (file <= VAE_WHOLE || file == wanted) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds the %s alone: load it as that part, or a whole model's file",
-                     vaei_part_name((int)file));
+    return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds the %s alone: load it as that part, or a whole model's "
+                     "file", vaei_part_name((int)file));
 }
 
 /* Fields that are not 0 in `given` are taken over. */
@@ -10158,17 +10166,25 @@ VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, c
 /* The file's vae.config, into a vae_config (column 0) or, without its layers, into vaei_settings (column 1). */
 VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, int column, void *base, size_t size,
                                        vae_error *error) {
+    unsigned seen;
+    int      decoder;
     *json = vaei_json_of(file->bytes, file->config_at, file->config_end, 1);
     memset(base, 0, size);
-    if (vaei_json_object(json, vaei_config_fields, column, base, NULL) && vaei_json_peek_past_space(json) >= 0)
+    if (vaei_json_object(json, vaei_config_fields, column, base, &seen) && vaei_json_peek_past_space(json) >= 0)
         vaei_json_wrong(json, "something follows");
+    for (decoder = 0; decoder < 2; decoder++) {
+        if (json->problem || !json->layers_at[decoder]) continue;
+        json->at = json->layers_at[decoder];
+        vaei_json_layers(json, column ? NULL : decoder ? ((vae_config *)base)->decoder : ((vae_config *)base)->encoder);
+    }
     if (!json->problem) return VAE_OK;
     return vaei_fail_json(json, "the network in the file's metadata (vae.config) is wrong", error);
 }
 
 VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, vae_error *error) {
     vaei_json json = vaei_json_of(file->bytes, file->state_at, file->state_end, 1);
-    if (vaei_json_object(&json, vaei_state_fields, 0, model, NULL)) {
+    unsigned  seen;
+    if (vaei_json_object(&json, vaei_state_fields, 0, model, &seen)) {
         if (vaei_json_peek_past_space(&json) >= 0) vaei_json_wrong(&json, "something follows");
         if (model->step > UINT64_MAX / 2) vaei_json_wrong(&json, "step is too large");      /* step + 1 must fit */
     }
@@ -10223,15 +10239,16 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
     }
     shape.height = shape.width = 1;
     shape.channels = config->latent;
-    if (config->part != VAE_ENCODER_ONLY) status = vaei_add_weights("decoder", config->decoder, &shape, &weights, error);
+    if (config->part != VAE_ENCODER_ONLY)
+        status = vaei_add_weights("decoder", config->decoder, &shape, &weights, error);
     if (status != VAE_OK || 2 * weights <= (double)file->data_size) return status;
-    return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are too "
-                     "few: it is cut off or damaged", weights, file->data_size);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "
+                     "too few: it is cut off or damaged", weights, file->data_size);
 }
 
-/* A file's batch is no order: without one from the caller it is halved until the model takes at most 128 MB and 64 times
-   the file's size. That leaves most convolutional networks their batch of 128, though their tensors outweigh their
-   weights by far. More threads take more, but do not count, lest a file be another one on another machine. */
+/* A file's batch is no order: without one from the caller it is halved until the model takes at most 128 MB and 64
+   times the file's size. That leaves most convolutional networks their batch of 128, though their tensors outweigh
+   their weights by far. More threads take more, but do not count, lest a file be another one on another machine. */
 VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, vae_error *error) {
     const uint64_t most = ((uint64_t)128 << 20) + 64 * (uint64_t)file_size;
     const int      threads = config->threads;
@@ -10245,8 +10262,8 @@ VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, va
     config->threads = threads;
     if (status != VAE_OK) return vae_memory_needed(config, &needed, error);
     if (needed <= most) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_MEMORY, "the model would take %z bytes, far more than the file's %z: give config.batch "
-                     "to allow it", needed, file_size);
+    return vaei_fail(error, VAE_ERROR_MEMORY, "the model would take %z bytes, far more than the file's %z: give "
+                     "config.batch to allow it", needed, file_size);
 }
 
 /* The config for vae_create: the file's, with what is taken from the one given. */
@@ -10258,8 +10275,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     vae_status  status = vaei_read_config(file, &json, 0, config, sizeof *config, error);
     if (status != VAE_OK) return status;
     loading->file_batch = config->batch;
-    loading->moments = file->state_at ? vaei_optimizers[config->optimizer.kind ? config->optimizer.kind : VAE_ADAM].moments
-                                      : 0;
+    if (!config->optimizer.kind) config->optimizer.kind = VAE_ADAM;         /* version 1 has no other */
+    loading->moments = file->state_at ? vaei_optimizers[config->optimizer.kind].moments : 0;
     config->layout = VAE_LAYOUT_DEFAULT;
     if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
     else if (file->version == 1 && config->sigma == 0) config->sigma = 1;       /* it was not learned then */
@@ -10267,7 +10284,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     other.model = NULL;
     other.name = "the config: leave it out there or make it the same";
     if (given) {
-        status = vaei_agree(VAEI_AGREES, &json, 0, config, given, config->input, config->latent, &other, error);
+        status = vaei_agree_fields(VAEI_AGREES, 0, config, given, other.name, error);
+        if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &other, error);
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
         vaei_take_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
@@ -10296,16 +10314,18 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
     memset(matching, 0, sizeof *matching);
     *made = NULL;
     if (given && given->weights)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "config.weights is set, but the weights are the file's: leave it NULL");
+        return vaei_fail(error, VAE_ERROR_CONFIG, "config.weights is set, but the weights are the file's: leave it "
+                         "NULL");
     if (!file->config_at && !given)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no vae.config in "
-                         "its metadata): give the config");
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the file does not say which network it is for (it has no "
+                         "vae.config in its metadata): give the config");
     if (given) allocator = given->allocator;
     if (!file->config_at) status = vae_create(given, made, error);
     else {
         loading = (vaei_loading *)vaei_allocate(&allocator, sizeof *loading);
         if (!loading)
-            return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", sizeof *loading);
+            return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file",
+                             sizeof *loading);
         status = vaei_prepare_config(file, given, loading, error);
         if (status == VAE_OK) status = vae_create(&loading->config, made, error);
         if (status == VAE_OK) {
@@ -10339,41 +10359,36 @@ VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_con
     return status;
 }
 
-VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *bytes, const char *call, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *bytes, const char *call,
+                                         vae_error *error) {
     if (!model || !bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model or bytes is NULL", call);
     if (model->settings.weights)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model reads its weights from elsewhere (config.weights, or it "
-                         "is a view) and does not write them", call);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model reads its weights from elsewhere (config.weights, "
+                         "or it is a view) and does not write them", call);
     return VAE_OK;
 }
 
-/* Whether the file's network is the model's. */
-VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_model *model, vae_error *error) {
+#define VAEI_THE_MODEL "the model: make a model of the file with vae_load"
+
+/* Whether the file's network is the model's, but for the layers. */
+VAEI_SETUP vae_status vaei_agree_with_settings(const vaei_file *file, const vae_model *model, vaei_json *json,
+                                               vae_error *error) {
     vaei_settings settings;
-    vaei_other    other;
-    vaei_json     json;
-    vae_status    status = vaei_read_config(file, &json, 1, &settings, sizeof settings, error);
+    vae_status    status = vaei_read_config(file, json, 1, &settings, sizeof settings, error);
     if (status == VAE_OK) status = vaei_check_file_part(settings.part, model->settings.part, error);
-    other.config = NULL;
-    other.model = model;
-    other.name = "the model: make a model of the file with vae_load";
-    return status != VAE_OK ? status : vaei_agree(VAEI_IS_NETWORK, &json, 1, &settings, &model->settings, settings.input,
-                                                  settings.latent, &other, error);
+    return status != VAE_OK ? status : vaei_agree_fields(VAEI_IS_NETWORK, 1, &settings, &model->settings,
+                                                         VAEI_THE_MODEL, error);
 }
 
-VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error) {
-    vaei_matching matching;
-    vaei_file     file;
-    vae_status    status;
-    if ((status = vaei_check_loading(model, bytes, "vae_load_weights", error)) != VAE_OK ||
-        (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
-    if (file.config_at && (status = vaei_agree_with_model(&file, model, error)) != VAE_OK) return status;
-    memset(&matching, 0, sizeof matching);
-    matching.model = model;
-    matching.file = &file;
-    if ((status = vaei_match_header(&matching, error)) != VAE_OK ||
-        (status = vaei_match_numbers(&matching, NULL, error)) != VAE_OK) return status;
-    return vaei_match_numbers(&matching, model, error);
+VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_model *model, vae_error *error) {
+    vaei_other other;
+    vaei_json  json;
+    vae_status status = vaei_agree_with_settings(file, model, &json, error);
+    other.config = NULL;
+    other.model = model;
+    other.name = VAEI_THE_MODEL;
+    return status != VAE_OK ? status : vaei_agree_networks(&json, model->settings.input, model->settings.latent, &other,
+                                                           error);
 }
 
 /* The sentence for a file of which nothing fits: the first tensor with a name of the model's, else the first one. */
@@ -10394,34 +10409,50 @@ VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_erro
         vaei_show_found(&first, matching->file, &found);
         for (i = 0; i < 4; i++) shape[i] = tensor.shape[i];
         vaei_show_shape(&ours, shape, tensor.rank);
-        return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file fits the model: %s has shape %s in the file and %s "
-                         "in the model%s", first.name, first.shape, ours.shape,
+        return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file fits the model: %s has shape %s in the file "
+                         "and %s in the model%s", first.name, first.shape, ours.shape,
                          found.type == VAEI_TYPES ? ", and a dtype that is not read" : "");
     }
     vae_tensor_at(matching->model, 0, &tensor, NULL);
     if (!count) return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensors");
-    return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file has a name of the model's: the file begins with %s %s, "
-                     "the model with %s", first.name, first.shape, tensor.name);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "no tensor of the file has a name of the model's: the file begins with "
+                     "%s %s, the model with %s", first.name, first.shape, tensor.name);
 }
 
-VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes, size_t size, unsigned char *taken,
-                                            vae_error *error) {
+/* All weights of a model, or those that fit. Nothing is stored before all has been checked. */
+VAEI_SETUP vae_status vaei_take_weights(vae_model *model, vaei_file *file, int is_transfer, unsigned char *taken,
+                                        vae_error *error) {
     vaei_matching matching;
-    vaei_file     file;
     vae_status    status;
     size_t        i;
-    if ((status = vaei_check_loading(model, bytes, "vae_load_matching", error)) != VAE_OK ||
-        (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
     memset(&matching, 0, sizeof matching);
     matching.model = model;
-    matching.file = &file;
-    matching.is_transfer = 1;
+    matching.file = file;
+    matching.is_transfer = is_transfer;
     if ((status = vaei_match_header(&matching, error)) != VAE_OK) return status;
     if (!matching.taken) return vaei_fail_transfer(&matching, error);
     if ((status = vaei_match_numbers(&matching, NULL, error)) != VAE_OK ||
         (status = vaei_match_numbers(&matching, model, error)) != VAE_OK) return status;
     for (i = 0; taken && i < vae_tensor_count(model); i++) taken[i] = (unsigned char)vaei_is_seen(&matching, 0, i);
     return VAE_OK;
+}
+
+VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, size_t size, vae_error *error) {
+    vaei_file  file;
+    vae_status status;
+    if ((status = vaei_check_loading(model, bytes, "vae_load_weights", error)) != VAE_OK ||
+        (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
+    if (file.config_at && (status = vaei_agree_with_model(&file, model, error)) != VAE_OK) return status;
+    return vaei_take_weights(model, &file, 0, NULL, error);
+}
+
+VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes, size_t size, unsigned char *taken,
+                                            vae_error *error) {
+    vaei_file  file;
+    vae_status status;
+    if ((status = vaei_check_loading(model, bytes, "vae_load_matching", error)) != VAE_OK ||
+        (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
+    return vaei_take_weights(model, &file, 1, taken, error);
 }
 
 /* ---- writing: to memory, to a file, or to nowhere, which counts ---- */
@@ -10434,14 +10465,15 @@ typedef struct vaei_writer {
     size_t         total, used;         /* bytes so far; of them in the buffer */
     int            in_string;           /* what is written stands in a JSON string: escapes quotes */
     int            failed;              /* errno of the write that failed, or -1 */
-    unsigned char  buffer[256];
+    unsigned char *buffer;              /* of `room` bytes, for `flush` */
+    size_t         room;
 } vaei_writer;
 
 VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char byte) {
     if (writer->memory) writer->memory[writer->total] = byte;
     writer->total++;
     if (!writer->flush) return;
-    if (writer->used == sizeof writer->buffer) writer->flush(writer);
+    if (writer->used == writer->room) writer->flush(writer);
     writer->buffer[writer->used++] = byte;
 }
 
@@ -10478,12 +10510,17 @@ VAEI_SETUP int vaei_is_written(const vaei_field *field, int column, const void *
     return field->flags & VAEI_REQUIRED || !vaei_field_is_zero(field, column, base);
 }
 
+VAEI_SETUP void vaei_write_value(vaei_writer *writer, const vaei_field *field, int column, const void *base) {
+    char      value[56];
+    vaei_text text = vaei_text_in(value, sizeof value);
+    vaei_put_value(&text, field, column, base, 1);
+    vaei_write_string(writer, value);
+}
+
 /* {"name":value,...}. A `mask` other than 0 has a bit for each field to write, zeros too. */
 VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields, int column, const void *base,
                                   unsigned mask) {
-    char      value[56];
-    vaei_text text;
-    int       i, count = 0;
+    int i, count = 0;
     vaei_write_string(writer, "{");
     for (i = 0; fields[i].name; i++) {
         const vaei_field *field = &fields[i];
@@ -10492,11 +10529,7 @@ VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields,
         if (field->kind == VAEI_FIELD_LAYERS) vaei_write_layers(writer, (int)field->place[1]);
         else if (field->kind == VAEI_FIELD_OBJECT)
             vaei_write_object(writer, field->inner, 0, (const char *)base + field->place[column], 0);
-        else {
-            text = vaei_text_in(value, sizeof value);
-            vaei_put_value(&text, field, column, base, 1);
-            vaei_write_string(writer, value);
-        }
+        else vaei_write_value(writer, field, column, base);
     }
     vaei_write_string(writer, "}");
 }
@@ -10575,7 +10608,8 @@ VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned 
         if (block && !tensor.trained) continue;
         for (k = 0; k < tensor.count && !writer->failed; k++) {
             memcpy(&bits, &from[vaei_tensor_element(writer->model, order[i], k)], sizeof bits);
-            for (byte = 0; byte < sizeof bits; byte++) vaei_write_byte(writer, (unsigned char)(bits >> (8 * byte) & 255));
+            for (byte = 0; byte < 8 * sizeof bits; byte += 8)
+                vaei_write_byte(writer, (unsigned char)(bits >> byte & 255));
         }
     }
 }
@@ -10832,9 +10866,12 @@ VAEI_SETUP vaei_handle vaei_create_beside(const char *path, char *temporary, siz
 
 /* Writes, flushes and closes; 0, or why not. */
 VAEI_SETUP int vaei_write_file(vaei_writer *writer, vaei_handle file, const vae_model *model, int checkpoint) {
-    size_t size;
-    int    result;
+    unsigned char buffer[4096];
+    size_t        size;
+    int           result;
     memset(writer, 0, sizeof *writer);
+    writer->buffer = buffer;
+    writer->room = sizeof buffer;
     writer->flush = vaei_flush_file;
     writer->file = &file;
     vaei_write_model(writer, model, checkpoint, (size_t)-1, &size, NULL);
