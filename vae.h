@@ -1024,7 +1024,7 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
 /* One instruction from v to a vector like it. Under -ffast-math clang takes estimates for its own square roots,
    whatever the pragma in section platform says. */
 #define VAEI_INSTRUCTION(name, v) __extension__({ \
-    __typeof__(v) vaei_result_; \
+    __typeof__(-(v)) vaei_result_; \
     __asm__(name " {%1, %0|%0, %1}" : "=v"(vaei_result_) : "v"(v)); \
     vaei_result_; })
 #endif
@@ -1087,6 +1087,12 @@ VAEI_INLINE vae_real vaei_bits_real(int32_t bits) {
     vae_real x;
     memcpy(&x, &bits, sizeof x);
     return x;
+}
+
+/* Integers in the order of the numbers, with infinities and NaN at both ends: comparing them never traps. */
+VAEI_INLINE int32_t vaei_order(vae_real x) {
+    const int32_t bits = vaei_real_bits(x);
+    return bits < 0 ? bits ^ INT32_MAX : bits;
 }
 #endif
 
@@ -1165,7 +1171,7 @@ VAEI_PRIVATE double vaei_scalar_log(double x) {
     int      k, n = 0;
     if ((bits & ~VAEI_DOUBLE_SIGN) == 0) return vaei_bits_double(VAEI_DOUBLE_SIGN | VAEI_DOUBLE_INFINITY);
     if (bits >= VAEI_DOUBLE_INFINITY) return vaei_bits_double(bits | (bits > VAEI_DOUBLE_INFINITY ? VAEI_DOUBLE_NAN : 0));
-    if (bits >> 52 == 0) { bits = vaei_double_bits(x * 18014398509481984.0); n = -54; }     /* denormal */
+    for (; bits >> 52 == 0; bits *= 2) n--;         /* denormal; a product might be flushed to 0 */
     n += (int)(bits >> 52) - 1023;
     m = vaei_bits_double((bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1023 << 52);
     if (m > 1.4142135623730951) { m *= 0.5; n++; }
@@ -1786,7 +1792,6 @@ typedef struct vaei_kernel_set {
     /* ---- */
     void   (*add)(size_t n, vae_real *y, const vae_real *x);
     void   (*bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y);
-    int    (*all_within)(size_t n, const vae_real *x, vae_real most);
     size_t (*check_range)(size_t n, const vae_real *x, vae_real low, vae_real high);
 } vaei_kernel_set;
 
@@ -1866,6 +1871,7 @@ typedef struct vaei_kernel_set {
 #undef VAEI_IAND
 #undef VAEI_IOR
 #undef VAEI_IXOR
+#undef VAEI_IGREATER
 #undef VAEI_SELECT_LESS
 #undef VAEI_HELPER
 #undef VAEI_ABS
@@ -1904,6 +1910,7 @@ typedef struct vaei_kernel_set {
 #define VAEI_IAND(a, b) ((a) & (b))
 #define VAEI_IOR(a, b) ((a) | (b))
 #define VAEI_IXOR(a, b) ((a) ^ (b))
+#define VAEI_IGREATER(a, b) (-(int32_t)((a) > (b)))
 #define VAEI_SELECT_LESS(a, b, yes, no) ((a) < (b) ? (yes) : (no))
 #define VAEI_HELPER VAEI_INLINE
 #ifdef VAE_DOUBLE
@@ -2024,6 +2031,7 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_IAND(a, b) ((a) & (b))
 #define VAEI_IOR(a, b) ((a) | (b))
 #define VAEI_IXOR(a, b) ((a) ^ (b))
+#define VAEI_IGREATER(a, b) ((VAEI_I)((a) > (b)))
 #define VAEI_LONG_HIGH(a) ((VAEI_I)((VAEI_TYPE(vaei_longs))(a) >> 32))
 #define VAEI_LONG_LOW(a) ((VAEI_I)((VAEI_TYPE(vaei_longs))(a) << 32))
 #endif
@@ -2133,9 +2141,10 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) {
     return VAEI_FMA(q, e, y);
 }
 
-/* tanh x = 1 - 2 e/(1 + e) with e = exp(-2 |x|), or for small |x|, where that cancels, x + x^3 T(x^2). */
+/* tanh x = 1 - 2 e/(1 + e) with e = exp(-2 |x|), or for small |x|, where that cancels, x + x^3 T(x^2). Both are
+   computed for every x, here and below, so the series gets only what it can take without an overflow. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) {
-    const VAEI_V a = VAEI_ABS(x);
+    const VAEI_V a = VAEI_MIN(VAEI_SET(0.625f), VAEI_ABS(x));
     const VAEI_V z = a * a;
     const VAEI_V large = VAEI_FNMA(VAEI_SET(2.0f), e / (VAEI_SET(1.0f) + e), VAEI_SET(1.0f));
     VAEI_V       t = VAEI_SET(-0.00571415294f);                    /* 1 + z T(z), z <= 0.625^2: 4.2e-9 */
@@ -2149,7 +2158,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) {
 }
 
 /* (e^x - 1 - x)/x^2, for |x| <= 1: 2.6e-8. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_remainder)(VAEI_V x) {
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_polynomial)(VAEI_V x) {
     VAEI_V p = VAEI_SET(2.41456269e-06f);
     p = VAEI_FMA(p, x, VAEI_SET(2.53045891e-05f));
     p = VAEI_FMA(p, x, VAEI_SET(0.000199219547f));
@@ -2163,13 +2172,15 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_remainder)(VAEI_V x) {
 /* e^x - 1 and e^x - 1 - x without cancellation near 0; where there is none, from the difference itself, which the
    caller has. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) {
-    const VAEI_V series = VAEI_FMA(x * x, VAEI_NAME(vaei_expm1_remainder)(x), x);
-    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), series, exp_minus_1);
+    const VAEI_V near_0 = VAEI_MIN(VAEI_SET(1), VAEI_MAX(VAEI_SET(-1), x));
+    const VAEI_V series = VAEI_FMA(near_0 * near_0, VAEI_NAME(vaei_expm1_polynomial)(near_0), near_0);
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1), series, exp_minus_1);
 }
 
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
-    const VAEI_V series = VAEI_PRODUCT(x * x, VAEI_NAME(vaei_expm1_remainder)(x));
-    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), series, exp_minus_1 - x);
+    const VAEI_V near_0 = VAEI_MIN(VAEI_SET(1), VAEI_MAX(VAEI_SET(-1), x));
+    const VAEI_V series = VAEI_PRODUCT(near_0 * near_0, VAEI_NAME(vaei_expm1_polynomial)(near_0));
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1), series, exp_minus_1 - x);
 }
 
 /* For 0 <= a <= 13.2 the probability that a standard normal variable exceeds a, as its two factors exp(-a^2/2) and
@@ -2216,7 +2227,8 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoids)(VAEI_V x, VAEI_V e, VAEI_V *of_minus
 /* The activations made of one exponential: tanh, softplus max(x, 0) + log(1 + e^-|x|), sigmoid, and SiLU x sigmoid(x).
    Of SiLU, below -100 the product is 0; the bound keeps -inf from meeting that 0. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_of_exponential)(vae_activation kind, VAEI_V x) {
-    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(VAEI_ABS(x) * VAEI_SET(kind == VAE_TANH ? -2 : -1));
+    const VAEI_V a = kind == VAE_TANH ? VAEI_MIN(VAEI_SET(100), VAEI_ABS(x)) : VAEI_ABS(x);
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(a * VAEI_SET(kind == VAE_TANH ? -2 : -1));
     VAEI_V       y, unused;
     if (kind == VAE_TANH) return VAEI_NAME(vaei_tanh)(x, e);
     if (kind == VAE_SOFTPLUS) return VAEI_NAME(vaei_plus_log1p)(VAEI_MAX(VAEI_SET(0), x), e);
@@ -2474,35 +2486,34 @@ VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const 
     }
 }
 
-#ifdef VAE_DOUBLE
-
-VAEI_TARGET int VAEI_NAME(vaei_all_within)(size_t n, const vae_real *x, vae_real most) {
-    size_t i;
-    for (i = 0; i < n; i++) if (!(x[i] >= -most && x[i] <= most)) return 0;
-    return 1;
-}
-
-#else
-
-/* Is every |x| <= most, a finite number? By the bits, which are ordered as the numbers are, infinity and NaN above all
-   others, since -ffast-math assumes there are none of these. */
-VAEI_TARGET int VAEI_NAME(vaei_all_within)(size_t n, const vae_real *x, vae_real most) {
-    const size_t   whole = n - n % VAEI_LANES;
-    const uint32_t limit = (uint32_t)vaei_real_bits(most);
-    VAEI_I         beyond = VAEI_ISET(0);
-    uint32_t       lanes[VAEI_LANES], any = 0;
-    size_t         i, j;
-    for (i = 0; i < whole; i += VAEI_LANES) {
-        const VAEI_I size = VAEI_IAND(VAEI_BITS(VAEI_LOAD(x + i)), VAEI_ISET(0x7FFFFFFF));
-        beyond = VAEI_IOR(beyond, VAEI_ISUB(VAEI_ISET((int32_t)limit), size));
+/* The index of the first number that is not within [low, high], or n; NaN is not. */
+VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
+    size_t i = 0;
+#ifndef VAE_DOUBLE
+    const int32_t least = vaei_order(low == 0 ? (vae_real)-0.0 : low), most = vaei_order(high);
+    uint32_t      lanes[VAEI_LANES];
+    size_t        begin, end, j;
+    for (begin = 0; begin + VAEI_LANES <= n; begin = end) {         /* block by block; one with such a number ends it */
+        VAEI_I   beyond = VAEI_ISET(0);
+        uint32_t found = 0;
+        end = n - begin < VAEI_SUM_BLOCK ? n - (n - begin) % VAEI_LANES : begin + VAEI_SUM_BLOCK;
+        for (i = begin; i < end; i += VAEI_LANES) {
+            const VAEI_I bits = VAEI_BITS(VAEI_LOAD(x + i));
+            const VAEI_I order = VAEI_IXOR(bits, VAEI_IAND(VAEI_IGREATER(VAEI_ISET(0), bits), VAEI_ISET(INT32_MAX)));
+            beyond = VAEI_IOR(beyond, VAEI_IGREATER(VAEI_ISET(least), order));
+            beyond = VAEI_IOR(beyond, VAEI_IGREATER(order, VAEI_ISET(most)));
+        }
+        VAEI_ISTORE(lanes, beyond);
+        for (j = 0; j < VAEI_LANES; j++) found |= lanes[j];
+        if (found) { i = begin; break; }
     }
-    VAEI_ISTORE(lanes, beyond);
-    for (j = 0; j < VAEI_LANES; j++) any |= lanes[j];
-    for (; i < n; i++) any |= limit - ((uint32_t)vaei_real_bits(x[i]) & 0x7FFFFFFF);
-    return any >> 31 == 0;
+    for (; i < n; i++) if (vaei_order(x[i]) < least || vaei_order(x[i]) > most) return i;
+#else
+    for (; i < n; i++) if (!vaei_finite(x[i]) || x[i] < low || x[i] > high) return i;
+#endif
+    return n;
 }
 
-#endif
 #endif /* not AVX-512 */
 
 #if VAEI_PASS != VAEI_PASS_AVX2 && VAEI_PASS != VAEI_PASS_AVX512        /* which take the vector extension's */
@@ -2514,41 +2525,6 @@ VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
     for (i = 0; i < whole; i += VAEI_LANES) VAEI_STORE(y + i, VAEI_LOAD(y + i) + VAEI_LOAD(x + i));
     for (; i < n; i++) y[i] = y[i] + x[i];
 }
-
-#ifdef VAE_DOUBLE
-
-VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
-    size_t i;
-    for (i = 0; i < n; i++) if (!(x[i] >= low && x[i] <= high)) return i;
-    return n;
-}
-
-#else
-
-/* The index of the first number that is not within [low, high], or n; NaN is not. A block is looked at closely only if
-   one of its numbers is NaN or infinite or changes when clamped. */
-VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
-    size_t begin, end, i, j;
-    for (begin = 0; begin < n; begin = end) {
-        VAEI_I   found = VAEI_ISET(0);
-        uint32_t lanes[VAEI_LANES], any = 0;
-        end = n - begin < VAEI_SUM_BLOCK ? n : begin + VAEI_SUM_BLOCK;
-        for (i = begin; i + VAEI_LANES <= end; i += VAEI_LANES) {
-            const VAEI_V v = VAEI_LOAD(x + i);
-            const VAEI_V raised = VAEI_MAX(v, VAEI_SET(low));
-            const VAEI_I changed = VAEI_IXOR(VAEI_BITS(v), VAEI_BITS(VAEI_MIN(raised, VAEI_SET(high))));
-            const VAEI_I special = VAEI_IADD(VAEI_IAND(VAEI_BITS(v), VAEI_ISET(0x7FFFFFFF)), VAEI_ISET(0x800000));
-            found = VAEI_IOR(found, VAEI_IOR(changed, VAEI_ISHR(special, 31)));
-        }
-        VAEI_ISTORE(lanes, found);
-        for (j = 0; j < VAEI_LANES; j++) any |= lanes[j];
-        for (i = any ? begin : i; i < end; i++)
-            if (((uint32_t)vaei_real_bits(x[i]) & 0x7FFFFFFF) > 0x7F800000 || x[i] < low || x[i] > high) return i;
-    }
-    return n;
-}
-
-#endif
 
 #endif /* neither AVX2 nor AVX-512 */
 
@@ -2891,8 +2867,7 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_gaussian_kl),
     VAEI_SHARED(vaei_reparameterize), VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam),
     VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
-    VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_within),
-    VAEI_BASIC(vaei_check_range)
+    VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
@@ -6485,7 +6460,7 @@ VAEI_PRIVATE void vaei_begin_adam(vaei_adam_context *work, vae_model *model) {
 
 VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_adam_context *work = (vaei_adam_context *)opaque;
-    work->beyond[slot] = !work->model->kernels->all_within(count, work->numbers + first, work->most);
+    work->beyond[slot] = work->model->kernels->check_range(count, work->numbers + first, -work->most, work->most) < count;
 }
 
 /* Is every |number| <= most, a finite number? */
