@@ -4088,11 +4088,13 @@ VAEI_SETUP vae_status vaei_mirror(vae_config *config, vae_error *error) {
 /* ---- defaults ---- */
 
 VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
-    if (*field == 0) *field = value;
+    if (vaei_finite(*field) && *field == 0) *field = value;
 }
 
 /* The numbers of a config after defaults: VAE_ZERO stays, so that the filled config can be given again. */
-VAEI_PRIVATE vae_real vaei_setting(vae_real field) { return field == VAE_ZERO ? (vae_real)0 : field; }
+VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
+    return vaei_finite(field) && field == VAE_ZERO ? (vae_real)0 : field;
+}
 
 VAEI_SETUP vae_status vaei_check_settings(const vae_config *c, vae_error *error) {
     const vae_real beta1 = vaei_setting(c->adam.beta1), beta2 = vaei_setting(c->adam.beta2);
