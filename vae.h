@@ -562,15 +562,29 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #define VAEI_PRIVATE static
 #endif
 
+/* The bits of a double; where double is float (AVR), those the same number would have. */
 VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
+#if DBL_MANT_DIG == 53
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
+#else
+    uint32_t bits, exponent;
+    memcpy(&bits, &x, sizeof bits);
+    exponent = bits >> 23 & 255;
+    exponent = exponent == 255 ? 2047 : exponent ? exponent + (1023 - 127) : 0;
+    return (uint64_t)(bits >> 31) << 63 | (uint64_t)exponent << 52 | (uint64_t)(bits & 0x7FFFFF) << 29;
+#endif
 }
 
 VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
     double x;
-    memcpy(&x, &bits, sizeof x);
+#if DBL_MANT_DIG != 53
+    const int exponent = (int)(bits >> 52 & 2047) - (1023 - 127);
+    bits = (bits >> 63) << 31 | (exponent >= 255 ? (uint32_t)255 << 23 : exponent <= 0 ? 0 : (uint32_t)exponent << 23)
+           | (bits >> 29 & 0x7FFFFF);
+#endif
+    memcpy(&x, &bits, sizeof x);        /* whose first bytes are the low ones wherever it is so small */
     return x;
 }
 
@@ -1013,8 +1027,8 @@ VAEI_VECTORS_OF(8)
 VAEI_VECTORS_OF(16)
 typedef char vaei_byte16 __attribute__((vector_size(16)));
 
-/* Where the extension has no operator we take gcc's own names, as far as we know them: <immintrin.h> alone is a ninth
-   of gcc's work on this file. */
+/* Where the extension has no operator we take gcc's own names, as far as we know them: <immintrin.h> alone would be a
+   large part of gcc's work on this file. */
 #if !defined(__clang__) && __GNUC__ >= 12 && __GNUC__ <= 15
 #define VAEI_X86(gcc, others) gcc
 #else
@@ -1029,6 +1043,17 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
     vaei_result_; })
 #endif
 
+/* Windows aligns the stack to 16 bytes only, and gcc has no way there to align it further, but moves wide vectors to and
+   from it as if it had (its bug 54412). The assembler turns those moves into such as need no alignment, which take the
+   same time. */
+#if defined(VAEI_HAS_X86) && defined(_WIN32) && !defined(__clang__)
+__asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
+        ".macro vmovapd operands:vararg\n vmovupd \\operands\n.endm\n"
+        ".macro vmovdqa operands:vararg\n vmovdqu \\operands\n.endm\n"
+        ".macro vmovdqa32 operands:vararg\n vmovdqu32 \\operands\n.endm\n"
+        ".macro vmovdqa64 operands:vararg\n vmovdqu64 \\operands\n.endm\n");
+#endif
+
 /* A function that must become part of its caller, or its vectors would pass through memory. */
 #if defined(__GNUC__)
 #define VAEI_INLINE __attribute__((unused, always_inline)) static inline
@@ -1036,8 +1061,8 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
 #define VAEI_INLINE static inline
 #endif
 
-/* A function that begins where the processor begins to fetch: where a kernel's loop lies relative to these lines makes
-   1 to 3% of a step, and more where a neighbour shares the core, so it is not left to chance. */
+/* A function that begins where the processor begins to fetch: where a kernel's loop lies relative to these lines is felt
+   in its speed, so it is not left to chance. */
 #if defined(__GNUC__)
 #define VAEI_FETCHED __attribute__((aligned(64)))
 #else
@@ -1142,10 +1167,7 @@ VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
 /* ---- one number at a time, in double: for the few places outside the kernels that need more than a float ---- */
 
 VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
-    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
-    double         power;
-    memcpy(&power, &bits, sizeof power);
-    return power;
+    return vaei_bits_double((uint64_t)(exponent + 1023) << 52);
 }
 
 /* e^x to about 1e-15: x = n ln 2 + r, and Taylor's series for e^r with |r| <= 0.35. */
@@ -1189,7 +1211,7 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
     for (; exponent > 0; exponent >>= 1) {
         if (exponent & 1) power *= base;
         base *= base;
-        if (base < 1e-300 && base > -1e-300) base = 0;
+        if (base < DBL_MIN && base > -DBL_MIN) base = 0;
     }
     return power;
 }
@@ -1341,9 +1363,6 @@ VAEI_PRIVATE void vaei_random_place(const vaei_random_request *request, vaei_ran
         if (cursor.block++ == last_block) { cursor.block = request->first / 4; cursor.row++; }
     }
 }
-
-
-
 /* ==== 14 >>vectors ================================================================================================ */
 
 /* Four floats: what the vector extension has no operator for, made of those it has. */
@@ -2083,7 +2102,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_assemble)(VAEI_V shifted, VAEI_V r) {
     p = VAEI_FMA(p, r, VAEI_SET(0.999999881f));
     p = VAEI_FMA(p, r, VAEI_SET(2.0f));
     p = VAEI_FMA(p, r, VAEI_SET(2.0f));
-    return VAEI_PRODUCT(p, VAEI_FROM_BITS(VAEI_IADD(VAEI_ISHL(VAEI_BITS(shifted), 23), VAEI_ISET(126 << 23))));
+    return VAEI_PRODUCT(p, VAEI_FROM_BITS(VAEI_IADD(VAEI_ISHL(VAEI_BITS(shifted), 23), VAEI_ISET((int32_t)126 << 23))));
 }
 
 /* e^x for -87.3365 <= x <= 88.73: x = n ln 2 + r. Adding 1.5 2^23 rounds to an integer and leaves it in the low bits;
@@ -2414,9 +2433,8 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
    1e-14.)
    p, m and v have n numbers in each row, and the gradients of row r are factors[r] times those in g: the weights of a
    layer whose batch is one example, or any n parameters as one row with the factor 1.
-   In training p, m and v come from the third cache; wide vectors ask for them ahead: steps with AVX-512 are 1.00 to
-   1.03 (784-400-20) and 1.03 to 1.05 (784-512-32) times as fast, with AVX2 those of one example 1.00 to 1.06 times. */
-#define VAEI_ADAM_AHEAD 2048    /* bytes; half and twice as many gain less */
+   In training p, m and v come from a far cache, faster than it fetches by itself: wide vectors ask for them ahead. */
+#define VAEI_ADAM_AHEAD 2048    /* bytes */
 VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_adam_step *step, size_t rows, size_t n, vae_real *p,
                                       const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
     const VAEI_V beta1 = VAEI_SET(step->beta1), one_minus_beta1 = VAEI_SET(step->one_minus_beta1);
@@ -2890,59 +2908,73 @@ VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_rea
     for (i = count; i < VAEI_MOST_LANES; i++) padded[i] = rest;
 }
 
+/* The last `count` numbers of up to four arrays, from `whole` on, filled up with zeros to one vector each. */
+typedef struct vaei_tail {
+    size_t   whole, count;
+    vae_real at[4][VAEI_MOST_LANES];
+} vaei_tail;
+
+/* Is there one? Arrays that are not needed are NULL. */
+VAEI_APART int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a, const vae_real *b,
+                            const vae_real *c, const vae_real *d) {
+    const vae_real *arrays[4];
+    int             i;
+    arrays[0] = a; arrays[1] = b; arrays[2] = c; arrays[3] = d;
+    tail->count = n % set->product->lanes;
+    tail->whole = n - tail->count;
+    for (i = 0; i < 4 && tail->count; i++)
+        if (arrays[i]) vaei_copy_padded(tail->at[i], arrays[i] + tail->whole, tail->count, 0);
+    return tail->count > 0;
+}
+
+VAEI_PRIVATE void vaei_tail_out(const vaei_tail *tail, int i, vae_real *array) {
+    memcpy(array + tail->whole, tail->at[i], tail->count * sizeof *array);
+}
+
+/* Outputs may be inputs: the tail is taken before anything is written. */
 VAEI_PRIVATE void vaei_activate(const vaei_kernel_set *set, vae_activation kind, size_t n, const vae_real *x,
                                 vae_real *y) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last[VAEI_MOST_LANES];
+    vaei_tail tail;
     if (kind == VAE_LINEAR && x == y) return;
-    set->activate(kind, whole, x, y);
-    if (rest == 0) return;
-    vaei_copy_padded(last, x + whole, rest, 0);
-    set->activate(kind, lanes, last, last);
-    memcpy(y + whole, last, rest * sizeof *y);
+    if (vaei_tail_in(&tail, set, n, x, NULL, NULL, NULL)) {
+        set->activate(kind, set->product->lanes, tail.at[0], tail.at[0]);
+        vaei_tail_out(&tail, 0, y);
+    }
+    set->activate(kind, tail.whole, x, y);
 }
 
 VAEI_PRIVATE void vaei_activate_backward(const vaei_kernel_set *set, vae_activation kind, size_t n,
                                          const vae_real *saved, vae_real *d) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last_saved[VAEI_MOST_LANES], last[VAEI_MOST_LANES];
+    vaei_tail tail;
     if (kind == VAE_LINEAR) return;
-    set->activate_backward(kind, whole, saved, d);
-    if (rest == 0) return;
-    vaei_copy_padded(last_saved, saved + whole, rest, 0);
-    vaei_copy_padded(last, d + whole, rest, 0);
-    set->activate_backward(kind, lanes, last_saved, last);
-    memcpy(d + whole, last, rest * sizeof *d);
+    if (vaei_tail_in(&tail, set, n, saved, d, NULL, NULL)) {
+        set->activate_backward(kind, set->product->lanes, tail.at[0], tail.at[1]);
+        vaei_tail_out(&tail, 1, d);
+    }
+    set->activate_backward(kind, tail.whole, saved, d);
 }
 
 VAEI_PRIVATE void vaei_reparameterize(const vaei_kernel_set *set, size_t n, const vae_real *mean,
                                       const vae_real *logvar, const vae_real *epsilon, vae_real *z) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last_mean[VAEI_MOST_LANES], last_logvar[VAEI_MOST_LANES], last_epsilon[VAEI_MOST_LANES];
-    set->reparameterize(whole, mean, logvar, epsilon, z);
-    if (rest == 0) return;
-    vaei_copy_padded(last_mean, mean + whole, rest, 0);
-    vaei_copy_padded(last_logvar, logvar + whole, rest, 0);
-    vaei_copy_padded(last_epsilon, epsilon + whole, rest, 0);
-    set->reparameterize(lanes, last_mean, last_logvar, last_epsilon, last_mean);
-    memcpy(z + whole, last_mean, rest * sizeof *z);
+    vaei_tail tail;
+    if (vaei_tail_in(&tail, set, n, mean, logvar, epsilon, NULL)) {
+        set->reparameterize(set->product->lanes, tail.at[0], tail.at[1], tail.at[2], tail.at[0]);
+        vaei_tail_out(&tail, 0, z);
+    }
+    set->reparameterize(tail.whole, mean, logvar, epsilon, z);
 }
 
 VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, const vae_real *mean,
                                        const vae_real *logvar, const vae_real *epsilon, const vae_real *dz,
                                        vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last_mean[VAEI_MOST_LANES], last_logvar[VAEI_MOST_LANES];
-    vae_real     last_epsilon[VAEI_MOST_LANES], last_dz[VAEI_MOST_LANES];
-    set->latent_backward(whole, mean, logvar, epsilon, dz, kl_scale, d_mean, d_logvar);
-    if (rest == 0) return;
-    vaei_copy_padded(last_mean, mean + whole, rest, 0);
-    vaei_copy_padded(last_logvar, logvar + whole, rest, 0);
-    vaei_copy_padded(last_epsilon, epsilon + whole, rest, 0);
-    vaei_copy_padded(last_dz, dz + whole, rest, 0);
-    set->latent_backward(lanes, last_mean, last_logvar, last_epsilon, last_dz, kl_scale, last_mean, last_logvar);
-    memcpy(d_mean + whole, last_mean, rest * sizeof *d_mean);
-    memcpy(d_logvar + whole, last_logvar, rest * sizeof *d_logvar);
+    vaei_tail tail;
+    if (vaei_tail_in(&tail, set, n, mean, logvar, epsilon, dz)) {
+        set->latent_backward(set->product->lanes, tail.at[0], tail.at[1], tail.at[2], tail.at[3], kl_scale, tail.at[0],
+                             tail.at[1]);
+        vaei_tail_out(&tail, 0, d_mean);
+        vaei_tail_out(&tail, 1, d_logvar);
+    }
+    set->latent_backward(tail.whole, mean, logvar, epsilon, dz, kl_scale, d_mean, d_logvar);
 }
 
 /* ---- optimiser ---- */
@@ -2965,23 +2997,19 @@ VAEI_PRIVATE vaei_adam_step vaei_adam_step_of(double learning_rate, double beta1
 /* Rows of n parameters, one after the other, whose gradients are multiples of g: see the kernel. */
 VAEI_PRIVATE void vaei_adam(const vaei_kernel_set *set, const vaei_adam_step *step, size_t rows, size_t n, vae_real *p,
                             const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last_p[VAEI_MOST_LANES], last_g[VAEI_MOST_LANES], last_m[VAEI_MOST_LANES], last_v[VAEI_MOST_LANES];
-    size_t       r;
-    if (rest == 0) {
+    vaei_tail tail;
+    size_t    r;
+    if (n % set->product->lanes == 0) {
         set->adam(step, rows, n, p, factors, g, m, v);
         return;
     }
-    vaei_copy_padded(last_g, g + whole, rest, 0);
     for (r = 0; r < rows; r++, p += n, m += n, v += n) {
-        set->adam(step, 1, whole, p, factors + r, g, m, v);
-        vaei_copy_padded(last_p, p + whole, rest, 0);
-        vaei_copy_padded(last_m, m + whole, rest, 0);
-        vaei_copy_padded(last_v, v + whole, rest, 0);
-        set->adam(step, 1, lanes, last_p, factors + r, last_g, last_m, last_v);
-        memcpy(p + whole, last_p, rest * sizeof *p);
-        memcpy(m + whole, last_m, rest * sizeof *m);
-        memcpy(v + whole, last_v, rest * sizeof *v);
+        (void)vaei_tail_in(&tail, set, n, p, g, m, v);
+        set->adam(step, 1, tail.whole, p, factors + r, g, m, v);
+        set->adam(step, 1, set->product->lanes, tail.at[0], factors + r, tail.at[1], tail.at[2], tail.at[3]);
+        vaei_tail_out(&tail, 0, p);
+        vaei_tail_out(&tail, 2, m);
+        vaei_tail_out(&tail, 3, v);
     }
 }
 
