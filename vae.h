@@ -705,7 +705,10 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
    Results are those of IEEE 754, operation by operation, whatever the flags of the program around: under -ffast-math a
    compiler would take x + c - c for x and a NaN for a number. What is set here holds up to the end of this file.
    Whether a number is finite is all the same asked of its bits: no flag changes the answer, and a comparison with NaN
-   is a trap in a program that enables them. */
+   is a trap in a program that enables them.
+   So -Ofast leaves every bit as it is, except that it has the processor take denormal numbers for 0. Only clang where
+   it does not know float_control (version 14: AArch64, Arm, RISC-V, wasm) keeps no more than the errors that section
+   vector-math states, one unit more, and may lose a NaN on its way through a network. */
 
 #if FLT_EVAL_METHOD == 2 || (defined(__i386__) && defined(__GNUC__) && !defined(__SSE2_MATH__))
 #error "vae.h needs arithmetic in the type's own precision, which x87 has not: compile with -msse2 -mfpmath=sse"
@@ -747,15 +750,29 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #define VAEI_PRIVATE static
 #endif
 
+/* The bits of a double; where double is float (AVR), those the same number would have. */
 VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
+#if DBL_MANT_DIG == 53
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
+#else
+    uint32_t bits, exponent;
+    memcpy(&bits, &x, sizeof bits);
+    exponent = bits >> 23 & 255;
+    exponent = exponent == 255 ? 2047 : exponent ? exponent + (1023 - 127) : 0;
+    return (uint64_t)(bits >> 31) << 63 | (uint64_t)exponent << 52 | (uint64_t)(bits & 0x7FFFFF) << 29;
+#endif
 }
 
 VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
     double x;
-    memcpy(&x, &bits, sizeof x);
+#if DBL_MANT_DIG != 53
+    const int exponent = (int)(bits >> 52 & 2047) - (1023 - 127);
+    bits = (bits >> 63) << 31 | (exponent >= 255 ? (uint32_t)255 << 23 : exponent <= 0 ? 0 : (uint32_t)exponent << 23)
+           | (bits >> 29 & 0x7FFFFF);
+#endif
+    memcpy(&x, &bits, sizeof x);        /* whose first bytes are the low ones wherever it is so small */
     return x;
 }
 
@@ -1152,8 +1169,8 @@ VAEI_VECTORS_OF(8)
 VAEI_VECTORS_OF(16)
 typedef char vaei_byte16 __attribute__((vector_size(16)));
 
-/* Where the extension has no operator we take gcc's own names, as far as we know them: <immintrin.h> alone is a ninth
-   of gcc's work on this file. */
+/* Where the extension has no operator we take gcc's own names, as far as we know them: <immintrin.h> alone would be a
+   large part of gcc's work on this file. */
 #if !defined(__clang__) && __GNUC__ >= 12 && __GNUC__ <= 15
 #define VAEI_X86(gcc, others) gcc
 #else
@@ -1163,9 +1180,20 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
 /* One instruction from v to a vector like it. Under -ffast-math clang takes estimates for its own square roots,
    whatever the pragma in section platform says. */
 #define VAEI_INSTRUCTION(name, v) __extension__({ \
-    __typeof__(v) vaei_result_; \
+    __typeof__(-(v)) vaei_result_; \
     __asm__(name " {%1, %0|%0, %1}" : "=v"(vaei_result_) : "v"(v)); \
     vaei_result_; })
+#endif
+
+/* Windows aligns the stack to 16 bytes only, and gcc has no way there to align it further, but moves wide vectors to and
+   from it as if it had (its bug 54412). The assembler turns those moves into such as need no alignment, which take the
+   same time. */
+#if defined(VAEI_HAS_X86) && defined(_WIN32) && !defined(__clang__)
+__asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
+        ".macro vmovapd operands:vararg\n vmovupd \\operands\n.endm\n"
+        ".macro vmovdqa operands:vararg\n vmovdqu \\operands\n.endm\n"
+        ".macro vmovdqa32 operands:vararg\n vmovdqu32 \\operands\n.endm\n"
+        ".macro vmovdqa64 operands:vararg\n vmovdqu64 \\operands\n.endm\n");
 #endif
 
 /* A function that must become part of its caller, or its vectors would pass through memory. */
@@ -1175,8 +1203,8 @@ typedef char vaei_byte16 __attribute__((vector_size(16)));
 #define VAEI_INLINE static inline
 #endif
 
-/* A function that begins where the processor begins to fetch: where a kernel's loop lies relative to these lines makes
-   1 to 3% of a step, and more where a neighbour shares the core, so it is not left to chance. */
+/* A function that begins where the processor begins to fetch: where a kernel's loop lies relative to these lines is felt
+   in its speed, so it is not left to chance. */
 #if defined(__GNUC__)
 #define VAEI_FETCHED __attribute__((aligned(64)))
 #else
@@ -1227,6 +1255,12 @@ VAEI_INLINE vae_real vaei_bits_real(int32_t bits) {
     memcpy(&x, &bits, sizeof x);
     return x;
 }
+
+/* Integers in the order of the numbers, with infinities and NaN at both ends: comparing them never traps. */
+VAEI_INLINE int32_t vaei_order(vae_real x) {
+    const int32_t bits = vaei_real_bits(x);
+    return bits < 0 ? bits ^ INT32_MAX : bits;
+}
 #endif
 
 /* ==== 12 >>scalar-math ============================================================================================ */
@@ -1275,10 +1309,7 @@ VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
 /* ---- one number at a time, in double: for the few places outside the kernels that need more than a float ---- */
 
 VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
-    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
-    double         power;
-    memcpy(&power, &bits, sizeof power);
-    return power;
+    return vaei_bits_double((uint64_t)(exponent + 1023) << 52);
 }
 
 /* e^x to about 1e-15: x = n ln 2 + r, and Taylor's series for e^r with |r| <= 0.35. */
@@ -1304,7 +1335,7 @@ VAEI_PRIVATE double vaei_scalar_log(double x) {
     int      k, n = 0;
     if ((bits & ~VAEI_DOUBLE_SIGN) == 0) return vaei_bits_double(VAEI_DOUBLE_SIGN | VAEI_DOUBLE_INFINITY);
     if (bits >= VAEI_DOUBLE_INFINITY) return vaei_bits_double(bits | (bits > VAEI_DOUBLE_INFINITY ? VAEI_DOUBLE_NAN : 0));
-    if (bits >> 52 == 0) { bits = vaei_double_bits(x * 18014398509481984.0); n = -54; }     /* denormal */
+    for (; bits >> 52 == 0; bits *= 2) n--;         /* denormal; a product might be flushed to 0 */
     n += (int)(bits >> 52) - 1023;
     m = vaei_bits_double((bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1023 << 52);
     if (m > 1.4142135623730951) { m *= 0.5; n++; }
@@ -1322,7 +1353,7 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
     for (; exponent > 0; exponent >>= 1) {
         if (exponent & 1) power *= base;
         base *= base;
-        if (base < 1e-300 && base > -1e-300) base = 0;
+        if (base < DBL_MIN && base > -DBL_MIN) base = 0;
     }
     return power;
 }
@@ -1474,9 +1505,6 @@ VAEI_PRIVATE void vaei_random_place(const vaei_random_request *request, vaei_ran
         if (cursor.block++ == last_block) { cursor.block = request->first / 4; cursor.row++; }
     }
 }
-
-
-
 /* ==== 14 >>vectors ================================================================================================ */
 
 /* Four floats: what the vector extension has no operator for, made of those it has. */
@@ -1841,7 +1869,6 @@ typedef struct vaei_kernel_set {
     /* ---- */
     void   (*add)(size_t n, vae_real *y, const vae_real *x);
     void   (*bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y);
-    int    (*all_within)(size_t n, const vae_real *x, vae_real most);
     size_t (*check_range)(size_t n, const vae_real *x, vae_real low, vae_real high);
 } vaei_kernel_set;
 
@@ -1921,6 +1948,7 @@ typedef struct vaei_kernel_set {
 #undef VAEI_IAND
 #undef VAEI_IOR
 #undef VAEI_IXOR
+#undef VAEI_IGREATER
 #undef VAEI_SELECT_LESS
 #undef VAEI_HELPER
 #undef VAEI_ABS
@@ -1959,6 +1987,7 @@ typedef struct vaei_kernel_set {
 #define VAEI_IAND(a, b) ((a) & (b))
 #define VAEI_IOR(a, b) ((a) | (b))
 #define VAEI_IXOR(a, b) ((a) ^ (b))
+#define VAEI_IGREATER(a, b) (-(int32_t)((a) > (b)))
 #define VAEI_SELECT_LESS(a, b, yes, no) ((a) < (b) ? (yes) : (no))
 #define VAEI_HELPER VAEI_INLINE
 #ifdef VAE_DOUBLE
@@ -2079,6 +2108,7 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_IAND(a, b) ((a) & (b))
 #define VAEI_IOR(a, b) ((a) | (b))
 #define VAEI_IXOR(a, b) ((a) ^ (b))
+#define VAEI_IGREATER(a, b) ((VAEI_I)((a) > (b)))
 #define VAEI_LONG_HIGH(a) ((VAEI_I)((VAEI_TYPE(vaei_longs))(a) >> 32))
 #define VAEI_LONG_LOW(a) ((VAEI_I)((VAEI_TYPE(vaei_longs))(a) << 32))
 #endif
@@ -2131,7 +2161,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_assemble)(VAEI_V shifted, VAEI_V r) {
     p = VAEI_FMA(p, r, VAEI_SET(0.999999881f));
     p = VAEI_FMA(p, r, VAEI_SET(2.0f));
     p = VAEI_FMA(p, r, VAEI_SET(2.0f));
-    return VAEI_PRODUCT(p, VAEI_FROM_BITS(VAEI_IADD(VAEI_ISHL(VAEI_BITS(shifted), 23), VAEI_ISET(126 << 23))));
+    return VAEI_PRODUCT(p, VAEI_FROM_BITS(VAEI_IADD(VAEI_ISHL(VAEI_BITS(shifted), 23), VAEI_ISET((int32_t)126 << 23))));
 }
 
 /* e^x for -87.3365 <= x <= 88.73: x = n ln 2 + r. Adding 1.5 2^23 rounds to an integer and leaves it in the low bits;
@@ -2189,9 +2219,10 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) {
     return VAEI_FMA(q, e, y);
 }
 
-/* tanh x = 1 - 2 e/(1 + e) with e = exp(-2 |x|), or for small |x|, where that cancels, x + x^3 T(x^2). */
+/* tanh x = 1 - 2 e/(1 + e) with e = exp(-2 |x|), or for small |x|, where that cancels, x + x^3 T(x^2). Both are
+   computed for every x, here and below, so the series gets only what it can take without an overflow. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) {
-    const VAEI_V a = VAEI_ABS(x);
+    const VAEI_V a = VAEI_MIN(VAEI_SET(0.625f), VAEI_ABS(x));
     const VAEI_V z = a * a;
     const VAEI_V large = VAEI_FNMA(VAEI_SET(2.0f), e / (VAEI_SET(1.0f) + e), VAEI_SET(1.0f));
     VAEI_V       t = VAEI_SET(-0.00571415294f);                    /* 1 + z T(z), z <= 0.625^2: 4.2e-9 */
@@ -2205,7 +2236,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) {
 }
 
 /* (e^x - 1 - x)/x^2, for |x| <= 1: 2.6e-8. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_remainder)(VAEI_V x) {
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_polynomial)(VAEI_V x) {
     VAEI_V p = VAEI_SET(2.41456269e-06f);
     p = VAEI_FMA(p, x, VAEI_SET(2.53045891e-05f));
     p = VAEI_FMA(p, x, VAEI_SET(0.000199219547f));
@@ -2219,13 +2250,15 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_remainder)(VAEI_V x) {
 /* e^x - 1 and e^x - 1 - x without cancellation near 0; where there is none, from the difference itself, which the
    caller has. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) {
-    const VAEI_V series = VAEI_FMA(x * x, VAEI_NAME(vaei_expm1_remainder)(x), x);
-    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), series, exp_minus_1);
+    const VAEI_V near_0 = VAEI_MIN(VAEI_SET(1), VAEI_MAX(VAEI_SET(-1), x));
+    const VAEI_V series = VAEI_FMA(near_0 * near_0, VAEI_NAME(vaei_expm1_polynomial)(near_0), near_0);
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1), series, exp_minus_1);
 }
 
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
-    const VAEI_V series = VAEI_PRODUCT(x * x, VAEI_NAME(vaei_expm1_remainder)(x));
-    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1.0f), series, exp_minus_1 - x);
+    const VAEI_V near_0 = VAEI_MIN(VAEI_SET(1), VAEI_MAX(VAEI_SET(-1), x));
+    const VAEI_V series = VAEI_PRODUCT(near_0 * near_0, VAEI_NAME(vaei_expm1_polynomial)(near_0));
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1), series, exp_minus_1 - x);
 }
 
 /* For 0 <= a <= 13.2 the probability that a standard normal variable exceeds a, as its two factors exp(-a^2/2) and
@@ -2272,7 +2305,8 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoids)(VAEI_V x, VAEI_V e, VAEI_V *of_minus
 /* The activations made of one exponential: tanh, softplus max(x, 0) + log(1 + e^-|x|), sigmoid, and SiLU x sigmoid(x).
    Of SiLU, below -100 the product is 0; the bound keeps -inf from meeting that 0. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_of_exponential)(vae_activation kind, VAEI_V x) {
-    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(VAEI_ABS(x) * VAEI_SET(kind == VAE_TANH ? -2 : -1));
+    const VAEI_V a = kind == VAE_TANH ? VAEI_MIN(VAEI_SET(100), VAEI_ABS(x)) : VAEI_ABS(x);
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(a * VAEI_SET(kind == VAE_TANH ? -2 : -1));
     VAEI_V       y, unused;
     if (kind == VAE_TANH) return VAEI_NAME(vaei_tanh)(x, e);
     if (kind == VAE_SOFTPLUS) return VAEI_NAME(vaei_plus_log1p)(VAEI_MAX(VAEI_SET(0), x), e);
@@ -2516,7 +2550,7 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
    1e-14.)
    p, m and v have n numbers in each row, and the gradients of row r are factors[r] times those in g: the weights of a
    layer whose batch is one example, or any n parameters as one row with the factor 1.
-   In training p, m and v come from the third cache; wide vectors ask for them ahead. */
+   In training p, m and v come from a far cache, faster than it fetches by itself: wide vectors ask for them ahead. */
 #define VAEI_UPDATE_AHEAD 2048    /* bytes */
 VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
                                       const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
@@ -2610,35 +2644,34 @@ VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const 
     }
 }
 
-#ifdef VAE_DOUBLE
-
-VAEI_TARGET int VAEI_NAME(vaei_all_within)(size_t n, const vae_real *x, vae_real most) {
-    size_t i;
-    for (i = 0; i < n; i++) if (!(x[i] >= -most && x[i] <= most)) return 0;
-    return 1;
-}
-
-#else
-
-/* Is every |x| <= most, a finite number? By the bits, which are ordered as the numbers are, infinity and NaN above all
-   others, since -ffast-math assumes there are none of these. */
-VAEI_TARGET int VAEI_NAME(vaei_all_within)(size_t n, const vae_real *x, vae_real most) {
-    const size_t   whole = n - n % VAEI_LANES;
-    const uint32_t limit = (uint32_t)vaei_real_bits(most);
-    VAEI_I         beyond = VAEI_ISET(0);
-    uint32_t       lanes[VAEI_LANES], any = 0;
-    size_t         i, j;
-    for (i = 0; i < whole; i += VAEI_LANES) {
-        const VAEI_I size = VAEI_IAND(VAEI_BITS(VAEI_LOAD(x + i)), VAEI_ISET(0x7FFFFFFF));
-        beyond = VAEI_IOR(beyond, VAEI_ISUB(VAEI_ISET((int32_t)limit), size));
+/* The index of the first number that is not within [low, high], or n; NaN is not. */
+VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
+    size_t i = 0;
+#ifndef VAE_DOUBLE
+    const int32_t least = vaei_order(low == 0 ? (vae_real)-0.0 : low), most = vaei_order(high);
+    uint32_t      lanes[VAEI_LANES];
+    size_t        begin, end, j;
+    for (begin = 0; begin + VAEI_LANES <= n; begin = end) {         /* block by block; one with such a number ends it */
+        VAEI_I   beyond = VAEI_ISET(0);
+        uint32_t found = 0;
+        end = n - begin < VAEI_SUM_BLOCK ? n - (n - begin) % VAEI_LANES : begin + VAEI_SUM_BLOCK;
+        for (i = begin; i < end; i += VAEI_LANES) {
+            const VAEI_I bits = VAEI_BITS(VAEI_LOAD(x + i));
+            const VAEI_I order = VAEI_IXOR(bits, VAEI_IAND(VAEI_IGREATER(VAEI_ISET(0), bits), VAEI_ISET(INT32_MAX)));
+            beyond = VAEI_IOR(beyond, VAEI_IGREATER(VAEI_ISET(least), order));
+            beyond = VAEI_IOR(beyond, VAEI_IGREATER(order, VAEI_ISET(most)));
+        }
+        VAEI_ISTORE(lanes, beyond);
+        for (j = 0; j < VAEI_LANES; j++) found |= lanes[j];
+        if (found) { i = begin; break; }
     }
-    VAEI_ISTORE(lanes, beyond);
-    for (j = 0; j < VAEI_LANES; j++) any |= lanes[j];
-    for (; i < n; i++) any |= limit - ((uint32_t)vaei_real_bits(x[i]) & 0x7FFFFFFF);
-    return any >> 31 == 0;
+    for (; i < n; i++) if (vaei_order(x[i]) < least || vaei_order(x[i]) > most) return i;
+#else
+    for (; i < n; i++) if (!vaei_finite(x[i]) || x[i] < low || x[i] > high) return i;
+#endif
+    return n;
 }
 
-#endif
 #endif /* not AVX-512 */
 
 #if VAEI_PASS != VAEI_PASS_AVX2 && VAEI_PASS != VAEI_PASS_AVX512        /* which take the vector extension's */
@@ -2650,41 +2683,6 @@ VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
     for (i = 0; i < whole; i += VAEI_LANES) VAEI_STORE(y + i, VAEI_LOAD(y + i) + VAEI_LOAD(x + i));
     for (; i < n; i++) y[i] = y[i] + x[i];
 }
-
-#ifdef VAE_DOUBLE
-
-VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
-    size_t i;
-    for (i = 0; i < n; i++) if (!(x[i] >= low && x[i] <= high)) return i;
-    return n;
-}
-
-#else
-
-/* The index of the first number that is not within [low, high], or n; NaN is not. A block is looked at closely only if
-   one of its numbers is NaN or infinite or changes when clamped. */
-VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
-    size_t begin, end, i, j;
-    for (begin = 0; begin < n; begin = end) {
-        VAEI_I   found = VAEI_ISET(0);
-        uint32_t lanes[VAEI_LANES], any = 0;
-        end = n - begin < VAEI_SUM_BLOCK ? n : begin + VAEI_SUM_BLOCK;
-        for (i = begin; i + VAEI_LANES <= end; i += VAEI_LANES) {
-            const VAEI_V v = VAEI_LOAD(x + i);
-            const VAEI_V raised = VAEI_MAX(v, VAEI_SET(low));
-            const VAEI_I changed = VAEI_IXOR(VAEI_BITS(v), VAEI_BITS(VAEI_MIN(raised, VAEI_SET(high))));
-            const VAEI_I special = VAEI_IADD(VAEI_IAND(VAEI_BITS(v), VAEI_ISET(0x7FFFFFFF)), VAEI_ISET(0x800000));
-            found = VAEI_IOR(found, VAEI_IOR(changed, VAEI_ISHR(special, 31)));
-        }
-        VAEI_ISTORE(lanes, found);
-        for (j = 0; j < VAEI_LANES; j++) any |= lanes[j];
-        for (i = any ? begin : i; i < end; i++)
-            if (((uint32_t)vaei_real_bits(x[i]) & 0x7FFFFFFF) > 0x7F800000 || x[i] < low || x[i] > high) return i;
-    }
-    return n;
-}
-
-#endif
 
 #endif /* neither AVX2 nor AVX-512 */
 
@@ -3019,8 +3017,7 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
     VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_NAME(vaei_sgd),
     VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
-    VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_all_within),
-    VAEI_BASIC(vaei_check_range)
+    VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
@@ -3043,85 +3040,100 @@ VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_rea
     for (i = count; i < VAEI_MOST_LANES; i++) padded[i] = rest;
 }
 
+/* The last `count` numbers of up to four arrays, from `whole` on, filled up with zeros to one vector each. */
+typedef struct vaei_tail {
+    size_t   whole, count;
+    vae_real at[4][VAEI_MOST_LANES];
+} vaei_tail;
+
+/* Is there one? Arrays that are not needed are NULL. */
+VAEI_APART int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a, const vae_real *b,
+                            const vae_real *c, const vae_real *d) {
+    const vae_real *arrays[4];
+    int             i;
+    arrays[0] = a; arrays[1] = b; arrays[2] = c; arrays[3] = d;
+    tail->count = n % set->product->lanes;
+    tail->whole = n - tail->count;
+    for (i = 0; i < 4 && tail->count; i++)
+        if (arrays[i]) vaei_copy_padded(tail->at[i], arrays[i] + tail->whole, tail->count, 0);
+    return tail->count > 0;
+}
+
+VAEI_PRIVATE void vaei_tail_out(const vaei_tail *tail, int i, vae_real *array) {
+    memcpy(array + tail->whole, tail->at[i], tail->count * sizeof *array);
+}
+
+/* Is every |x| <= most, a finite number? */
+VAEI_PRIVATE int vaei_all_within(const vaei_kernel_set *set, size_t n, const vae_real *x, vae_real most) {
+    return set->check_range(n, x, -most, most) == n;
+}
+
+/* Outputs may be inputs: the tail is taken before anything is written. */
 VAEI_PRIVATE void vaei_activate(const vaei_kernel_set *set, vae_activation kind, size_t n, const vae_real *x,
                                 vae_real *y) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last[VAEI_MOST_LANES];
+    vaei_tail tail;
     if (kind == VAE_LINEAR && x == y) return;
-    set->activate(kind, whole, x, y);
-    if (rest == 0) return;
-    vaei_copy_padded(last, x + whole, rest, 0);
-    set->activate(kind, lanes, last, last);
-    memcpy(y + whole, last, rest * sizeof *y);
+    if (vaei_tail_in(&tail, set, n, x, NULL, NULL, NULL)) {
+        set->activate(kind, set->product->lanes, tail.at[0], tail.at[0]);
+        vaei_tail_out(&tail, 0, y);
+    }
+    set->activate(kind, tail.whole, x, y);
 }
 
 VAEI_PRIVATE void vaei_activate_backward(const vaei_kernel_set *set, vae_activation kind, size_t n,
                                          const vae_real *saved, vae_real *d) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last_saved[VAEI_MOST_LANES], last[VAEI_MOST_LANES];
+    vaei_tail tail;
     if (kind == VAE_LINEAR) return;
-    set->activate_backward(kind, whole, saved, d);
-    if (rest == 0) return;
-    vaei_copy_padded(last_saved, saved + whole, rest, 0);
-    vaei_copy_padded(last, d + whole, rest, 0);
-    set->activate_backward(kind, lanes, last_saved, last);
-    memcpy(d + whole, last, rest * sizeof *d);
+    if (vaei_tail_in(&tail, set, n, saved, d, NULL, NULL)) {
+        set->activate_backward(kind, set->product->lanes, tail.at[0], tail.at[1]);
+        vaei_tail_out(&tail, 1, d);
+    }
+    set->activate_backward(kind, tail.whole, saved, d);
 }
 
 VAEI_PRIVATE void vaei_reparameterize(const vaei_kernel_set *set, size_t n, const vae_real *mean,
                                       const vae_real *logvar, const vae_real *epsilon, vae_real *z) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last_mean[VAEI_MOST_LANES], last_logvar[VAEI_MOST_LANES], last_epsilon[VAEI_MOST_LANES];
-    set->reparameterize(whole, mean, logvar, epsilon, z);
-    if (rest == 0) return;
-    vaei_copy_padded(last_mean, mean + whole, rest, 0);
-    vaei_copy_padded(last_logvar, logvar + whole, rest, 0);
-    vaei_copy_padded(last_epsilon, epsilon + whole, rest, 0);
-    set->reparameterize(lanes, last_mean, last_logvar, last_epsilon, last_mean);
-    memcpy(z + whole, last_mean, rest * sizeof *z);
+    vaei_tail tail;
+    if (vaei_tail_in(&tail, set, n, mean, logvar, epsilon, NULL)) {
+        set->reparameterize(set->product->lanes, tail.at[0], tail.at[1], tail.at[2], tail.at[0]);
+        vaei_tail_out(&tail, 0, z);
+    }
+    set->reparameterize(tail.whole, mean, logvar, epsilon, z);
 }
 
 VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, const vae_real *mean,
                                        const vae_real *logvar, const vae_real *epsilon, const vae_real *dz,
                                        vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar) {
-    const size_t lanes = set->product->lanes, rest = n % lanes, whole = n - rest;
-    vae_real     last_mean[VAEI_MOST_LANES], last_logvar[VAEI_MOST_LANES];
-    vae_real     last_epsilon[VAEI_MOST_LANES], last_dz[VAEI_MOST_LANES];
-    set->latent_backward(whole, mean, logvar, epsilon, dz, kl_scale, d_mean, d_logvar);
-    if (rest == 0) return;
-    vaei_copy_padded(last_mean, mean + whole, rest, 0);
-    vaei_copy_padded(last_logvar, logvar + whole, rest, 0);
-    vaei_copy_padded(last_epsilon, epsilon + whole, rest, 0);
-    vaei_copy_padded(last_dz, dz + whole, rest, 0);
-    set->latent_backward(lanes, last_mean, last_logvar, last_epsilon, last_dz, kl_scale, last_mean, last_logvar);
-    memcpy(d_mean + whole, last_mean, rest * sizeof *d_mean);
-    memcpy(d_logvar + whole, last_logvar, rest * sizeof *d_logvar);
+    vaei_tail tail;
+    if (vaei_tail_in(&tail, set, n, mean, logvar, epsilon, dz)) {
+        set->latent_backward(set->product->lanes, tail.at[0], tail.at[1], tail.at[2], tail.at[3], kl_scale, tail.at[0],
+                             tail.at[1]);
+        vaei_tail_out(&tail, 0, d_mean);
+        vaei_tail_out(&tail, 1, d_logvar);
+    }
+    set->latent_backward(tail.whole, mean, logvar, epsilon, dz, kl_scale, d_mean, d_logvar);
 }
 
 /* ---- optimiser ---- */
 
 /* Rows of n parameters, one after the other, whose gradients are multiples of g: see the kernels. v is NULL for
    optimisers of one moment. */
-VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, size_t lanes, const vaei_update_step *step, size_t rows,
-                                   size_t n, vae_real *p, const vae_real *factors, const vae_real *g, vae_real *m,
-                                   vae_real *v) {
-    const size_t rest = n % lanes, whole = n - rest;
-    vae_real     last_p[VAEI_MOST_LANES], last_g[VAEI_MOST_LANES], last_m[VAEI_MOST_LANES], last_v[VAEI_MOST_LANES];
-    size_t       r;
-    if (rest == 0) {
+VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, const vaei_kernel_set *set, const vaei_update_step *step,
+                                   size_t rows, size_t n, vae_real *p, const vae_real *factors, const vae_real *g,
+                                   vae_real *m, vae_real *v) {
+    vaei_tail tail;
+    size_t    r;
+    if (n % set->product->lanes == 0) {
         kernel(step, rows, n, p, factors, g, m, v);
         return;
     }
-    vaei_copy_padded(last_g, g + whole, rest, 0);
     for (r = 0; r < rows; r++, p += n, m += n, v = v ? v + n : v) {
-        kernel(step, 1, whole, p, factors + r, g, m, v);
-        vaei_copy_padded(last_p, p + whole, rest, 0);
-        vaei_copy_padded(last_m, m + whole, rest, 0);
-        if (v) vaei_copy_padded(last_v, v + whole, rest, 0);
-        kernel(step, 1, lanes, last_p, factors + r, last_g, last_m, last_v);
-        memcpy(p + whole, last_p, rest * sizeof *p);
-        memcpy(m + whole, last_m, rest * sizeof *m);
-        if (v) memcpy(v + whole, last_v, rest * sizeof *v);
+        (void)vaei_tail_in(&tail, set, n, p, g, m, v);
+        kernel(step, 1, tail.whole, p, factors + r, g, m, v);
+        kernel(step, 1, set->product->lanes, tail.at[0], factors + r, tail.at[1], tail.at[2], tail.at[3]);
+        vaei_tail_out(&tail, 0, p);
+        vaei_tail_out(&tail, 2, m);
+        if (v) vaei_tail_out(&tail, 3, v);
     }
 }
 
@@ -3753,7 +3765,9 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
    row 0 is empty, since every 0 has been replaced by its default. */
 
 /* The numbers of a config after defaults: VAE_ZERO stays, so that the filled config can be given again. */
-VAEI_PRIVATE vae_real vaei_setting(vae_real field) { return field == VAE_ZERO ? (vae_real)0 : field; }
+VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
+    return vaei_finite(field) && field == VAE_ZERO ? (vae_real)0 : field;
+}
 
 /* ---- likelihoods ---- */
 
@@ -4516,7 +4530,7 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
 /* ---- defaults ---- */
 
 VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
-    if (*field == 0) *field = value;
+    if (vaei_finite(*field) && *field == 0) *field = value;
 }
 
 VAEI_PRIVATE int vaei_lies_in(vae_real x, vae_real low, vae_real high) {
@@ -6226,11 +6240,11 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     size_t                 i;
     for (i = first; i < first + count; i++, output += model->plan.output) {
         const vae_real *row = pixels + i / pass->repeat * size;
-        const int       finite = !pass->forward_only || kernels->all_within(size, output, VAEI_LARGEST);
+        const int       finite = !pass->forward_only || vaei_all_within(kernels, size, output, VAEI_LARGEST);
         if (pass->decoded) {
             vae_real *decoded = pass->decoded + i * size;
             vaei_store_row(model, output, decoded);
-            vaei_row_terms(model)[i] = !finite || !kernels->all_within(size, decoded, VAEI_LARGEST);
+            vaei_row_terms(model)[i] = !finite || !vaei_all_within(kernels, size, decoded, VAEI_LARGEST);
         }
         if (!pass->reconstruction) continue;
         if (!finite) {
@@ -7622,7 +7636,7 @@ VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, s
     vaei_begin_pass(pass, model, count);
     vaei_encoder_forward(pass);
     for (i = 0; i < count; i++)
-        if (!model->kernels->all_within(heads, vaei_heads(model) + i * heads, VAEI_LARGEST))
+        if (!vaei_all_within(model->kernels, heads, vaei_heads(model) + i * heads, VAEI_LARGEST))
             return vaei_fail_result(first + i, error);
     vaei_bound_rows(pass);
     return VAE_OK;
@@ -8102,7 +8116,7 @@ typedef struct vaei_within_context {
 
 VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_within_context *work = (vaei_within_context *)opaque;
-    work->found[slot] = !work->kernels->all_within(count, work->numbers + first, work->most);
+    work->found[slot] = !vaei_all_within(work->kernels, count, work->numbers + first, work->most);
 }
 
 /* Is every |number| <= most, a finite number? */
@@ -8122,8 +8136,8 @@ VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers
 VAEI_PRIVATE void vaei_update_at(const vaei_update_context *work, size_t at, size_t rows, size_t count,
                                  const vae_real *factors, const vae_real *g) {
     vae_model *model = work->model;
-    vaei_update_rows(work->kernel, model->kernels->product->lanes, work->now, rows, count, model->parameters + at, factors,
-                     g, model->moment1 + at, model->moment2 ? model->moment2 + at : NULL);
+    vaei_update_rows(work->kernel, model->kernels, work->now, rows, count, model->parameters + at, factors, g,
+                     model->moment1 + at, model->moment2 ? model->moment2 + at : NULL);
 }
 
 VAEI_PRIVATE void vaei_update_numbers(const vaei_update_context *work, size_t at, size_t count, const vae_real *g) {

@@ -1043,7 +1043,7 @@ static void test_wrong_pixels(void) {
                 for (p = 0; p < sizeof places / sizeof *places; p++) {
                     const size_t   row = places[p][0], at = row * SIZE + places[p][1];
                     const vae_real kept = pixels[at];
-                    const int      fine = likelihood && isfinite(values[v]);
+                    const int      fine = likelihood && vaei_finite((vae_real)values[v]);
                     char           fragment[60];
                     vae_terms      terms, each[ROWS];
                     double         log_p = 7, log_each[ROWS];

@@ -1189,7 +1189,8 @@ TEST(test_doubles_beyond_float) {
 
 /* All numbers of 16 bits, by the formula of IEEE 754. */
 TEST(test_half_precision) {
-    int32_t bits;
+    volatile float denormal = 1e-40f;
+    int32_t        bits;
     for (bits = 0; bits < 65536; bits++) {
         static const struct { int type, digits, bias; } kinds[] = { { VAEI_F16, 10, 15 }, { VAEI_BF16, 7, 127 } };
         int k;
@@ -1202,7 +1203,8 @@ TEST(test_half_precision) {
             vae_real      number = -7;
             put_bits(at, (uint64_t)bits, 2);
             if (exponent == most) CHECK(!vaei_decode_number(kinds[k].type, at, &number));
-            else CHECK(vaei_decode_number(kinds[k].type, at, &number) && (double)number == (bits >> 15 ? -size : size));
+            else if (exponent || (double)denormal > 0)     /* unless -Ofast has told the processor to flush them */
+                CHECK(vaei_decode_number(kinds[k].type, at, &number) && (double)number == (bits >> 15 ? -size : size));
         }
     }
 }
@@ -1887,7 +1889,7 @@ TEST(test_moments_that_cannot_be) {
     vae_config  config;
     memset(&config, 0, sizeof config);
     file.at[data + 3 * block - 1] |= 0x80;              /* v, the last one: mean.weight */
-    file.at[data + 3 * block - 2] |= 1;                 /* not -0 */
+    file.at[data + 3 * block - 2] |= 0x81;              /* neither -0 nor denormal */
     EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
     CHECK_CONTAINS(problem.message, "optimizer.v.mean.weight");
     CHECK_CONTAINS(problem.message, "negative");

@@ -25,7 +25,7 @@ static vaei_update_step adam_step(double rate, double beta1, double beta2, doubl
 
 static void adam(const vaei_kernel_set *set, const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
                  const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
-    vaei_update_rows(set->adam, set->product->lanes, step, rows, n, p, factors, g, m, v);
+    vaei_update_rows(set->adam, set, step, rows, n, p, factors, g, m, v);
 }
 
 /* ---- every kernel set that this machine can run ---- */
@@ -70,6 +70,13 @@ static int math_set_count(void) {
 #define CHECK(condition, ...) \
     do { if (!(condition) && test_failure(__FILE__, __LINE__)) { printf(__VA_ARGS__); putchar('\n'); } } while (0)
 
+/* By the bits: the tests run under -Ofast, too. */
+static int is_nan(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & ~((uint64_t)1 << 63)) > (uint64_t)0x7FF << 52;
+}
+
 static uint64_t random_state = 88172645463325252u;
 static uint32_t random_word(void) {         /* xorshift64*, the tests' own */
     random_state ^= random_state >> 12; random_state ^= random_state << 25; random_state ^= random_state >> 27;
@@ -91,8 +98,10 @@ static vae_real *reals(size_t n) {          /* exactly n, so that a sanitizer se
 }
 
 static uint32_t bits_of(float x) { uint32_t b; memcpy(&b, &x, sizeof b); return b; }
-static float float_of(uint32_t b) { float x; memcpy(&x, &b, sizeof x); return x; }
-static double infinity_of(int sign) { return sign * (double)float_of(0x7F800000); }
+/* Volatile: under -Ofast a compiler may take -0 for 0. */
+static float float_of(uint32_t b) { volatile uint32_t kept = b; float x; b = kept; memcpy(&x, &b, sizeof x); return x; }
+static double infinity_of(int sign) { return (double)float_of(sign > 0 ? 0x7F800000 : 0xFF800000); }
+static int is_infinite(float x) { return bits_of(x) == 0x7F800000; }
 
 /* ---- accuracy ---- */
 
@@ -234,29 +243,29 @@ static void test_special_values(const math_set *set) {
     const double inf = infinity_of(1), nan = (double)float_of(0x7FC00000), denormal = (double)float_of(12345);
     int kind;
     CHECK(mapped(set->exp, 0) == 1 && mapped(set->exp, -0.0) == 1 && mapped(set->exp, denormal) == 1, "%s exp 0", set->name);
-    CHECK((double)mapped(set->exp, inf) == inf && mapped(set->exp, -inf) == 0 && mapped(set->exp, -1e30) == 0 &&
-          (double)mapped(set->exp, 1e30) == inf, "%s exp at infinity", set->name);
-    CHECK((double)mapped(set->exp, (double)float_of(0x42B17217)) < inf && (double)mapped(set->exp, (double)float_of(0x42B17218)) == inf,
+    CHECK(is_infinite(mapped(set->exp, inf)) && mapped(set->exp, -inf) == 0 && mapped(set->exp, -1e30) == 0 &&
+          is_infinite(mapped(set->exp, 1e30)), "%s exp at infinity", set->name);
+    CHECK(!is_infinite(mapped(set->exp, (double)float_of(0x42B17217))) && is_infinite(mapped(set->exp, (double)float_of(0x42B17218))),
           "%s exp at its largest", set->name);
     CHECK(mapped(set->log, 1) == 0, "%s log 1", set->name);
-    CHECK(mapped(set->exp, nan) != mapped(set->exp, nan) && mapped(set->exp_negative, nan) != mapped(set->exp_negative, nan) &&
-          mapped(set->expm1, nan) != mapped(set->expm1, nan) && mapped(set->expm1_minus, nan) != mapped(set->expm1_minus, nan),
+    CHECK(is_nan((double)mapped(set->exp, nan)) && is_nan((double)mapped(set->exp_negative, nan)) &&
+          is_nan((double)mapped(set->expm1, nan)) && is_nan((double)mapped(set->expm1_minus, nan)),
           "%s NaN", set->name);
     for (kind = VAE_LINEAR; kind <= VAE_SOFTPLUS; kind++) {
         const vae_activation k = (vae_activation)kind;
-        CHECK(at(set, k, nan) != at(set, k, nan), "%s activation %d of NaN", set->name, kind);
-        CHECK((double)at(set, k, inf) == (kind == VAE_TANH || kind == VAE_SIGMOID ? 1 : inf), "%s activation %d of inf", set->name, kind);
+        CHECK(is_nan((double)at(set, k, nan)), "%s activation %d of NaN", set->name, kind);
+        CHECK(kind == VAE_TANH || kind == VAE_SIGMOID ? at(set, k, inf) == 1 : is_infinite(at(set, k, inf)), "%s activation %d of inf", set->name, kind);
         if (kind != VAE_LINEAR && kind != VAE_LEAKY_RELU)
             CHECK((double)at(set, k, -inf) == (kind == VAE_TANH ? -1 : 0), "%s activation %d of -inf", set->name, kind);
         if (kind != VAE_SIGMOID && kind != VAE_SOFTPLUS)
             CHECK(at(set, k, 0) == 0 && at(set, k, -0.0) == 0 && fabs((double)at(set, k, denormal)) <= denormal,
                   "%s activation %d near 0", set->name, kind);
     }
-    CHECK(bits_of(at(set, VAE_TANH, -0.0)) == 0x80000000, "%s tanh -0", set->name);
+    CHECK(bits_of(at(set, VAE_TANH, (double)float_of(0x80000000))) == 0x80000000, "%s tanh -0", set->name);
     CHECK((double)at(set, VAE_SIGMOID, 0) == 0.5 && fabs((double)at(set, VAE_SOFTPLUS, 0) - 0.69314718) < 1e-7, "%s at 0", set->name);
     CHECK(slope_at(set, VAE_SILU, inf) == 1 && slope_at(set, VAE_SILU, -inf) == 0 && (double)slope_at(set, VAE_SILU, 0) == 0.5, "%s SiLU'", set->name);
     CHECK(slope_at(set, VAE_GELU, inf) == 1 && slope_at(set, VAE_GELU, -inf) == 0 && fabs((double)slope_at(set, VAE_GELU, 0) - 0.5) < 1e-7, "%s GELU'", set->name);
-    CHECK(slope_at(set, VAE_SILU, nan) != slope_at(set, VAE_SILU, nan) && slope_at(set, VAE_GELU, nan) != slope_at(set, VAE_GELU, nan), "%s slope of NaN", set->name);
+    CHECK(is_nan((double)slope_at(set, VAE_SILU, nan)) && is_nan((double)slope_at(set, VAE_GELU, nan)), "%s slope of NaN", set->name);
     CHECK(slope_at(set, VAE_RELU, 1) == 1 && slope_at(set, VAE_RELU, 0) == 0 && slope_at(set, VAE_LEAKY_RELU, 2) == 1 &&
           bits_of(slope_at(set, VAE_LEAKY_RELU, -2)) == bits_of(0.01f) && slope_at(set, VAE_LINEAR, 3) == 1, "%s ReLU'", set->name);
     CHECK((double)slope_at(set, VAE_TANH, 0.5) == 0.75 && (double)slope_at(set, VAE_SIGMOID, 0.25) == 0.1875, "%s tanh', sigmoid'", set->name);
@@ -268,13 +277,13 @@ static void test_special_values(const math_set *set) {
         CHECK(sum == 400 && d[0] == 0 && d[1] == 0 && d[2] == 1 && d[3] == -1, "%s Bernoulli at saturation: %g", set->name, sum);
         l[1] = float_of(0x7FC00000);
         sum = vaei_bernoulli(set->kernels, 4, l, x, 1, d);
-        CHECK(sum != sum && d[1] != d[1], "%s Bernoulli of NaN", set->name);
+        CHECK(is_nan(sum) && is_nan((double)d[1]), "%s Bernoulli of NaN", set->name);
     }
     {   /* the bound on logvar and its gradient */
         float raw[7] = { -30, -20, 0, 10, 11, 0, 50 }, d[7] = { 1, -1, 5, 1, -1, -5, 1 };
         raw[5] = float_of(0x7FC00000);
         vaei_bound_logvar(7, raw, raw);
-        CHECK(raw[0] == -20 && raw[1] == -20 && raw[2] == 0 && raw[3] == 10 && raw[4] == 10 && raw[5] != raw[5] && raw[6] == 10, "%s bound", set->name);
+        CHECK(raw[0] == -20 && raw[1] == -20 && raw[2] == 0 && raw[3] == 10 && raw[4] == 10 && is_nan((double)raw[5]) && raw[6] == 10, "%s bound", set->name);
         vaei_bound_logvar_backward(7, raw, d);
         CHECK(d[0] == 0 && d[1] == -1 && d[2] == 5 && d[3] == 1 && d[4] == 0 && d[6] == 1, "%s gradient at the bound", set->name);
     }
@@ -283,13 +292,16 @@ static void test_special_values(const math_set *set) {
 /* ---- square root ---- */
 
 static void test_square_root(int exhaustive) {
-    uint64_t bits, wrong = 0;
+    volatile float denormal = float_of(1);
+    uint64_t       bits, wrong = 0;
     for (bits = 0; bits <= 0x7F800000u; bits += exhaustive ? 1 : 257) {
-        const float x = float_of((uint32_t)bits);
-        if (bits_of(vaei_sqrt(x)) != bits_of((float)sqrt((double)x)) ) wrong++;
+        const float     x = float_of((uint32_t)bits);
+        volatile double root = sqrt((double)x);         /* which -Ofast must not make a float's estimate of */
+        if (bits_of(vaei_sqrt(x)) != bits_of((float)root) && (bits >= 0x800000 || (double)denormal > 0)) 
+            wrong++;                            /* denormals only where the processor has not been told to flush them */
     }
     CHECK(wrong == 0, "%lu square roots differ", (unsigned long)wrong);
-    CHECK(vaei_sqrt(-1) != vaei_sqrt(-1) && bits_of(vaei_sqrt(float_of(0x80000000))) == 0x80000000, "square root below 0");
+    CHECK(is_nan((double)vaei_sqrt(-1)) && bits_of(vaei_sqrt(float_of(0x80000000))) == 0x80000000, "square root below 0");
 }
 
 /* ---- every kernel at every length: no guard touched, the same bits in a tail as in a vector and in every set ---- */
@@ -547,6 +559,10 @@ static void test_column_sums(const math_set *set, uint64_t *hash) {
     }
 }
 
+static int all_within(const math_set *set, size_t n, const float *x, float most) {
+    return set->kernels->check_range(n, x, -most, most) == n;
+}
+
 static void test_data(const math_set *set) {
     enum { N = 700 };
     static const uint32_t bad[] = { 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC00001, 0x7F800001 };
@@ -559,20 +575,20 @@ static void test_data(const math_set *set) {
     CHECK(wrong == 0, "%s bytes", set->name);
     for (i = 0; i < N; i++) x[i] = (float)random_between(0, 1);
     x[5] = 0; x[6] = float_of(0x80000000); x[7] = 1; x[8] = float_of(1);
-    for (i = 0; i <= N; i++) if (!set->kernels->all_within(i, x, FLT_MAX) || set->kernels->check_range(i, x, 0, 1) != i) wrong++;
+    for (i = 0; i <= N; i++) if (!all_within(set, i, x, FLT_MAX) || set->kernels->check_range(i, x, 0, 1) != i) wrong++;
     CHECK(wrong == 0, "%s good data refused", set->name);
     for (i = 0; i < N; i++) {
         const float kept = x[i];
         for (j = 0; j < 5; j++) {
             x[i] = float_of(bad[j]);
-            if (set->kernels->all_within(N, x, FLT_MAX) || set->kernels->all_within(i + 1, x, FLT_MAX) || !set->kernels->all_within(i, x, FLT_MAX)) wrong++;
+            if (all_within(set, N, x, FLT_MAX) || all_within(set, i + 1, x, FLT_MAX) || !all_within(set, i, x, FLT_MAX)) wrong++;
             if (set->kernels->check_range(N, x, 0, 1) != i || set->kernels->check_range(i, x, 0, 1) != i) wrong++;
         }
         x[i] = float_of(0x3F800001); if (set->kernels->check_range(N, x, 0, 1) != i) wrong++;
-        if (set->kernels->all_within(N, x, 1) || !set->kernels->all_within(N, x, x[i])) wrong++;
-        x[i] = float_of(0xBF800001); if (set->kernels->all_within(N, x, 1) || !set->kernels->all_within(N, x, -x[i])) wrong++;
+        if (all_within(set, N, x, 1) || !all_within(set, N, x, x[i])) wrong++;
+        x[i] = float_of(0xBF800001); if (all_within(set, N, x, 1) || !all_within(set, N, x, -x[i])) wrong++;
         x[i] = -1e-30f; if (set->kernels->check_range(N, x, 0, 1) != i) wrong++;
-        x[i] = FLT_MAX; if (!set->kernels->all_within(N, x, FLT_MAX) || set->kernels->check_range(N, x, 0, 1) != i) wrong++;
+        x[i] = FLT_MAX; if (!all_within(set, N, x, FLT_MAX) || set->kernels->check_range(N, x, 0, 1) != i) wrong++;
         x[i] = kept;
     }
     CHECK(wrong == 0, "%s bad data: %d wrong answers", set->name, (int)wrong);
@@ -709,7 +725,8 @@ static void test_scalars(void) {
     double worst_exp = 0, worst_log = 0;
     int i;
     for (i = 0; i < 200000; i++) {
-        const double x = random_between(-700, 700), y = exp(random_between(-700, 700));
+        const double    x = random_between(-700, 700);
+        volatile double y = exp(random_between(-700, 700));         /* not log(exp(..)) for -Ofast to simplify */
         double error = fabs(vaei_scalar_exp(x) - exp(x)) / exp(x);
         if (error > worst_exp) worst_exp = error;
         error = fabs(vaei_scalar_log(y) - log(y)) / (fabs(log(y)) + 1e-300);
@@ -720,7 +737,7 @@ static void test_scalars(void) {
     CHECK(worst_exp < 1e-15, "exp in double: %g", worst_exp);
     CHECK(worst_log < 1e-15, "log in double: %g", worst_log);
     CHECK(vaei_scalar_exp(0) == 1 && vaei_scalar_log(1) == 0 && vaei_scalar_exp(-1e9) == 0 && vaei_scalar_log(0) < -1e308 &&
-          vaei_scalar_exp(1e9) > 1e308 && vaei_scalar_log(-1) != vaei_scalar_log(-1) && fabs(vaei_scalar_log(5e-324) - log(5e-324)) < 1e-12, "scalars at the ends");
+          vaei_scalar_exp(1e9) > 1e308 && is_nan((double)vaei_scalar_log(-1)) && fabs(vaei_scalar_log(5e-324) - log(5e-324)) < 1e-12, "scalars at the ends");
 }
 
 #ifdef VAE_DOUBLE
@@ -771,7 +788,7 @@ static void test_double(const math_set *set) {
         }
     }
     vaei_random_elements(set->kernels, 1, 1, 2, 3, 4, 0, N, x);
-    for (i = 0; i < N; i++) CHECK(x[i] == x[i] && fabs(x[i]) < 7, "normals in double");
+    for (i = 0; i < N; i++) CHECK(!is_nan(x[i]) && fabs(x[i]) < 7, "normals in double");
 }
 #endif
 
