@@ -926,25 +926,31 @@ VAEI_SETUP long vaei_affinity(void) {
     return count;
 }
 
-/* How many processors' time the container may use, rounded down, from "quota period" or "max period"; 0: any. A thread
-   more than that would make all of them wait for it when the quota is used up. */
-VAEI_SETUP long vaei_quota(void) {
-    char       text[64];
-    long       numbers[2] = { 0, 0 }, got, i;
-    int        which = 0;
-    const int  file = open("/sys/fs/cgroup/cpu.max", O_RDONLY);
-    if (file < 0) return 0;
-    got = (long)read(file, text, sizeof text);
-    close(file);
-    for (i = 0; i < got && which < 2; i++) {
+/* How many processors' time a control group grants, rounded down, from "quota period\n" or "max period\n"; 0: any. A
+   thread more than that would make all of them wait when the quota is used up. */
+VAEI_SETUP long vaei_quota_of(const char *text, size_t size) {
+    long   numbers[2] = { 0, 0 };
+    int    which = 0;
+    size_t i;
+    for (i = 0; i < size && which < 2; i++) {
         if (text[i] >= '0' && text[i] <= '9' && numbers[which] < 100000000)
             numbers[which] = 10 * numbers[which] + (text[i] - '0');
-        else if (text[i] == ' ') which++;
-        else if (text[i] == '\n') break;
+        else if (text[i] == ' ' || text[i] == '\n') which++;
         else return 0;
     }
     if (numbers[0] < 1 || numbers[1] < 1) return 0;
     return numbers[0] < numbers[1] ? 1 : numbers[0] / numbers[1];
+}
+
+/* Of the group at the root, which is what a container sees of its own. */
+VAEI_SETUP long vaei_quota(void) {
+    char      text[64];
+    const int file = open("/sys/fs/cgroup/cpu.max", O_RDONLY);
+    long      size;
+    if (file < 0) return 0;
+    size = (long)read(file, text, sizeof text);
+    close(file);
+    return size > 0 ? vaei_quota_of(text, (size_t)size) : 0;
 }
 #else
 VAEI_SETUP long vaei_affinity(void) { return 0; }
@@ -8439,12 +8445,12 @@ typedef struct vaei_writer {
     unsigned char  buffer[4096];
 } vaei_writer;
 
-VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char byte) {
-    if (writer->memory) writer->memory[writer->total] = byte;
+VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char value) {
+    if (writer->memory) writer->memory[writer->total] = value;
     writer->total++;
     if (!writer->flush) return;
     if (writer->used == sizeof writer->buffer) writer->flush(writer);
-    writer->buffer[writer->used++] = byte;
+    writer->buffer[writer->used++] = value;
 }
 
 VAEI_SETUP void vaei_write_string(vaei_writer *writer, const char *string) {
@@ -9021,7 +9027,7 @@ VAEI_SETUP void vaei_put_path(vaei_text *text, const char *path, size_t room) {
 
 /* "cannot open model.safetensors: No such file or directory". */
 VAEI_SETUP vae_status vaei_fail_path(const char *doing, const char *path, const char *reason, vae_error *error) {
-    char      shown[VAEI_SHOWN_PATH + 1];
+    char      shown[VAEI_SHOWN_PATH + 2];
     vaei_text text;
     text.bytes = shown;
     text.size = sizeof shown;

@@ -28,8 +28,10 @@
 #define make_directory(path) mkdir(path, 0777)
 #define remove_directory(path) rmdir(path)
 #define go_to_directory(path) chdir(path)
+#if defined(__wasi__)
+#define process_number() ((long)time(NULL))
+#else
 #define process_number() ((long)getpid())
-#if !defined(__wasi__)
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/wait.h>
@@ -117,7 +119,7 @@ TEST(test_clock) {
     vaei_text t;
     int       i;
     const double odd[] = { -3599, -0.1, 0, 1e300, -1e300, (double)NAN, (double)INFINITY };
-#ifdef __linux__
+#if defined(__linux__) || defined(__wasi__)
     CHECK(last < 1e9);          /* since the machine started, not since 1970: nobody sets it */
 #endif
     for (i = 0; i < 100000; i++) {
@@ -125,6 +127,7 @@ TEST(test_clock) {
         if (!CHECK(now >= last)) break;
         last = now;
     }
+#ifndef __wasi__
     {
         const double  began = vaei_now();
         const clock_t ticks = clock();
@@ -133,6 +136,7 @@ TEST(test_clock) {
         now = vaei_elapsed(began, vaei_now());
         CHECK(now > 0.15 && now < 60);
     }
+#endif
     CHECK(vaei_elapsed(5, 3) <= 0 && vaei_elapsed(3, 5) >= 2 && !(vaei_elapsed(5, 3) < 0));
     for (i = 0; i < (int)(sizeof odd / sizeof *odd); i++) {
         t.bytes = text;
@@ -176,7 +180,19 @@ TEST(test_affinity) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2) SKIP("this system does not let a process choose its processors");
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
+
+TEST(test_quota) {
+    static const struct { const char *text; long processors; } quotas[] = {
+        { "max 100000\n", 0 }, { "200000 100000\n", 2 }, { "350000 100000\n", 3 }, { "50000 100000\n", 1 },
+        { "100000 100000\n", 1 }, { "", 0 }, { "200000", 0 }, { "0 100000\n", 0 }, { "1 0\n", 0 }, { "-1 100000\n", 0 },
+        { "999999999999999999999 1\n", 0 }
+    };
+    size_t i;
+    for (i = 0; i < sizeof quotas / sizeof *quotas; i++)
+        CHECK(vaei_quota_of(quotas[i].text, strlen(quotas[i].text)) == quotas[i].processors);
+}
 #else
+TEST(test_quota) { SKIP("control groups are Linux's"); }
 TEST(test_affinity) { SKIP("processors are chosen on Linux alone"); }
 #endif
 
@@ -214,16 +230,17 @@ TEST(test_signals_do_not_reach_workers) {
     if (!(threads = opendir("/proc/self/task"))) { vae_destroy(model); SKIP("/proc is not there"); }
     while ((entry = readdir(threads)) != NULL) {
         const double began = vaei_now();
-        uint64_t     blocked;
+        uint64_t     blocked, open_to = 0;
         if (entry->d_name[0] == '.' || !strcmp(entry->d_name, own)) continue;
-        do blocked = blocked_by(entry->d_name);         /* until it runs, a thread blocks all signals */
-        while ((blocked >> (SIGSEGV - 1) & 1) && vaei_elapsed(began, vaei_now()) < 5);
-        workers++;
+        do {                                            /* until it runs, a thread blocks all signals */
+            blocked = blocked_by(entry->d_name);
+            for (i = 0, open_to = 0; i < sizeof faults / sizeof *faults; i++) open_to += !(blocked >> (faults[i] - 1) & 1);
+        } while (open_to < 3 && vaei_elapsed(began, vaei_now()) < 2);
         for (i = 0; i < sizeof programs / sizeof *programs; i++) CHECK(blocked >> (programs[i] - 1) & 1);
-        for (i = 0; i < sizeof faults / sizeof *faults; i++) CHECK(!(blocked >> (faults[i] - 1) & 1));
+        workers += open_to == 3;                        /* a sanitizer has threads too, which may block all */
     }
     closedir(threads);
-    CHECK(workers >= 3);
+    CHECK(workers == 3);
     vae_destroy(model);
 }
 #else
@@ -402,17 +419,19 @@ TEST(test_unfinished_files) {
 
 /* Killed at any time: the file is the old one or the new one, and one more save leaves nothing else. */
 TEST(test_killed_saves) {
-    enum { KILLS = 60 };
+    enum { KILLS = 40 };
     vae_model *model = make(1500, 1);
     int        i, status, unfinished = 0;
+    double     one_save = vaei_now();
     EXPECT(vae_save(model, MODEL_FILE, &problem), VAE_OK);
+    one_save = vaei_elapsed(one_save, vaei_now());
     for (i = 0; i < KILLS; i++) {
         const pid_t child = fork();
         if (!child)
             for (;;) vae_save(model, MODEL_FILE, NULL);
         {
             const double began = vaei_now();
-            while (vaei_elapsed(began, vaei_now()) < 0.002 + 0.0007 * i) {}
+            while (vaei_elapsed(began, vaei_now()) < 0.001 + one_save * (i % 20) / 10) {}
         }
         kill(child, SIGKILL);
         CHECK(waitpid(child, &status, 0) == child);
@@ -681,6 +700,7 @@ int main(void) {
     RUN(test_clock);
     RUN(test_flag);
     RUN(test_affinity);
+    RUN(test_quota);
     RUN(test_signals_do_not_reach_workers);
     RUN(test_fork);
     RUN(test_pipes_and_devices_stay);
