@@ -112,7 +112,7 @@
 extern "C" {
 #endif
 
-/* Names of their own for what takes or gives a vae_real: with VAE_DOUBLE in one file and not in another nothing links. */
+/* What takes or gives a vae_real has another name with VAE_DOUBLE: files with and without it do not link. */
 #ifdef VAE_DOUBLE
 #define vae_accumulate_gradients vae_accumulate_gradients_double
 #define vae_create vae_create_double
@@ -1091,7 +1091,7 @@ VAEI_PRIVATE void vaei_pool_start(vaei_pool *pool, int threads) {
     }
 }
 
-/* fork copies the pool but not its threads, and its lock as it stood: the child leaves both alone and works by itself. */
+/* fork copies the pool without its threads, and its lock as it stood: the child leaves it alone and works by itself. */
 VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, size_t count) {
     size_t i;
     if (pool->process != vaei_process()) {
