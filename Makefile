@@ -39,7 +39,7 @@ $(BUILD)/%: examples/%.c vae.h | $(BUILD)
 $(BUILD)/make_digits: data/make_digits.c | $(BUILD)
 	$(COMPILE) -o $@ $< -lm
 
-$(BUILD)/test_threads: tests/test_threads.c vae.h | $(BUILD)
+$(BUILD)/test_threads $(BUILD)/test_platform: $(BUILD)/%: tests/%.c vae.h | $(BUILD)
 	$(COMPILE) $(THREADS) -o $@ $< -lm
 
 $(BUILD)/test_views $(BUILD)/test_small: $(BUILD)/test_%: tests/test_%.c vae.h | $(BUILD)

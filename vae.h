@@ -111,12 +111,10 @@
 #include <stdint.h>
 
 #ifndef VAE_API
-#ifdef VAE_STATIC
-#if defined(__GNUC__)
+#if defined(VAE_STATIC) && defined(__GNUC__)
 #define VAE_API __attribute__((unused)) static
-#else
+#elif defined(VAE_STATIC)
 #define VAE_API static
-#endif
 #else
 #define VAE_API extern
 #endif
@@ -126,7 +124,32 @@
 extern "C" {
 #endif
 
+/* What takes or gives a vae_real has another name with VAE_DOUBLE: files with and without it do not link. */
 #ifdef VAE_DOUBLE
+#define vae_accumulate_gradients vae_accumulate_gradients_double
+#define vae_create vae_create_double
+#define vae_create_in vae_create_in_double
+#define vae_decode vae_decode_double
+#define vae_defaults vae_defaults_double
+#define vae_elbo vae_elbo_double
+#define vae_encode vae_encode_double
+#define vae_fit vae_fit_double
+#define vae_get_config vae_get_config_double
+#define vae_get_gradient vae_get_gradient_double
+#define vae_get_tensor vae_get_tensor_double
+#define vae_gradients vae_gradients_double
+#define vae_load vae_load_double
+#define vae_load_memory vae_load_memory_double
+#define vae_log_likelihood vae_log_likelihood_double
+#define vae_memory_needed vae_memory_needed_double
+#define vae_parameters vae_parameters_double
+#define vae_reconstruct vae_reconstruct_double
+#define vae_sample vae_sample_double
+#define vae_sample_latent vae_sample_latent_double
+#define vae_set_beta vae_set_beta_double
+#define vae_set_learning_rate vae_set_learning_rate_double
+#define vae_set_tensor vae_set_tensor_double
+#define vae_train_step vae_train_step_double
 typedef double vae_real;
 #else
 typedef float vae_real;
@@ -871,21 +894,90 @@ VAEI_SETUP vae_status vaei_fail(vae_error *error, vae_status status, const char 
     return status;
 }
 
+/* ---- what the operating system offers ---- */
+
+#if defined(__unix__) || defined(__APPLE__) || defined(__HAIKU__) || defined(__wasi__)
+#define VAEI_POSIX 1
+/* -std=c99 hides most of POSIX, and once a header has been included no macro brings it back. What is missing then is
+   declared under names of our own, which agree with every header. */
+#if defined(__linux__) && defined(__GNUC__) && defined(__STRICT_ANSI__) && !defined(__cplusplus)
+#define VAEI_HIDDEN_POSIX 1
+#endif
+#endif
+
+/* Declared as <windows.h> declares them, which may be included before or after: it would bring its macros, and with the
+   settings of whoever includes it first. */
+#ifdef _WIN32
+#ifdef __cplusplus
+extern "C" {
+#endif
+struct _RTL_SRWLOCK;
+struct _RTL_CONDITION_VARIABLE;
+union _LARGE_INTEGER;
+#ifdef _WIN64
+typedef unsigned long long vaei_processor_mask;
+#else
+typedef unsigned long vaei_processor_mask;
+#endif
+__declspec(dllimport) void __stdcall AcquireSRWLockExclusive(struct _RTL_SRWLOCK *lock);
+__declspec(dllimport) void __stdcall ReleaseSRWLockExclusive(struct _RTL_SRWLOCK *lock);
+__declspec(dllimport) int __stdcall SleepConditionVariableSRW(struct _RTL_CONDITION_VARIABLE *condition,
+                                                              struct _RTL_SRWLOCK *lock, unsigned long milliseconds,
+                                                              unsigned long flags);
+__declspec(dllimport) void __stdcall WakeAllConditionVariable(struct _RTL_CONDITION_VARIABLE *condition);
+__declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void *handle, unsigned long milliseconds);
+__declspec(dllimport) int __stdcall CloseHandle(void *handle);
+__declspec(dllimport) void *__stdcall GetCurrentProcess(void);
+__declspec(dllimport) int __stdcall GetProcessAffinityMask(void *process, vaei_processor_mask *of_process,
+                                                           vaei_processor_mask *of_system);
+__declspec(dllimport) int __stdcall QueryPerformanceCounter(union _LARGE_INTEGER *count);
+__declspec(dllimport) int __stdcall QueryPerformanceFrequency(union _LARGE_INTEGER *frequency);
+__declspec(dllimport) int __stdcall MoveFileExW(const wchar_t *from, const wchar_t *to, unsigned long flags);
+__declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsigned long flags, const char *from,
+                                                        int from_size, wchar_t *to, int to_size);
+#ifdef __cplusplus
+}
+#endif
+#endif
+
 /* ---- time and terminals: for progress, never for results ---- */
 
-#if !defined(VAE_NO_STDIO) && (defined(__unix__) || defined(__APPLE__))
+/* Seconds since some moment, on a clock that nobody sets where there is one. */
+#if !defined(VAE_NO_STDIO) && defined(VAEI_POSIX)
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
+#if defined(CLOCK_MONOTONIC)
+VAEI_PRIVATE double vaei_now(void) {
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC, &now)) return 0;
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+#elif defined(VAEI_HIDDEN_POSIX) && \
+    (defined(__LP64__) || (defined(__GLIBC__) && defined(__TIMESIZE) && __TIMESIZE == __WORDSIZE))
+typedef struct vaei_time { long seconds, nanoseconds; } vaei_time;
+extern int vaei_clock_gettime(int clock, vaei_time *now) __asm__("clock_gettime");
+VAEI_PRIVATE double vaei_now(void) {
+    vaei_time now;
+    if (vaei_clock_gettime(1, &now)) return 0;          /* CLOCK_MONOTONIC */
+    return (double)now.seconds + 1e-9 * (double)now.nanoseconds;
+}
+#else
 VAEI_PRIVATE double vaei_now(void) {
     struct timeval now;
     gettimeofday(&now, NULL);
     return (double)now.tv_sec + 1e-6 * (double)now.tv_usec;
 }
+#endif
 VAEI_PRIVATE int vaei_is_terminal(void) { return isatty(1); }
 #elif !defined(VAE_NO_STDIO) && defined(_WIN32)
 #include <io.h>
-#include <time.h>
-VAEI_PRIVATE double vaei_now(void) { return (double)clock() / CLOCKS_PER_SEC; }     /* elapsed time, on Windows */
+VAEI_PRIVATE double vaei_now(void) {
+    int64_t count, frequency;
+    if (!QueryPerformanceCounter((union _LARGE_INTEGER *)(void *)&count) ||
+        !QueryPerformanceFrequency((union _LARGE_INTEGER *)(void *)&frequency)) return 0;
+    return (double)count / (double)frequency;
+}
 VAEI_PRIVATE int vaei_is_terminal(void) { return _isatty(1); }
 #elif !defined(VAE_NO_STDIO)
 #include <time.h>
@@ -895,6 +987,52 @@ VAEI_PRIVATE int vaei_is_terminal(void) { return 0; }
 VAEI_PRIVATE double vaei_now(void) { return 0; }
 #endif
 
+/* From one vaei_now() to a later one. Where the clock can be set back, no time has passed. */
+VAEI_PRIVATE double vaei_elapsed(double from, double to) { return to > from ? to - from : 0; }
+
+/* ---- numbers that threads share ---- */
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define VAEI_HAS_ATOMICS 1
+#include <intrin.h>
+typedef volatile long vaei_counter;
+#define VAEI_COUNTER_GET(c) _InterlockedCompareExchange(&(c), 0, 0)
+#define VAEI_COUNTER_ADD(c, n) _InterlockedExchangeAdd(&(c), (n))       /* gives the old value */
+#define VAEI_COUNTER_SET(c, n) _InterlockedExchange(&(c), (n))
+#define VAEI_COUNTER_SWAP(c, old, n) (_InterlockedCompareExchange(&(c), (n), (old)) == (old))
+#elif (defined(__GCC_ATOMIC_LONG_LOCK_FREE) && __GCC_ATOMIC_LONG_LOCK_FREE == 2) || \
+    (defined(__CLANG_ATOMIC_LONG_LOCK_FREE) && __CLANG_ATOMIC_LONG_LOCK_FREE == 2)
+#define VAEI_HAS_ATOMICS 1
+typedef long vaei_counter;
+#define VAEI_COUNTER_GET(c) __atomic_load_n(&(c), __ATOMIC_ACQUIRE)
+#define VAEI_COUNTER_ADD(c, n) __atomic_fetch_add(&(c), (n), __ATOMIC_ACQ_REL)
+#define VAEI_COUNTER_SET(c, n) __atomic_store_n(&(c), (n), __ATOMIC_RELEASE)
+#define VAEI_COUNTER_SWAP(c, old, n) \
+    __atomic_compare_exchange_n(&(c), &(old), (n), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+#endif
+
+/* A mark that one thread at a time can set, whether or not the library has threads of its own. Where the compiler has
+   no atomic operations it is a plain number, which sees what one thread does and may miss what two do at once. */
+#ifdef VAEI_HAS_ATOMICS
+typedef vaei_counter vaei_flag;
+/* Whether the flag was `expected`; it is `desired` then. */
+VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
+    long old = expected;
+    return VAEI_COUNTER_SWAP(*flag, old, desired);
+}
+VAEI_PRIVATE int  vaei_flag_get(vaei_flag *flag) { return (int)VAEI_COUNTER_GET(*flag); }
+VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { VAEI_COUNTER_SET(*flag, value); }
+#else
+typedef int vaei_flag;
+VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
+    if (*flag != expected) return 0;
+    *flag = desired;
+    return 1;
+}
+VAEI_PRIVATE int  vaei_flag_get(vaei_flag *flag) { return *flag; }
+VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { *flag = value; }
+#endif
+
 /* ---- threads ----
 
    A pool waits for work by spinning for some tens of microseconds, the time between two products of one training step,
@@ -902,41 +1040,50 @@ VAEI_PRIVATE double vaei_now(void) { return 0; }
    next task, the caller too: a thread that the system has set aside costs the help it would have been and no more.
    Task i always runs on slot i, so nothing depends on which thread takes it. */
 
-#if defined(VAE_THREADS) && (defined(_WIN32) || defined(__unix__) || defined(__APPLE__))
+#if defined(VAE_THREADS) && (defined(_WIN32) || (defined(VAEI_POSIX) && !defined(__wasi__)))
 #define VAEI_HAS_POOL 1
+#define VAEI_MOST_THREADS 64
 #ifdef _WIN32
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN
+#ifndef VAEI_HAS_ATOMICS
+#error "VAE_THREADS needs atomic operations, which this compiler lacks: leave it out, or give config.parallel"
 #endif
-#include <windows.h>
 #include <process.h>
-typedef HANDLE vaei_thread;
-typedef struct vaei_monitor { CRITICAL_SECTION mutex; CONDITION_VARIABLE changed; } vaei_monitor;
+typedef void *vaei_thread;
+typedef struct vaei_monitor { void *lock, *changed; } vaei_monitor;    /* SRWLOCK, CONDITION_VARIABLE: 0 at first */
 #define VAEI_THREAD_RESULT unsigned __stdcall
-VAEI_PRIVATE void vaei_monitor_open(vaei_monitor *m) {
-    InitializeCriticalSection(&m->mutex);
-    InitializeConditionVariable(&m->changed);
+#define VAEI_LOCK(m) ((struct _RTL_SRWLOCK *)(void *)&(m)->lock)
+#define VAEI_CHANGED(m) ((struct _RTL_CONDITION_VARIABLE *)(void *)&(m)->changed)
+VAEI_PRIVATE void vaei_monitor_open(vaei_monitor *m) { m->lock = m->changed = NULL; }
+VAEI_PRIVATE void vaei_monitor_close(vaei_monitor *m) { (void)m; }
+VAEI_PRIVATE void vaei_monitor_enter(vaei_monitor *m) { AcquireSRWLockExclusive(VAEI_LOCK(m)); }
+VAEI_PRIVATE void vaei_monitor_leave(vaei_monitor *m) { ReleaseSRWLockExclusive(VAEI_LOCK(m)); }
+VAEI_PRIVATE void vaei_monitor_wait(vaei_monitor *m) {
+    SleepConditionVariableSRW(VAEI_CHANGED(m), VAEI_LOCK(m), 0xFFFFFFFFul, 0);
 }
-VAEI_PRIVATE void vaei_monitor_close(vaei_monitor *m) { DeleteCriticalSection(&m->mutex); }
-VAEI_PRIVATE void vaei_monitor_enter(vaei_monitor *m) { EnterCriticalSection(&m->mutex); }
-VAEI_PRIVATE void vaei_monitor_leave(vaei_monitor *m) { LeaveCriticalSection(&m->mutex); }
-VAEI_PRIVATE void vaei_monitor_wait(vaei_monitor *m) { SleepConditionVariableCS(&m->changed, &m->mutex, INFINITE); }
-VAEI_PRIVATE void vaei_monitor_wake(vaei_monitor *m) { WakeAllConditionVariable(&m->changed); }
+VAEI_PRIVATE void vaei_monitor_wake(vaei_monitor *m) { WakeAllConditionVariable(VAEI_CHANGED(m)); }
 VAEI_PRIVATE int  vaei_thread_start(vaei_thread *thread, unsigned(__stdcall *run)(void *), void *argument) {
-    *thread = (HANDLE)_beginthreadex(NULL, 0, run, argument, 0, NULL);
-    return *thread != 0;
+    *thread = (void *)_beginthreadex(NULL, 0, run, argument, 0, NULL);
+    return *thread != NULL;
 }
 VAEI_PRIVATE void vaei_thread_join(vaei_thread thread) {
-    WaitForSingleObject(thread, INFINITE);
+    WaitForSingleObject(thread, 0xFFFFFFFFul);
     CloseHandle(thread);
 }
+VAEI_PRIVATE long vaei_process(void) { return 0; }      /* there is no fork */
+
+/* Those this process may run on, up to 64: the system counts them in groups of so many. */
 VAEI_PRIVATE int vaei_core_count(void) {
-    SYSTEM_INFO info;
-    GetSystemInfo(&info);
-    return info.dwNumberOfProcessors < 1 ? 1 : info.dwNumberOfProcessors > 64 ? 64 : (int)info.dwNumberOfProcessors;
+    vaei_processor_mask process = 0, all = 0;
+    int                 count = 0;
+    if (!GetProcessAffinityMask(GetCurrentProcess(), &process, &all)) return 1;
+    if (!process) return VAEI_MOST_THREADS;     /* it already runs in several groups */
+    for (; process; process &= process - 1) count++;
+    return count;
 }
 #else
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 typedef pthread_t vaei_thread;
 typedef struct vaei_monitor { pthread_mutex_t mutex; pthread_cond_t changed; } vaei_monitor;
@@ -953,29 +1100,152 @@ VAEI_PRIVATE void vaei_monitor_enter(vaei_monitor *m) { pthread_mutex_lock(&m->m
 VAEI_PRIVATE void vaei_monitor_leave(vaei_monitor *m) { pthread_mutex_unlock(&m->mutex); }
 VAEI_PRIVATE void vaei_monitor_wait(vaei_monitor *m) { pthread_cond_wait(&m->changed, &m->mutex); }
 VAEI_PRIVATE void vaei_monitor_wake(vaei_monitor *m) { pthread_cond_broadcast(&m->changed); }
-VAEI_PRIVATE int  vaei_thread_start(vaei_thread *thread, void *(*run)(void *), void *argument) {
-    return pthread_create(thread, NULL, run, argument) == 0;
+
+/* A new thread has the signal mask of the thread that starts it. All signals are blocked meanwhile, so that none of the
+   program's is delivered to a worker; only those that report a fault of the very thread they come to are not. */
+#if defined(SIG_SETMASK)
+typedef sigset_t vaei_signals;
+VAEI_PRIVATE void vaei_signals_block(vaei_signals *before) {
+    static const int faults[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP };
+    sigset_t         blocked;
+    size_t           i;
+    sigfillset(&blocked);
+    for (i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, before);
+}
+VAEI_PRIVATE void vaei_signals_restore(const vaei_signals *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }
+#elif defined(VAEI_HIDDEN_POSIX)
+typedef struct vaei_signals { unsigned long bits[1024 / 8 / sizeof(unsigned long)]; } vaei_signals;
+extern int vaei_pthread_sigmask(int how, const vaei_signals *now, vaei_signals *before) __asm__("pthread_sigmask");
+#if defined(__mips__) || defined(__alpha__)
+#define VAEI_SIG_SETMASK 3
+#elif defined(__sparc__)
+#define VAEI_SIG_SETMASK 4
+#else
+#define VAEI_SIG_SETMASK 2
+#endif
+VAEI_PRIVATE void vaei_signals_block(vaei_signals *before) {
+    static const int apart[] = {
+        SIGFPE, SIGILL, SIGSEGV,
+#ifdef SIGBUS
+        SIGBUS, SIGTRAP,
+#endif
+        32, 33, 34          /* the C library's own */
+    };
+    vaei_signals     blocked;
+    const size_t     each = 8 * sizeof *blocked.bits;
+    size_t           i;
+    memset(&blocked, 0xFF, sizeof blocked);
+    for (i = 0; i < sizeof apart / sizeof *apart; i++)
+        blocked.bits[(size_t)(apart[i] - 1) / each] &= ~(1ul << (size_t)(apart[i] - 1) % each);
+    vaei_pthread_sigmask(VAEI_SIG_SETMASK, &blocked, before);
+}
+VAEI_PRIVATE void vaei_signals_restore(const vaei_signals *before) {
+    vaei_pthread_sigmask(VAEI_SIG_SETMASK, before, NULL);
+}
+#else
+typedef int vaei_signals;
+VAEI_PRIVATE void vaei_signals_block(vaei_signals *before) { *before = 0; }
+VAEI_PRIVATE void vaei_signals_restore(const vaei_signals *before) { (void)before; }
+#endif
+
+VAEI_PRIVATE int vaei_thread_start(vaei_thread *thread, void *(*run)(void *), void *argument) {
+    vaei_signals before;
+    int          failed;
+    vaei_signals_block(&before);
+    failed = pthread_create(thread, NULL, run, argument);
+    vaei_signals_restore(&before);
+    return !failed;
 }
 VAEI_PRIVATE void vaei_thread_join(vaei_thread thread) { pthread_join(thread, NULL); }
-VAEI_PRIVATE int vaei_core_count(void) {
-    const long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : count > 64 ? 64 : (int)count;
+VAEI_PRIVATE long vaei_process(void) { return (long)getpid(); }
+
+#if defined(__linux__) && (defined(__GNUC__) || defined(__TINYC__))
+/* Hidden unless _GNU_SOURCE is defined. */
+extern int vaei_sched_getaffinity(int thread, size_t size, unsigned char *mask) __asm__("sched_getaffinity");
+
+/* The processors that the calling thread may run on; 0: not known. */
+VAEI_SETUP long vaei_affinity(void) {
+    unsigned char mask[256];            /* of 2048 processors; the kernel refuses a mask too small for its own */
+    long          count = 0;
+    size_t        i;
+    memset(mask, 0, sizeof mask);
+    if (vaei_sched_getaffinity(0, sizeof mask, mask) < 0) return 0;
+    for (i = 0; i < 8 * sizeof mask; i++) count += mask[i / 8] >> i % 8 & 1;
+    return count;
+}
+
+/* How many processors' time a control group grants, rounded down, from "quota period\n" or "max period\n"; 0: any. A
+   thread more than that would make all of them wait when the quota is used up. */
+VAEI_SETUP long vaei_quota_of(const char *text, size_t size) {
+    long   numbers[2] = { 0, 0 };
+    int    which = 0;
+    size_t i;
+    for (i = 0; i < size && which < 2; i++) {
+        if (text[i] >= '0' && text[i] <= '9' && numbers[which] < 100000000)
+            numbers[which] = 10 * numbers[which] + (text[i] - '0');
+        else if (text[i] == ' ' || text[i] == '\n') which++;
+        else return 0;
+    }
+    if (numbers[0] < 1 || numbers[1] < 1) return 0;
+    return numbers[0] < numbers[1] ? 1 : numbers[0] / numbers[1];
+}
+
+/* Of the group at the root, which is what a container sees of its own. */
+VAEI_SETUP long vaei_quota(void) {
+    char      text[64];
+    const int file = open("/sys/fs/cgroup/cpu.max", O_RDONLY);
+    long      size;
+    if (file < 0) return 0;
+    size = (long)read(file, text, sizeof text);
+    close(file);
+    return size > 0 ? vaei_quota_of(text, (size_t)size) : 0;
+}
+#else
+VAEI_SETUP long vaei_affinity(void) { return 0; }
+VAEI_SETUP long vaei_quota(void) { return 0; }
+#endif
+
+VAEI_SETUP int vaei_core_count(void) {
+    const long allowed = vaei_affinity(), quota = vaei_quota();
+    long       count = allowed > 0 ? allowed : sysconf(_SC_NPROCESSORS_ONLN);
+    if (quota > 0 && quota < count) count = quota;
+    return count < 1 ? 1 : count > VAEI_MOST_THREADS ? VAEI_MOST_THREADS : (int)count;
 }
 #endif
 
-#if defined(_MSC_VER) && !defined(__clang__)
-typedef volatile LONG vaei_counter;
-#define VAEI_COUNTER_GET(c) InterlockedCompareExchange(&(c), 0, 0)
-#define VAEI_COUNTER_ADD(c, n) InterlockedExchangeAdd(&(c), (n))        /* gives the old value */
-#define VAEI_COUNTER_SET(c, n) InterlockedExchange(&(c), (n))
-#define VAEI_COUNTER_SWAP(c, old, n) (InterlockedCompareExchange(&(c), (n), (old)) == (old))
+#ifdef VAEI_HAS_ATOMICS
+#define VAEI_COUNTER_OPEN(c) ((void)0)
+#define VAEI_COUNTER_CLOSE(c) ((void)0)
 #else
-typedef long vaei_counter;
-#define VAEI_COUNTER_GET(c) __atomic_load_n(&(c), __ATOMIC_ACQUIRE)
-#define VAEI_COUNTER_ADD(c, n) __atomic_fetch_add(&(c), (n), __ATOMIC_ACQ_REL)
-#define VAEI_COUNTER_SET(c, n) __atomic_store_n(&(c), (n), __ATOMIC_RELEASE)
-#define VAEI_COUNTER_SWAP(c, old, n) \
-    __atomic_compare_exchange_n(&(c), &(old), (n), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+typedef struct vaei_counter { pthread_mutex_t lock; long value; } vaei_counter;
+#define VAEI_COUNTER_OPEN(c) ((void)pthread_mutex_init(&(c).lock, NULL))
+#define VAEI_COUNTER_CLOSE(c) ((void)pthread_mutex_destroy(&(c).lock))
+#define VAEI_COUNTER_GET(c) vaei_counter_add(&(c), 0)
+#define VAEI_COUNTER_ADD(c, n) vaei_counter_add(&(c), (n))
+#define VAEI_COUNTER_SET(c, n) vaei_counter_set(&(c), (n))
+#define VAEI_COUNTER_SWAP(c, old, n) vaei_counter_swap(&(c), (old), (n))
+VAEI_PRIVATE long vaei_counter_add(vaei_counter *counter, long number) {
+    long old;
+    pthread_mutex_lock(&counter->lock);
+    old = counter->value;
+    counter->value += number;
+    pthread_mutex_unlock(&counter->lock);
+    return old;
+}
+VAEI_PRIVATE void vaei_counter_set(vaei_counter *counter, long number) {
+    pthread_mutex_lock(&counter->lock);
+    counter->value = number;
+    pthread_mutex_unlock(&counter->lock);
+}
+VAEI_PRIVATE int vaei_counter_swap(vaei_counter *counter, long old, long number) {
+    int same;
+    pthread_mutex_lock(&counter->lock);
+    same = counter->value == old;
+    if (same) counter->value = number;
+    pthread_mutex_unlock(&counter->lock);
+    return same;
+}
 #endif
 
 #define VAEI_SPINS 4000     /* turns of vaei_pause: 40 to 100 microseconds */
@@ -999,6 +1269,7 @@ struct vaei_pool {
     vaei_counter work, done, stopping, sleepers;
     vae_task     task;
     void        *context;
+    long         process;           /* that started the threads */
 };
 
 VAEI_PRIVATE int vaei_pool_has_work(vaei_pool *pool) {
@@ -1057,14 +1328,25 @@ VAEI_PRIVATE VAEI_THREAD_RESULT vaei_pool_work(void *opaque) {
 /* Where fewer threads can be started than asked for, those there are do the work of all. */
 VAEI_PRIVATE void vaei_pool_start(vaei_pool *pool, int threads) {
     memset(pool, 0, sizeof *pool);
+    pool->process = vaei_process();
     vaei_monitor_open(&pool->monitor);
+    VAEI_COUNTER_OPEN(pool->work);
+    VAEI_COUNTER_OPEN(pool->done);
+    VAEI_COUNTER_OPEN(pool->stopping);
+    VAEI_COUNTER_OPEN(pool->sleepers);
     while (pool->count + 1 < (size_t)threads) {
         if (!vaei_thread_start(&pool->threads[pool->count], vaei_pool_work, pool)) break;
         pool->count++;
     }
 }
 
+/* fork copies the pool without its threads, and its lock as it stood: the child leaves it alone and works by itself. */
 VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, size_t count) {
+    size_t i;
+    if (pool->process != vaei_process()) {
+        for (i = 0; i < count; i++) task(context, i);
+        return;
+    }
     pool->task = task;
     pool->context = context;
     VAEI_COUNTER_SET(pool->done, 0);
@@ -1076,9 +1358,14 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
 
 VAEI_PRIVATE void vaei_pool_stop(vaei_pool *pool) {
     size_t i;
+    if (pool->process != vaei_process()) return;
     VAEI_COUNTER_ADD(pool->stopping, 1);
     vaei_pool_wake(pool);
     for (i = 0; i < pool->count; i++) vaei_thread_join(pool->threads[i]);
+    VAEI_COUNTER_CLOSE(pool->work);
+    VAEI_COUNTER_CLOSE(pool->done);
+    VAEI_COUNTER_CLOSE(pool->stopping);
+    VAEI_COUNTER_CLOSE(pool->sleepers);
     vaei_monitor_close(&pool->monitor);
 }
 #else
@@ -1088,15 +1375,6 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
     (void)pool; (void)task; (void)context; (void)count;
 }
 #endif
-
-/* TEMPORARY */
-typedef int vaei_flag;
-VAEI_PRIVATE int vaei_flag_get(const vaei_flag *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
-VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
-VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
-    return __atomic_compare_exchange_n(flag, &expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-}
-/* END TEMPORARY */
 
 /* ==== 10 >>memory ================================================================================================= */
 
@@ -1880,7 +2158,16 @@ typedef struct vaei_kernel_set {
 #define VAEI_PASS_AVX512 4
 #define VAEI_PASS_NEON 5
 #ifndef VAE_HEADER_FILE
+#if defined(__FILE_NAME__) && defined(__INCLUDE_LEVEL__) && __INCLUDE_LEVEL__ > 0
+#define VAE_HEADER_FILE __FILE_NAME__       /* whatever it is called */
+#else
 #define VAE_HEADER_FILE "vae.h"
+#endif
+#endif
+#ifdef __has_include
+#if !__has_include(VAE_HEADER_FILE)
+#error "vae.h includes itself and is not found: define VAE_HEADER_FILE as its name; keep it a file of its own"
+#endif
 #endif
 
 /* Plain C gives the bits of the vector extension, slower: it is built where there is no other, or on request. */
@@ -1908,10 +2195,14 @@ typedef struct vaei_kernel_set {
 #include VAE_HEADER_FILE
 #undef VAEI_PASS
 #endif
+#ifndef VAEI_PASSED
+#error "vae.h includes itself and nothing came: it cannot be pasted into another file or stand behind #pragma once"
+#endif
 
 #endif /* VAE_IMPLEMENTATION, first half */
 
 #ifdef VAEI_PASS
+#define VAEI_PASSED 1
 
 /* ==== 17 >>primitives ============================================================================================= */
 
@@ -5667,7 +5958,7 @@ enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 #define VAEI_STACK_PLACE(name) volatile char name##_here = 0; const uintptr_t name = (uintptr_t)&name##_here
 #endif
 
-VAEI_APART int vaei_is_within_callback(const vae_model *model) {
+VAEI_APART int vaei_is_within_callback(vae_model *model) {
     VAEI_STACK_PLACE(here);
     return vaei_flag_get(&model->in_use) == VAEI_IN_CALLBACK && here < model->callback_frame;
 }
@@ -8484,14 +8775,14 @@ VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, co
 
 VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     vae_progress *p = &fit->progress;
-    const double  now = vaei_now(), training = now - fit->epoch_began;
+    const double  now = vaei_now(), training = vaei_elapsed(fit->epoch_began, now);
     p->event = event;
     p->model = fit->model;
     p->step = fit->model->step;
-    p->seconds = now - fit->began;
+    p->seconds = vaei_elapsed(fit->began, now);
     if (event == VAE_EVENT_BATCH) p->examples_per_second = training > 0 ? fit->epoch_examples / training : 0;
     p->seconds_left = fit->examples > 0 ? p->seconds / fit->examples * (fit->planned - fit->examples) : 0;
-    p->redraw = event != VAE_EVENT_BATCH || now - fit->redrawn > 0.1 || p->batch == p->batches;
+    p->redraw = event != VAE_EVENT_BATCH || vaei_elapsed(fit->redrawn, now) > 0.1 || p->batch == p->batches;
     if (p->redraw) fit->redrawn = now;
     if (fit->epoch_examples > 0) {
         const double n = fit->epoch_examples;
@@ -9603,6 +9894,37 @@ VAEI_SETUP size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
     return at;
 }
 
+/* What a file is that is no safetensors file, and what to do about it; NULL: it is not known. */
+VAEI_SETUP const char *vaei_foreign_kind(const unsigned char *bytes, size_t known) {
+#define VAEI_IN_TORCH "in Python save it with safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")"
+#define VAEI_IN_NUMPY "in Python save it with safetensors.numpy.save_file({name: array, ...}, \"model.safetensors\")"
+    static const struct { const char *first; size_t size; const char *kind; } kinds[] = {
+        { "\x93NUMPY", 6, "this is a NumPy array (.npy): " VAEI_IN_NUMPY },
+        { "GGUF", 4, "this is a GGUF file, which vae.h does not read: " VAEI_IN_TORCH },
+        { "\x89HDF\r\n\x1a\n", 8, "this is an HDF5 file (.h5, Keras): " VAEI_IN_NUMPY },
+        { "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9 j\xa8P\x19.", 15, "this is a PyTorch file (pickle): " VAEI_IN_TORCH },
+        { "\x80", 1, "this is a Python pickle: " VAEI_IN_TORCH },
+        { "\x1f\x8b", 2, "this is a gzip file: unpack it first" }
+    };
+    size_t i, name, length;
+    for (i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (known >= kinds[i].size && !memcmp(bytes, kinds[i].first, kinds[i].size) &&
+            (kinds[i].size > 1 || (known > 1 && bytes[1] >= 2 && bytes[1] <= 5))) return kinds[i].kind;
+    /* ONNX is a protocol buffer: field 1 is a small version number, and a text or a message follows. */
+    if (known >= 3 && bytes[0] == 8 && bytes[1] > 0 && bytes[1] < 32 && (bytes[2] & 7) == 2)
+        return "this is an ONNX file, which vae.h does not read: " VAEI_IN_TORCH;
+    if (known < 4 || memcmp(bytes, "PK\3\4", 4)) return NULL;
+    name = known < 30 ? 0 : bytes[26] + 256u * bytes[27];           /* a zip archive: what its first entry is called */
+    length = name < known - vaei_min_size(30, known) ? name : known - vaei_min_size(30, known);
+    for (i = 0; i + 4 <= length; i++) {
+        if (!memcmp(bytes + 30 + i, ".npy", 4)) return "this is a NumPy archive (.npz): " VAEI_IN_NUMPY;
+        if (!memcmp(bytes + 30 + i, ".pkl", 4)) return "this is a PyTorch file (zip): " VAEI_IN_TORCH;
+    }
+    return "this is a zip archive: if PyTorch wrote it, " VAEI_IN_TORCH;
+#undef VAEI_IN_TORCH
+#undef VAEI_IN_NUMPY
+}
+
 /* The header's length as the file's first eight bytes have it. */
 VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size, size_t *length, vae_error *error) {
     uint64_t number = 0;
@@ -9634,6 +9956,14 @@ VAEI_SETUP vae_status vaei_read_version(vaei_file *file, vae_error *error) {
     return VAE_OK;
 }
 
+/* The same, with the first `known` bytes of the file at hand: of another kind of file it says which. */
+VAEI_SETUP vae_status vaei_check_beginning(const unsigned char *bytes, size_t known, size_t size, size_t *length,
+                                           vae_error *error) {
+    const vae_status  status = vaei_header_length(bytes, size, length, error);
+    const char *const kind = status == VAE_OK ? NULL : vaei_foreign_kind(bytes, known);
+    return kind ? vaei_fail(error, VAE_ERROR_FORMAT, "%s", kind) : status;
+}
+
 /* Checks all of the header's syntax and finds the metadata. Of `bytes` only the header is read. */
 VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t size, vae_error *error) {
     vaei_file_tensor tensor;
@@ -9642,7 +9972,7 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
     vae_status       status;
     memset(file, 0, sizeof *file);
     file->bytes = (const unsigned char *)bytes;
-    if ((status = vaei_header_length(file->bytes, size, &length, error)) != VAE_OK) return status;
+    if ((status = vaei_check_beginning(file->bytes, size, size, &length, error)) != VAE_OK) return status;
     file->header_end = 8 + length;
     file->data = file->bytes + file->header_end;
     file->data_size = size - file->header_end;
@@ -10373,9 +10703,9 @@ VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_con
     return status;
 }
 
-VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *bytes, const char *call,
+VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *source, const char *call,
                                          vae_error *error) {
-    if (!model || !bytes) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model or bytes is NULL", call);
+    if (!model || !source) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: an argument is NULL", call);
     if (model->settings.weights)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model reads its weights from elsewhere (config.weights, "
                          "or it is a view) and does not write them", call);
@@ -10447,6 +10777,7 @@ VAEI_SETUP vae_status vaei_take_weights(vae_model *model, vaei_file *file, int i
     if (!matching.taken) return vaei_fail_transfer(&matching, error);
     if ((status = vaei_match_numbers(&matching, NULL, error)) != VAE_OK ||
         (status = vaei_match_numbers(&matching, model, error)) != VAE_OK) return status;
+    model->largest_loss = 0;
     for (i = 0; taken && i < vae_tensor_count(model); i++) taken[i] = (unsigned char)vaei_is_seen(&matching, 0, i);
     return VAE_OK;
 }
@@ -10457,7 +10788,8 @@ VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, 
     if ((status = vaei_check_loading(model, bytes, "vae_load_weights", error)) != VAE_OK ||
         (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
     if (file.config_at && (status = vaei_agree_with_model(&file, model, error)) != VAE_OK) return status;
-    return vaei_take_weights(model, &file, 0, NULL, error);
+    if ((status = vaei_enter_alone(model, "vae_load_weights", error)) != VAE_OK) return status;
+    return vaei_leave(model, VAEI_FREE, vaei_take_weights(model, &file, 0, NULL, error));
 }
 
 VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes, size_t size, unsigned char *taken,
@@ -10465,8 +10797,9 @@ VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes,
     vaei_file  file;
     vae_status status;
     if ((status = vaei_check_loading(model, bytes, "vae_load_matching", error)) != VAE_OK ||
-        (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
-    return vaei_take_weights(model, &file, 1, taken, error);
+        (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK ||
+        (status = vaei_enter_alone(model, "vae_load_matching", error)) != VAE_OK) return status;
+    return vaei_leave(model, VAEI_FREE, vaei_take_weights(model, &file, 1, taken, error));
 }
 
 /* ---- writing: to memory, to a file, or to nowhere, which counts ---- */
@@ -10483,12 +10816,12 @@ typedef struct vaei_writer {
     size_t         room;
 } vaei_writer;
 
-VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char byte) {
-    if (writer->memory) writer->memory[writer->total] = byte;
+VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char value) {
+    if (writer->memory) writer->memory[writer->total] = value;
     writer->total++;
     if (!writer->flush) return;
     if (writer->used == writer->room) writer->flush(writer);
-    writer->buffer[writer->used++] = byte;
+    writer->buffer[writer->used++] = value;
 }
 
 VAEI_SETUP void vaei_write_string(vaei_writer *writer, const char *string) {
@@ -10705,20 +11038,48 @@ VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void 
 #pragma warning(disable : 4996)     /* open and strerror are standard enough */
 #endif
 
-#if defined(__unix__) || defined(__APPLE__)
 #include <errno.h>
+#define VAEI_MAX_PATH 4096          /* with the closing zero */
+
+#if defined(VAEI_POSIX)
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
-#ifndef O_CLOEXEC
-#define VAEI_IO_FLAGS 0
-#else
+#ifndef __wasi__
+#include <sys/file.h>
+#endif
+#if defined(O_CLOEXEC)
 #define VAEI_IO_FLAGS O_CLOEXEC     /* child processes do not inherit the file */
+#elif defined(__O_CLOEXEC)
+#define VAEI_IO_FLAGS __O_CLOEXEC
+#else
+#define VAEI_IO_FLAGS 0
+#endif
+#if defined(O_NOFOLLOW)
+#define VAEI_IO_NO_LINK O_NOFOLLOW
+#elif defined(__O_NOFOLLOW)
+#define VAEI_IO_NO_LINK __O_NOFOLLOW
+#else
+#define VAEI_IO_NO_LINK 0
 #endif
 typedef int vaei_handle;
 #define VAEI_IO_NONE (-1)
 
-/* Renaming would put a file in the place of a device; of a directory it says nothing helpful. */
+#ifdef VAEI_HIDDEN_POSIX
+extern ssize_t vaei_readlink(const char *path, char *text, size_t size) __asm__("readlink");
+extern int     vaei_fchmod(int file, mode_t mode) __asm__("fchmod");
+extern int     vaei_fchown(int file, uid_t user, gid_t group) __asm__("fchown");
+#else
+#define vaei_readlink readlink
+#ifndef __wasi__
+#define vaei_fchmod fchmod
+#define vaei_fchown fchown
+#endif
+#endif
+
+/* Renaming would put a file in the place of a device or pipe; of a directory it says nothing helpful. */
 VAEI_SETUP int vaei_is_special(const char *path) {
     struct stat about;
     return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
@@ -10731,7 +11092,7 @@ VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
 
 #ifndef VAEI_IO_OPEN
 #define VAEI_IO_OPEN(path) open((path), O_RDONLY | VAEI_IO_FLAGS)
-#define VAEI_IO_CREATE(path) open((path), O_WRONLY | O_CREAT | O_EXCL | VAEI_IO_FLAGS, 0666)
+#define VAEI_IO_CREATE(path, mode) open((path), O_WRONLY | O_CREAT | O_EXCL | VAEI_IO_FLAGS, (mode_t)(mode))
 #define VAEI_IO_EXISTS() (errno == EEXIST)
 #define VAEI_IO_IS_SPECIAL(path) vaei_is_special(path)
 #define VAEI_IO_SIZE(file) vaei_file_size(file)
@@ -10742,6 +11103,106 @@ VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
 #define VAEI_IO_RENAME(from, to) rename((from), (to))
 #define VAEI_IO_REMOVE(path) unlink(path)
 #endif
+
+/* The file that `path` leads to through symbolic links: that one is replaced, not the link. 0, or why not. `link` is
+   room for one. */
+VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], char link[VAEI_MAX_PATH]) {
+    struct stat about[2];
+    int         links, is_there;
+    strcpy(target, path);
+    for (links = 0; links < 40; links++) {
+        const long   size = (long)vaei_readlink(target, link, VAEI_MAX_PATH);
+        const char  *slash = strrchr(target, '/');
+        const size_t folder = size > 0 && link[0] == '/' ? 0 : slash ? (size_t)(slash - target) + 1 : 0;
+        if (size > 0) {
+            if (folder + (size_t)size >= VAEI_MAX_PATH) return ENAMETOOLONG;
+            memcpy(target + folder, link, (size_t)size);
+            target[folder + (size_t)size] = 0;
+            continue;
+        }
+        if (!links) return 0;
+        /* A link below /proc leads to an open file, whose name may be gone. */
+        is_there = stat(path, &about[0]) == 0;
+        if (is_there != (stat(target, &about[1]) == 0)) return EINVAL;
+        return is_there && (about[0].st_dev != about[1].st_dev || about[0].st_ino != about[1].st_ino) ? EINVAL : 0;
+    }
+    return ELOOP;
+}
+
+/* 0600 where a file is replaced: nobody else reads the new one before it has the old one's owner and mode. */
+VAEI_SETUP unsigned vaei_first_mode(const char *target) {
+    struct stat about;
+    return stat(target, &about) == 0 ? 0600u : 0666u;
+}
+
+/* Gives `file` the owner and mode of the file that it will replace, as far as the process may. A group that it cannot
+   keep loses its rights. */
+VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
+#ifdef __wasi__
+    (void)file; (void)target;
+#else
+    struct stat old, now;
+    mode_t      mode;
+    if (stat(target, &old) || fstat(file, &now)) return;
+    mode = old.st_mode & 07777;
+    if (now.st_uid != old.st_uid || now.st_gid != old.st_gid)
+        if (vaei_fchown(file, old.st_uid, old.st_gid)) {
+            mode &= 0777;
+            if (now.st_gid != old.st_gid && vaei_fchown(file, (uid_t)-1, old.st_gid)) mode &= 0707;
+        }
+    vaei_fchmod(file, mode);
+#endif
+}
+
+/* ---- whose temporary file it is ----
+
+   Whoever saves holds a lock on the temporary file until it has its final name. The lock of a process that was killed
+   is gone, so its file can be told from one being written, and is removed. Without locks age has to tell. */
+
+VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
+    struct stat of_file, of_name;
+    return !fstat(file, &of_file) && !stat(path, &of_name) && of_file.st_dev == of_name.st_dev &&
+           of_file.st_ino == of_name.st_ino;
+}
+
+#ifdef LOCK_EX
+/* The lock on `path`, whose content is none of its business; -1: someone else has it, -2: there are no locks here. */
+VAEI_SETUP vaei_handle vaei_lock(const char *path) {
+    const vaei_handle file = open(path, O_RDWR | O_NONBLOCK | VAEI_IO_NO_LINK | VAEI_IO_FLAGS);
+    int               result;
+    if (file < 0) return -1;
+    do result = flock(file, LOCK_EX | LOCK_NB);
+    while (result && errno == EINTR);
+    if (!result) return file;
+    result = errno == EWOULDBLOCK || errno == EAGAIN ? -1 : -2;
+    close(file);
+    return result;
+}
+VAEI_SETUP void vaei_unlock(vaei_handle lock) {
+    if (lock >= 0) close(lock);
+}
+#else
+VAEI_SETUP vaei_handle vaei_lock(const char *path) { (void)path; return -2; }
+VAEI_SETUP void        vaei_unlock(vaei_handle lock) { (void)lock; }
+#endif
+
+VAEI_SETUP int vaei_is_mine(const struct stat *about) {
+#ifdef __wasi__
+    (void)about;
+    return 1;
+#else
+    return about->st_uid == geteuid();
+#endif
+}
+
+/* Removes a temporary file that a save left behind which did not come to its end. */
+VAEI_SETUP void vaei_remove_stale(const char *temporary) {
+    const vaei_handle lock = vaei_lock(temporary);
+    struct stat       about;
+    if (lock != -1 && !stat(temporary, &about) && S_ISREG(about.st_mode) && vaei_is_mine(&about) &&
+        (lock >= 0 ? vaei_has_name(lock, temporary) : time(NULL) - about.st_mtime > 3600)) VAEI_IO_REMOVE(temporary);
+    vaei_unlock(lock);
+}
 
 /* A new name is on the disk only when its directory is. `path` is cut to the directory. Where directories cannot be
    opened or flushed there is nothing left to do. */
@@ -10763,19 +11224,49 @@ VAEI_SETUP int vaei_sync_directory(char *path) {
 }
 
 #elif defined(_WIN32)
-#include <errno.h>
 #include <fcntl.h>
 #include <io.h>
 #include <sys/stat.h>
+#include <time.h>
 typedef int vaei_handle;
 #define VAEI_IO_NONE (-1)
 
-#ifndef _WINDOWS_
-#ifdef __cplusplus
-extern "C"
-#endif
-__declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to, unsigned long flags);
-#endif
+/* Paths are UTF-8. What is not is taken as main's arguments are, in the system's own code page. */
+VAEI_SETUP int vaei_wide_path(const char *path, wchar_t wide[VAEI_MAX_PATH]) {
+    if (MultiByteToWideChar(65001, 8, path, -1, wide, VAEI_MAX_PATH)) return 1;
+    if (MultiByteToWideChar(0, 0, path, -1, wide, VAEI_MAX_PATH)) return 1;
+    errno = EINVAL;
+    return 0;
+}
+
+VAEI_SETUP vaei_handle vaei_open_wide(const char *path, int flags) {
+    wchar_t wide[VAEI_MAX_PATH];
+    return vaei_wide_path(path, wide) ? _wopen(wide, flags | _O_BINARY | _O_NOINHERIT, _S_IREAD | _S_IWRITE) : -1;
+}
+
+VAEI_SETUP int vaei_rename_wide(const char *from, const char *to) {
+    wchar_t wide[2][VAEI_MAX_PATH];
+    if (!vaei_wide_path(from, wide[0]) || !vaei_wide_path(to, wide[1])) return -1;
+    if (MoveFileExW(wide[0], wide[1], 1 | 8)) return 0;         /* replacing, and to the disk */
+    errno = EACCES;
+    return -1;
+}
+
+VAEI_SETUP int vaei_stat_wide(const char *path, struct _stat64 *about) {
+    wchar_t wide[VAEI_MAX_PATH];
+    return vaei_wide_path(path, wide) ? _wstat64(wide, about) : -1;
+}
+
+VAEI_SETUP int vaei_remove_wide(const char *path) {
+    wchar_t wide[VAEI_MAX_PATH];
+    return vaei_wide_path(path, wide) ? _wunlink(wide) : -1;
+}
+
+/* A directory, or a device such as NUL. */
+VAEI_SETUP int vaei_is_special(const char *path) {
+    struct _stat64 about;
+    return vaei_stat_wide(path, &about) == 0 && (about.st_mode & _S_IFMT) != _S_IFREG;
+}
 
 VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
     const int64_t size = _lseeki64(file, 0, SEEK_END);
@@ -10783,23 +11274,25 @@ VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
 }
 
 #ifndef VAEI_IO_OPEN
-#define VAEI_IO_OPEN(path) _open((path), _O_RDONLY | _O_BINARY | _O_NOINHERIT)
-#define VAEI_IO_CREATE(path) \
-    _open((path), _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY | _O_NOINHERIT, _S_IREAD | _S_IWRITE)
+#define VAEI_IO_OPEN(path) vaei_open_wide((path), _O_RDONLY)
+#define VAEI_IO_CREATE(path, mode) ((void)(mode), vaei_open_wide((path), _O_WRONLY | _O_CREAT | _O_EXCL))
 #define VAEI_IO_EXISTS() (errno == EEXIST)
-#define VAEI_IO_IS_SPECIAL(path) 0
+#define VAEI_IO_IS_SPECIAL(path) vaei_is_special(path)
 #define VAEI_IO_SIZE(file) vaei_file_size(file)
 #define VAEI_IO_READ(file, bytes, size) ((long)_read((file), (bytes), (unsigned)(size)))
 #define VAEI_IO_WRITE(file, bytes, size) ((long)_write((file), (bytes), (unsigned)(size)))
 #define VAEI_IO_SYNC(file) _commit(file)
 #define VAEI_IO_CLOSE(file) _close(file)
-#define VAEI_IO_RENAME(from, to) (MoveFileExA((from), (to), 1 | 8) ? 0 : (errno = EACCES, -1))  /* replace, to disk */
-#define VAEI_IO_REMOVE(path) _unlink(path)
+#define VAEI_IO_RENAME(from, to) vaei_rename_wide((from), (to))
+#define VAEI_IO_REMOVE(path) vaei_remove_wide(path)
 #endif
-VAEI_SETUP int vaei_sync_directory(char *path) { (void)path; return 0; }
-
+/* One that is being written cannot be removed; one that has just been written is young. */
+VAEI_SETUP void vaei_remove_stale(const char *temporary) {
+    struct _stat64 about;
+    if (!vaei_stat_wide(temporary, &about) && (about.st_mode & _S_IFMT) == _S_IFREG &&
+        _time64(NULL) - about.st_mtime > 3600) VAEI_IO_REMOVE(temporary);
+}
 #else
-#include <errno.h>
 typedef FILE *vaei_handle;
 #define VAEI_IO_NONE NULL
 
@@ -10815,9 +11308,10 @@ VAEI_SETUP int vaei_rename_over(const char *from, const char *to) {
     return rename(from, to);
 }
 
+/* There is one process, so a temporary file that is there was left behind. */
 #ifndef VAEI_IO_OPEN
 #define VAEI_IO_OPEN(path) fopen((path), "rb")
-#define VAEI_IO_CREATE(path) fopen((path), "wb")
+#define VAEI_IO_CREATE(path, mode) ((void)(mode), fopen((path), "wb"))
 #define VAEI_IO_EXISTS() 0
 #define VAEI_IO_IS_SPECIAL(path) 0
 #define VAEI_IO_SIZE(file) vaei_file_size(file)
@@ -10828,7 +11322,21 @@ VAEI_SETUP int vaei_rename_over(const char *from, const char *to) {
 #define VAEI_IO_RENAME(from, to) vaei_rename_over((from), (to))
 #define VAEI_IO_REMOVE(path) remove(path)
 #endif
-VAEI_SETUP int vaei_sync_directory(char *path) { (void)path; return 0; }
+VAEI_SETUP void vaei_remove_stale(const char *temporary) { (void)temporary; }
+#endif
+
+#ifndef VAEI_POSIX
+VAEI_SETUP int vaei_follow_links(const char *path, char *target, char *link) {
+    (void)link;
+    strcpy(target, path);
+    return 0;
+}
+VAEI_SETUP unsigned    vaei_first_mode(const char *target) { (void)target; return 0; }
+VAEI_SETUP void        vaei_keep_mode(vaei_handle file, const char *target) { (void)file; (void)target; }
+VAEI_SETUP int         vaei_has_name(vaei_handle file, const char *path) { (void)file; (void)path; return 1; }
+VAEI_SETUP int         vaei_lock(const char *path) { (void)path; return -2; }
+VAEI_SETUP void        vaei_unlock(int lock) { (void)lock; }
+VAEI_SETUP int         vaei_sync_directory(char *path) { (void)path; return 0; }
 #endif
 
 #ifndef EINTR
@@ -10837,16 +11345,58 @@ VAEI_SETUP int vaei_sync_directory(char *path) { (void)path; return 0; }
 #define VAEI_IO_INTERRUPTED() (errno == EINTR)
 #endif
 #define VAEI_IO_PIECE ((size_t)1 << 20)     /* bytes read at once */
-#define VAEI_MAX_PATH 4096
-#define VAEI_SHOWN_PATH 100
+#define VAEI_SHOWN_PATH 100                 /* bytes of a path in a sentence */
 
-/* "cannot open model.safetensors: No such file or directory". `reason` is an errno, or 0 where there is none. */
+/* A path of more than `room` bytes loses its middle: "models/...today.safetensors". No UTF-8 character is cut. */
+VAEI_SETUP void vaei_put_path(vaei_text *text, const char *path, size_t room) {
+    size_t length = strlen(path), first = length, last = length, i;
+    if (length > room) {
+        first = (room - 3) / 3;
+        last = length - (room - 3 - first);
+        while (first && ((unsigned char)path[first] & 0xC0) == 0x80) first--;
+        while (last < length && ((unsigned char)path[last] & 0xC0) == 0x80) last++;
+    }
+    for (i = 0; i < first; i++) vaei_put(text, path[i]);
+    if (last > first) vaei_put_string(text, "...");
+    for (i = last; i < length; i++) vaei_put(text, path[i]);
+}
+
+/* "cannot open model.safetensors: No such file or directory". */
+VAEI_SETUP vae_status vaei_fail_path(const char *doing, const char *path, const char *reason, vae_error *error) {
+    char      shown[VAEI_SHOWN_PATH + 2];
+    vaei_text text;
+    text.bytes = shown;
+    text.size = sizeof shown;
+    text.length = 0;
+    vaei_put_path(&text, path, VAEI_SHOWN_PATH);
+    vaei_put(&text, 0);
+    return vaei_fail(error, VAE_ERROR_FILE, "cannot %s %s: %s", doing, shown, reason);
+}
+
+/* `reason` is an errno, or 0 or less where there is none. */
 VAEI_SETUP vae_status vaei_fail_file(const char *doing, const char *path, int reason, vae_error *error) {
-    const size_t length = strlen(path);
-    const int    cut = length > VAEI_SHOWN_PATH;
-    return vaei_fail(error, VAE_ERROR_FILE, "cannot %s %s%s: %s", doing, cut ? "..." : "",
-                     cut ? path + length - VAEI_SHOWN_PATH : path,
-                     reason > 0 ? strerror(reason) : "the operating system gave no reason");
+    return vaei_fail_path(doing, path, reason > 0 ? strerror(reason) : "the operating system gave no reason", error);
+}
+
+VAEI_SETUP vae_status vaei_fail_special(const char *doing, const char *path, vae_error *error) {
+    return vaei_fail_path(doing, path, "it is a directory, a device or a pipe: give the name of a file, or use the "
+                          "call with _memory", error);
+}
+
+/* Puts the path before a sentence about what is in the file. Other sentences name it already. */
+VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_error *error) {
+    if (status != VAE_OK && status != VAE_ERROR_FILE && error) {
+        char         sentence[sizeof error->message];
+        const size_t all = sizeof error->message - 1, length = strlen(error->message) + 2;
+        vaei_text    text;
+        memcpy(sentence, error->message, sizeof sentence);
+        text.bytes = error->message;
+        text.size = sizeof error->message;
+        text.length = 0;
+        vaei_put_path(&text, path, vaei_min_size(VAEI_SHOWN_PATH, vaei_max_size(24, all - vaei_min_size(all, length))));
+        vaei_format(&text, ": %s", sentence);
+    }
+    return status;
 }
 
 VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
@@ -10862,34 +11412,63 @@ VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
     writer->used = 0;
 }
 
-/* A new file beside `path`, under a name that nothing has: path.0.tmp, path.1.tmp, ... */
-VAEI_SETUP vaei_handle vaei_create_beside(const char *path, char *temporary, size_t size) {
-    vaei_handle file = VAEI_IO_NONE;
-    int         attempt;
-    for (attempt = 0; attempt < 1000; attempt++) {
-        vaei_text text;
+/* A new file beside `target`, and its lock. The name is short, whatever the target's: there is a most for names. All
+   who save into a directory share the names, so whoever comes next clears away what a killed one left. */
+VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAEI_MAX_PATH + 32], int *lock) {
+    const unsigned mode = vaei_first_mode(target);
+    size_t         folder = strlen(target);
+    int            attempt;
+#ifdef _WIN32
+    while (folder && !strchr("/\\:", target[folder - 1])) folder--;
+#else
+    while (folder && target[folder - 1] != '/') folder--;
+#endif
+    for (attempt = 0; attempt < 10000; attempt++) {
+        vaei_handle file;
+        vaei_text   text;
+        memcpy(temporary, target, folder);
         text.bytes = temporary;
-        text.size = size;
-        text.length = 0;
-        vaei_format(&text, "%s.%d.tmp", path, attempt);
+        text.size = VAEI_MAX_PATH + 32;
+        text.length = folder;
+        vaei_format(&text, "vae-unfinished-%d.tmp", attempt);
         errno = 0;
-        if ((file = VAEI_IO_CREATE(temporary)) != VAEI_IO_NONE || !VAEI_IO_EXISTS()) break;
+        if ((file = VAEI_IO_CREATE(temporary, mode)) == VAEI_IO_NONE && VAEI_IO_EXISTS()) {
+            vaei_remove_stale(temporary);
+            errno = 0;
+            file = VAEI_IO_CREATE(temporary, mode);
+        }
+        if (file == VAEI_IO_NONE) {
+            if (VAEI_IO_EXISTS()) continue;
+            return VAEI_IO_NONE;
+        }
+        /* Between these two someone may have taken it for one left behind. */
+        if ((*lock = vaei_lock(temporary)) != -1 && vaei_has_name(file, temporary)) return file;
+        vaei_unlock(*lock);
+        VAEI_IO_CLOSE(file);
     }
-    return file;
+    return VAEI_IO_NONE;
 }
 
-/* Writes, flushes and closes; 0, or why not. */
-VAEI_SETUP int vaei_write_file(vaei_writer *writer, vaei_handle file, const vae_model *model, int checkpoint) {
+/* What a save needs room for: from the allocator, so that it is not on the stack. */
+typedef struct vaei_saving {
+    vaei_writer   writer;
     unsigned char buffer[4096];
-    size_t        size;
-    int           result;
+    char          target[VAEI_MAX_PATH], temporary[VAEI_MAX_PATH + 32];
+} vaei_saving;
+
+/* Writes, flushes and closes; 0, or why not. */
+VAEI_SETUP int vaei_write_file(vaei_saving *saving, vaei_handle file, const vae_model *model, int checkpoint) {
+    vaei_writer *writer = &saving->writer;
+    size_t       size;
+    int          result;
     memset(writer, 0, sizeof *writer);
-    writer->buffer = buffer;
-    writer->room = sizeof buffer;
+    writer->buffer = saving->buffer;
+    writer->room = sizeof saving->buffer;
     writer->flush = vaei_flush_file;
     writer->file = &file;
     vaei_write_model(writer, model, checkpoint, (size_t)-1, &size, NULL);
     vaei_flush_file(writer);
+    vaei_keep_mode(file, saving->target);
     if (!writer->failed) {
         errno = 0;
         do result = VAEI_IO_SYNC(file);
@@ -10901,33 +11480,46 @@ VAEI_SETUP int vaei_write_file(vaei_writer *writer, vaei_handle file, const vae_
     return writer->failed;
 }
 
-VAEI_SETUP vae_status vaei_save_file(const vae_model *model, int checkpoint, const char *path, const char *call,
-                                       vae_error *error) {
-    char        temporary[VAEI_MAX_PATH + 16];
-    vaei_writer writer;
+VAEI_SETUP vae_status vaei_save_as(vaei_saving *saving, const vae_model *model, int checkpoint, const char *path,
+                                   vae_error *error) {
     vaei_handle file;
     vae_status  status;
-    int         failed;
+    int         failed, lock;
+    if ((failed = vaei_follow_links(path, saving->target, saving->temporary)) != 0)
+        return vaei_fail_file("follow the link", path, failed, error);
+    if ((file = vaei_create_beside(saving->target, saving->temporary, &lock)) == VAEI_IO_NONE)
+        return vaei_fail_file("create a file beside", path, errno, error);
+    failed = vaei_write_file(saving, file, model, checkpoint);
+    if (!failed) {
+        errno = 0;
+        if (!VAEI_IO_RENAME(saving->temporary, saving->target)) {
+            vaei_unlock(lock);
+            if (!vaei_sync_directory(saving->temporary)) return VAE_OK;
+            return vaei_fail_file("flush the directory of", path, errno, error);
+        }
+        status = vaei_fail_file("replace", path, errno, error);
+    } else status = vaei_fail_file("write", path, failed, error);
+    VAEI_IO_REMOVE(saving->temporary);
+    vaei_unlock(lock);
+    return status;
+}
+
+VAEI_SETUP vae_status vaei_save_file(const vae_model *model, int checkpoint, const char *path, const char *call,
+                                     vae_error *error) {
+    vaei_saving *saving;
+    vae_status   status;
     if (!path || !*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path is NULL or empty", call);
-    if (strlen(path) > VAEI_MAX_PATH)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path has more than %d characters", call, VAEI_MAX_PATH);
+    if (strlen(path) >= VAEI_MAX_PATH)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path has more than %d bytes", call, VAEI_MAX_PATH - 1);
     if ((status = vaei_check_saving(model, checkpoint, call, error)) != VAE_OK) return status;
-    if (VAEI_IO_IS_SPECIAL(path))
-        return vaei_fail(error, VAE_ERROR_FILE, "%s: path is a directory or device: give the name of a file", call);
-    if ((file = vaei_create_beside(path, temporary, sizeof temporary)) == VAEI_IO_NONE)
-        return vaei_fail_file("create", temporary, errno, error);
-    if ((failed = vaei_write_file(&writer, file, model, checkpoint)) != 0) {
-        VAEI_IO_REMOVE(temporary);
-        return vaei_fail_file("write", temporary, failed, error);
-    }
-    errno = 0;
-    if (VAEI_IO_RENAME(temporary, path)) {
-        failed = errno;
-        VAEI_IO_REMOVE(temporary);
-        return vaei_fail_file("replace", path, failed, error);
-    }
-    if (vaei_sync_directory(temporary)) return vaei_fail_file("flush the directory of", path, errno, error);
-    return VAE_OK;
+    if (VAEI_IO_IS_SPECIAL(path)) return vaei_fail_special("save to", path, error);
+    saving = (vaei_saving *)vaei_allocate(&model->settings.allocator, sizeof *saving);
+    if (!saving)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "%s: %z bytes could not be allocated to write the file", call,
+                         sizeof *saving);
+    status = vaei_save_as(saving, model, checkpoint, path, error);
+    vaei_release(&model->settings.allocator, saving, sizeof *saving);
+    return status;
 }
 
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error) {
@@ -10954,81 +11546,129 @@ VAEI_SETUP int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t si
     return 0;
 }
 
-/* The whole of an open file, in a block of *size bytes. Its first bytes come first: what is no model is not read. */
-VAEI_SETUP vae_status vaei_read_open_file(vaei_handle file, const char *path, const vae_allocator *allocator,
-                                            unsigned char **bytes, size_t *size, vae_error *error) {
-    unsigned char first[8];
-    size_t        length;
-    int64_t       whole;
-    int           failed;
-    vae_status    status;
-    errno = 0;
-    if ((whole = VAEI_IO_SIZE(file)) < 0) return vaei_fail_file("find the size of", path, errno, error);
-    if ((uint64_t)whole > (size_t)-1)
-        return vaei_fail(error, VAE_ERROR_MEMORY, "the file is larger than this machine's memory can be");
-    *size = (size_t)whole;
-    if (*size >= 8 && (failed = vaei_read_bytes(file, first, 8)) != 0)
-        return vaei_fail_file("read", path, failed, error);
-    if ((status = vaei_header_length(first, *size, &length, error)) != VAE_OK) return status;
-    if (!(*bytes = (unsigned char *)vaei_allocate(allocator, *size)))
-        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", *size);
-    memcpy(*bytes, first, 8);
-    if ((failed = vaei_read_bytes(file, *bytes + 8, *size - 8)) == 0) return VAE_OK;
-    vaei_release(allocator, *bytes, *size);
-    return vaei_fail_file("read", path, failed, error);
+/* What a file is read for: a new model of this config (or NULL), or the weights of a model that there is. */
+typedef struct vaei_reading {
+    const char          *path;
+    const vae_config    *config;
+    vae_model           *model;         /* NULL: a new one, which then stands here */
+    int                  is_new, is_transfer;
+    const vae_allocator *allocator;
+    vaei_file            file;
+    vaei_matching        matching;
+    unsigned char       *bytes;         /* the whole file, once it has been read */
+    size_t               size;
+} vaei_reading;
+
+/* Whether the file's header suits what it is read for, before its data are read: they may be large. */
+VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned char *header, vae_error *error) {
+    vaei_file *file = &reading->file;
+    vae_status status = vaei_open_file(file, header, reading->size, error);
+    file->data = NULL;
+    if (status != VAE_OK || reading->is_transfer) return status;
+    if (reading->is_new)
+        return vaei_make_model(file, reading->config, &reading->matching, &reading->model, error);
+    if (file->config_at && (status = vaei_agree_with_model(file, reading->model, error)) != VAE_OK) return status;
+    memset(&reading->matching, 0, sizeof reading->matching);
+    reading->matching.model = reading->model;
+    reading->matching.file = file;
+    return vaei_match_header(&reading->matching, error);
 }
 
-VAEI_SETUP vae_status vaei_read_file(const char *path, const vae_allocator *allocator, unsigned char **bytes,
-                                       size_t *size, vae_error *error) {
+/* The whole of an open file. Its beginning comes first, then its header: what is no model for us is not read. */
+VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle file, vae_error *error) {
+    unsigned char  first[64], *header;
+    size_t         length, known, begun;
+    int64_t        whole;
+    int            failed;
+    vae_status     status;
+    errno = 0;
+    if ((whole = VAEI_IO_SIZE(file)) < 0) return vaei_fail_file("find the size of", reading->path, errno, error);
+    if ((uint64_t)whole > (size_t)-1)
+        return vaei_fail(error, VAE_ERROR_MEMORY, "the file is larger than this machine's memory can be");
+    reading->size = (size_t)whole;
+    known = vaei_min_size(sizeof first, reading->size);
+    if ((failed = vaei_read_bytes(file, first, known)) != 0)
+        return vaei_fail_file("read", reading->path, failed, error);
+    if ((status = vaei_check_beginning(first, known, reading->size, &length, error)) != VAE_OK) return status;
+    begun = vaei_max_size(8 + length, known);
+    if (!(header = (unsigned char *)vaei_allocate(reading->allocator, begun)))
+        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file's header", begun);
+    memcpy(header, first, known);
+    if ((failed = vaei_read_bytes(file, header + known, begun - known)) != 0)
+        status = vaei_fail_file("read", reading->path, failed, error);
+    if (status == VAE_OK) status = vaei_check_header(reading, header, error);
+    if (status == VAE_OK && !(reading->bytes = (unsigned char *)vaei_allocate(reading->allocator, reading->size)))
+        status = vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", reading->size);
+    if (status == VAE_OK) memcpy(reading->bytes, header, begun);
+    vaei_release(reading->allocator, header, begun);
+    if (status != VAE_OK) return status;
+    if ((failed = vaei_read_bytes(file, reading->bytes + begun, reading->size - begun)) == 0) return VAE_OK;
+    vaei_release(reading->allocator, reading->bytes, reading->size);
+    return vaei_fail_file("read", reading->path, failed, error);
+}
+
+VAEI_SETUP vae_status vaei_read_file(vaei_reading *reading, vae_error *error) {
     vaei_handle file;
     vae_status  status;
-    if (!allocator->allocate != !allocator->release)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
-    if (VAEI_IO_IS_SPECIAL(path))
-        return vaei_fail(error, VAE_ERROR_FILE, "path is a directory or device: give the name of a model file");
+    if (VAEI_IO_IS_SPECIAL(reading->path)) return vaei_fail_special("load", reading->path, error);
     errno = 0;
-    if ((file = VAEI_IO_OPEN(path)) == VAEI_IO_NONE) return vaei_fail_file("open", path, errno, error);
-    status = vaei_read_open_file(file, path, allocator, bytes, size, error);
+    if ((file = VAEI_IO_OPEN(reading->path)) == VAEI_IO_NONE)
+        return vaei_fail_file("open", reading->path, errno, error);
+    status = vaei_read_open_file(reading, file, error);
     VAEI_IO_CLOSE(file);
     return status;
 }
 
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error) {
-    vae_allocator  allocator;
-    unsigned char *bytes;
-    size_t         size;
-    vae_status     status;
+    vae_allocator allocator;
+    vaei_reading  reading;
+    vae_status    status;
     if (!path || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: path or model is NULL");
     memset(&allocator, 0, sizeof allocator);
+    memset(&reading, 0, sizeof reading);
     if (config) allocator = config->allocator;
-    if ((status = vaei_read_file(path, &allocator, &bytes, &size, error)) != VAE_OK) return status;
-    status = vae_load_memory(bytes, size, config, model, error);
-    vaei_release(&allocator, bytes, size);
-    return status;
+    if (!allocator.allocate != !allocator.release)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+    reading.path = path;
+    reading.config = config;
+    reading.is_new = 1;
+    reading.allocator = &allocator;
+    if ((status = vaei_read_file(&reading, error)) == VAE_OK) {
+        reading.file.bytes = reading.bytes;
+        reading.file.data = reading.bytes + reading.file.header_end;
+        status = vaei_match_numbers(&reading.matching, reading.model, error);
+        vaei_release(&allocator, reading.bytes, reading.size);
+    }
+    if (status == VAE_OK) *model = reading.model;
+    else vae_destroy(reading.model);
+    return vaei_in_file(path, status, error);
+}
+
+VAEI_SETUP vae_status vaei_load_into(vae_model *model, const char *path, int is_transfer, unsigned char *taken,
+                                     vae_error *error) {
+    vaei_reading reading;
+    vae_status   status;
+    memset(&reading, 0, sizeof reading);
+    reading.path = path;
+    reading.model = model;
+    reading.is_transfer = is_transfer;
+    reading.allocator = &model->settings.allocator;
+    if ((status = vaei_read_file(&reading, error)) == VAE_OK) {
+        status = is_transfer ? vae_load_matching_memory(model, reading.bytes, reading.size, taken, error)
+                             : vae_load_weights_memory(model, reading.bytes, reading.size, error);
+        vaei_release(reading.allocator, reading.bytes, reading.size);
+    }
+    return vaei_in_file(path, status, error);
 }
 
 VAE_API vae_status vae_load_weights(vae_model *model, const char *path, vae_error *error) {
-    unsigned char *bytes;
-    size_t         size;
-    vae_status     status;
-    if (!model || !path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_weights: model or path is NULL");
-    status = vaei_read_file(path, &model->settings.allocator, &bytes, &size, error);
-    if (status != VAE_OK) return status;
-    status = vae_load_weights_memory(model, bytes, size, error);
-    vaei_release(&model->settings.allocator, bytes, size);
-    return status;
+    const vae_status status = vaei_check_loading(model, path, "vae_load_weights", error);
+    return status == VAE_OK ? vaei_load_into(model, path, 0, NULL, error) : status;
 }
 
 VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigned char *taken, vae_error *error) {
-    unsigned char *bytes;
-    size_t         size;
-    vae_status     status;
-    if (!model || !path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_matching: model or path is NULL");
-    status = vaei_read_file(path, &model->settings.allocator, &bytes, &size, error);
-    if (status != VAE_OK) return status;
-    status = vae_load_matching_memory(model, bytes, size, taken, error);
-    vaei_release(&model->settings.allocator, bytes, size);
-    return status;
+    const vae_status status = vaei_check_loading(model, path, "vae_load_matching", error);
+    return status == VAE_OK ? vaei_load_into(model, path, 1, taken, error) : status;
 }
 
 #if defined(_MSC_VER)

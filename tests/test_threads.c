@@ -327,6 +327,34 @@ static void test_huge_batches_with_threads(void) {
 }
 
 #ifdef HAS_PTHREADS
+/* The mark that says a model is in use: whoever sets it is alone until it takes it back. */
+static vaei_flag in_use;
+static long      entered, refused;
+
+static void *enter_often(void *unused) {
+    long i;
+    for (i = 0; i < 20000;) {
+        if (!vaei_flag_swap(&in_use, 0, 1)) continue;
+        if (vaei_flag_swap(&in_use, 0, 2)) refused--;           /* must not be */
+        else refused++;
+        entered++;
+        i++;
+        if (!vaei_flag_swap(&in_use, 1, 0)) refused--;
+    }
+    return unused;
+}
+
+static void test_flag_lets_one_in(void) {
+    pthread_t threads[4];
+    int       i;
+    for (i = 0; i < 4; i++) CHECK(pthread_create(&threads[i], NULL, enter_often, NULL) == 0);
+    for (i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+#ifdef VAEI_HAS_ATOMICS
+    CHECK(entered == 4 * 20000 && refused == entered);
+#endif
+    CHECK(vaei_flag_get(&in_use) == 0);
+}
+
 /* Two models at the same time, each in a thread of its own and with threads of its own: as alone. */
 typedef struct job { vae_config config; results *made; } job;
 
@@ -381,6 +409,7 @@ int main(void) {
     RUN(test_memory_of_the_callers_with_threads);
 #ifdef HAS_PTHREADS
     RUN(test_two_models_at_once);
+    RUN(test_flag_lets_one_in);
 #endif
     RUN(test_huge_batches_with_threads);
     return test_finish();

@@ -1,0 +1,158 @@
+#!/bin/sh
+# How vae.h is built into other people's programs: shared libraries, two files, other names, Windows, WebAssembly, tcc.
+# From the repository root: sh tests/builds.sh. What a missing compiler would have to show is skipped, and said.
+set -u
+top=$(pwd) here=$(mktemp -d) passed=0 failed=0 skipped=0
+trap 'rm -rf "$here"' EXIT
+cd "$here" || exit 1
+mkdir include
+
+check() {           # check NAME COMMAND...: the command succeeds
+    checked=$1
+    shift
+    if "$@" >log 2>&1; then passed=$((passed + 1)); echo "ok      $checked"
+    else failed=$((failed + 1)); echo "FAILED  $checked"; head -n 15 log | sed 's/^/        /'; fi
+}
+skip() { skipped=$((skipped + 1)); echo "SKIPPED $1: $2"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+not() { if "$@"; then return 1; else return 0; fi; }
+program() {         # program HEADER: a complete one
+    printf '#define VAE_IMPLEMENTATION\n#include "%s"\nint main(void) { return vae_status_name(VAE_OK)[0] != 86; }\n' "$1"
+}
+
+# ---- exporting and hiding ----
+printf '#define VAE_IMPLEMENTATION\n#include "vae.h"\n' >library.c
+printf '#include "vae.h"\nint main(void) { vae_destroy(0); return vae_status_name(VAE_OK)[0] != 86; }\n' >user.c
+shared() {          # hidden by default, exported by VAE_API, and nothing else with it
+    cc -O1 -fPIC -shared -fvisibility=hidden '-DVAE_API=__attribute__((visibility("default")))' -I"$top" library.c \
+        -o libvae.so -lm && cc -I"$top" user.c -L. -lvae -Wl,-rpath,"$here" -o user && ./user &&
+        [ "$(nm -D --defined-only libvae.so | grep -c ' T vae_')" -gt 30 ] &&
+        [ "$(nm -D --defined-only libvae.so | grep ' T ' | grep -vc ' T vae_')" = 0 ]
+}
+check "a shared library exports what VAE_API says" shared
+hidden() {
+    cc -O1 -fPIC -shared -fvisibility=hidden -I"$top" library.c -o libhidden.so -lm &&
+        not cc -I"$top" user.c -L. -lhidden -o hidden
+}
+check "without VAE_API a hidden library exports nothing" hidden
+private() {
+    { echo '#define VAE_STATIC'; program vae.h; } >private.c
+    cc -O1 -Wall -Wextra -Werror -I"$top" private.c -o private -lm && ./private && not sh -c 'nm private | grep " T vae_"'
+}
+check "VAE_STATIC keeps every function to its file" private
+
+# ---- VAE_DOUBLE in one file alone ----
+cat >numbers.c <<'C'
+#include "vae.h"
+int main(void) {
+    static vae_config config;
+    vae_real          z[1] = { 0 };
+    vae_model        *model = 0;
+    return vae_create(&config, &model, 0) == VAE_OK || vae_decode(model, z, 1, z, 0) == VAE_OK;
+}
+C
+doubles() {
+    cc -O0 -I"$top" -c library.c -o float.o && cc -O0 -I"$top" -DVAE_DOUBLE -c library.c -o double.o &&
+        cc -I"$top" numbers.c float.o -o numbers -lm && ./numbers &&
+        cc -I"$top" -DVAE_DOUBLE numbers.c double.o -o numbers -lm && ./numbers || return 1
+    not cc -I"$top" numbers.c double.o -o numbers -lm 2>errors && grep -q 'vae_create' errors || return 1
+    not cc -I"$top" -DVAE_DOUBLE numbers.c float.o -o numbers -lm 2>errors && grep -q 'vae_create_double' errors
+}
+check "VAE_DOUBLE in one file alone does not link" doubles
+same_names() {      # functions of the same name in both builds are those that no vae_real passes through
+    for build in float double; do nm --defined-only $build.o | sed -n 's/.* T //p' | sort >$build.names; done
+    comm -12 float.names double.names | tr '\n' ' ' >common
+    cat common
+    for name in $(cat common); do
+        # The whole prototype, which may have several lines.
+        tr '\n' ' ' <"$top/vae.h" | grep -o "VAE_API [^;{]*[ *]$name([^)]*)" | head -n 1 |
+            grep -E 'vae_real|vae_config|vae_data' && { echo "$name has no name of its own with VAE_DOUBLE"; return 1; }
+    done
+    return 0
+}
+check "what a vae_real passes through is named apart" same_names
+
+# ---- other names and places ----
+works() { cc -O0 "$@" -o program -lm && ./program; }
+explains() { not cc -O0 "$@" -o program -lm 2>errors && cat errors && grep -q 'error.*vae.h includes itself' errors; }
+cp "$top/vae.h" include/renamed.h
+ln -s renamed.h include/linked.h
+program renamed.h >renamed.c
+program include/renamed.h >below.c
+program linked.h >linked.c
+if echo '__FILE_NAME__' | cc -E -P - 2>/dev/null | grep -q '^"'; then
+    check "a renamed header works" works -Iinclude renamed.c
+    check "in a folder below" works below.c
+    check "through a link" works -Iinclude linked.c
+else
+    skip "a renamed header works by itself" "this compiler has no __FILE_NAME__"
+fi
+check "with VAE_HEADER_FILE" works '-DVAE_HEADER_FILE="renamed.h"' -Iinclude renamed.c
+check "a wrong VAE_HEADER_FILE is explained" explains '-DVAE_HEADER_FILE="nowhere.h"' -Iinclude renamed.c
+mkdir wrapped
+cp "$top/vae.h" wrapped
+printf '#pragma once\n#define VAE_IMPLEMENTATION\n#include "vae.h"\n' >wrapped/wrapper.h
+printf '#include "wrapper.h"\nint main(void) { return vae_status_name(VAE_OK)[0] != 86; }\n' >wrapped.c
+check "a wrapper with #pragma once works" works -Iwrapped wrapped.c
+{ echo '#ifndef OTHER_H'; echo '#define OTHER_H'; cat "$top/vae.h"; echo '#endif'; } >include/other.h
+program other.h >other.c
+check "pasted into a guarded header: explained" explains -Iinclude other.c
+{ echo '#pragma once'; cat "$top/vae.h"; } >include/once.h
+program once.h >once.c
+check "behind #pragma once: explained" explains -Iinclude once.c
+{ echo 'static int mine;'; echo '#define VAE_IMPLEMENTATION'; cat "$top/vae.h"; echo 'int main(void) { return mine; }'; } >pasted.c
+check "pasted into a source file: explained" explains pasted.c
+
+# ---- tcc: no atomic operations ----
+if have tcc; then
+    check "tcc with VAE_THREADS" sh -c "tcc '$top/tests/test_platform.c' -o program -lm -lpthread && ./program"
+else skip "tcc with VAE_THREADS" "not installed"; fi
+
+# ---- Windows ----
+if have x86_64-w64-mingw32-gcc; then
+    warnings="-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror"
+    for compiler in "x86_64-w64-mingw32-gcc -std=c99" "x86_64-w64-mingw32-gcc -std=gnu17" \
+        "x86_64-w64-mingw32-gcc -std=c99 -D_WIN32_WINNT=0x0501" "x86_64-w64-mingw32-g++ -x c++ -std=c++11"; do
+        have "${compiler%% *}" || { skip "$compiler" "not installed"; continue; }
+        for order in without before after; do
+            {
+                [ $order = before ] && echo '#include <windows.h>'
+                printf '#define VAE_IMPLEMENTATION\n#include "vae.h"\n'
+                [ $order = after ] && echo '#include <windows.h>'
+                [ $order = without ] || echo 'SRWLOCK lock; void use(void) { AcquireSRWLockExclusive(&lock); Sleep(0); }'
+                echo 'int main(void) { return vae_status_name(VAE_OK)[0] != 86; }'
+            } >windows.c
+            strict=$warnings
+            case $compiler in *0x0501*) [ $order = without ] || continue ;; esac
+            check "${compiler#x86_64-w64-mingw32-}, windows.h $order" \
+                $compiler $strict -O1 -DVAE_THREADS -I"$top" windows.c -o windows.exe
+        done
+    done
+    wine=$(command -v wine64 || command -v wine || ls /usr/lib/wine/wine64 2>/dev/null)
+    if [ -n "$wine" ]; then
+        export WINEPREFIX="$here/wine" WINEDEBUG=-all
+        for test in test_platform test_threads; do
+            check "Windows: $test" sh -c "x86_64-w64-mingw32-gcc -std=c99 -O1 -D__USE_MINGW_ANSI_STDIO=1 \
+                '$top/tests/$test.c' -o $test.exe -lm && timeout 300 $wine ./$test.exe"
+        done
+    else skip "Windows: running the tests" "wine is not installed"; fi
+else skip "Windows" "gcc-mingw-w64-x86-64 is not installed"; fi
+
+# ---- WebAssembly ----
+cat >run.mjs <<'JS'
+import { WASI } from 'node:wasi';
+import { readFileSync } from 'node:fs';
+const wasi = new WASI({ version: 'preview1', args: ['test'], preopens: { '.': process.cwd() }, returnOnExit: true });
+const module = await WebAssembly.compile(readFileSync(process.argv[2]));
+process.exitCode = wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
+JS
+if have clang && have node && [ -d /usr/include/wasm32-wasi ]; then
+    for test in test_platform test_files; do
+        check "WebAssembly: $test" sh -c "clang --target=wasm32-wasi -O1 -Wl,-z,stack-size=1048576 -D_WASI_EMULATED_GETPID \
+            '$top/tests/$test.c' -o $test.wasm -lm -lwasi-emulated-getpid && node --no-warnings run.mjs $test.wasm"
+    done
+else skip "WebAssembly" "clang, node, wasi-libc or libclang-rt-14-dev-wasm32 is not installed"; fi
+
+if [ "$skipped" -gt 0 ]; then echo "$passed passed, $failed failed, $skipped skipped"
+else echo "$passed passed, $failed failed"; fi
+[ "$failed" -eq 0 ]
