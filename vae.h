@@ -7392,9 +7392,10 @@ VAE_API void vae_destroy(vae_model *model) {
 VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
     const vaei_plan *plan;
     int              i;
-    if (!model || !config) return;
-    plan = &model->plan;
+    if (!config) return;
     memset(config, 0, sizeof *config);
+    if (!model) return;
+    plan = &model->plan;
     vaei_restore_settings(&model->settings, config);
     for (i = 0; i < plan->encoder.layers - 1; i++) vaei_describe(&plan->layers[i], &config->encoder[i]);
     for (i = 0; i < plan->decoder.layers; i++)

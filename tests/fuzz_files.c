@@ -38,10 +38,10 @@ static void limited_release(void *user, void *block, size_t size) {
 
 static vae_config network_of(int which) {
     static const vae_layer layers[NETWORKS][2] = {
-        { VAE_DENSE(2, VAE_RELU), VAE_DENSE(3, VAE_TANH) },
-        { VAE_CONV(2, 3, 2, VAE_SILU), VAE_DENSE(3, VAE_RELU) },
-        { VAE_CONV_SYMMETRIC(2, 3, 2, 1, VAE_LEAKY_RELU), VAE_CONV_SYMMETRIC(3, 2, 1, 0, VAE_GELU) },
-        { VAE_CONV_1D(2, 3, 2, VAE_SOFTPLUS), VAE_DENSE(2, VAE_SIGMOID) }
+        { VAE_DENSE_INITIALIZER(2, VAE_RELU), VAE_DENSE_INITIALIZER(3, VAE_TANH) },
+        { VAE_CONV_INITIALIZER(2, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(3, VAE_RELU) },
+        { VAE_CONV_SYMMETRIC_INITIALIZER(2, 3, 2, 1, VAE_LEAKY_RELU), VAE_CONV_SYMMETRIC_INITIALIZER(3, 2, 1, 0, VAE_GELU) },
+        { VAE_CONV_1D_INITIALIZER(2, 3, 2, VAE_SOFTPLUS), VAE_DENSE_INITIALIZER(2, VAE_SIGMOID) }
     };
     static const vae_shape inputs[NETWORKS] = { { 1, 3, 1 }, { 5, 4, 2 }, { 6, 5, 1 }, { 1, 9, 1 } };
     vae_config             c;

@@ -149,7 +149,9 @@ static inline vae_status test_load_memory(const void *bytes, size_t size, const 
     vae_config changed;
     return vae_load_memory(bytes, size, test_config_of(config, &changed), model, error);
 }
+#undef vae_create          /* VAE_DOUBLE renames it */
 #define vae_create test_create
+#undef vae_load_memory          /* VAE_DOUBLE renames it */
 #define vae_load_memory test_load_memory
 
 #ifndef VAE_NO_STDIO
@@ -157,6 +159,7 @@ static inline vae_status test_load(const char *path, const vae_config *config, v
     vae_config changed;
     return vae_load(path, test_config_of(config, &changed), model, error);
 }
+#undef vae_load          /* VAE_DOUBLE renames it */
 #define vae_load test_load
 #endif
 #endif
