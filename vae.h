@@ -8280,8 +8280,9 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
     if (model->plan.trains) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only, as a part or view, or with weights of "
-                     "yours, and keeps no gradients", call);
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and keeps no gradients%s", call,
+                     model->plan.part != VAE_WHOLE ? " (a part of a network cannot train)"
+                     : model->parameters           ? "" : " (its weights are another's)");
 }
 
 VAEI_SETUP vae_status vaei_begin_training(vae_model *model, const char *call, vae_error *error) {
@@ -9178,9 +9179,10 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
     vaei_word bits;
     memcpy(&bits, &real, sizeof bits);
     if (bits << 1 == 0) { vaei_put(text, '0'); return; }
+    if (bits << 1 >> 1 > VAEI_INFINITE_WORD) { vaei_put_string(text, "nan"); return; }
     if (bits >> (8 * sizeof bits - 1)) vaei_put(text, '-');
     bits = bits << 1 >> 1;
-    if (bits >= VAEI_INFINITE_WORD) { vaei_put_string(text, bits > VAEI_INFINITE_WORD ? "nan" : "inf"); return; }
+    if (bits == VAEI_INFINITE_WORD) { vaei_put_string(text, "inf"); return; }
     vaei_take_apart(bits, &mantissa, &exponent);
     while (mantissa >> top) top++;
     point = (int)((long)(exponent + top - 1) * 30103 / 100000) - 1;     /* log10 of 2: never too large */
@@ -10707,10 +10709,7 @@ VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_con
 VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *source, const char *call,
                                          vae_error *error) {
     if (!model || !source) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: an argument is NULL", call);
-    if (model->settings.weights)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model reads its weights from elsewhere (config.weights, "
-                         "or it is a view) and does not write them", call);
-    return VAE_OK;
+    return vaei_check_owns(model, call, error);
 }
 
 #define VAEI_THE_MODEL "the model: make a model of the file with vae_load"
