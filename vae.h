@@ -10686,7 +10686,9 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
     matching->file = file;
     if (file->config_at && file->state_at) status = vaei_read_state(file, *made, error);
     if (status == VAE_OK) status = vaei_match_header(matching, error);
-    if (status != VAE_OK) vae_destroy(*made);
+    if (status == VAE_OK) return VAE_OK;
+    vae_destroy(*made);
+    *made = NULL;
     return status;
 }
 
