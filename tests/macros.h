@@ -349,12 +349,6 @@
 #define arm @
 #undef vector
 #define vector @
-#undef st_atime
-#define st_atime @
-#undef st_mtime
-#define st_mtime @
-#undef st_ctime
-#define st_ctime @
 #undef sa_handler
 #define sa_handler @
 #undef sa_sigaction
