@@ -129,6 +129,7 @@ extern "C" {
 #define vae_accumulate_gradients vae_accumulate_gradients_double
 #define vae_create vae_create_double
 #define vae_create_in vae_create_in_double
+#define vae_create_view vae_create_view_double
 #define vae_decode vae_decode_double
 #define vae_defaults vae_defaults_double
 #define vae_elbo vae_elbo_double
@@ -136,6 +137,7 @@ extern "C" {
 #define vae_fit vae_fit_double
 #define vae_get_config vae_get_config_double
 #define vae_get_gradient vae_get_gradient_double
+#define vae_get_state vae_get_state_double
 #define vae_get_tensor vae_get_tensor_double
 #define vae_gradients vae_gradients_double
 #define vae_load vae_load_double
@@ -146,10 +148,13 @@ extern "C" {
 #define vae_reconstruct vae_reconstruct_double
 #define vae_sample vae_sample_double
 #define vae_sample_latent vae_sample_latent_double
+#define vae_score vae_score_double
 #define vae_set_beta vae_set_beta_double
 #define vae_set_learning_rate vae_set_learning_rate_double
 #define vae_set_tensor vae_set_tensor_double
+#define vae_standardize vae_standardize_double
 #define vae_train_step vae_train_step_double
+#define vae_weights vae_weights_double
 typedef double vae_real;
 #else
 typedef float vae_real;
@@ -9581,19 +9586,19 @@ static const vaei_field vaei_tensor_fields[] = {
 /* Enums are as small as the compiler makes them. */
 VAEI_SETUP int vaei_enum_value(const void *at, size_t size) {
     int           number = 0;
-    unsigned char byte;
+    unsigned char octet;                /* windows.h has a type called byte */
     if (size == sizeof number) memcpy(&number, at, sizeof number);
     else {
-        memcpy(&byte, at, 1);
-        number = byte;
+        memcpy(&octet, at, 1);
+        number = octet;
     }
     return number;
 }
 
 VAEI_SETUP void vaei_set_enum(void *at, size_t size, int number) {
-    const unsigned char byte = (unsigned char)number;
+    const unsigned char octet = (unsigned char)number;
     if (size == sizeof number) memcpy(at, &number, sizeof number);
-    else memcpy(at, &byte, 1);
+    else memcpy(at, &octet, 1);
 }
 
 VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const void *base) {
@@ -10951,14 +10956,14 @@ VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned 
     const vae_real *from = block ? vaei_moment(writer->model, block) : vae_weights(writer->model);
     vae_tensor      tensor;
     vaei_word       bits;
-    size_t          i, k, byte;
+    size_t          i, k, shift;
     for (i = 0; i < vae_tensor_count(writer->model); i++) {
         vae_tensor_at(writer->model, order[i], &tensor, NULL);
         if (block && !tensor.trained) continue;
         for (k = 0; k < tensor.count && !writer->failed; k++) {
             memcpy(&bits, &from[vaei_tensor_element(writer->model, order[i], k)], sizeof bits);
-            for (byte = 0; byte < 8 * sizeof bits; byte += 8)
-                vaei_write_byte(writer, (unsigned char)(bits >> byte & 255));
+            for (shift = 0; shift < 8 * sizeof bits; shift += 8)
+                vaei_write_byte(writer, (unsigned char)(bits >> shift & 255));
         }
     }
 }
