@@ -647,8 +647,8 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
    Loading trusts nothing in the file, and takes memory in proportion to the file's size and to what you ask for:
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
-     - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero (an optimizer of
-       another kind begins without moments);
+     - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero (the moments
+       stay in use unless VAE_SGD takes the place of another kind, or another kind its place);
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize must be zero or as in the file;
      - initialization is not looked at, and weights must be NULL.
