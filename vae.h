@@ -27,8 +27,7 @@
        config.encoder[1] = VAE_CONV(64, 3, 2, VAE_RELU);          // no decoder given: the mirror image of the encoder
        data.bytes = images; data.count = 60000;                   // 60000 x 28 x 28 bytes
        fit.epochs = 10; fit.on_progress = vae_print_progress;
-       if (vae_create(&config, &model, &error) != VAE_OK ||
-           vae_fit(model, &data, &fit, &error) != VAE_OK ||
+       if (vae_create(&config, &model, &error) != VAE_OK || vae_fit(model, &data, &fit, &error) != VAE_OK ||
            vae_sample(model, 64, digits, &error) != VAE_OK ||     // 64 new images: vae_real digits[64 * 28 * 28]
            vae_save(model, "digits.safetensors", &error) != VAE_OK) {
            puts(error.message);
@@ -39,7 +38,7 @@
    vae.h DOES NOT
      - use a GPU, a graph compiler or automatic differentiation: the layers are those of vae_layer, no others
      - read or write images: it takes and gives arrays (the examples carry a PNG writer and an IDX reader)
-     - print, exit, abort or assert: every failure is a status and a sentence (only the vae_print_* calls print)
+     - exit, abort, assert or print: every failure is a status and a sentence (you may ask vae_print_* to print)
      - keep anything in global variables: models are independent. One model serves one thread at a time; to use it in
        several threads at once, give each a view (vae_create_view)
      - allocate while it trains or infers: a model's memory is taken when it is created, or is yours
@@ -53,13 +52,13 @@
        with VAE_CHANNELS_FIRST channels x height x width. A series is an image of height 1: { 1, length, channels }.
        A vector of n numbers, such as a row of a table, is { 1, n, 1 }. Rows follow each other without gaps.
      - "Pixel" means any number of a row. Pixels are vae_real (float), or bytes 0 to 255, which count as 0 to 1. A pixel
-       that the likelihood does not allow is an error that names its row and its column, which count from 0.
+       that the likelihood does not allow is an error that names its row and its place in it, both counted from 0.
      - Set the fields that you need, leave the others 0: 0 means "the default", which is told beside each field and by
        vae_defaults(). Every enum's explicit values are 1 or more. Where 0 means a default and you want an exact zero,
        write VAE_ZERO. A setting that has no effect beside the others is refused, not ignored.
      - Sizes and counts are size_t; small structural numbers (layers, kernel, stride) are int. A count of 0 is allowed
        wherever results are per row, and does nothing; a mean, an update or a fit needs at least one row.
-     - Same seed, same kernels: same bits, for any number of threads. Nothing depends on the time or on addresses.
+     - Same seed, same kernels: same bits, for any number of threads and at any time.
      - Calls return a vae_status (VAE_OK is 0). `error` may be NULL; a call that returns anything but VAE_OK fills it
        with the status and one sentence. A call that fails leaves the model and your data as they were; where it writes
        results for many rows, the first ones may have been written.
@@ -194,11 +193,11 @@ typedef enum vae_layer_kind {
     VAE_LAYER_END = 0, VAE_LAYER_DENSE, VAE_LAYER_CONV, VAE_LAYER_CONV_TRANSPOSED
 } vae_layer_kind;
 
-typedef struct vae_shape {
+typedef struct vae_shape {      /* each 1 to 67108864, of images that convolutions take or give to 65535 */
     int height, width, channels;
 } vae_shape;
 
-/* How much zero padding a convolution has at each side.
+/* How many zeros stand around a convolution's input.
    VAE_SAME is TensorFlow's rule: a convolution gives ceil(size / stride), a transposed one size * stride; an odd
    amount of padding puts the larger half after. VAE_EXPLICIT takes the four amounts as they are; with all four equal it
    is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's padding=1 pads
@@ -647,8 +646,8 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
    Loading trusts nothing in the file, and takes memory in proportion to the file's size and to what you ask for:
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
-     - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero (the moments
-       stay in use unless VAE_SGD takes the place of another kind, or another kind its place);
+     - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero; a checkpoint's
+       moments are left out where VAE_SGD replaces another kind, or the other way round;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize must be zero or as in the file;
      - initialization is not looked at, and weights must be NULL.
