@@ -121,7 +121,7 @@ int main(int argc, char **argv) {
     int        code = options_parse(argc, argv, "Trains a variational autoencoder on MNIST.", table, 0);
     if (code >= 0) return code;
     if (strcmp(t.recipe, "list") == 0) return recipe_find(NULL, NULL);
-    if (recipe_find(t.recipe, &r) != 0) return options_wrong("train_mnist", "no recipe %s, try --recipe list", t.recipe);
+    if (recipe_find(t.recipe, &r) != 0) return options_wrong("train_mnist", "--recipe list has no %s", t.recipe);
     if (options_check_outputs("train_mnist", table) != 0) return 2;
     if (idx_read_mnist(t.data, &t.images, &t.test, t.message) != 0) return complain("train_mnist", t.message);
     r.config.input = (vae_shape){ t.images.height, t.images.width, 1 };
