@@ -60,8 +60,8 @@
        wherever results are per row, and does nothing; a mean, an update or a fit needs at least one row.
      - Same seed, same kernels: same bits, for any number of threads and at any time.
      - Calls return a vae_status (VAE_OK is 0). `error` may be NULL; a call that returns anything but VAE_OK fills it
-       with the status and one sentence. A call that fails leaves the model and your data as they were; where it writes
-       results for many rows, the first ones may have been written.
+       with the status and one sentence. A call that fails leaves the model and your data as they were, but
+       vae_fit keeps the steps it has made, and of results for many rows the first ones may have been written.
      - Structs may grow at their end in later versions: name the fields, do not count on positions or sizes.
 
    COMPILE-TIME OPTIONS (define them in the file that has VAE_IMPLEMENTATION; those marked * wherever vae.h is included)
@@ -641,8 +641,9 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
    place within it and samples_drawn; training goes on with the same bits as if it had never stopped. (Gradients
    accumulated and not yet applied are not in it.) Paths are UTF-8 on Windows.
    Saving writes a temporary file beside the old one, flushes it to the disk and renames it: at every instant either the
-   old file or the new one is whole. Symbolic links are followed: the file that `path` leads to is replaced. The new
-   file keeps the old one's mode, and its owner as far as the process may set it. Devices and the like are refused.
+   old file or the new one is whole. On POSIX systems symbolic links are followed, so that the file they lead to is
+   replaced, and the new file keeps the old one's mode, and its owner as far as the process may set it. Devices and the
+   like are refused.
    Loading trusts nothing in the file, and takes memory in proportion to the file's size and to what you ask for:
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
