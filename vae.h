@@ -1,12 +1,10 @@
 /* vae.h - v0.2.0 - variational autoencoders in one C99 header - MIT or public domain - licence at the end of the file
 
-   Do this:
-       #define VAE_IMPLEMENTATION
-   before you include this file in *one* C or C++ file, to create the implementation:
+   In *one* C or C++ file, define VAE_IMPLEMENTATION before the include; that creates the implementation:
        #define VAE_IMPLEMENTATION
        #include "vae.h"
    Every other file includes it plainly. Build with any C99 or C++11 compiler: cc -O2 program.c -lm
-   The file includes itself: if you rename it, define VAE_HEADER_FILE as its new name in quotes.
+   The header includes itself, so it must stay a file of its own: do not paste it into another one.
 
    WHAT IT DOES
 
@@ -14,8 +12,8 @@
                                          |                                                              |
                                          '--------------- KL to N(0, I) ----------------> loss <--------'
 
-   It trains that network by gradients written by hand, generates new rows, encodes and reconstructs given ones, scores
-   them in nats, and keeps the model in a safetensors file that PyTorch reads and writes.
+   It trains that network, generates new rows, encodes and reconstructs given ones, scores them in nats, and keeps the
+   model in a safetensors file, which PyTorch programs can read and write.
 
    QUICK START, as C99 and as C++11
        vae_config     config = { 0 };                             // in C++: vae_config config = {};
@@ -29,53 +27,55 @@
        config.encoder[1] = VAE_CONV(64, 3, 2, VAE_RELU);          // no decoder given: the mirror image of the encoder
        data.bytes = images; data.count = 60000;                   // 60000 x 28 x 28 bytes
        fit.epochs = 10; fit.on_progress = vae_print_progress;
-       if (vae_create(&config, &model, &error) != VAE_OK) return puts(error.message);
-       if (vae_fit(model, &data, &fit, &error) != VAE_OK) return puts(error.message);
-       vae_sample(model, 64, digits, &error);                     // 64 new images from the prior
-       vae_save(model, "digits.safetensors", &error);
+       if (vae_create(&config, &model, &error) != VAE_OK || vae_fit(model, &data, &fit, &error) != VAE_OK ||
+           vae_sample(model, 64, digits, &error) != VAE_OK ||     // 64 new images: vae_real digits[64 * 28 * 28]
+           vae_save(model, "digits.safetensors", &error) != VAE_OK) {
+           puts(error.message);
+           return 1;
+       }
        vae_destroy(model);
 
    vae.h DOES NOT
      - use a GPU, a graph compiler or automatic differentiation: the layers are those of vae_layer, no others
      - read or write images: it takes and gives arrays (the examples carry a PNG writer and an IDX reader)
-     - print, exit, abort or assert: every failure is a status and a sentence (vae_print_progress prints if you ask it)
-     - keep anything in global variables: two models in two threads know nothing of each other; one model is for one
-       thread at a time, and views of it serve others
-     - allocate while it trains or infers: all memory is taken when a model is created, or is yours
+     - exit, abort, assert or print: every failure is a status and a sentence (you may ask vae_print_* to print)
+     - keep anything in global variables: models are independent. One model serves one thread at a time; to use it in
+       several threads at once, give each a view (vae_create_view)
+     - allocate while it trains or infers: a model's memory is taken when it is created, or is yours
 
    CONVENTIONS, the same everywhere
-     - Nats per example. Reconstruction and KL are summed over pixels and latent dimensions and averaged over examples.
-       Nothing is rescaled silently: loss = reconstruction + beta * kl, elbo = -(reconstruction + kl).
-     - mean and logvar (log of the variance) come from the encoder; logvar is held within [-20, 10]. The decoder gives
-       the likelihood's parameters, one number a pixel: see vae_likelihood.
-     - Rows are images of height x width x channels, channels interleaved, as C programs and stb_image have them, one
-       after the other without gaps; VAE_CHANNELS_FIRST says they are channels x height x width instead. A series is an
-       image of height 1: { 1, length, channels }; a vector of n numbers, such as a row of a table, is { 1, n, 1 }.
-     - "Pixel" means any number of a row. Pixels are vae_real (float); or bytes 0..255, scaled by 1/255 as a batch is
-       gathered. A pixel that the likelihood does not allow is an error that names the data, its row and its column.
-     - A config that is all zero apart from what you set is valid: 0 means "the default", given beside each field and by
-       vae_defaults(). Every enum's explicit values are 1 or more. Where an exact zero means something, write VAE_ZERO.
-       A setting that the others make meaningless is refused, not ignored.
+     - Every figure is in nats per example: summed over pixels and latent dimensions, averaged over examples, never
+       rescaled silently. loss = reconstruction + beta * kl, elbo = -(reconstruction + kl).
+     - The encoder gives mean and logvar, the log of the variance, held within [-20, 10]. The decoder gives one number a
+       pixel, from which the likelihood makes the pixel's mean: see vae_likelihood.
+     - A row is an image of height x width x channels, the channels interleaved, as C programs and stb_image have them;
+       with VAE_CHANNELS_FIRST channels x height x width. A series is an image of height 1: { 1, length, channels }.
+       A vector of n numbers, such as a row of a table, is { 1, n, 1 }. Rows follow each other without gaps.
+     - "Pixel" means any number of a row. Pixels are vae_real (float), or bytes 0 to 255, which count as 0 to 1. A pixel
+       that the likelihood does not allow is an error that names its row and its place in it, both counted from 0.
+     - Set the fields that you need, leave the others 0: 0 means "the default", which is told beside each field and by
+       vae_defaults(). Every enum's explicit values are 1 or more. Where 0 means a default and you want an exact zero,
+       write VAE_ZERO. A setting that has no effect beside the others is refused, not ignored.
      - Sizes and counts are size_t; small structural numbers (layers, kernel, stride) are int. A count of 0 is allowed
        wherever results are per row, and does nothing; a mean, an update or a fit needs at least one row.
-     - Same seed, same kernels: same bits, for any number of threads. Nothing depends on the time or on addresses.
-     - Calls return a vae_status (VAE_OK is 0). Every `error` argument may be NULL; a call that fails fills it with the
-       status and one sentence, a call that succeeds leaves it alone. A call that fails leaves the model and the
-       caller's data as they were; of results for many rows the first ones may have been written.
-     - Structs grow at their end, and only there: name the fields, do not count on positions.
+     - Same seed, same kernels: same bits, for any number of threads and at any time.
+     - Calls return a vae_status (VAE_OK is 0). `error` may be NULL; a call that returns anything but VAE_OK fills it
+       with the status and one sentence. A call that fails leaves the model and your data as they were, but
+       vae_fit keeps the steps it has made, and of results for many rows the first ones may have been written.
+     - Structs may grow at their end in later versions: name the fields, do not count on positions or sizes.
 
    COMPILE-TIME OPTIONS (define them in the file that has VAE_IMPLEMENTATION; those marked * wherever vae.h is included)
        VAE_API *             what stands before every public function, such as __declspec(dllexport); else extern
        VAE_STATIC *          every function is static: the library is private to one file
-       VAE_NO_STDIO *        no <stdio.h>: no vae_save, vae_load, vae_print_*; the *_memory calls remain
+       VAE_NO_STDIO *        no <stdio.h>: no calls with a path, no vae_print_*; the *_memory calls remain
        VAE_NO_MALLOC         no <stdlib.h>: memory comes from vae_create_in or from config.allocator
        VAE_INFERENCE_ONLY *  no training code
        VAE_THREADS           config.threads uses POSIX or Win32 threads (older C libraries then want -pthread)
        VAE_PORTABLE          no processor-specific instructions
-       VAE_SMALL             least code and memory instead of speed; the bits of VAE_KERNELS_PORTABLE
+       VAE_SMALL             least code and memory instead of speed; only kernels with the bits of VAE_KERNELS_PORTABLE
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
-       VAE_HEADER_FILE       this file's name in quotes, where it is not "vae.h"
+       VAE_HEADER_FILE       this file's name in quotes: only for a renamed file and a compiler without __FILE_NAME__
 
    CONTENTS (search for the tag)
      Public part
@@ -124,7 +124,7 @@
 extern "C" {
 #endif
 
-/* What takes or gives a vae_real has another name with VAE_DOUBLE: files with and without it do not link. */
+/* Calls that use vae_real have other names with VAE_DOUBLE, so that files with and without it do not link. */
 #ifdef VAE_DOUBLE
 #define vae_accumulate_gradients vae_accumulate_gradients_double
 #define vae_create vae_create_double
@@ -164,16 +164,16 @@ typedef float vae_real;
 
 typedef enum vae_status {
     VAE_OK = 0,
-    VAE_STOPPED,            /* a callback asked training to stop; the model is whole and usable */
+    VAE_STOPPED,            /* on_progress asked vae_fit to stop; no failure, the model is usable */
     VAE_ERROR_ARGUMENT,     /* a NULL that must not be, a count that does not fit, a call that the model cannot serve */
     VAE_ERROR_CONFIG,       /* a setting out of its range, or a network whose shapes do not meet */
-    VAE_ERROR_DATA,         /* a pixel out of range or not finite */
+    VAE_ERROR_DATA,         /* a pixel out of range or not finite, or data that cannot be learned from as they are */
     VAE_ERROR_NUMERIC,      /* a loss, gradient or result was not finite or too large; the weights were not changed */
     VAE_ERROR_MEMORY,       /* not enough memory */
     VAE_ERROR_FILE,         /* the operating system refused to open, read or write */
-    VAE_ERROR_FORMAT,       /* the file is not what it should be */
+    VAE_ERROR_FORMAT,       /* the file is damaged, or no model file */
     VAE_ERROR_UNSUPPORTED,  /* not in this build, or not on this processor */
-    VAE_ERROR_BUSY          /* the model is in use: by another thread, or by the vae_fit whose callback calls */
+    VAE_ERROR_BUSY          /* the model is in use: by another thread, or by the vae_fit whose on_progress calls */
 } vae_status;
 
 /* What went wrong and what to change, as one sentence in English. */
@@ -187,8 +187,8 @@ VAE_API const char *vae_status_name(vae_status status);
 
 /* ==== 2 >>network ================================================================================================= */
 
-/* f(x) for a whole layer. The formulas are PyTorch's defaults: GELU is x/2 (1 + erf(x/sqrt 2)), SiLU x sigmoid(x),
-   softplus log(1 + exp x), leaky ReLU has slope 0.01 below zero. */
+/* Applied to each output of a layer. The formulas are PyTorch's defaults: GELU is x/2 (1 + erf(x/sqrt 2)), SiLU
+   x sigmoid(x), softplus log(1 + exp x); leaky ReLU has slope 0.01 below zero. */
 typedef enum vae_activation {
     VAE_ACTIVATION_DEFAULT = 0,     /* VAE_LINEAR */
     VAE_LINEAR, VAE_RELU, VAE_LEAKY_RELU, VAE_SILU, VAE_GELU, VAE_TANH, VAE_SIGMOID, VAE_SOFTPLUS
@@ -198,11 +198,11 @@ typedef enum vae_layer_kind {
     VAE_LAYER_END = 0, VAE_LAYER_DENSE, VAE_LAYER_CONV, VAE_LAYER_CONV_TRANSPOSED
 } vae_layer_kind;
 
-typedef struct vae_shape {
+typedef struct vae_shape {      /* each 1 to 67108864, of images that convolutions take or give to 65535 */
     int height, width, channels;
 } vae_shape;
 
-/* How a convolution's border is chosen.
+/* How many zeros stand around a convolution's input.
    VAE_SAME is TensorFlow's rule: a convolution gives ceil(size / stride), a transposed one size * stride; an odd
    amount of padding puts the larger half after. VAE_EXPLICIT takes the four amounts as they are; with all four equal it
    is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's padding=1 pads
@@ -213,8 +213,8 @@ typedef enum vae_padding {
 } vae_padding;
 
 /* One layer, best written with the macros below. For input H x W x C:
-     dense            out = activation(W x + b); the input is flattened. Output `shape`, any product of which is the
-                      number of units.
+     dense            activation(W x + b), x the flattened input; height * width * channels of `shape` units, which a
+                      convolution that follows sees as an image of that shape
      conv             H' = (H + top + bottom - kernel) / stride + 1, rounded down, and W' alike; shape.channels filters
      conv transposed  H' = (H - 1) stride - top - bottom + kernel + output_padding; padding crops the output, and
                       output_padding (smaller than the stride) adds rows below and columns to the right */
@@ -228,8 +228,8 @@ typedef struct vae_layer {
     vae_activation activation;
 } vae_layer;
 
-/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU), or inside an initialiser. Tables
-   in static storage, where strict C wants constants, take the same names with _INITIALIZER: VAE_DENSE_INITIALIZER(..). */
+/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU). `kernel` and `stride` hold for
+   height and width alike. Static tables, where strict C wants constants, take the names with _INITIALIZER instead. */
 #define VAE_DENSE_INITIALIZER(units, activation) VAE_DENSE_SHAPED_INITIALIZER(1, 1, units, activation)
 #define VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation) \
     { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
@@ -254,7 +254,6 @@ typedef struct vae_layer {
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
       (activation) }
 
-
 #ifdef __cplusplus
 #define VAE_EXPRESSION vae_layer
 #else
@@ -276,22 +275,24 @@ typedef struct vae_layer {
 #define VAE_CONV_TRANSPOSED_1D(channels, kernel, stride, activation) \
     VAE_EXPRESSION VAE_CONV_TRANSPOSED_1D_INITIALIZER(channels, kernel, stride, activation)
 
-/* p(x | z) of one pixel x, given the decoder's output l for it. The reconstruction term is -log p summed over pixels.
+/* p(x | z) of one pixel x, given the decoder's output l for it. Below: -log p, whose sum over pixels is the
+   reconstruction term, and the pixel's mean.
    VAE_BERNOULLI: x in [0, 1], mean sigmoid(l). max(l, 0) - l x + log(1 + exp(-|l|)), binary cross-entropy from logits.
-     With grey pixels this is the customary loss rather than a likelihood: its floor is the pixels' own entropy, not 0.
+     With grey pixels this is the customary loss but no likelihood: it cannot fall below the pixels' own entropy.
    VAE_CONTINUOUS_BERNOULLI: x in [0, 1]; a true density of grey pixels: the same minus log C(l), with C(l) =
      l / tanh(l/2) (Loaiza-Ganem and Cunningham 2019, equation 5 written in logits); mean 1/(1 - exp(-l)) - 1/l.
-   VAE_GAUSSIAN: x any finite number, mean l. (x - l)^2 / (2 sigma^2) + log sigma + log(2 pi)/2, the constant counted.
-   VAE_LAPLACE: x any finite number, mean l. |x - l| / sigma + log(2 sigma): heavy tails, sharp edges.
-   For the last two the decoder's last activation is free: VAE_SIGMOID keeps means in [0, 1]. `sigma` is how far a pixel
-   may be off; by default it is learned along with the weights, always near the value that fits best (the closed form of
-   Rybkin, Daniilidis and Levine 2021, "sigma-VAE"). Densities may exceed 1, so a negative loss is normal there. */
+   VAE_GAUSSIAN: x within +-1e9, mean l. (x - l)^2 / (2 sigma^2) + log sigma + log(2 pi)/2, the constant counted.
+   VAE_LAPLACE: x within +-1e9, mean l. |x - l| / sigma + log(2 sigma): less moved by outliers.
+   The last two: with config.standardize the bound is 1e9 standard deviations. The decoder may end in any activation:
+   VAE_SIGMOID keeps means in [0, 1]. `sigma` says how far off a pixel is expected to be; by default it is learned along
+   with the weights and stays near its best value (the closed form of Rybkin, Daniilidis and Levine 2021, "sigma-VAE").
+   All but VAE_BERNOULLI are densities, which may exceed 1: a negative loss is normal there. */
 typedef enum vae_likelihood {
     VAE_LIKELIHOOD_DEFAULT = 0,     /* VAE_BERNOULLI */
     VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI
 } vae_likelihood;
 
-/* First weights, with n inputs and m outputs of a unit (for convolutions both times the kernel's area).
+/* First weights of a layer with n inputs and m outputs (of a convolution: channels times the kernel's area).
    VAE_INIT_PYTORCH: weights and biases uniform in +-1/sqrt n, the default of PyTorch's Linear and Conv2d (for a
      transposed convolution n counts its output channels, as PyTorch does).
    VAE_INIT_GLOROT: weights uniform in +-sqrt(6/(n+m)), biases 0, Keras' default (Glorot and Bengio 2010, equation 16).
@@ -301,27 +302,28 @@ typedef enum vae_initialization {
     VAE_INIT_PYTORCH, VAE_INIT_GLOROT, VAE_INIT_HE
 } vae_initialization;
 
-/* How the caller's pixels lie. Asked at every creation and every load; a file does not say it. */
+/* How your pixels lie in memory. Say it at every creation and every load: it is not taken from files. */
 typedef enum vae_layout {
     VAE_LAYOUT_DEFAULT = 0,         /* VAE_CHANNELS_LAST */
     VAE_CHANNELS_LAST, VAE_CHANNELS_FIRST
 } vae_layout;
 
-/* Which arithmetic to use. VAE_KERNELS_BEST picks the fastest the processor has. AVX2, AVX-512 and NEON give the same
-   bits as each other; VAE_KERNELS_PORTABLE (the compiler's vector extensions, else plain C) and VAE_KERNELS_PLAIN
-   (plain C, where built with VAE_PLAIN) give the same bits as each other, on every platform. */
+/* Which instructions to use. VAE_KERNELS_BEST picks the fastest that the processor has. AVX2, AVX-512 and NEON give the
+   same bits as each other. So do VAE_KERNELS_PORTABLE (the compiler's vector extensions, else plain C) and
+   VAE_KERNELS_PLAIN (plain C, where built with VAE_PLAIN), on every platform. */
 typedef enum vae_kernels {
     VAE_KERNELS_BEST = 0, VAE_KERNELS_PLAIN, VAE_KERNELS_PORTABLE, VAE_KERNELS_AVX2, VAE_KERNELS_AVX512,
     VAE_KERNELS_NEON
 } vae_kernels;
 
-/* What multiplies a setting at update t (0 is the first): a function of t alone, so a resumed run needs no history.
+/* A factor for beta or the learning rate, by the number of updates made: a resumed run carries on in the right place.
    VAE_CONSTANT: 1.
    VAE_WARMUP: from `from` to 1 in a straight line over `steps` updates, then 1. For beta: KL warm-up (Sonderby et al.
      2016).
    VAE_COSINE: first `warmup` updates in a straight line from `from` to 1; then from 1 to `to` along half a cosine until
      update `steps`, then `to` (Loshchilov and Hutter 2017, equation 5).
-   An epoch has rows / batch updates, rounded up. */
+   In epochs: steps = epochs * batches, and an epoch has rows / batch batches, rounded up. Ten epochs of 60000 rows in
+   batches of 128 are 10 * 469 steps. */
 typedef enum vae_schedule_kind {
     VAE_SCHEDULE_DEFAULT = 0,       /* VAE_CONSTANT */
     VAE_CONSTANT, VAE_WARMUP, VAE_COSINE
@@ -330,13 +332,13 @@ typedef enum vae_schedule_kind {
 typedef struct vae_schedule {
     vae_schedule_kind kind;
     uint64_t          steps;        /* required unless constant: 1 or more */
-    uint64_t          warmup;       /* VAE_COSINE: less than `steps` */
-    vae_real          from, to;     /* factors in [0, 1]; 0 is 0 */
+    uint64_t          warmup;       /* VAE_COSINE: less than `steps`; 0: none */
+    vae_real          from, to;     /* factors in [0, 1]; no defaults, 0 is the factor 0. `to`: VAE_COSINE only */
 } vae_schedule;
 
 /* One update of a parameter p with gradient g.
-   VAE_ADAM: Kingma and Ba 2015, algorithm 1, with bias correction and PyTorch's place for epsilon. weight_decay w adds
-     w p to g, as PyTorch's Adam does.
+   VAE_ADAM: Kingma and Ba 2015, algorithm 1; epsilon is added after the bias correction, as in PyTorch. weight_decay w
+     adds w p to g, as PyTorch's Adam does.
    VAE_ADAMW: the same, but p first shrinks by learning_rate w p (Loshchilov and Hutter 2019, algorithm 2).
    VAE_SGD: m = momentum m + (g + w p), p -= learning_rate m, PyTorch's form. */
 typedef enum vae_optimizer_kind {
@@ -346,23 +348,24 @@ typedef enum vae_optimizer_kind {
 
 typedef struct vae_optimizer {
     vae_optimizer_kind kind;
-    vae_real           learning_rate;   /* 0: 1e-3, VAE_SGD 1e-2; at most 1e6; VAE_ZERO for none */
-    vae_real           beta1;           /* Adams: 0: 0.9;   in [0, 1), VAE_ZERO for none */
-    vae_real           beta2;           /* Adams: 0: 0.999; in [0, 1) */
-    vae_real           epsilon;         /* Adams: 0: 1e-8 */
-    vae_real           momentum;        /* VAE_SGD: 0: 0.9; in [0, 1), VAE_ZERO for none */
-    vae_real           weight_decay;    /* 0: none, VAE_ADAMW 1e-2; weights only, never biases; VAE_ZERO for none */
+    vae_real           learning_rate;   /* up to 1e6. Default 1e-3, of VAE_SGD 1e-2 */
+    vae_real           beta1;           /* VAE_ADAM, VAE_ADAMW: in [0, 1). Default 0.9 */
+    vae_real           beta2;           /* VAE_ADAM, VAE_ADAMW: in [0, 1). Default 0.999 */
+    vae_real           epsilon;         /* VAE_ADAM, VAE_ADAMW: above 0. Default 1e-8 */
+    vae_real           momentum;        /* VAE_SGD: in [0, 1). Default 0.9 */
+    vae_real           weight_decay;    /* of weights, never of biases; up to 1e6. Default none, of VAE_ADAMW 1e-2 */
     vae_schedule       schedule;        /* of the learning rate */
 } vae_optimizer;
 
-/* Memory from elsewhere: both functions or neither. Blocks must suit any type; `size` is what was asked for. */
+/* Memory of your own: give both functions or neither. allocate gives a block aligned for any type, or NULL; release
+   gets the size that was asked for. */
 typedef struct vae_allocator {
     void *(*allocate)(void *user, size_t size);
     void (*release)(void *user, void *block, size_t size);
     void *user;
 } vae_allocator;
 
-/* Threads from elsewhere: must call task(context, i) once for every i in 0 .. count-1, in any order, at the same time
+/* Threads of your own: run must call task(context, i) once for every i in 0 .. count-1, in any order, at the same time
    or not, and return when all have returned. */
 typedef void (*vae_task)(void *context, size_t index);
 typedef struct vae_parallel {
@@ -370,8 +373,8 @@ typedef struct vae_parallel {
     void *user;
 } vae_parallel;
 
-/* Which half of the network a model holds. A half cannot train; it loads what it needs from a whole model's file, and
-   calls that need the other half are refused. */
+/* Which half of the network a model holds. A half cannot train. It loads what it needs from a whole model's file; calls
+   that need the other half are refused. */
 typedef enum vae_part {
     VAE_PART_DEFAULT = 0,           /* VAE_WHOLE */
     VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY
@@ -379,62 +382,62 @@ typedef enum vae_part {
 
 #define VAE_MAX_LAYERS 16              /* in the encoder, and again in the decoder */
 #define VAE_ZERO ((vae_real)(-1e-30))  /* an exact zero, in fields where 0 means the default; no other use */
-#define VAE_LOGVAR_MIN ((vae_real)(-20))
+#define VAE_LOGVAR_MIN ((vae_real)(-20))   /* the encoder's logvar is held between these */
 #define VAE_LOGVAR_MAX ((vae_real)10)
 
 typedef struct vae_config {
-    vae_shape          input;                     /* required: the shape of one example */
+    vae_shape          input;                     /* required: the shape of one row */
     int                latent;                    /* required: dimensions of z, 1 to 1048576 */
-    vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; the heads for mean and logvar follow by themselves */
+    vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; those for mean and logvar follow by themselves */
     vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to one number a pixel; none: the encoder's mirror image. The
                                                      last one is linear, but for VAE_GAUSSIAN and VAE_LAPLACE */
     vae_likelihood     likelihood;
-    vae_real           sigma;                     /* VAE_GAUSSIAN, VAE_LAPLACE: 0: learned; else fixed, 1e-6 to 1e6 */
-    int                sigma_per_pixel;           /* nonzero: a sigma for each pixel is learned, not one for all */
+    vae_real           sigma;                     /* VAE_GAUSSIAN, VAE_LAPLACE: fixed, 1e-6 to 1e6; 0: learned */
+    int                sigma_per_pixel;           /* nonzero: learns a sigma for each pixel, not one for all */
     int                standardize;               /* VAE_GAUSSIAN, VAE_LAPLACE: nonzero: see vae_standardize */
-    vae_real           beta;                      /* weight of the KL; 0: 1, VAE_ZERO for none. See vae_set_beta */
+    vae_real           beta;                      /* weight of the KL, 0 or more. Default 1 */
     vae_schedule       beta_schedule;
     vae_initialization initialization;
-    vae_layout         layout;                    /* of the caller's pixels */
+    vae_layout         layout;                    /* of your pixels */
     vae_optimizer      optimizer;
-    uint64_t           seed;                      /* of everything random */
-    size_t             batch;                     /* largest training batch, 1 to 16777216; 0: 128 */
+    uint64_t           seed;                      /* of everything random; 0 is a seed like others */
+    size_t             batch;                     /* largest training batch, 1 to 16777216. Default 128 */
     vae_part           part;
     const vae_real    *weights;                   /* optional: the model reads its weights here, in the order and number
                                                      that vae_weights has, and never writes them (flash memory, another
-                                                     model's weights); it is then inference_only */
+                                                     model's weights); they must outlive it. It cannot train */
     int                inference_only;            /* nonzero: keeps no gradients or moments, cannot train */
     vae_kernels        kernels;
-    int                threads;                   /* 0: all cores the process may use where built with VAE_THREADS, else
-                                                     1; up to 64. With `parallel`: required */
+    int                threads;                   /* up to 64. Default: with VAE_THREADS all cores that the process may
+                                                     use, else 1. With `parallel`: required */
     vae_parallel       parallel;                  /* optional, with `threads` tasks at a time */
-    vae_allocator      allocator;                 /* optional */
+    vae_allocator      allocator;                 /* optional. Default: malloc and free */
 } vae_config;
 
 /* ==== 3 >>model =================================================================================================== */
 
 typedef struct vae_model vae_model;
 
-/* The config with every default in its place (a 0 that means a default is replaced; `decoder` is filled with the mirror
-   image where none was given). The only place where defaults are decided. `filled` may be `config`. */
+/* Checks the config and copies it with every default in its place, a mirrored decoder too. `filled` may be `config`. */
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error);
 
-/* Bytes that a model takes in all: parameters, gradients, moments, workspace. Nothing is allocated beyond it. */
+/* Bytes that a model takes in all: parameters, gradients, moments, workspace. It never grows. (Saving to and loading
+   from files take memory while they run, and threads take stacks.) */
 VAE_API vae_status vae_memory_needed(const vae_config *config, size_t *bytes, vae_error *error);
 
-/* Makes a model with fresh weights; vae_destroy releases it. vae_create_in puts it into memory of yours of at least
-   vae_memory_needed bytes and any alignment, which you keep until you no longer use the model: destroying it then only
-   ends its threads. On failure *model is unchanged. */
+/* Makes a model with fresh weights; vae_destroy releases it. The config is copied, but for what it points to. On
+   failure *model is unchanged. vae_create_in puts the model into memory of yours, of at least vae_memory_needed bytes
+   and any alignment. The memory stays yours: vae_destroy ends the model's threads, then you may free or reuse it. */
 VAE_API vae_status vae_create(const vae_config *config, vae_model **model, vae_error *error);
 VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t bytes, vae_model **model,
                                  vae_error *error);
-/* A model that reads `model`'s weights and has a workspace of its own: several threads may run inference at the same
-   time, each through a view, while nobody trains or destroys `model`. `changes` may be NULL; else its seed, batch,
-   threads, parallel, layout and allocator are taken where not zero (threads are otherwise 1). A view draws its own
-   sequence of samples, from the first. Destroy views before the model. */
+/* A view is a model for inference that reads `model`'s weights and has a workspace of its own. Several threads may run
+   inference at the same time, each through its view, while nobody trains or destroys `model`. `changes` may be NULL;
+   else its seed, batch, threads, parallel, layout and allocator are taken where not zero. A view has one thread unless
+   `changes` says more, and draws its own sequence of samples, from the first. Destroy views before the model. */
 VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *changes, vae_model **view,
                                    vae_error *error);
-/* NULL is allowed. A model that is in use, by its own callback or another thread, is left alone (see vae_fit). */
+/* NULL is allowed. A model in use by another thread or by the vae_fit that is calling on_progress is left alone. */
 VAE_API void vae_destroy(vae_model *model);
 
 /* The model's config as vae_defaults fills it, with beta and learning rate as they were last set. */
@@ -444,9 +447,9 @@ VAE_API void vae_get_config(const vae_model *model, vae_config *config);
 typedef struct vae_state {
     uint64_t step;              /* updates made */
     uint64_t epoch;             /* passes that vae_fit has completed */
-    uint64_t row;               /* rows that it has used of the pass in progress; 0 between passes */
+    uint64_t row;               /* rows used of the pass in progress; 0 between passes */
     uint64_t samples_drawn;     /* by vae_sample and vae_sample_latent */
-    vae_real beta;              /* of the next update, its schedule counted */
+    vae_real beta;              /* of the next update, times its schedule's factor */
     vae_real learning_rate;     /* likewise */
     vae_real sigma;             /* fixed or learned, in units of the (standardised) pixels; their geometric mean where
                                    each pixel has its own; 0 for likelihoods without */
@@ -458,8 +461,8 @@ VAE_API size_t vae_latent_size(const vae_model *model);       /* numbers in one 
 VAE_API const char *vae_kernels_name(vae_kernels kernels);    /* "avx2", ... */
 VAE_API int vae_kernels_available(vae_kernels kernels);       /* nonzero where this build and processor have them */
 
-/* A table of layers, shapes, parameters, settings and memory, one line each, as text. Writes at most `size` bytes with
-   the closing zero and returns the length of the whole text, as snprintf does. */
+/* Layers, shapes, parameters, memory and settings as a table for people. Writes at most `size` bytes, the closing zero
+   included, and returns the length of the whole text, as snprintf does. */
 VAE_API size_t vae_summary(const vae_model *model, char *text, size_t size);
 #ifndef VAE_NO_STDIO
 VAE_API void vae_print_summary(const vae_model *model);       /* to standard output */
@@ -467,11 +470,12 @@ VAE_API void vae_print_summary(const vae_model *model);       /* to standard out
 
 /* ==== 4 >>training ================================================================================================ */
 
-/* Rows, one after the other: set `pixels` or `bytes`, not both. The data stay yours and are never changed. */
+/* Rows of vae_example_size numbers, one after the other: set `pixels` or `bytes`, not both. The data stay yours, are
+   read during the call only and are never changed. */
 typedef struct vae_data {
     const vae_real      *pixels;
     const unsigned char *bytes;
-    size_t               count;
+    size_t               count;          /* of rows */
 } vae_data;
 
 /* Nats per example. */
@@ -484,53 +488,57 @@ typedef struct vae_terms {
 
 #ifndef VAE_INFERENCE_ONLY
 
+/* When on_progress is called. The last batch of an epoch brings VAE_EVENT_BATCH and then VAE_EVENT_EPOCH; an answer
+   other than 0 to either brings VAE_EVENT_STOPPED, whose own answer does not count. Stopping at an epoch's last batch
+   still ends that epoch, but its validation is left out. */
 typedef enum vae_event {
     VAE_EVENT_BATCH = 1,             /* after each batch */
     VAE_EVENT_EPOCH,                 /* after each epoch, when the validation data have been scored */
-    VAE_EVENT_STOPPED                /* once, when training ends because on_progress said so */
+    VAE_EVENT_STOPPED                /* last of all, only where on_progress stopped training */
 } vae_event;
 
 typedef struct vae_progress {
     vae_event  event;
     vae_model *model;
-    size_t     epoch, epochs;        /* the model's own count, from 1; epochs is the last of this vae_fit */
-    size_t     batch, batches;       /* batch counts from 1 within the epoch */
+    size_t     epoch, epochs;        /* counted from 1 since the model was made; epochs: this call's last */
+    size_t     batch, batches;       /* counted from 1 within the epoch */
     uint64_t   step;                 /* updates since the model was made */
     vae_terms  last;                 /* the latest batch */
-    vae_terms  train;                /* mean over the epoch so far, each batch by the weights it met */
-    vae_terms  validation;           /* event VAE_EVENT_EPOCH and validation data given; else zeros */
+    vae_terms  train;                /* mean over the epoch so far, each batch with the weights of its time */
+    vae_terms  validation;           /* as vae_elbo gives them, at VAE_EVENT_EPOCH; zeros unless has_validation */
     int        has_validation;
     double     seconds;              /* since vae_fit began */
     double     examples_per_second;  /* while training this epoch, validation not counted */
     double     seconds_left;         /* to the end of vae_fit, by the speed so far */
-    int        redraw;               /* nonzero about ten times a second and at the ends: enough for a display */
+    int        redraw;               /* nonzero when a display is due: ten times a second, and at each epoch's end */
 } vae_progress;
 
 typedef struct vae_fit_config {
-    size_t          epochs;               /* passes over the data; required, unless until_epoch is set */
-    size_t          until_epoch;          /* instead: train until the model has made so many passes in all, which may be
-                                             none more; a resumed program says the same number again */
-    size_t          batch;                /* examples in an update; 0: the config's `batch`, which is also the most */
+    size_t          epochs;               /* passes over the data in this call. Set this or until_epoch, not both */
+    size_t          until_epoch;          /* trains until the model has made so many passes in all, maybe none more: a
+                                             program that resumes says the same number again */
+    size_t          batch;                /* rows in an update, at most config.batch. 0: config.batch, or, where the
+                                             model comes from a file, what that was trained with */
     const vae_data *validation;           /* optional: scored after each epoch */
     int             keep_order;           /* nonzero: rows are taken in order; else shuffled anew each epoch */
-    int             output_bias_from_data;/* nonzero: before the first step of a fresh model the last bias becomes what
-                                             gives each output channel's or pixel's mean, for pixels in [0, 1] held in
-                                             [0.001, 0.999], as in Burda et al. 2016 */
+    int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias to give
+                                             the data's mean: of each pixel, after a convolution of each channel; where
+                                             pixels lie in [0, 1], held in [0.001, 0.999] (Burda et al. 2016) */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
-    void           *user;
+    void           *user;                 /* handed to on_progress */
 } vae_fit_config;
 
-/* Trains. May be called again to go on: the optimiser's moments, the step, the epoch and the shuffle carry on as if the
-   calls had been one; a model that was stopped inside an epoch, or saved there as a checkpoint, first finishes that
-   epoch, which counts as one of the `epochs`, and must be given the same number of rows, batch and keep_order. `fit`
-   NULL means ten epochs. Returns VAE_STOPPED where the callback stopped it.
-   Training that diverges ends with VAE_ERROR_NUMERIC and that step's weights unchanged: where a loss or gradient is
-   not finite or a gradient beyond 1e18, and where a batch's loss is more than 10,000 times that of the first batch that
-   the model met since it was made or loaded (the number of pixels added to both). So do the single steps below.
+/* Trains; `fit` NULL means ten epochs. Returns VAE_OK, VAE_STOPPED where on_progress stopped it, or an error.
+   Call it again to go on: optimiser, step, epoch and shuffle carry on as if the calls had been one. A model that was
+   stopped inside an epoch, or saved there as a checkpoint, first finishes that epoch, which counts as one of the
+   `epochs`; give it the same number of rows, batch and keep_order.
+   Training that diverges ends with VAE_ERROR_NUMERIC before the weights change: where a loss or gradient is not finite,
+   a gradient is beyond 1e18, or a batch's loss is more than 10,000 times the sum of the first batch's and the number of
+   pixels, "first" since the model was made or loaded. The single steps below do the same.
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
    and score with it, and set beta and the learning rate. It may not train, load into or destroy the model: those calls
-   return VAE_ERROR_BUSY (vae_destroy does nothing and vae_fit then returns it). It may be left by an exception or
-   longjmp: the model is then as after the last batch. */
+   return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). It may be left by an
+   exception or longjmp: the model is then as after the last batch. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
 
 #ifndef VAE_NO_STDIO
@@ -538,17 +546,17 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
 VAE_API int vae_print_progress(void *user, const vae_progress *progress);
 #endif
 
-/* With config.standardize the network sees (pixel - mean) / scale, each pixel with the mean and standard deviation that
-   it had in `data` (a pixel that never changes keeps scale 1). vae_fit does this by itself before a model's first step;
-   call it where you train by steps, and give every machine the same rows. Everything that comes out is in the caller's
-   units again, and nats count the change of scale (+ sum of log scale), so that they stay comparable. The numbers are
-   the tensors "standardize.mean" and "standardize.scale", in every file. Refused after the first step. */
+/* With config.standardize the network sees (pixel - mean) / scale: each pixel's mean and standard deviation in `data`
+   (a pixel that never changes keeps scale 1). Pixels that come out are in your units again, and nats count the change
+   of scale (+ sum of log scale), so that they stay comparable. vae_fit does this by itself before a model's first step,
+   unless you have. Call it where you train by steps, with the same rows on every machine; after the first step it is
+   refused. The numbers are the tensors "standardize.mean" and "standardize.scale", saved with the weights. */
 VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error);
 
 /* One update on one batch of at most config.batch rows: forward, backward, optimiser. `terms` may be NULL. */
 VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_terms *terms, vae_error *error);
 
-/* From the next step on. Both take the number as it is: 0 is 0. Their schedules multiply it still. */
+/* For the next step and all later ones, 0 to 1e6: here 0 is 0. The schedules still multiply them. */
 VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error);
 VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error);
 
@@ -561,22 +569,21 @@ typedef struct vae_share {
 
 /* Adds to the gradient block the gradient of this batch's summed loss divided by `total`. With share NULL the batch is
    the whole (first 0, total count); a share may have no rows. Row r's noise depends on the seed, the step and first + r
-   alone, so a batch may be cut into pieces, over time or over machines, and meets the same noise. `terms` are means
-   over the rows given. A loss that is not finite (VAE_ERROR_NUMERIC) also forgets what was accumulated before it. */
+   alone: a batch cut into pieces, over time or over machines, meets the same noise. `terms`, which may be NULL, are
+   means over the rows given. After a loss that is not finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
-/* One update of the optimiser with what has been accumulated; the gradients are zero afterwards. A learned sigma is
-   updated from its own gradient, which tells where its best value lies. */
+/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to
+   the optimiser: its gradient tells where its best value lies. */
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
-/* Ends a step whose update you made yourself: forgets the gradients and moves on to the next step's noise and
-   schedules. vae_apply_gradients does it by itself. */
+/* Ends a step whose update you made yourself: zeroes the gradients, moves on to the next step's noise and schedules. */
 VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
 /* Forgets what has been accumulated. */
 VAE_API void vae_clear_gradients(vae_model *model);
 
-/* The gradients, vae_parameter_count numbers in one block in the order of vae_parameters; NULL where the model cannot
-   train. Once asked for, the block always holds what has been accumulated, zeros after an update, and what you write
-   into it counts; updates are then somewhat slower. */
+/* The gradients: one block of vae_parameter_count numbers in the order of vae_parameters, the model's own; NULL where
+   it cannot train. Once asked for, the block always holds what has been accumulated, zeros after an update, and what
+   you write into it counts; updates are then somewhat slower. */
 VAE_API vae_real *vae_gradients(vae_model *model);
 #endif /* VAE_INFERENCE_ONLY */
 
@@ -584,17 +591,18 @@ VAE_API vae_real *vae_gradients(vae_model *model);
 
 /* Points of the latent space, one after the other. */
 typedef struct vae_latents {
-    const vae_real *z;        /* count x latent */
+    const vae_real *z;        /* count x latent numbers */
     size_t          count;
 } vae_latents;
 
-/* Any number of rows, taken config.batch at a time or fewer. Results are the caller's arrays, one row per example; all
-   are deterministic. A result that is not finite is VAE_ERROR_NUMERIC: the weights are too large.
-   vae_encode: mean and logvar, count x latent each; either may be NULL.
-   vae_decode: pixels from z, count x example_size; what the likelihood expects of each pixel.
-   vae_reconstruct: the decoded mean of q(z | x).
-   vae_sample: decodes z from N(0, I). The model counts the samples drawn, so each call gives new ones; the sequence
-     depends on the seed alone. vae_sample_latent gives those z, and counts alike. */
+/* Any number of rows in one call. Results go to arrays of yours, one row for each row given. A result that is not
+   finite is VAE_ERROR_NUMERIC: the weights are too large.
+   vae_encode: mean and logvar of q(z | x), count x vae_latent_size each; either may be NULL.
+   vae_decode: the mean pixels of p(x | z), count x vae_example_size; so are those of the next two.
+   vae_reconstruct: what vae_decode makes of vae_encode's mean.
+   vae_sample: decodes z drawn from N(0, I). Each call gives new samples, for the model counts them: see
+     vae_state.samples_drawn, which checkpoints keep. The sequence depends on the seed alone.
+   vae_sample_latent: only draws the z, count x vae_latent_size, and counts alike. */
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error);
 VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
@@ -602,22 +610,22 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error);
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error);
 
-/* The ELBO with one z per example. `mean` receives the mean terms over all rows, `each` the terms of every row (count
+/* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
    of them); either may be NULL. The noise of row i depends on the seed and i alone: the same model and rows give the
-   same score every time. For a score that does not depend on a row's place, see vae_score. */
+   same terms every time. For a score that does not depend on a row's place, see vae_score. */
 VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                             vae_error *error);
 
-/* log p(x), estimated from below by `samples` importance samples from q (Burda et al. 2016, equation 8):
-   log 1/k sum_k p(x | z_k) p(z_k) / q(z_k | x), nats per example. `mean` and `each` (count) as above. */
+/* log p(x) in nats, estimated from below by k = `samples` (1 or more) draws from q (Burda et al. 2016, equation 8):
+   log 1/k sum_k p(x | z_k) p(z_k) / q(z_k | x). `mean` and `each` (count numbers) as above. */
 VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                       double *each, vae_error *error);
 
-/* How unusual each row is, higher for stranger ones. It depends on the model and the row alone: a row scores the same
-   wherever it stands and whatever stands beside it.
+/* How unusual a row is: higher is stranger. The score depends on the model and the row alone, wherever the row stands
+   and whatever stands beside it.
    VAE_SCORE_ELBO: reconstruction at z = mean, plus the KL: the negative ELBO without its noise, in nats.
-   VAE_SCORE_RECONSTRUCTION: the first of the two terms.
-   VAE_SCORE_SQUARED_ERROR: sum over pixels of (x - reconstruction)^2, in the caller's units. */
+   VAE_SCORE_RECONSTRUCTION: the first of these two terms.
+   VAE_SCORE_SQUARED_ERROR: sum over pixels of (x - vae_reconstruct's pixel)^2, in your units. */
 typedef enum vae_score_kind {
     VAE_SCORE_DEFAULT = 0,          /* VAE_SCORE_ELBO */
     VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION, VAE_SCORE_SQUARED_ERROR
@@ -627,27 +635,33 @@ typedef struct vae_score_config {
     vae_score_kind kind;
 } vae_score_config;
 
-/* `each` receives data->count scores. `score` may be NULL. */
+/* `each` receives data->count scores. `score` NULL: VAE_SCORE_ELBO. */
 VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
                              vae_error *error);
 
 /* ==== 7 >>files =================================================================================================== */
 
 /* A model file is a safetensors file: tensors under PyTorch's names, shapes and orders, the network as JSON in its
-   metadata. It is little-endian on every machine. A checkpoint also holds the optimiser's moments, the step, the epoch
-   and the place within it: training then goes on with the same bits as if it had never stopped. (Gradients that were
-   accumulated and not yet applied are not in it.)
-   Saving writes a temporary file beside `path`, flushes it to the disk and renames it: at every instant either the old
-   file or the new one is whole. Loading trusts nothing in the file, and takes memory in proportion to the file's size
-   and to what the caller asks for: the largest batch is the caller's to choose, not the file's.
-   vae_load makes a model from the file alone. `config` may be NULL; else its seed, batch, part, kernels, threads,
-   parallel, allocator, inference_only, layout, optimizer, beta and beta_schedule are taken where not zero, and the
-   network (`input`, `latent`, `encoder`, `decoder`, `likelihood`, `sigma`) must be zero or agree with the file. Files
-   without the metadata (weights saved from Python) need `config` in full.
+   metadata, little-endian on every machine. A checkpoint also holds the optimiser's moments, the step, the epoch, the
+   place within it and samples_drawn; training goes on with the same bits as if it had never stopped. (Gradients
+   accumulated and not yet applied are not in it.) Paths are UTF-8 on Windows.
+   Saving writes a temporary file beside the old one, flushes it to the disk and renames it: at every instant either the
+   old file or the new one is whole. On POSIX systems symbolic links are followed, so that the file they lead to is
+   replaced, and the new file keeps the old one's mode, and its owner as far as the process may set it. Devices and the
+   like are refused.
+   Loading trusts nothing in the file, and takes memory in proportion to the file's size and to what you ask for:
+   without config.batch the file's batch is halved until the model's memory suits the file.
+   vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
+     - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero; a checkpoint's
+       moments are left out where VAE_SGD replaces another kind, or the other way round;
+     - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
+     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize must be zero or as in the file;
+     - initialization is not looked at, and weights must be NULL.
+   A file without that metadata, such as weights saved from Python, needs `config` in full.
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
    _memory form allocates nothing: with vae_create_in a trained model runs without a heap.
    vae_load_matching takes those tensors whose names and shapes are the model's, for transfer from another network:
-   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors (NULL: do not say); none is an error. */
+   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. None is an error. */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
@@ -657,8 +671,8 @@ VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigne
 VAE_API vae_status vae_save_checkpoint(const vae_model *model, const char *path, vae_error *error);
 #endif
 #endif
-/* The same from and to memory. vae_save_memory writes the file's bytes to `bytes` if `capacity` is enough (else
-   VAE_ERROR_MEMORY, nothing written) and always stores the size needed; bytes may be NULL to ask for it. */
+/* The same from and to memory. vae_save_memory always stores the file's size in *size. It writes the file to `bytes` if
+   `capacity` is enough, else it returns VAE_ERROR_MEMORY; `bytes` NULL only asks for the size. */
 VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void *bytes, size_t capacity, size_t *size,
                                    vae_error *error);
 VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_config *config, vae_model **model,
@@ -669,10 +683,10 @@ VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes,
 
 /* ==== 8 >>parameters ============================================================================================== */
 
-/* The weights as one block, in the library's own order: first the vae_parameter_count numbers that are trained, then
-   the constants (those of vae_standardize), vae_weight_count in all. vae_parameters is for writing: sums over machines,
-   averaging, optimisers of your own; NULL where the model does not own its weights. vae_weights is for reading: what a
-   program with constant weights keeps in flash, and gives as config.weights. */
+/* The weights as one block of the model's, in the library's own order: first the vae_parameter_count numbers that are
+   trained, then the constants (those of vae_standardize), vae_weight_count in all. vae_parameters is for writing: sums
+   over machines, averages, optimisers of your own; NULL where the model does not own its weights. vae_weights is for
+   reading: what a program with constant weights keeps in flash, and gives as config.weights. */
 VAE_API size_t vae_parameter_count(const vae_model *model);
 VAE_API size_t vae_weight_count(const vae_model *model);
 VAE_API vae_real *vae_parameters(vae_model *model);
@@ -693,7 +707,7 @@ typedef struct vae_tensor {
 
 VAE_API size_t vae_tensor_count(const vae_model *model);
 VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error);
-/* Where element `element` (in PyTorch's order) of tensor `index` lies in vae_weights; (size_t)-1: there is none. */
+/* Where element `element` (in PyTorch's order) of tensor `index` lies in vae_weights; (size_t)-1 if there is none. */
 VAE_API size_t vae_tensor_place(const vae_model *model, size_t index, size_t element);
 /* Copies tensor `name` out of or into the model, `count` numbers in PyTorch's order. */
 VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_real *values, size_t count,
@@ -701,7 +715,7 @@ VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_
 VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_real *values, size_t count,
                                   vae_error *error);
 #ifndef VAE_INFERENCE_ONLY
-/* The same of the gradient block. */
+/* The same for the gradient block. */
 VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, vae_real *values, size_t count,
                                     vae_error *error);
 #endif

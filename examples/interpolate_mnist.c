@@ -26,7 +26,7 @@ static void spherical_path(float *z, size_t latent, size_t count) {
     angle = aa > 0 && bb > 0 ? acos(fmax(-1, fmin(1, ab / sqrt(aa * bb)))) : 0;
     for (i = 1; i + 1 < count; i++) {
         const double t = (double)i / (double)(count - 1);
-        const int    straight = sin(angle) < 1e-3;   /* the same direction, or opposite ones: no circle is given */
+        const int    straight = sin(angle) < 1e-3;   /* the same direction or opposite: no single circle */
         const double from = straight ? 1 - t : sin((1 - t) * angle) / sin(angle);
         const double to = straight ? t : sin(t * angle) / sin(angle);
         for (d = 0; d < latent; d++) z[i * latent + d] = (float)(from * (double)a[d] + to * (double)b[d]);

@@ -22,7 +22,7 @@ static double inverse_normal_cdf(double probability) {
     return low;
 }
 
-/* The middles of columns x columns cells of equal probability under the prior: what is shown is what is likely. */
+/* Decodes the middles of columns x columns cells that are equally probable under the prior. */
 static int draw_plane(vae_model *model, size_t columns, float *pixels, char *message) {
     float            *z = malloc(columns * columns * 2 * sizeof *z);
     const vae_latents latents = { .z = z, .count = columns * columns };

@@ -32,7 +32,7 @@ static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number) {
     interrupted = number;
-    signal(number, SIG_DFL);            /* who asks twice does not want to wait */
+    signal(number, SIG_DFL);            /* a second Ctrl-C ends the program at once */
 }
 
 static int write_samples(training *t, vae_model *model) {
@@ -43,7 +43,7 @@ static int write_samples(training *t, vae_model *model) {
     return png_write_grid(t->samples, &grid, t->message);
 }
 
-/* Adds an epoch's line to the log, which begins with the first one's. */
+/* Adds an epoch's line to the log. The first epoch begins the file anew. */
 static int write_log(training *t, const vae_progress *p) {
     FILE     *file = fopen(t->log, p->epoch == 1 ? "w" : "a");
     const int good = file && fprintf(file, "%s%lu,%.4f,%.4f,%.4f,%.4f\n",
@@ -54,7 +54,7 @@ static int write_log(training *t, const vae_progress *p) {
     return fail(t->message, "cannot write %s: %s", t->log, strerror(errno));
 }
 
-/* Called by vae_fit after each batch, each epoch and when it stops. What is not 0 stops it. */
+/* Called by vae_fit after each batch and each epoch, and when training stops. A result other than 0 stops it. */
 static int on_progress(void *user, const vae_progress *progress) {
     training *t = user;
     vae_error error;
@@ -83,7 +83,7 @@ static int train(training *t, vae_model *model, int output_bias_from_data, int a
         printf("interrupted in epoch %d; everything is in %s, go on with\n   ", (int)state.epoch + 1, t->checkpoint);
         for (int i = 0; i < argc; i++) printf(strchr(argv[i], ' ') ? " '%s'" : " %s", argv[i]);
         printf(t->resume ? "\n" : " --resume\n");
-        return 128 + interrupted;       /* as shells have it */
+        return 128 + interrupted;       /* the exit code that shells use for a signal */
     }
     if (status == VAE_OK || status == VAE_STOPPED) status = vae_elbo(model, &test, &score, NULL, &error);
     if (status == VAE_OK) status = vae_save(model, t->out, &error);
@@ -121,7 +121,7 @@ int main(int argc, char **argv) {
     int        code = options_parse(argc, argv, "Trains a variational autoencoder on MNIST.", table, 0);
     if (code >= 0) return code;
     if (strcmp(t.recipe, "list") == 0) return recipe_find(NULL, NULL);
-    if (recipe_find(t.recipe, &r) != 0) return options_wrong("train_mnist", "no --recipe is called %s", t.recipe);
+    if (recipe_find(t.recipe, &r) != 0) return options_wrong("train_mnist", "--recipe list has no %s", t.recipe);
     if (options_check_outputs("train_mnist", table) != 0) return 2;
     if (idx_read_mnist(t.data, &t.images, &t.test, t.message) != 0) return complain("train_mnist", t.message);
     r.config.input = (vae_shape){ t.images.height, t.images.width, 1 };

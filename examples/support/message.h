@@ -7,7 +7,7 @@
 
 enum { MESSAGE_SIZE = 256 };
 
-/* Writes the sentence; -1, for `return fail(message, "cannot read %s", path)`. */
+/* Writes the sentence and returns -1: `return fail(message, "cannot read %s", path)`. */
 static inline int fail(char message[MESSAGE_SIZE], const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);

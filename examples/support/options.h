@@ -44,7 +44,7 @@ typedef struct option {
 static inline int options_wrong(const char *program, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    fflush(stdout); /* what was said before comes before */
+    fflush(stdout); /* what was printed before stays above it */
     fprintf(stderr, "%s: ", program);
     vfprintf(stderr, format, arguments);
     fprintf(stderr, ": see --help\n");

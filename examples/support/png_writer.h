@@ -216,7 +216,7 @@ static inline int png_write_grid(const char *path, const png_grid *grid, char me
     result = png_write_file(temporary, canvas, (int)width, (int)height, grid->channels, message);
     free(canvas);
 #ifdef _WIN32
-    if (result == 0) remove(path); /* Windows renames over nothing */
+    if (result == 0) remove(path); /* Windows does not rename onto a file that is there */
 #endif
     if (result == 0 && rename(temporary, path) != 0)
         result = fail(message, "cannot write %s: %s", path, strerror(errno));
