@@ -7883,13 +7883,13 @@ VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
 
 /* Before a fresh model's first step sigma takes its best value for the batch in the workspace, by a forward pass of its
    own. Otherwise the first gradients of numbers in the thousands would be a million times the later ones, and Adam,
-   which divides by what it remembers of them, would stand still. */
-VAEI_PRIVATE void vaei_first_sigma(vae_model *model, size_t count) {
+   which divides by what it remembers of them, would stand still. Returns whether sigma was moved. */
+VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
     const vaei_plan *plan = &model->plan;
     vaei_pass        pass;
     size_t           i;
-    if (!plan->log_sigma_count) return;
-    for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return;
+    if (!plan->log_sigma_count) return 0;
+    for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return 0;
     vaei_begin_pass(&pass, model, count);
     pass.scale = (vae_real)(1 / (double)count);
     pass.reconstruction = vaei_row_terms(model);
@@ -7900,6 +7900,7 @@ VAEI_PRIVATE void vaei_first_sigma(vae_model *model, size_t count) {
     vaei_decoder_forward(&pass);
     vaei_move_sigma(model, pass.d_log_sigma, 1);
     memset(pass.d_log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
+    return 1;
 }
 #endif
 
@@ -8576,12 +8577,10 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     return 1;
 }
 
-/* One update on the batch in the workspace. */
-VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
     vaei_update_context work;
     vae_status          status;
     int                 i;
-    if (!model->step) vaei_first_sigma(model, count);
     if (model->has_gradients) {                 /* there are others to be added to, or the caller looks at the block */
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
@@ -8615,6 +8614,19 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
     vaei_update_sigma(model, model->gradients + model->plan.log_sigma, model->step);
     vaei_end_step(model);
     return VAE_OK;
+}
+
+/* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma nor the bound on the
+   loss that a bad first batch would have set. */
+VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
+    const double     largest_loss = model->largest_loss;
+    const int        moves_sigma = !model->step && vaei_first_sigma(model, count);
+    const vae_status status = vaei_update_by_batch(model, count, terms, error);
+    if (status == VAE_OK) return status;
+    model->largest_loss = largest_loss;
+    if (moves_sigma)
+        memset(model->parameters + model->plan.log_sigma, 0, model->plan.log_sigma_count * sizeof(vae_real));
+    return status;
 }
 
 /* ---- one batch, by the caller ---- */

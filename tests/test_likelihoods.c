@@ -562,6 +562,56 @@ TEST(test_sigma_in_shares) {
     }
 }
 
+/* A first step that fails leaves nothing behind: the next one goes as if it were the first. Only the bad rows have
+   something in the first pixel, which weighs so much that the loss or a gradient is beyond all bounds. */
+TEST(test_first_step_that_fails) {
+    static const double heavy[] = { 1e10, 1e12, 1e14, 1e18, 1e25 };
+    vae_real            rows[4 * 6], wrong[4 * 6];
+    unsigned            k, i, each;
+    for (i = 0; i < 24; i++) {
+        rows[i] = i % 6 ? (vae_real)(5 + sin(i * 1.7)) : 0;
+        wrong[i] = rows[i] + 100;
+    }
+    for (each = 0; each < 2; each++)
+        for (k = 0; k <= sizeof heavy / sizeof *heavy; k++) {
+            vae_config config;
+            vae_data   data, first;
+            vae_model *model, *alone;
+            vae_real   weights[5 * 6];
+            const int  is_data = k == sizeof heavy / sizeof *heavy;
+            memset(&config, 0, sizeof config);
+            memset(&data, 0, sizeof data);
+            config.input.height = config.input.channels = 1;
+            config.input.width = 6;
+            config.latent = 2;
+            config.batch = 4;
+            config.encoder[0] = VAE_DENSE(5, VAE_LINEAR);
+            config.likelihood = VAE_GAUSSIAN;
+            config.sigma_per_pixel = (int)each;
+            model = make(&config);
+            alone = make(&config);
+            data.pixels = rows;
+            data.count = 4;
+            CHECK(vae_get_tensor(model, "encoder.0.weight", weights, 30, NULL) == VAE_OK);
+            for (i = 0; !is_data && i < 30; i += 6) weights[i] = (vae_real)heavy[k];
+            set(model, "encoder.0.weight", weights, 30);
+            set(alone, "encoder.0.weight", weights, 30);
+            first = data;
+            first.pixels = wrong;
+            wrong[7] = is_data ? (vae_real)NAN : 5;
+            CHECK(vae_train_step(model, &first, NULL, NULL) == (is_data ? VAE_ERROR_DATA : VAE_ERROR_NUMERIC));
+            for (i = 0; i < 2; i++) {
+                CHECK(!memcmp(vae_parameters(model), vae_parameters(alone),
+                              vae_parameter_count(model) * sizeof(vae_real)));
+                CHECK(model->largest_loss == alone->largest_loss);
+                CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
+                CHECK(vae_train_step(alone, &data, NULL, NULL) == VAE_OK);
+            }
+            vae_destroy(model);
+            vae_destroy(alone);
+        }
+}
+
 int main(void) {
     RUN(test_nats_and_means);
     RUN(test_sums_and_ends);
@@ -575,5 +625,6 @@ int main(void) {
     RUN(test_results_that_are_not_finite);
     RUN(test_sizes_of_data);
     RUN(test_sigma_in_shares);
+    RUN(test_first_step_that_fails);
     return test_finish();
 }
