@@ -523,9 +523,9 @@ typedef struct vae_fit_config {
    not finite or a gradient beyond 1e18, and where a batch's loss is more than 10,000 times that of the first batch that
    the model met since it was made or loaded (the number of pixels added to both). So do the single steps below.
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
-   and score with it, and set beta and the learning rate. It may not train, load into or destroy the model: those calls
-   return VAE_ERROR_BUSY (vae_destroy does nothing and vae_fit then returns it). It may be left by an exception or
-   longjmp: the model is then as after the last batch. */
+   and score with it, and set beta and the learning rate. It may not train, set or load weights, or destroy the model:
+   those calls return VAE_ERROR_BUSY (vae_destroy does nothing and vae_fit then returns it). It may be left by an
+   exception or longjmp: the model is then as after the last batch. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
 
 #ifndef VAE_NO_STDIO
@@ -570,7 +570,7 @@ VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
 VAE_API void vae_clear_gradients(vae_model *model);
 
 /* The gradients, vae_parameter_count numbers in one block in the order of vae_parameters; NULL where the model cannot
-   train. Once asked for, the block always holds what has been accumulated, zeros after an update, and what you write
+   train, or is in use by another thread. Once asked for, the block always holds what has been accumulated, zeros after an update, and what you write
    into it counts; updates are then somewhat slower. */
 VAE_API vae_real *vae_gradients(vae_model *model);
 #endif /* VAE_INFERENCE_ONLY */
@@ -7084,8 +7084,9 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
     for (i = 0; i < count; i++)
         if (!vaei_finite(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is not finite", i, name);
+    if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
-    return VAE_OK;
+    return vaei_leave(model, VAEI_FREE, VAE_OK);
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -8692,9 +8693,11 @@ VAE_API void vae_clear_gradients(vae_model *model) {
 }
 
 VAE_API vae_real *vae_gradients(vae_model *model) {
-    if (!model || !model->plan.trains) return NULL;
+    int before;
+    if (!model || !model->plan.trains || (before = vaei_enter(model, "vae_gradients", NULL)) < 0) return NULL;
     if (!model->has_gradients) vaei_zero_gradients(model);
     model->shows_gradients = 1;
+    (void)vaei_leave(model, before, VAE_OK);
     return model->gradients;
 }
 
@@ -8709,20 +8712,24 @@ VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_t
 }
 
 VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error) {
+    int before;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: model is NULL");
     if (!vaei_finite(beta) || beta < 0 || beta > VAEI_MOST_SETTING)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must lie in 0 to 1e6", (double)beta);
+    if ((before = vaei_enter(model, "vae_set_beta", error)) < 0) return VAE_ERROR_BUSY;
     model->settings.beta = beta == 0 ? VAE_ZERO : beta;
-    return VAE_OK;
+    return vaei_leave(model, before, VAE_OK);
 }
 
 VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error) {
+    int before;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_learning_rate: model is NULL");
     if (!vaei_finite(learning_rate) || learning_rate < 0 || learning_rate > VAEI_MOST_SETTING)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must lie in 0 to 1e6",
                          (double)learning_rate);
+    if ((before = vaei_enter(model, "vae_set_learning_rate", error)) < 0) return VAE_ERROR_BUSY;
     model->settings.optimizer.learning_rate = learning_rate == 0 ? VAE_ZERO : learning_rate;
-    return VAE_OK;
+    return vaei_leave(model, before, VAE_OK);
 }
 
 VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error) {
