@@ -7563,10 +7563,11 @@ VAE_API void vae_print_summary(const vae_model *model) {
     text.size = sizeof bytes;
     for (line = 0; model; line++) {
         text.length = 0;
-        if (!vaei_put_summary_line(&text, model, line)) return;
+        if (!vaei_put_summary_line(&text, model, line)) break;
         bytes[vaei_min_size(text.length, sizeof bytes - 1)] = 0;
         puts(bytes);
     }
+    fflush(stdout);                     /* so that it stands before what another stream or a crash then says */
 }
 #endif
 
