@@ -1738,7 +1738,7 @@ typedef struct vaei_random_cursor {
     size_t row, block;
 } vaei_random_cursor;
 
-#define VAEI_RANDOM_BLOCKS 32
+#define VAEI_RANDOM_BLOCKS 16       /* the lanes of the longest vector: more would take stack and save no time */
 
 /* Lists up to VAEI_RANDOM_BLOCKS blocks from *cursor on, moves it past them and returns how many there were; the rest
    of `words` is filled with zeros. */
@@ -2913,23 +2913,31 @@ VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *by
    to partial sum i mod 4, the four are added by halves, and the blocks one after the other. */
 VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
                                              const uint32_t *row_offsets, vae_real *out, int accumulate) {
-    size_t at[VAEI_SUM_BLOCK], begin, count, i, j;
+    size_t begin, end, i, j;
     if (!accumulate) for (j = 0; j < columns; j++) out[j] = 0;
-    for (begin = 0; begin < rows; begin += count) {
-        count = rows - begin < VAEI_SUM_BLOCK ? rows - begin : VAEI_SUM_BLOCK;
-        for (i = 0; i < count; i++) at[i] = row_offsets ? (size_t)row_offsets[begin + i] : (begin + i) * row_stride;
+    for (begin = 0; begin < rows; begin = end) {
+        end = rows - begin < VAEI_SUM_BLOCK ? rows : begin + VAEI_SUM_BLOCK;
         for (j = 0; j < columns; j += VAEI_LANES) {
             const vae_real *column = d + j;
             VAEI_V          sum0 = VAEI_SET(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-            for (i = 0; i + 4 <= count; i += 4) {
-                sum0 = sum0 + VAEI_LOAD(column + at[i]);
-                sum1 = sum1 + VAEI_LOAD(column + at[i + 1]);
-                sum2 = sum2 + VAEI_LOAD(column + at[i + 2]);
-                sum3 = sum3 + VAEI_LOAD(column + at[i + 3]);
-            }
-            if (i < count) sum0 = sum0 + VAEI_LOAD(column + at[i]);
-            if (i + 1 < count) sum1 = sum1 + VAEI_LOAD(column + at[i + 1]);
-            if (i + 2 < count) sum2 = sum2 + VAEI_LOAD(column + at[i + 2]);
+            i = begin;
+            if (row_offsets)                /* two loops, so that neither asks at each row which it is */
+                for (; end - i >= 4; i += 4) {
+                    sum0 = sum0 + VAEI_LOAD(column + row_offsets[i]);
+                    sum1 = sum1 + VAEI_LOAD(column + row_offsets[i + 1]);
+                    sum2 = sum2 + VAEI_LOAD(column + row_offsets[i + 2]);
+                    sum3 = sum3 + VAEI_LOAD(column + row_offsets[i + 3]);
+                }
+            else
+                for (; end - i >= 4; i += 4) {
+                    sum0 = sum0 + VAEI_LOAD(column + i * row_stride);
+                    sum1 = sum1 + VAEI_LOAD(column + (i + 1) * row_stride);
+                    sum2 = sum2 + VAEI_LOAD(column + (i + 2) * row_stride);
+                    sum3 = sum3 + VAEI_LOAD(column + (i + 3) * row_stride);
+                }
+            if (i < end) sum0 = sum0 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i));
+            if (i + 1 < end) sum1 = sum1 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i + 1));
+            if (i + 2 < end) sum2 = sum2 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i + 2));
             VAEI_STORE(out + j, VAEI_LOAD(out + j) + ((sum0 + sum2) + (sum1 + sum3)));
         }
     }
