@@ -373,9 +373,14 @@ typedef enum vae_part {
 } vae_part;
 
 #define VAE_MAX_LAYERS 16              /* in the encoder, and again in the decoder */
-#define VAE_ZERO ((vae_real)(-1e-30))  /* an exact zero, in fields where 0 means the default; no other use */
-#define VAE_LOGVAR_MIN ((vae_real)(-20))
-#define VAE_LOGVAR_MAX ((vae_real)10)
+#ifdef __cplusplus                     /* whose compilers may warn of C's casts */
+#define VAEI_REAL(number) vae_real(number)
+#else
+#define VAEI_REAL(number) ((vae_real)(number))
+#endif
+#define VAE_ZERO VAEI_REAL(-1e-30)     /* an exact zero, in fields where 0 means the default; no other use */
+#define VAE_LOGVAR_MIN VAEI_REAL(-20)
+#define VAE_LOGVAR_MAX VAEI_REAL(10)
 
 typedef struct vae_config {
     vae_shape          input;                     /* required: the shape of one example */
