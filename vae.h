@@ -6049,6 +6049,7 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
 }
 
 #define VAEI_PARALLEL_NUMBERS 16384     /* of elementwise work worth another thread */
+#define VAEI_PARALLEL_READS 65535u      /* of numbers that are only looked at or copied; a size of 16 bits holds it */
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
 VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
@@ -6417,7 +6418,9 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
         double          product = 1;
         for (i = 0; i < plan->example; i++) {
             product *= (double)scale[i];
+#if DBL_MAX_10_EXP > 300            /* a double that is a float has no room for a product of many */
             if (product > 1e-200 && product < 1e200) continue;
+#endif
             spread.nats += vaei_scalar_log(product);
             product = 1;
         }
@@ -7688,7 +7691,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     rows.data = data;
     rows.first = first;
     rows.shuffle = shuffle;
-    vaei_split(model, count, 1, vaei_max_size(1, 4 * VAEI_PARALLEL_NUMBERS / model->plan.example), vaei_load_part,
+    vaei_split(model, count, 1, vaei_max_size(1, VAEI_PARALLEL_READS / model->plan.example), vaei_load_part,
                &rows);
     for (slot = 0; slot < VAEI_MAX_THREADS; slot++)
         if (rows.bad[slot] && (!worst || rows.bad[slot] < worst)) worst = rows.bad[slot];
@@ -8436,7 +8439,7 @@ VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers
     work.numbers = numbers;
     work.most = most;
     memset(work.found, 0, sizeof work.found);
-    vaei_split(model, count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_within_part, &work);
+    vaei_split(model, count, 64, VAEI_PARALLEL_READS, vaei_within_part, &work);
     for (i = 0; i < VAEI_MAX_THREADS; i++) if (work.found[i]) return 0;
     return 1;
 }
