@@ -515,7 +515,8 @@ typedef struct vae_fit_config {
     int             keep_order;           /* nonzero: rows are taken in order; else shuffled anew each epoch */
     int             output_bias_from_data;/* nonzero: before the first step of a fresh model the last bias becomes what
                                              gives each output channel's or pixel's mean, for pixels in [0, 1] held in
-                                             [0.001, 0.999], as in Burda et al. 2016 */
+                                             [0.001, 0.999], as in Burda et al. 2016; or the nearest to it that
+                                             the last activation can give */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;
 } vae_fit_config;
@@ -8758,7 +8759,32 @@ VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_e
 
 /* ---- fit ---- */
 
-/* The last bias becomes the logit of the data's mean: per unit for a dense layer, per channel for a convolution. Means
+/* What the activation makes `output` of, or the nearest that it can and still learn from: by halving, over the numbers
+   where it grows. Those that level off do so within 0.001 of an end; SiLU and GELU fall before they grow. */
+VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation kind, vae_real output) {
+    vae_real low = 0, high = output > 0 ? output + 1 : 1;
+    int      i;
+    switch (kind) {
+    case VAE_RELU: break;
+    case VAE_LEAKY_RELU: low = output < 0 ? 2 * output / VAEI_LEAKY_SLOPE : 0; break;
+    case VAE_SILU: low = (vae_real)-1.278; break;
+    case VAE_GELU: low = (vae_real)-0.752; break;
+    case VAE_TANH: high = (vae_real)3.45; low = -high; break;
+    case VAE_SIGMOID: high = (vae_real)6.9; low = -high; break;
+    case VAE_SOFTPLUS: low = (vae_real)-6.9; break;
+    default: return output;
+    }
+    for (i = 0; i < 60; i++) {
+        const vae_real middle = low + (high - low) / 2;
+        vae_real       made = middle;
+        vaei_activate(model->kernels, kind, 1, &made, &made);
+        if (made < output) low = middle;
+        else high = middle;
+    }
+    return high;
+}
+
+/* The last bias becomes what gives the data's mean, through the last activation: per unit for a dense layer, per channel for a convolution. Means
    are taken over at most 10,000 rows, spread evenly. */
 VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
@@ -8782,7 +8808,8 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
         }
     }
     for (i = 0; i < biases; i++) {
-        bias[i] = (vae_real)vaei_likelihoods[model->settings.likelihood].first_bias((double)means[i]);
+        const double output = vaei_likelihoods[model->settings.likelihood].first_bias((double)means[i]);
+        bias[i] = vaei_activated_from(model, last->activation, (vae_real)output);
     }
     vaei_forget_gradients(model);
     return VAE_OK;

@@ -209,6 +209,61 @@ TEST(test_first_bias) {
     CHECK_NEAR(mean_of(VAE_CONTINUOUS_BERNOULLI, (long double)vaei_bias_continuous_bernoulli(0)), 0.001, 1e-9);
 }
 
+/* f(x) of the activations, by the C library. */
+static double activated(vae_activation activation, double x) {
+    switch (activation) {
+    case VAE_RELU: return x > 0 ? x : 0;
+    case VAE_LEAKY_RELU: return x > 0 ? x : 0.01 * x;
+    case VAE_SILU: return x / (1 + exp(-x));
+    case VAE_GELU: return x / 2 * erfc(-x / sqrt(2));
+    case VAE_TANH: return tanh(x);
+    case VAE_SIGMOID: return 1 / (1 + exp(-x));
+    case VAE_SOFTPLUS: return log1p(exp(x));
+    default: return x;
+    }
+}
+
+/* The same through the last activation, and beyond its range the nearest that still learns. */
+TEST(test_first_bias_through_an_activation) {
+    static const double means[] = { 0.25, 0.9, 0.05, 300, -40, 0, 1 }, least[] = { -1e9, 0, -1e9, -0.2785, -0.17, -0.998,
+        0.001, 0.001 }, most[] = { 1e9, 1e9, 1e9, 1e9, 1e9, 0.998, 0.999, 1e9 };
+    vae_real rows[4 * 7], bias[7];
+    unsigned i, kind;
+    for (i = 0; i < 28; i++) rows[i] = (vae_real)(means[i % 7] * (i < 7 ? 0.5 : i < 14 ? 1.5 : 1));
+    for (kind = VAE_LINEAR; kind <= VAE_SOFTPLUS; kind++) {
+        vae_config     config;
+        vae_data       data;
+        vae_fit_config fit;
+        vae_model     *model;
+        memset(&config, 0, sizeof config);
+        memset(&data, 0, sizeof data);
+        memset(&fit, 0, sizeof fit);
+        config.input.height = config.input.channels = 1;
+        config.input.width = 7;
+        config.latent = 2;
+        config.batch = 4;
+        config.encoder[0] = VAE_DENSE(5, VAE_TANH);
+        config.decoder[0] = VAE_DENSE(5, VAE_TANH);
+        config.decoder[1] = VAE_DENSE(7, (vae_activation)kind);
+        config.likelihood = VAE_GAUSSIAN;
+        model = make(&config);
+        data.pixels = rows;
+        data.count = 4;
+        fit.epochs = 1;
+        fit.output_bias_from_data = 1;
+        CHECK(vae_set_learning_rate(model, 0, NULL) == VAE_OK);
+        CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+        CHECK(vae_get_tensor(model, "decoder.2.bias", bias, 7, NULL) == VAE_OK);
+        for (i = 0; i < 7; i++) {
+            const double given = activated((vae_activation)kind, (double)bias[i]);
+            const double wanted = fmin(fmax(means[i], least[kind - 1]), most[kind - 1]);
+            if (!CHECK(fabs(given - wanted) <= 1e-4 * (1 + fabs(wanted))))
+                printf("    activation %u, mean %g: bias %g gives %g\n", kind, means[i], (double)bias[i], given);
+        }
+        vae_destroy(model);
+    }
+}
+
 /* ---- scores ---- */
 
 /* "Threads" one after the other, the last first. */
@@ -618,6 +673,7 @@ int main(void) {
     RUN(test_densities_integrate_to_one);
     RUN(test_log_likelihood_is_the_integral);
     RUN(test_first_bias);
+    RUN(test_first_bias_through_an_activation);
     RUN(test_scores_depend_on_the_row_alone);
     RUN(test_standardized_model_is_the_scaled_one);
     RUN(test_standardize_is_refused);
