@@ -576,8 +576,8 @@ VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
 VAE_API void vae_clear_gradients(vae_model *model);
 
 /* The gradients, vae_parameter_count numbers in one block in the order of vae_parameters; NULL where the model cannot
-   train, or is in use by another thread. Once asked for, the block always holds what has been accumulated, zeros after an update, and what you write
-   into it counts; updates are then somewhat slower. */
+   train, or is in use by another thread. Once asked for, the block always holds what has been accumulated, zeros after
+   an update, and what you write into it counts; updates are then somewhat slower. */
 VAE_API vae_real *vae_gradients(vae_model *model);
 #endif /* VAE_INFERENCE_ONLY */
 
@@ -8784,8 +8784,8 @@ VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation k
     return high;
 }
 
-/* The last bias becomes what gives the data's mean, through the last activation: per unit for a dense layer, per channel for a convolution. Means
-   are taken over at most 10,000 rows, spread evenly. */
+/* The last bias becomes what gives the data's mean, through the last activation: per unit for a dense layer, per
+   channel for a convolution. Means are taken over at most 10,000 rows, spread evenly. */
 VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
     const size_t      stride = (data->count + 9999) / 10000;

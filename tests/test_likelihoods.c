@@ -225,8 +225,9 @@ static double activated(vae_activation activation, double x) {
 
 /* The same through the last activation, and beyond its range the nearest that still learns. */
 TEST(test_first_bias_through_an_activation) {
-    static const double means[] = { 0.25, 0.9, 0.05, 300, -40, 0, 1 }, least[] = { -1e9, 0, -1e9, -0.2785, -0.17, -0.998,
-        0.001, 0.001 }, most[] = { 1e9, 1e9, 1e9, 1e9, 1e9, 0.998, 0.999, 1e9 };
+    static const double means[] = { 0.25, 0.9, 0.05, 300, -40, 0, 1 };
+    static const double least[] = { -1e9, 0, -1e9, -0.2785, -0.17, -0.998, 0.001, 0.001 };
+    static const double most[] = { 1e9, 1e9, 1e9, 1e9, 1e9, 0.998, 0.999, 1e9 };
     vae_real rows[4 * 7], bias[7];
     unsigned i, kind;
     for (i = 0; i < 28; i++) rows[i] = (vae_real)(means[i % 7] * (i < 7 ? 0.5 : i < 14 ? 1.5 : 1));

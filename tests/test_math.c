@@ -609,12 +609,14 @@ static void test_philox(const math_set *set) {
     for (t = 0; t < 3; t++) {
         for (c = 0; c < 4; c++) {
             one[c] = known[t][c];
-            for (j = 0; j < VAEI_RANDOM_BLOCKS; j++) words[c][j] = known[t][c] ^ (j == 5 || j == other ? 0 : (uint32_t)j * 77777);
+            for (j = 0; j < VAEI_RANDOM_BLOCKS; j++)
+                words[c][j] = known[t][c] ^ (j == 5 || j == other ? 0 : (uint32_t)j * 77777);
         }
         vaei_philox(known[t] + 4, one);
         set->kernels->philox_blocks(known[t] + 4, VAEI_RANDOM_BLOCKS, words);
         for (c = 0; c < 4; c++)
-            if (one[c] != known[t][6 + c] || words[c][5] != known[t][6 + c] || words[c][other] != known[t][6 + c]) wrong++;
+            if (one[c] != known[t][6 + c] || words[c][5] != known[t][6 + c] || words[c][other] != known[t][6 + c])
+                wrong++;
         for (j = 0; j < VAEI_RANDOM_BLOCKS; j++) {
             for (c = 0; c < 4; c++) one[c] = known[t][c] ^ (j == 5 || j == other ? 0 : (uint32_t)j * 77777);
             vaei_philox(known[t] + 4, one);

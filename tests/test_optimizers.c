@@ -391,7 +391,13 @@ static void test_share_without_rows(void) {
 
 /* ---- what a callback may do, and must not ---- */
 
-typedef struct caller { const vae_data *data; int calls, refused; vae_real z[64]; unsigned char file[1 << 16]; jmp_buf jump; int jumps; } caller;
+typedef struct caller {
+    const vae_data *data;
+    int             calls, refused, jumps;
+    vae_real        z[64];
+    unsigned char   file[1 << 16];
+    jmp_buf         jump;
+} caller;
 
 static int misuse(void *user, const vae_progress *p) {
     caller   *who = (caller *)user;
