@@ -381,9 +381,14 @@ typedef enum vae_part {
 } vae_part;
 
 #define VAE_MAX_LAYERS 16              /* in the encoder, and again in the decoder */
-#define VAE_ZERO ((vae_real)(-1e-30))  /* an exact zero, in fields where 0 means the default; no other use */
-#define VAE_LOGVAR_MIN ((vae_real)(-20))   /* the encoder's logvar is held between these */
-#define VAE_LOGVAR_MAX ((vae_real)10)
+#ifdef __cplusplus                     /* whose compilers may warn of C's casts */
+#define VAEI_REAL(number) vae_real(number)
+#else
+#define VAEI_REAL(number) ((vae_real)(number))
+#endif
+#define VAE_ZERO VAEI_REAL(-1e-30)     /* an exact zero, in fields where 0 means the default; no other use */
+#define VAE_LOGVAR_MIN VAEI_REAL(-20)  /* the encoder's logvar is held between these */
+#define VAE_LOGVAR_MAX VAEI_REAL(10)
 
 typedef struct vae_config {
     vae_shape          input;                     /* required: the shape of one row */
@@ -523,7 +528,8 @@ typedef struct vae_fit_config {
     int             keep_order;           /* nonzero: rows are taken in order; else shuffled anew each epoch */
     int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias to give
                                              the data's mean: of each pixel, after a convolution of each channel; where
-                                             pixels lie in [0, 1], held in [0.001, 0.999] (Burda et al. 2016) */
+                                             pixels lie in [0, 1], held in [0.001, 0.999] (Burda et al. 2016); or the
+                                             nearest to it that the last activation can give */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;                 /* handed to on_progress */
 } vae_fit_config;
@@ -536,9 +542,9 @@ typedef struct vae_fit_config {
    a gradient is beyond 1e18, or a batch's loss is more than 10,000 times the sum of the first batch's and the number of
    pixels, "first" since the model was made or loaded. The single steps below do the same.
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
-   and score with it, and set beta and the learning rate. It may not train, load into or destroy the model: those calls
-   return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). It may be left by an
-   exception or longjmp: the model is then as after the last batch. */
+   and score with it, and set beta and the learning rate. It may not train, set or load weights, or destroy the model:
+   those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). It may be left by
+   an exception or longjmp: the model is then as after the last batch. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
 
 #ifndef VAE_NO_STDIO
@@ -582,8 +588,8 @@ VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
 VAE_API void vae_clear_gradients(vae_model *model);
 
 /* The gradients: one block of vae_parameter_count numbers in the order of vae_parameters, the model's own; NULL where
-   it cannot train. Once asked for, the block always holds what has been accumulated, zeros after an update, and what
-   you write into it counts; updates are then somewhat slower. */
+   it cannot train or is in use by another thread. Once asked for, the block always holds what has been accumulated,
+   zeros after an update, and what you write into it counts; updates are then somewhat slower. */
 VAE_API vae_real *vae_gradients(vae_model *model);
 #endif /* VAE_INFERENCE_ONLY */
 
@@ -1757,7 +1763,7 @@ typedef struct vaei_random_cursor {
     size_t row, block;
 } vaei_random_cursor;
 
-#define VAEI_RANDOM_BLOCKS 32
+#define VAEI_RANDOM_BLOCKS 16       /* the lanes of the longest vector: more would take stack and save no time */
 
 /* Lists up to VAEI_RANDOM_BLOCKS blocks from *cursor on, moves it past them and returns how many there were; the rest
    of `words` is filled with zeros. */
@@ -2932,23 +2938,31 @@ VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *by
    to partial sum i mod 4, the four are added by halves, and the blocks one after the other. */
 VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
                                              const uint32_t *row_offsets, vae_real *out, int accumulate) {
-    size_t at[VAEI_SUM_BLOCK], begin, count, i, j;
+    size_t begin, end, i, j;
     if (!accumulate) for (j = 0; j < columns; j++) out[j] = 0;
-    for (begin = 0; begin < rows; begin += count) {
-        count = rows - begin < VAEI_SUM_BLOCK ? rows - begin : VAEI_SUM_BLOCK;
-        for (i = 0; i < count; i++) at[i] = row_offsets ? (size_t)row_offsets[begin + i] : (begin + i) * row_stride;
+    for (begin = 0; begin < rows; begin = end) {
+        end = rows - begin < VAEI_SUM_BLOCK ? rows : begin + VAEI_SUM_BLOCK;
         for (j = 0; j < columns; j += VAEI_LANES) {
             const vae_real *column = d + j;
             VAEI_V          sum0 = VAEI_SET(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-            for (i = 0; i + 4 <= count; i += 4) {
-                sum0 = sum0 + VAEI_LOAD(column + at[i]);
-                sum1 = sum1 + VAEI_LOAD(column + at[i + 1]);
-                sum2 = sum2 + VAEI_LOAD(column + at[i + 2]);
-                sum3 = sum3 + VAEI_LOAD(column + at[i + 3]);
-            }
-            if (i < count) sum0 = sum0 + VAEI_LOAD(column + at[i]);
-            if (i + 1 < count) sum1 = sum1 + VAEI_LOAD(column + at[i + 1]);
-            if (i + 2 < count) sum2 = sum2 + VAEI_LOAD(column + at[i + 2]);
+            i = begin;
+            if (row_offsets)                /* two loops, so that neither asks at each row which it is */
+                for (; end - i >= 4; i += 4) {
+                    sum0 = sum0 + VAEI_LOAD(column + row_offsets[i]);
+                    sum1 = sum1 + VAEI_LOAD(column + row_offsets[i + 1]);
+                    sum2 = sum2 + VAEI_LOAD(column + row_offsets[i + 2]);
+                    sum3 = sum3 + VAEI_LOAD(column + row_offsets[i + 3]);
+                }
+            else
+                for (; end - i >= 4; i += 4) {
+                    sum0 = sum0 + VAEI_LOAD(column + i * row_stride);
+                    sum1 = sum1 + VAEI_LOAD(column + (i + 1) * row_stride);
+                    sum2 = sum2 + VAEI_LOAD(column + (i + 2) * row_stride);
+                    sum3 = sum3 + VAEI_LOAD(column + (i + 3) * row_stride);
+                }
+            if (i < end) sum0 = sum0 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i));
+            if (i + 1 < end) sum1 = sum1 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i + 1));
+            if (i + 2 < end) sum2 = sum2 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i + 2));
             VAEI_STORE(out + j, VAEI_LOAD(out + j) + ((sum0 + sum2) + (sum1 + sum3)));
         }
     }
@@ -6055,6 +6069,7 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
 }
 
 #define VAEI_PARALLEL_NUMBERS 16384     /* of elementwise work worth another thread */
+#define VAEI_PARALLEL_READS 65535u      /* of numbers that are only looked at or copied; a size of 16 bits holds it */
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
 VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
@@ -6423,7 +6438,9 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
         double          product = 1;
         for (i = 0; i < plan->example; i++) {
             product *= (double)scale[i];
+#if DBL_MAX_10_EXP > 300            /* a double that is a float has no room for a product of many */
             if (product > 1e-200 && product < 1e200) continue;
+#endif
             spread.nats += vaei_scalar_log(product);
             product = 1;
         }
@@ -7103,8 +7120,9 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
     for (i = 0; i < count; i++)
         if (!vaei_finite(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is not finite", i, name);
+    if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
-    return VAE_OK;
+    return vaei_leave(model, VAEI_FREE, VAE_OK);
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -7581,10 +7599,11 @@ VAE_API void vae_print_summary(const vae_model *model) {
     text.size = sizeof bytes;
     for (line = 0; model; line++) {
         text.length = 0;
-        if (!vaei_put_summary_line(&text, model, line)) return;
+        if (!vaei_put_summary_line(&text, model, line)) break;
         bytes[vaei_min_size(text.length, sizeof bytes - 1)] = 0;
         puts(bytes);
     }
+    fflush(stdout);                     /* so that it stands before what another stream or a crash then says */
 }
 #endif
 
@@ -7692,7 +7711,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     rows.data = data;
     rows.first = first;
     rows.shuffle = shuffle;
-    vaei_split(model, count, 1, vaei_max_size(1, 4 * VAEI_PARALLEL_NUMBERS / model->plan.example), vaei_load_part,
+    vaei_split(model, count, 1, vaei_max_size(1, VAEI_PARALLEL_READS / model->plan.example), vaei_load_part,
                &rows);
     for (slot = 0; slot < VAEI_MAX_THREADS; slot++)
         if (rows.bad[slot] && (!worst || rows.bad[slot] < worst)) worst = rows.bad[slot];
@@ -7902,13 +7921,13 @@ VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
 
 /* Before a fresh model's first step sigma takes its best value for the batch in the workspace, by a forward pass of its
    own. Otherwise the first gradients of numbers in the thousands would be a million times the later ones, and Adam,
-   which divides by what it remembers of them, would stand still. */
-VAEI_PRIVATE void vaei_first_sigma(vae_model *model, size_t count) {
+   which divides by what it remembers of them, would stand still. Returns whether sigma was moved. */
+VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
     const vaei_plan *plan = &model->plan;
     vaei_pass        pass;
     size_t           i;
-    if (!plan->log_sigma_count) return;
-    for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return;
+    if (!plan->log_sigma_count) return 0;
+    for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return 0;
     vaei_begin_pass(&pass, model, count);
     pass.scale = (vae_real)(1 / (double)count);
     pass.reconstruction = vaei_row_terms(model);
@@ -7919,6 +7938,7 @@ VAEI_PRIVATE void vaei_first_sigma(vae_model *model, size_t count) {
     vaei_decoder_forward(&pass);
     vaei_move_sigma(model, pass.d_log_sigma, 1);
     memset(pass.d_log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
+    return 1;
 }
 #endif
 
@@ -8439,7 +8459,7 @@ VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers
     work.numbers = numbers;
     work.most = most;
     memset(work.found, 0, sizeof work.found);
-    vaei_split(model, count, 64, 4 * VAEI_PARALLEL_NUMBERS, vaei_within_part, &work);
+    vaei_split(model, count, 64, VAEI_PARALLEL_READS, vaei_within_part, &work);
     for (i = 0; i < VAEI_MAX_THREADS; i++) if (work.found[i]) return 0;
     return 1;
 }
@@ -8595,12 +8615,10 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     return 1;
 }
 
-/* One update on the batch in the workspace. */
-VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
     vaei_update_context work;
     vae_status          status;
     int                 i;
-    if (!model->step) vaei_first_sigma(model, count);
     if (model->has_gradients) {                 /* there are others to be added to, or the caller looks at the block */
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
@@ -8634,6 +8652,19 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
     vaei_update_sigma(model, model->gradients + model->plan.log_sigma, model->step);
     vaei_end_step(model);
     return VAE_OK;
+}
+
+/* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma nor the bound on the
+   loss that a bad first batch would have set. */
+VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
+    const double     largest_loss = model->largest_loss;
+    const int        moves_sigma = !model->step && vaei_first_sigma(model, count);
+    const vae_status status = vaei_update_by_batch(model, count, terms, error);
+    if (status == VAE_OK) return status;
+    model->largest_loss = largest_loss;
+    if (moves_sigma)
+        memset(model->parameters + model->plan.log_sigma, 0, model->plan.log_sigma_count * sizeof(vae_real));
+    return status;
 }
 
 /* ---- one batch, by the caller ---- */
@@ -8699,9 +8730,11 @@ VAE_API void vae_clear_gradients(vae_model *model) {
 }
 
 VAE_API vae_real *vae_gradients(vae_model *model) {
-    if (!model || !model->plan.trains) return NULL;
+    int before;
+    if (!model || !model->plan.trains || (before = vaei_enter(model, "vae_gradients", NULL)) < 0) return NULL;
     if (!model->has_gradients) vaei_zero_gradients(model);
     model->shows_gradients = 1;
+    (void)vaei_leave(model, before, VAE_OK);
     return model->gradients;
 }
 
@@ -8716,20 +8749,24 @@ VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_t
 }
 
 VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error) {
+    int before;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: model is NULL");
     if (!vaei_finite(beta) || beta < 0 || beta > VAEI_MOST_SETTING)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must lie in 0 to 1e6", (double)beta);
+    if ((before = vaei_enter(model, "vae_set_beta", error)) < 0) return VAE_ERROR_BUSY;
     model->settings.beta = beta == 0 ? VAE_ZERO : beta;
-    return VAE_OK;
+    return vaei_leave(model, before, VAE_OK);
 }
 
 VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error) {
+    int before;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_learning_rate: model is NULL");
     if (!vaei_finite(learning_rate) || learning_rate < 0 || learning_rate > VAEI_MOST_SETTING)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must lie in 0 to 1e6",
                          (double)learning_rate);
+    if ((before = vaei_enter(model, "vae_set_learning_rate", error)) < 0) return VAE_ERROR_BUSY;
     model->settings.optimizer.learning_rate = learning_rate == 0 ? VAE_ZERO : learning_rate;
-    return VAE_OK;
+    return vaei_leave(model, before, VAE_OK);
 }
 
 VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error) {
@@ -8741,8 +8778,33 @@ VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_e
 
 /* ---- fit ---- */
 
-/* The last bias becomes the logit of the data's mean: per unit for a dense layer, per channel for a convolution. Means
-   are taken over at most 10,000 rows, spread evenly. */
+/* What the activation makes `output` of, or the nearest that it can and still learn from: by halving, over the numbers
+   where it grows. Those that level off do so within 0.001 of an end; SiLU and GELU fall before they grow. */
+VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation kind, vae_real output) {
+    vae_real low = 0, high = output > 0 ? output + 1 : 1;
+    int      i;
+    switch (kind) {
+    case VAE_RELU: break;
+    case VAE_LEAKY_RELU: low = output < 0 ? 2 * output / VAEI_LEAKY_SLOPE : 0; break;
+    case VAE_SILU: low = (vae_real)-1.278; break;
+    case VAE_GELU: low = (vae_real)-0.752; break;
+    case VAE_TANH: high = (vae_real)3.45; low = -high; break;
+    case VAE_SIGMOID: high = (vae_real)6.9; low = -high; break;
+    case VAE_SOFTPLUS: low = (vae_real)-6.9; break;
+    default: return output;
+    }
+    for (i = 0; i < 60; i++) {
+        const vae_real middle = low + (high - low) / 2;
+        vae_real       made = middle;
+        vaei_activate(model->kernels, kind, 1, &made, &made);
+        if (made < output) low = middle;
+        else high = middle;
+    }
+    return high;
+}
+
+/* The last bias becomes what gives the data's mean, through the last activation: per unit for a dense layer, per
+   channel for a convolution. Means are taken over at most 10,000 rows, spread evenly. */
 VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
     const size_t      stride = (data->count + 9999) / 10000;
@@ -8765,7 +8827,8 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
         }
     }
     for (i = 0; i < biases; i++) {
-        bias[i] = (vae_real)vaei_likelihoods[model->settings.likelihood].first_bias((double)means[i]);
+        const double output = vaei_likelihoods[model->settings.likelihood].first_bias((double)means[i]);
+        bias[i] = vaei_activated_from(model, last->activation, (vae_real)output);
     }
     vaei_forget_gradients(model);
     return VAE_OK;

@@ -668,6 +668,7 @@ TEST(test_summary_is_printed) {
     const size_t   length = vae_summary(model, text, sizeof text);
     capture_begin(&p);
     vae_print_summary(model);
+    CHECK(lseek(1, 0, SEEK_END) == (off_t)length);      /* it is there, not in a buffer */
     capture_read(&p);
     CHECK(length > 200 && length < sizeof text);
     CHECK_TEXT(p.text, text);

@@ -209,6 +209,62 @@ TEST(test_first_bias) {
     CHECK_NEAR(mean_of(VAE_CONTINUOUS_BERNOULLI, (long double)vaei_bias_continuous_bernoulli(0)), 0.001, 1e-9);
 }
 
+/* f(x) of the activations, by the C library. */
+static double activated(vae_activation activation, double x) {
+    switch (activation) {
+    case VAE_RELU: return x > 0 ? x : 0;
+    case VAE_LEAKY_RELU: return x > 0 ? x : 0.01 * x;
+    case VAE_SILU: return x / (1 + exp(-x));
+    case VAE_GELU: return x / 2 * erfc(-x / sqrt(2));
+    case VAE_TANH: return tanh(x);
+    case VAE_SIGMOID: return 1 / (1 + exp(-x));
+    case VAE_SOFTPLUS: return log1p(exp(x));
+    default: return x;
+    }
+}
+
+/* The same through the last activation, and beyond its range the nearest that still learns. */
+TEST(test_first_bias_through_an_activation) {
+    static const double means[] = { 0.25, 0.9, 0.05, 300, -40, 0, 1 };
+    static const double least[] = { -1e9, 0, -1e9, -0.2785, -0.17, -0.998, 0.001, 0.001 };
+    static const double most[] = { 1e9, 1e9, 1e9, 1e9, 1e9, 0.998, 0.999, 1e9 };
+    vae_real rows[4 * 7], bias[7];
+    unsigned i, kind;
+    for (i = 0; i < 28; i++) rows[i] = (vae_real)(means[i % 7] * (i < 7 ? 0.5 : i < 14 ? 1.5 : 1));
+    for (kind = VAE_LINEAR; kind <= VAE_SOFTPLUS; kind++) {
+        vae_config     config;
+        vae_data       data;
+        vae_fit_config fit;
+        vae_model     *model;
+        memset(&config, 0, sizeof config);
+        memset(&data, 0, sizeof data);
+        memset(&fit, 0, sizeof fit);
+        config.input.height = config.input.channels = 1;
+        config.input.width = 7;
+        config.latent = 2;
+        config.batch = 4;
+        config.encoder[0] = VAE_DENSE(5, VAE_TANH);
+        config.decoder[0] = VAE_DENSE(5, VAE_TANH);
+        config.decoder[1] = VAE_DENSE(7, (vae_activation)kind);
+        config.likelihood = VAE_GAUSSIAN;
+        model = make(&config);
+        data.pixels = rows;
+        data.count = 4;
+        fit.epochs = 1;
+        fit.output_bias_from_data = 1;
+        CHECK(vae_set_learning_rate(model, 0, NULL) == VAE_OK);
+        CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+        CHECK(vae_get_tensor(model, "decoder.2.bias", bias, 7, NULL) == VAE_OK);
+        for (i = 0; i < 7; i++) {
+            const double given = activated((vae_activation)kind, (double)bias[i]);
+            const double wanted = fmin(fmax(means[i], least[kind - 1]), most[kind - 1]);
+            if (!CHECK(fabs(given - wanted) <= 1e-4 * (1 + fabs(wanted))))
+                printf("    activation %u, mean %g: bias %g gives %g\n", kind, means[i], (double)bias[i], given);
+        }
+        vae_destroy(model);
+    }
+}
+
 /* ---- scores ---- */
 
 /* "Threads" one after the other, the last first. */
@@ -562,12 +618,63 @@ TEST(test_sigma_in_shares) {
     }
 }
 
+/* A first step that fails leaves nothing behind: the next one goes as if it were the first. Only the bad rows have
+   something in the first pixel, which weighs so much that the loss or a gradient is beyond all bounds. */
+TEST(test_first_step_that_fails) {
+    static const double heavy[] = { 1e10, 1e12, 1e14, 1e18, 1e25 };
+    vae_real            rows[4 * 6], wrong[4 * 6];
+    unsigned            k, i, each;
+    for (i = 0; i < 24; i++) {
+        rows[i] = i % 6 ? (vae_real)(5 + sin(i * 1.7)) : 0;
+        wrong[i] = rows[i] + 100;
+    }
+    for (each = 0; each < 2; each++)
+        for (k = 0; k <= sizeof heavy / sizeof *heavy; k++) {
+            vae_config config;
+            vae_data   data, first;
+            vae_model *model, *alone;
+            vae_real   weights[5 * 6];
+            const int  is_data = k == sizeof heavy / sizeof *heavy;
+            memset(&config, 0, sizeof config);
+            memset(&data, 0, sizeof data);
+            config.input.height = config.input.channels = 1;
+            config.input.width = 6;
+            config.latent = 2;
+            config.batch = 4;
+            config.encoder[0] = VAE_DENSE(5, VAE_LINEAR);
+            config.likelihood = VAE_GAUSSIAN;
+            config.sigma_per_pixel = (int)each;
+            model = make(&config);
+            alone = make(&config);
+            data.pixels = rows;
+            data.count = 4;
+            CHECK(vae_get_tensor(model, "encoder.0.weight", weights, 30, NULL) == VAE_OK);
+            for (i = 0; !is_data && i < 30; i += 6) weights[i] = (vae_real)heavy[k];
+            set(model, "encoder.0.weight", weights, 30);
+            set(alone, "encoder.0.weight", weights, 30);
+            first = data;
+            first.pixels = wrong;
+            wrong[7] = is_data ? (vae_real)NAN : 5;
+            CHECK(vae_train_step(model, &first, NULL, NULL) == (is_data ? VAE_ERROR_DATA : VAE_ERROR_NUMERIC));
+            for (i = 0; i < 2; i++) {
+                CHECK(!memcmp(vae_parameters(model), vae_parameters(alone),
+                              vae_parameter_count(model) * sizeof(vae_real)));
+                CHECK(model->largest_loss == alone->largest_loss);
+                CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
+                CHECK(vae_train_step(alone, &data, NULL, NULL) == VAE_OK);
+            }
+            vae_destroy(model);
+            vae_destroy(alone);
+        }
+}
+
 int main(void) {
     RUN(test_nats_and_means);
     RUN(test_sums_and_ends);
     RUN(test_densities_integrate_to_one);
     RUN(test_log_likelihood_is_the_integral);
     RUN(test_first_bias);
+    RUN(test_first_bias_through_an_activation);
     RUN(test_scores_depend_on_the_row_alone);
     RUN(test_standardized_model_is_the_scaled_one);
     RUN(test_standardize_is_refused);
@@ -575,5 +682,6 @@ int main(void) {
     RUN(test_results_that_are_not_finite);
     RUN(test_sizes_of_data);
     RUN(test_sigma_in_shares);
+    RUN(test_first_step_that_fails);
     return test_finish();
 }

@@ -355,6 +355,142 @@ static void test_flag_lets_one_in(void) {
     CHECK(vaei_flag_get(&in_use) == 0);
 }
 
+/* A model at work refuses all others, whoever they are: the hook that runs its tasks is called within a step, and there
+   starts a second thread, and calls by itself. */
+typedef struct intruder { vae_model *model; int calls, busy; } intruder;
+
+static vae_status said(intruder *who, vae_status status, const vae_error *error) {
+    who->calls++;
+    who->busy += status == VAE_ERROR_BUSY && (!error || strstr(error->message, "another thread is using the model"));
+    return status;
+}
+
+static void *intrude(void *opaque) {
+    static vae_real    numbers[ROWS * LARGEST], two[2 * ROWS * LARGEST];
+    static unsigned char file[1 << 21];
+    static double      each[ROWS];
+    intruder          *who = (intruder *)opaque;
+    vae_model         *m = who->model;
+    vae_data           data = { .bytes = images, .count = 2 };
+    vae_latents        latents = { .z = numbers, .count = 1 };
+    vae_fit_config     fit = { .epochs = 1 };
+    vae_terms          terms;
+    vae_tensor         tensor;
+    vae_error          error;
+    size_t             size = 0;
+    memset(numbers, 0, sizeof numbers);
+    said(who, vae_fit(m, &data, &fit, &error), &error);
+    said(who, vae_train_step(m, &data, &terms, &error), &error);
+    said(who, vae_accumulate_gradients(m, &data, NULL, &terms, &error), &error);
+    said(who, vae_apply_gradients(m, &error), &error);
+    said(who, vae_end_step(m, &error), &error);
+    said(who, vae_standardize(m, &data, &error), &error);
+    said(who, vae_set_beta(m, 2, &error), &error);
+    said(who, vae_set_learning_rate(m, 2, &error), &error);
+    CHECK(vae_tensor_at(m, 1, &tensor, NULL) == VAE_OK);
+    said(who, vae_set_tensor(m, tensor.name, numbers, tensor.count, &error), &error);
+    said(who, vae_encode(m, &data, numbers, two, &error), &error);
+    said(who, vae_decode(m, &latents, two, &error), &error);
+    said(who, vae_reconstruct(m, &data, two, &error), &error);
+    said(who, vae_sample(m, 1, two, &error), &error);
+    said(who, vae_sample_latent(m, 1, numbers, &error), &error);
+    said(who, vae_elbo(m, &data, &terms, NULL, &error), &error);
+    said(who, vae_score(m, &data, NULL, each, &error), &error);
+    said(who, vae_log_likelihood(m, &data, 2, NULL, each, &error), &error);
+    {   /* a file of a model like it */
+        vae_config c = net(DENSE);
+        vae_model *like = NULL;
+        c.threads = 1;
+        CHECK(vae_create(&c, &like, NULL) == VAE_OK);
+        CHECK(vae_save_memory(like, 0, file, sizeof file, &size, NULL) == VAE_OK);
+        vae_destroy(like);
+    }
+    said(who, vae_load_weights_memory(m, file, size, &error), &error);
+    said(who, vae_load_matching_memory(m, file, size, NULL, &error), &error);
+    vae_clear_gradients(m);                                         /* does nothing, and so does vae_destroy */
+    vae_destroy(m);
+    who->calls++;
+    who->busy += vae_gradients(m) == NULL;
+    return NULL;
+}
+
+static void run_with_intruder(void *user, vae_task task, void *context, size_t count) {
+    intruder *who = (intruder *)user;
+    pthread_t thread;
+    size_t    i;
+    if (who->model && !who->calls) {
+        CHECK(pthread_create(&thread, NULL, intrude, who) == 0);
+        pthread_join(thread, NULL);
+        intrude(who);
+    }
+    for (i = 0; i < count; i++) task(context, i);
+}
+
+static void test_a_model_at_work_refuses_others(void) {
+    vae_config c = net(DENSE);
+    vae_data   data = { .bytes = images, .count = 64 };
+    vae_model *model = NULL, *plain = NULL;
+    intruder   who = { NULL, 0, 0 };
+    c.threads = 3;
+    c.parallel.run = run_with_intruder;
+    c.parallel.user = &who;
+    CHECK(vae_create(&c, &model, NULL) == VAE_OK && vae_create(&c, &plain, NULL) == VAE_OK);
+    CHECK(vae_train_step(plain, &data, NULL, NULL) == VAE_OK);
+    who.model = model;
+    CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
+    CHECK(who.calls == 2 * 20 && who.busy == who.calls);
+    CHECK(!memcmp(vae_parameters(model), vae_parameters(plain), vae_parameter_count(model) * sizeof(vae_real)));
+    CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);      /* and is free again afterwards */
+    vae_destroy(model);
+    vae_destroy(plain);
+}
+
+/* Threads that want one model at the same time: each call is whole or refused. */
+typedef struct rival { vae_model *model; long steps, refused, others; } rival;
+
+static void *train_often(void *opaque) {
+    rival        *r = (rival *)opaque;
+    const vae_real zero[130] = { 0 };
+    vae_data      data = { .bytes = images, .count = 4 };
+    int           i;
+    for (i = 0; i < 30; i++) {
+        const vae_status status = vae_train_step(r->model, &data, NULL, NULL);
+        r->steps += status == VAE_OK;
+        r->refused += status == VAE_ERROR_BUSY;
+        r->others += status != VAE_OK && status != VAE_ERROR_BUSY;
+        (void)vae_set_tensor(r->model, "encoder.2.bias", zero, 130, NULL);
+        (void)vae_set_beta(r->model, 1, NULL);
+        (void)vae_set_learning_rate(r->model, (vae_real)1e-3, NULL);
+        (void)vae_gradients(r->model);
+    }
+    return NULL;
+}
+
+static void test_rivals(void) {
+    vae_config c = net(DENSE);
+    rival      rivals[3];
+    pthread_t  threads[3];
+    vae_model *model = NULL;
+    vae_state  state;
+    long       steps = 0;
+    int        i;
+    c.threads = 1;
+    CHECK(vae_create(&c, &model, NULL) == VAE_OK);
+    for (i = 0; i < 3; i++) {
+        memset(&rivals[i], 0, sizeof rivals[i]);
+        rivals[i].model = model;
+        CHECK(pthread_create(&threads[i], NULL, train_often, &rivals[i]) == 0);
+    }
+    for (i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK(rivals[i].steps + rivals[i].refused == 30 && rivals[i].others == 0);
+        steps += rivals[i].steps;
+    }
+    vae_get_state(model, &state);
+    CHECK(steps > 0 && state.step == (uint64_t)steps);
+    vae_destroy(model);
+}
+
 /* Two models at the same time, each in a thread of its own and with threads of its own: as alone. */
 typedef struct job { vae_config config; results *made; } job;
 
@@ -410,6 +546,10 @@ int main(void) {
 #ifdef HAS_PTHREADS
     RUN(test_two_models_at_once);
     RUN(test_flag_lets_one_in);
+#ifdef VAEI_HAS_ATOMICS
+    RUN(test_a_model_at_work_refuses_others);
+    RUN(test_rivals);
+#endif
 #endif
     RUN(test_huge_batches_with_threads);
     return test_finish();
