@@ -143,15 +143,17 @@ else skip "Windows" "gcc-mingw-w64-x86-64 is not installed"; fi
 cat >run.mjs <<'JS'
 import { WASI } from 'node:wasi';
 import { readFileSync } from 'node:fs';
-const wasi = new WASI({ version: 'preview1', args: ['test'], preopens: { '.': process.cwd() }, returnOnExit: false });
+const wasi = new WASI({ version: 'preview1', args: ['test'], preopens: { '.': process.cwd() }, returnOnExit: true });
 const module = await WebAssembly.compile(readFileSync(process.argv[2]));
-wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
+process.exit(wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject())));
 JS
 if have clang && have node && [ -d /usr/include/wasm32-wasi ]; then
     mkdir -p tests && cp -R "$top/tests/files" tests || exit 1      # what 0.1.0 wrote
+    # Node's WASI may crash when a program that opened many files has ended: its closing line is what counts.
     for test in test_platform test_files; do
         check "WebAssembly: $test" sh -c "clang --target=wasm32-wasi -O1 -Wl,-z,stack-size=1048576 -D_WASI_EMULATED_GETPID \
-            '$top/tests/$test.c' -o $test.wasm -lm -lwasi-emulated-getpid && node --no-warnings run.mjs $test.wasm"
+            '$top/tests/$test.c' -o $test.wasm -lm -lwasi-emulated-getpid &&
+            node --no-warnings run.mjs $test.wasm | tee said; grep -q '^[0-9]* passed, 0 failed' said"
     done
 else skip "WebAssembly" "clang, node, wasi-libc or libclang-rt-14-dev-wasm32 is not installed"; fi
 
