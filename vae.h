@@ -4973,8 +4973,8 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->latent = c->latent;
     s->likelihood = c->likelihood ? c->likelihood : VAE_BERNOULLI;
     s->sigma = c->sigma;
-    s->sigma_per_pixel = c->sigma_per_pixel;
-    s->standardize = c->standardize;
+    s->sigma_per_pixel = c->sigma_per_pixel != 0;       /* any number may say yes; files and comparisons know 1 */
+    s->standardize = c->standardize != 0;
     s->beta = c->beta;
     s->beta_schedule = c->beta_schedule;
     s->initialization = c->initialization ? c->initialization : VAE_INIT_PYTORCH;
@@ -9439,7 +9439,8 @@ enum {
     VAEI_TAKEN = 16,        /* vae_load's config overrides it */
     VAEI_AS_ONE = 32,       /* such an object is taken over whole */
     VAEI_NOT_FIRST = 64,    /* left out where the enum, or the object's first field, has its first value, the default */
-    VAEI_OF_SIGMA = 128     /* left out where the likelihood has no sigma */
+    VAEI_OF_SIGMA = 128,    /* left out where the likelihood has no sigma */
+    VAEI_YES_OR_NO = 256    /* an int of which only counts whether it is 0 */
 };
 
 typedef struct vaei_field {
@@ -9512,8 +9513,9 @@ static const vaei_field vaei_config_fields[] = {
     { "decoder", VAEI_FIELD_LAYERS, 0, { offsetof(vae_config, decoder), 1 }, 0, NULL, NULL },
     VAEI_CONFIG_ROW("likelihood", VAEI_FIELD_NAME, VAEI_REQUIRED | VAEI_AGREES, likelihood, vaei_likelihood_name, NULL),
     VAEI_CONFIG_ROW("sigma", VAEI_FIELD_REAL, VAEI_AGREES | VAEI_OF_SIGMA, sigma, NULL, NULL),
-    VAEI_CONFIG_ROW("sigma_per_pixel", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_OF_SIGMA, sigma_per_pixel, NULL, NULL),
-    VAEI_CONFIG_ROW("standardize", VAEI_FIELD_INTS, VAEI_AGREES, standardize, NULL, NULL),
+    VAEI_CONFIG_ROW("sigma_per_pixel", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_OF_SIGMA | VAEI_YES_OR_NO, sigma_per_pixel,
+                    NULL, NULL),
+    VAEI_CONFIG_ROW("standardize", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_YES_OR_NO, standardize, NULL, NULL),
     VAEI_CONFIG_ROW("part", VAEI_FIELD_NAME, VAEI_NOT_FIRST, part, vaei_part_name, NULL),
     VAEI_CONFIG_ROW("beta", VAEI_FIELD_SETTING, VAEI_TAKEN, beta, NULL, NULL),
     VAEI_CONFIG_ROW("beta_schedule", VAEI_FIELD_OBJECT, VAEI_TAKEN | VAEI_AS_ONE | VAEI_NOT_FIRST, beta_schedule, NULL,
@@ -10470,7 +10472,8 @@ VAEI_SETUP vae_status vaei_agree_fields(int flag, int column, const void *file, 
     for (field = vaei_config_fields; field->name; field++) {
         const size_t place = field->place[column];
         if (!(field->flags & flag) || vaei_field_is_zero(field, column, given) ||
-            !memcmp((const char *)file + place, (const char *)given + place, field->size)) continue;
+            !memcmp((const char *)file + place, (const char *)given + place, field->size) ||
+            (field->flags & VAEI_YES_OR_NO && !vaei_field_is_zero(field, column, file))) continue;
         text = vaei_text_in(theirs, sizeof theirs);
         vaei_put_value(&text, field, column, given, 0);
         text = vaei_text_in(ours, sizeof ours);

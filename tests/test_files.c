@@ -1757,6 +1757,27 @@ TEST(test_learned_sigma) {
     }
 }
 
+/* Any number but 0 asks for these: the file is written, read and compared with 1. */
+TEST(test_yes_is_any_number) {
+    static const int yes[] = { 1, 2, -1 };
+    vae_model *model, *loaded = NULL;
+    vae_config config = net(FIXED_SIGMA), filled;
+    bytes      file;
+    size_t     i;
+    config.sigma = 0;
+    for (i = 0; i < 3; i++) {
+        config.sigma_per_pixel = config.standardize = yes[i];
+        model = make_of(&config);
+        filled = config_of(model);
+        CHECK(filled.sigma_per_pixel == 1 && filled.standardize == 1);
+        file = saved(model, 1);
+        if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) vae_destroy(loaded);
+        loaded = NULL;
+        free(file.at);
+        vae_destroy(model);
+    }
+}
+
 /* What a half holds is what a whole model's file has for it; its own file is that of a half. */
 static void check_part(int which, vae_part part) {
     const char *const name = part == VAE_ENCODER_ONLY ? "encoder" : "decoder";
@@ -2417,6 +2438,7 @@ int main(void) {
     RUN(test_names_that_count_padding);
     RUN(test_constants_of_standardizing);
     RUN(test_learned_sigma);
+    RUN(test_yes_is_any_number);
     RUN(test_parts);
     RUN(test_file_of_a_part_is_no_whole);
     RUN(test_weights_of_others_are_not_written);
