@@ -4799,7 +4799,19 @@ VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     return where;
 }
 
+/* What stands behind the first empty place would be left out without a word. */
+VAEI_SETUP vae_status vaei_check_gaps(const vae_layer *layers, const char *part, vae_error *error) {
+    const int count = vaei_count_layers(layers);
+    int       i;
+    for (i = count; i < VAE_MAX_LAYERS; i++)
+        if (layers[i].kind != VAE_LAYER_END)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is empty, but layer %d is set: %s[%d] would be left "
+                             "out, move it to %s[%d]", part, count + 1, i + 1, part, i, part, count);
+    return VAE_OK;
+}
+
 VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n, vae_error *error) {
+    vae_status status;
     n->config = config;
     n->plan = NULL;
     n->input = config->input;
@@ -4810,6 +4822,8 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     if (!n->encoders && !(config->part == VAE_DECODER_ONLY && n->decoders))
         return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
                          "VAE_DENSE(400, VAE_RELU)");
+    if ((status = vaei_check_gaps(config->encoder, "encoder", error)) != VAE_OK ||
+        (status = vaei_check_gaps(config->decoder, "decoder", error)) != VAE_OK) return status;
     if (!n->is_mirrored) return VAE_OK;
     n->decoders = n->encoders + 1;
     if (n->decoders > VAE_MAX_LAYERS && config->part != VAE_ENCODER_ONLY)
@@ -10635,6 +10649,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     other.name = "the config: leave it out there or make it the same";
     if (given) {
         status = vaei_agree_fields(VAEI_AGREES, 0, config, given, other.name, error);
+        if (status == VAE_OK) status = vaei_check_gaps(given->encoder, "encoder", error);
+        if (status == VAE_OK) status = vaei_check_gaps(given->decoder, "decoder", error);
         if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &other, error);
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;

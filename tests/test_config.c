@@ -169,6 +169,8 @@ static void test_wrong_settings(void) {
     REFUSED(c.latent = INT_MAX, VAE_ERROR_CONFIG, "latent is 2147483647");
     REFUSED(c.latent = INT_MIN, VAE_ERROR_CONFIG, "latent is -2147483648");
     REFUSED(c.encoder[0].kind = VAE_LAYER_END, VAE_ERROR_CONFIG, "the encoder has no layers");
+    REFUSED(c.encoder[3] = VAE_DENSE(4, VAE_RELU), VAE_ERROR_CONFIG, "encoder layer 2 is empty, but layer 4 is set");
+    REFUSED(c.decoder[1] = VAE_DENSE(8, VAE_LINEAR), VAE_ERROR_CONFIG, "decoder layer 1 is empty, but layer 2 is set");
     REFUSED(c.encoder[0].kind = (vae_layer_kind)77, VAE_ERROR_CONFIG, "encoder layer 1 has kind 77");
     REFUSED(c.encoder[0].activation = (vae_activation)50, VAE_ERROR_CONFIG, "encoder layer 1 has activation 50");
     REFUSED(c.likelihood = (vae_likelihood)9, VAE_ERROR_CONFIG, "likelihood is 9");

@@ -662,6 +662,10 @@ TEST(test_settings_that_disagree_are_named) {
     EXPECT(vae_load_memory(other.at, other.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
     CHECK_CONTAINS(problem.message, "sigma is 0.5 in the file and 0.3 in the config");
     memset(&config, 0, sizeof config);
+    config.encoder[1] = VAE_DENSE(4, VAE_RELU);
+    EXPECT(vae_load_memory(other.at, other.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "encoder layer 1 is empty, but layer 2 is set");
+    memset(&config, 0, sizeof config);
     config.standardize = 1;
     EXPECT(vae_load_memory(other.at, other.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
     CHECK_CONTAINS(problem.message, "standardize is 0 in the file and 1 in the config");
