@@ -4965,8 +4965,8 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (s->sigma != 0 && s->sigma_per_pixel)
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: leave "
                          "one of them 0", (double)s->sigma);
-    if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_LARGEST))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger",
+    if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_MOST_SETTING))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
                          (double)s->beta);
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;

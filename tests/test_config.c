@@ -183,6 +183,7 @@ static void test_wrong_settings(void) {
     REFUSED(c.beta = -2, VAE_ERROR_CONFIG, "beta is -2");
     REFUSED(c.beta = nan_, VAE_ERROR_CONFIG, "beta is nan");
     REFUSED(c.beta = inf, VAE_ERROR_CONFIG, "beta is inf");
+    REFUSED(c.beta = (vae_real)2e6, VAE_ERROR_CONFIG, "beta is 2000000: it must lie in 0 (write VAE_ZERO) to 1e6");
     REFUSED(c.optimizer.learning_rate = (vae_real)-0.5, VAE_ERROR_CONFIG, "optimizer.learning_rate is -0.5");
     REFUSED(c.optimizer.learning_rate = nan_, VAE_ERROR_CONFIG, "optimizer.learning_rate is nan");
     REFUSED(c.optimizer.learning_rate = inf, VAE_ERROR_CONFIG, "optimizer.learning_rate is inf");
