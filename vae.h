@@ -7343,7 +7343,7 @@ VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t 
     vaei_source source;
     vae_status  status;
     if (!config || !model || !memory)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: memory or model is NULL");
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: config, memory or model is NULL");
     if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
     if ((status = vaei_measure(&source, &needed, error)) != VAE_OK) return status;
     if (bytes < needed)
@@ -7668,8 +7668,9 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *da
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must be finite numbers", set, row,
                          column, (double)value);
     if (!likelihood->has_sigma)
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; divide them "
-                         "by their maximum, or use VAE_GAUSSIAN", set, row, column, (double)value, likelihood->symbol);
+        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; %s, or "
+                         "use VAE_GAUSSIAN", set, row, column, (double)value, likelihood->symbol,
+                         value < 0 ? "shift and scale them" : "divide them by their maximum");
     if (model->settings.standardize)
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r, more than 1e9 standard deviations from "
                          "its mean: correct it or leave the row out", set, row, column, (double)value);

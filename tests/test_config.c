@@ -868,9 +868,9 @@ static void test_arguments(void) {
     ARGUMENT(vae_memory_needed(&c, NULL, &error), "vae_memory_needed: config or bytes is NULL");
     ARGUMENT(vae_create(NULL, &other, &error), "vae_create: config or model is NULL");
     ARGUMENT(vae_create(&c, NULL, &error), "vae_create: config or model is NULL");
-    ARGUMENT(vae_create_in(NULL, bytes, sizeof bytes, &other, &error), "NULL");
-    ARGUMENT(vae_create_in(&c, NULL, 100, &other, &error), "vae_create_in: memory or model is NULL");
-    ARGUMENT(vae_create_in(&c, bytes, sizeof bytes, NULL, &error), "vae_create_in: memory or model is NULL");
+    ARGUMENT(vae_create_in(NULL, bytes, sizeof bytes, &other, &error), "vae_create_in: config");
+    ARGUMENT(vae_create_in(&c, NULL, 100, &other, &error), "vae_create_in: config, memory or model is NULL");
+    ARGUMENT(vae_create_in(&c, bytes, sizeof bytes, NULL, &error), "vae_create_in: config, memory or model is NULL");
     /* data, in every call that takes them */
 #define DATA(call) DATA_AND_NONE(call, ARGUMENT(call, "data.count is 0"))
 #define DATA_AND_NONE(call, no_rows)                                                                   \

@@ -405,7 +405,8 @@ TEST(test_sentences_about_data) {
     static const struct { vae_likelihood likelihood; vae_real value; const char *says; } cases[] = {
         { VAE_BERNOULLI, 2, "validation row 1, column 2 holds 2: VAE_BERNOULLI needs pixels in [0, 1]; divide them by their "
                             "maximum, or use VAE_GAUSSIAN" },
-        { VAE_CONTINUOUS_BERNOULLI, -1, "validation row 1, column 2 holds -1: VAE_CONTINUOUS_BERNOULLI needs pixels in" },
+        { VAE_CONTINUOUS_BERNOULLI, -1, "validation row 1, column 2 holds -1: VAE_CONTINUOUS_BERNOULLI needs pixels in "
+                                        "[0, 1]; shift and scale them, or use VAE_GAUSSIAN" },
         { VAE_BERNOULLI, 0, "validation row 1, column 2 holds nan: pixels must be finite numbers" },
         { VAE_LAPLACE, 0, "validation row 1, column 2 holds nan: pixels must be finite numbers" },
         { VAE_GAUSSIAN, 1.5e9f, "validation row 1, column 2 holds 1500000000: pixels must lie within -1e9 to 1e9; scale them, or "
