@@ -10631,6 +10631,15 @@ VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, va
                      "config.batch to allow it", needed, file_size);
 }
 
+/* Where no config was given, what is wrong with it is the file's. */
+VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
+    char sentence[sizeof error->message];
+    if (status != VAE_ERROR_CONFIG) return status;
+    if (!error) return VAE_ERROR_FORMAT;
+    memcpy(sentence, error->message, sizeof sentence);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the network in the file's metadata (vae.config) is wrong: %s", sentence);
+}
+
 /* The config for vae_create: the file's, with what is taken from the one given. */
 VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_config *given, vaei_loading *loading,
                                           vae_error *error) {
@@ -10666,7 +10675,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     }
     if ((status = vaei_check_lists(&json, config->part, error)) != VAE_OK ||
         (status = vae_defaults(config, config, error)) != VAE_OK ||
-        (status = vaei_check_weights(config, file, error)) != VAE_OK) return status;
+        (status = vaei_check_weights(config, file, error)) != VAE_OK)
+        return given ? status : vaei_blame_file(status, error);
     return given && given->batch ? VAE_OK
                                  : vaei_settle_batch(config, file->header_end + file->data_size, error);
 }

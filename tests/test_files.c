@@ -1436,6 +1436,25 @@ TEST(test_batch_in_a_file_is_no_order) {
     vae_destroy(model);
 }
 
+/* Without a config what is wrong is the file, not a setting of the caller's. */
+TEST(test_network_of_a_damaged_file) {
+    vae_model  *model = make(DENSE), *loaded = NULL;
+    const bytes file = saved(model, 0);
+    const bytes other = changed_file(model, 0, "'beta1':0.9", "'beta1':9.9", "\\\"");
+    vae_config  config;
+    CHECK(vae_load_memory(other.at, other.size, NULL, &loaded, NULL) == VAE_ERROR_FORMAT);
+    EXPECT(vae_load_memory(other.at, other.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK_CONTAINS(problem.message, "(vae.config) is wrong: optimizer.beta1 is 9.9");
+    memset(&config, 0, sizeof config);
+    config.threads = -1;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "threads is -1");
+    CHECK(!loaded);
+    vae_destroy(model);
+    free(file.at);
+    free(other.at);
+}
+
 /* Convolutions take far more than their weights: a batch of 128 is kept. */
 TEST(test_honest_batches_are_kept) {
     vae_config config;
@@ -2412,6 +2431,7 @@ int main(void) {
     RUN(test_file_for_the_reader);
     RUN(test_config_overrides);
     RUN(test_config_that_disagrees);
+    RUN(test_network_of_a_damaged_file);
     RUN(test_settings_that_disagree_are_named);
     RUN(test_arguments);
     RUN(test_headers_that_are_right);
