@@ -10323,6 +10323,9 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
     return vaei_check_cover(matching->file, error);
 }
 
+/* Gradients beyond 1e18 are never taken: such a moment is none, and would make the next weights infinite. */
+#define VAEI_MOST_MOMENT ((vae_real)1e30)
+
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
 VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
@@ -10338,6 +10341,9 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
         if ((squares && number < 0) || (scale && !(number > 0)))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
                              i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
+        if (block == 1 && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any gradient "
+                             "leaves: the file is damaged", i, vaei_block_names[block], wanted->name, (double)number);
         if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
     }
     return VAE_OK;

@@ -1947,6 +1947,12 @@ TEST(test_moments_that_cannot_be) {
     memset(file.at + data + 2 * block - sizeof(vae_real), 0xFF, sizeof(vae_real));
     EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
     CHECK_CONTAINS(problem.message, "optimizer.m.mean.weight");
+    {
+        const vae_real large = (vae_real)-1e38;         /* finite, but the next step would not be */
+        memcpy(file.at + data + 2 * block - sizeof large, &large, sizeof large);
+        EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "optimizer.m.mean.weight is -1e38");
+    }
     CHECK(!loaded);
     config.inference_only = 1;                          /* moments are not looked at */
     EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK);
