@@ -8863,6 +8863,10 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
     if (!fit->epochs == !fit->until_epoch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs and fit.until_epoch are %s: give the passes to make, or how "
                          "many there shall be in all", fit->epochs ? "both set" : "0");
+    if (!fit->batch && model->file_batch > model->plan.batch)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model's file was trained in batches of %z rows, it was loaded for "
+                         "%z: set fit.batch to train in other ones, or config.batch when loading", model->file_batch,
+                         model->plan.batch);
     if (!fit->batch) fit->batch = model->file_batch ? model->file_batch : model->plan.batch;
     if (fit->batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",

@@ -1428,7 +1428,18 @@ TEST(test_batch_in_a_file_is_no_order) {
     config.inference_only = 0;
     config.batch = 3;                                   /* the caller's */
     if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
+        const vae_real pixels[256] = { 0 };
+        const vae_data data = { pixels, NULL, 1 };
+        vae_fit_config fit;
+        memset(&fit, 0, sizeof fit);
         CHECK(loaded->settings.batch == 3 && loaded->file_batch == 16777216);
+        fit.epochs = 1;
+        if (vae_example_size(loaded) <= 256) {
+            EXPECT(vae_fit(loaded, &data, &fit, &problem), VAE_ERROR_ARGUMENT);
+            CHECK_CONTAINS(problem.message, "trained in batches of 16777216 rows, it was loaded for 3: set fit.batch");
+            fit.batch = 3;
+            EXPECT(vae_fit(loaded, &data, &fit, &problem), VAE_OK);
+        }
         vae_destroy(loaded);
     }
     CHECK(l.live == 0);
