@@ -11666,6 +11666,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     vaei_reading  reading;
     vae_status    status;
     if (!path || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: path or model is NULL");
+    if (!*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: path is empty");
     memset(&allocator, 0, sizeof allocator);
     memset(&reading, 0, sizeof reading);
     if (config) allocator = config->allocator;
@@ -11705,11 +11706,13 @@ VAEI_SETUP vae_status vaei_load_into(vae_model *model, const char *path, int is_
 
 VAE_API vae_status vae_load_weights(vae_model *model, const char *path, vae_error *error) {
     const vae_status status = vaei_check_loading(model, path, "vae_load_weights", error);
+    if (status == VAE_OK && !*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_weights: path is empty");
     return status == VAE_OK ? vaei_load_into(model, path, 0, NULL, error) : status;
 }
 
 VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigned char *taken, vae_error *error) {
     const vae_status status = vaei_check_loading(model, path, "vae_load_matching", error);
+    if (status == VAE_OK && !*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_matching: path is empty");
     return status == VAE_OK ? vaei_load_into(model, path, 1, taken, error) : status;
 }
 

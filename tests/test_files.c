@@ -693,6 +693,9 @@ TEST(test_arguments) {
     EXPECT(vae_load(NULL, NULL, &loaded, &problem), VAE_ERROR_ARGUMENT);
     EXPECT(vae_load(MODEL_FILE, NULL, NULL, &problem), VAE_ERROR_ARGUMENT);
     EXPECT(vae_load_weights(model, NULL, &problem), VAE_ERROR_ARGUMENT);
+    EXPECT(vae_load("", NULL, &loaded, &problem), VAE_ERROR_ARGUMENT);
+    EXPECT(vae_load_weights(model, "", &problem), VAE_ERROR_ARGUMENT);
+    EXPECT(vae_load_matching(model, "", NULL, &problem), VAE_ERROR_ARGUMENT);
     EXPECT(vae_load_weights(NULL, MODEL_FILE, &problem), VAE_ERROR_ARGUMENT);
     CHECK(vae_load_memory(file.at, 5, NULL, &loaded, NULL) == VAE_ERROR_FORMAT);        /* no error to fill */
     CHECK(!loaded && !exists(MODEL_FILE));
