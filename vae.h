@@ -8839,7 +8839,11 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     while (model->position < fit->data->count && !stopped) {
         const vae_status status = vaei_fit_batch(fit, fit->config->keep_order ? NULL : &shuffle, error);
         if (status == VAE_STOPPED) stopped = 1;
-        else if (status != VAE_OK) return status;
+        else if (status != VAE_OK) {
+            if (!model->position) model->epoch_rows = model->epoch_batch = 0;       /* it has not begun */
+            if (!model->position) model->epoch_keeps_order = 0;
+            return status;
+        }
     }
     if (model->position < fit->data->count) return VAE_STOPPED;
     model->position = model->epoch_rows = model->epoch_batch = 0;
@@ -8884,6 +8888,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
 
 VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae_fit_config *config, vae_error *error) {
     vaei_fit   fit;
+    const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
     vae_status status = vaei_check_data(model, data, "vae_fit", error);
     if (status == VAE_OK) status = vaei_check_fit(model, data, config, error);
     if (status == VAE_OK && config->validation)
@@ -8894,8 +8899,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         config->epochs = config->until_epoch - (size_t)model->epoch;
     }
     if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
-    if (config->output_bias_from_data && !model->step && (status = vaei_output_bias(model, data, error)) != VAE_OK)
-        return status;
+    if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
     memset(&fit, 0, sizeof fit);
     fit.model = model;
     fit.data = data;
@@ -8910,6 +8914,8 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         fit.progress.epoch = (size_t)model->epoch + 1;
         status = vaei_fit_epoch(&fit, error);
     }
+    /* Not one step was made: the next fit is the first, and takes the numbers from its own data. */
+    if (status != VAE_OK && fresh && !model->step) vaei_set_standardize(model, NULL);
     if (status != VAE_STOPPED) return status;
     if (model->destroy_asked) {
         model->destroy_asked = 0;

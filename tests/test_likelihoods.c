@@ -359,6 +359,35 @@ TEST(test_standardized_model_is_the_scaled_one) {
         }
 }
 
+/* The second fit of a model whose first one failed at once is as if there had been no first. */
+TEST(test_standardize_after_a_failed_fit) {
+    static const vae_real far[6] = { 1000, 2000, 3000, 1100, 2300, 2900 };
+    vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1,
+                              .likelihood = VAE_GAUSSIAN, .standardize = 1, .batch = 2 };
+    vae_real       near_[6] = { 0, 1, 0, 1, 3, 2 }, weights[6], numbers[2][6] = { { 0 } };
+    vae_data       data = { far, NULL, 2 };
+    vae_fit_config fit = { .epochs = 1 };
+    vae_error      error;
+    vae_model     *model = make(&config), *other = make(&config);
+    size_t         size, again, i;
+    CHECK(vae_get_tensor(model, "decoder.2.weight", weights, 6, NULL) == VAE_OK);
+    for (i = 0; i < 6; i++) numbers[0][i] = (vae_real)1e30;
+    CHECK(vae_save_memory(model, 1, NULL, 0, &size, NULL) == VAE_OK);
+    CHECK(vae_set_tensor(model, "decoder.2.weight", numbers[0], 6, NULL) == VAE_OK);
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_NUMERIC);
+    CHECK(vae_set_tensor(model, "decoder.2.weight", weights, 6, NULL) == VAE_OK);
+    CHECK(vae_save_memory(model, 1, NULL, 0, &again, NULL) == VAE_OK && size == again);
+    data.pixels = near_;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_OK && vae_fit(other, &data, &fit, &error) == VAE_OK);
+    for (i = 0; i < 2; i++) {
+        CHECK(vae_get_tensor(i ? other : model, "standardize.mean", numbers[i], 3, NULL) == VAE_OK);
+        CHECK(vae_get_tensor(i ? other : model, "standardize.scale", numbers[i] + 3, 3, NULL) == VAE_OK);
+    }
+    CHECK(!memcmp(numbers[0], numbers[1], sizeof numbers[0]) && numbers[0][1] == 2);
+    vae_destroy(model);
+    vae_destroy(other);
+}
+
 TEST(test_standardize_is_refused) {
     static vae_real pixels[8] = { 1, 2, 3, 4, 5, 6, 7, 9 };
     vae_config config = { .input = { 1, 2, 1 }, .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) }, .likelihood = VAE_LAPLACE,
@@ -571,6 +600,7 @@ int main(void) {
     RUN(test_first_bias);
     RUN(test_scores_depend_on_the_row_alone);
     RUN(test_standardized_model_is_the_scaled_one);
+    RUN(test_standardize_after_a_failed_fit);
     RUN(test_standardize_is_refused);
     RUN(test_sentences_about_data);
     RUN(test_results_that_are_not_finite);
