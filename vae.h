@@ -7112,6 +7112,8 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
     if (!model->gradients)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_gradient: the model was made inference_only");
     if ((status = vaei_tensor_named(model, name, count, &index, error)) != VAE_OK) return status;
+    if (vaei_tensor_element(model, index, 0) >= model->plan.parameter_count)     /* beyond the gradients' block */
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "tensor %s is not trained and has no gradient", name);
     if (model->has_gradients) vaei_tensor_out(model, index, model->gradients, values, count);
     else for (i = 0; i < count; i++) values[i] = 0;
     return VAE_OK;

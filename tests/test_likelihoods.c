@@ -359,6 +359,22 @@ TEST(test_standardized_model_is_the_scaled_one) {
         }
 }
 
+/* Constants have no place among the gradients; a scale divides. */
+TEST(test_constants_are_guarded) {
+    vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1,
+                              .likelihood = VAE_GAUSSIAN, .standardize = 1 };
+    vae_real       row[3] = { 0, 1, 2 }, values[3] = { 7, 7, 7 };
+    const vae_data data = { row, NULL, 1 };
+    vae_model     *model = make(&config);
+    vae_error      error;
+    CHECK(vae_accumulate_gradients(model, &data, NULL, NULL, &error) == VAE_OK);
+    CHECK(vae_get_gradient(model, "standardize.mean", values, 3, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_TEXT(error.message, "tensor standardize.mean is not trained and has no gradient");
+    CHECK(vae_get_gradient(model, "standardize.scale", values, 3, &error) == VAE_ERROR_ARGUMENT && values[0] == 7);
+    CHECK(vae_get_gradient(model, "log_sigma", values, 1, &error) == VAE_OK);
+    vae_destroy(model);
+}
+
 /* The second fit of a model whose first one failed at once is as if there had been no first. */
 TEST(test_standardize_after_a_failed_fit) {
     static const vae_real far[6] = { 1000, 2000, 3000, 1100, 2300, 2900 };
@@ -600,6 +616,7 @@ int main(void) {
     RUN(test_first_bias);
     RUN(test_scores_depend_on_the_row_alone);
     RUN(test_standardized_model_is_the_scaled_one);
+    RUN(test_constants_are_guarded);
     RUN(test_standardize_after_a_failed_fit);
     RUN(test_standardize_is_refused);
     RUN(test_sentences_about_data);
