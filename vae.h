@@ -7098,6 +7098,10 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
     for (i = 0; i < count; i++)
         if (!vaei_finite(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is not finite", i, name);
+    for (i = 0; !strcmp(name, "standardize.scale") && i < count; i++)      /* what a file must not hold, either */
+        if (!(values[i] > 0))
+            return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must be larger than 0", i, name,
+                             (double)values[i]);
     vaei_tensor_in(model, index, model->parameters, values, count);
     return VAE_OK;
 }

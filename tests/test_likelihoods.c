@@ -372,6 +372,12 @@ TEST(test_constants_are_guarded) {
     CHECK_TEXT(error.message, "tensor standardize.mean is not trained and has no gradient");
     CHECK(vae_get_gradient(model, "standardize.scale", values, 3, &error) == VAE_ERROR_ARGUMENT && values[0] == 7);
     CHECK(vae_get_gradient(model, "log_sigma", values, 1, &error) == VAE_OK);
+    values[0] = values[1] = 1;
+    for (values[2] = 0; values[2] >= -1; values[2] -= 1) {
+        CHECK(vae_set_tensor(model, "standardize.scale", values, 3, &error) == VAE_ERROR_DATA);
+        CHECK_CONTAINS(error.message, "value 2 for tensor standardize.scale is ");
+    }
+    CHECK(vae_get_tensor(model, "standardize.scale", values, 3, NULL) == VAE_OK && values[2] == 1);
     vae_destroy(model);
 }
 
