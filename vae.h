@@ -4832,7 +4832,19 @@ VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     return where;
 }
 
+/* What stands behind the first empty place would be left out without a word. */
+VAEI_SETUP vae_status vaei_check_gaps(const vae_layer *layers, const char *part, vae_error *error) {
+    const int count = vaei_count_layers(layers);
+    int       i;
+    for (i = count; i < VAE_MAX_LAYERS; i++)
+        if (layers[i].kind != VAE_LAYER_END)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is empty, but layer %d is set: %s[%d] would be left "
+                             "out, move it to %s[%d]", part, count + 1, i + 1, part, i, part, count);
+    return VAE_OK;
+}
+
 VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n, vae_error *error) {
+    vae_status status;
     n->config = config;
     n->plan = NULL;
     n->input = config->input;
@@ -4843,6 +4855,8 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     if (!n->encoders && !(config->part == VAE_DECODER_ONLY && n->decoders))
         return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
                          "VAE_DENSE(400, VAE_RELU)");
+    if ((status = vaei_check_gaps(config->encoder, "encoder", error)) != VAE_OK ||
+        (status = vaei_check_gaps(config->decoder, "decoder", error)) != VAE_OK) return status;
     if (!n->is_mirrored) return VAE_OK;
     n->decoders = n->encoders + 1;
     if (n->decoders > VAE_MAX_LAYERS && config->part != VAE_ENCODER_ONLY)
@@ -4984,8 +4998,8 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (s->sigma != 0 && s->sigma_per_pixel)
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: leave "
                          "one of them 0", (double)s->sigma);
-    if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_LARGEST))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must be 0 (write VAE_ZERO) or larger",
+    if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_MOST_SETTING))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
                          (double)s->beta);
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
@@ -5006,8 +5020,8 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->latent = c->latent;
     s->likelihood = c->likelihood ? c->likelihood : VAE_BERNOULLI;
     s->sigma = c->sigma;
-    s->sigma_per_pixel = c->sigma_per_pixel;
-    s->standardize = c->standardize;
+    s->sigma_per_pixel = c->sigma_per_pixel != 0;       /* any number may say yes; files and comparisons know 1 */
+    s->standardize = c->standardize != 0;
     s->beta = c->beta;
     s->beta_schedule = c->beta_schedule;
     s->initialization = c->initialization ? c->initialization : VAE_INIT_PYTORCH;
@@ -7120,6 +7134,10 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
     for (i = 0; i < count; i++)
         if (!vaei_finite(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is not finite", i, name);
+    for (i = 0; !strcmp(name, "standardize.scale") && i < count; i++)      /* what a file must not hold, either */
+        if (!(values[i] > 0))
+            return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must be larger than 0", i, name,
+                             (double)values[i]);
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
     return vaei_leave(model, VAEI_FREE, VAE_OK);
@@ -7135,6 +7153,8 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
     if (!model->gradients)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_get_gradient: the model was made inference_only");
     if ((status = vaei_tensor_named(model, name, count, &index, error)) != VAE_OK) return status;
+    if (vaei_tensor_element(model, index, 0) >= model->plan.parameter_count)     /* beyond the gradients' block */
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "tensor %s is not trained and has no gradient", name);
     if (model->has_gradients) vaei_tensor_out(model, index, model->gradients, values, count);
     else for (i = 0; i < count; i++) values[i] = 0;
     return VAE_OK;
@@ -7366,7 +7386,7 @@ VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t 
     vaei_source source;
     vae_status  status;
     if (!config || !model || !memory)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: memory or model is NULL");
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: config, memory or model is NULL");
     if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
     if ((status = vaei_measure(&source, &needed, error)) != VAE_OK) return status;
     if (bytes < needed)
@@ -7692,8 +7712,9 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *da
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must be finite numbers", set, row,
                          column, (double)value);
     if (!likelihood->has_sigma)
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; divide them "
-                         "by their maximum, or use VAE_GAUSSIAN", set, row, column, (double)value, likelihood->symbol);
+        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; %s, or "
+                         "use VAE_GAUSSIAN", set, row, column, (double)value, likelihood->symbol,
+                         value < 0 ? "shift and scale them" : "divide them by their maximum");
     if (model->settings.standardize)
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r, more than 1e9 standard deviations from "
                          "its mean: correct it or leave the row out", set, row, column, (double)value);
@@ -8906,7 +8927,11 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     while (model->position < fit->data->count && !stopped) {
         const vae_status status = vaei_fit_batch(fit, fit->config->keep_order ? NULL : &shuffle, error);
         if (status == VAE_STOPPED) stopped = 1;
-        else if (status != VAE_OK) return status;
+        else if (status != VAE_OK) {
+            if (!model->position) model->epoch_rows = model->epoch_batch = 0;       /* it has not begun */
+            if (!model->position) model->epoch_keeps_order = 0;
+            return status;
+        }
     }
     if (model->position < fit->data->count) return VAE_STOPPED;
     model->position = model->epoch_rows = model->epoch_batch = 0;
@@ -8930,6 +8955,10 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
     if (!fit->epochs == !fit->until_epoch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs and fit.until_epoch are %s: give the passes to make, or how "
                          "many there shall be in all", fit->epochs ? "both set" : "0");
+    if (!fit->batch && model->file_batch > model->plan.batch)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model's file was trained in batches of %z rows, it was loaded for "
+                         "%z: set fit.batch to train in other ones, or config.batch when loading", model->file_batch,
+                         model->plan.batch);
     if (!fit->batch) fit->batch = model->file_batch ? model->file_batch : model->plan.batch;
     if (fit->batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
@@ -8947,6 +8976,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
 
 VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae_fit_config *config, vae_error *error) {
     vaei_fit   fit;
+    const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
     vae_status status = vaei_check_data(model, data, "vae_fit", error);
     if (status == VAE_OK) status = vaei_check_fit(model, data, config, error);
     if (status == VAE_OK && config->validation)
@@ -8957,8 +8987,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         config->epochs = config->until_epoch - (size_t)model->epoch;
     }
     if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
-    if (config->output_bias_from_data && !model->step && (status = vaei_output_bias(model, data, error)) != VAE_OK)
-        return status;
+    if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
     memset(&fit, 0, sizeof fit);
     fit.model = model;
     fit.data = data;
@@ -8973,6 +9002,8 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         fit.progress.epoch = (size_t)model->epoch + 1;
         status = vaei_fit_epoch(&fit, error);
     }
+    /* Not one step was made: the next fit is the first, and takes the numbers from its own data. */
+    if (status != VAE_OK && fresh && !model->step) vaei_set_standardize(model, NULL);
     if (status != VAE_STOPPED) return status;
     if (model->destroy_asked) {
         model->destroy_asked = 0;
@@ -9521,7 +9552,8 @@ enum {
     VAEI_TAKEN = 16,        /* vae_load's config overrides it */
     VAEI_AS_ONE = 32,       /* such an object is taken over whole */
     VAEI_NOT_FIRST = 64,    /* left out where the enum, or the object's first field, has its first value, the default */
-    VAEI_OF_SIGMA = 128     /* left out where the likelihood has no sigma */
+    VAEI_OF_SIGMA = 128,    /* left out where the likelihood has no sigma */
+    VAEI_YES_OR_NO = 256    /* an int of which only counts whether it is 0 */
 };
 
 typedef struct vaei_field {
@@ -9594,8 +9626,9 @@ static const vaei_field vaei_config_fields[] = {
     { "decoder", VAEI_FIELD_LAYERS, 0, { offsetof(vae_config, decoder), 1 }, 0, NULL, NULL },
     VAEI_CONFIG_ROW("likelihood", VAEI_FIELD_NAME, VAEI_REQUIRED | VAEI_AGREES, likelihood, vaei_likelihood_name, NULL),
     VAEI_CONFIG_ROW("sigma", VAEI_FIELD_REAL, VAEI_AGREES | VAEI_OF_SIGMA, sigma, NULL, NULL),
-    VAEI_CONFIG_ROW("sigma_per_pixel", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_OF_SIGMA, sigma_per_pixel, NULL, NULL),
-    VAEI_CONFIG_ROW("standardize", VAEI_FIELD_INTS, VAEI_AGREES, standardize, NULL, NULL),
+    VAEI_CONFIG_ROW("sigma_per_pixel", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_OF_SIGMA | VAEI_YES_OR_NO, sigma_per_pixel,
+                    NULL, NULL),
+    VAEI_CONFIG_ROW("standardize", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_YES_OR_NO, standardize, NULL, NULL),
     VAEI_CONFIG_ROW("part", VAEI_FIELD_NAME, VAEI_NOT_FIRST, part, vaei_part_name, NULL),
     VAEI_CONFIG_ROW("beta", VAEI_FIELD_SETTING, VAEI_TAKEN, beta, NULL, NULL),
     VAEI_CONFIG_ROW("beta_schedule", VAEI_FIELD_OBJECT, VAEI_TAKEN | VAEI_AS_ONE | VAEI_NOT_FIRST, beta_schedule, NULL,
@@ -10388,6 +10421,9 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
     return vaei_check_cover(matching->file, error);
 }
 
+/* Gradients beyond 1e18 are never taken: such a moment is none, and would make the next weights infinite. */
+#define VAEI_MOST_MOMENT ((vae_real)1e30)
+
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
 VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
@@ -10403,6 +10439,9 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
         if ((squares && number < 0) || (scale && !(number > 0)))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
                              i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
+        if (block == 1 && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any gradient "
+                             "leaves: the file is damaged", i, vaei_block_names[block], wanted->name, (double)number);
         if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
     }
     return VAE_OK;
@@ -10552,7 +10591,8 @@ VAEI_SETUP vae_status vaei_agree_fields(int flag, int column, const void *file, 
     for (field = vaei_config_fields; field->name; field++) {
         const size_t place = field->place[column];
         if (!(field->flags & flag) || vaei_field_is_zero(field, column, given) ||
-            !memcmp((const char *)file + place, (const char *)given + place, field->size)) continue;
+            !memcmp((const char *)file + place, (const char *)given + place, field->size) ||
+            (field->flags & VAEI_YES_OR_NO && !vaei_field_is_zero(field, column, file))) continue;
         text = vaei_text_in(theirs, sizeof theirs);
         vaei_put_value(&text, field, column, given, 0);
         text = vaei_text_in(ours, sizeof ours);
@@ -10695,6 +10735,15 @@ VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, va
                      "config.batch to allow it", needed, file_size);
 }
 
+/* Where no config was given, what is wrong with it is the file's. */
+VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
+    char sentence[sizeof error->message];
+    if (status != VAE_ERROR_CONFIG) return status;
+    if (!error) return VAE_ERROR_FORMAT;
+    memcpy(sentence, error->message, sizeof sentence);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the network in the file's metadata (vae.config) is wrong: %s", sentence);
+}
+
 /* The config for vae_create: the file's, with what is taken from the one given. */
 VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_config *given, vaei_loading *loading,
                                           vae_error *error) {
@@ -10714,6 +10763,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     other.name = "the config: leave it out there or make it the same";
     if (given) {
         status = vaei_agree_fields(VAEI_AGREES, 0, config, given, other.name, error);
+        if (status == VAE_OK) status = vaei_check_gaps(given->encoder, "encoder", error);
+        if (status == VAE_OK) status = vaei_check_gaps(given->decoder, "decoder", error);
         if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &other, error);
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
@@ -10728,7 +10779,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     }
     if ((status = vaei_check_lists(&json, config->part, error)) != VAE_OK ||
         (status = vae_defaults(config, config, error)) != VAE_OK ||
-        (status = vaei_check_weights(config, file, error)) != VAE_OK) return status;
+        (status = vaei_check_weights(config, file, error)) != VAE_OK)
+        return given ? status : vaei_blame_file(status, error);
     return given && given->batch ? VAE_OK
                                  : vaei_settle_batch(config, file->header_end + file->data_size, error);
 }
@@ -11708,6 +11760,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     vaei_reading  reading;
     vae_status    status;
     if (!path || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: path or model is NULL");
+    if (!*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: path is empty");
     memset(&allocator, 0, sizeof allocator);
     memset(&reading, 0, sizeof reading);
     if (config) allocator = config->allocator;
@@ -11747,11 +11800,13 @@ VAEI_SETUP vae_status vaei_load_into(vae_model *model, const char *path, int is_
 
 VAE_API vae_status vae_load_weights(vae_model *model, const char *path, vae_error *error) {
     const vae_status status = vaei_check_loading(model, path, "vae_load_weights", error);
+    if (status == VAE_OK && !*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_weights: path is empty");
     return status == VAE_OK ? vaei_load_into(model, path, 0, NULL, error) : status;
 }
 
 VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigned char *taken, vae_error *error) {
     const vae_status status = vaei_check_loading(model, path, "vae_load_matching", error);
+    if (status == VAE_OK && !*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load_matching: path is empty");
     return status == VAE_OK ? vaei_load_into(model, path, 1, taken, error) : status;
 }
 

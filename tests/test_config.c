@@ -169,6 +169,8 @@ static void test_wrong_settings(void) {
     REFUSED(c.latent = INT_MAX, VAE_ERROR_CONFIG, "latent is 2147483647");
     REFUSED(c.latent = INT_MIN, VAE_ERROR_CONFIG, "latent is -2147483648");
     REFUSED(c.encoder[0].kind = VAE_LAYER_END, VAE_ERROR_CONFIG, "the encoder has no layers");
+    REFUSED(c.encoder[3] = VAE_DENSE(4, VAE_RELU), VAE_ERROR_CONFIG, "encoder layer 2 is empty, but layer 4 is set");
+    REFUSED(c.decoder[1] = VAE_DENSE(8, VAE_LINEAR), VAE_ERROR_CONFIG, "decoder layer 1 is empty, but layer 2 is set");
     REFUSED(c.encoder[0].kind = (vae_layer_kind)77, VAE_ERROR_CONFIG, "encoder layer 1 has kind 77");
     REFUSED(c.encoder[0].activation = (vae_activation)50, VAE_ERROR_CONFIG, "encoder layer 1 has activation 50");
     REFUSED(c.likelihood = (vae_likelihood)9, VAE_ERROR_CONFIG, "likelihood is 9");
@@ -181,6 +183,7 @@ static void test_wrong_settings(void) {
     REFUSED(c.beta = -2, VAE_ERROR_CONFIG, "beta is -2");
     REFUSED(c.beta = nan_, VAE_ERROR_CONFIG, "beta is nan");
     REFUSED(c.beta = inf, VAE_ERROR_CONFIG, "beta is inf");
+    REFUSED(c.beta = (vae_real)2e6, VAE_ERROR_CONFIG, "beta is 2000000: it must lie in 0 (write VAE_ZERO) to 1e6");
     REFUSED(c.optimizer.learning_rate = (vae_real)-0.5, VAE_ERROR_CONFIG, "optimizer.learning_rate is -0.5");
     REFUSED(c.optimizer.learning_rate = nan_, VAE_ERROR_CONFIG, "optimizer.learning_rate is nan");
     REFUSED(c.optimizer.learning_rate = inf, VAE_ERROR_CONFIG, "optimizer.learning_rate is inf");
@@ -865,9 +868,9 @@ static void test_arguments(void) {
     ARGUMENT(vae_memory_needed(&c, NULL, &error), "vae_memory_needed: config or bytes is NULL");
     ARGUMENT(vae_create(NULL, &other, &error), "vae_create: config or model is NULL");
     ARGUMENT(vae_create(&c, NULL, &error), "vae_create: config or model is NULL");
-    ARGUMENT(vae_create_in(NULL, bytes, sizeof bytes, &other, &error), "NULL");
-    ARGUMENT(vae_create_in(&c, NULL, 100, &other, &error), "vae_create_in: memory or model is NULL");
-    ARGUMENT(vae_create_in(&c, bytes, sizeof bytes, NULL, &error), "vae_create_in: memory or model is NULL");
+    ARGUMENT(vae_create_in(NULL, bytes, sizeof bytes, &other, &error), "vae_create_in: config");
+    ARGUMENT(vae_create_in(&c, NULL, 100, &other, &error), "vae_create_in: config, memory or model is NULL");
+    ARGUMENT(vae_create_in(&c, bytes, sizeof bytes, NULL, &error), "vae_create_in: config, memory or model is NULL");
     /* data, in every call that takes them */
 #define DATA(call) DATA_AND_NONE(call, ARGUMENT(call, "data.count is 0"))
 #define DATA_AND_NONE(call, no_rows)                                                                   \

@@ -662,6 +662,10 @@ TEST(test_settings_that_disagree_are_named) {
     EXPECT(vae_load_memory(other.at, other.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
     CHECK_CONTAINS(problem.message, "sigma is 0.5 in the file and 0.3 in the config");
     memset(&config, 0, sizeof config);
+    config.encoder[1] = VAE_DENSE(4, VAE_RELU);
+    EXPECT(vae_load_memory(other.at, other.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "encoder layer 1 is empty, but layer 2 is set");
+    memset(&config, 0, sizeof config);
     config.standardize = 1;
     EXPECT(vae_load_memory(other.at, other.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
     CHECK_CONTAINS(problem.message, "standardize is 0 in the file and 1 in the config");
@@ -689,6 +693,9 @@ TEST(test_arguments) {
     EXPECT(vae_load(NULL, NULL, &loaded, &problem), VAE_ERROR_ARGUMENT);
     EXPECT(vae_load(MODEL_FILE, NULL, NULL, &problem), VAE_ERROR_ARGUMENT);
     EXPECT(vae_load_weights(model, NULL, &problem), VAE_ERROR_ARGUMENT);
+    EXPECT(vae_load("", NULL, &loaded, &problem), VAE_ERROR_ARGUMENT);
+    EXPECT(vae_load_weights(model, "", &problem), VAE_ERROR_ARGUMENT);
+    EXPECT(vae_load_matching(model, "", NULL, &problem), VAE_ERROR_ARGUMENT);
     EXPECT(vae_load_weights(NULL, MODEL_FILE, &problem), VAE_ERROR_ARGUMENT);
     CHECK(vae_load_memory(file.at, 5, NULL, &loaded, NULL) == VAE_ERROR_FORMAT);        /* no error to fill */
     CHECK(!loaded && !exists(MODEL_FILE));
@@ -1424,12 +1431,42 @@ TEST(test_batch_in_a_file_is_no_order) {
     config.inference_only = 0;
     config.batch = 3;                                   /* the caller's */
     if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
+        const vae_real pixels[256] = { 0 };
+        const vae_data data = { pixels, NULL, 1 };
+        vae_fit_config fit;
+        memset(&fit, 0, sizeof fit);
         CHECK(loaded->settings.batch == 3 && loaded->file_batch == 16777216);
+        fit.epochs = 1;
+        if (vae_example_size(loaded) <= 256) {
+            EXPECT(vae_fit(loaded, &data, &fit, &problem), VAE_ERROR_ARGUMENT);
+            CHECK_CONTAINS(problem.message, "trained in batches of 16777216 rows, it was loaded for 3: set fit.batch");
+            fit.batch = 3;
+            EXPECT(vae_fit(loaded, &data, &fit, &problem), VAE_OK);
+        }
         vae_destroy(loaded);
     }
     CHECK(l.live == 0);
     free(file.at);
     vae_destroy(model);
+}
+
+/* Without a config what is wrong is the file, not a setting of the caller's. */
+TEST(test_network_of_a_damaged_file) {
+    vae_model  *model = make(DENSE), *loaded = NULL;
+    const bytes file = saved(model, 0);
+    const bytes other = changed_file(model, 0, "'beta1':0.9", "'beta1':9.9", "\\\"");
+    vae_config  config;
+    CHECK(vae_load_memory(other.at, other.size, NULL, &loaded, NULL) == VAE_ERROR_FORMAT);
+    EXPECT(vae_load_memory(other.at, other.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK_CONTAINS(problem.message, "(vae.config) is wrong: optimizer.beta1 is 9.9");
+    memset(&config, 0, sizeof config);
+    config.threads = -1;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "threads is -1");
+    CHECK(!loaded);
+    vae_destroy(model);
+    free(file.at);
+    free(other.at);
 }
 
 /* Convolutions take far more than their weights: a batch of 128 is kept. */
@@ -1757,6 +1794,27 @@ TEST(test_learned_sigma) {
     }
 }
 
+/* Any number but 0 asks for these: the file is written, read and compared with 1. */
+TEST(test_yes_is_any_number) {
+    static const int yes[] = { 1, 2, -1 };
+    vae_model *model, *loaded = NULL;
+    vae_config config = net(FIXED_SIGMA), filled;
+    bytes      file;
+    size_t     i;
+    config.sigma = 0;
+    for (i = 0; i < 3; i++) {
+        config.sigma_per_pixel = config.standardize = yes[i];
+        model = make_of(&config);
+        filled = config_of(model);
+        CHECK(filled.sigma_per_pixel == 1 && filled.standardize == 1);
+        file = saved(model, 1);
+        if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) vae_destroy(loaded);
+        loaded = NULL;
+        free(file.at);
+        vae_destroy(model);
+    }
+}
+
 /* What a half holds is what a whole model's file has for it; its own file is that of a half. */
 static void check_part(int which, vae_part part) {
     const char *const name = part == VAE_ENCODER_ONLY ? "encoder" : "decoder";
@@ -1903,6 +1961,12 @@ TEST(test_moments_that_cannot_be) {
     memset(file.at + data + 2 * block - sizeof(vae_real), 0xFF, sizeof(vae_real));
     EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
     CHECK_CONTAINS(problem.message, "optimizer.m.mean.weight");
+    {
+        const vae_real large = (vae_real)-1e38;         /* finite, but the next step would not be */
+        memcpy(file.at + data + 2 * block - sizeof large, &large, sizeof large);
+        EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "optimizer.m.mean.weight is -1e38");
+    }
     CHECK(!loaded);
     config.inference_only = 1;                          /* moments are not looked at */
     EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK);
@@ -2387,6 +2451,7 @@ int main(void) {
     RUN(test_file_for_the_reader);
     RUN(test_config_overrides);
     RUN(test_config_that_disagrees);
+    RUN(test_network_of_a_damaged_file);
     RUN(test_settings_that_disagree_are_named);
     RUN(test_arguments);
     RUN(test_headers_that_are_right);
@@ -2417,6 +2482,7 @@ int main(void) {
     RUN(test_names_that_count_padding);
     RUN(test_constants_of_standardizing);
     RUN(test_learned_sigma);
+    RUN(test_yes_is_any_number);
     RUN(test_parts);
     RUN(test_file_of_a_part_is_no_whole);
     RUN(test_weights_of_others_are_not_written);

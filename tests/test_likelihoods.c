@@ -415,6 +415,57 @@ TEST(test_standardized_model_is_the_scaled_one) {
         }
 }
 
+/* Constants have no place among the gradients; a scale divides. */
+TEST(test_constants_are_guarded) {
+    vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1,
+                              .likelihood = VAE_GAUSSIAN, .standardize = 1 };
+    vae_real       row[3] = { 0, 1, 2 }, values[3] = { 7, 7, 7 };
+    const vae_data data = { row, NULL, 1 };
+    vae_model     *model = make(&config);
+    vae_error      error;
+    CHECK(vae_accumulate_gradients(model, &data, NULL, NULL, &error) == VAE_OK);
+    CHECK(vae_get_gradient(model, "standardize.mean", values, 3, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_TEXT(error.message, "tensor standardize.mean is not trained and has no gradient");
+    CHECK(vae_get_gradient(model, "standardize.scale", values, 3, &error) == VAE_ERROR_ARGUMENT && values[0] == 7);
+    CHECK(vae_get_gradient(model, "log_sigma", values, 1, &error) == VAE_OK);
+    values[0] = values[1] = 1;
+    for (values[2] = 0; values[2] >= -1; values[2] -= 1) {
+        CHECK(vae_set_tensor(model, "standardize.scale", values, 3, &error) == VAE_ERROR_DATA);
+        CHECK_CONTAINS(error.message, "value 2 for tensor standardize.scale is ");
+    }
+    CHECK(vae_get_tensor(model, "standardize.scale", values, 3, NULL) == VAE_OK && values[2] == 1);
+    vae_destroy(model);
+}
+
+/* The second fit of a model whose first one failed at once is as if there had been no first. */
+TEST(test_standardize_after_a_failed_fit) {
+    static const vae_real far[6] = { 1000, 2000, 3000, 1100, 2300, 2900 };
+    vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1,
+                              .likelihood = VAE_GAUSSIAN, .standardize = 1, .batch = 2 };
+    vae_real       near_[6] = { 0, 1, 0, 1, 3, 2 }, weights[6], numbers[2][6] = { { 0 } };
+    vae_data       data = { far, NULL, 2 };
+    vae_fit_config fit = { .epochs = 1 };
+    vae_error      error;
+    vae_model     *model = make(&config), *other = make(&config);
+    size_t         size, again, i;
+    CHECK(vae_get_tensor(model, "decoder.2.weight", weights, 6, NULL) == VAE_OK);
+    for (i = 0; i < 6; i++) numbers[0][i] = (vae_real)1e30;
+    CHECK(vae_save_memory(model, 1, NULL, 0, &size, NULL) == VAE_OK);
+    CHECK(vae_set_tensor(model, "decoder.2.weight", numbers[0], 6, NULL) == VAE_OK);
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_NUMERIC);
+    CHECK(vae_set_tensor(model, "decoder.2.weight", weights, 6, NULL) == VAE_OK);
+    CHECK(vae_save_memory(model, 1, NULL, 0, &again, NULL) == VAE_OK && size == again);
+    data.pixels = near_;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_OK && vae_fit(other, &data, &fit, &error) == VAE_OK);
+    for (i = 0; i < 2; i++) {
+        CHECK(vae_get_tensor(i ? other : model, "standardize.mean", numbers[i], 3, NULL) == VAE_OK);
+        CHECK(vae_get_tensor(i ? other : model, "standardize.scale", numbers[i] + 3, 3, NULL) == VAE_OK);
+    }
+    CHECK(!memcmp(numbers[0], numbers[1], sizeof numbers[0]) && numbers[0][1] == 2);
+    vae_destroy(model);
+    vae_destroy(other);
+}
+
 TEST(test_standardize_is_refused) {
     static vae_real pixels[8] = { 1, 2, 3, 4, 5, 6, 7, 9 };
     vae_config config = { .input = { 1, 2, 1 }, .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) }, .likelihood = VAE_LAPLACE,
@@ -461,7 +512,8 @@ TEST(test_sentences_about_data) {
     static const struct { vae_likelihood likelihood; vae_real value; const char *says; } cases[] = {
         { VAE_BERNOULLI, 2, "validation row 1, column 2 holds 2: VAE_BERNOULLI needs pixels in [0, 1]; divide them by their "
                             "maximum, or use VAE_GAUSSIAN" },
-        { VAE_CONTINUOUS_BERNOULLI, -1, "validation row 1, column 2 holds -1: VAE_CONTINUOUS_BERNOULLI needs pixels in" },
+        { VAE_CONTINUOUS_BERNOULLI, -1, "validation row 1, column 2 holds -1: VAE_CONTINUOUS_BERNOULLI needs pixels in "
+                                        "[0, 1]; shift and scale them, or use VAE_GAUSSIAN" },
         { VAE_BERNOULLI, 0, "validation row 1, column 2 holds nan: pixels must be finite numbers" },
         { VAE_LAPLACE, 0, "validation row 1, column 2 holds nan: pixels must be finite numbers" },
         { VAE_GAUSSIAN, 1.5e9f, "validation row 1, column 2 holds 1500000000: pixels must lie within -1e9 to 1e9; scale them, or "
@@ -677,6 +729,8 @@ int main(void) {
     RUN(test_first_bias_through_an_activation);
     RUN(test_scores_depend_on_the_row_alone);
     RUN(test_standardized_model_is_the_scaled_one);
+    RUN(test_constants_are_guarded);
+    RUN(test_standardize_after_a_failed_fit);
     RUN(test_standardize_is_refused);
     RUN(test_sentences_about_data);
     RUN(test_results_that_are_not_finite);
