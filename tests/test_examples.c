@@ -1068,7 +1068,7 @@ TEST(test_train_mistakes) {
     CHECK_CONTAINS(heard, "torch-400-20     ");
     CHECK_CONTAINS(heard, "keras-conv       ");
     CHECK(run("build/train_mnist --recipe tensorflow") == 2);
-    CHECK_CONTAINS(heard, "train_mnist: no --recipe is called tensorflow");
+    CHECK_CONTAINS(heard, "train_mnist: --recipe list has no tensorflow: see --help");
     CHECK(run(TRAIN FILES("missing")) == 2);
     CHECK_CONTAINS(heard, "train_mnist: there is no folder " RUNS "/missing for --out: make it with mkdir -p ");
     CHECK(run("rm -f " RUNS "/c/*; " TRAIN FILES("c") " --resume") == 1);
