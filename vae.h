@@ -9065,12 +9065,17 @@ VAEI_SETUP void vaei_put_decimal(vaei_text *text, double number, int places) {
 }
 
 VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int brevity, int named) {
-    const int places = brevity ? 2 : 3;
+    const int    places = brevity ? 2 : 3;
+    const double beta = terms->kl > 0 ? (terms->loss - terms->reconstruction) / terms->kl : 1;
+    char         factor[32];
     vaei_put_decimal(text, terms->loss, places);
     if (brevity > 1) return;
     vaei_put_string(text, named ? " (reconstruction " : " (");
     vaei_put_decimal(text, terms->reconstruction, places);
-    vaei_put_string(text, named ? " + kl " : " + ");
+    vaei_put_string(text, " + ");
+    snprintf(factor, sizeof factor, "%.3g x ", beta);
+    if (strcmp(factor, "1 x ")) vaei_put_string(text, factor);          /* so that the sum is seen to hold */
+    if (named) vaei_put_string(text, "kl ");
     vaei_put_decimal(text, terms->kl, places);
     vaei_put(text, ')');
 }

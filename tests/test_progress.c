@@ -144,6 +144,28 @@ TEST(test_widths) {
     }
 }
 
+/* The sum on the line holds whatever beta is. */
+TEST(test_beta_is_seen) {
+    static const struct {
+        double      beta;
+        int         brevity;
+        const char *wanted;
+    } lines[] = {
+        { 1, 0, "12.500 (reconstruction 10.000 + kl 2.500)" }, { 2, 0, "15.000 (reconstruction 10.000 + 2 x kl 2.500)" },
+        { 0.25, 1, "10.62 (10.00 + 0.25 x 2.50)" }, { 0, 1, "10.00 (10.00 + 0 x 2.50)" }, { 2, 2, "15.00" }
+    };
+    size_t i;
+    for (i = 0; i < sizeof lines / sizeof *lines; i++) {
+        const vae_terms terms = vaei_terms_of(10, 2.5, (vae_real)lines[i].beta);
+        char            line[100];
+        vaei_text       text;
+        text.bytes = line; text.size = sizeof line; text.length = 0;
+        vaei_put_terms(&text, &terms, lines[i].brevity, !lines[i].brevity);
+        line[vaei_min_size(text.length, sizeof line - 1)] = 0;
+        CHECK_TEXT(line, lines[i].wanted);
+    }
+}
+
 /* Lengths of numbers differ, widths too: nothing wraps and nothing of the bar is left over. */
 TEST(test_nothing_wraps) {
     static const double scales[] = { 1e-6, 1, -1, 1e3, 1e7, 1e40, 1e300, 1e308 };
@@ -176,6 +198,7 @@ TEST(test_pipe) {
 
 int main(void) {
     RUN(test_widths);
+    RUN(test_beta_is_seen);
     RUN(test_nothing_wraps);
     RUN(test_columns);
     RUN(test_pipe);
