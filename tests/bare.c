@@ -11,13 +11,12 @@ static unsigned char block[BYTES], other_block[BYTES], file[16000];
 
 /* Sixteen sensors, eight units, two latent dimensions, one row at a time. */
 static vae_config sensors(void) {
-    static const vae_layer hidden = VAE_DENSE(8, VAE_TANH);
     vae_config config;
     memset(&config, 0, sizeof config);
     config.input.height = config.input.channels = 1;
     config.input.width = WIDTH;
     config.latent = 2;
-    config.encoder[0] = hidden;
+    config.encoder[0] = VAE_DENSE(8, VAE_TANH);
     config.likelihood = VAE_GAUSSIAN;
     config.sigma = (vae_real)0.25;
     config.batch = 1;

@@ -1024,8 +1024,8 @@ TEST(test_resume) {
     CHECK_CONTAINS(heard, "final: epochs=3 train_loss=");
     for (i = 0; i < 2; i++) {
         char  command[4096], *begin, *end;
-        run("rm -f " RUNS "/b/*; " TRAIN FILES("b") " >" RUNS "/b.log 2>&1 & run=$!; "
-            "until grep -q 'epoch 1/' " RUNS "/b.log; do sleep 0.02; done; sleep 0.05; kill -%s $run; wait $run; "
+        run("rm -f " RUNS "/b/* " RUNS "/b.log; " TRAIN FILES("b") " >" RUNS "/b.log 2>&1 & run=$!; "
+            "until grep -q 'epoch 1/' " RUNS "/b.log 2>/dev/null; do sleep 0.02; done; sleep 0.05; kill -%s $run; wait $run; "
             "echo \"code $?\"; cat " RUNS "/b.log", signals[i]);
         CHECK_CONTAINS(heard, i ? "code 143" : "code 130");
         CHECK_CONTAINS(heard, "interrupted in epoch 2; everything is in " RUNS "/b/checkpoint, go on with\n    build/");

@@ -1723,11 +1723,24 @@ TEST(test_names_that_count_padding) {
 
 /* ---- constants, learned sigma, parts ---- */
 
+/* Numbers as a file has them: little-endian. */
+static void as_in_file(const vae_real *numbers, size_t count, unsigned char *to) {
+    const uint16_t one = 1;
+    unsigned char  first;
+    size_t         i, k;
+    memcpy(&first, &one, 1);
+    for (i = 0; i < count; i++)
+        for (k = 0; k < sizeof *numbers; k++)
+            to[i * sizeof *numbers + k] =
+                ((const unsigned char *)(numbers + i))[first ? k : sizeof *numbers - 1 - k];
+}
+
 TEST(test_constants_of_standardizing) {
     static const vae_real mean[3] = { 1, -2, 3e6f }, scale[3] = { 0.5f, 1, 2e6f };
     vae_config  config = net(FIXED_SIGMA);
     vae_model  *model, *loaded = NULL;
     vae_real    got[3];
+    unsigned char stored[sizeof scale];
     bytes       file;
     size_t      i, at = 0;
     config.standardize = 1;
@@ -1747,14 +1760,15 @@ TEST(test_constants_of_standardizing) {
         vae_destroy(loaded);
         loaded = NULL;
     }
+    as_in_file(scale, 3, stored);
     for (i = 8 + header_size(file); !at && i + sizeof scale <= file.size; i++)
-        if (!memcmp(file.at + i, scale, sizeof scale)) at = i;
+        if (!memcmp(file.at + i, stored, sizeof scale)) at = i;
     if (CHECK(at != 0)) {
         memset(file.at + at, 0, sizeof(vae_real));
         EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
         CHECK_CONTAINS(problem.message, "standardize.scale is 0");
         EXPECT(vae_load_weights_memory(model, file.at, file.size, &problem), VAE_ERROR_FORMAT);
-        memcpy(file.at + at, mean + 1, sizeof(vae_real));
+        as_in_file(mean + 1, 1, file.at + at);
         EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
         CHECK_CONTAINS(problem.message, "standardize.scale is negative");
     }
@@ -1963,7 +1977,7 @@ TEST(test_moments_that_cannot_be) {
     CHECK_CONTAINS(problem.message, "optimizer.m.mean.weight");
     {
         const vae_real large = (vae_real)-1e38;         /* finite, but the next step would not be */
-        memcpy(file.at + data + 2 * block - sizeof large, &large, sizeof large);
+        as_in_file(&large, 1, file.at + data + 2 * block - sizeof large);
         EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
         CHECK_CONTAINS(problem.message, "optimizer.m.mean.weight is -1e38");
     }
