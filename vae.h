@@ -857,7 +857,7 @@ VAEI_PRIVATE int vaei_finite(vae_real x) {
 
 /* ---- errors ---- */
 
-typedef struct vaei_text {      /* length also counts what did not fit the buffer */
+typedef struct vaei_text {      /* `length` also counts what did not fit the buffer */
     char  *bytes;
     size_t size, length;
 } vaei_text;
@@ -1128,8 +1128,8 @@ VAEI_PRIVATE void vaei_monitor_leave(vaei_monitor *m) { pthread_mutex_unlock(&m-
 VAEI_PRIVATE void vaei_monitor_wait(vaei_monitor *m) { pthread_cond_wait(&m->changed, &m->mutex); }
 VAEI_PRIVATE void vaei_monitor_wake(vaei_monitor *m) { pthread_cond_broadcast(&m->changed); }
 
-/* A new thread inherits the signal mask of the thread that starts it. While it is started all signals are blocked, so
-   that a worker receives none of the program's; those that report a fault of the thread itself stay open. */
+/* A new thread inherits the signal mask of the thread that starts it. So all signals are blocked while a worker is
+   started, and it receives none of the program's; only those that report a fault of the thread itself are left. */
 #if defined(SIG_SETMASK)
 typedef sigset_t vaei_signals;
 VAEI_PRIVATE void vaei_signals_block(vaei_signals *before) {
@@ -1528,9 +1528,9 @@ __asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
 /* Makes the compiler forget what it knows about the pointer p and about memory: what is read after this line is not
    read before it. */
 #if defined(__GNUC__)
-#define VAEI_HERE(p) __asm__ volatile("" : "+r"(p) : : "memory")
+#define VAEI_FORGET(p) __asm__ volatile("" : "+r"(p) : : "memory")
 #else
-#define VAEI_HERE(p) ((void)0)
+#define VAEI_FORGET(p) ((void)0)
 #endif
 
 /* VAEI_ROUNDED keeps a product apart from the sum that it enters, where a compiler could fuse the two: VAEI_OPAQUE
@@ -2043,7 +2043,7 @@ typedef struct vaei_tile {
                     VECTORS(VAEI_READ_START, 0) \
                     ROWS(VAEI_START_ROW, VECTORS) \
                 } \
-                VAEI_HERE(c_rows); /* or the rows' addresses would take registers in the loop */ \
+                VAEI_FORGET(c_rows); /* or the rows' addresses would take registers in the loop */ \
                 (void)panel; \
                 for (; at < a_offsets_end; at++) { \
                     const size_t offset = *at; \
@@ -2143,18 +2143,18 @@ typedef struct vaei_product_kernels {
 } vaei_product_kernels;
 #endif
 
-/* One update's constants, as the optimisers' kernels use them; the first moment of VAE_SGD decays by beta1, too. */
+/* The constants of one update for the optimisers' kernels. In VAE_SGD, too, the first moment decays by beta1. */
 typedef struct vaei_update_step {
     vae_real beta1, beta2, one_minus_beta1, one_minus_beta2, rate, inverse_root, epsilon;
-    vae_real decay;             /* this times the parameter is added to its gradient */
-    vae_real shrink;            /* the parameter is multiplied by this first */
+    vae_real decay;             /* times the parameter, it is added to the gradient */
+    vae_real shrink;            /* the parameter is first multiplied by it */
 } vaei_update_step;
 
 typedef void vaei_update_kernel(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
                                 const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v);
 
-/* Adds up a term per element of a and b, n of them, a multiple of VAEI_SUM_LANES: the terms of element i go to
-   sums[i % VAEI_SUM_LANES]. If d is not NULL, it receives the terms' derivatives times `factor`; it may be a. */
+/* Adds up one term for each of the n elements of a and b; n is a multiple of VAEI_SUM_LANES. The term of element i goes
+   to sums[i % VAEI_SUM_LANES]. If d is not NULL, it receives the terms' derivatives times `factor`; it may be a. */
 typedef void vaei_sum_kernel(size_t n, const vae_real *a, const vae_real *b, vae_real factor, vae_real *d,
                              vae_real sums[VAEI_SUM_LANES]);
 
@@ -2182,8 +2182,8 @@ typedef struct vaei_kernel_set {
     size_t (*check_range)(size_t n, const vae_real *x, vae_real low, vae_real high);
 } vaei_kernel_set;
 
-/* The kernels, sections 17 to 19, are written once and compiled once for each instruction set: the file includes itself
-   with VAEI_PASS set, and then skips everything else. */
+/* The kernels, sections >>primitives to >>product-kernels, are written once and compiled once for each instruction set:
+   the file includes itself with VAEI_PASS set, and then skips everything else. */
 #define VAEI_PASS_PLAIN 1
 #define VAEI_PASS_VECTOR 2
 #define VAEI_PASS_AVX2 3
@@ -2671,7 +2671,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu_derivative)(VAEI_V x) {
 
 /* ---- activations ---- */
 
-#if VAEI_PASS != VAEI_PASS_AVX512       /* it takes these from AVX2: see the table at the end of section 19 */
+#if VAEI_PASS != VAEI_PASS_AVX512       /* it takes these from AVX2: see the table in >>product-kernels */
 
 #undef VAEI_EACH
 #define VAEI_EACH(expression) \
@@ -3362,12 +3362,12 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
 
 /* ==== 20 >>arrays ================================================================================================= */
 
-/* Kernels take whole vectors. Here the few elements that are left at the end of an array go through a copy filled up to
-   a vector, once for all sets.
+/* Kernels take whole vectors. The functions here take any n, for every set: the last few elements of an array go
+   through a copy that is filled up to a vector.
 
-   Neither these functions nor any others that call kernels are VAEI_TARGET: after a call of a function without wide
-   registers gcc 12 forgets to clear their upper halves (vzeroupper), and every SSE instruction of the program would
-   then be several times slower. For the same reason a VAEI_TARGET function calls none but its like. */
+   No function that calls kernels is itself VAEI_TARGET: after it has called a function without wide registers, gcc 12
+   forgets to clear their upper halves (vzeroupper), and every SSE instruction of the program is then several times
+   slower. For the same reason a VAEI_TARGET function calls only its like. */
 
 VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_real *values, size_t count,
                                  vae_real rest) {
@@ -3376,13 +3376,13 @@ VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_rea
     for (i = count; i < VAEI_MOST_LANES; i++) padded[i] = rest;
 }
 
-/* The last `count` numbers of up to four arrays, from `whole` on, filled up with zeros to one vector each. */
+/* The last `count` numbers of up to four arrays, from index `whole` on, each filled up with zeros to one vector. */
 typedef struct vaei_tail {
     size_t   whole, count;
     vae_real at[4][VAEI_MOST_LANES];
 } vaei_tail;
 
-/* Is there one? Arrays that are not needed are NULL. */
+/* Copies the tails. Returns 0 if there are none. Arrays that are not needed are NULL. */
 VAEI_APART int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a, const vae_real *b,
                             const vae_real *c, const vae_real *d) {
     const vae_real *arrays[4];
@@ -3399,12 +3399,12 @@ VAEI_PRIVATE void vaei_tail_out(const vaei_tail *tail, int i, vae_real *array) {
     memcpy(array + tail->whole, tail->at[i], tail->count * sizeof *array);
 }
 
-/* Is every |x| <= most, a finite number? */
+/* Is every |x| <= most, a finite number? A NaN is not. */
 VAEI_PRIVATE int vaei_all_within(const vaei_kernel_set *set, size_t n, const vae_real *x, vae_real most) {
     return set->check_range(n, x, -most, most) == n;
 }
 
-/* Outputs may be inputs: the tail is taken before anything is written. */
+/* An output may be an input, so the tail is copied before anything is written. */
 VAEI_PRIVATE void vaei_activate(const vaei_kernel_set *set, vae_activation kind, size_t n, const vae_real *x,
                                 vae_real *y) {
     vaei_tail tail;
@@ -3453,7 +3453,7 @@ VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, con
 /* ---- optimiser ---- */
 
 /* Rows of n parameters, one after the other, whose gradients are multiples of g: see the kernels. v is NULL for
-   optimisers of one moment. */
+   optimisers with one moment. */
 VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, const vaei_kernel_set *set, const vaei_update_step *step,
                                    size_t rows, size_t n, vae_real *p, const vae_real *factors, const vae_real *g,
                                    vae_real *m, vae_real *v) {
@@ -3478,8 +3478,8 @@ VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, const vaei_kernel
 /* Every sum over an array is made in the same order whatever the vector's length: within a block of VAEI_SUM_BLOCK
    elements, element i is added to partial sum i mod 16, and the 16 are then added by halves. The blocks' sums, that of
    the whole sixteens that are left and that of the last few elements are added in double. A vector holds part of the 16
-   partial sums; each part is a loop of its own over the block, which is in the cache. `rest` is an a whose term, with 0
-   for b, is 0. */
+   partial sums; each part is a loop of its own over the block, which is in the cache. `rest` fills up a, and 0 fills up
+   b: their term must be 0. */
 VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *a, const vae_real *b, vae_real rest,
                              vae_real factor, vae_real *d) {
     vae_real sums[VAEI_SUM_LANES], last_a[VAEI_SUM_LANES], last_b[VAEI_SUM_LANES];
@@ -3505,7 +3505,7 @@ VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *
     return total;
 }
 
-/* See the kernel, which takes whole vectors of columns, for the order. */
+/* The kernel sums whole vectors of columns; the columns left over are summed here in the same order. */
 VAEI_PRIVATE void vaei_column_sums(const vaei_kernel_set *set, size_t rows, size_t columns, const vae_real *d,
                                    size_t row_stride, const uint32_t *row_offsets, vae_real *out, int accumulate) {
     const size_t whole = columns - columns % set->product->lanes;
@@ -3550,7 +3550,7 @@ VAEI_PRIVATE double vaei_laplace(const vaei_kernel_set *set, size_t n, const vae
     return VAEI_ROUNDED(vaei_sum(set->laplace, n, output, x, 0, inverse * scale, d) * (double)inverse);
 }
 
-/* The nats of n pixels; d = (mean - x) scale. */
+/* The negative log-likelihood of n pixels, in nats; d = (mean - x) scale. */
 VAEI_PRIVATE double vaei_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits,
                                               const vae_real *x, vae_real scale, vae_real *d) {
     return vaei_sum(set->continuous_bernoulli, n, logits, x, 0, scale, d);
@@ -3633,13 +3633,13 @@ enum {
 #else
     VAEI_WIDEST_VECTOR = 1, VAEI_WIDEST_PANEL = 4, VAEI_WIDEST_TRANSPOSED = 8,
 #endif
-    VAEI_BLOCK_STEPS = 400,                                 /* at once: a panel of B stays in the second cache, */
+    VAEI_BLOCK_STEPS = 400,                                 /* steps at once: a panel of B stays in the second cache, */
     VAEI_BLOCK_ROWS = 264,                                  /* ... and so do the rows of A; whole tiles of every set */
-    VAEI_PACKED_ROWS = 120,                                 /* of A at once, where they are packed, */
-    VAEI_STRIP = 8                                          /* ... so many of them side by side */
+    VAEI_PACKED_ROWS = 120,                                 /* rows of A at once where A is packed, */
+    VAEI_STRIP = 8                                          /* ... this many of them side by side */
 };
 
-/* Is there so much work for each number of A and B that rearranging them pays? */
+/* Is each number of A and B used so often that rearranging them pays? */
 VAEI_PRIVATE int vaei_is_large(size_t rows, size_t columns) { return rows >= 192 && columns >= 128; }
 
 /* What one product needs while it runs: a block of steps, and scratch. */
@@ -3647,8 +3647,8 @@ typedef struct vaei_work {
     const vaei_product *p;
     const vaei_product_kernels *kernels;
     size_t begin, steps;                                    /* the block */
-    int b_even;                                             /* do its steps of B lie side by side, p->b_step apart? */
-    int from_c, relu;                                       /* do its sums go on from C, is it the last block? */
+    int b_even;                                             /* are its steps p->b_step apart, its columns adjacent? */
+    int from_c, relu;                                       /* do its sums start from C, does ReLU follow them? */
     const vae_real **a_rows, **b_columns;                   /* where rows of A, columns of B begin */
     vae_real **c_rows;
     size_t *a_offsets, *b_offsets;                          /* where the steps lie in a row of A, in a column of B */
@@ -3694,7 +3694,7 @@ VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns, size_t ste
 
 /* ---- Blocks ---- */
 
-/* Where steps begin .. begin + steps of a row or column lie. */
+/* Where `steps` steps of a row or column lie, from step `begin` on. */
 VAEI_PRIVATE void vaei_find_steps(const uint32_t *segments, size_t segment_step, size_t run, size_t step,
                                   size_t begin, size_t steps, size_t *offsets) {
     size_t segment = begin ? begin / run : 0, t = begin ? begin % run : 0, k = 0;
@@ -3724,7 +3724,7 @@ VAEI_PRIVATE size_t vaei_block_steps(size_t steps) {
     return (steps + blocks - 1) / blocks;
 }
 
-/* Where rows first .. first + rows of A and C begin. The last is repeated for tiles that reach beyond it. */
+/* Where `rows` rows of A and C begin, from row `first` on. The last is repeated for tiles that reach beyond it. */
 VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t rows) {
     const vaei_product *p = work->p;
     const vae_real *a = p->a + first * p->a_row;
@@ -3742,18 +3742,19 @@ VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t row
 
 /* ---- Packing ---- */
 
-/* Are numbers so far apart that they share few of a cache's sets, and drive each other out? */
+/* Do numbers that lie `step` apart fall into few sets of a cache, and so drive each other out? */
 VAEI_PRIVATE int vaei_share_sets(size_t step) { return step % 128 == 0; }
 
-/* Does packing A pay? Where its rows or steps, or C's rows, share sets, and where small tiles read a long column of A
-   once for few columns of B. */
+/* Does packing A pay? It does where its rows or steps, or C's rows, share cache sets, and where small tiles would read
+   a long column of A again for every few columns of B. */
 VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p) {
     if (!p->b_packed && !vaei_is_large(p->rows, p->columns)) return 0;
     if (p->a_step != 1 && kernels->panel * kernels->lanes < 32) return p->segments * p->run >= 64;
     return vaei_share_sets(p->a_step) || vaei_share_sets(p->a_row) || vaei_share_sets(p->c_row);
 }
 
-/* The block's rows of A, a strip of them after the other; in each, side by side, one step after the other. */
+/* Packs the block's rows of A into strips of VAEI_STRIP rows. In a strip each step's numbers lie side by side, one step
+   after the other. */
 VAEI_PRIVATE void vaei_pack_a(const vaei_work *work, size_t rows) {
     vae_real *strip = work->packed_a;
     size_t first, i;
@@ -3766,8 +3767,8 @@ VAEI_PRIVATE void vaei_pack_a(const vaei_work *work, size_t rows) {
     for (i = 0; i < work->steps; i++) work->packed_offsets[i] = i * VAEI_STRIP;
 }
 
-/* Columns first .. first + columns of the block's B side by side, one step after the other, filled up with zeros to
-   `width`. */
+/* Packs `columns` columns of the block's B, from column `first` on: each step's numbers side by side, filled up with
+   zeros to `width`, one step after the other. */
 VAEI_PRIVATE void vaei_pack_b(const vaei_work *work, size_t first, size_t columns, size_t width, vae_real *to) {
     const vae_real *b = work->p->b + first * work->p->b_column;
     size_t i;
@@ -3781,11 +3782,12 @@ VAEI_PRIVATE void vaei_pack_b(const vaei_work *work, size_t first, size_t column
 typedef struct vaei_panel {
     const vaei_product_kernels *kernels;
     size_t vectors, width, columns;                         /* columns <= width = vectors * lanes */
-    size_t alike;                                           /* so many panels of this width, this one among them */
+    size_t alike;                                           /* panels of this width in a row, this one included */
 } vaei_panel;
 
-/* The panel after which there are columns_left - columns; as a rule `vectors` wide. Up to half a vector at the end is
-   left to tiles of half the width. And one vector is not left alone, where a tile loads more than it multiplies. */
+/* The next panel of the columns that are left, as a rule `vectors` wide. Up to half a vector at the end is left to the
+   set of half the lanes. A last panel of one vector is avoided, since its tiles load more than they multiply: the last
+   two are about equally wide instead. */
 VAEI_PRIVATE vaei_panel vaei_next_panel(const vaei_product_kernels *kernels, size_t vectors, size_t columns_left) {
     vaei_panel next;
     size_t     lanes, left;
@@ -3806,14 +3808,14 @@ VAEI_PRIVATE vaei_panel vaei_next_panel(const vaei_product_kernels *kernels, siz
     return next;
 }
 
-/* How many of a panel's tiles are tall. A low one takes the last rows where it holds them: it computes fewer for
-   nothing. */
+/* How many of a panel's tiles are tall. If the last rows fit into a low tile it takes them: fewer of its rows are
+   computed for nothing. */
 VAEI_PRIVATE size_t vaei_tall_tiles(size_t tall, size_t low, size_t rows) {
     if (!low) return (rows + tall - 1) / tall;
     return !tall ? 0 : rows / tall + (rows % tall > low);
 }
 
-/* The last columns of a tile, which are fewer than its own: by way of a tile in scratch. */
+/* Runs a tile that is wider than the columns left: its part of C goes through a tile in scratch. */
 VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel *kernel, vaei_tile *tile,
                                    size_t columns, size_t width, size_t rows) {
     vae_real *const *c = tile->c_rows, *edge[VAEI_TILE_ROWS];
@@ -3857,7 +3859,8 @@ VAEI_APART size_t vaei_run_panel(const vaei_work *work, const vaei_panel *panel,
     const vaei_product_kernels *kernels = panel->kernels;
     const size_t vectors = panel->vectors, width = panel->width, columns = panel->columns;
     const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1], *kernel;
-    /* Packing B costs few rows, and few steps, more than it saves, unless its steps share sets. */
+    /* With up to 8 rows packing B costs more than it saves; with few rows or few steps it does, too, unless the steps
+       share cache sets. */
     const int in_place = rows <= 8 || (!vaei_share_sets(p->b_step) && (rows <= 32 || work->steps <= 64));
     size_t tall_tiles = vaei_tall_tiles(tall->rows, low->rows, rows), done, count;
     vaei_tile tile = vaei_tile_of(work);
@@ -3912,21 +3915,21 @@ VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
     }
 }
 
-/* Is C so narrow that a vector of its columns would be mostly padding, and has the set tiles for it? */
+/* Is C so narrow that its vectors of columns would be mostly padding, and has the set tiles for it? */
 VAEI_PRIVATE int vaei_has_few_columns(const vaei_product_kernels *kernels, const vaei_product *p) {
     return p->columns <= VAEI_FEW && kernels->transposing[p->columns - 1].run && p->rows >= kernels->lanes &&
            ((p->a_step == 1 && p->run >= 4) || (p->a_row == 1 && !p->a_rows));
 }
 
-/* Has C so few rows that packing B, whose numbers are used but once or twice each, would take longer than the
-   product? */
+/* Has C so few rows, each of which uses a number of B once, that packing B would take longer than the product? */
 VAEI_PRIVATE int vaei_has_few_rows(const vaei_product_kernels *kernels, const vaei_product *p) {
     return p->rows <= VAEI_FEW && kernels->transposing[p->rows - 1].run && p->columns >= kernels->lanes &&
            p->b_column != 1;
 }
 
-/* The few rows or columns are the rows of transposing tiles, the many that they meet are their columns: where columns
-   are few, C is computed transposed. Its numbers go through a tile in scratch. */
+/* A product with few rows or few columns: these are the rows of transposing tiles, and the columns or rows that they
+   meet are the tiles' columns. Where columns are few, C is thus computed transposed. Its numbers go through a tile in
+   scratch. */
 VAEI_APART void vaei_block_of_few(const vaei_work *work, int few_columns) {
     const vaei_product *p = work->p;
     const size_t few = few_columns ? p->columns : p->rows, many = few_columns ? p->rows : p->columns;
@@ -3965,7 +3968,7 @@ VAEI_APART void vaei_block_of_few(const vaei_work *work, int few_columns) {
     }
 }
 
-/* A single row waits for B, and wants it in the order of memory. */
+/* A single row waits for B, so it reads B in the order in which it lies in memory. */
 VAEI_PRIVATE int vaei_is_swept(const vaei_product_kernels *kernels, const vaei_product *p) {
     return p->rows == 1 && p->b_column == 1 && !p->b_packed && p->columns >= 2 * kernels->lanes;
 }
@@ -3991,7 +3994,7 @@ VAEI_APART void vaei_multiply(const vaei_kernel_set *set, const vaei_product *p,
     size_t most, left;
     vaei_work work;
     if (!p->rows || !p->columns) return;
-    if (!steps) { vaei_multiply_naive(p); return; }         /* there is nothing to round */
+    if (!steps) { vaei_multiply_naive(p); return; }         /* C, bias or zero: no product is added */
     few_columns = !p->b_packed && vaei_has_few_columns(narrow, p);
     few = few_columns || (!p->b_packed && vaei_has_few_rows(narrow, p));
     swept = vaei_is_swept(kernels, p);
@@ -4016,8 +4019,8 @@ VAEI_PRIVATE size_t vaei_packed_columns(const vaei_kernel_set *set, size_t colum
     return (columns + lanes - 1) / lanes * lanes;
 }
 
-/* Packs those panels of B that begin in columns first .. end - 1 into `to`, which holds its steps times
-   vaei_packed_columns numbers: each block of steps, and in it one panel after the other. */
+/* Packs those panels of B that begin in columns first .. end - 1 into `to`, which has room for vaei_packed_columns
+   numbers per step: block of steps after block, and in each panel after panel. */
 VAEI_PRIVATE void vaei_pack_panels(const vaei_kernel_set *set, const vaei_product *p, size_t first, size_t end,
                                    vae_real *to, vae_real *scratch) {
     const size_t steps = p->segments * p->run, most = vaei_block_steps(steps);
@@ -4036,7 +4039,7 @@ VAEI_PRIVATE void vaei_pack_panels(const vaei_kernel_set *set, const vaei_produc
     }
 }
 
-/* The product with its B taken from there. Its rows can be divided, its columns no longer. */
+/* The same product, with B as vaei_pack_panels packed it. It may still be divided by rows, but not by columns. */
 VAEI_PRIVATE vaei_product vaei_product_packed(const vaei_kernel_set *set, const vaei_product *p,
                                               const vae_real *packed) {
     vaei_product made = *p;
@@ -4054,7 +4057,7 @@ VAE_API const char *vae_kernels_name(vae_kernels kernels) {
     return (size_t)kernels < sizeof names / sizeof names[0] ? names[kernels] : "unknown";
 }
 
-/* The set in this build, or NULL. */
+/* The set; NULL if this build does not have it. */
 VAEI_PRIVATE const vaei_kernel_set *vaei_kernel_set_of(vae_kernels kernels) {
 #ifdef VAEI_HAS_PLAIN
     if (kernels == VAE_KERNELS_PLAIN) return &vaei_kernel_set_plain;
