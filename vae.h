@@ -750,21 +750,21 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 
 /* ---- floating point ----
 
-   Results are those of IEEE 754, operation by operation, whatever the flags of the program around: under -ffast-math a
-   compiler would take x + c - c for x and a NaN for a number. What is set here holds up to the end of this file.
-   Whether a number is finite is all the same asked of its bits: no flag changes the answer, and a comparison with NaN
-   is a trap in a program that enables them.
-   So -Ofast leaves every bit as it is, except that it has the processor take denormal numbers for 0. Only clang where
-   it does not know float_control (version 14: AArch64, Arm, RISC-V, wasm) keeps no more than the errors that section
-   vector-math states, one unit more, and may lose a NaN on its way through a network. */
+   Every operation rounds as IEEE 754 says, whatever flags the program is compiled with. Under -ffast-math a compiler
+   may simplify x + c - c to x and assume that no number is NaN; the pragmas below forbid both up to the end of this
+   file. Even so, whether a number is finite is read from its bits: no flag changes that answer, and a comparison with
+   NaN traps in programs that enable such traps.
+   So -Ofast leaves every bit as it is, with one exception: it makes the processor take denormal numbers for 0. Less
+   holds for clang where it does not know float_control (version 14: AArch64, Arm, RISC-V, wasm): errors may exceed
+   those in section vector-math by one unit, and a NaN may be lost on its way through a network. */
 
 #if FLT_EVAL_METHOD == 2 || (defined(__i386__) && defined(__GNUC__) && !defined(__SSE2_MATH__))
-#error "vae.h needs arithmetic in the type's own precision, which x87 has not: compile with -msse2 -mfpmath=sse"
+#error "vae.h needs arithmetic in the type's own precision, which x87 lacks: compile with -msse2 -mfpmath=sse"
 #endif
 #if defined(__clang__)
 #define VAEI_RESTORE_FLOATS 1
 #pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wignored-pragmas"        /* older ones know the first not for every target */
+#pragma clang diagnostic ignored "-Wignored-pragmas"        /* older versions lack float_control on some targets */
 #pragma float_control(precise, on, push)
 #ifdef __FAST_MATH__
 #pragma clang fp reassociate(off)
@@ -781,7 +781,8 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #pragma GCC push_options
 #pragma GCC optimize("no-fast-math")
 #endif
-/* x86 and AArch64 have VAEI_ROUNDED against fusing, which costs less time to compile. */
+/* gcc must not fuse products with sums, nor compute in a wider type. On x86 and AArch64 VAEI_ROUNDED prevents the
+   fusing, which compiles faster. */
 #if FLT_EVAL_METHOD == 1 || ((defined(__FP_FAST_FMAF) || defined(__FP_FAST_FMA)) && !defined(__x86_64__) && \
                              !defined(__i386__) && !defined(__aarch64__))
 #ifndef VAEI_RESTORE_FLOATS
@@ -798,7 +799,7 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #define VAEI_PRIVATE static
 #endif
 
-/* The bits of a double; where double is float (AVR), those the same number would have. */
+/* The bits of a double. Where double is as small as float (AVR), those that the same number would have as 64 bits. */
 VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
 #if DBL_MANT_DIG == 53
     uint64_t bits;
@@ -820,7 +821,7 @@ VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
     bits = (bits >> 63) << 31 | (exponent >= 255 ? (uint32_t)255 << 23 : exponent <= 0 ? 0 : (uint32_t)exponent << 23)
            | (bits >> 29 & 0x7FFFFF);
 #endif
-    memcpy(&x, &bits, sizeof x);        /* whose first bytes are the low ones wherever it is so small */
+    memcpy(&x, &bits, sizeof x);        /* a smaller double takes the low bytes: its targets are little-endian */
     return x;
 }
 
@@ -842,9 +843,9 @@ VAEI_PRIVATE int vaei_finite(vae_real x) {
 #endif
 }
 
-/* VAEI_SETUP runs once per model or file: the compiler may keep it small and spend its time elsewhere. VAEI_APART is
-   not merged with its callers: large functions take longer to compile than their parts, and many copies longer than
-   one. */
+/* VAEI_SETUP marks functions that run once per model or file: the compiler may keep them small rather than fast.
+   VAEI_APART marks functions that are not inlined: a large function takes longer to compile than its parts, and many
+   copies take longer than one. */
 #if defined(__GNUC__)
 #define VAEI_SETUP __attribute__((unused, cold, noinline)) static
 #define VAEI_NOINLINE __attribute__((noinline))
@@ -856,7 +857,7 @@ VAEI_PRIVATE int vaei_finite(vae_real x) {
 
 /* ---- errors ---- */
 
-typedef struct vaei_text {      /* text being written into a buffer that may be too small: length counts on */
+typedef struct vaei_text {      /* `length` also counts what did not fit the buffer */
     char  *bytes;
     size_t size, length;
 } vaei_text;
@@ -923,15 +924,15 @@ VAEI_SETUP vae_status vaei_fail(vae_error *error, vae_status status, const char 
 
 #if defined(__unix__) || defined(__APPLE__) || defined(__HAIKU__) || defined(__wasi__)
 #define VAEI_POSIX 1
-/* -std=c99 hides most of POSIX, and once a header has been included no macro brings it back. What is missing then is
-   declared under names of our own, which agree with every header. */
+/* -std=c99 hides most of POSIX, and after the first header has been included no macro brings it back. The hidden
+   functions are then declared here under names of our own, which conflict with no header. */
 #if defined(__linux__) && defined(__GNUC__) && defined(__STRICT_ANSI__) && !defined(__cplusplus)
 #define VAEI_HIDDEN_POSIX 1
 #endif
 #endif
 
-/* Declared as <windows.h> declares them, which may be included before or after: it would bring its macros, and with the
-   settings of whoever includes it first. */
+/* Declared as in <windows.h>, which the program may include before or after. It is not included here: it brings its
+   macros, and it obeys the settings of whoever includes it first. */
 #ifdef _WIN32
 #ifdef __cplusplus
 extern "C" {
@@ -967,7 +968,7 @@ __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsig
 
 /* ---- time and terminals: for progress, never for results ---- */
 
-/* Seconds since some moment, on a clock that nobody sets where there is one. */
+/* Seconds since some fixed moment, by a clock that cannot be set where the system has one. */
 #if !defined(VAE_NO_STDIO) && defined(VAEI_POSIX)
 #include <sys/time.h>
 #include <time.h>
@@ -1012,7 +1013,7 @@ VAEI_PRIVATE int vaei_is_terminal(void) { return 0; }
 VAEI_PRIVATE double vaei_now(void) { return 0; }
 #endif
 
-/* From one vaei_now() to a later one. Where the clock can be set back, no time has passed. */
+/* The seconds between two calls of vaei_now; 0 if the clock was set back in between. */
 VAEI_PRIVATE double vaei_elapsed(double from, double to) { return to > from ? to - from : 0; }
 
 /* ---- numbers that threads share ---- */
@@ -1036,11 +1037,11 @@ typedef long vaei_counter;
     __atomic_compare_exchange_n(&(c), &(old), (n), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #endif
 
-/* A mark that one thread at a time can set, whether or not the library has threads of its own. Where the compiler has
-   no atomic operations it is a plain number, which sees what one thread does and may miss what two do at once. */
+/* A flag that only one of several threads can set, whether or not the library starts threads itself. Without atomic
+   operations it is a plain number: right for one thread, but two that set it at once may both succeed. */
 #ifdef VAEI_HAS_ATOMICS
 typedef vaei_counter vaei_flag;
-/* Whether the flag was `expected`; it is `desired` then. */
+/* If the flag is `expected`, sets it to `desired`. Returns whether it did. */
 VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
     long old = expected;
     return VAEI_COUNTER_SWAP(*flag, old, desired);
@@ -1060,10 +1061,10 @@ VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { *flag = value; }
 
 /* ---- threads ----
 
-   A pool waits for work by spinning for some tens of microseconds, the time between two products of one training step,
-   and then sleeps: on a busy machine it does not hold a core that someone else could use. Whoever is free takes the
-   next task, the caller too: a thread that the system has set aside costs the help it would have been and no more.
-   Task i always runs on slot i, so nothing depends on which thread takes it. */
+   An idle thread of the pool spins for about as long as the pause between two products of a training step and then
+   sleeps, so that it does not hold a core that others could use. Whoever is free takes the next task, the caller
+   included: a thread that the system does not let run takes none, and the others do its share. Task i always runs on
+   slot i, so no result depends on which thread takes it. */
 
 #if defined(VAE_THREADS) && (defined(_WIN32) || (defined(VAEI_POSIX) && !defined(__wasi__)))
 #define VAEI_HAS_POOL 1
@@ -1074,7 +1075,7 @@ VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { *flag = value; }
 #endif
 #include <process.h>
 typedef void *vaei_thread;
-typedef struct vaei_monitor { void *lock, *changed; } vaei_monitor;    /* SRWLOCK, CONDITION_VARIABLE: 0 at first */
+typedef struct vaei_monitor { void *lock, *changed; } vaei_monitor;    /* SRWLOCK, CONDITION_VARIABLE: NULL at first */
 #define VAEI_THREAD_RESULT unsigned __stdcall
 #define VAEI_LOCK(m) ((struct _RTL_SRWLOCK *)(void *)&(m)->lock)
 #define VAEI_CHANGED(m) ((struct _RTL_CONDITION_VARIABLE *)(void *)&(m)->changed)
@@ -1096,7 +1097,8 @@ VAEI_PRIVATE void vaei_thread_join(vaei_thread thread) {
 }
 VAEI_PRIVATE long vaei_process(void) { return 0; }      /* there is no fork */
 
-/* Those this process may run on, up to 64: the system counts them in groups of so many. */
+/* The processors this process may run on, at most 64: Windows counts them in groups of up to 64, and a mask covers
+   one. */
 VAEI_PRIVATE int vaei_core_count(void) {
     vaei_processor_mask process = 0, all = 0;
     int                 count = 0;
@@ -1126,8 +1128,8 @@ VAEI_PRIVATE void vaei_monitor_leave(vaei_monitor *m) { pthread_mutex_unlock(&m-
 VAEI_PRIVATE void vaei_monitor_wait(vaei_monitor *m) { pthread_cond_wait(&m->changed, &m->mutex); }
 VAEI_PRIVATE void vaei_monitor_wake(vaei_monitor *m) { pthread_cond_broadcast(&m->changed); }
 
-/* A new thread has the signal mask of the thread that starts it. All signals are blocked meanwhile, so that none of the
-   program's is delivered to a worker; only those that report a fault of the very thread they come to are not. */
+/* A new thread inherits the signal mask of the thread that starts it. So all signals are blocked while a worker is
+   started, and it receives none of the program's; only those that report a fault of the thread itself are left. */
 #if defined(SIG_SETMASK)
 typedef sigset_t vaei_signals;
 VAEI_PRIVATE void vaei_signals_block(vaei_signals *before) {
@@ -1186,12 +1188,12 @@ VAEI_PRIVATE void vaei_thread_join(vaei_thread thread) { pthread_join(thread, NU
 VAEI_PRIVATE long vaei_process(void) { return (long)getpid(); }
 
 #if defined(__linux__) && (defined(__GNUC__) || defined(__TINYC__))
-/* Hidden unless _GNU_SOURCE is defined. */
+/* <sched.h> hides it unless _GNU_SOURCE is defined. */
 extern int vaei_sched_getaffinity(int thread, size_t size, unsigned char *mask) __asm__("sched_getaffinity");
 
-/* The processors that the calling thread may run on; 0: not known. */
+/* The number of processors that the calling thread may run on; 0: not known. */
 VAEI_SETUP long vaei_affinity(void) {
-    unsigned char mask[256];            /* of 2048 processors; the kernel refuses a mask too small for its own */
+    unsigned char mask[256];            /* 2048 processors; the kernel refuses a mask smaller than its own */
     long          count = 0;
     size_t        i;
     memset(mask, 0, sizeof mask);
@@ -1200,8 +1202,8 @@ VAEI_SETUP long vaei_affinity(void) {
     return count;
 }
 
-/* How many processors' time a control group grants, rounded down, from "quota period\n" or "max period\n"; 0: any. A
-   thread more than that would make all of them wait when the quota is used up. */
+/* The processors whose time a control group grants, rounded down but at least one, from "quota period\n"; 0: no limit,
+   which reads "max period\n". With more threads than that, all would stand still once the quota is used up. */
 VAEI_SETUP long vaei_quota_of(const char *text, size_t size) {
     long   numbers[2] = { 0, 0 };
     int    which = 0;
@@ -1216,7 +1218,7 @@ VAEI_SETUP long vaei_quota_of(const char *text, size_t size) {
     return numbers[0] < numbers[1] ? 1 : numbers[0] / numbers[1];
 }
 
-/* Of the group at the root, which is what a container sees of its own. */
+/* The quota of the root group: what a container sees there is its own. */
 VAEI_SETUP long vaei_quota(void) {
     char      text[64];
     const int file = open("/sys/fs/cgroup/cpu.max", O_RDONLY);
@@ -1273,7 +1275,7 @@ VAEI_PRIVATE int vaei_counter_swap(vaei_counter *counter, long old, long number)
 }
 #endif
 
-#define VAEI_SPINS 4000     /* turns of vaei_pause: 40 to 100 microseconds */
+#define VAEI_SPINS 4000     /* calls of vaei_pause before a thread sleeps: some tens of microseconds */
 
 VAEI_PRIVATE void vaei_pause(void) {
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
@@ -1285,16 +1287,16 @@ VAEI_PRIVATE void vaei_pause(void) {
 
 typedef struct vaei_pool vaei_pool;
 
-/* `work` is tasks * 256 + next, in one number: whoever raises it by one has taken task `next`, and the task and context
-   stand still until that task is done. */
+/* `work` is tasks * 256 + next in one number, so that both are read and changed together. Whoever raises it by one has
+   taken task `next`; `task` and `context` do not change before that task is done. */
 struct vaei_pool {
     vaei_monitor monitor;
     vaei_thread  threads[63];
-    size_t       count;             /* of threads that could be started, the caller not among them */
+    size_t       count;             /* threads that could be started; the caller is not counted */
     vaei_counter work, done, stopping, sleepers;
     vae_task     task;
     void        *context;
-    long         process;           /* that started the threads */
+    long         process;           /* the one that started the threads */
 };
 
 VAEI_PRIVATE int vaei_pool_has_work(vaei_pool *pool) {
@@ -1320,14 +1322,16 @@ VAEI_PRIVATE void vaei_pool_share(vaei_pool *pool) {
     }
 }
 
-/* A thread waits for work or the end; the caller (tasks > 0) until so many tasks are done. */
+/* May a waiting thread go on? A worker (tasks == 0) waits for work or the end, the caller until all its tasks are
+   done. */
 VAEI_PRIVATE int vaei_pool_may_go(vaei_pool *pool, long tasks) {
     if (tasks) return VAEI_COUNTER_GET(pool->done) == tasks;
     return vaei_pool_has_work(pool) || VAEI_COUNTER_GET(pool->stopping);
 }
 
-/* Spinning first, then asleep. Whoever goes to sleep counts itself under the lock before it looks again, and whoever
-   changes something takes the lock afterwards: so either the one sees the change or the other the sleeper. */
+/* Spins first, then sleeps. No wake-up is lost: a thread counts itself as a sleeper, under the lock, before it looks
+   once more, and whoever changes something takes the lock afterwards. So either the sleeper sees the change or the
+   other thread sees the sleeper. */
 VAEI_PRIVATE void vaei_pool_wait(vaei_pool *pool, long tasks) {
     int spin;
     for (spin = 0; spin < VAEI_SPINS; spin++) {
@@ -1350,7 +1354,7 @@ VAEI_PRIVATE VAEI_THREAD_RESULT vaei_pool_work(void *opaque) {
     }
 }
 
-/* Where fewer threads can be started than asked for, those there are do the work of all. */
+/* If fewer threads can be started than asked for, those that run do all the work. */
 VAEI_PRIVATE void vaei_pool_start(vaei_pool *pool, int threads) {
     memset(pool, 0, sizeof *pool);
     pool->process = vaei_process();
@@ -1365,7 +1369,8 @@ VAEI_PRIVATE void vaei_pool_start(vaei_pool *pool, int threads) {
     }
 }
 
-/* fork copies the pool without its threads, and its lock as it stood: the child leaves it alone and works by itself. */
+/* fork copies the pool without its threads, and its lock in whatever state it was: a child process leaves the pool
+   alone and runs the tasks itself. */
 VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, size_t count) {
     size_t i;
     if (pool->process != vaei_process()) {
@@ -1407,8 +1412,8 @@ VAEI_PRIVATE size_t vaei_min_size(size_t a, size_t b) { return a < b ? a : b; }
 VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
 VAEI_PRIVATE int    vaei_max_int(int a, int b) { return a > b ? a : b; }
 
-/* Sizes that do not fit become VAEI_TOO_LARGE and stay so, whatever is added to them or multiplies them: whoever adds
-   many looks once, at the end. */
+/* A size that does not fit becomes VAEI_TOO_LARGE and stays so in all further sums and products (but with a factor of
+   0), so that one look at the end of a calculation is enough. */
 #define VAEI_TOO_LARGE ((size_t)-1)
 VAEI_PRIVATE size_t vaei_plus(size_t a, size_t b) { return a > VAEI_TOO_LARGE - b ? VAEI_TOO_LARGE : a + b; }
 VAEI_PRIVATE size_t vaei_times(size_t a, size_t b) { return b && a > VAEI_TOO_LARGE / b ? VAEI_TOO_LARGE : a * b; }
@@ -1439,7 +1444,7 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 #define VAEI_LARGEST ((vae_real)3.40282346638528859812e38)
 #endif
 
-/* The instruction sets that this build has; which of them the processor has is asked when a model is made. */
+/* The instruction sets in this build; which of them the processor has is found out when a model is made. */
 #if !defined(VAE_DOUBLE) && !defined(VAE_PORTABLE) && !defined(VAE_SMALL) && defined(__GNUC__) && !defined(__TINYC__)
 #if defined(__x86_64__)
 #define VAEI_HAS_X86 1
@@ -1448,15 +1453,15 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 #include <arm_neon.h>
 #endif
 #endif
-/* Vectors of four by the compiler's extension, where the processor has them and their arithmetic is that of single
-   floats: emulated they cost memory and time, and 32-bit NEON has no denormal numbers. */
+/* Vectors of four floats by the compiler's extension: only where the processor has them, since emulated they cost
+   memory and time, and where they compute as single floats do, unlike 32-bit NEON, which has no denormal numbers. */
 #if !defined(VAE_DOUBLE) && !defined(VAE_SMALL) && defined(__GNUC__) && !defined(__TINYC__) && \
     (defined(__SSE2__) || defined(__aarch64__) || defined(__wasm_simd128__) || defined(__VSX__))
 #define VAEI_HAS_VECTOR 1
 #endif
 
-/* Vectors of n floats, of as many integers of 32 bits and half as many of 64, by the compiler's vector extension; the
-   loose ones lie anywhere in memory. */
+/* Vectors of n floats, of n integers of 32 bits and of n / 2 of 64. The loose ones may lie at any address of a
+   number. */
 #define VAEI_VECTORS_OF(n) \
     typedef float    vaei_floats##n __attribute__((vector_size(4 * n))); \
     typedef int32_t  vaei_ints##n __attribute__((vector_size(4 * n))); \
@@ -1472,25 +1477,24 @@ VAEI_VECTORS_OF(8)
 VAEI_VECTORS_OF(16)
 typedef char vaei_byte16 __attribute__((vector_size(16)));
 
-/* Where the extension has no operator we take gcc's own names, as far as we know them: <immintrin.h> alone would be a
-   large part of gcc's work on this file. */
+/* Where the extension has no operator, gcc's builtins stand under their own names, for the versions that are known to
+   have them: reading <immintrin.h> alone would take a large part of the time to compile this file. */
 #if !defined(__clang__) && __GNUC__ >= 12 && __GNUC__ <= 15
 #define VAEI_X86(gcc, others) gcc
 #else
 #define VAEI_X86(gcc, others) others
 #include <immintrin.h>
 #endif
-/* One instruction from v to a vector like it. Under -ffast-math clang takes estimates for its own square roots,
-   whatever the pragma in section platform says. */
+/* One instruction from v to a vector of the same type: square roots, for which clang under -ffast-math would otherwise
+   use estimates, whatever the pragmas in section platform say. */
 #define VAEI_INSTRUCTION(name, v) __extension__({ \
     __typeof__(-(v)) vaei_result_; \
     __asm__(name " {%1, %0|%0, %1}" : "=v"(vaei_result_) : "v"(v)); \
     vaei_result_; })
 #endif
 
-/* Windows aligns the stack to 16 bytes only, and gcc has no way there to align it further, but moves wide vectors to and
-   from it as if it had (its bug 54412). The assembler turns those moves into such as need no alignment, which take the
-   same time. */
+/* Windows aligns the stack to 16 bytes only. gcc cannot align it further there, but moves wide vectors to and from it
+   as if it had (gcc bug 54412). These assembler macros turn such moves into unaligned ones, which are as fast. */
 #if defined(VAEI_HAS_X86) && defined(_WIN32) && !defined(__clang__)
 __asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
         ".macro vmovapd operands:vararg\n vmovupd \\operands\n.endm\n"
@@ -1499,37 +1503,38 @@ __asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
         ".macro vmovdqa64 operands:vararg\n vmovdqu64 \\operands\n.endm\n");
 #endif
 
-/* A function that must become part of its caller, or its vectors would pass through memory. */
+/* A function that must be inlined: otherwise its vectors would pass through memory. */
 #if defined(__GNUC__)
 #define VAEI_INLINE __attribute__((unused, always_inline)) static inline
 #else
 #define VAEI_INLINE static inline
 #endif
 
-/* A function that begins where the processor begins to fetch: where a kernel's loop lies relative to these lines is felt
-   in its speed, so it is not left to chance. */
+/* A function that begins on a cache line: how fast a kernel's loop runs depends on where it lies in the lines that the
+   processor fetches, so that is not left to chance. */
 #if defined(__GNUC__)
 #define VAEI_FETCHED __attribute__((aligned(64)))
 #else
 #define VAEI_FETCHED
 #endif
 
-/* Asks for the memory `bytes` beyond p, which need not be anybody's. */
+/* Prefetches the memory `bytes` beyond p, which may lie outside every array. */
 #if defined(__GNUC__)
 #define VAEI_PREFETCH(p, bytes) __builtin_prefetch((const void *)((uintptr_t)(p) + (bytes)))
 #else
 #define VAEI_PREFETCH(p, bytes) ((void)0)
 #endif
 
-/* From here on the compiler takes p for any pointer, and nothing that follows is read from memory before. */
+/* Makes the compiler forget what it knows about the pointer p and about memory: what is read after this line is not
+   read before it. */
 #if defined(__GNUC__)
-#define VAEI_HERE(p) __asm__ volatile("" : "+r"(p) : : "memory")
+#define VAEI_FORGET(p) __asm__ volatile("" : "+r"(p) : : "memory")
 #else
-#define VAEI_HERE(p) ((void)0)
+#define VAEI_FORGET(p) ((void)0)
 #endif
 
-/* Keeps a rounded product apart from the sum that follows it where a compiler could fuse the two: it cannot see what
-   the value has become. VAEI_ROUNDED_IN_FUSED does so inside functions compiled for a set that fuses. */
+/* VAEI_ROUNDED keeps a product apart from the sum that it enters, where a compiler could fuse the two: VAEI_OPAQUE
+   hides that the value is a product. VAEI_ROUNDED_IN_FUSED does so in functions compiled for a set that fuses. */
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 #define VAEI_OPAQUE(x) \
     __extension__({ __typeof__(x) vaei_value_ = (x); __asm__("" : "+v"(vaei_value_)); vaei_value_; })
@@ -1559,7 +1564,8 @@ VAEI_INLINE vae_real vaei_bits_real(int32_t bits) {
     return x;
 }
 
-/* Integers in the order of the numbers, with infinities and NaN at both ends: comparing them never traps. */
+/* An integer for every number, in the same order, with infinities and NaN at both ends: comparing integers never
+   traps. */
 VAEI_INLINE int32_t vaei_order(vae_real x) {
     const int32_t bits = vaei_real_bits(x);
     return bits < 0 ? bits ^ INT32_MAX : bits;
@@ -1568,13 +1574,12 @@ VAEI_INLINE int32_t vaei_order(vae_real x) {
 
 /* ==== 12 >>scalar-math ============================================================================================ */
 
-
 #define VAEI_SUM_LANES 16       /* partial sums of every sum over an array: element i goes to number i mod 16 */
-#define VAEI_SUM_BLOCK 256      /* elements after which the partial sums move on to a double */
+#define VAEI_SUM_BLOCK 256      /* elements, or rows, after which the partial sums are added to the total */
 #define VAEI_LEAKY_SLOPE ((vae_real)0.01)
 
-/* The derivative of an activation is taken from its output where that tells it, else from its input, which a layer then
-   has to keep. */
+/* The derivative of an activation is computed from its output where that is enough, else from its input, which the
+   layer then has to keep. */
 VAEI_PRIVATE int vaei_activation_saves_input(vae_activation kind) { return kind == VAE_SILU || kind == VAE_GELU; }
 
 /* ---- square root ---- */
@@ -1584,7 +1589,7 @@ VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) { return sqrt(x); }
 #else
 /* The square root, rounded to nearest as IEEE 754 asks, in integers. With x = M 2^23 2^(e - 46), e even and
    2^23 <= M < 2^25, the result's 24 bits are the integer nearest to sqrt(M 2^23): the one R for which
-   R^2 - R < M 2^23 <= R^2 + R. Two of Newton's steps bring R within a few units, the two loops do the rest. */
+   R^2 - R < M 2^23 <= R^2 + R. Two Newton steps bring R within a few units, the two loops do the rest. */
 VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
     const uint32_t bits = (uint32_t)vaei_real_bits(x);
     int            exponent = (int)(bits >> 23);
@@ -1630,15 +1635,16 @@ VAEI_PRIVATE double vaei_scalar_exp(double x) {
     return sum * vaei_power_of_two(whole - 1) * 2;
 }
 
-/* log x to about 1e-15 for x > 0: x = 2^n m, log m = 2 artanh(s) = 2 (s + s^3/3 + ...) with s = (m-1)/(m+1), |s| <
-   0.18. -inf at 0, NaN below. */
+/* log x to about 1e-15 for x > 0; -inf at 0, NaN below.
+   x = 2^n m, log m = 2 artanh(s) = 2 (s + s^3/3 + ...) with s = (m - 1)/(m + 1), |s| < 0.18. */
 VAEI_PRIVATE double vaei_scalar_log(double x) {
     uint64_t bits = vaei_double_bits(x);
     double   m, s, z, series = 0;
     int      k, n = 0;
     if ((bits & ~VAEI_DOUBLE_SIGN) == 0) return vaei_bits_double(VAEI_DOUBLE_SIGN | VAEI_DOUBLE_INFINITY);
-    if (bits >= VAEI_DOUBLE_INFINITY) return vaei_bits_double(bits | (bits > VAEI_DOUBLE_INFINITY ? VAEI_DOUBLE_NAN : 0));
-    for (; bits >> 52 == 0; bits *= 2) n--;         /* denormal; a product might be flushed to 0 */
+    if (bits >= VAEI_DOUBLE_INFINITY)       /* infinity, NaN or below zero */
+        return vaei_bits_double(bits | (bits > VAEI_DOUBLE_INFINITY ? VAEI_DOUBLE_NAN : 0));
+    for (; bits >> 52 == 0; bits *= 2) n--;         /* denormal: a product of doubles might be flushed to 0 */
     n += (int)(bits >> 52) - 1023;
     m = vaei_bits_double((bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1023 << 52);
     if (m > 1.4142135623730951) { m *= 0.5; n++; }
@@ -1663,15 +1669,16 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
 
 /* ==== 13 >>random ================================================================================================= */
 
-/* Every random number is a function of (seed, stream, counters): nothing is drawn from a state that could be advanced
-   in another order. The streams: */
+/* Every random number is a function of seed, stream and counters, not of the numbers drawn before, so the order in
+   which they are drawn does not matter. The streams: */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
     VAEI_STREAM_LIKELIHOOD
 };
 
-/* A permutation of 0 .. count-1 that needs no table: a Feistel network on the smallest even number of bits that holds
-   count, applied again while it leads outside (Black and Rogaway 2002, "cycle walking"; under four turns each). */
+/* A permutation of 0 .. count-1 that needs no table: a Feistel network on an even number of bits that holds count,
+   applied again until the result is below count (Black and Rogaway 2002, "cycle walking"); for more than 16 that takes
+   fewer than four turns on average. */
 typedef struct vaei_shuffle {
     uint64_t key, count;
     int      half_bits;         /* 0: the identity */
@@ -1688,7 +1695,7 @@ VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_
     vaei_shuffle shuffle;
     shuffle.key = vaei_mix(vaei_mix(seed + VAEI_STREAM_SHUFFLE) + epoch);
     shuffle.count = count;
-    shuffle.half_bits = 3;     /* with fewer, six rounds leave a bias that can be seen on five rows */
+    shuffle.half_bits = 3;     /* with fewer, six rounds leave permutations of a few rows biased */
     while (shuffle.half_bits < 31 && (count - 1) >> (2 * shuffle.half_bits)) shuffle.half_bits++;
     return shuffle;
 }
@@ -1711,8 +1718,8 @@ VAEI_PRIVATE uint64_t vaei_shuffled(const vaei_shuffle *shuffle, uint64_t index)
 
 /* ---- Philox ---- */
 
-/* Random numbers are a function of where they stand, not of what was drawn before: a block of four 32-bit words is
-   Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011) of
+/* A block of four 32-bit random words is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as
+   easy as 1, 2, 3", 2011) of
 
        key      the seed's low and high word
        counter  block within the example | example, low word | step, low word | stream, example and step, high words
@@ -1750,9 +1757,9 @@ VAEI_PRIVATE uint32_t vaei_random_origin(uint32_t stream, uint64_t step, uint64_
     return stream ^ ((uint32_t)(example >> 32) << 8) ^ ((uint32_t)(step >> 32) << 20);
 }
 
-/* Numbers for `rows` consecutive examples, elements `first` .. first + columns - 1 of each. The kernels make them some
-   blocks at a time: one function lists the blocks' counters, another puts the finished numbers in their places, both
-   walking rows and blocks with a vaei_random_cursor. */
+/* Numbers for `rows` consecutive examples, elements `first` .. first + columns - 1 of each. They are made some blocks
+   at a time: vaei_random_counters lists the blocks' counters, vaei_random_place puts the finished numbers in their
+   places, and both walk rows and blocks with a vaei_random_cursor. */
 typedef struct vaei_random_request {
     uint64_t seed, step, example;       /* example of the first row */
     uint32_t stream;
@@ -1808,9 +1815,10 @@ VAEI_PRIVATE void vaei_random_place(const vaei_random_request *request, vaei_ran
         if (cursor.block++ == last_block) { cursor.block = request->first / 4; cursor.row++; }
     }
 }
+
 /* ==== 14 >>vectors ================================================================================================ */
 
-/* Four floats: what the vector extension has no operator for, made of those it has. */
+/* Operations on four floats for which the vector extension has no operator. */
 
 #ifdef VAEI_HAS_VECTOR
 VAEI_INLINE vaei_ints4 vaei_load_bytes4(const unsigned char *p) {
@@ -1862,9 +1870,7 @@ VAEI_INLINE vaei_ints4 vaei_long_product4(vaei_ints4 a, vaei_ints4 b) {
 
 /* ==== 15 >>product ================================================================================================ */
 
-/*
-
-   One description serves every product in a network. It is C (rows x columns) = [C +] A B [+ bias] [then ReLU], where
+/* One description serves every product in a network: C (rows x columns) = [C +] A B [+ bias] [then ReLU], where
    A and B are not matrices in memory but rules for finding numbers:
 
        the inner dimension has segments * run steps; step t of segment s
@@ -1873,20 +1879,20 @@ VAEI_INLINE vaei_ints4 vaei_long_product4(vaei_ints4 a, vaei_ints4 b) {
        row i of C             is  c[c_row(i) .. c_row(i) + columns]
        with a_row(i) = a_rows ? a_rows[i] : i * a_row, and in the same way for a_segment, b_segment and c_row.
 
-   With b_packed, B has been packed by vaei_pack_panels, for several products that have it in common.
+   With b_packed, vaei_pack_panels has packed B beforehand, for several products that share it.
 
    A dense layer has one segment. A convolution over a padded channels-last image has one segment per kernel row (or
-   tap) and a table of output positions, so A's rows may overlap in memory and no patch need be copied.
+   tap) and a table of output positions: A's rows may overlap in memory, so no patch is copied.
 
-   Bits: every number of C is ONE chain of multiply-adds over the steps in order, started from bias, C or zero. In the
-   fused kernel sets (AVX2, AVX-512, NEON) each link rounds once, in the others (plain, vector) twice. Nothing else
-   enters: tile sizes, slices over threads, packing and the choice of a special path leave every bit as it is.
+   The bits: each number of C is one chain of multiply-adds, over the steps in order, that starts from bias, C or zero.
+   In the fused kernel sets (AVX2, AVX-512, NEON) a multiply-add rounds once, in the others (plain, vector) twice.
+   Nothing else matters: tile sizes, slices over threads, packing and special paths leave every bit as it is.
 
    How it is computed (section >>matrix-product), from the outside in:
-       block    some hundred steps of the inner dimension, for some hundred rows of C
+       block    some hundreds of steps of the inner dimension, for some hundreds of rows of C
        panel    a few vectors of C's columns; B's numbers for them are packed side by side, or read where they lie
        tile     a few rows of a panel, whose sums stay in registers from the block's first step to its last
-   VAE_SMALL leaves all that out: the definition below is then what runs. */
+   VAE_SMALL leaves all that out and runs the definition below. */
 
 typedef struct vaei_product {
     size_t rows, columns, segments, run;
@@ -1922,8 +1928,8 @@ VAEI_PRIVATE vaei_product vaei_product_rows(const vaei_product *p, size_t first,
     return part;
 }
 
-/* The product as it is defined, one number after the other: what every tuned path is tested against. Its bits are
-   those of the plain kernel set. */
+/* The product by its definition, one number after the other: every tuned path is tested against it. Its bits are those
+   of the plain kernel set. */
 VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
     size_t i, j, s, t;
     for (i = 0; i < p->rows; i++) {
@@ -1946,8 +1952,8 @@ VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
 enum {
     VAEI_TILE_ROWS = 8,                                     /* of the tallest tile of any set */
     VAEI_TILE_VECTORS = 4,                                  /* of the widest */
-    VAEI_FEW = 3,                                           /* so many rows or columns have tiles of their own */
-    VAEI_MOST_LANES = VAEI_SUM_LANES                        /* numbers in a vector: all partial sums at once */
+    VAEI_FEW = 3,                                           /* up to so many rows or columns have tiles of their own */
+    VAEI_MOST_LANES = VAEI_SUM_LANES                        /* numbers in a vector: it may hold all partial sums */
 };
 
 #ifndef VAE_SMALL
@@ -1955,8 +1961,8 @@ enum {
 typedef struct vaei_tile {
     size_t rows, panels;                                    /* of all tiles; the last one may reach beyond the rows */
     const vae_real *const *a_rows;                          /* where each row of A begins, */
-    vae_real *const *c_rows;                                /* ... and each row of C; a row listed twice is computed
-                                                               and stored twice, alike */
+    vae_real *const *c_rows;                                /* ... and each row of C; a row listed twice is computed and
+                                                               stored twice, with one result */
     size_t column;                                          /* of C, where the first panel begins */
     const size_t *a_offsets;                                /* where each step lies in a row of A */
     size_t steps;
@@ -1973,8 +1979,8 @@ typedef struct vaei_tile {
 } vaei_tile;
 
 /* The sums must be named variables: gcc -O2 keeps an array of them in memory. So a tile is written as lists of rows r
-   and vectors v, which these macros spell out. Where a step of A lies comes from a table: one load more per step, for
-   which segments of any length and number cost nothing. */
+   and vectors v, which these macros spell out. A table tells where each step of A lies: that is one more load per step,
+   but segments of any length and number then cost nothing. */
 #define VAEI_ROWS_1(X, VECTORS) X(0, VECTORS)
 #define VAEI_ROWS_2(X, VECTORS) VAEI_ROWS_1(X, VECTORS) X(1, VECTORS)
 #define VAEI_ROWS_3(X, VECTORS) VAEI_ROWS_2(X, VECTORS) X(2, VECTORS)
@@ -2002,18 +2008,19 @@ typedef struct vaei_tile {
 #define VAEI_STORE_SUM(r, v) VAEI_STORE(c##r + v * VAEI_LANES, sum##r##_##v);
 #define VAEI_STORE_ROW(r, VECTORS) { vae_real *c##r = c_rows[r] + column; VECTORS(VAEI_STORE_SUM, r) }
 
-/* A tile reads one step of B in one of three ways: as it lies, close by; */
+/* A tile reads a step of B in one of three ways: steps that lie close together are just loaded; */
 #define VAEI_READ_B(r, v) const VAEI_V b##v = VAEI_LOAD(b + v * VAEI_LANES);
-/* ... from where it was made, each step on another page: then steps to come are asked for in good time; */
+/* ... steps far apart, each on a page of its own, are prefetched some steps ahead; */
 #define VAEI_STEPS_AHEAD 20
 #define VAEI_READ_B_AHEAD(r, v) \
     VAEI_READ_B(r, v) \
     VAEI_PREFETCH(b + v * VAEI_LANES, VAEI_STEPS_AHEAD * b_step * sizeof *b);
-/* ... and the packing tile so, too, leaving the panel packed for the tiles below it: the copying hides behind the
-   multiply-adds. */
+/* ... the packing tile also prefetches, and stores each step in a packed panel for the tiles below it: the copying
+   hides behind the multiply-adds. */
 #define VAEI_READ_AND_PACK_B(r, v) VAEI_READ_B_AHEAD(r, v) VAEI_STORE(panel, b##v); panel += VAEI_LANES;
 
-/* The multiply-adds run out between two calls, so one call does all rows and panels; a packing tile comes alone. */
+/* One call does all rows and panels, since between two calls the processor runs out of multiply-adds; a packing tile is
+   always a single one (SEVERAL is 0). */
 #define VAEI_TILE_KERNEL(name, ROWS, VECTORS, READ_B, SEVERAL) \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
         const size_t height = 0 ROWS(VAEI_COUNT_ROW, VECTORS); \
@@ -2036,7 +2043,7 @@ typedef struct vaei_tile {
                     VECTORS(VAEI_READ_START, 0) \
                     ROWS(VAEI_START_ROW, VECTORS) \
                 } \
-                VAEI_HERE(c_rows); /* or the rows' addresses would take registers in the loop */ \
+                VAEI_FORGET(c_rows); /* or the rows' addresses would take registers in the loop */ \
                 (void)panel; \
                 for (; at < a_offsets_end; at++) { \
                     const size_t offset = *at; \
@@ -2059,8 +2066,8 @@ typedef struct vaei_tile {
         (void)a_rows_end; \
     }
 
-/* One tile of few rows whose columns of B lie anywhere, along their steps or side by side: they are transposed, four
-   steps at a time, in registers. */
+/* One tile of few rows. Its columns of B may lie anywhere, along their steps or side by side. Four steps that follow
+   one another are transposed in registers, other steps are taken one by one. */
 #define VAEI_ADD_FOUR(r, v) \
     sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[0]]), four.step0, sum##r##_##v); \
     sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[1]]), four.step1, sum##r##_##v); \
@@ -2110,7 +2117,7 @@ typedef struct vaei_tile {
 #ifdef VAE_SMALL
 typedef struct vaei_product_kernels { size_t lanes; } vaei_product_kernels;
 #else
-/* A register tile: how many rows it has, and the function. Without rows there is none. */
+/* A register tile: its rows and its function. With 0 rows there is none. */
 typedef struct vaei_tile_kernel {
     size_t rows;
     void (*run)(const vaei_tile *tile);
@@ -2129,29 +2136,29 @@ typedef struct vaei_product_kernels {
     void (*sweep)(const vae_real *a, const size_t *a_offsets, const vae_real *b, const size_t *b_offsets, size_t steps,
                   const vae_real *start, vae_real *c, size_t columns, int relu);
     size_t panel, wide;                                     /* vectors of a panel of many rows, and of few */
-    vaei_tile_kernel tall[VAEI_TILE_VECTORS];               /* one, two ... vectors wide: most rows' tiles, */
-    vaei_tile_kernel low[VAEI_TILE_VECTORS];                /* ... and those for the last rows, or for few */
+    vaei_tile_kernel tall[VAEI_TILE_VECTORS];               /* one, two ... vectors wide: tiles for most rows, */
+    vaei_tile_kernel low[VAEI_TILE_VECTORS];                /* ... and lower ones for the last rows, or for few */
     vaei_transposing_kernel transposing[VAEI_FEW];          /* of one, two and three rows */
     const struct vaei_product_kernels *half;                /* a set of half the lanes and the same bits, or NULL */
 } vaei_product_kernels;
 #endif
 
-/* One update's constants, as the optimisers' kernels use them; the first moment of VAE_SGD decays by beta1, too. */
+/* The constants of one update for the optimisers' kernels. In VAE_SGD, too, the first moment decays by beta1. */
 typedef struct vaei_update_step {
     vae_real beta1, beta2, one_minus_beta1, one_minus_beta2, rate, inverse_root, epsilon;
-    vae_real decay;             /* times the parameter is added to its gradient */
-    vae_real shrink;            /* the parameter is multiplied by this first */
+    vae_real decay;             /* times the parameter, it is added to the gradient */
+    vae_real shrink;            /* the parameter is first multiplied by it */
 } vaei_update_step;
 
 typedef void vaei_update_kernel(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
                                 const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v);
 
-/* Adds up a term per element of a and b, n of them, a multiple of VAEI_SUM_LANES: the terms of element i go to
-   sums[i % VAEI_SUM_LANES]. If d is not NULL, it receives the terms' derivatives times `factor`; it may be a. */
+/* Adds up one term for each of the n elements of a and b; n is a multiple of VAEI_SUM_LANES. The term of element i goes
+   to sums[i % VAEI_SUM_LANES]. If d is not NULL, it receives the terms' derivatives times `factor`; it may be a. */
 typedef void vaei_sum_kernel(size_t n, const vae_real *a, const vae_real *b, vae_real factor, vae_real *d,
                              vae_real sums[VAEI_SUM_LANES]);
 
-/* What a kernel set offers. The comments stand with the functions. Those above the line want whole vectors: n a
+/* What a kernel set offers; comments stand with the functions. Those above the line take whole vectors only: n a
    multiple of the lanes, or, for random numbers, arrays with room for `count` rounded up. They are called through the
    functions of section >>arrays, which take any n. */
 typedef struct vaei_kernel_set {
@@ -2175,8 +2182,8 @@ typedef struct vaei_kernel_set {
     size_t (*check_range)(size_t n, const vae_real *x, vae_real low, vae_real high);
 } vaei_kernel_set;
 
-/* The kernels that follow the next lines are written once and compiled once for each instruction set: the file includes
-   itself with VAEI_PASS set, and skips everything else. */
+/* The kernels, sections >>primitives to >>product-kernels, are written once and compiled once for each instruction set:
+   the file includes itself with VAEI_PASS set, and then skips everything else. */
 #define VAEI_PASS_PLAIN 1
 #define VAEI_PASS_VECTOR 2
 #define VAEI_PASS_AVX2 3
@@ -2195,7 +2202,8 @@ typedef struct vaei_kernel_set {
 #endif
 #endif
 
-/* Plain C gives the bits of the vector extension, slower: it is built where there is no other, or on request. */
+/* Plain C gives the same bits as the vector extension, but slower: it is built where there are no vectors, or on
+   request. */
 #if !defined(VAEI_HAS_VECTOR) || defined(VAE_PLAIN)
 #define VAEI_HAS_PLAIN 1
 #define VAEI_PASS VAEI_PASS_PLAIN
@@ -2221,7 +2229,7 @@ typedef struct vaei_kernel_set {
 #undef VAEI_PASS
 #endif
 #ifndef VAEI_PASSED
-#error "vae.h includes itself and nothing came: it cannot be pasted into another file or stand behind #pragma once"
+#error "vae.h includes itself and read nothing: it cannot be pasted into another file or stand behind #pragma once"
 #endif
 
 #endif /* VAE_IMPLEMENTATION, first half */
@@ -2231,16 +2239,17 @@ typedef struct vaei_kernel_set {
 
 /* ==== 17 >>primitives ============================================================================================= */
 
-/* The few operations that every kernel is written in, for each instruction set. */
+/* The few operations that every kernel is written in, for each instruction set.
 
-/* Sums, differences and quotients are the operators. A product whose value reaches a sum or difference is never a plain
+   Sums, differences and quotients are plain operators. A product that enters a sum or difference is never a plain
    a * b, which compilers fuse or not as they please, but VAEI_FMA (a b + c), VAEI_FNMA (c - a b) or VAEI_PRODUCT.
-     MAX(a, b), MIN(a, b)   b where either is a NaN, or where both are equal: put the value that may be a NaN second
+     MAX(a, b), MIN(a, b)   b where either is a NaN or both are equal: so the value that may be a NaN stands second
      SELECT_LESS            `no` where either is a NaN
      LONG_PRODUCT(a, b)     of the even-numbered 32-bit integers, unsigned, 64 bits wide; only in sets that have it
      LONG_HIGH(a)           moves the odd-numbered integers into the even places, 0 into the odd ones
+     LONG_LOW(a)            moves the even-numbered integers into the odd places, 0 into the even ones
      LONG_JOIN(even, odd)   the even-numbered integers of both, alternating
-   VAEI_TARGET begins a function, VAEI_HELPER one that must become part of its caller. */
+   VAEI_TARGET begins a function, VAEI_HELPER one that must be inlined. */
 
 #undef VAEI_NAME
 #undef VAEI_TARGET
@@ -2356,8 +2365,9 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_TARGET VAEI_FETCHED __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_PRIVATE
 #define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
 #define VAEI_LANES 16
-/* gcc's names take what masked-out lanes become, a mask (all ones) and a rounding mode (4: the current one). Those
-   intrinsics are masked, too, which without a mask use something uninitialised, as gcc 12 warns (its bug 105593). */
+/* gcc's builtins take the value of masked-out lanes, a mask (all ones) and a rounding mode (4: the current one). Some
+   intrinsics are masked, too: without a mask they use something uninitialised, of which gcc 12 warns (gcc bug
+   105593). */
 #define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4), _mm512_fmadd_ps(a, b, c))
 #define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
 #define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
@@ -2393,7 +2403,7 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_LONG_PRODUCT(a, b) vaei_long_product4(a, b)
 #define VAEI_LONG_JOIN(even, odd) ((VAEI_I)vtrn1q_s32((int32x4_t)(even), (int32x4_t)(odd)))
 #else
-/* In the instructions every target of the extension has. */
+/* Only instructions that every target of the extension has. */
 #define VAEI_NAME(name) name##_vector
 #define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
 #define VAEI_FNMA(a, b, c) ((c) - VAEI_ROUNDED((a) * (b)))
@@ -2431,11 +2441,12 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 
 /* ==== 18 >>vector-math ============================================================================================ */
 
-/* Arrays of any alignment; nothing is read or written past the end. An element has the same bits wherever it stands.
+/* Arrays may have any alignment; nothing is read or written past the end. The bits computed for an element do not
+   depend on its place in the array.
 
-   Polynomials are minimax fits of our own (Remez's exchange, coefficients then rounded to float one after the other,
-   the rest refitted each time); the range and the relative error of each stand beside it. Largest errors measured over
-   every float of the domain, in units in the last place of the exact result (fused sets / portable sets):
+   The polynomials are minimax fits (Remez exchange; the coefficients are then rounded to float one after the other, and
+   the rest refitted each time). The range and relative error of each stand beside it. The largest errors over every
+   float of the domain, in units in the last place of the exact result (fused sets / portable sets):
        exp 0.91 / 1.18            expm1 1.6 / 2.1               softplus 2.1 / 2.7        SiLU 3.6 / 3.7
        log 0.91 / 0.96            expm1(x) - x 3.1 / 4.2        its derivative 1.2 / 1.6  GELU, x >= -1 4.8 / 5.3
        log(1 + e) 1.6 / 2.0       tanh 1.5 / 1.5                sigmoid 2.8 / 2.9         GELU, x < -1 6.8 / 7.8
@@ -2535,8 +2546,8 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) {
     return VAEI_FMA(q, e, y);
 }
 
-/* tanh x = 1 - 2 e/(1 + e) with e = exp(-2 |x|), or for small |x|, where that cancels, x + x^3 T(x^2). Both are
-   computed for every x, here and below, so the series gets only what it can take without an overflow. */
+/* tanh x = 1 - 2 e/(1 + e) with e = exp(-2 |x|), or for small |x|, where that cancels, x + x^3 T(x^2). Here and below
+   both branches are computed for every x, so the series gets a bounded argument, which cannot overflow. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) {
     const VAEI_V a = VAEI_MIN(VAEI_SET(0.625f), VAEI_ABS(x));
     const VAEI_V z = a * a;
@@ -2563,8 +2574,8 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_polynomial)(VAEI_V x) {
     return VAEI_FMA(p, x, VAEI_SET(0.5f));
 }
 
-/* e^x - 1 and e^x - 1 - x without cancellation near 0; where there is none, from the difference itself, which the
-   caller has. */
+/* e^x - 1 and, below, e^x - 1 - x: by a series near 0, where the differences would cancel, elsewhere from e^x - 1 as
+   the caller has computed it. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) {
     const VAEI_V near_0 = VAEI_MIN(VAEI_SET(1), VAEI_MAX(VAEI_SET(-1), x));
     const VAEI_V series = VAEI_FMA(near_0 * near_0, VAEI_NAME(vaei_expm1_polynomial)(near_0), near_0);
@@ -2619,7 +2630,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoids)(VAEI_V x, VAEI_V e, VAEI_V *of_minus
 }
 
 /* The activations made of one exponential: tanh, softplus max(x, 0) + log(1 + e^-|x|), sigmoid, and SiLU x sigmoid(x).
-   Of SiLU, below -100 the product is 0; the bound keeps -inf from meeting that 0. */
+   SiLU is 0 below -100; the bound keeps -inf from being multiplied by 0. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_of_exponential)(vae_activation kind, VAEI_V x) {
     const VAEI_V a = kind == VAE_TANH ? VAEI_MIN(VAEI_SET(100), VAEI_ABS(x)) : VAEI_ABS(x);
     const VAEI_V e = VAEI_NAME(vaei_exp_negative)(a * VAEI_SET(kind == VAE_TANH ? -2 : -1));
@@ -2660,7 +2671,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu_derivative)(VAEI_V x) {
 
 /* ---- activations ---- */
 
-#if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's, see the table at the end */
+#if VAEI_PASS != VAEI_PASS_AVX512       /* it takes these from AVX2: see the table in >>product-kernels */
 
 #undef VAEI_EACH
 #define VAEI_EACH(expression) \
@@ -2766,10 +2777,10 @@ VAEI_TARGET void VAEI_NAME(vaei_laplace)(size_t n, const vae_real *output, const
     }
 }
 
-/* Continuous Bernoulli. With a = |l| the density's logarithm is -max(l, 0) + l x - log((1 - e^-a)/a), its mean 1/a -
-   e^-a/(1 - e^-a) for -a and 1 less that for a. Below the bound, where both cancel, the series of y = a/2 stand:
-   log((1 - e^-a)/a) = -y + log(sinh(y)/y), and the mean is 1/2 - (coth(y) - 1/y)/2. In each branch a stays where it is
-   in order, so that the branch not taken overflows nowhere. */
+/* Continuous Bernoulli. With a = |l| the logarithm of the density is -max(l, 0) + l x - log((1 - e^-a)/a). Its mean is
+   1/a - e^-a/(1 - e^-a) for l = -a, and 1 minus that for l = a. For a below the bound, where both cancel, series in y =
+   a/2 are used: log((1 - e^-a)/a) = -y + log(sinh(y)/y), and the mean is 1/2 - (coth(y) - 1/y)/2. Each branch gets a
+   limited to its own range, so that the branch not taken does not overflow. */
 #ifdef VAE_DOUBLE
 #define VAEI_CONTINUOUS_SERIES 0.25
 #else
@@ -2861,12 +2872,13 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
 /* Adam and AdamW:
      g += decay p,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
      p = shrink p - rate m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_begin_adam
-   Moments below 1e-30 become 0, so that those of weights that get no gradient do not end as denormal numbers, which are
-   slow. (Beside an epsilon of 1e-12 or more that is nothing; a smaller one is not honoured where gradients are below
-   1e-14.)
-   p, m and v have n numbers in each row, and the gradients of row r are factors[r] times those in g: the weights of a
-   layer whose batch is one example, or any n parameters as one row with the factor 1.
-   In training p, m and v come from a far cache, faster than it fetches by itself: wide vectors ask for them ahead. */
+   Moments below 1e-30 become 0: those of weights without gradients would otherwise decay to denormal numbers, which are
+   slow. (Beside an epsilon of 1e-12 or more that makes no difference; a smaller one is not honoured where gradients are
+   below 1e-14.)
+   p, m and v have `rows` rows of n numbers, and the gradients of row r are factors[r] times those in g. So are those of
+   a layer's weights when the batch is one example; any other n parameters are one row with the factor 1.
+   In training p, m and v lie in a far cache. Wide vectors use them up faster than the processor fetches them by itself,
+   so they are prefetched. */
 #define VAEI_UPDATE_AHEAD 2048    /* bytes */
 VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
                                       const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
@@ -2946,7 +2958,7 @@ VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const 
             const vae_real *column = d + j;
             VAEI_V          sum0 = VAEI_SET(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
             i = begin;
-            if (row_offsets)                /* two loops, so that neither asks at each row which it is */
+            if (row_offsets)                /* two loops, so that neither looks for a table at each row */
                 for (; end - i >= 4; i += 4) {
                     sum0 = sum0 + VAEI_LOAD(column + row_offsets[i]);
                     sum1 = sum1 + VAEI_LOAD(column + row_offsets[i + 1]);
@@ -2968,14 +2980,14 @@ VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const 
     }
 }
 
-/* The index of the first number that is not within [low, high], or n; NaN is not. */
+/* The index of the first number that is not within [low, high], or n. A NaN is never within. */
 VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
     size_t i = 0;
 #ifndef VAE_DOUBLE
     const int32_t least = vaei_order(low == 0 ? (vae_real)-0.0 : low), most = vaei_order(high);
     uint32_t      lanes[VAEI_LANES];
     size_t        begin, end, j;
-    for (begin = 0; begin + VAEI_LANES <= n; begin = end) {         /* block by block; one with such a number ends it */
+    for (begin = 0; begin + VAEI_LANES <= n; begin = end) {         /* in blocks, up to the first with such a number */
         VAEI_I   beyond = VAEI_ISET(0);
         uint32_t found = 0;
         end = n - begin < VAEI_SUM_BLOCK ? n - (n - begin) % VAEI_LANES : begin + VAEI_SUM_BLOCK;
@@ -3014,8 +3026,8 @@ VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
 
 #if VAEI_PASS != VAEI_PASS_AVX512
 
-/* Philox on several blocks at once: words[0..3][j] hold counter j before and its random words after. The products are
-   64 bits wide, so that a vector of counters is worked on as two, of its even and of its odd places. */
+/* Philox on several blocks at once: words[0..3][j] hold counter j before and its random words after. Products are 64
+   bits wide, so each vector of counters is handled as two, its even places and its odd ones. */
 VAEI_TARGET void VAEI_NAME(vaei_philox_blocks)(const uint32_t key[2], size_t count,
                                                uint32_t words[4][VAEI_RANDOM_BLOCKS]) {
     size_t j;
@@ -3209,7 +3221,7 @@ VAEI_TARGET void VAEI_NAME(vaei_pack)(const vae_real *const *from, const size_t 
    NEON     6 x 4: 24 sums of 32 registers
    vector   4 x 2: 8 sums of 16 registers, since without a fused operation a product needs a register, too
    plain    2 x 4: 8 sums of 16 registers
-   A tile one vector wide is taller, to have sums enough. */
+   A tile one vector wide is taller, to have enough sums. */
 #undef VAEI_TILES
 #define VAEI_TILE(rows, vectors) { rows, VAEI_NAME(vaei_tile_##rows##x##vectors) }
 #define VAEI_NO_TILE { 0, NULL }
@@ -3270,9 +3282,9 @@ VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_AND_P
     { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(1, 4) }, { VAEI_NO_TILE }, NULL
 #endif
 
-/* A single row of C, from end to end by a few steps at once: such a product waits for B, which is read here in the
-   order in which it lies in memory. The last vector reaches back over columns that the loop has as well; it is computed
-   before C changes, and stored last. */
+/* A single row of C, computed from end to end for a few steps at a time: such a product waits for B, which is read here
+   in the order in which it lies in memory. The last vector overlaps columns of the loop; it is computed before C
+   changes, and stored last. */
 #define VAEI_SWEEP_BEGIN(s, unused) \
     const vae_real *b##s = b + b_offsets[k + s]; \
     const VAEI_V x##s = VAEI_SET(a[a_offsets[k + s]]);
@@ -3308,8 +3320,8 @@ VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offset
 
 /* ---- The table ---- */
 
-/* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: this set then compiles in
-   a third of AVX2's time. Both take from the vector extension what gives the same bits there and is bound by memory. */
+/* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: that saves most of the
+   time to compile it. Both take from the vector extension what is bound by memory and has the same bits there. */
 #undef VAEI_SHARED
 #undef VAEI_BASIC
 #if VAEI_PASS == VAEI_PASS_AVX512
@@ -3350,12 +3362,12 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
 
 /* ==== 20 >>arrays ================================================================================================= */
 
-/* Kernels take whole vectors. Here the few elements that are left at the end of an array go through a copy filled up to
-   a vector, once for all sets.
+/* Kernels take whole vectors. The functions here take any n, for every set: the last few elements of an array go
+   through a copy that is filled up to a vector.
 
-   Neither these functions nor any others that call kernels are VAEI_TARGET: after a call of a function without wide
-   registers gcc 12 forgets to clear their upper halves (vzeroupper), and every SSE instruction of the program would
-   then be several times slower. For the same reason a VAEI_TARGET function calls none but its like. */
+   No function that calls kernels is itself VAEI_TARGET: after it has called a function without wide registers, gcc 12
+   forgets to clear their upper halves (vzeroupper), and every SSE instruction of the program is then several times
+   slower. For the same reason a VAEI_TARGET function calls only its like. */
 
 VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_real *values, size_t count,
                                  vae_real rest) {
@@ -3364,13 +3376,13 @@ VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_rea
     for (i = count; i < VAEI_MOST_LANES; i++) padded[i] = rest;
 }
 
-/* The last `count` numbers of up to four arrays, from `whole` on, filled up with zeros to one vector each. */
+/* The last `count` numbers of up to four arrays, from index `whole` on, each filled up with zeros to one vector. */
 typedef struct vaei_tail {
     size_t   whole, count;
     vae_real at[4][VAEI_MOST_LANES];
 } vaei_tail;
 
-/* Is there one? Arrays that are not needed are NULL. */
+/* Copies the tails. Returns 0 if there are none. Arrays that are not needed are NULL. */
 VAEI_APART int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a, const vae_real *b,
                             const vae_real *c, const vae_real *d) {
     const vae_real *arrays[4];
@@ -3387,12 +3399,12 @@ VAEI_PRIVATE void vaei_tail_out(const vaei_tail *tail, int i, vae_real *array) {
     memcpy(array + tail->whole, tail->at[i], tail->count * sizeof *array);
 }
 
-/* Is every |x| <= most, a finite number? */
+/* Is every |x| <= most, a finite number? A NaN is not. */
 VAEI_PRIVATE int vaei_all_within(const vaei_kernel_set *set, size_t n, const vae_real *x, vae_real most) {
     return set->check_range(n, x, -most, most) == n;
 }
 
-/* Outputs may be inputs: the tail is taken before anything is written. */
+/* An output may be an input, so the tail is copied before anything is written. */
 VAEI_PRIVATE void vaei_activate(const vaei_kernel_set *set, vae_activation kind, size_t n, const vae_real *x,
                                 vae_real *y) {
     vaei_tail tail;
@@ -3441,7 +3453,7 @@ VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, con
 /* ---- optimiser ---- */
 
 /* Rows of n parameters, one after the other, whose gradients are multiples of g: see the kernels. v is NULL for
-   optimisers of one moment. */
+   optimisers with one moment. */
 VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, const vaei_kernel_set *set, const vaei_update_step *step,
                                    size_t rows, size_t n, vae_real *p, const vae_real *factors, const vae_real *g,
                                    vae_real *m, vae_real *v) {
@@ -3466,8 +3478,8 @@ VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, const vaei_kernel
 /* Every sum over an array is made in the same order whatever the vector's length: within a block of VAEI_SUM_BLOCK
    elements, element i is added to partial sum i mod 16, and the 16 are then added by halves. The blocks' sums, that of
    the whole sixteens that are left and that of the last few elements are added in double. A vector holds part of the 16
-   partial sums; each part is a loop of its own over the block, which is in the cache. `rest` is an a whose term, with 0
-   for b, is 0. */
+   partial sums; each part is a loop of its own over the block, which is in the cache. `rest` fills up a, and 0 fills up
+   b: their term must be 0. */
 VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *a, const vae_real *b, vae_real rest,
                              vae_real factor, vae_real *d) {
     vae_real sums[VAEI_SUM_LANES], last_a[VAEI_SUM_LANES], last_b[VAEI_SUM_LANES];
@@ -3493,7 +3505,7 @@ VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *
     return total;
 }
 
-/* See the kernel, which takes whole vectors of columns, for the order. */
+/* The kernel sums whole vectors of columns; the columns left over are summed here in the same order. */
 VAEI_PRIVATE void vaei_column_sums(const vaei_kernel_set *set, size_t rows, size_t columns, const vae_real *d,
                                    size_t row_stride, const uint32_t *row_offsets, vae_real *out, int accumulate) {
     const size_t whole = columns - columns % set->product->lanes;
@@ -3538,7 +3550,7 @@ VAEI_PRIVATE double vaei_laplace(const vaei_kernel_set *set, size_t n, const vae
     return VAEI_ROUNDED(vaei_sum(set->laplace, n, output, x, 0, inverse * scale, d) * (double)inverse);
 }
 
-/* The nats of n pixels; d = (mean - x) scale. */
+/* The negative log-likelihood of n pixels, in nats; d = (mean - x) scale. */
 VAEI_PRIVATE double vaei_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits,
                                               const vae_real *x, vae_real scale, vae_real *d) {
     return vaei_sum(set->continuous_bernoulli, n, logits, x, 0, scale, d);
@@ -3621,13 +3633,13 @@ enum {
 #else
     VAEI_WIDEST_VECTOR = 1, VAEI_WIDEST_PANEL = 4, VAEI_WIDEST_TRANSPOSED = 8,
 #endif
-    VAEI_BLOCK_STEPS = 400,                                 /* at once: a panel of B stays in the second cache, */
+    VAEI_BLOCK_STEPS = 400,                                 /* steps at once: a panel of B stays in the second cache, */
     VAEI_BLOCK_ROWS = 264,                                  /* ... and so do the rows of A; whole tiles of every set */
-    VAEI_PACKED_ROWS = 120,                                 /* of A at once, where they are packed, */
-    VAEI_STRIP = 8                                          /* ... so many of them side by side */
+    VAEI_PACKED_ROWS = 120,                                 /* rows of A at once where A is packed, */
+    VAEI_STRIP = 8                                          /* ... this many of them side by side */
 };
 
-/* Is there so much work for each number of A and B that rearranging them pays? */
+/* Is each number of A and B used so often that rearranging them pays? */
 VAEI_PRIVATE int vaei_is_large(size_t rows, size_t columns) { return rows >= 192 && columns >= 128; }
 
 /* What one product needs while it runs: a block of steps, and scratch. */
@@ -3635,8 +3647,8 @@ typedef struct vaei_work {
     const vaei_product *p;
     const vaei_product_kernels *kernels;
     size_t begin, steps;                                    /* the block */
-    int b_even;                                             /* do its steps of B lie side by side, p->b_step apart? */
-    int from_c, relu;                                       /* do its sums go on from C, is it the last block? */
+    int b_even;                                             /* are its steps p->b_step apart, its columns adjacent? */
+    int from_c, relu;                                       /* do its sums start from C, does ReLU follow them? */
     const vae_real **a_rows, **b_columns;                   /* where rows of A, columns of B begin */
     vae_real **c_rows;
     size_t *a_offsets, *b_offsets;                          /* where the steps lie in a row of A, in a column of B */
@@ -3682,7 +3694,7 @@ VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns, size_t ste
 
 /* ---- Blocks ---- */
 
-/* Where steps begin .. begin + steps of a row or column lie. */
+/* Where `steps` steps of a row or column lie, from step `begin` on. */
 VAEI_PRIVATE void vaei_find_steps(const uint32_t *segments, size_t segment_step, size_t run, size_t step,
                                   size_t begin, size_t steps, size_t *offsets) {
     size_t segment = begin ? begin / run : 0, t = begin ? begin % run : 0, k = 0;
@@ -3712,7 +3724,7 @@ VAEI_PRIVATE size_t vaei_block_steps(size_t steps) {
     return (steps + blocks - 1) / blocks;
 }
 
-/* Where rows first .. first + rows of A and C begin. The last is repeated for tiles that reach beyond it. */
+/* Where `rows` rows of A and C begin, from row `first` on. The last is repeated for tiles that reach beyond it. */
 VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t rows) {
     const vaei_product *p = work->p;
     const vae_real *a = p->a + first * p->a_row;
@@ -3730,18 +3742,19 @@ VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t row
 
 /* ---- Packing ---- */
 
-/* Are numbers so far apart that they share few of a cache's sets, and drive each other out? */
+/* Do numbers that lie `step` apart fall into few sets of a cache, and so drive each other out? */
 VAEI_PRIVATE int vaei_share_sets(size_t step) { return step % 128 == 0; }
 
-/* Does packing A pay? Where its rows or steps, or C's rows, share sets, and where small tiles read a long column of A
-   once for few columns of B. */
+/* Does packing A pay? It does where its rows or steps, or C's rows, share cache sets, and where small tiles would read
+   a long column of A again for every few columns of B. */
 VAEI_PRIVATE int vaei_packs_a(const vaei_product_kernels *kernels, const vaei_product *p) {
     if (!p->b_packed && !vaei_is_large(p->rows, p->columns)) return 0;
     if (p->a_step != 1 && kernels->panel * kernels->lanes < 32) return p->segments * p->run >= 64;
     return vaei_share_sets(p->a_step) || vaei_share_sets(p->a_row) || vaei_share_sets(p->c_row);
 }
 
-/* The block's rows of A, a strip of them after the other; in each, side by side, one step after the other. */
+/* Packs the block's rows of A into strips of VAEI_STRIP rows. In a strip each step's numbers lie side by side, one step
+   after the other. */
 VAEI_PRIVATE void vaei_pack_a(const vaei_work *work, size_t rows) {
     vae_real *strip = work->packed_a;
     size_t first, i;
@@ -3754,8 +3767,8 @@ VAEI_PRIVATE void vaei_pack_a(const vaei_work *work, size_t rows) {
     for (i = 0; i < work->steps; i++) work->packed_offsets[i] = i * VAEI_STRIP;
 }
 
-/* Columns first .. first + columns of the block's B side by side, one step after the other, filled up with zeros to
-   `width`. */
+/* Packs `columns` columns of the block's B, from column `first` on: each step's numbers side by side, filled up with
+   zeros to `width`, one step after the other. */
 VAEI_PRIVATE void vaei_pack_b(const vaei_work *work, size_t first, size_t columns, size_t width, vae_real *to) {
     const vae_real *b = work->p->b + first * work->p->b_column;
     size_t i;
@@ -3769,11 +3782,12 @@ VAEI_PRIVATE void vaei_pack_b(const vaei_work *work, size_t first, size_t column
 typedef struct vaei_panel {
     const vaei_product_kernels *kernels;
     size_t vectors, width, columns;                         /* columns <= width = vectors * lanes */
-    size_t alike;                                           /* so many panels of this width, this one among them */
+    size_t alike;                                           /* panels of this width in a row, this one included */
 } vaei_panel;
 
-/* The panel after which there are columns_left - columns; as a rule `vectors` wide. Up to half a vector at the end is
-   left to tiles of half the width. And one vector is not left alone, where a tile loads more than it multiplies. */
+/* The next panel of the columns that are left, as a rule `vectors` wide. Up to half a vector at the end is left to the
+   set of half the lanes. A last panel of one vector is avoided, since its tiles load more than they multiply: the last
+   two are about equally wide instead. */
 VAEI_PRIVATE vaei_panel vaei_next_panel(const vaei_product_kernels *kernels, size_t vectors, size_t columns_left) {
     vaei_panel next;
     size_t     lanes, left;
@@ -3794,14 +3808,14 @@ VAEI_PRIVATE vaei_panel vaei_next_panel(const vaei_product_kernels *kernels, siz
     return next;
 }
 
-/* How many of a panel's tiles are tall. A low one takes the last rows where it holds them: it computes fewer for
-   nothing. */
+/* How many of a panel's tiles are tall. If the last rows fit into a low tile it takes them: fewer of its rows are
+   computed for nothing. */
 VAEI_PRIVATE size_t vaei_tall_tiles(size_t tall, size_t low, size_t rows) {
     if (!low) return (rows + tall - 1) / tall;
     return !tall ? 0 : rows / tall + (rows % tall > low);
 }
 
-/* The last columns of a tile, which are fewer than its own: by way of a tile in scratch. */
+/* Runs a tile that is wider than the columns left: its part of C goes through a tile in scratch. */
 VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel *kernel, vaei_tile *tile,
                                    size_t columns, size_t width, size_t rows) {
     vae_real *const *c = tile->c_rows, *edge[VAEI_TILE_ROWS];
@@ -3845,7 +3859,8 @@ VAEI_APART size_t vaei_run_panel(const vaei_work *work, const vaei_panel *panel,
     const vaei_product_kernels *kernels = panel->kernels;
     const size_t vectors = panel->vectors, width = panel->width, columns = panel->columns;
     const vaei_tile_kernel *tall = &kernels->tall[vectors - 1], *low = &kernels->low[vectors - 1], *kernel;
-    /* Packing B costs few rows, and few steps, more than it saves, unless its steps share sets. */
+    /* With up to 8 rows packing B costs more than it saves; with few rows or few steps it does, too, unless the steps
+       share cache sets. */
     const int in_place = rows <= 8 || (!vaei_share_sets(p->b_step) && (rows <= 32 || work->steps <= 64));
     size_t tall_tiles = vaei_tall_tiles(tall->rows, low->rows, rows), done, count;
     vaei_tile tile = vaei_tile_of(work);
@@ -3900,21 +3915,21 @@ VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
     }
 }
 
-/* Is C so narrow that a vector of its columns would be mostly padding, and has the set tiles for it? */
+/* Is C so narrow that its vectors of columns would be mostly padding, and has the set tiles for it? */
 VAEI_PRIVATE int vaei_has_few_columns(const vaei_product_kernels *kernels, const vaei_product *p) {
     return p->columns <= VAEI_FEW && kernels->transposing[p->columns - 1].run && p->rows >= kernels->lanes &&
            ((p->a_step == 1 && p->run >= 4) || (p->a_row == 1 && !p->a_rows));
 }
 
-/* Has C so few rows that packing B, whose numbers are used but once or twice each, would take longer than the
-   product? */
+/* Has C so few rows, each of which uses a number of B once, that packing B would take longer than the product? */
 VAEI_PRIVATE int vaei_has_few_rows(const vaei_product_kernels *kernels, const vaei_product *p) {
     return p->rows <= VAEI_FEW && kernels->transposing[p->rows - 1].run && p->columns >= kernels->lanes &&
            p->b_column != 1;
 }
 
-/* The few rows or columns are the rows of transposing tiles, the many that they meet are their columns: where columns
-   are few, C is computed transposed. Its numbers go through a tile in scratch. */
+/* A product with few rows or few columns: these are the rows of transposing tiles, and the columns or rows that they
+   meet are the tiles' columns. Where columns are few, C is thus computed transposed. Its numbers go through a tile in
+   scratch. */
 VAEI_APART void vaei_block_of_few(const vaei_work *work, int few_columns) {
     const vaei_product *p = work->p;
     const size_t few = few_columns ? p->columns : p->rows, many = few_columns ? p->rows : p->columns;
@@ -3953,7 +3968,7 @@ VAEI_APART void vaei_block_of_few(const vaei_work *work, int few_columns) {
     }
 }
 
-/* A single row waits for B, and wants it in the order of memory. */
+/* A single row waits for B, so it reads B in the order in which it lies in memory. */
 VAEI_PRIVATE int vaei_is_swept(const vaei_product_kernels *kernels, const vaei_product *p) {
     return p->rows == 1 && p->b_column == 1 && !p->b_packed && p->columns >= 2 * kernels->lanes;
 }
@@ -3979,7 +3994,7 @@ VAEI_APART void vaei_multiply(const vaei_kernel_set *set, const vaei_product *p,
     size_t most, left;
     vaei_work work;
     if (!p->rows || !p->columns) return;
-    if (!steps) { vaei_multiply_naive(p); return; }         /* there is nothing to round */
+    if (!steps) { vaei_multiply_naive(p); return; }         /* C, bias or zero: no product is added */
     few_columns = !p->b_packed && vaei_has_few_columns(narrow, p);
     few = few_columns || (!p->b_packed && vaei_has_few_rows(narrow, p));
     swept = vaei_is_swept(kernels, p);
@@ -4004,8 +4019,8 @@ VAEI_PRIVATE size_t vaei_packed_columns(const vaei_kernel_set *set, size_t colum
     return (columns + lanes - 1) / lanes * lanes;
 }
 
-/* Packs those panels of B that begin in columns first .. end - 1 into `to`, which holds its steps times
-   vaei_packed_columns numbers: each block of steps, and in it one panel after the other. */
+/* Packs those panels of B that begin in columns first .. end - 1 into `to`, which has room for vaei_packed_columns
+   numbers per step: block of steps after block, and in each panel after panel. */
 VAEI_PRIVATE void vaei_pack_panels(const vaei_kernel_set *set, const vaei_product *p, size_t first, size_t end,
                                    vae_real *to, vae_real *scratch) {
     const size_t steps = p->segments * p->run, most = vaei_block_steps(steps);
@@ -4024,7 +4039,7 @@ VAEI_PRIVATE void vaei_pack_panels(const vaei_kernel_set *set, const vaei_produc
     }
 }
 
-/* The product with its B taken from there. Its rows can be divided, its columns no longer. */
+/* The same product, with B as vaei_pack_panels packed it. It may still be divided by rows, but not by columns. */
 VAEI_PRIVATE vaei_product vaei_product_packed(const vaei_kernel_set *set, const vaei_product *p,
                                               const vae_real *packed) {
     vaei_product made = *p;
@@ -4042,7 +4057,7 @@ VAE_API const char *vae_kernels_name(vae_kernels kernels) {
     return (size_t)kernels < sizeof names / sizeof names[0] ? names[kernels] : "unknown";
 }
 
-/* The set in this build, or NULL. */
+/* The set; NULL if this build does not have it. */
 VAEI_PRIVATE const vaei_kernel_set *vaei_kernel_set_of(vae_kernels kernels) {
 #ifdef VAEI_HAS_PLAIN
     if (kernels == VAE_KERNELS_PLAIN) return &vaei_kernel_set_plain;
