@@ -11743,6 +11743,7 @@ VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle fil
         return vaei_fail(error, VAE_ERROR_MEMORY, "the file is larger than this machine's memory can be");
     reading->size = (size_t)whole;
     known = vaei_min_size(sizeof first, reading->size);
+    memset(first, 0, sizeof first);
     if ((failed = vaei_read_bytes(file, first, known)) != 0)
         return vaei_fail_file("read", reading->path, failed, error);
     if ((status = vaei_check_beginning(first, known, reading->size, &length, error)) != VAE_OK) return status;
