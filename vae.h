@@ -4085,10 +4085,12 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
 
 /* ==== 22 >>tables ================================================================================================= */
 
-/* What varies stands here, one row each, and nowhere else is asked "which one is it". A row's place is the enum's value;
-   row 0 is empty, since every 0 has been replaced by its default. */
+/* Each likelihood, optimiser and schedule is a row of a table. The rest of the code calls through the row and never
+   asks which one it has. The enum's value is the index; row 0 is not used, since every 0 has been replaced by its
+   default. */
 
-/* The numbers of a config after defaults: VAE_ZERO stays, so that the filled config can be given again. */
+/* What a setting stands for. Filling in the defaults leaves VAE_ZERO in its field, so that the filled config can be
+   given again; here it becomes 0. */
 VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
     return vaei_finite(field) && field == VAE_ZERO ? (vae_real)0 : field;
 }
@@ -4097,21 +4099,22 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
-/* What a pass takes for sigma. */
+/* Sigma, as one pass uses it. */
 typedef struct vaei_spread {
     double          sigma;      /* of all pixels, */
-    const vae_real *inverse;    /* ... or 1 / sigma of each; else NULL */
-    double          nats;       /* of a row, whatever its pixels: the densities' constants, log sigma, log scale */
+    const vae_real *inverse;    /* ... unless each has its own: 1 / sigma of each, else NULL */
+    double          nats;       /* the part of a row's nats that is the same for every row: the density's constants, log
+                                   sigma and log scale of all pixels */
 } vaei_spread;
 
 typedef struct vaei_likelihood {
     const char *name;           /* in files */
     const char *symbol;         /* in sentences */
     vae_real    low, high;      /* pixels allowed, as the network sees them */
-    int         has_sigma;      /* is there a sigma, and may the decoder's last activation be any? */
-    int         power;          /* ... whose power is best at the mean of |x - output|^power */
-    int         is_bounded;     /* does every gradient lie within [-1, 1]? */
-    double      constant;       /* nats of a pixel */
+    int         has_sigma;      /* it has a sigma, and the decoder's last layer may have any activation */
+    int         power;          /* sigma fits best where sigma^power is the mean of |x - output|^power */
+    int         is_bounded;     /* every gradient lies within [-1, 1] */
+    double      constant;       /* nats of a pixel, whatever its value */
     /* One row of n numbers: the sum of -log p(x | output), without spread->nats, and, if d is not NULL, its gradient
        times `scale`. d may be output. */
     double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
@@ -4168,7 +4171,7 @@ VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const
     vaei_activate(set, VAE_LINEAR, n, output, pixels);
 }
 
-/* The gradient for pixels of 0 is the mean. */
+/* The gradient by the output is mean - x, so for pixels of 0 it is the mean. */
 VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                  vae_real *pixels) {
     static const vae_real zeros[VAEI_SUM_LANES] = { 0 };
@@ -4184,7 +4187,7 @@ VAEI_SETUP double vaei_bias_logit(double mean) {
     return vaei_scalar_log(mean / (1 - mean));
 }
 
-/* By halving: there is no closed form. */
+/* By bisection: there is no closed form. */
 VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
     const int above = mean > 0.5;
     double    low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
@@ -4201,7 +4204,7 @@ VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
 
 VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
 
-/* Numbers up to here and the products of two keep sums and gradients in range. */
+/* The largest pixel allowed: small enough that squares, their sums and gradients stay in range. */
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
@@ -4222,7 +4225,7 @@ typedef struct vaei_optimizer {
     const char          *name;              /* in files */
     int                  moments;           /* numbers kept for each parameter */
     vae_real             learning_rate, weight_decay;       /* defaults */
-    /* The constants of update number `step`, from 0, with the learning rate of that update. */
+    /* Sets the constants of update number `step`, counted from 0; `rate` is the learning rate of that update. */
     void               (*begin)(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step);
     vaei_update_kernel *(*kernel)(const vaei_kernel_set *set);
 } vaei_optimizer;
@@ -4242,7 +4245,7 @@ VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *made, const vae_optimizer *s
     made->shrink = 1;
 }
 
-/* Loshchilov and Hutter 2019, algorithm 2: the decay passes the moments by. */
+/* Loshchilov and Hutter 2019, algorithm 2: the decay shrinks the weights directly and stays out of the moments. */
 VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
     vaei_begin_adam(made, settings, rate, step);
     made->shrink = (vae_real)(1 - rate * (double)made->decay);
@@ -4292,7 +4295,7 @@ VAEI_PRIVATE double vaei_constant(const vae_schedule *schedule, uint64_t step) {
     return 1;
 }
 
-/* From `from` to 1 over `steps` updates. */
+/* Rises evenly from `from` to 1 over `steps` updates. */
 VAEI_PRIVATE double vaei_rise(double from, uint64_t steps, uint64_t step) {
     return step >= steps ? 1 : from + VAEI_ROUNDED((1 - from) * ((double)step / (double)steps));
 }
@@ -4323,20 +4326,21 @@ static const vaei_schedule vaei_schedules[] = {
    and whose others are the logvar), the decoder's. They form two chains, the encoder with the heads and the decoder; a
    model of one part holds one of them. A chain is walked in stages. A stage of dense layers takes the whole batch at
    once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches of a few
-   images, so that what one layer writes is still in the cache when the next reads it; inference, which needs no row
-   again, takes fewer rows than a large batch has for the same reason. Between stages tensors are flat: one row per
-   example, channels last.
+   images, so that what one layer writes is still in the cache when the next reads it. For the same reason inference,
+   which needs no row again, takes only so many rows at once, however large the batch. Between stages tensors are flat:
+   one row per example, channels last.
 
    The plan lies in the model's own block, whose size must be known before there is one. So the same walk over the
-   config is made twice: first it only counts, then it fills the block. Either time each layer is worked out anew from
-   the config when it is its turn, which needs no memory.
+   config is made twice: first it only counts, then it fills the block. Both times each layer's shapes are derived anew
+   from the config when they are needed, so that no memory is needed to remember them.
 */
 
 #include <limits.h>
 
 /* ---- one block, handed out in pieces ---- */
 
-/* Where each piece begins: a cache line and the widest vector; without vectors what any type needs. */
+/* Each piece begins at a multiple of this: a cache line, which is also the widest vector; without vectors, what any
+   type needs. */
 #if defined(VAEI_HAS_VECTOR) || defined(VAEI_HAS_X86) || defined(VAEI_HAS_NEON)
 #define VAEI_ALIGNMENT 64
 #else
@@ -4363,7 +4367,7 @@ VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
 /* ---- what a plan holds ---- */
 
 /* How a tensor of images lies in memory: each image inside a border of zeros, so that convolutions need no bounds
-   checks. Strides in numbers. */
+   checks. Strides count numbers, not bytes. */
 typedef struct vaei_image {
     int    height, width, channels;
     size_t row, image;      /* from a row to the next, from an image to the next */
@@ -4376,28 +4380,32 @@ typedef struct vaei_image {
 #define VAEI_INFERENCE_ROWS 192         /* most that inference takes at once per thread: what a layer writes is then in
                                            the cache for the next */
 
-/* A place in the workspace: one for every example of the batch, or one micro-batch in each worker's slot. */
+/* Where a tensor lies: in the workspace, with room for the whole batch, or in every worker's slot, with room for one
+   micro-batch. A slot is a worker's own piece of the workspace. */
 typedef struct vaei_place {
     int    in_slot;
     size_t offset;          /* in numbers, from the workspace or from the slot */
 } vaei_place;
 
-/* Where a layer's tensors lie. `saved`: what the activation's derivative wants, its output or what went into it, laid
-   out as the output. */
+/* Where a layer's tensors lie. `saved`: what the activation's derivative is computed from, which is its output or its
+   input; laid out as the output. */
 typedef struct vaei_places {
     vaei_place input, output, saved, input_gradient, output_gradient;
 } vaei_places;
 
-/* The rows of one output parity of a transposed convolution: those that meet the same taps of the kernel. */
+/* The output positions of a transposed convolution that meet the same taps of the kernel. They are those with the same
+   parity, which here means the remainder of (position + padding) divided by the stride, in both directions. A phase is
+   one matrix product; a position is a row of it. */
 typedef struct vaei_phase {
     size_t    rows, taps;                   /* rows of one image */
     uint32_t *from, *to;                    /* per row of a micro-batch */
     uint32_t *from_taps, *weight_taps;      /* per tap */
 } vaei_phase;
 
-/* A convolution and its adjoint, seen as one thing: it connects a fine image (the convolution's input, the transposed
-   one's output) with a coarse one through weights of shape [kernel_height][kernel_width][fine channels][coarse channels]:
-   coarse position i meets fine position i * stride + tap - top.
+/* A convolution and its adjoint, seen as one thing. It connects a fine image (the convolution's input, the transposed
+   one's output) with a coarse one (the convolution's output, the transposed one's input) through weights of shape
+   [kernel_height][kernel_width][fine channels][coarse channels]. Coarse position i meets fine position
+   i * stride + tap - top.
      gather   coarse = convolution of fine
      scatter  fine = transposed convolution of coarse
    Each layer uses one of them forward and the other backward. */
@@ -4412,7 +4420,8 @@ typedef struct vaei_connection {
     vaei_phase *phases;
     size_t      phase_count;
     uint32_t   *weight_rows;                /* per row of the weight matrix, from a patch's first number */
-    uint32_t   *fine_lines, *coarse_lines;    /* per line of coarse positions of a micro-batch: the weights' inner runs */
+    uint32_t   *fine_lines, *coarse_lines;  /* per line of coarse positions of a micro-batch: where the sums over
+                                               positions, which make the weights' gradients, begin a run */
 } vaei_connection;
 
 typedef struct vaei_layer {
@@ -4444,8 +4453,8 @@ typedef struct vaei_chain {
 #define VAEI_MAX_LAYERS (2 * VAE_MAX_LAYERS + 1)
 #define VAEI_MAX_THREADS 64
 
-/* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: the chunks, not
-   the threads, decide the bits. */
+/* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: so the bits
+   depend on the chunks and not on the threads. */
 #define VAEI_MAX_CHUNKS 16
 
 typedef struct vaei_plan {
@@ -4461,7 +4470,7 @@ typedef struct vaei_plan {
     char        fused;      /* the last stage runs forward, likelihood and backward on each micro-batch in turn */
     char        owns_weights, has_pool;
     char        is_bare;                            /* no weights, tables or workspace: it only names the tensors */
-    char        free_activation;                    /* the last layer may have any */
+    char        free_activation;                    /* the decoder's last layer may have any activation */
     char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
     int         threads;
     size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
@@ -4469,8 +4478,8 @@ typedef struct vaei_plan {
     size_t      micro, chunk;                       /* examples in a micro-batch; in a chunk, a multiple of it */
     size_t      rows;                               /* that inference takes at once: a batch at most */
     size_t      parameter_count;                    /* numbers that are trained */
-    size_t      log_sigma, log_sigma_count;         /* the last of them: where they begin; 0 where none is learned */
-    size_t      constant_count;                     /* numbers behind them that are not: */
+    size_t      log_sigma, log_sigma_count;         /* the last of them: where they begin, how many are learned */
+    size_t      constant_count;                     /* numbers behind those that are not trained: */
     size_t      standardize_mean, standardize_scale;    /* ... where these begin, `example` each, if there are any */
     size_t      weight_count;                       /* trained numbers and constants */
     /* The workspace, in numbers: */
@@ -4504,8 +4513,8 @@ typedef struct vaei_settings {
     int                threads;
     vae_parallel       parallel;
     vae_allocator      allocator;
-    int                unfused;             /* the last stage is not fused even where it might be: for the tests */
-    int                tensors_only;        /* no weights and no workspace: the model can only be asked for its tensors */
+    int                unfused;             /* the last stage is not fused even where it could be: for the tests */
+    int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
 
 VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
@@ -4576,7 +4585,7 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
     return out < 1 ? 0 : out;
 }
 
-/* A layer whose defaults are filled in. */
+/* The layer's defaults are filled in already. */
 VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
     const int       convolution = layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED;
     const int       amounts = layer->top || layer->bottom || layer->left || layer->right;
@@ -4618,8 +4627,8 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
                          where.part, where.number, layer->kernel_height, layer->kernel_width, layer->stride_height,
                          layer->stride_width, VAEI_MAX_KERNEL);
     if (layer->padding == VAE_SAME && (amounts || added))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has amounts of padding, but VAE_SAME chooses them: leave "
-                         "them 0, or make its padding VAE_EXPLICIT", where.part, where.number);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has amounts of padding, but VAE_SAME chooses them: "
+                         "leave them 0, or make its padding VAE_EXPLICIT", where.part, where.number);
     if (layer->top < 0 || layer->bottom < 0 || layer->left < 0 || layer->right < 0 || layer->top > VAEI_MAX_EXTENT ||
         layer->bottom > VAEI_MAX_EXTENT || layer->left > VAEI_MAX_EXTENT || layer->right > VAEI_MAX_EXTENT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0..65535",
@@ -4641,7 +4650,7 @@ VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where
                      "convolution", where.part, where.number, does, s.height, s.width, s.channels);
 }
 
-/* A kernel that lies along a side of 1 and not along the other one moves nothing. */
+/* A kernel that extends only along a side of 1 sees no neighbours: the series was given with its sides swapped. */
 VAEI_SETUP int vaei_misses_the_series(const vaei_outline *o) {
     const vae_layer *l = &o->layer;
     const int along_height = l->kernel_height > 1 || l->stride_height > 1;
@@ -4691,7 +4700,7 @@ VAEI_SETUP vae_status vaei_outline_layer(vaei_outline *o, vaei_where where, vae_
     return VAE_OK;
 }
 
-/* The same for one layer by itself; `explicit_layer` is that layer with its padding in numbers. */
+/* The same for one layer by itself; `explicit_layer`, unless NULL, becomes that layer with its padding in numbers. */
 VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
                                          vae_layer *explicit_layer, vae_error *error) {
     vaei_outline o;
@@ -4712,7 +4721,7 @@ VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
     return count;
 }
 
-/* The layer that undoes o's change of shape, its adjoint, takes its place. */
+/* Replaces o's layer by its adjoint, which undoes the change of shape. */
 VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
     const vae_shape in = o->in, out = o->out;
     vae_layer      *l = &o->layer;
@@ -4736,8 +4745,8 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
 
 /* ---- the network, layer by layer ---- */
 
-/* Where the layers are told of: in a config, whose defaults need not be filled in, or in the plan of a model. They are
-   numbered through: the encoder's, the heads, the decoder's. */
+/* Where the layers are described: in a config, whose defaults need not be filled in, or in the plan of a model. One
+   index runs through them all: the encoder's, the heads, the decoder's. */
 typedef struct vaei_network {
     const vae_config *config;           /* or NULL: */
     const vaei_plan  *plan;
@@ -4755,7 +4764,7 @@ VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activatio
     layer->activation = activation;
 }
 
-/* The first `count` of these layers, of which o tells the last; without any, only o->out. */
+/* Walks through the first `count` of these layers; o then describes the last one. With `count` 0 only o->out is set. */
 VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_shape in, const char *part,
                                        vaei_outline *o, vae_error *error) {
     vaei_where where;
@@ -4772,7 +4781,7 @@ VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_s
 
 VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l);
 
-/* Layer `index` of the network. Only a layer that comes before it, or itself, can be what is wrong. */
+/* Layer `index` of the network. An error is about this layer or one before it. */
 VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_outline *o, vae_error *error) {
     const vae_layer *encoder = n->config ? n->config->encoder : NULL;
     const int        undone = n->encoders - (index - n->encoders - 1);     /* the encoder layer a mirrored one undoes */
@@ -4818,7 +4827,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, "decoder", o, error);
         if (status != VAE_OK) return status;
     }
-    /* A last layer that is dense gives the numbers, whatever shape was written. */
+    /* A dense last layer may be written in any shape of the right size: its numbers are those of the input's shape. */
     if (index == n->encoders + n->decoders && vaei_is_dense(&o->layer) &&
         vaei_shape_size(o->out) == vaei_shape_size(n->input))
         o->out = n->input;
@@ -4832,7 +4841,7 @@ VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     return where;
 }
 
-/* What stands behind the first empty place would be left out without a word. */
+/* A layer behind the first empty place would be left out silently. */
 VAEI_SETUP vae_status vaei_check_gaps(const vae_layer *layers, const char *part, vae_error *error) {
     const int count = vaei_count_layers(layers);
     int       i;
@@ -4860,8 +4869,8 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     if (!n->is_mirrored) return VAE_OK;
     n->decoders = n->encoders + 1;
     if (n->decoders > VAE_MAX_LAYERS && config->part != VAE_ENCODER_ONLY)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the mirror image of %d encoder layers has %d, more than %d: give the "
-                         "decoder yourself", n->encoders, n->decoders, VAE_MAX_LAYERS);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the mirror image of %d encoder layers has %d, more than %d: give "
+                         "the decoder yourself", n->encoders, n->decoders, VAE_MAX_LAYERS);
     return VAE_OK;
 }
 
@@ -4893,8 +4902,8 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.kind is %d: use one of vae_schedule_kind", name, (int)s->kind);
     if (s->kind == VAE_CONSTANT)
         return !s->steps && !s->warmup && s->from == 0 && s->to == 0 ? VAE_OK
-             : vaei_fail(error, VAE_ERROR_CONFIG, "%s has numbers, but its kind is VAE_CONSTANT: set its kind, or leave "
-                         "them 0", name);
+             : vaei_fail(error, VAE_ERROR_CONFIG, "%s has numbers, but its kind is VAE_CONSTANT: set its kind, or "
+                         "leave them 0", name);
     if (!s->steps)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.steps is 0: give the updates that it takes, 1 or more", name);
     if (s->kind != VAE_COSINE && (s->warmup || s->to != 0))
@@ -4907,8 +4916,8 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, its `to` %r: both are factors and must lie in [0, 1]",
                          name, (double)s->from, (double)s->to);
     if (s->kind == VAE_COSINE && !s->warmup && s->from != 0)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, but there is no warmup that begins there: set warmup, "
-                         "or leave it 0", name, (double)s->from);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, but there is no warmup that begins there: set "
+                         "warmup, or leave it 0", name, (double)s->from);
     return VAE_OK;
 }
 
@@ -4931,8 +4940,8 @@ VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *er
                              (double)o->momentum);
     } else {
         if (o->momentum != 0)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.momentum is %r, but only VAE_SGD has one: leave it 0, or "
-                             "set optimizer.kind", (double)o->momentum);
+            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.momentum is %r, but only VAE_SGD has one: leave it 0, "
+                             "or set optimizer.kind", (double)o->momentum);
         if (!vaei_lies_in(beta1, 0, 1) || !vaei_lies_in(beta2, 0, 1) || beta1 == 1 || beta2 == 1)
             return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1 is %r, optimizer.beta2 %r: both must lie in [0, "
                              "1)", (double)o->beta1, (double)o->beta2);
@@ -4951,14 +4960,14 @@ VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *erro
                          VAEI_MAX_THREADS);
     if (s->parallel.run)
         return s->threads ? VAE_OK
-             : vaei_fail(error, VAE_ERROR_CONFIG, "parallel is given, threads is 0: say how many tasks it runs at a time, "
-                         "1 to %d", VAEI_MAX_THREADS);
+             : vaei_fail(error, VAE_ERROR_CONFIG, "parallel is given, threads is 0: say how many tasks it runs at a "
+                         "time, 1 to %d", VAEI_MAX_THREADS);
     if (s->parallel.user)
         return vaei_fail(error, VAE_ERROR_CONFIG, "parallel.user is given without parallel.run: give both or neither");
 #ifndef VAEI_HAS_POOL
     if (s->threads > 1)
-        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "threads is %d, but this build has none: define VAE_THREADS where "
-                         "VAE_IMPLEMENTATION is, give config.parallel, or set threads to 1", s->threads);
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "threads is %d, but this build has none: define VAE_THREADS "
+                         "where VAE_IMPLEMENTATION is, give config.parallel, or set threads to 1", s->threads);
 #endif
     return VAE_OK;
 }
@@ -4993,11 +5002,12 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
                          (double)s->sigma);
     if (!vaei_has_sigma(s->likelihood) && (s->sigma != 0 || s->sigma_per_pixel || s->standardize))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s has no sigma: leave it 0, or use VAE_GAUSSIAN or "
-                         "VAE_LAPLACE", s->sigma != 0 ? "sigma" : s->sigma_per_pixel ? "sigma_per_pixel" : "standardize",
+                         "VAE_LAPLACE",
+                         s->sigma != 0 ? "sigma" : s->sigma_per_pixel ? "sigma_per_pixel" : "standardize",
                          vaei_likelihoods[s->likelihood].symbol);
     if (s->sigma != 0 && s->sigma_per_pixel)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: leave "
-                         "one of them 0", (double)s->sigma);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: "
+                         "leave one of them 0", (double)s->sigma);
     if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_MOST_SETTING))
         return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
                          (double)s->beta);
@@ -5011,8 +5021,9 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     return VAE_OK;
 }
 
-/* The settings of a config: checked, defaults in their places. `threads`: those that stand for 0, where they have been
-   asked for before; one creation must use one number, whatever the system says the next time. */
+/* The settings of a config, checked and with defaults filled in. `threads` is what config.threads 0 stands for, or 0
+   while the system has not been asked: it may answer differently the next time, and one creation must use one
+   number. */
 VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_settings *s, vae_error *error) {
     vae_status status;
     memset(s, 0, sizeof *s);
@@ -5045,7 +5056,7 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     return VAE_OK;
 }
 
-/* The way back. */
+/* Puts the settings back into a config. */
 VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->input = s->input;
     c->latent = s->latent;
@@ -5098,8 +5109,8 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
 
 /* ---- names: the index of each layer in the nn.Sequential that one would write ---- */
 
-/* Whether PyTorch's Conv2d(padding=(top, left)), or ConvTranspose2d with an output_padding below the stride, has this
-   geometry: otherwise a ZeroPad2d stands before, or a cropping one after it. */
+/* Whether PyTorch's Conv2d(padding=(top, left)), or its ConvTranspose2d with an output_padding below the stride, has
+   this geometry. Otherwise a ZeroPad2d stands before the Conv2d, or one that crops after the ConvTranspose2d. */
 VAEI_SETUP int vaei_even_padding(const vaei_layer *layer) {
     const vaei_connection *c = layer->connection;
     if (layer->kind == VAE_LAYER_CONV) {
@@ -5200,9 +5211,10 @@ VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_ou
 }
 
 /* Images in a micro-batch: few enough that the largest tensor of a convolution stays in the second-level cache, enough
-   that the smallest products still fill the kernels. Their number is a multiple of a power of two, so that 2, 4, 8 or
-   16 threads get equal shares; the threads themselves have no say in it. `largest`: numbers of that tensor in one
-   image; `weights`: of the largest stage of convolutions. */
+   that the smallest products still fill the kernels. The number of micro-batches is a multiple of a power of two, so
+   that 2, 4, 8 or 16 threads get equal shares; it does not depend on the number of threads, and so the bits do not
+   either. `largest`: the numbers of that tensor in one image; `weights`: the parameters of the largest stage of
+   convolutions. */
 VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t weights) {
     const size_t most = vaei_max_size(1, vaei_min_size(VAEI_MICRO_BATCH_IMAGES, VAEI_MICRO_BATCH_NUMBERS / largest));
     size_t       count = (plan->batch - 1) / most + 1, chunks = 4, shares = 1;
@@ -5214,7 +5226,8 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t we
     plan->chunk = plan->micro * (count / shares);
 }
 
-/* Every layer that the config tells of is looked at; those that the model holds are counted. */
+/* Checks the layers up to the last one that the model holds, and counts those that it holds: a decoder alone may be the
+   mirror image of an encoder that it does not hold. */
 VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
     const int    first = vaei_first_layer(n, plan->part), end = vaei_end_layer(n, plan->part);
     size_t       largest = 1, weights = 1, stage_weights = 0, numbers;
@@ -5225,14 +5238,14 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
         const vaei_where where = vaei_where_is(n, index);
         if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
         if (vaei_shape_size(o.out) > VAEI_MAX_OUTPUTS)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: make "
-                             "it smaller", where.part, where.number);
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: "
+                             "make it smaller", where.part, where.number);
         if (index < first) continue;
         numbers = vaei_plus(vaei_count_weights(&o), vaei_count_biases(&o));
         plan->parameter_count = vaei_plus(plan->parameter_count, numbers);
         if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it smaller",
-                             where.part, where.number);
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it "
+                             "smaller", where.part, where.number);
         before = convolutional;
         convolutional = !vaei_is_dense(&o.layer);
         if (index == first || index == n->encoders + 1 || convolutional != before) {
@@ -5293,7 +5306,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
 #ifndef VAE_INFERENCE_ONLY
     plan->trains = !s->inference_only && s->part == VAE_WHOLE;
 #endif
-    /* A sigma for each pixel looks at the whole batch before any row goes backward. */
+    /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward. */
     plan->fused = !s->unfused && !(plan->trains && plan->log_sigma_count > 1);
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
@@ -5312,7 +5325,7 @@ VAEI_APART vaei_image vaei_flat_image(vae_shape shape) {
     return image;
 }
 
-/* Negative borders are none. */
+/* A negative border counts as none. */
 VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int32_t top, int32_t bottom, int32_t left, int32_t right) {
     const size_t channels = (size_t)shape.channels;
     vaei_image   image = vaei_flat_image(shape);
@@ -5359,7 +5372,8 @@ VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
 
 enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 
-/* How a tensor of a convolution lies. Within a stage a layer's output is the next one's input, its gradient alike. */
+/* How a tensor of a convolution lies in memory. Within a stage a layer's output is the next one's input, and has the
+   border that the next one reads; likewise the gradients on the way back. */
 VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
     vaei_outline o;
     int          transposed;
@@ -5379,7 +5393,7 @@ VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which)
     return vaei_coarse_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
 }
 
-/* A plan on its way: it counts and, where the block is there, fills. */
+/* A plan in the making: it counts and, once there is a block, fills it. */
 typedef struct vaei_planning {
     const vaei_network *network;
     vaei_plan          *plan;
@@ -5389,10 +5403,10 @@ typedef struct vaei_planning {
     vaei_stage         *stage;                  /* NULL while counting */
     size_t              parameters;             /* of the layers so far */
     size_t              scratch;                /* the most that any product needs */
-    vaei_place          before, below;          /* the output of the layer before, the gradient of its last flat one */
+    vaei_place          before, below;          /* the output of the layer before, the gradient of that output */
 } vaei_planning;
 
-/* Takes room for `each` numbers an example in the workspace, or of one micro-batch in the workers' own memory. */
+/* Takes room for `each` numbers per example: for the batch in the workspace, or for a micro-batch in the slots. */
 VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t each) {
     vaei_arena *arena = in_slot ? &p->slot : &p->workspace;
     vaei_place  place;
@@ -5427,8 +5441,8 @@ VAEI_SETUP vaei_brief vaei_brief_of(const vaei_planning *p, int index) {
     return b;
 }
 
-/* Gradients of flat tensors have a place each, for vaei_update; but the last layer's replaces what the likelihood makes
-   it of, unless the activation's derivative wants that again. */
+/* The gradient of each layer's output has a place of its own, since vaei_update needs it later. Only the last layer's
+   replaces the output from which the likelihood computes it, unless the activation's derivative needs that output. */
 VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_places *places) {
     const int trains = p->plan->trains;
     places->input = p->before;
@@ -5441,11 +5455,12 @@ VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_pla
     places->output_gradient = p->below;
 }
 
-/* Numbers in one image of each of a convolution's tensors; `c`, NULL while counting, gets the images. */
+/* Numbers in one image of each of a convolution's tensors. */
 typedef struct vaei_image_sizes {
     size_t input, output, output_gradient;
 } vaei_image_sizes;
 
+/* Numbers in one image of this tensor; `kept`, NULL while counting, receives its layout. */
 VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_image *kept) {
     const vaei_image image = vaei_image_at(p->network, index, which);
     if (kept) *kept = image;
@@ -5454,7 +5469,7 @@ VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_i
     return image.image;
 }
 
-/* What the backward pass will need again is kept for the whole batch, unless it follows at once. */
+/* What the backward pass needs again is kept for the whole batch, unless that pass follows at once. */
 VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int starts, const vaei_brief *b, const vaei_image_sizes *sizes,
                                        vaei_places *places) {
     const int trains = p->plan->trains, output_in_slot = b->ends ? b->fused : b->fused || !trains;
@@ -5508,7 +5523,7 @@ VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_conn
     c->padding = l->padding;
 }
 
-/* Numbers of scratch that a product takes: the only place where the plan asks. */
+/* Notes the scratch that a product of this size needs. */
 VAEI_SETUP void vaei_note_product(vaei_planning *p, size_t rows, size_t columns, size_t steps) {
     size_t needed = VAEI_TOO_LARGE;
     if (rows != VAEI_TOO_LARGE && columns != VAEI_TOO_LARGE && steps != VAEI_TOO_LARGE)
@@ -5522,7 +5537,8 @@ VAEI_SETUP uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
     return (uint32_t *)vaei_take(arena, count, sizeof(uint32_t));
 }
 
-/* Fine positions 0 .. extent-1 whose (position + before) mod stride is `parity`. */
+/* Of the fine positions 0 .. extent-1, those whose (position + before) mod stride is `parity`: the first, their count,
+   and the taps of the kernel that they meet. */
 VAEI_SETUP int vaei_first_of_parity(int parity, int before, int stride) {
     return (int)((((int32_t)parity - before) % stride + stride) % stride);
 }
@@ -5536,7 +5552,8 @@ VAEI_SETUP int vaei_taps_of_parity(int parity, int kernel, int stride) {
     return parity < kernel ? (kernel - 1 - parity) / stride + 1 : 0;
 }
 
-/* The parities that the first positions have: with a stride wider than the image the others are empty. */
+/* The parity of a position. The phases are those of the first positions: with a stride wider than the image no position
+   has the other parities. */
 VAEI_SETUP int vaei_parity(int position, int before, int stride) {
     return (int)(((int32_t)position + before) % stride);
 }
@@ -5569,7 +5586,7 @@ VAEI_SETUP void vaei_take_phases(const vaei_outline *o, vae_shape fine, size_t m
         }
 }
 
-/* Takes room for the tables; `c` is NULL while counting. Also how much scratch the products need. */
+/* Takes room for the tables; `c` is NULL while counting. Also notes the scratch that the products need. */
 VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c) {
     const vaei_plan *plan = p->plan;
     vaei_arena      *arena = p->arena;
@@ -5647,8 +5664,8 @@ VAEI_SETUP void vaei_fill_phase(const vaei_connection *c, vaei_phase *phase, int
     for (n = 0; n < micro; n++)
         for (y = first_y; y < c->fine.height; y += c->stride_height)
             for (x = first_x; x < c->fine.width; x += c->stride_width, i++) {
-                /* The coarse position that the last tap meets: the smallest address; the others lie at from_taps. It
-                   may lie in the border before the first image, so the sum alone is not negative. */
+                /* The coarse position that the last tap meets has the lowest address; from_taps leads from it to the
+                   others. It may lie in the border, so coarse_y and coarse_x may be negative, but the sum is not. */
                 const int32_t coarse_y = (y + c->top - parity_y) / c->stride_height - (taps_y - 1);
                 const int32_t coarse_x = (x + c->left - parity_x) / c->stride_width - (taps_x - 1);
                 phase->from[i] = taps_y && taps_x
@@ -5780,7 +5797,7 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     p->before = plan->input;
 }
 
-/* What the workers have for themselves, and the areas in which their weight gradients are summed. */
+/* The workers' slots, and the areas in which the weight gradients of the chunks are summed. */
 VAEI_SETUP void vaei_place_slots(vaei_planning *p) {
     vaei_plan *plan = p->plan;
     plan->product_scratch = p->slot.used / sizeof(vae_real);
@@ -5797,7 +5814,7 @@ VAEI_SETUP void vaei_place_slots(vaei_planning *p) {
     if (p->slot.used == VAEI_TOO_LARGE || p->workspace.used == VAEI_TOO_LARGE) p->arena->used = VAEI_TOO_LARGE;
 }
 
-/* Layers, stages and tables go into the block, the workspace is only counted. */
+/* Layers, stages and tables go into the block; the workspace is only counted here. */
 VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_arena *arena) {
     vaei_planning p;
     int           i;
@@ -5828,7 +5845,7 @@ struct vae_model {
     vaei_plan               plan;
     const vaei_kernel_set  *kernels;
     vaei_pool              *pool;           /* the model's own threads, or NULL */
-    const vae_real         *weights;        /* what is read: the parameters, or those of another */
+    const vae_real         *weights;        /* what the model reads: its parameters, or another's */
     vae_real               *parameters;     /* NULL where the weights are another's */
     vae_real               *gradients, *moment1, *moment2;      /* NULL where the model cannot train */
     vae_real               *workspace;
@@ -5848,10 +5865,10 @@ struct vae_model {
     /* What the epoch in progress was begun with, in checkpoints too: it goes on with the same or not at all. */
     uint64_t                epoch_rows, epoch_batch;        /* 0 between epochs */
     int                     epoch_keeps_order;
-    size_t                  file_batch;     /* that the file was trained with from which the model comes; 0: none */
+    size_t                  file_batch;     /* with which the model's file was trained; 0: it has none */
 };
 
-/* A setting as the next update meets it, its schedule counted. */
+/* A setting as the next update uses it: multiplied by its schedule's factor. */
 VAEI_PRIVATE double vaei_scheduled(const vae_model *model, vae_real setting, const vae_schedule *schedule) {
     return (double)vaei_setting(setting) * vaei_schedules[schedule->kind].factor(schedule, model->step);
 }
@@ -5863,8 +5880,8 @@ VAEI_PRIVATE double vaei_learning_rate(const vae_model *model) {
     return vaei_scheduled(model, optimizer->learning_rate, &optimizer->schedule);
 }
 
-/* Where example `first` of a tensor begins, for the worker with this slot. A slot holds one micro-batch: its own first
-   example. */
+/* Where example `first` of a tensor begins, for the worker with this slot. In a slot a tensor holds one micro-batch,
+   and `first`, which is then the micro-batch's first example, is at its beginning. */
 VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t slot, size_t first, size_t each) {
     if (place.in_slot)
         return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + place.offset;
@@ -5896,7 +5913,7 @@ VAEI_PRIVATE void vaei_run(const vae_model *model, vae_task task, void *context,
         for (i = 0; i < count; i++) task(context, i);
 }
 
-/* `items` in pieces of at least `grain`, one for each thread: part(context, slot, first, count). */
+/* Does items first .. first + count - 1 of some shared work, in the worker with this slot. */
 typedef void (*vaei_part)(void *context, size_t slot, size_t first, size_t count);
 
 /* Items in pieces, each a multiple of `unit` but for the last. */
@@ -5927,7 +5944,8 @@ VAEI_PRIVATE void vaei_split_task(void *opaque, size_t index) {
     if (end > first) split->part(split->context, index, first, end - first);
 }
 
-/* Pieces begin at multiples of `unit`. */
+/* Cuts `items` into pieces of at least `grain` items, at most one for each thread, that begin at multiples of
+   `unit`. */
 VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, size_t grain, vaei_part part,
                              void *context) {
     vaei_split_context split;
@@ -5939,7 +5957,7 @@ VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, 
     vaei_run(model, vaei_split_task, &split, split.cut.pieces);
 }
 
-#define VAEI_PARALLEL_WORK 500000       /* multiply-adds worth another thread: about ten microseconds */
+#define VAEI_PARALLEL_WORK 500000       /* multiply-adds that are worth waking another thread */
 
 typedef struct vaei_multiply_context {
     const vae_model    *model;
@@ -5957,9 +5975,10 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
     vaei_multiply(work->model->kernels, &part, vaei_slot(work->model, index, work->model->plan.product_scratch));
 }
 
-/* Row pieces are multiples of 24 and column pieces of 48, whole tiles in every kernel set; few rows are divided by
-   columns alone, and then by 16. Of all grids the one whose largest piece is smallest; of such the one with the fewest
-   row pieces, since each packs B for itself. */
+/* Cuts a product into a grid of pieces. Rows are cut at multiples of 24 and columns at multiples of 48, which are whole
+   tiles in every kernel set; a product of few rows is cut by columns alone, at multiples of 16. Of all grids it takes
+   the one whose largest piece is smallest, and among equals the one with the fewest row pieces, since each of these
+   packs B for itself. */
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
@@ -5990,10 +6009,11 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
 
 /* ---- who may use the model now ----
 
-   A model is free, at work in some call, or at rest inside on_progress, where inference may use it and training may not.
-   The mark turns two threads in one model, and a callback that trains or destroys it, into a status. A callback may be
-   left by longjmp or an exception, and then its mark stays behind. So whether a call comes from within the callback is
-   told by the stack, which grows downwards: from within it, it stands below the callback's caller. */
+   A model is free, at work in some call, or waiting while its vae_fit calls on_progress; then inference may use it and
+   training may not. The mark in_use tells which. With it, two threads in one model, or a callback that trains the
+   model, get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the
+   mark stays behind. So the stack tells whether a call comes from within the callback: stacks grow downwards, and the
+   frame of such a call lies below that of the callback's caller. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -6027,9 +6047,9 @@ VAEI_PRIVATE vae_status vaei_leave(vae_model *model, int before, vae_status stat
 /* For whatever changes the weights or the state of training. */
 VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_error *error) {
     if (vaei_is_within_callback(model))
-        return vaei_fail(error, VAE_ERROR_BUSY, "%s: called from on_progress, whose vae_fit is using the model: return nonzero "
-                         "there to stop it first", call);
-    if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAE_OK;     /* it was left by a jump */
+        return vaei_fail(error, VAE_ERROR_BUSY, "%s: called from on_progress, whose vae_fit is using the model: return "
+                         "nonzero there to stop it first", call);
+    if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAE_OK;     /* left by a jump */
     return vaei_enter(model, call, error) < 0 ? VAE_ERROR_BUSY : VAE_OK;
 }
 
@@ -6188,7 +6208,7 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
      gather   coarse[i][s] = bias[s] + sum over taps k, channels b of fine[i stride + k - top][b] weight[k][b][s]
      scatter  fine[p][b]   = bias[b] + sum over the coarse positions i and taps k with i stride + k - top = p,
                                       and channels s, of coarse[i][s] weight[k][b][s]
-     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s]                              */
+     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s] */
 
 VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                               const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
@@ -6267,8 +6287,8 @@ VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, c
 }
 #endif
 
-/* The three products as they are defined, position by position: what the tests hold the others against. Images are
-   flat, one after the other. */
+/* The three products as they are defined, position by position: the tests compare the fast ones with these. Images lie
+   one after the other, without borders. */
 VAEI_PRIVATE void vaei_convolve_naive(const vaei_connection *c, size_t n, const vae_real *fine, vae_real *coarse,
                                     const vae_real *weight, const vae_real *bias) {
     size_t image;
@@ -6291,8 +6311,8 @@ VAEI_PRIVATE void vaei_convolve_naive(const vaei_connection *c, size_t n, const 
                 }
 }
 
-VAEI_PRIVATE void vaei_convolve_transposed_naive(const vaei_connection *c, size_t n, const vae_real *coarse, vae_real *fine,
-                                     const vae_real *weight, const vae_real *bias) {
+VAEI_PRIVATE void vaei_convolve_transposed_naive(const vaei_connection *c, size_t n, const vae_real *coarse,
+                                                 vae_real *fine, const vae_real *weight, const vae_real *bias) {
     size_t image, i;
     int    y, x, s, ky, kx, b;
     for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine)) {
@@ -6325,12 +6345,13 @@ VAEI_PRIVATE void vaei_connection_weights_naive(const vaei_connection *c, size_t
                         if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
                         for (b = 0; b < c->fine.channels; b++)
                             for (s = 0; s < c->coarse.channels; s++)
-                                d_weight[((ky * c->kernel_width + kx) * c->fine.channels + b) * c->coarse.channels + s] +=
+                                d_weight[((ky * c->kernel_width + kx) * c->fine.channels + b) * c->coarse.channels +
+                                         s] +=
                                     fine[(py * c->fine.width + px) * c->fine.channels + b] * coarse[s];
                     }
 }
 
-/* Images from one layout into another of the same shape, line by line: never the borders. */
+/* Copies images from one layout into another of the same shape, line by line; the borders are not touched. */
 VAEI_PRIVATE void vaei_copy_images(size_t n, const vaei_image *from, const vae_real *source, const vaei_image *to,
                                    vae_real *target) {
     const size_t line = (size_t)from->width * (size_t)from->channels;
@@ -6371,8 +6392,10 @@ VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_acti
 
 VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
     const vae_model *model = micro->pass->model;
-    const vae_real  *in = vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
-    vae_real        *out = vaei_at(model, layer->places.output, micro->slot, micro->first, layer->connection->output.image);
+    const vae_real  *in =
+        vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
+    vae_real        *out =
+        vaei_at(model, layer->places.output, micro->slot, micro->first, layer->connection->output.image);
     vae_real        *before = out;
     const vae_real  *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
     if (model->plan.trains && vaei_activation_saves_input(layer->activation))
@@ -6391,19 +6414,21 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
 /* The layer's output gradient, already taken through its activation, lies in its bordered place. */
 VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_layer *layer, vae_real *d_in) {
     const vae_model *model = micro->pass->model;
-    const vae_real  *in = vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
+    const vae_real  *in =
+        vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
     const vae_real  *d_out = vaei_at(model, layer->places.output_gradient, micro->slot, 0, 0);
     const vae_real  *weight = model->weights + layer->weight;
     vae_real        *d_weight = micro->gradients + (layer->weight - micro->stage->parameter);
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
     /* The borders are zeros and may be summed along with the rest. */
-    vaei_column_sums(model->kernels, micro->count * (layer->connection->output_gradient.image / channels), channels, d_out,
-                     channels, NULL, d_bias, micro->accumulate);
+    vaei_column_sums(model->kernels, micro->count * (layer->connection->output_gradient.image / channels), channels,
+                     d_out, channels, NULL, d_bias, micro->accumulate);
     if (layer->kind == VAE_LAYER_CONV) {
         vaei_connection_weights(model, micro->slot, layer->connection, micro->count, in, d_out, d_weight,
                                 micro->accumulate);
-        if (d_in) vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
+        if (d_in)
+            vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
     } else {
         vaei_connection_weights(model, micro->slot, layer->connection, micro->count, d_out, in, d_weight,
                                 micro->accumulate);
@@ -6418,11 +6443,11 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits,
 
 /* ---- sigma ---- */
 
-#define VAEI_SIGMA_RATE 0.1             /* of the moving average, after its first twenty steps */
-#define VAEI_LEAST_LOG_SIGMA (-13.8)    /* a millionth; the largest is its inverse */
+#define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average */
+#define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
 
-/* What a pass needs of sigma and of the change of scale. Logs of many scales are taken as one log of their product,
-   which is kept in range. */
+/* What a pass needs of sigma and of the change of scale. Instead of a log of each scale, one log is taken of the
+   product of as many as keep it in range. */
 VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
     const vaei_plan       *plan = &model->plan;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -6463,7 +6488,7 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
     return spread;
 }
 
-/* Of all pixels: where each has its own, their geometric mean; 0 for likelihoods without. */
+/* Sigma; where each pixel has its own, their geometric mean; 0 where the likelihood has none. */
 VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
     const vaei_plan *plan = &model->plan;
     double           sum = 0;
@@ -6476,8 +6501,8 @@ VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
 
 #ifndef VAE_INFERENCE_ONLY
 /* With s the mean of |x - output|^p over the numbers that share a sigma, their nats are s/(p sigma^p) + log sigma each,
-   and the derivative by log sigma is 1 - s/sigma^p each. For one sigma that follows from the rows' nats, which are made
-   by now. */
+   and the derivative by log sigma is 1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows'
+   nats, which have been computed by now. */
 VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -6488,8 +6513,8 @@ VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     *pass->d_log_sigma = (vae_real)((double)pass->scale * sum) + (pass->adds ? *pass->d_log_sigma : 0);
 }
 
-/* For a sigma of each pixel from the outputs of the whole batch, while they are there: for pixels first .. first +
-   count - 1. */
+/* The same where each pixel has its sigma, for pixels first .. first + count - 1: from the outputs of the whole batch,
+   before their gradients replace them. */
 VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_pass *pass = (const vaei_pass *)opaque;
     const vae_model *model = pass->model;
@@ -6517,9 +6542,9 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
     }
 }
 
-/* A step of sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place
-   of the optimiser. Its weights grow in proportion to the step at first, so that the beginning is soon forgotten. `rate`
-   1 takes the batch at hand for all. */
+/* Moves sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place of
+   the optimiser. At first a batch weighs in proportion to its step number, so that the beginning is soon forgotten.
+   With `rate` 1 the batch at hand decides alone. */
 VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
     const vaei_plan *plan = &model->plan;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -6536,7 +6561,7 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, d
     }
 }
 
-/* The update of step number `step`, from 0. */
+/* `step` counts from 0. */
 VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients, uint64_t step) {
     const double rate = 2 / ((double)step + 2);
     vaei_move_sigma(model, gradients, rate > VAEI_SIGMA_RATE ? rate : VAEI_SIGMA_RATE);
@@ -6545,7 +6570,8 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 
 /* ---- rows ---- */
 
-/* Two numbers of each row of a batch: its reconstruction and KL, or whether its pixels are not finite. */
+/* Two arrays of a number for each row of a batch: reconstruction and KL. Decoding puts into the first whether the row's
+   pixels are not finite. */
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
     return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
 }
@@ -6612,8 +6638,8 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
 
 /* ==== 27 >>stages ================================================================================================= */
 
-/* The last stage, where it goes forward, meets the likelihood and goes backward with each micro-batch in turn. Otherwise
-   the likelihood meets the whole batch between the two; the bits are the same. */
+/* A fused last stage takes each micro-batch forward, through the likelihood and backward before it begins the next one.
+   Otherwise the likelihood takes the whole batch between the two passes; the bits are the same. */
 VAEI_PRIVATE int vaei_is_fused(const vaei_plan *plan, const vaei_stage *stage) {
     return plan->fused && stage == &plan->stages[plan->stage_count - 1];
 }
@@ -6725,8 +6751,8 @@ VAEI_PRIVATE void vaei_sum_part(void *opaque, size_t slot, size_t first, size_t 
 }
 #endif
 
-/* Chunks are independent of each other: the workers share them out. Without threads one area of weight gradients is
-   enough, emptied after every chunk. */
+/* The chunks are independent of each other, and the workers share them out. Without threads one area of weight
+   gradients is enough: it is added to the total after every chunk. */
 VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_stage *stage, int forward, int backward) {
     const vae_model   *model = pass->model;
     const size_t       step = backward ? model->plan.chunk : model->plan.micro;
@@ -6818,8 +6844,8 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 
 /* ==== 28 >>latent ================================================================================================= */
 
-/* heads [count][mean latent, logvar latent] -> logvar bounded, z = mean + exp(logvar / 2) noise. The noise has been
-   drawn. Kingma and Welling 2014, section 2.4. */
+/* From the heads' output, [count][latent means, latent logvars], come the bounded logvar and z = mean + exp(logvar / 2)
+   noise; the noise has been drawn before. Kingma and Welling 2014, section 2.4. */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
     return vaei_at(model, model->plan.layers[model->plan.heads].places.output, 0, 0, 0);
 }
@@ -6834,9 +6860,9 @@ VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bou
     }
 }
 
-/* A true derivative would be 0 outside and hold a value there for ever. Instead the gradient passes unless the bound
-   binds and a step against the gradient would push further out: at the upper bound only gradients >= 0 pass, at the
-   lower one only those <= 0. Needs the bounded values only. */
+/* The true derivative is 0 outside the bounds, so a value that got there would stay there for ever. Instead the
+   gradient passes unless the bound binds and a step against the gradient would push further out: at the upper bound
+   only gradients >= 0 pass, at the lower one only those <= 0. Needs the bounded values only. */
 VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, vae_real *d) {
     size_t i;
     for (i = 0; i < n; i++) {
@@ -6912,7 +6938,7 @@ VAE_API const char *vae_status_name(vae_status status) {
 
 /* ---- tensors, as PyTorch has them ---- */
 
-/* Which layer and which of its tensors number `index` is. The heads count as four: mean and logvar, weight and bias. */
+/* A tensor's layer, and which of its tensors it is. The heads have four: mean and logvar, weight and bias. */
 typedef struct vaei_tensor_place {
     const vaei_layer *layer;
     int               number;           /* of the layer in the array */
@@ -7033,7 +7059,7 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
     }
     if (place.bias) return layer->bias + i;
     {
-        /* [coarse or out][fine or in][height][width] here, [height][width][fine][coarse] there. */
+        /* PyTorch has [coarse][fine][height][width], the block [height][width][fine][coarse]. */
         const vaei_connection *c = layer->connection;
         const size_t window = (size_t)c->kernel_height * (size_t)c->kernel_width, tap = i % window;
         const size_t fine_channels = (size_t)c->fine.channels;
@@ -7087,11 +7113,11 @@ VAEI_SETUP vae_status vaei_tensor_named(const vae_model *model, const char *name
         const vaei_layer *layer = &model->plan.layers[i];
         if (layer->connection && (tensor.name[0] == 'e') == (i < model->plan.heads) && !vaei_even_padding(layer))
             return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s, the nearest is %s: padding that "
-                             "differs between the sides, as VAE_SAME may choose it, is a ZeroPad2d in PyTorch, which is "
-                             "counted too", name, tensor.name);
+                             "differs between the sides, as VAE_SAME may choose it, is a ZeroPad2d in PyTorch, which "
+                             "is counted too", name, tensor.name);
     }
-    return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s, the nearest is %s: activations, Flatten and "
-                     "Unflatten are counted too, as in an nn.Sequential", name, tensor.name);
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s, the nearest is %s: activations, Flatten "
+                     "and Unflatten are counted too, as in an nn.Sequential", name, tensor.name);
 }
 
 /* The weights of a view, and those that config.weights gave, are not the model's to change. */
@@ -7190,8 +7216,8 @@ VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
     return (double)c->kernel_height * (double)c->kernel_width * (double)(out ? c->coarse.channels : c->fine.channels);
 }
 
-/* Drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. `number` is the tensor's in
-   the whole network. */
+/* Weights are drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. `number`
+   counts the tensors of the whole network. */
 VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, size_t number) {
     const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(index, vaei_layer_tensors(model) - 1));
     const double            fan_in = vaei_fan(place.layer, 0);
@@ -7221,7 +7247,7 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, size_t nu
     }
 }
 
-/* A part gets the weights that it would have in the whole network. */
+/* An encoder or decoder alone gets the weights that it has in the whole network. */
 VAEI_SETUP void vaei_initialize(vae_model *model, int encoders) {
     const size_t before = model->plan.heads < 0 ? 2 * (size_t)encoders + 4 : 0;
     size_t       i;
@@ -7551,7 +7577,7 @@ VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
     vaei_put_bytes(text, model->bytes - own - training);
 }
 
-/* The threads that there are, where not all could be started. */
+/* Fewer than config.threads where not all could be started. */
 VAEI_SETUP int vaei_threads_used(const vae_model *model) {
 #ifdef VAEI_HAS_POOL
     if (model->pool) return (int)model->pool->count + 1;
@@ -7565,8 +7591,9 @@ enum { VAEI_SUMMARY_LINES = VAEI_MAX_LAYERS + 8 };
 VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, int line) {
     const vaei_plan     *plan = &model->plan;
     const vaei_settings *s = &model->settings;
-    const int            z = plan->heads + 1;               /* the line of z among the layers'; the first without heads */
-    if (line-- == 0) vaei_put_string(text, "layer         kind                    activation  output             parameters");
+    const int            z = plan->heads + 1;           /* the line of z among the layers'; without heads the first */
+    if (line-- == 0)
+        vaei_put_string(text, "layer         kind                    activation  output             parameters");
     else if (plan->encoder.layers && line-- == 0) {
         vaei_put_string(text, "input                                             ");
         vaei_put_shape(text, s->input);
@@ -7588,7 +7615,8 @@ VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, in
             else
                 vaei_format(text, "cannot train: %s", plan->part == VAE_ENCODER_ONLY ? "the encoder only"
                                                      : plan->part == VAE_DECODER_ONLY ? "the decoder only"
-                                                     : plan->owns_weights ? "inference only" : "the weights are another's");
+                                                     : plan->owns_weights ? "inference only"
+                                                     : "the weights are another's");
             break;
         case 5:
             vaei_format(text, "batches of %z, %d thread%s, kernels %s", plan->batch, vaei_threads_used(model),
@@ -8572,7 +8600,8 @@ VAEI_PRIVATE void vaei_pack_update(vaei_update_context *work, const vaei_layer *
 #endif
 
 /* A batch of one is an outer product, which the update makes by itself. Otherwise the layer's place in the gradient
-   block, empty so far, has room for each thread's rows at hand and, in a large layer, for the gradient of its output. */
+   block, empty so far, has room for each thread's rows at hand and, in a large layer, for the gradient of its
+   output. */
 VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_layer *layer) {
     const size_t columns = layer->outputs;
     work->layer = layer;
