@@ -5853,7 +5853,7 @@ struct vae_model {
     void                   *block;          /* what the allocator gave, or NULL where the caller gave the memory */
     size_t                  block_size;
     int                     has_gradients;  /* 0: what the gradient block holds counts as zero */
-    int                     shows_gradients;/* the caller has a pointer to the block: it is kept as it should look */
+    int                     shows_gradients;/* the caller has a pointer to the block: zeros are really written there */
     double                  largest_loss;   /* beyond which training has diverged; 0: not known yet */
     vaei_flag               in_use;         /* see >>execution, "who may use the model now" */
     uintptr_t               callback_frame; /* where the stack was when on_progress was called */
@@ -7663,14 +7663,14 @@ typedef struct vaei_rows {
     const vae_data     *data;
     size_t              first;          /* of the batch, in the (shuffled) data */
     const vaei_shuffle *shuffle;        /* or NULL */
-    size_t              bad[VAEI_MAX_THREADS];  /* the first in each worker's share, counted from 1; 0: none */
+    size_t              bad[VAEI_MAX_THREADS];  /* the first bad row in each worker's share, counted from 1; 0: none */
 } vaei_rows;
 
 VAEI_PRIVATE size_t vaei_row_at(const vaei_rows *rows, size_t place) {
     return rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + place) : rows->first + place;
 }
 
-/* A channel-first image as channels last, and back. */
+/* Turns a channels-first image into a channels-last one. */
 VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_real *to) {
     const size_t positions = (size_t)s.height * (size_t)s.width, channels = (size_t)s.channels;
     size_t       p, c;
@@ -7678,24 +7678,25 @@ VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_r
         for (c = 0; c < channels; c++) *to++ = from[c * positions + p];
 }
 
-/* Place k of the caller's rows, in the workspace's order. */
+/* Where pixel k of a caller's row stands in a row of the workspace. */
 VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k) {
     const int swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
     return swap ? vaei_channels_last(model->settings.input, k) : k;
 }
 
-/* What the network sees of pixel i, in double: the difference of two large floats need not be one. */
+/* What the network sees of pixel i. In double, since the difference of two large floats need not fit in a float. */
 VAEI_PRIVATE double vaei_standardized(const vae_model *model, size_t i, vae_real pixel) {
     return ((double)pixel - (double)model->weights[model->plan.standardize_mean + i]) /
            (double)model->weights[model->plan.standardize_scale + i];
 }
 
-/* The first column of a row of the caller's that may not be trained or scored with, or `example`. */
+/* The first column of a caller's row whose pixel the likelihood does not allow; plan.example where there is none. */
 VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vae_real *pixels) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const size_t           size = model->plan.example;
     size_t                 column, k;
-    if (!model->settings.standardize) return model->kernels->check_range(size, pixels, likelihood->low, likelihood->high);
+    if (!model->settings.standardize)
+        return model->kernels->check_range(size, pixels, likelihood->low, likelihood->high);
     column = model->kernels->check_range(size, pixels, -VAEI_LARGEST, VAEI_LARGEST);
     for (k = 0; k < column; k++) {
         const double x = vaei_standardized(model, vaei_inner_place(model, k), pixels[k]);
@@ -7727,7 +7728,8 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
             if (swap) vaei_to_channels_last(model->settings.input, pixels, to);
             else memcpy(to, pixels, size * sizeof(vae_real));
         }
-        if (model->settings.standardize) for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
+        if (model->settings.standardize)
+            for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
     }
 }
 
@@ -7750,7 +7752,7 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *da
                      "them, or set config.standardize to 1", set, row, column, (double)value);
 }
 
-/* Rows first .. first + count - 1 of the data, in shuffled order if there is one, become the batch. */
+/* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. */
 VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, size_t first, size_t count,
                                        const vaei_shuffle *shuffle, vae_error *error) {
     vaei_rows rows;
@@ -7766,10 +7768,11 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
         if (rows.bad[slot] && (!worst || rows.bad[slot] < worst)) worst = rows.bad[slot];
     if (!worst) return VAE_OK;
     row = vaei_row_at(&rows, worst - 1);
-    return vaei_fail_pixel(model, data, "", row, vaei_bad_column(model, data->pixels + row * model->plan.example), error);
+    return vaei_fail_pixel(model, data, "", row, vaei_bad_column(model, data->pixels + row * model->plan.example),
+                           error);
 }
 
-/* The inverse for results: outputs of one example as pixels in the caller's layout and units. */
+/* The way back, for results: one example's outputs become pixels in the caller's layout and units. */
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *output, vae_real *pixels) {
     const size_t           size = model->plan.example;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -7782,12 +7785,13 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *output,
     if (!model->settings.standardize) return;
     for (k = 0; k < size; k++) {
         const size_t i = vaei_inner_place(model, k);
-        const double scaled = VAEI_ROUNDED((double)pixels[k] * (double)model->weights[model->plan.standardize_scale + i]);
+        const double scaled =
+            VAEI_ROUNDED((double)pixels[k] * (double)model->weights[model->plan.standardize_scale + i]);
         pixels[k] = (vae_real)(scaled + (double)model->weights[model->plan.standardize_mean + i]);
     }
 }
 
-/* Rows whose results are one by one: none at all is allowed. */
+/* For calls with a result for each row: no rows at all are allowed. */
 VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *data, const char *call,
                                       vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
@@ -7803,7 +7807,7 @@ VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *da
     return VAE_OK;
 }
 
-/* Rows for a mean, an update or a fit. */
+/* For a mean, an update or a fit: at least one row is needed. */
 VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
                                         vae_error *error) {
     vae_status status = vaei_check_each(model, data, call, error);
@@ -7811,7 +7815,8 @@ VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *da
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
 }
 
-/* So that a bad row late in the data leaves the caller's arrays, and the model in training, as they were. */
+/* Looks at all rows beforehand, so that a bad one late in the data leaves the caller's arrays and the model as they
+   were. */
 VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *data, const char *set,
                                         vae_error *error) {
     size_t row;
@@ -7834,7 +7839,7 @@ VAEI_PRIVATE vae_real vaei_deviation(double variance) {
 }
 
 /* Means and variances of columns first .. first + count - 1, at most 16, over all rows. Differences from the first row
-   are summed: they are exact, and near enough to the mean that nothing cancels. */
+   are summed: they are small where the data vary little, so that little cancels in the variance. */
 VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data *data, size_t first, size_t count,
                                          double *means, double *variances) {
     const size_t size = model->plan.example;
@@ -7861,7 +7866,7 @@ VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data 
     }
 }
 
-/* Whether the numbers of vae_standardize are still those of a fresh model. */
+/* Whether vae_standardize or a fit has set the means and scales, which a fresh model has as 0 and 1. */
 VAEI_PRIVATE int vaei_is_standardized(const vae_model *model) {
     size_t i;
     for (i = 0; i < model->plan.example; i++)
@@ -7887,7 +7892,7 @@ VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
     }
 }
 
-/* From the data's every row, if all its numbers are finite. */
+/* Takes the means and scales from all rows of the data, if all their pixels are finite. */
 VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, vae_error *error) {
     size_t row, column;
     if (!model->settings.standardize)
@@ -7905,8 +7910,9 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
     return VAE_OK;
 }
 
-/* Data that no default learns from as they stand, where the optimiser's steps are of a thousandth: the spread about the
-   pixels' means is lost beside them, or the numbers are so large that it does not get there. */
+/* Refuses data from which a model with default settings does not learn, since the optimiser moves a weight by about a
+   thousandth per step: data that vary too little about their means, and data so large that the weights never reach
+   them. */
 VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *data, vae_error *error) {
     double means[16], variances[16], variance = 0, size = 0;
     size_t first, count, i;
@@ -7921,16 +7927,16 @@ VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *
     }
     if (!(variance > 0)) return VAE_OK;
     if (variance < VAEI_LEAST_SPREAD * VAEI_LEAST_SPREAD || variance < 1e-6 * size)
-        return vaei_fail(error, VAE_ERROR_DATA, "the data vary by %r only about their means: too little to learn from as "
-                         "they are; set config.standardize to 1, or scale them", (double)vaei_deviation(variance));
+        return vaei_fail(error, VAE_ERROR_DATA, "the data vary by only %r about their means: too little to learn from "
+                         "as they are; set config.standardize to 1, or scale them", (double)vaei_deviation(variance));
     if (size > VAEI_MOST_SIZE * VAEI_MOST_SIZE)
         return vaei_fail(error, VAE_ERROR_DATA, "the data's numbers are about %r in size: too large to learn from as "
                          "they are; set config.standardize to 1, or scale them", (double)vaei_deviation(size));
     return VAE_OK;
 }
 
-/* For a fit: are the data, and those of validation (or NULL), such as the model can take? A fresh model takes the
-   numbers of vae_standardize from them. */
+/* For a fit: checks that the model can take the data, and those of validation (or NULL). A fresh model that
+   standardizes takes its means and scales from the data. */
 VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, const vae_data *validation,
                                      vae_error *error) {
     const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
@@ -7954,7 +7960,7 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
     if (model->settings.part != VAE_ENCODER_ONLY) pass->spread = vaei_spread_of(model);
 }
 
-/* The standard normals of rows first .. first + count - 1 in one stream, into the workspace. */
+/* Draws the standard normals of rows first .. first + count - 1 of one stream into the workspace. */
 VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t step, uint64_t first, size_t count) {
     vaei_normal_rows(model->kernels, model->settings.seed, stream, step, first, count, model->plan.latent,
                      vaei_at(model, model->plan.noise, 0, 0, 0));
@@ -7968,9 +7974,10 @@ VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     pass->adds = model->has_gradients;
 }
 
-/* Before a fresh model's first step sigma takes its best value for the batch in the workspace, by a forward pass of its
-   own. Otherwise the first gradients of numbers in the thousands would be a million times the later ones, and Adam,
-   which divides by what it remembers of them, would stand still. Returns whether sigma was moved. */
+/* Before a fresh model's first step a forward pass of its own gives sigma the value that fits the batch in the
+   workspace best. Otherwise, for pixels in the thousands, the first gradients would be about a million times the later
+   ones, and Adam, which divides by the size of the gradients that it remembers, would stand still. Returns whether
+   sigma moved. */
 VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
     const vaei_plan *plan = &model->plan;
     vaei_pass        pass;
@@ -8006,7 +8013,8 @@ VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_NUMERIC, "row %z: the result is not finite: the weights are too large", row);
 }
 
-/* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
+/* Takes rows from `first` on through the encoder, as many as the workspace holds; the caller then takes what it
+   wants. */
 VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
                                        vae_error *error) {
     const size_t count = vaei_min_size(model->plan.rows, data->count - first), heads = 2 * model->plan.latent;
@@ -8022,7 +8030,7 @@ VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, s
     return VAE_OK;
 }
 
-/* z of every row at hand becomes the mean. */
+/* The z of every row in the pass becomes its mean. */
 VAEI_PRIVATE void vaei_take_means(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8032,7 +8040,7 @@ VAEI_PRIVATE void vaei_take_means(const vaei_pass *pass) {
                latent * sizeof(vae_real));
 }
 
-/* z becomes pixels, those of rows first .. of the caller's. */
+/* The z of the pass become pixels of the caller's rows from `first` on. */
 VAEI_PRIVATE vae_status vaei_decode_rows(vaei_pass *pass, size_t first, vae_real *pixels, vae_error *error) {
     size_t i;
     pass->decoded = pixels + first * pass->model->plan.example;
@@ -8042,7 +8050,7 @@ VAEI_PRIVATE vae_status vaei_decode_rows(vaei_pass *pass, size_t first, vae_real
     return VAE_OK;
 }
 
-/* Whether `count` rows of the model's largest kind fit in memory at all. */
+/* Whether `count` rows, of pixels or of z, whichever are longer, fit in memory at all. */
 VAEI_SETUP vae_status vaei_check_count(const vae_model *model, size_t count, const char *call, vae_error *error) {
     const size_t largest = vaei_max_size(model->plan.example, model->plan.latent);
     if (count <= (size_t)-1 / sizeof(vae_real) / largest) return VAE_OK;
@@ -8171,7 +8179,7 @@ VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, 
     return status;
 }
 
-/* Before a score: a mean wants at least one row. */
+/* Before a score; a mean needs at least one row. */
 VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *data, int wants_mean, const char *call,
                                        vae_error *error) {
     vae_status status = (wants_mean ? vaei_check_data : vaei_check_each)(model, data, call, error);
@@ -8234,7 +8242,8 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
             const vae_real *mean = vaei_heads(model) + 2 * i * latent;
             double          value = pass.reconstruction[i];
             if (kind == VAE_SCORE_ELBO)
-                value += vaei_gaussian_kl(model->kernels, latent, mean, vaei_at(model, model->plan.logvar, 0, i, latent));
+                value +=
+                    vaei_gaussian_kl(model->kernels, latent, mean, vaei_at(model, model->plan.logvar, 0, i, latent));
             if (!vaei_finite_double(value)) return vaei_fail_result(first + i, error);
             each[first + i] = value;
         }
@@ -8267,9 +8276,9 @@ VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const 
     return sum / 2;
 }
 
-/* One turn of the rows of a batch: each takes as many samples as the workspace holds, rows of their own behind the same
-   pixels. Heads and logvar of row r stay in place r; its sample s is row r * pass.repeat + s of noise, z and
-   reconstruction. Rows may be worked on in any order. */
+/* A turn takes as many samples of every row of a batch as the workspace holds. For the decoder each sample is a row of
+   its own that is scored against the same pixels. The mean and logvar of row r stay in place r; its sample s is row
+   r * pass.repeat + s of noise, z and reconstruction. Rows may be worked on in any order. */
 typedef struct vaei_importance {
     vaei_pass pass;
     size_t    first_row, done;      /* of the data, and samples of each row in earlier turns */
@@ -8289,7 +8298,8 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
         const vae_real *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
         vae_real       *noise = vaei_at(model, model->plan.noise, 0, row * samples, latent);
         vae_real       *z = vaei_at(model, model->plan.z, 0, row * samples, latent);
-        vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row, turn->done,
+        vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row,
+                         turn->done,
                          samples, latent, noise);
         for (s = 0; s < samples; s++)
             vaei_reparameterize(model->kernels, latent, mean, logvar, noise + s * latent, z + s * latent);
@@ -8384,8 +8394,8 @@ VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
 
 /* ---- the gradient block ---- */
 
-/* The block is written when the first gradients come; until then it counts as zeros. Once the caller has a pointer to
-   it (vae_gradients) it always holds what it says. */
+/* To save clearing the block, it counts as zeros, whatever it holds, until the first gradients are written. Once the
+   caller has a pointer to it (vae_gradients) the zeros are really written. */
 VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
     memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
     model->has_gradients = 1;
@@ -8406,24 +8416,24 @@ VAEI_PRIVATE void vaei_end_step(vae_model *model) {
 #define VAEI_MOST_GRADIENT ((vae_real)1e18)     /* its square is still far from the largest float */
 #define VAEI_DIVERGED 1e4                       /* times the first loss: see vaei_check_loss */
 
-/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights. A
-   row of n numbers counts n nats at the least, so that a first loss near zero sets no narrow bound. */
+/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights. The
+   bound is taken from the first loss plus one nat per pixel, so that a first loss near zero does not make it narrow. */
 VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction, double kl, size_t count,
                                         vae_error *error) {
     const double loss = (reconstruction + kl) / (double)count, size = loss < 0 ? -loss : loss;
     if (!vaei_finite_double(reconstruction) || !vaei_finite_double(kl))
-        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the weights "
-                         "were not changed: lower the learning rate, or scale the data (config.standardize)",
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the "
+                         "weights were not changed: lower the learning rate, or scale the data (config.standardize)",
                          (size_t)model->step + 1, reconstruction / (double)count, kl / (double)count);
     if (model->largest_loss == 0) model->largest_loss = VAEI_DIVERGED * (size + (double)model->plan.example);
     if (size <= model->largest_loss) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: training diverges: the loss is %r, more than %r times that of the "
-                     "first batch; go on from an earlier file with a lower learning rate",
+    return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: training diverges: the loss is %r, more than %r times that of "
+                     "the first batch; go on from an earlier file with a lower learning rate",
                      (size_t)model->step + 1, loss, VAEI_DIVERGED);
 }
 
-/* The batch in the workspace, forward and backward: adds to the gradients. With `updates` the gradients of dense
-   layers' weights are left to vaei_update. */
+/* Takes the batch in the workspace forward and backward, and adds to the gradients. With `updates` the gradients of
+   dense layers' weights are left to vaei_update. */
 VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
                                         vae_terms *terms, vae_error *error) {
     double     reconstruction = 0, kl = 0, *row_kl;
@@ -8464,15 +8474,16 @@ typedef struct vaei_update_context {
     vae_model          *model;
     vaei_update_kernel *kernel;
     vaei_update_step    step, without_decay;    /* of weights, of biases */
-    const vaei_update_step *now;                /* the one of the two in use, */
-    size_t              base;                   /* ... and where in the parameter block */
-    const vaei_layer   *layer;                  /* in vaei_update: whose weights, */
-    size_t              examples;               /* ... of how many examples, */
-    vaei_product        product;                /* ... their gradient, */
-    size_t              rows;                   /* ... of which so many rows are made at a time, */
-    vae_real           *room;                   /* ... each thread's here, */
-    vae_real           *packed;                 /* ... with its B packed there; NULL: as it lies; */
-    int                 is_outer;               /* ... or of one example: a row is a multiple of the gradient's */
+    const vaei_update_step *now;                /* the one of the two in use */
+    size_t              base;                   /* where in the parameter block the span begins */
+    /* for dense layers whose gradients are computed on the way: */
+    const vaei_layer   *layer;
+    size_t              examples;               /* in the batch */
+    vaei_product        product;                /* gives the gradients of the layer's weights, */
+    size_t              rows;                   /* ... so many rows at a time, */
+    vae_real           *room;                   /* ... each thread's in its own part of this room, */
+    vae_real           *packed;                 /* ... with the product's B packed here; NULL: not packed */
+    int                 is_outer;               /* one example: a row is a multiple of the output's gradient */
 } vaei_update_context;
 
 VAEI_PRIVATE void vaei_begin_update(vaei_update_context *work, vae_model *model) {
@@ -8500,7 +8511,7 @@ VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size
     work->found[slot] = !vaei_all_within(work->kernels, count, work->numbers + first, work->most);
 }
 
-/* Is every |number| <= most, a finite number? */
+/* Is every |number| <= most? `most` is finite. */
 VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers, size_t count, vae_real most) {
     vaei_within_context work;
     size_t              i;
@@ -8513,7 +8524,7 @@ VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers
     return 1;
 }
 
-/* Parameters at .. at + rows * count - 1, in rows whose gradients are multiples of g. */
+/* Updates the parameters at .. at + rows * count - 1: the gradient of row i is factors[i] * g. */
 VAEI_PRIVATE void vaei_update_at(const vaei_update_context *work, size_t at, size_t rows, size_t count,
                                  const vae_real *factors, const vae_real *g) {
     vae_model *model = work->model;
@@ -8547,8 +8558,8 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     if (!model->has_gradients) vaei_zero_gradients(model);
     if (!vaei_are_within(model, model->gradients, plan->parameter_count, VAEI_MOST_GRADIENT)) {
         vaei_forget_gradients(model);
-        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond 1e18; the weights were not "
-                         "changed: lower the learning rate, or scale the data (config.standardize)",
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond 1e18; the weights were "
+                         "not changed: lower the learning rate, or scale the data (config.standardize)",
                          (size_t)model->step + 1);
     }
     vaei_begin_update(&work, model);
@@ -8566,12 +8577,13 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
 
 /* ---- an update without the whole gradient ----
 
-   A dense layer's weights are most of a model, and a step that writes their gradients, looks for infinities, and reads
-   them again for the update is bound by memory. So vae_train_step and vae_fit finish the backward pass first, compute
-   the gradients a few rows at a time, always into the same place, and use them while they are in the cache. That nothing
-   changes where a gradient is not finite must then be known beforehand, from the factors. */
+   Dense layers have most of a model's weights. A step that writes their gradients, checks that they are finite, and
+   reads them again for the update spends its time on memory. So vae_train_step and vae_fit finish the backward pass
+   first, then compute the gradients a few rows at a time, always into the same place, and use them while they are in
+   the cache. A step with a gradient that is not finite must not change anything, so the factors of the products are
+   checked beforehand. */
 
-#define VAEI_UPDATE_NUMBERS 65536       /* of gradients at a time: as many as stay in the second cache */
+#define VAEI_UPDATE_NUMBERS 65536       /* gradients at a time: as many as stay in the second-level cache */
 #define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
 
 #ifndef VAE_SMALL
@@ -8599,9 +8611,9 @@ VAEI_PRIVATE void vaei_pack_update(vaei_update_context *work, const vaei_layer *
 }
 #endif
 
-/* A batch of one is an outer product, which the update makes by itself. Otherwise the layer's place in the gradient
-   block, empty so far, has room for each thread's rows at hand and, in a large layer, for the gradient of its
-   output. */
+/* For a batch of one example the gradient is an outer product, which the update forms by itself. Otherwise the layer's
+   place in the gradient block, which is not in use, has room for the rows that each thread is working on and, in a
+   large layer, for the packed gradient of its output. */
 VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_layer *layer) {
     const size_t columns = layer->outputs;
     work->layer = layer;
@@ -8636,15 +8648,16 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
     }
 }
 
-/* Is every gradient that an update would meet within VAEI_MOST_GRADIENT? A sum of up to 10^6 products of numbers up to
-   10^6 is. Where the likelihood's gradients are bounded, those of the last layer's output and the first layer's input,
-   pixels in [0, 1], need no look. */
+/* Is every gradient that an update would meet surely within VAEI_MOST_GRADIENT? A sum of up to 10^6 products of numbers
+   up to 10^6 is. A likelihood with bounded gradients also bounds the pixels to [0, 1], so then the gradients of the
+   last layer's output and the input of the first layer need no check. */
 VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) {
     const vae_real bound = (vae_real)1e6;
     const int      bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
     int            i;
     if (examples > 1000000) return 0;
-    if (!vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count, VAEI_MOST_GRADIENT))
+    if (!vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count,
+                         VAEI_MOST_GRADIENT))
         return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
@@ -8669,12 +8682,12 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     vaei_update_context work;
     vae_status          status;
     int                 i;
-    if (model->has_gradients) {                 /* there are others to be added to, or the caller looks at the block */
+    if (model->has_gradients) {                 /* earlier ones are there to add to, or the caller looks at the block */
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
     }
     if ((status = vaei_train_rows(model, count, 0, count, 1, terms, error)) != VAE_OK) return status;
-    if (!vaei_update_is_finite(model, count)) {         /* perhaps not: the whole gradient decides */
+    if (!vaei_update_is_finite(model, count)) {         /* not surely: the whole gradient decides */
         for (i = 0; i < model->plan.layer_count; i++)
             if (model->plan.layers[i].kind == VAE_LAYER_DENSE) {
                 const vaei_product p = vaei_dense_weights(model, &model->plan.layers[i], count);
@@ -8685,8 +8698,8 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     }
     vaei_begin_update(&work, model);
     work.examples = count;
-    /* The last layer first: its weights are still in the cache from the backward pass, and those of the first layer,
-       updated last, for the next step's forward pass. */
+    /* The last layer comes first. The first layer's weights, updated last, are then still in the cache when the next
+       step's forward pass begins with them. */
     for (i = model->plan.layer_count - 1; i >= 0; i--) {
         const vaei_layer *layer = &model->plan.layers[i];
         vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
@@ -8828,8 +8841,9 @@ VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_e
 
 /* ---- fit ---- */
 
-/* What the activation makes `output` of, or the nearest that it can and still learn from: by halving, over the numbers
-   where it grows. Those that level off do so within 0.001 of an end; SiLU and GELU fall before they grow. */
+/* The number from which the activation makes `output`, or the nearest one from which it can still learn: by bisection,
+   over the numbers where the activation grows. One that levels off stops about 0.001 short of its limit; SiLU and GELU
+   begin at their minimum. */
 VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation kind, vae_real output) {
     vae_real low = 0, high = output > 0 ? output + 1 : 1;
     int      i;
@@ -8853,8 +8867,8 @@ VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation k
     return high;
 }
 
-/* The last bias becomes what gives the data's mean, through the last activation: per unit for a dense layer, per
-   channel for a convolution. Means are taken over at most 10,000 rows, spread evenly. */
+/* Sets the last layer's biases so that, through its activation, they give the data's mean: per unit for a dense layer,
+   per channel for a convolution. Means are taken over at most 10,000 rows, spread evenly. */
 VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
     const size_t      stride = (data->count + 9999) / 10000;
@@ -8891,12 +8905,12 @@ typedef struct vaei_fit {
     size_t                batch;
     vae_progress          progress;
     double                began, epoch_began, redrawn;
-    double                reconstruction, kl, loss;     /* sums over the epoch, by examples */
+    double                reconstruction, kl, loss;     /* sums over the epoch's examples */
     double                epoch_examples, examples, planned;
 } vaei_fit;
 
-/* Calls on_progress. The room on the stack lies between this vae_fit and whatever the callback calls: see
-   vaei_is_within_callback. */
+/* Calls on_progress. The room on the stack separates the frame of this vae_fit from those of the callback and of all
+   that it calls: see vaei_is_within_callback. */
 VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, const vae_progress *progress) {
     VAEI_STACK_ROOM(room);
     int stop;
@@ -8943,7 +8957,7 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
     return vaei_report(fit, VAE_EVENT_BATCH) ? VAE_STOPPED : VAE_OK;
 }
 
-/* An epoch that was stopped, or saved, after its last batch only has to be ended. */
+/* An epoch may have been stopped or saved after its last batch: then no batch is left, and it only ends here. */
 VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     vae_model         *model = fit->model;
     const vaei_shuffle shuffle = vaei_shuffle_of(model->settings.seed, model->epoch, fit->data->count);
@@ -8977,29 +8991,31 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     return stopped ? VAE_STOPPED : VAE_OK;
 }
 
-/* What was asked for, as a config without defaults; the epoch in progress must go on as it was begun. */
+/* Checks the fit's config and fills in its batch. An epoch in progress must go on as it was begun. */
 VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *data, vae_fit_config *fit,
                                      vae_error *error) {
     const size_t rows = (size_t)model->epoch_rows, batch = (size_t)model->epoch_batch;
     if (!fit->epochs == !fit->until_epoch)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs and fit.until_epoch are %s: give the passes to make, or how "
-                         "many there shall be in all", fit->epochs ? "both set" : "0");
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs and fit.until_epoch are %s: set fit.epochs to the "
+                         "passes to make, or fit.until_epoch to how many there are to be in all",
+                         fit->epochs ? "both set" : "0");
     if (!fit->batch && model->file_batch > model->plan.batch)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model's file was trained in batches of %z rows, it was loaded for "
-                         "%z: set fit.batch to train in other ones, or config.batch when loading", model->file_batch,
-                         model->plan.batch);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model's file was trained in batches of %z rows, it was loaded "
+                         "for %z: set fit.batch to train in other ones, or config.batch when loading",
+                         model->file_batch, model->plan.batch);
     if (!fit->batch) fit->batch = model->file_batch ? model->file_batch : model->plan.batch;
     if (fit->batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
                          fit->batch, model->plan.batch);
     if (!model->position) return VAE_OK;
     if (model->position > data->count || (rows && rows != data->count))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch of %z, the data have %z: go "
-                         "on with the data it was stopped with", (size_t)model->position,
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch of %z, the data have "
+                         "%z: go on with the data it was stopped with", (size_t)model->position,
                          rows ? rows : (size_t)model->position, data->count);
     if (batch && (batch != fit->batch || !model->epoch_keeps_order != !fit->keep_order))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped inside an epoch of batches of %z rows, %s: go on with "
-                         "the same fit.batch and keep_order", batch, model->epoch_keeps_order ? "in order" : "shuffled");
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped inside an epoch of batches of %z rows, %s: go "
+                         "on with the same fit.batch and keep_order", batch,
+                         model->epoch_keeps_order ? "in order" : "shuffled");
     return VAE_OK;
 }
 
@@ -9036,8 +9052,8 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (status != VAE_STOPPED) return status;
     if (model->destroy_asked) {
         model->destroy_asked = 0;
-        return vaei_fail(error, VAE_ERROR_BUSY, "on_progress called vae_destroy, which did nothing: let it return nonzero, and "
-                         "destroy the model after vae_fit");
+        return vaei_fail(error, VAE_ERROR_BUSY, "on_progress called vae_destroy, which did nothing: let it return "
+                         "nonzero, and destroy the model after vae_fit");
     }
     (void)vaei_report(&fit, VAE_EVENT_STOPPED);
     return vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
@@ -9155,7 +9171,8 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
     if (p->event == VAE_EVENT_STOPPED && width) printf("\n");
     if (ended || (p->event == VAE_EVENT_BATCH && width && p->redraw)) {
         for (brevity = 0; brevity < 5 && text.length > (size_t)room; brevity++)
-            for (marks = ended ? SHORTEST_BAR : LONGEST_BAR; marks >= SHORTEST_BAR && text.length > (size_t)room; marks--) {
+            for (marks = ended ? SHORTEST_BAR : LONGEST_BAR; marks >= SHORTEST_BAR && text.length > (size_t)room;
+                 marks--) {
                 text.length = 0;
                 if (ended) vaei_put_epoch(&text, p, brevity);
                 else vaei_put_bar(&text, p, brevity, marks);
@@ -9173,10 +9190,11 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 /* ==== 33 >>files-implementation =================================================================================== */
 
 /*
-   A model file is eight bytes with the header's length, the header (JSON: where each tensor lies), the tensors' bytes.
-   The network stands in the header's metadata as JSON once more, in a string. Both are read by what they must contain,
-   not as JSON in general: whatever is not expected is refused where it stands. The header is walked anew for each
-   question, so nothing of it has to be remembered, and loading weights allocates nothing.
+   A model file (safetensors) is eight bytes with the header's length, then the header, JSON that says where each tensor
+   lies, then the tensors' bytes. The network stands in the header's metadata, as JSON inside a string. Both are read
+   by what they must contain, not as JSON in general: anything unexpected is refused where it is met. The header is
+   walked through anew for each question, so that nothing of it has to be remembered, and loading weights allocates
+   nothing.
 */
 
 #define VAEI_FORMAT_VERSION 2               /* 1 is that of vae.h 0.1 */
@@ -9188,7 +9206,8 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2 + 3)
 #define VAEI_MAX_MOMENTS 2
 
-/* The only places where a model's blocks are asked for: the weights, then the optimiser's moments. */
+/* What stands before a tensor's name in a file, by the block that it belongs to: the weights, then the optimiser's
+   moments. */
 static const char *const vaei_block_names[] = { "", "optimizer.m.", "optimizer.v." };
 static const char *const vaei_old_block_names[] = { "", "adam.m.", "adam.v." };        /* of version 1 */
 
@@ -9210,14 +9229,15 @@ VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int decode
 
 /* ---- decimal numbers, exactly ----
 
-   By comparing whole numbers, so every platform writes and reads the same digits, whatever its printf, its strtod and
-   its rounding. The bits of numbers above 0 grow with the numbers, so the nearest one is found by bisection. */
+   Decimals and binary numbers are compared as whole numbers of many digits. So every platform writes and reads the same
+   digits, whatever its printf, its strtod and its rounding. Of two positive numbers the larger one's bits, read as an
+   integer, are the larger, so the nearest number is found by bisection over the bits. */
 
 #ifdef VAE_DOUBLE
 typedef uint64_t vaei_word;
 #define VAEI_FRACTION_BITS 52
 #define VAEI_EXPONENT_BIAS 1075             /* of the fraction's last bit */
-#define VAEI_DECIMAL_DIGITS 17              /* tell any two numbers apart */
+#define VAEI_DECIMAL_DIGITS 17              /* enough to tell any two numbers apart */
 #define VAEI_DECIMAL_RANGE 330              /* numbers from 10^this on are too large, below 10^-this zero */
 #define VAEI_WHOLE_WORDS 72
 #else
@@ -9246,7 +9266,7 @@ VAEI_SETUP void vaei_whole_multiply(vaei_whole *whole, uint32_t by) {
     if (carry) whole->words[whole->count++] = (uint32_t)carry;
 }
 
-/* number * 5^fives * 2^twos, without the powers below 1 */
+/* Sets `whole` to number * 5^fives * 2^twos, leaving out powers with a negative exponent. */
 VAEI_SETUP void vaei_whole_set(vaei_whole *whole, uint64_t number, int fives, int twos) {
     whole->words[0] = (uint32_t)number;
     whole->words[1] = (uint32_t)(number >> 32);
@@ -9270,7 +9290,7 @@ VAEI_SETUP int vaei_compare_decimal(uint64_t digits, int power, uint64_t mantiss
     return 0;
 }
 
-/* The number with these bits is *mantissa 2^*exponent. */
+/* Splits the number with these bits into mantissa * 2^exponent. */
 VAEI_SETUP void vaei_take_apart(vaei_word bits, uint64_t *mantissa, int *exponent) {
     const int field = (int)(bits >> VAEI_FRACTION_BITS);
     *mantissa = bits & (((vaei_word)1 << VAEI_FRACTION_BITS) - 1);
@@ -9278,7 +9298,7 @@ VAEI_SETUP void vaei_take_apart(vaei_word bits, uint64_t *mantissa, int *exponen
     *exponent = vaei_max_int(field, 1) - VAEI_EXPONENT_BIAS;
 }
 
-/* Whether digits 10^power rounds to the number with these bits or to a smaller one. In the middle the even one wins. */
+/* Whether digits 10^power rounds to the number with these bits or to a smaller one. A tie goes to the even one. */
 VAEI_SETUP int vaei_rounds_within(uint64_t digits, int power, vaei_word bits) {
     uint64_t mantissa;
     int      exponent, order;
@@ -9302,7 +9322,7 @@ VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) 
     return 1;
 }
 
-/* Digits, the first of which counts 10^point. */
+/* Writes the digits; `point` is the power of ten of the first one. */
 VAEI_SETUP void vaei_put_digits(vaei_text *text, uint64_t digits, int count, int point) {
     const int first = point < -4 || point > 15 ? 0 : point;         /* the digit before the decimal point */
     char      shown[VAEI_DECIMAL_DIGITS];
@@ -9356,7 +9376,7 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
 typedef struct vaei_json {
     const unsigned char *bytes;
     size_t               at, end;
-    int                  inner;         /* the text is what stands in a string of the header: its escapes are undone */
+    int                  inner;         /* the text is the content of a string of the header: its escapes are undone */
     const char          *problem;       /* the first one, or NULL; nothing is read after it */
     const char          *field;         /* what it is about, or NULL */
     size_t               problem_at;
@@ -9439,8 +9459,8 @@ VAEI_SETUP int vaei_json_expect(vaei_json *json, char c, const char *problem) {
     return 1;
 }
 
-/* Whether another item follows in an object or array, whose opening bracket has been read; at `close`, which is read
-   too, and after a problem none does. */
+/* Whether another item follows in an object or array whose opening bracket has been read. None follows at `close`,
+   which is then read too, or after a problem. */
 VAEI_SETUP int vaei_json_item(vaei_json *json, char close, int *count) {
     if (json->problem) return 0;
     if (vaei_json_peek_past_space(json) == close) {
@@ -9453,8 +9473,8 @@ VAEI_SETUP int vaei_json_item(vaei_json *json, char close, int *count) {
     return 1;
 }
 
-/* The next character of a string, whose opening quote has been read; -1 at its end, which is read too, and after a
-   problem. The header is known to be UTF-8. */
+/* The next character of a string whose opening quote has been read; -1 at its closing quote, which is then read too,
+   and after a problem. The header is known to be UTF-8. */
 VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
     int32_t c = vaei_json_next(json);
     if (c == '"') return -1;
@@ -9470,8 +9490,8 @@ VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
     return c;
 }
 
-/* Reads a string of at most `most` characters, 0: any number, and stores it in `out` as far as it fits, with ? for what
-   is not ASCII; `size` 0: nowhere. */
+/* Reads a string of at most `most` characters (0: of any length). With a `size` other than 0 it is stored in `out`, as
+   far as it fits and with ? for whatever is not printable ASCII. */
 VAEI_SETUP int vaei_json_string(vaei_json *json, int most, char *out, size_t size) {
     size_t  stored = 0;
     int32_t c;
@@ -9490,7 +9510,7 @@ VAEI_SETUP int vaei_json_name(vaei_json *json, char *out, size_t size) {
     return vaei_json_string(json, VAEI_MAX_NAME, out, size);
 }
 
-/* What the string at `at` looks like in a sentence. */
+/* The string at `at`, as an error message shows it. */
 VAEI_SETUP void vaei_json_shown(const vaei_json *json, size_t at, char *out, size_t size) {
     vaei_json again = vaei_json_of(json->bytes, at, json->end, json->inner);
     vaei_json_string(&again, 0, out, size);
@@ -9526,7 +9546,7 @@ VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *numb
     return *number <= most ? 1 : vaei_json_wrong(json, "a number is too large");
 }
 
-/* `real` NULL: what it says is not wanted. Digits past the nineteenth do not count. */
+/* With `real` NULL the number is only read past. Digits after the nineteenth do not count. */
 VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     const int negative = vaei_json_peek_past_space(json) == '-';
     uint64_t  digits = 0;
@@ -9563,7 +9583,7 @@ VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     return 1;
 }
 
-/* ---- fields: a row says how one is read, written, compared and taken over ---- */
+/* ---- fields: a table's row says how one is read, written, compared and taken over ---- */
 
 typedef enum vaei_field_kind {
     VAEI_FIELD_INTS,              /* one number or an array, as many as the field has */
@@ -9581,22 +9601,22 @@ typedef enum vaei_field_kind {
 enum {
     VAEI_REQUIRED = 1,
     VAEI_OLD = 2,           /* of version 1: read, not written */
-    VAEI_IS_NETWORK = 4,    /* weights fit only where it is the same */
-    VAEI_AGREES = 8,        /* vae_load's config has it as the file does, or not at all */
-    VAEI_TAKEN = 16,        /* vae_load's config overrides it */
-    VAEI_AS_ONE = 32,       /* such an object is taken over whole */
+    VAEI_IS_NETWORK = 4,    /* weights fit a model only if this is the same */
+    VAEI_AGREES = 8,        /* vae_load's config must have the file's value or 0 */
+    VAEI_TAKEN = 16,        /* vae_load's config overrides the file */
+    VAEI_AS_ONE = 32,       /* an object: it overrides as a whole */
     VAEI_NOT_FIRST = 64,    /* left out where the enum, or the object's first field, has its first value, the default */
     VAEI_OF_SIGMA = 128,    /* left out where the likelihood has no sigma */
-    VAEI_YES_OR_NO = 256    /* an int of which only counts whether it is 0 */
+    VAEI_YES_OR_NO = 256    /* an int: only whether it is 0 counts */
 };
 
 typedef struct vaei_field {
     const char     *name;
     vaei_field_kind kind;
     int             flags;
-    size_t          place[2], size;     /* within a vae_config and a vaei_settings; other structs have both alike */
+    size_t          place[2], size;     /* offsets in vae_config and vaei_settings; for other structs the same */
     const char   *(*names)(int);        /* of an enum's value, NULL beyond the last */
-    const struct vaei_field *inner;     /* of an object; the row without a name is the end */
+    const struct vaei_field *inner;     /* an object's fields, up to a row without a name */
 } vaei_field;
 
 #define VAEI_PLACES(type, other, member) \
@@ -9715,7 +9735,7 @@ VAEI_SETUP size_t vaei_type_size(int type) { return type == VAEI_F64 ? 8 : type 
 
 typedef struct vaei_file_tensor {
     size_t   name_at, type_at;      /* of the strings */
-    int      type, rank;            /* VAEI_TYPES: another one */
+    int      type, rank;            /* a type that is not read: VAEI_TYPES */
     uint64_t shape[4];              /* the first dimensions */
     uint64_t offsets[2];            /* where the data begin and end */
 } vaei_file_tensor;
@@ -9727,7 +9747,7 @@ static const vaei_field vaei_tensor_fields[] = {
     VAEI_LAST_ROW
 };
 
-/* Enums are as small as the compiler makes them. */
+/* An enum's size is the compiler's choice. */
 VAEI_SETUP int vaei_enum_value(const void *at, size_t size) {
     int           number = 0;
     unsigned char octet;                /* windows.h has a type called byte */
@@ -9758,10 +9778,10 @@ VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const voi
 
 static const char vaei_unknown[] = "a name is unknown";
 
-/* Of a number of the network: what each may be is for vae_create to say. */
+/* The largest number of the network that is read; vae_create then checks each more closely. */
 #define VAEI_MAX_INT ((unsigned)-1 / 2 < 67108864u ? (unsigned)-1 / 2 : 67108864u)
 
-/* Numbers in an array, at most `most` of which are kept; how many there are, or -1. */
+/* Reads an array of numbers and keeps the first `most`. Returns how many there are, or -1. */
 VAEI_SETUP int vaei_json_numbers(vaei_json *json, int limit, uint64_t largest, uint64_t *numbers, int most) {
     uint64_t number;
     int      count = 0;
@@ -9821,7 +9841,7 @@ VAEI_SETUP int vaei_json_type(vaei_json *json, vaei_file_tensor *tensor) {
     return 1;
 }
 
-/* Passes a list by, up to its closing bracket: what is in it is read later. */
+/* Skips a list, up to its closing bracket: its content is read later. */
 VAEI_SETUP int vaei_json_pass_list(vaei_json *json) {
     int32_t c;
     int     depth = 0;
@@ -9884,7 +9904,8 @@ VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int col
     }
 }
 
-/* The number of the field whose name comes next, and its colon; each may come once. -1 after a problem. */
+/* Reads the name that comes next, and its colon. Returns which of the fields it is, or -1 after a problem; each may
+   come once. */
 VAEI_SETUP int vaei_json_field(vaei_json *json, const vaei_field *fields, unsigned *seen) {
     const size_t at = json->at;
     char         name[32];
@@ -9899,7 +9920,7 @@ VAEI_SETUP int vaei_json_field(vaei_json *json, const vaei_field *fields, unsign
     return vaei_json_expect(json, ':', "a colon is missing") ? i : -1;
 }
 
-/* An object of these fields. `seen` receives a bit for each that was there. */
+/* Reads an object of these fields. `seen` receives a bit for each that was there. */
 VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, unsigned *seen) {
     int count = 0, i;
     *seen = 0;
@@ -9927,7 +9948,7 @@ VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
            vaei_json_wrong(json, "a layer lacks something or has what its kind does not");
 }
 
-/* A list of layers into `layers`, or read only. */
+/* Reads a list of layers and, unless `layers` is NULL, stores them there. */
 VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
     vae_layer layer;
     int       count = 0;
@@ -9951,13 +9972,13 @@ typedef struct vaei_file {
     int                  version;
 } vaei_file;
 
-/* The way through a header, tensor by tensor. */
+/* A walk through a header, tensor by tensor. */
 typedef struct vaei_walk {
     vaei_json json;
     int       count;
 } vaei_walk;
 
-/* A name that is unknown in our own metadata comes from a newer version: nothing else writes them. */
+/* An unknown name in our own metadata comes from a newer version: only vae.h writes these. */
 VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, vae_error *error) {
     char name[40];
     if (json->problem == vaei_unknown && json->inner) {
@@ -10006,8 +10027,8 @@ VAEI_SETUP vaei_walk vaei_walk_begin(const vaei_file *file) {
     return walk;
 }
 
-/* The next tensor; 0 at the end and after a problem. Metadata on the way are noted in `file` the first time, and then
-   passed by: they may be long. */
+/* The next tensor; 0 at the end and after a problem. Metadata that are met are noted in `file` the first time, and
+   later skipped, since they may be long. */
 VAEI_SETUP int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor *tensor) {
     vaei_json *json = &walk->json;
     char       name[16];
@@ -10038,7 +10059,7 @@ VAEI_SETUP size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
         if (more == 4 || more >= size - at) return at;
         for (i = 1; i <= more; i++)
             if ((bytes[at + i] & 0xC0) != 0x80) return at;
-        /* too long, half of a pair, beyond the last character */
+        /* an overlong form, half of a surrogate pair, beyond the last character */
         if ((c == 0xE0 && bytes[at + 1] < 0xA0) || (c == 0xED && bytes[at + 1] > 0x9F) ||
             (c == 0xF0 && bytes[at + 1] < 0x90) || (c == 0xF4 && bytes[at + 1] > 0x8F)) return at;
         at += more + 1;
@@ -10046,7 +10067,7 @@ VAEI_SETUP size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
     return at;
 }
 
-/* What a file is that is no safetensors file, and what to do about it; NULL: it is not known. */
+/* What a file is that is not a safetensors file, and what to do about it; NULL where that cannot be told. */
 VAEI_SETUP const char *vaei_foreign_kind(const unsigned char *bytes, size_t known) {
 #define VAEI_IN_TORCH "in Python save it with safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")"
 #define VAEI_IN_NUMPY "in Python save it with safetensors.numpy.save_file({name: array, ...}, \"model.safetensors\")"
@@ -10077,7 +10098,7 @@ VAEI_SETUP const char *vaei_foreign_kind(const unsigned char *bytes, size_t know
 #undef VAEI_IN_NUMPY
 }
 
-/* The header's length as the file's first eight bytes have it. */
+/* The header's length, from the file's first eight bytes. */
 VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size, size_t *length, vae_error *error) {
     uint64_t number = 0;
     int      i;
@@ -10108,7 +10129,7 @@ VAEI_SETUP vae_status vaei_read_version(vaei_file *file, vae_error *error) {
     return VAE_OK;
 }
 
-/* The same, with the first `known` bytes of the file at hand: of another kind of file it says which. */
+/* The same with the first `known` bytes of the file at hand: names the kind of another kind of file. */
 VAEI_SETUP vae_status vaei_check_beginning(const unsigned char *bytes, size_t known, size_t size, size_t *length,
                                            vae_error *error) {
     const vae_status  status = vaei_header_length(bytes, size, length, error);
@@ -10141,7 +10162,7 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
 
 /* ---- numbers in files ---- */
 
-/* The number at `at`; 0 where it is not finite as a vae_real. */
+/* Reads the number at `at`; returns 0 where it is not finite as a vae_real. */
 VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
     const size_t size = vaei_type_size(type);
     uint64_t     bits = 0;
@@ -10178,7 +10199,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
 typedef struct vaei_matching {
     const vae_model *model;
     vaei_file       *file;
-    int              moments;           /* blocks of them that are wanted beside the weights */
+    int              moments;           /* the blocks of moments that are wanted beside the weights */
     int              is_transfer;       /* what does not fit is left out */
     size_t           taken;             /* tensors that fit */
     unsigned char    seen[1 + VAEI_MAX_MOMENTS][(VAEI_MAX_TENSORS + 7) / 8];
@@ -10314,7 +10335,7 @@ VAEI_SETUP int vaei_pads_unevenly(const vae_model *model) {
     return 0;
 }
 
-/* The sentence for a tensor that the model has not: what it may be meant to be. */
+/* The error for a tensor that the model does not have: it says which one may be meant. */
 VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vaei_file_tensor *found,
                                         vae_error *error) {
     const vae_model *model = matching->model;
@@ -10354,7 +10375,7 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
 VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_file_tensor *found,
                                       const vae_tensor *wanted, vae_error *error) {
     const char *advice = "use the network that the file was made for";
-    vaei_shown  shown, ours;            /* of the second only the shape */
+    vaei_shown  shown, ours;            /* of `ours` only the shape */
     uint64_t    shape[4];
     int         i, reversed = found->rank == wanted->rank && found->rank > 1;
     for (i = 0; i < 4; i++) shape[i] = wanted->shape[i];
@@ -10369,7 +10390,7 @@ VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_
                      shown.name, shown.shape, ours.shape, advice);
 }
 
-/* Checks where a tensor's data lie. `wanted` NULL: it is left out. */
+/* Checks where a tensor's data lie. `wanted` is NULL for a tensor that is left out. */
 VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_tensor *found, const vae_tensor *wanted,
                                        vae_error *error) {
     const uint64_t begin = found->offsets[0], end = found->offsets[1];
@@ -10378,7 +10399,7 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
     if (!wanted) return VAE_OK;
     if (found->type == VAEI_TYPES || (found->type == VAEI_F64 && sizeof(double) != 8))
         return vaei_fail_type(file, found, error);
-    /* The shape is the network's by now, so its product fits. */
+    /* The shape has been found to be the network's, so its product does not overflow. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
         return vaei_fail_tensor(file, found, "has another number of bytes than its shape and dtype say: the file is "
                                 "damaged", error);
@@ -10389,7 +10410,7 @@ VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const
     return !block && vaei_has_shape(found, wanted) && found->type < VAEI_TYPES;
 }
 
-/* Everything about one tensor but its numbers. *block is -1 where it is left out. */
+/* Checks everything about one tensor but its numbers. *block is -1 where it is left out. */
 VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
                                         size_t *index, vae_tensor *wanted, vae_error *error) {
     const int known = vaei_identify(matching, found, block, index, wanted);
@@ -10405,7 +10426,8 @@ VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file
     return vaei_check_place(matching->file, found, wanted, error);
 }
 
-/* Each byte of the data must belong to one tensor. Where they stand in the order of their data one walk is enough. */
+/* Each byte of the data must belong to exactly one tensor. If the header lists the tensors in the order of their data,
+   one walk is enough. */
 VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
     vaei_file_tensor found;
     uint64_t         at = 0;
@@ -10455,7 +10477,8 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
     return vaei_check_cover(matching->file, error);
 }
 
-/* Gradients beyond 1e18 are never taken: such a moment is none, and would make the next weights infinite. */
+/* A larger first moment cannot come from training, which refuses gradients beyond 1e18, and could make the next weights
+   infinite. */
 #define VAEI_MOST_MOMENT ((vae_real)1e30)
 
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
@@ -10474,8 +10497,9 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
                              i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
         if (block == 1 && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
-            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any gradient "
-                             "leaves: the file is damaged", i, vaei_block_names[block], wanted->name, (double)number);
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
+                             "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
+                             (double)number);
         if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
     }
     return VAE_OK;
@@ -10501,7 +10525,7 @@ VAEI_SETUP vae_status vaei_match_numbers(const vaei_matching *matching, vae_mode
 
 /* ---- writing fields ---- */
 
-/* A field's value as JSON has it; in a sentence without its quotes. */
+/* Writes a field's value as JSON or, for an error message, without the quotes. */
 VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int column, const void *base, int is_json) {
     const char *at = (const char *)base + field->place[column];
     const char *quote = is_json ? "\"" : "";
@@ -10543,10 +10567,10 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
     vaei_format(text, "");
 }
 
-/* ---- the network of the file and the one given ---- */
+/* ---- comparing the file's network with the one given ---- */
 
-/* Whether two layers do the same with an input of this shape, which becomes that of their output. The first one's
-   padding is put into numbers. */
+/* Whether two layers do the same with an input of this shape. `in` then becomes the shape of their output, and the
+   first one's padding is given in numbers. */
 VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei_where where, vae_shape *in, int *same,
                                       vae_error *error) {
     vae_layer  b = *given;
@@ -10565,11 +10589,11 @@ VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei
     return VAE_OK;
 }
 
-/* Whose network the file's is compared with: a config's or a model's. */
+/* The network that the file's is compared with: a config's or a model's. */
 typedef struct vaei_other {
     const vae_config *config;           /* or NULL */
     const vae_model  *model;
-    const char       *name;             /* in sentences, with what to do */
+    const char       *name;             /* for error messages, with what to do */
 } vaei_other;
 
 VAEI_SETUP int vaei_other_count(const vaei_other *other, int decoder) {
@@ -10585,7 +10609,7 @@ VAEI_SETUP void vaei_other_layer(const vaei_other *other, int decoder, int numbe
     else vaei_describe(vaei_part_layers(other->model, decoder, &count) + number, layer);
 }
 
-/* The list of layers in the file, at json->layers_at, against the other one. None there: nothing is compared. */
+/* Compares the file's list of layers, at json->layers_at, with the other network's, if that one lists any. */
 VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_shape in, const vaei_other *other,
                                         vae_error *error) {
     vaei_json   list = vaei_json_of(json->bytes, json->layers_at[decoder], json->end, 1);
@@ -10646,14 +10670,14 @@ VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input
     return status == VAE_OK ? vaei_agree_layers(json, 1, z, other, error) : status;
 }
 
-/* What a half of the file's network can be loaded as. */
+/* Half a network in the file can be loaded only as that half. */
 VAEI_SETUP vae_status vaei_check_file_part(vae_part file, vae_part wanted, vae_error *error) {
     if (file <= VAE_WHOLE || file == wanted) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds the %s alone: load it as that part, or a whole model's "
                      "file", vaei_part_name((int)file));
 }
 
-/* Fields that are not 0 in `given` are taken over. */
+/* Copies the fields that are not 0 in `given`. */
 VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, const char *given) {
     for (; fields->name; fields++) {
         const size_t place = fields->place[0];
@@ -10666,7 +10690,7 @@ VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, c
     }
 }
 
-/* The file's vae.config, into a vae_config (column 0) or, without its layers, into vaei_settings (column 1). */
+/* Reads the file's vae.config into a vae_config (column 0) or, without its layers, into vaei_settings (column 1). */
 VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, int column, void *base, size_t size,
                                        vae_error *error) {
     unsigned seen;
@@ -10711,7 +10735,7 @@ VAEI_SETUP vae_status vaei_check_lists(const vaei_json *json, vae_part part, vae
                      "damaged", json->layers_at[0] ? "decoder" : "encoder");
 }
 
-/* How many weights the layers have, as a real: it fits always. */
+/* How many weights the layers have. A double, since that cannot overflow. */
 VAEI_SETUP vae_status vaei_add_weights(const char *part, const vae_layer *layers, vae_shape *shape, double *weights,
                                          vae_error *error) {
     vaei_where where;
@@ -10749,9 +10773,10 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
                      "too few: it is cut off or damaged", weights, file->data_size);
 }
 
-/* A file's batch is no order: without one from the caller it is halved until the model takes at most 128 MB and 64
-   times the file's size. That leaves most convolutional networks their batch of 128, though their tensors outweigh
-   their weights by far. More threads take more, but do not count, lest a file be another one on another machine. */
+/* A file must not make a program take memory without bound. So unless the caller gives a batch, the file's is halved
+   until the model takes at most 128 MB plus 64 times the file's size. That leaves most convolutional networks
+   their batch of 128, though their tensors outweigh their weights by far. The memory of further threads is not counted,
+   so that a file loads with the same batch on every machine. */
 VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, vae_error *error) {
     const uint64_t most = ((uint64_t)128 << 20) + 64 * (uint64_t)file_size;
     const int      threads = config->threads;
@@ -10769,7 +10794,7 @@ VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, va
                      "config.batch to allow it", needed, file_size);
 }
 
-/* Where no config was given, what is wrong with it is the file's. */
+/* Where no config was given, an error in the config is an error in the file. */
 VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
     char sentence[sizeof error->message];
     if (status != VAE_ERROR_CONFIG) return status;
@@ -10778,7 +10803,7 @@ VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network in the file's metadata (vae.config) is wrong: %s", sentence);
 }
 
-/* The config for vae_create: the file's, with what is taken from the one given. */
+/* The config for vae_create: the file's, with the fields that the given one overrides. */
 VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_config *given, vaei_loading *loading,
                                           vae_error *error) {
     vae_config *config = &loading->config;
@@ -10819,7 +10844,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
                                  : vaei_settle_batch(config, file->header_end + file->data_size, error);
 }
 
-/* A model of the file's network, and all that the header says checked against it: only the numbers are left to read. */
+/* Makes a model of the file's network and checks all that the header says against it. Only the numbers are left to
+   read. */
 VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, vaei_matching *matching,
                                       vae_model **made, vae_error *error) {
     vae_allocator allocator;
@@ -10884,7 +10910,7 @@ VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *sou
 
 #define VAEI_THE_MODEL "the model: make a model of the file with vae_load"
 
-/* Whether the file's network is the model's, but for the layers. */
+/* Whether the file's network is the model's, apart from the layers. */
 VAEI_SETUP vae_status vaei_agree_with_settings(const vaei_file *file, const vae_model *model, vaei_json *json,
                                                vae_error *error) {
     vaei_settings settings;
@@ -10905,7 +10931,8 @@ VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_mod
                                                            error);
 }
 
-/* The sentence for a file of which nothing fits: the first tensor with a name of the model's, else the first one. */
+/* The error for a file of which nothing fits. It names the first tensor that has the name of one of the model's, else
+   the first one. */
 VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_error *error) {
     vaei_walk        walk = vaei_walk_begin(matching->file);
     vaei_file_tensor found;
@@ -10933,7 +10960,7 @@ VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_erro
                      "%s %s, the model with %s", first.name, first.shape, tensor.name);
 }
 
-/* All weights of a model, or those that fit. Nothing is stored before all has been checked. */
+/* Loads all weights of a model, or those that fit. Nothing is stored before everything has been checked. */
 VAEI_SETUP vae_status vaei_take_weights(vae_model *model, vaei_file *file, int is_transfer, unsigned char *taken,
                                         vae_error *error) {
     vaei_matching matching;
@@ -10972,15 +10999,15 @@ VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes,
     return vaei_leave(model, VAEI_FREE, vaei_take_weights(model, &file, 1, taken, error));
 }
 
-/* ---- writing: to memory, to a file, or to nowhere, which counts ---- */
+/* ---- writing: to memory, to a file, or to nowhere, which only counts ---- */
 
 typedef struct vaei_writer {
     unsigned char *memory;              /* NULL: not to memory */
     void         (*flush)(struct vaei_writer *writer);      /* NULL: not to a file */
     void          *file;
     const vae_model *model;
-    size_t         total, used;         /* bytes so far; of them in the buffer */
-    int            in_string;           /* what is written stands in a JSON string: escapes quotes */
+    size_t         total, used;         /* bytes written so far; those of them still in the buffer */
+    int            in_string;           /* inside a JSON string: quotes are escaped */
     int            failed;              /* errno of the write that failed, or -1 */
     unsigned char *buffer;              /* of `room` bytes, for `flush` */
     size_t         room;
@@ -11001,7 +11028,7 @@ VAEI_SETUP void vaei_write_string(vaei_writer *writer, const char *string) {
     }
 }
 
-/* Up to 120 characters. */
+/* Writes up to 120 characters. */
 VAEI_SETUP void vaei_write(vaei_writer *writer, const char *format, ...) {
     char      line[121];
     vaei_text text = vaei_text_in(line, sizeof line);
@@ -11034,7 +11061,7 @@ VAEI_SETUP void vaei_write_value(vaei_writer *writer, const vaei_field *field, i
     vaei_write_string(writer, value);
 }
 
-/* {"name":value,...}. A `mask` other than 0 has a bit for each field to write, zeros too. */
+/* Writes {"name":value,...}. A `mask` other than 0 has a bit for each field to write, even if its value is 0. */
 VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields, int column, const void *base,
                                   unsigned mask) {
     int i, count = 0;
@@ -11083,7 +11110,7 @@ VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order)
     }
 }
 
-/* The weights first, then the moments of those that are trained. */
+/* The weights come first, then the moments of those that are trained. */
 VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const unsigned char *order) {
     const vae_model *model = writer->model;
     vae_tensor       tensor;
@@ -11131,7 +11158,7 @@ VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned 
     }
 }
 
-/* The whole file. `size` receives its size before anything is written; `capacity` is how much fits. */
+/* Writes the whole file. `size` receives its size before anything is written; `capacity` is the room there is. */
 VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *model, int checkpoint, size_t capacity,
                                        size_t *size, vae_error *error) {
     const size_t moments = checkpoint ? (size_t)vaei_moments(model) : 0;
@@ -11141,7 +11168,7 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     size_t        header, padded, i;
     writer->model = model;
     vaei_order_tensors(model, order);
-    writer->flush = NULL;              /* the header once to nowhere: its length comes first */
+    writer->flush = NULL;              /* the header first goes to nowhere, since its length comes before it */
     writer->memory = NULL;
     vaei_write_header(writer, checkpoint, order);
     header = writer->total;
@@ -11167,7 +11194,7 @@ VAEI_SETUP int vaei_block_is_finite(const vae_real *block, size_t count) {
     return 1;
 }
 
-/* Whether the model can be saved such that it can be loaded again. */
+/* Whether the model, once saved, can be loaded again. */
 VAEI_SETUP vae_status vaei_check_saving(const vae_model *model, int checkpoint, const char *call, vae_error *error) {
     int block, finite;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
@@ -11200,7 +11227,7 @@ VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void 
 
 /* ---- files ----
 
-   The operations on files are macros, so that tests can put in others that fail or forget what was not flushed. */
+   The operations on files are macros, so that tests can replace them by ones that fail or lose what was not flushed. */
 
 #ifndef VAE_NO_STDIO
 #if defined(_MSC_VER)
@@ -11249,7 +11276,8 @@ extern int     vaei_fchown(int file, uid_t user, gid_t group) __asm__("fchown");
 #endif
 #endif
 
-/* Renaming would put a file in the place of a device or pipe; of a directory it says nothing helpful. */
+/* Saving renames a file over `path`. That must not replace a device or pipe, and for a directory its error would not
+   help. */
 VAEI_SETUP int vaei_is_special(const char *path) {
     struct stat about;
     return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
@@ -11274,8 +11302,8 @@ VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
 #define VAEI_IO_REMOVE(path) unlink(path)
 #endif
 
-/* The file that `path` leads to through symbolic links: that one is replaced, not the link. 0, or why not. `link` is
-   room for one. */
+/* Follows symbolic links from `path` to the file that a save replaces, since the links are to stay. Returns 0, or the
+   error's number. `link` is room to work in. */
 VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], char link[VAEI_MAX_PATH]) {
     struct stat about[2];
     int         links, is_there;
@@ -11299,14 +11327,14 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
     return ELOOP;
 }
 
-/* 0600 where a file is replaced: nobody else reads the new one before it has the old one's owner and mode. */
+/* 0600 where a file is replaced: nobody else may read the new one until it has the old one's owner and mode. */
 VAEI_SETUP unsigned vaei_first_mode(const char *target) {
     struct stat about;
     return stat(target, &about) == 0 ? 0600u : 0666u;
 }
 
-/* Gives `file` the owner and mode of the file that it will replace, as far as the process may. A group that it cannot
-   keep loses its rights. */
+/* Gives `file` the owner and mode of the file that it will replace, as far as the process may. Where the group cannot
+   be kept, the group's rights are removed. */
 VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
 #ifdef __wasi__
     (void)file; (void)target;
@@ -11324,10 +11352,10 @@ VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
 #endif
 }
 
-/* ---- whose temporary file it is ----
+/* ---- temporary files left behind ----
 
-   Whoever saves holds a lock on the temporary file until it has its final name. The lock of a process that was killed
-   is gone, so its file can be told from one being written, and is removed. Without locks age has to tell. */
+   A save holds a lock on its temporary file until the file has its final name. When a process is killed its lock goes
+   too, so that its file can be told from one that is being written, and is removed. Without locks its age decides. */
 
 VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
     struct stat of_file, of_name;
@@ -11336,7 +11364,7 @@ VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
 }
 
 #ifdef LOCK_EX
-/* The lock on `path`, whose content is none of its business; -1: someone else has it, -2: there are no locks here. */
+/* Locks `path` without reading it. Returns the lock, -1 if someone else has it, -2 if there are no locks here. */
 VAEI_SETUP vaei_handle vaei_lock(const char *path) {
     const vaei_handle file = open(path, O_RDWR | O_NONBLOCK | VAEI_IO_NO_LINK | VAEI_IO_FLAGS);
     int               result;
@@ -11365,7 +11393,7 @@ VAEI_SETUP int vaei_is_mine(const struct stat *about) {
 #endif
 }
 
-/* Removes a temporary file that a save left behind which did not come to its end. */
+/* Removes a temporary file that an interrupted save left behind. */
 VAEI_SETUP void vaei_remove_stale(const char *temporary) {
     const vaei_handle lock = vaei_lock(temporary);
     struct stat       about;
@@ -11374,8 +11402,8 @@ VAEI_SETUP void vaei_remove_stale(const char *temporary) {
     vaei_unlock(lock);
 }
 
-/* A new name is on the disk only when its directory is. `path` is cut to the directory. Where directories cannot be
-   opened or flushed there is nothing left to do. */
+/* A new name is on the disk only once its directory is flushed. Cuts `path` down to the directory. Where directories
+   cannot be opened or flushed, nothing more can be done. */
 VAEI_SETUP int vaei_sync_directory(char *path) {
     char       *slash = strrchr(path, '/');
     vaei_handle file;
@@ -11401,7 +11429,7 @@ VAEI_SETUP int vaei_sync_directory(char *path) {
 typedef int vaei_handle;
 #define VAEI_IO_NONE (-1)
 
-/* Paths are UTF-8. What is not is taken as main's arguments are, in the system's own code page. */
+/* Paths are UTF-8. One that is not is taken to be in the system's own code page, as main's arguments are. */
 VAEI_SETUP int vaei_wide_path(const char *path, wchar_t wide[VAEI_MAX_PATH]) {
     if (MultiByteToWideChar(65001, 8, path, -1, wide, VAEI_MAX_PATH)) return 1;
     if (MultiByteToWideChar(0, 0, path, -1, wide, VAEI_MAX_PATH)) return 1;
@@ -11456,7 +11484,7 @@ VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
 #define VAEI_IO_RENAME(from, to) vaei_rename_wide((from), (to))
 #define VAEI_IO_REMOVE(path) vaei_remove_wide(path)
 #endif
-/* One that is being written cannot be removed; one that has just been written is young. */
+/* A file that is being written cannot be removed; one that has just been written is not old enough to be. */
 VAEI_SETUP void vaei_remove_stale(const char *temporary) {
     struct _stat64 about;
     if (!vaei_stat_wide(temporary, &about) && (about.st_mode & _S_IFMT) == _S_IFREG &&
@@ -11478,7 +11506,7 @@ VAEI_SETUP int vaei_rename_over(const char *from, const char *to) {
     return rename(from, to);
 }
 
-/* There is one process, so a temporary file that is there was left behind. */
+/* There is only one process, so an existing temporary file was left behind. */
 #ifndef VAEI_IO_OPEN
 #define VAEI_IO_OPEN(path) fopen((path), "rb")
 #define VAEI_IO_CREATE(path, mode) ((void)(mode), fopen((path), "wb"))
@@ -11517,7 +11545,8 @@ VAEI_SETUP int         vaei_sync_directory(char *path) { (void)path; return 0; }
 #define VAEI_IO_PIECE ((size_t)1 << 20)     /* bytes read at once */
 #define VAEI_SHOWN_PATH 100                 /* bytes of a path in a sentence */
 
-/* A path of more than `room` bytes loses its middle: "models/...today.safetensors". No UTF-8 character is cut. */
+/* A path of more than `room` bytes is shown without its middle: "models/...today.safetensors". UTF-8 characters stay
+   whole. */
 VAEI_SETUP void vaei_put_path(vaei_text *text, const char *path, size_t room) {
     size_t length = strlen(path), first = length, last = length, i;
     if (length > room) {
@@ -11553,7 +11582,7 @@ VAEI_SETUP vae_status vaei_fail_special(const char *doing, const char *path, vae
                           "call with _memory", error);
 }
 
-/* Puts the path before a sentence about what is in the file. Other sentences name it already. */
+/* Puts the path before an error about the file's content. Other errors name it already. */
 VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_error *error) {
     if (status != VAE_OK && status != VAE_ERROR_FILE && error) {
         char         sentence[sizeof error->message];
@@ -11582,8 +11611,9 @@ VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
     writer->used = 0;
 }
 
-/* A new file beside `target`, and its lock. The name is short, whatever the target's: there is a most for names. All
-   who save into a directory share the names, so whoever comes next clears away what a killed one left. */
+/* Creates a new file beside `target`, and locks it. Its name is short, whatever the target's, since names have a
+   largest length. All saves into a directory share the same names, so the next one clears away what a killed one
+   left. */
 VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAEI_MAX_PATH + 32], int *lock) {
     const unsigned mode = vaei_first_mode(target);
     size_t         folder = strlen(target);
@@ -11611,7 +11641,7 @@ VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAE
             if (VAEI_IO_EXISTS()) continue;
             return VAEI_IO_NONE;
         }
-        /* Between these two someone may have taken it for one left behind. */
+        /* Before it is locked, another save may have taken it for one left behind and removed it. */
         if ((*lock = vaei_lock(temporary)) != -1 && vaei_has_name(file, temporary)) return file;
         vaei_unlock(*lock);
         VAEI_IO_CLOSE(file);
@@ -11619,14 +11649,14 @@ VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAE
     return VAEI_IO_NONE;
 }
 
-/* What a save needs room for: from the allocator, so that it is not on the stack. */
+/* What a save needs room for; it comes from the allocator, since it is large for a stack. */
 typedef struct vaei_saving {
     vaei_writer   writer;
     unsigned char buffer[4096];
     char          target[VAEI_MAX_PATH], temporary[VAEI_MAX_PATH + 32];
 } vaei_saving;
 
-/* Writes, flushes and closes; 0, or why not. */
+/* Writes, flushes and closes. Returns 0, or a reason for vaei_fail_file. */
 VAEI_SETUP int vaei_write_file(vaei_saving *saving, vaei_handle file, const vae_model *model, int checkpoint) {
     vaei_writer *writer = &saving->writer;
     size_t       size;
@@ -11702,7 +11732,7 @@ VAE_API vae_status vae_save_checkpoint(const vae_model *model, const char *path,
 }
 #endif
 
-/* Reads exactly `size` bytes; 0, or why not. */
+/* Reads exactly `size` bytes. Returns 0, or a reason for vaei_fail_file. */
 VAEI_SETUP int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t size) {
     size_t done = 0;
     while (done < size) {
@@ -11716,11 +11746,11 @@ VAEI_SETUP int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t si
     return 0;
 }
 
-/* What a file is read for: a new model of this config (or NULL), or the weights of a model that there is. */
+/* What a file is read for: a new model, with this config or NULL, or the weights of an existing model. */
 typedef struct vaei_reading {
     const char          *path;
     const vae_config    *config;
-    vae_model           *model;         /* NULL: a new one, which then stands here */
+    vae_model           *model;         /* the existing one, or NULL until the new one is made */
     int                  is_new, is_transfer;
     const vae_allocator *allocator;
     vaei_file            file;
@@ -11729,7 +11759,7 @@ typedef struct vaei_reading {
     size_t               size;
 } vaei_reading;
 
-/* Whether the file's header suits what it is read for, before its data are read: they may be large. */
+/* Whether the header suits what the file is read for. Checked before the data are read, since they may be large. */
 VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned char *header, vae_error *error) {
     vaei_file *file = &reading->file;
     vae_status status = vaei_open_file(file, header, reading->size, error);
@@ -11744,7 +11774,8 @@ VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned ch
     return vaei_match_header(&reading->matching, error);
 }
 
-/* The whole of an open file. Its beginning comes first, then its header: what is no model for us is not read. */
+/* Reads an open file: its first bytes, then its header, then the rest. A file that is no model for us is not read to
+   its end. */
 VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle file, vae_error *error) {
     unsigned char  first[64], *header;
     size_t         length, known, begun;
