@@ -4420,8 +4420,8 @@ typedef struct vaei_connection {
     vaei_phase *phases;
     size_t      phase_count;
     uint32_t   *weight_rows;                /* per row of the weight matrix, from a patch's first number */
-    uint32_t   *fine_lines, *coarse_lines;  /* per line of coarse positions of a micro-batch: where the sums over
-                                               positions, which make the weights' gradients, begin a run */
+    uint32_t   *fine_lines, *coarse_lines;  /* per line of coarse positions of a micro-batch: where each run of
+                                               the weight gradients' sums begins */
 } vaei_connection;
 
 typedef struct vaei_layer {
@@ -6102,8 +6102,8 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
     vaei_activate_backward(work->model->kernels, work->activation, count, work->from + first, work->to + first);
 }
 
-#define VAEI_PARALLEL_NUMBERS 16384     /* of elementwise work worth another thread */
-#define VAEI_PARALLEL_READS 65535u      /* of numbers that are only looked at or copied; a size of 16 bits holds it */
+#define VAEI_PARALLEL_NUMBERS 16384     /* numbers, each computed by itself, that are worth another thread */
+#define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
 VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
@@ -6570,8 +6570,8 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 
 /* ---- rows ---- */
 
-/* Two arrays of a number for each row of a batch: reconstruction and KL. Decoding puts into the first whether the row's
-   pixels are not finite. */
+/* Two arrays with a number for each row of a batch: its reconstruction and its KL. Decoding stores in the first one
+   whether a pixel of the row is not finite. */
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
     return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
 }
@@ -8285,7 +8285,7 @@ typedef struct vaei_importance {
     double   *log_sums;             /* per row: the log of the sum of its samples' weights */
 } vaei_importance;
 
-#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z worth another thread, drawn or weighed */
+#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
 
 VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
@@ -8299,8 +8299,7 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
         vae_real       *noise = vaei_at(model, model->plan.noise, 0, row * samples, latent);
         vae_real       *z = vaei_at(model, model->plan.z, 0, row * samples, latent);
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row,
-                         turn->done,
-                         samples, latent, noise);
+                         turn->done, samples, latent, noise);
         for (s = 0; s < samples; s++)
             vaei_reparameterize(model->kernels, latent, mean, logvar, noise + s * latent, z + s * latent);
     }
@@ -8584,7 +8583,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
    checked beforehand. */
 
 #define VAEI_UPDATE_NUMBERS 65536       /* gradients at a time: as many as stay in the second-level cache */
-#define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
+#define VAEI_UPDATE_WORK 30             /* multiply-adds that take about as long as one number's update */
 
 #ifndef VAE_SMALL
 VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -9125,7 +9124,7 @@ VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int brev
     vaei_put(text, ')');
 }
 
-/* The line for an epoch that has ended: in full where `brevity` is 0, shorter and shorter up to 4. */
+/* The line for an epoch that has ended: in full where `brevity` is 0, at its shortest where it is 4. */
 VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevity) {
     vaei_format(text, brevity < 3 ? "epoch %z/%z: " : "%z/%z: ", p->epoch, p->epochs);
     if (brevity < 4) vaei_put_string(text, "loss ");
@@ -9140,7 +9139,7 @@ VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevi
     vaei_put_string(text, " examples/s");
 }
 
-/* The line for an epoch that is going on, with a bar in `marks` columns, shorter and shorter likewise. */
+/* The line for an epoch that is going on, with a bar of `marks` columns; `brevity` as above. */
 VAEI_SETUP void vaei_put_bar(vaei_text *text, const vae_progress *p, int brevity, int marks) {
     int i;
     vaei_format(text, brevity < 2 ? "epoch %z/%z [" : "%z/%z [", p->epoch, p->epochs);
@@ -9220,7 +9219,7 @@ VAEI_SETUP int vaei_moments(const vae_model *model) {
     return model->plan.trains ? vaei_optimizers[model->settings.optimizer.kind].moments : 0;
 }
 
-/* The layers of the encoder (0) or decoder (1), none where the model lacks that part. */
+/* The layers of the encoder (`decoder` 0) or decoder (1), without the heads; none where the model lacks that part. */
 VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int decoder, int *count) {
     const vaei_plan *plan = &model->plan;
     *count = decoder ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
@@ -9238,7 +9237,7 @@ typedef uint64_t vaei_word;
 #define VAEI_FRACTION_BITS 52
 #define VAEI_EXPONENT_BIAS 1075             /* of the fraction's last bit */
 #define VAEI_DECIMAL_DIGITS 17              /* enough to tell any two numbers apart */
-#define VAEI_DECIMAL_RANGE 330              /* numbers from 10^this on are too large, below 10^-this zero */
+#define VAEI_DECIMAL_RANGE 330              /* numbers from 10^RANGE on are too large, below 10^-RANGE 0 */
 #define VAEI_WHOLE_WORDS 72
 #else
 typedef uint32_t vaei_word;
@@ -9278,7 +9277,8 @@ VAEI_SETUP void vaei_whole_set(vaei_whole *whole, uint64_t number, int fives, in
     while (whole->count && !whole->words[whole->count - 1]) whole->count--;
 }
 
-/* Whether digits 10^power is below (-1), at (0) or above (1) mantissa 2^exponent. */
+/* Compares digits * 10^power with mantissa * 2^exponent: -1 if it is smaller, 0 if equal, 1 if larger. Both sides are
+   multiplied by what makes them whole. */
 VAEI_SETUP int vaei_compare_decimal(uint64_t digits, int power, uint64_t mantissa, int exponent) {
     vaei_whole a, b;
     int        i;
@@ -9298,7 +9298,7 @@ VAEI_SETUP void vaei_take_apart(vaei_word bits, uint64_t *mantissa, int *exponen
     *exponent = vaei_max_int(field, 1) - VAEI_EXPONENT_BIAS;
 }
 
-/* Whether digits 10^power rounds to the number with these bits or to a smaller one. A tie goes to the even one. */
+/* Whether digits * 10^power rounds to the number with these bits or to a smaller one. A tie goes to the even one. */
 VAEI_SETUP int vaei_rounds_within(uint64_t digits, int power, vaei_word bits) {
     uint64_t mantissa;
     int      exponent, order;
@@ -9307,7 +9307,7 @@ VAEI_SETUP int vaei_rounds_within(uint64_t digits, int power, vaei_word bits) {
     return order < 0 || (order == 0 && !(bits & 1));
 }
 
-/* The number nearest to digits 10^power; 0 where that is too large. */
+/* Finds the number nearest to digits * 10^power; returns 0 where that is too large. */
 VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) {
     vaei_word bits = 0, step;
     uint64_t  rest;
@@ -9378,7 +9378,7 @@ typedef struct vaei_json {
     size_t               at, end;
     int                  inner;         /* the text is the content of a string of the header: its escapes are undone */
     const char          *problem;       /* the first one, or NULL; nothing is read after it */
-    const char          *field;         /* what it is about, or NULL */
+    const char          *field;         /* the field that the problem is about, or NULL */
     size_t               problem_at;
     size_t               layers_at[2];  /* where the lists of layers begin, once they have been read; else 0 */
 } vaei_json;
@@ -9673,6 +9673,7 @@ static const vaei_field vaei_optimizer_fields[] = {
     VAEI_LAST_ROW
 };
 
+/* In a row for a list of layers place[1] is no offset: 0 for the encoder, 1 for the decoder. */
 static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("input", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, input, NULL, NULL),
     VAEI_CONFIG_ROW("latent", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, latent, NULL, NULL),
@@ -9711,6 +9712,7 @@ static const vaei_field vaei_layer_fields[] = {
 };
 #define VAEI_OUTPUT_PADDING_ROW 64u
 
+/* The fields that a layer of this kind has: bit i stands for row i of vaei_layer_fields. */
 VAEI_SETUP unsigned vaei_layer_mask(const vae_layer *layer) {
     const unsigned output_padding = layer->kind == VAE_LAYER_CONV_TRANSPOSED ? VAEI_OUTPUT_PADDING_ROW : 0;
     return layer->kind == VAE_LAYER_DENSE ? 1u | 2u | 128u : 1u | 4u | 8u | 16u | 32u | output_padding | 128u;
