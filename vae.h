@@ -4100,10 +4100,12 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
 
 /* ==== 22 >>tables ================================================================================================= */
 
-/* What varies stands here, one row each, and nowhere else is asked "which one is it". A row's place is the enum's value;
-   row 0 is empty, since every 0 has been replaced by its default. */
+/* Each likelihood, optimiser and schedule is a row of a table. The rest of the code calls through the row and never
+   asks which one it has. The enum's value is the index; row 0 is not used, since every 0 has been replaced by its
+   default. */
 
-/* The numbers of a config after defaults: VAE_ZERO stays, so that the filled config can be given again. */
+/* What a setting stands for. Filling in the defaults leaves VAE_ZERO in its field, so that the filled config can be
+   given again; here it becomes 0. */
 VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
     return vaei_finite(field) && field == VAE_ZERO ? (vae_real)0 : field;
 }
@@ -4112,21 +4114,22 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
-/* What a pass takes for sigma. */
+/* Sigma, as one pass uses it. */
 typedef struct vaei_spread {
     double          sigma;      /* of all pixels, */
-    const vae_real *inverse;    /* ... or 1 / sigma of each; else NULL */
-    double          nats;       /* of a row, whatever its pixels: the densities' constants, log sigma, log scale */
+    const vae_real *inverse;    /* ... unless each has its own: 1 / sigma of each, else NULL */
+    double          nats;       /* the part of a row's nats that is the same for every row: the density's constants, log
+                                   sigma and log scale of all pixels */
 } vaei_spread;
 
 typedef struct vaei_likelihood {
     const char *name;           /* in files */
     const char *symbol;         /* in sentences */
     vae_real    low, high;      /* pixels allowed, as the network sees them */
-    int         has_sigma;      /* is there a sigma, and may the decoder's last activation be any? */
-    int         power;          /* ... whose power is best at the mean of |x - output|^power */
-    int         is_bounded;     /* does every gradient lie within [-1, 1]? */
-    double      constant;       /* nats of a pixel */
+    int         has_sigma;      /* it has a sigma, and the decoder's last layer may have any activation */
+    int         power;          /* sigma fits best where sigma^power is the mean of |x - output|^power */
+    int         is_bounded;     /* every gradient lies within [-1, 1] */
+    double      constant;       /* nats of a pixel, whatever its value */
     /* One row of n numbers: the sum of -log p(x | output), without spread->nats, and, if d is not NULL, its gradient
        times `scale`. d may be output. */
     double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
@@ -4183,7 +4186,7 @@ VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const
     vaei_activate(set, VAE_LINEAR, n, output, pixels);
 }
 
-/* The gradient for pixels of 0 is the mean. */
+/* The gradient by the output is mean - x, so for pixels of 0 it is the mean. */
 VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                  vae_real *pixels) {
     static const vae_real zeros[VAEI_SUM_LANES] = { 0 };
@@ -4199,7 +4202,7 @@ VAEI_SETUP double vaei_bias_logit(double mean) {
     return vaei_scalar_log(mean / (1 - mean));
 }
 
-/* By halving: there is no closed form. */
+/* By bisection: there is no closed form. */
 VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
     const int above = mean > 0.5;
     double    low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
@@ -4216,7 +4219,7 @@ VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
 
 VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
 
-/* Numbers up to here and the products of two keep sums and gradients in range. */
+/* The largest pixel allowed: small enough that squares, their sums and gradients stay in range. */
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
@@ -4237,7 +4240,7 @@ typedef struct vaei_optimizer {
     const char          *name;              /* in files */
     int                  moments;           /* numbers kept for each parameter */
     vae_real             learning_rate, weight_decay;       /* defaults */
-    /* The constants of update number `step`, from 0, with the learning rate of that update. */
+    /* Sets the constants of update number `step`, counted from 0; `rate` is the learning rate of that update. */
     void               (*begin)(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step);
     vaei_update_kernel *(*kernel)(const vaei_kernel_set *set);
 } vaei_optimizer;
@@ -4257,7 +4260,7 @@ VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *made, const vae_optimizer *s
     made->shrink = 1;
 }
 
-/* Loshchilov and Hutter 2019, algorithm 2: the decay passes the moments by. */
+/* Loshchilov and Hutter 2019, algorithm 2: the decay shrinks the weights directly and stays out of the moments. */
 VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
     vaei_begin_adam(made, settings, rate, step);
     made->shrink = (vae_real)(1 - rate * (double)made->decay);
@@ -4307,7 +4310,7 @@ VAEI_PRIVATE double vaei_constant(const vae_schedule *schedule, uint64_t step) {
     return 1;
 }
 
-/* From `from` to 1 over `steps` updates. */
+/* Rises evenly from `from` to 1 over `steps` updates. */
 VAEI_PRIVATE double vaei_rise(double from, uint64_t steps, uint64_t step) {
     return step >= steps ? 1 : from + VAEI_ROUNDED((1 - from) * ((double)step / (double)steps));
 }
@@ -4338,20 +4341,21 @@ static const vaei_schedule vaei_schedules[] = {
    and whose others are the logvar), the decoder's. They form two chains, the encoder with the heads and the decoder; a
    model of one part holds one of them. A chain is walked in stages. A stage of dense layers takes the whole batch at
    once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches of a few
-   images, so that what one layer writes is still in the cache when the next reads it; inference, which needs no row
-   again, takes fewer rows than a large batch has for the same reason. Between stages tensors are flat: one row per
-   example, channels last.
+   images, so that what one layer writes is still in the cache when the next reads it. For the same reason inference,
+   which needs no row again, takes only so many rows at once, however large the batch. Between stages tensors are flat:
+   one row per example, channels last.
 
    The plan lies in the model's own block, whose size must be known before there is one. So the same walk over the
-   config is made twice: first it only counts, then it fills the block. Either time each layer is worked out anew from
-   the config when it is its turn, which needs no memory.
+   config is made twice: first it only counts, then it fills the block. Both times each layer's shapes are derived anew
+   from the config when they are needed, so that no memory is needed to remember them.
 */
 
 #include <limits.h>
 
 /* ---- one block, handed out in pieces ---- */
 
-/* Where each piece begins: a cache line and the widest vector; without vectors what any type needs. */
+/* Each piece begins at a multiple of this: a cache line, which is also the widest vector; without vectors, what any
+   type needs. */
 #if defined(VAEI_HAS_VECTOR) || defined(VAEI_HAS_X86) || defined(VAEI_HAS_NEON)
 #define VAEI_ALIGNMENT 64
 #else
@@ -4378,7 +4382,7 @@ VAEI_PRIVATE vae_real *vaei_take_reals(vaei_arena *arena, size_t count) {
 /* ---- what a plan holds ---- */
 
 /* How a tensor of images lies in memory: each image inside a border of zeros, so that convolutions need no bounds
-   checks. Strides in numbers. */
+   checks. Strides count numbers, not bytes. */
 typedef struct vaei_image {
     int    height, width, channels;
     size_t row, image;      /* from a row to the next, from an image to the next */
@@ -4391,28 +4395,32 @@ typedef struct vaei_image {
 #define VAEI_INFERENCE_ROWS 192         /* most that inference takes at once per thread: what a layer writes is then in
                                            the cache for the next */
 
-/* A place in the workspace: one for every example of the batch, or one micro-batch in each worker's slot. */
+/* Where a tensor lies: in the workspace, with room for the whole batch, or in every worker's slot, with room for one
+   micro-batch. A slot is a worker's own piece of the workspace. */
 typedef struct vaei_place {
     int    in_slot;
     size_t offset;          /* in numbers, from the workspace or from the slot */
 } vaei_place;
 
-/* Where a layer's tensors lie. `saved`: what the activation's derivative wants, its output or what went into it, laid
-   out as the output. */
+/* Where a layer's tensors lie. `saved`: what the activation's derivative is computed from, which is its output or its
+   input; laid out as the output. */
 typedef struct vaei_places {
     vaei_place input, output, saved, input_gradient, output_gradient;
 } vaei_places;
 
-/* The rows of one output parity of a transposed convolution: those that meet the same taps of the kernel. */
+/* The output positions of a transposed convolution that meet the same taps of the kernel. They are those with the same
+   parity, which here means the remainder of (position + padding) divided by the stride, in both directions. A phase is
+   one matrix product; a position is a row of it. */
 typedef struct vaei_phase {
     size_t    rows, taps;                   /* rows of one image */
     uint32_t *from, *to;                    /* per row of a micro-batch */
     uint32_t *from_taps, *weight_taps;      /* per tap */
 } vaei_phase;
 
-/* A convolution and its adjoint, seen as one thing: it connects a fine image (the convolution's input, the transposed
-   one's output) with a coarse one through weights of shape [kernel_height][kernel_width][fine channels][coarse channels]:
-   coarse position i meets fine position i * stride + tap - top.
+/* A convolution and its adjoint, seen as one thing. It connects a fine image (the convolution's input, the transposed
+   one's output) with a coarse one (the convolution's output, the transposed one's input) through weights of shape
+   [kernel_height][kernel_width][fine channels][coarse channels]. Coarse position i meets fine position
+   i * stride + tap - top.
      gather   coarse = convolution of fine
      scatter  fine = transposed convolution of coarse
    Each layer uses one of them forward and the other backward. */
@@ -4427,7 +4435,8 @@ typedef struct vaei_connection {
     vaei_phase *phases;
     size_t      phase_count;
     uint32_t   *weight_rows;                /* per row of the weight matrix, from a patch's first number */
-    uint32_t   *fine_lines, *coarse_lines;    /* per line of coarse positions of a micro-batch: the weights' inner runs */
+    uint32_t   *fine_lines, *coarse_lines;  /* per line of coarse positions of a micro-batch: where each run of
+                                               the weight gradients' sums begins */
 } vaei_connection;
 
 typedef struct vaei_layer {
@@ -4459,8 +4468,8 @@ typedef struct vaei_chain {
 #define VAEI_MAX_LAYERS (2 * VAE_MAX_LAYERS + 1)
 #define VAEI_MAX_THREADS 64
 
-/* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: the chunks, not
-   the threads, decide the bits. */
+/* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: so the bits
+   depend on the chunks and not on the threads. */
 #define VAEI_MAX_CHUNKS 16
 
 typedef struct vaei_plan {
@@ -4476,7 +4485,7 @@ typedef struct vaei_plan {
     char        fused;      /* the last stage runs forward, likelihood and backward on each micro-batch in turn */
     char        owns_weights, has_pool;
     char        is_bare;                            /* no weights, tables or workspace: it only names the tensors */
-    char        free_activation;                    /* the last layer may have any */
+    char        free_activation;                    /* the decoder's last layer may have any activation */
     char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
     int         threads;
     size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
@@ -4484,8 +4493,8 @@ typedef struct vaei_plan {
     size_t      micro, chunk;                       /* examples in a micro-batch; in a chunk, a multiple of it */
     size_t      rows;                               /* that inference takes at once: a batch at most */
     size_t      parameter_count;                    /* numbers that are trained */
-    size_t      log_sigma, log_sigma_count;         /* the last of them: where they begin; 0 where none is learned */
-    size_t      constant_count;                     /* numbers behind them that are not: */
+    size_t      log_sigma, log_sigma_count;         /* the last of them: where they begin, how many are learned */
+    size_t      constant_count;                     /* numbers behind those that are not trained: */
     size_t      standardize_mean, standardize_scale;    /* ... where these begin, `example` each, if there are any */
     size_t      weight_count;                       /* trained numbers and constants */
     /* The workspace, in numbers: */
@@ -4519,8 +4528,8 @@ typedef struct vaei_settings {
     int                threads;
     vae_parallel       parallel;
     vae_allocator      allocator;
-    int                unfused;             /* the last stage is not fused even where it might be: for the tests */
-    int                tensors_only;        /* no weights and no workspace: the model can only be asked for its tensors */
+    int                unfused;             /* the last stage is not fused even where it could be: for the tests */
+    int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
 
 VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
@@ -4591,7 +4600,7 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
     return out < 1 ? 0 : out;
 }
 
-/* A layer whose defaults are filled in. */
+/* The layer's defaults are filled in already. */
 VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
     const int       convolution = layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED;
     const int       amounts = layer->top || layer->bottom || layer->left || layer->right;
@@ -4633,8 +4642,8 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
                          where.part, where.number, layer->kernel_height, layer->kernel_width, layer->stride_height,
                          layer->stride_width, VAEI_MAX_KERNEL);
     if (layer->padding == VAE_SAME && (amounts || added))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has amounts of padding, but VAE_SAME chooses them: leave "
-                         "them 0, or make its padding VAE_EXPLICIT", where.part, where.number);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has amounts of padding, but VAE_SAME chooses them: "
+                         "leave them 0, or make its padding VAE_EXPLICIT", where.part, where.number);
     if (layer->top < 0 || layer->bottom < 0 || layer->left < 0 || layer->right < 0 || layer->top > VAEI_MAX_EXTENT ||
         layer->bottom > VAEI_MAX_EXTENT || layer->left > VAEI_MAX_EXTENT || layer->right > VAEI_MAX_EXTENT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0..65535",
@@ -4656,7 +4665,7 @@ VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where
                      "convolution", where.part, where.number, does, s.height, s.width, s.channels);
 }
 
-/* A kernel that lies along a side of 1 and not along the other one moves nothing. */
+/* A kernel that extends only along a side of 1 sees no neighbours: the series was given with its sides swapped. */
 VAEI_SETUP int vaei_misses_the_series(const vaei_outline *o) {
     const vae_layer *l = &o->layer;
     const int along_height = l->kernel_height > 1 || l->stride_height > 1;
@@ -4706,7 +4715,7 @@ VAEI_SETUP vae_status vaei_outline_layer(vaei_outline *o, vaei_where where, vae_
     return VAE_OK;
 }
 
-/* The same for one layer by itself; `explicit_layer` is that layer with its padding in numbers. */
+/* The same for one layer by itself; `explicit_layer`, unless NULL, becomes that layer with its padding in numbers. */
 VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
                                          vae_layer *explicit_layer, vae_error *error) {
     vaei_outline o;
@@ -4727,7 +4736,7 @@ VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
     return count;
 }
 
-/* The layer that undoes o's change of shape, its adjoint, takes its place. */
+/* Replaces o's layer by its adjoint, which undoes the change of shape. */
 VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
     const vae_shape in = o->in, out = o->out;
     vae_layer      *l = &o->layer;
@@ -4751,8 +4760,8 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
 
 /* ---- the network, layer by layer ---- */
 
-/* Where the layers are told of: in a config, whose defaults need not be filled in, or in the plan of a model. They are
-   numbered through: the encoder's, the heads, the decoder's. */
+/* Where the layers are described: in a config, whose defaults need not be filled in, or in the plan of a model. One
+   index runs through them all: the encoder's, the heads, the decoder's. */
 typedef struct vaei_network {
     const vae_config *config;           /* or NULL: */
     const vaei_plan  *plan;
@@ -4770,7 +4779,7 @@ VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activatio
     layer->activation = activation;
 }
 
-/* The first `count` of these layers, of which o tells the last; without any, only o->out. */
+/* Walks through the first `count` of these layers; o then describes the last one. With `count` 0 only o->out is set. */
 VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_shape in, const char *part,
                                        vaei_outline *o, vae_error *error) {
     vaei_where where;
@@ -4787,7 +4796,7 @@ VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_s
 
 VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l);
 
-/* Layer `index` of the network. Only a layer that comes before it, or itself, can be what is wrong. */
+/* Layer `index` of the network. An error is about this layer or one before it. */
 VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_outline *o, vae_error *error) {
     const vae_layer *encoder = n->config ? n->config->encoder : NULL;
     const int        undone = n->encoders - (index - n->encoders - 1);     /* the encoder layer a mirrored one undoes */
@@ -4833,7 +4842,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, "decoder", o, error);
         if (status != VAE_OK) return status;
     }
-    /* A last layer that is dense gives the numbers, whatever shape was written. */
+    /* A dense last layer may be written in any shape of the right size: its numbers are those of the input's shape. */
     if (index == n->encoders + n->decoders && vaei_is_dense(&o->layer) &&
         vaei_shape_size(o->out) == vaei_shape_size(n->input))
         o->out = n->input;
@@ -4847,7 +4856,7 @@ VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     return where;
 }
 
-/* What stands behind the first empty place would be left out without a word. */
+/* A layer behind the first empty place would be left out silently. */
 VAEI_SETUP vae_status vaei_check_gaps(const vae_layer *layers, const char *part, vae_error *error) {
     const int count = vaei_count_layers(layers);
     int       i;
@@ -4875,8 +4884,8 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     if (!n->is_mirrored) return VAE_OK;
     n->decoders = n->encoders + 1;
     if (n->decoders > VAE_MAX_LAYERS && config->part != VAE_ENCODER_ONLY)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "the mirror image of %d encoder layers has %d, more than %d: give the "
-                         "decoder yourself", n->encoders, n->decoders, VAE_MAX_LAYERS);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "the mirror image of %d encoder layers has %d, more than %d: give "
+                         "the decoder yourself", n->encoders, n->decoders, VAE_MAX_LAYERS);
     return VAE_OK;
 }
 
@@ -4908,8 +4917,8 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.kind is %d: use one of vae_schedule_kind", name, (int)s->kind);
     if (s->kind == VAE_CONSTANT)
         return !s->steps && !s->warmup && s->from == 0 && s->to == 0 ? VAE_OK
-             : vaei_fail(error, VAE_ERROR_CONFIG, "%s has numbers, but its kind is VAE_CONSTANT: set its kind, or leave "
-                         "them 0", name);
+             : vaei_fail(error, VAE_ERROR_CONFIG, "%s has numbers, but its kind is VAE_CONSTANT: set its kind, or "
+                         "leave them 0", name);
     if (!s->steps)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.steps is 0: give the updates that it takes, 1 or more", name);
     if (s->kind != VAE_COSINE && (s->warmup || s->to != 0))
@@ -4922,8 +4931,8 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, its `to` %r: both are factors and must lie in [0, 1]",
                          name, (double)s->from, (double)s->to);
     if (s->kind == VAE_COSINE && !s->warmup && s->from != 0)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, but there is no warmup that begins there: set warmup, "
-                         "or leave it 0", name, (double)s->from);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, but there is no warmup that begins there: set "
+                         "warmup, or leave it 0", name, (double)s->from);
     return VAE_OK;
 }
 
@@ -4946,8 +4955,8 @@ VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *er
                              (double)o->momentum);
     } else {
         if (o->momentum != 0)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.momentum is %r, but only VAE_SGD has one: leave it 0, or "
-                             "set optimizer.kind", (double)o->momentum);
+            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.momentum is %r, but only VAE_SGD has one: leave it 0, "
+                             "or set optimizer.kind", (double)o->momentum);
         if (!vaei_lies_in(beta1, 0, 1) || !vaei_lies_in(beta2, 0, 1) || beta1 == 1 || beta2 == 1)
             return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1 is %r, optimizer.beta2 %r: both must lie in [0, "
                              "1)", (double)o->beta1, (double)o->beta2);
@@ -4966,14 +4975,14 @@ VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *erro
                          VAEI_MAX_THREADS);
     if (s->parallel.run)
         return s->threads ? VAE_OK
-             : vaei_fail(error, VAE_ERROR_CONFIG, "parallel is given, threads is 0: say how many tasks it runs at a time, "
-                         "1 to %d", VAEI_MAX_THREADS);
+             : vaei_fail(error, VAE_ERROR_CONFIG, "parallel is given, threads is 0: say how many tasks it runs at a "
+                         "time, 1 to %d", VAEI_MAX_THREADS);
     if (s->parallel.user)
         return vaei_fail(error, VAE_ERROR_CONFIG, "parallel.user is given without parallel.run: give both or neither");
 #ifndef VAEI_HAS_POOL
     if (s->threads > 1)
-        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "threads is %d, but this build has none: define VAE_THREADS where "
-                         "VAE_IMPLEMENTATION is, give config.parallel, or set threads to 1", s->threads);
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "threads is %d, but this build has none: define VAE_THREADS "
+                         "where VAE_IMPLEMENTATION is, give config.parallel, or set threads to 1", s->threads);
 #endif
     return VAE_OK;
 }
@@ -5008,11 +5017,12 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
                          (double)s->sigma);
     if (!vaei_has_sigma(s->likelihood) && (s->sigma != 0 || s->sigma_per_pixel || s->standardize))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s has no sigma: leave it 0, or use VAE_GAUSSIAN or "
-                         "VAE_LAPLACE", s->sigma != 0 ? "sigma" : s->sigma_per_pixel ? "sigma_per_pixel" : "standardize",
+                         "VAE_LAPLACE",
+                         s->sigma != 0 ? "sigma" : s->sigma_per_pixel ? "sigma_per_pixel" : "standardize",
                          vaei_likelihoods[s->likelihood].symbol);
     if (s->sigma != 0 && s->sigma_per_pixel)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: leave "
-                         "one of them 0", (double)s->sigma);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: "
+                         "leave one of them 0", (double)s->sigma);
     if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_MOST_SETTING))
         return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
                          (double)s->beta);
@@ -5026,8 +5036,9 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     return VAE_OK;
 }
 
-/* The settings of a config: checked, defaults in their places. `threads`: those that stand for 0, where they have been
-   asked for before; one creation must use one number, whatever the system says the next time. */
+/* The settings of a config, checked and with defaults filled in. `threads` is what config.threads 0 stands for, or 0
+   while the system has not been asked: it may answer differently the next time, and one creation must use one
+   number. */
 VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_settings *s, vae_error *error) {
     vae_status status;
     memset(s, 0, sizeof *s);
@@ -5060,7 +5071,7 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     return VAE_OK;
 }
 
-/* The way back. */
+/* Puts the settings back into a config. */
 VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->input = s->input;
     c->latent = s->latent;
@@ -5113,8 +5124,8 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
 
 /* ---- names: the index of each layer in the nn.Sequential that one would write ---- */
 
-/* Whether PyTorch's Conv2d(padding=(top, left)), or ConvTranspose2d with an output_padding below the stride, has this
-   geometry: otherwise a ZeroPad2d stands before, or a cropping one after it. */
+/* Whether PyTorch's Conv2d(padding=(top, left)), or its ConvTranspose2d with an output_padding below the stride, has
+   this geometry. Otherwise a ZeroPad2d stands before the Conv2d, or one that crops after the ConvTranspose2d. */
 VAEI_SETUP int vaei_even_padding(const vaei_layer *layer) {
     const vaei_connection *c = layer->connection;
     if (layer->kind == VAE_LAYER_CONV) {
@@ -5215,9 +5226,10 @@ VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_ou
 }
 
 /* Images in a micro-batch: few enough that the largest tensor of a convolution stays in the second-level cache, enough
-   that the smallest products still fill the kernels. Their number is a multiple of a power of two, so that 2, 4, 8 or
-   16 threads get equal shares; the threads themselves have no say in it. `largest`: numbers of that tensor in one
-   image; `weights`: of the largest stage of convolutions. */
+   that the smallest products still fill the kernels. The number of micro-batches is a multiple of a power of two, so
+   that 2, 4, 8 or 16 threads get equal shares; it does not depend on the number of threads, and so the bits do not
+   either. `largest`: the numbers of that tensor in one image; `weights`: the parameters of the largest stage of
+   convolutions. */
 VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t weights) {
     const size_t most = vaei_max_size(1, vaei_min_size(VAEI_MICRO_BATCH_IMAGES, VAEI_MICRO_BATCH_NUMBERS / largest));
     size_t       count = (plan->batch - 1) / most + 1, chunks = 4, shares = 1;
@@ -5229,7 +5241,8 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t we
     plan->chunk = plan->micro * (count / shares);
 }
 
-/* Every layer that the config tells of is looked at; those that the model holds are counted. */
+/* Checks the layers up to the last one that the model holds, and counts those that it holds: a decoder alone may be the
+   mirror image of an encoder that it does not hold. */
 VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
     const int    first = vaei_first_layer(n, plan->part), end = vaei_end_layer(n, plan->part);
     size_t       largest = 1, weights = 1, stage_weights = 0, numbers;
@@ -5240,14 +5253,14 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
         const vaei_where where = vaei_where_is(n, index);
         if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
         if (vaei_shape_size(o.out) > VAEI_MAX_OUTPUTS)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: make "
-                             "it smaller", where.part, where.number);
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: "
+                             "make it smaller", where.part, where.number);
         if (index < first) continue;
         numbers = vaei_plus(vaei_count_weights(&o), vaei_count_biases(&o));
         plan->parameter_count = vaei_plus(plan->parameter_count, numbers);
         if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it smaller",
-                             where.part, where.number);
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it "
+                             "smaller", where.part, where.number);
         before = convolutional;
         convolutional = !vaei_is_dense(&o.layer);
         if (index == first || index == n->encoders + 1 || convolutional != before) {
@@ -5308,7 +5321,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
 #ifndef VAE_INFERENCE_ONLY
     plan->trains = !s->inference_only && s->part == VAE_WHOLE;
 #endif
-    /* A sigma for each pixel looks at the whole batch before any row goes backward. */
+    /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward. */
     plan->fused = !s->unfused && !(plan->trains && plan->log_sigma_count > 1);
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
@@ -5327,7 +5340,7 @@ VAEI_APART vaei_image vaei_flat_image(vae_shape shape) {
     return image;
 }
 
-/* Negative borders are none. */
+/* A negative border counts as none. */
 VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int32_t top, int32_t bottom, int32_t left, int32_t right) {
     const size_t channels = (size_t)shape.channels;
     vaei_image   image = vaei_flat_image(shape);
@@ -5374,7 +5387,8 @@ VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
 
 enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 
-/* How a tensor of a convolution lies. Within a stage a layer's output is the next one's input, its gradient alike. */
+/* How a tensor of a convolution lies in memory. Within a stage a layer's output is the next one's input, and has the
+   border that the next one reads; likewise the gradients on the way back. */
 VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
     vaei_outline o;
     int          transposed;
@@ -5394,7 +5408,7 @@ VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which)
     return vaei_coarse_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
 }
 
-/* A plan on its way: it counts and, where the block is there, fills. */
+/* A plan in the making: it counts and, once there is a block, fills it. */
 typedef struct vaei_planning {
     const vaei_network *network;
     vaei_plan          *plan;
@@ -5404,10 +5418,10 @@ typedef struct vaei_planning {
     vaei_stage         *stage;                  /* NULL while counting */
     size_t              parameters;             /* of the layers so far */
     size_t              scratch;                /* the most that any product needs */
-    vaei_place          before, below;          /* the output of the layer before, the gradient of its last flat one */
+    vaei_place          before, below;          /* the output of the layer before, the gradient of that output */
 } vaei_planning;
 
-/* Takes room for `each` numbers an example in the workspace, or of one micro-batch in the workers' own memory. */
+/* Takes room for `each` numbers per example: for the batch in the workspace, or for a micro-batch in the slots. */
 VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t each) {
     vaei_arena *arena = in_slot ? &p->slot : &p->workspace;
     vaei_place  place;
@@ -5442,8 +5456,8 @@ VAEI_SETUP vaei_brief vaei_brief_of(const vaei_planning *p, int index) {
     return b;
 }
 
-/* Gradients of flat tensors have a place each, for vaei_update; but the last layer's replaces what the likelihood makes
-   it of, unless the activation's derivative wants that again. */
+/* The gradient of each layer's output has a place of its own, since vaei_update needs it later. Only the last layer's
+   replaces the output from which the likelihood computes it, unless the activation's derivative needs that output. */
 VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_places *places) {
     const int trains = p->plan->trains;
     places->input = p->before;
@@ -5456,11 +5470,12 @@ VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_pla
     places->output_gradient = p->below;
 }
 
-/* Numbers in one image of each of a convolution's tensors; `c`, NULL while counting, gets the images. */
+/* Numbers in one image of each of a convolution's tensors. */
 typedef struct vaei_image_sizes {
     size_t input, output, output_gradient;
 } vaei_image_sizes;
 
+/* Numbers in one image of this tensor; `kept`, NULL while counting, receives its layout. */
 VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_image *kept) {
     const vaei_image image = vaei_image_at(p->network, index, which);
     if (kept) *kept = image;
@@ -5469,7 +5484,7 @@ VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_i
     return image.image;
 }
 
-/* What the backward pass will need again is kept for the whole batch, unless it follows at once. */
+/* What the backward pass needs again is kept for the whole batch, unless that pass follows at once. */
 VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int starts, const vaei_brief *b, const vaei_image_sizes *sizes,
                                        vaei_places *places) {
     const int trains = p->plan->trains, output_in_slot = b->ends ? b->fused : b->fused || !trains;
@@ -5523,7 +5538,7 @@ VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_conn
     c->padding = l->padding;
 }
 
-/* Numbers of scratch that a product takes: the only place where the plan asks. */
+/* Notes the scratch that a product of this size needs. */
 VAEI_SETUP void vaei_note_product(vaei_planning *p, size_t rows, size_t columns, size_t steps) {
     size_t needed = VAEI_TOO_LARGE;
     if (rows != VAEI_TOO_LARGE && columns != VAEI_TOO_LARGE && steps != VAEI_TOO_LARGE)
@@ -5537,7 +5552,8 @@ VAEI_SETUP uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
     return (uint32_t *)vaei_take(arena, count, sizeof(uint32_t));
 }
 
-/* Fine positions 0 .. extent-1 whose (position + before) mod stride is `parity`. */
+/* Of the fine positions 0 .. extent-1, those whose (position + before) mod stride is `parity`: the first, their count,
+   and the taps of the kernel that they meet. */
 VAEI_SETUP int vaei_first_of_parity(int parity, int before, int stride) {
     return (int)((((int32_t)parity - before) % stride + stride) % stride);
 }
@@ -5551,7 +5567,8 @@ VAEI_SETUP int vaei_taps_of_parity(int parity, int kernel, int stride) {
     return parity < kernel ? (kernel - 1 - parity) / stride + 1 : 0;
 }
 
-/* The parities that the first positions have: with a stride wider than the image the others are empty. */
+/* The parity of a position. The phases are those of the first positions: with a stride wider than the image no position
+   has the other parities. */
 VAEI_SETUP int vaei_parity(int position, int before, int stride) {
     return (int)(((int32_t)position + before) % stride);
 }
@@ -5584,7 +5601,7 @@ VAEI_SETUP void vaei_take_phases(const vaei_outline *o, vae_shape fine, size_t m
         }
 }
 
-/* Takes room for the tables; `c` is NULL while counting. Also how much scratch the products need. */
+/* Takes room for the tables; `c` is NULL while counting. Also notes the scratch that the products need. */
 VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c) {
     const vaei_plan *plan = p->plan;
     vaei_arena      *arena = p->arena;
@@ -5662,8 +5679,8 @@ VAEI_SETUP void vaei_fill_phase(const vaei_connection *c, vaei_phase *phase, int
     for (n = 0; n < micro; n++)
         for (y = first_y; y < c->fine.height; y += c->stride_height)
             for (x = first_x; x < c->fine.width; x += c->stride_width, i++) {
-                /* The coarse position that the last tap meets: the smallest address; the others lie at from_taps. It
-                   may lie in the border before the first image, so the sum alone is not negative. */
+                /* The coarse position that the last tap meets has the lowest address; from_taps leads from it to the
+                   others. It may lie in the border, so coarse_y and coarse_x may be negative, but the sum is not. */
                 const int32_t coarse_y = (y + c->top - parity_y) / c->stride_height - (taps_y - 1);
                 const int32_t coarse_x = (x + c->left - parity_x) / c->stride_width - (taps_x - 1);
                 phase->from[i] = taps_y && taps_x
@@ -5795,7 +5812,7 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     p->before = plan->input;
 }
 
-/* What the workers have for themselves, and the areas in which their weight gradients are summed. */
+/* The workers' slots, and the areas in which the weight gradients of the chunks are summed. */
 VAEI_SETUP void vaei_place_slots(vaei_planning *p) {
     vaei_plan *plan = p->plan;
     plan->product_scratch = p->slot.used / sizeof(vae_real);
@@ -5812,7 +5829,7 @@ VAEI_SETUP void vaei_place_slots(vaei_planning *p) {
     if (p->slot.used == VAEI_TOO_LARGE || p->workspace.used == VAEI_TOO_LARGE) p->arena->used = VAEI_TOO_LARGE;
 }
 
-/* Layers, stages and tables go into the block, the workspace is only counted. */
+/* Layers, stages and tables go into the block; the workspace is only counted here. */
 VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_arena *arena) {
     vaei_planning p;
     int           i;
@@ -5843,7 +5860,7 @@ struct vae_model {
     vaei_plan               plan;
     const vaei_kernel_set  *kernels;
     vaei_pool              *pool;           /* the model's own threads, or NULL */
-    const vae_real         *weights;        /* what is read: the parameters, or those of another */
+    const vae_real         *weights;        /* what the model reads: its parameters, or another's */
     vae_real               *parameters;     /* NULL where the weights are another's */
     vae_real               *gradients, *moment1, *moment2;      /* NULL where the model cannot train */
     vae_real               *workspace;
@@ -5851,7 +5868,7 @@ struct vae_model {
     void                   *block;          /* what the allocator gave, or NULL where the caller gave the memory */
     size_t                  block_size;
     int                     has_gradients;  /* 0: what the gradient block holds counts as zero */
-    int                     shows_gradients;/* the caller has a pointer to the block: it is kept as it should look */
+    int                     shows_gradients;/* the caller has a pointer to the block: zeros are really written there */
     double                  largest_loss;   /* beyond which training has diverged; 0: not known yet */
     vaei_flag               in_use;         /* see >>execution, "who may use the model now" */
     uintptr_t               callback_frame; /* where the stack was when on_progress was called */
@@ -5863,10 +5880,10 @@ struct vae_model {
     /* What the epoch in progress was begun with, in checkpoints too: it goes on with the same or not at all. */
     uint64_t                epoch_rows, epoch_batch;        /* 0 between epochs */
     int                     epoch_keeps_order;
-    size_t                  file_batch;     /* that the file was trained with from which the model comes; 0: none */
+    size_t                  file_batch;     /* with which the model's file was trained; 0: it has none */
 };
 
-/* A setting as the next update meets it, its schedule counted. */
+/* A setting as the next update uses it: multiplied by its schedule's factor. */
 VAEI_PRIVATE double vaei_scheduled(const vae_model *model, vae_real setting, const vae_schedule *schedule) {
     return (double)vaei_setting(setting) * vaei_schedules[schedule->kind].factor(schedule, model->step);
 }
@@ -5878,8 +5895,8 @@ VAEI_PRIVATE double vaei_learning_rate(const vae_model *model) {
     return vaei_scheduled(model, optimizer->learning_rate, &optimizer->schedule);
 }
 
-/* Where example `first` of a tensor begins, for the worker with this slot. A slot holds one micro-batch: its own first
-   example. */
+/* Where example `first` of a tensor begins, for the worker with this slot. In a slot a tensor holds one micro-batch,
+   and `first`, which is then the micro-batch's first example, is at its beginning. */
 VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t slot, size_t first, size_t each) {
     if (place.in_slot)
         return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + place.offset;
@@ -5911,7 +5928,7 @@ VAEI_PRIVATE void vaei_run(const vae_model *model, vae_task task, void *context,
         for (i = 0; i < count; i++) task(context, i);
 }
 
-/* `items` in pieces of at least `grain`, one for each thread: part(context, slot, first, count). */
+/* Does items first .. first + count - 1 of some shared work, in the worker with this slot. */
 typedef void (*vaei_part)(void *context, size_t slot, size_t first, size_t count);
 
 /* Items in pieces, each a multiple of `unit` but for the last. */
@@ -5942,7 +5959,8 @@ VAEI_PRIVATE void vaei_split_task(void *opaque, size_t index) {
     if (end > first) split->part(split->context, index, first, end - first);
 }
 
-/* Pieces begin at multiples of `unit`. */
+/* Cuts `items` into pieces of at least `grain` items, at most one for each thread, that begin at multiples of
+   `unit`. */
 VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, size_t grain, vaei_part part,
                              void *context) {
     vaei_split_context split;
@@ -5954,7 +5972,7 @@ VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, 
     vaei_run(model, vaei_split_task, &split, split.cut.pieces);
 }
 
-#define VAEI_PARALLEL_WORK 500000       /* multiply-adds worth another thread: about ten microseconds */
+#define VAEI_PARALLEL_WORK 500000       /* multiply-adds that are worth waking another thread */
 
 typedef struct vaei_multiply_context {
     const vae_model    *model;
@@ -5972,9 +5990,10 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
     vaei_multiply(work->model->kernels, &part, vaei_slot(work->model, index, work->model->plan.product_scratch));
 }
 
-/* Row pieces are multiples of 24 and column pieces of 48, whole tiles in every kernel set; few rows are divided by
-   columns alone, and then by 16. Of all grids the one whose largest piece is smallest; of such the one with the fewest
-   row pieces, since each packs B for itself. */
+/* Cuts a product into a grid of pieces. Rows are cut at multiples of 24 and columns at multiples of 48, which are whole
+   tiles in every kernel set; a product of few rows is cut by columns alone, at multiples of 16. Of all grids it takes
+   the one whose largest piece is smallest, and among equals the one with the fewest row pieces, since each of these
+   packs B for itself. */
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
@@ -6005,10 +6024,11 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
 
 /* ---- who may use the model now ----
 
-   A model is free, at work in some call, or at rest inside on_progress, where inference may use it and training may not.
-   The mark turns two threads in one model, and a callback that trains or destroys it, into a status. A callback may be
-   left by longjmp or an exception, and then its mark stays behind. So whether a call comes from within the callback is
-   told by the stack, which grows downwards: from within it, it stands below the callback's caller. */
+   A model is free, at work in some call, or waiting while its vae_fit calls on_progress; then inference may use it and
+   training may not. The mark in_use tells which. With it, two threads in one model, or a callback that trains the
+   model, get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the
+   mark stays behind. So the stack tells whether a call comes from within the callback: stacks grow downwards, and the
+   frame of such a call lies below that of the callback's caller. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -6042,9 +6062,9 @@ VAEI_PRIVATE vae_status vaei_leave(vae_model *model, int before, vae_status stat
 /* For whatever changes the weights or the state of training. */
 VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_error *error) {
     if (vaei_is_within_callback(model))
-        return vaei_fail(error, VAE_ERROR_BUSY, "%s: called from on_progress, whose vae_fit is using the model: return nonzero "
-                         "there to stop it first", call);
-    if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAE_OK;     /* it was left by a jump */
+        return vaei_fail(error, VAE_ERROR_BUSY, "%s: called from on_progress, whose vae_fit is using the model: return "
+                         "nonzero there to stop it first", call);
+    if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAE_OK;     /* left by a jump */
     return vaei_enter(model, call, error) < 0 ? VAE_ERROR_BUSY : VAE_OK;
 }
 
@@ -6097,8 +6117,8 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
     vaei_activate_backward(work->model->kernels, work->activation, count, work->from + first, work->to + first);
 }
 
-#define VAEI_PARALLEL_NUMBERS 16384     /* of elementwise work worth another thread */
-#define VAEI_PARALLEL_READS 65535u      /* of numbers that are only looked at or copied; a size of 16 bits holds it */
+#define VAEI_PARALLEL_NUMBERS 16384     /* numbers, each computed by itself, that are worth another thread */
+#define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
 VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
@@ -6203,7 +6223,7 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
      gather   coarse[i][s] = bias[s] + sum over taps k, channels b of fine[i stride + k - top][b] weight[k][b][s]
      scatter  fine[p][b]   = bias[b] + sum over the coarse positions i and taps k with i stride + k - top = p,
                                       and channels s, of coarse[i][s] weight[k][b][s]
-     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s]                              */
+     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s] */
 
 VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                               const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
@@ -6282,8 +6302,8 @@ VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, c
 }
 #endif
 
-/* The three products as they are defined, position by position: what the tests hold the others against. Images are
-   flat, one after the other. */
+/* The three products as they are defined, position by position: the tests compare the fast ones with these. Images lie
+   one after the other, without borders. */
 VAEI_PRIVATE void vaei_convolve_naive(const vaei_connection *c, size_t n, const vae_real *fine, vae_real *coarse,
                                     const vae_real *weight, const vae_real *bias) {
     size_t image;
@@ -6306,8 +6326,8 @@ VAEI_PRIVATE void vaei_convolve_naive(const vaei_connection *c, size_t n, const 
                 }
 }
 
-VAEI_PRIVATE void vaei_convolve_transposed_naive(const vaei_connection *c, size_t n, const vae_real *coarse, vae_real *fine,
-                                     const vae_real *weight, const vae_real *bias) {
+VAEI_PRIVATE void vaei_convolve_transposed_naive(const vaei_connection *c, size_t n, const vae_real *coarse,
+                                                 vae_real *fine, const vae_real *weight, const vae_real *bias) {
     size_t image, i;
     int    y, x, s, ky, kx, b;
     for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine)) {
@@ -6340,12 +6360,13 @@ VAEI_PRIVATE void vaei_connection_weights_naive(const vaei_connection *c, size_t
                         if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
                         for (b = 0; b < c->fine.channels; b++)
                             for (s = 0; s < c->coarse.channels; s++)
-                                d_weight[((ky * c->kernel_width + kx) * c->fine.channels + b) * c->coarse.channels + s] +=
+                                d_weight[((ky * c->kernel_width + kx) * c->fine.channels + b) * c->coarse.channels +
+                                         s] +=
                                     fine[(py * c->fine.width + px) * c->fine.channels + b] * coarse[s];
                     }
 }
 
-/* Images from one layout into another of the same shape, line by line: never the borders. */
+/* Copies images from one layout into another of the same shape, line by line; the borders are not touched. */
 VAEI_PRIVATE void vaei_copy_images(size_t n, const vaei_image *from, const vae_real *source, const vaei_image *to,
                                    vae_real *target) {
     const size_t line = (size_t)from->width * (size_t)from->channels;
@@ -6386,8 +6407,10 @@ VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_acti
 
 VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
     const vae_model *model = micro->pass->model;
-    const vae_real  *in = vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
-    vae_real        *out = vaei_at(model, layer->places.output, micro->slot, micro->first, layer->connection->output.image);
+    const vae_real  *in =
+        vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
+    vae_real        *out =
+        vaei_at(model, layer->places.output, micro->slot, micro->first, layer->connection->output.image);
     vae_real        *before = out;
     const vae_real  *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
     if (model->plan.trains && vaei_activation_saves_input(layer->activation))
@@ -6406,19 +6429,21 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
 /* The layer's output gradient, already taken through its activation, lies in its bordered place. */
 VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_layer *layer, vae_real *d_in) {
     const vae_model *model = micro->pass->model;
-    const vae_real  *in = vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
+    const vae_real  *in =
+        vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
     const vae_real  *d_out = vaei_at(model, layer->places.output_gradient, micro->slot, 0, 0);
     const vae_real  *weight = model->weights + layer->weight;
     vae_real        *d_weight = micro->gradients + (layer->weight - micro->stage->parameter);
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
     /* The borders are zeros and may be summed along with the rest. */
-    vaei_column_sums(model->kernels, micro->count * (layer->connection->output_gradient.image / channels), channels, d_out,
-                     channels, NULL, d_bias, micro->accumulate);
+    vaei_column_sums(model->kernels, micro->count * (layer->connection->output_gradient.image / channels), channels,
+                     d_out, channels, NULL, d_bias, micro->accumulate);
     if (layer->kind == VAE_LAYER_CONV) {
         vaei_connection_weights(model, micro->slot, layer->connection, micro->count, in, d_out, d_weight,
                                 micro->accumulate);
-        if (d_in) vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
+        if (d_in)
+            vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
     } else {
         vaei_connection_weights(model, micro->slot, layer->connection, micro->count, d_out, in, d_weight,
                                 micro->accumulate);
@@ -6433,11 +6458,11 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits,
 
 /* ---- sigma ---- */
 
-#define VAEI_SIGMA_RATE 0.1             /* of the moving average, after its first twenty steps */
-#define VAEI_LEAST_LOG_SIGMA (-13.8)    /* a millionth; the largest is its inverse */
+#define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average */
+#define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
 
-/* What a pass needs of sigma and of the change of scale. Logs of many scales are taken as one log of their product,
-   which is kept in range. */
+/* What a pass needs of sigma and of the change of scale. Instead of a log of each scale, one log is taken of the
+   product of as many as keep it in range. */
 VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
     const vaei_plan       *plan = &model->plan;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -6478,7 +6503,7 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
     return spread;
 }
 
-/* Of all pixels: where each has its own, their geometric mean; 0 for likelihoods without. */
+/* Sigma; where each pixel has its own, their geometric mean; 0 where the likelihood has none. */
 VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
     const vaei_plan *plan = &model->plan;
     double           sum = 0;
@@ -6491,8 +6516,8 @@ VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
 
 #ifndef VAE_INFERENCE_ONLY
 /* With s the mean of |x - output|^p over the numbers that share a sigma, their nats are s/(p sigma^p) + log sigma each,
-   and the derivative by log sigma is 1 - s/sigma^p each. For one sigma that follows from the rows' nats, which are made
-   by now. */
+   and the derivative by log sigma is 1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows'
+   nats, which have been computed by now. */
 VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -6503,8 +6528,8 @@ VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     *pass->d_log_sigma = (vae_real)((double)pass->scale * sum) + (pass->adds ? *pass->d_log_sigma : 0);
 }
 
-/* For a sigma of each pixel from the outputs of the whole batch, while they are there: for pixels first .. first +
-   count - 1. */
+/* The same where each pixel has its sigma, for pixels first .. first + count - 1: from the outputs of the whole batch,
+   before their gradients replace them. */
 VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_pass *pass = (const vaei_pass *)opaque;
     const vae_model *model = pass->model;
@@ -6532,9 +6557,9 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
     }
 }
 
-/* A step of sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place
-   of the optimiser. Its weights grow in proportion to the step at first, so that the beginning is soon forgotten. `rate`
-   1 takes the batch at hand for all. */
+/* Moves sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place of
+   the optimiser. At first a batch weighs in proportion to its step number, so that the beginning is soon forgotten.
+   With `rate` 1 the batch at hand decides alone. */
 VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
     const vaei_plan *plan = &model->plan;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -6551,7 +6576,7 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, d
     }
 }
 
-/* The update of step number `step`, from 0. */
+/* `step` counts from 0. */
 VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients, uint64_t step) {
     const double rate = 2 / ((double)step + 2);
     vaei_move_sigma(model, gradients, rate > VAEI_SIGMA_RATE ? rate : VAEI_SIGMA_RATE);
@@ -6560,7 +6585,8 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 
 /* ---- rows ---- */
 
-/* Two numbers of each row of a batch: its reconstruction and KL, or whether its pixels are not finite. */
+/* Two arrays with a number for each row of a batch: its reconstruction and its KL. Decoding stores in the first one
+   whether a pixel of the row is not finite. */
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
     return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
 }
@@ -6627,8 +6653,8 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
 
 /* ==== 27 >>stages ================================================================================================= */
 
-/* The last stage, where it goes forward, meets the likelihood and goes backward with each micro-batch in turn. Otherwise
-   the likelihood meets the whole batch between the two; the bits are the same. */
+/* A fused last stage takes each micro-batch forward, through the likelihood and backward before it begins the next one.
+   Otherwise the likelihood takes the whole batch between the two passes; the bits are the same. */
 VAEI_PRIVATE int vaei_is_fused(const vaei_plan *plan, const vaei_stage *stage) {
     return plan->fused && stage == &plan->stages[plan->stage_count - 1];
 }
@@ -6740,8 +6766,8 @@ VAEI_PRIVATE void vaei_sum_part(void *opaque, size_t slot, size_t first, size_t 
 }
 #endif
 
-/* Chunks are independent of each other: the workers share them out. Without threads one area of weight gradients is
-   enough, emptied after every chunk. */
+/* The chunks are independent of each other, and the workers share them out. Without threads one area of weight
+   gradients is enough: it is added to the total after every chunk. */
 VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_stage *stage, int forward, int backward) {
     const vae_model   *model = pass->model;
     const size_t       step = backward ? model->plan.chunk : model->plan.micro;
@@ -6833,8 +6859,8 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 
 /* ==== 28 >>latent ================================================================================================= */
 
-/* heads [count][mean latent, logvar latent] -> logvar bounded, z = mean + exp(logvar / 2) noise. The noise has been
-   drawn. Kingma and Welling 2014, section 2.4. */
+/* From the heads' output, [count][latent means, latent logvars], come the bounded logvar and z = mean + exp(logvar / 2)
+   noise; the noise has been drawn before. Kingma and Welling 2014, section 2.4. */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
     return vaei_at(model, model->plan.layers[model->plan.heads].places.output, 0, 0, 0);
 }
@@ -6849,9 +6875,9 @@ VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bou
     }
 }
 
-/* A true derivative would be 0 outside and hold a value there for ever. Instead the gradient passes unless the bound
-   binds and a step against the gradient would push further out: at the upper bound only gradients >= 0 pass, at the
-   lower one only those <= 0. Needs the bounded values only. */
+/* The true derivative is 0 outside the bounds, so a value that got there would stay there for ever. Instead the
+   gradient passes unless the bound binds and a step against the gradient would push further out: at the upper bound
+   only gradients >= 0 pass, at the lower one only those <= 0. Needs the bounded values only. */
 VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, vae_real *d) {
     size_t i;
     for (i = 0; i < n; i++) {
@@ -6927,7 +6953,7 @@ VAE_API const char *vae_status_name(vae_status status) {
 
 /* ---- tensors, as PyTorch has them ---- */
 
-/* Which layer and which of its tensors number `index` is. The heads count as four: mean and logvar, weight and bias. */
+/* A tensor's layer, and which of its tensors it is. The heads have four: mean and logvar, weight and bias. */
 typedef struct vaei_tensor_place {
     const vaei_layer *layer;
     int               number;           /* of the layer in the array */
@@ -7048,7 +7074,7 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
     }
     if (place.bias) return layer->bias + i;
     {
-        /* [coarse or out][fine or in][height][width] here, [height][width][fine][coarse] there. */
+        /* PyTorch has [coarse][fine][height][width], the block [height][width][fine][coarse]. */
         const vaei_connection *c = layer->connection;
         const size_t window = (size_t)c->kernel_height * (size_t)c->kernel_width, tap = i % window;
         const size_t fine_channels = (size_t)c->fine.channels;
@@ -7102,11 +7128,11 @@ VAEI_SETUP vae_status vaei_tensor_named(const vae_model *model, const char *name
         const vaei_layer *layer = &model->plan.layers[i];
         if (layer->connection && (tensor.name[0] == 'e') == (i < model->plan.heads) && !vaei_even_padding(layer))
             return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s, the nearest is %s: padding that "
-                             "differs between the sides, as VAE_SAME may choose it, is a ZeroPad2d in PyTorch, which is "
-                             "counted too", name, tensor.name);
+                             "differs between the sides, as VAE_SAME may choose it, is a ZeroPad2d in PyTorch, which "
+                             "is counted too", name, tensor.name);
     }
-    return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s, the nearest is %s: activations, Flatten and "
-                     "Unflatten are counted too, as in an nn.Sequential", name, tensor.name);
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "there is no tensor named %s, the nearest is %s: activations, Flatten "
+                     "and Unflatten are counted too, as in an nn.Sequential", name, tensor.name);
 }
 
 /* The weights of a view, and those that config.weights gave, are not the model's to change. */
@@ -7205,8 +7231,8 @@ VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
     return (double)c->kernel_height * (double)c->kernel_width * (double)(out ? c->coarse.channels : c->fine.channels);
 }
 
-/* Drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. `number` is the tensor's in
-   the whole network. */
+/* Weights are drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. `number`
+   counts the tensors of the whole network. */
 VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, size_t number) {
     const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(index, vaei_layer_tensors(model) - 1));
     const double            fan_in = vaei_fan(place.layer, 0);
@@ -7236,7 +7262,7 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, size_t nu
     }
 }
 
-/* A part gets the weights that it would have in the whole network. */
+/* An encoder or decoder alone gets the weights that it has in the whole network. */
 VAEI_SETUP void vaei_initialize(vae_model *model, int encoders) {
     const size_t before = model->plan.heads < 0 ? 2 * (size_t)encoders + 4 : 0;
     size_t       i;
@@ -7566,7 +7592,7 @@ VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
     vaei_put_bytes(text, model->bytes - own - training);
 }
 
-/* The threads that there are, where not all could be started. */
+/* Fewer than config.threads where not all could be started. */
 VAEI_SETUP int vaei_threads_used(const vae_model *model) {
 #ifdef VAEI_HAS_POOL
     if (model->pool) return (int)model->pool->count + 1;
@@ -7580,8 +7606,9 @@ enum { VAEI_SUMMARY_LINES = VAEI_MAX_LAYERS + 8 };
 VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, int line) {
     const vaei_plan     *plan = &model->plan;
     const vaei_settings *s = &model->settings;
-    const int            z = plan->heads + 1;               /* the line of z among the layers'; the first without heads */
-    if (line-- == 0) vaei_put_string(text, "layer         kind                    activation  output             parameters");
+    const int            z = plan->heads + 1;           /* the line of z among the layers'; without heads the first */
+    if (line-- == 0)
+        vaei_put_string(text, "layer         kind                    activation  output             parameters");
     else if (plan->encoder.layers && line-- == 0) {
         vaei_put_string(text, "input                                             ");
         vaei_put_shape(text, s->input);
@@ -7603,7 +7630,8 @@ VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, in
             else
                 vaei_format(text, "cannot train: %s", plan->part == VAE_ENCODER_ONLY ? "the encoder only"
                                                      : plan->part == VAE_DECODER_ONLY ? "the decoder only"
-                                                     : plan->owns_weights ? "inference only" : "the weights are another's");
+                                                     : plan->owns_weights ? "inference only"
+                                                     : "the weights are another's");
             break;
         case 5:
             vaei_format(text, "batches of %z, %d thread%s, kernels %s", plan->batch, vaei_threads_used(model),
@@ -7650,14 +7678,14 @@ typedef struct vaei_rows {
     const vae_data     *data;
     size_t              first;          /* of the batch, in the (shuffled) data */
     const vaei_shuffle *shuffle;        /* or NULL */
-    size_t              bad[VAEI_MAX_THREADS];  /* the first in each worker's share, counted from 1; 0: none */
+    size_t              bad[VAEI_MAX_THREADS];  /* the first bad row in each worker's share, counted from 1; 0: none */
 } vaei_rows;
 
 VAEI_PRIVATE size_t vaei_row_at(const vaei_rows *rows, size_t place) {
     return rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + place) : rows->first + place;
 }
 
-/* A channel-first image as channels last, and back. */
+/* Turns a channels-first image into a channels-last one. */
 VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_real *to) {
     const size_t positions = (size_t)s.height * (size_t)s.width, channels = (size_t)s.channels;
     size_t       p, c;
@@ -7665,24 +7693,25 @@ VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_r
         for (c = 0; c < channels; c++) *to++ = from[c * positions + p];
 }
 
-/* Place k of the caller's rows, in the workspace's order. */
+/* Where pixel k of a caller's row stands in a row of the workspace. */
 VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k) {
     const int swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
     return swap ? vaei_channels_last(model->settings.input, k) : k;
 }
 
-/* What the network sees of pixel i, in double: the difference of two large floats need not be one. */
+/* What the network sees of pixel i. In double, since the difference of two large floats need not fit in a float. */
 VAEI_PRIVATE double vaei_standardized(const vae_model *model, size_t i, vae_real pixel) {
     return ((double)pixel - (double)model->weights[model->plan.standardize_mean + i]) /
            (double)model->weights[model->plan.standardize_scale + i];
 }
 
-/* The first column of a row of the caller's that may not be trained or scored with, or `example`. */
+/* The first column of a caller's row whose pixel the likelihood does not allow; plan.example where there is none. */
 VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vae_real *pixels) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const size_t           size = model->plan.example;
     size_t                 column, k;
-    if (!model->settings.standardize) return model->kernels->check_range(size, pixels, likelihood->low, likelihood->high);
+    if (!model->settings.standardize)
+        return model->kernels->check_range(size, pixels, likelihood->low, likelihood->high);
     column = model->kernels->check_range(size, pixels, -VAEI_LARGEST, VAEI_LARGEST);
     for (k = 0; k < column; k++) {
         const double x = vaei_standardized(model, vaei_inner_place(model, k), pixels[k]);
@@ -7714,7 +7743,8 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
             if (swap) vaei_to_channels_last(model->settings.input, pixels, to);
             else memcpy(to, pixels, size * sizeof(vae_real));
         }
-        if (model->settings.standardize) for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
+        if (model->settings.standardize)
+            for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
     }
 }
 
@@ -7737,7 +7767,7 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *da
                      "them, or set config.standardize to 1", set, row, column, (double)value);
 }
 
-/* Rows first .. first + count - 1 of the data, in shuffled order if there is one, become the batch. */
+/* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. */
 VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, size_t first, size_t count,
                                        const vaei_shuffle *shuffle, vae_error *error) {
     vaei_rows rows;
@@ -7753,10 +7783,11 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
         if (rows.bad[slot] && (!worst || rows.bad[slot] < worst)) worst = rows.bad[slot];
     if (!worst) return VAE_OK;
     row = vaei_row_at(&rows, worst - 1);
-    return vaei_fail_pixel(model, data, "", row, vaei_bad_column(model, data->pixels + row * model->plan.example), error);
+    return vaei_fail_pixel(model, data, "", row, vaei_bad_column(model, data->pixels + row * model->plan.example),
+                           error);
 }
 
-/* The inverse for results: outputs of one example as pixels in the caller's layout and units. */
+/* The way back, for results: one example's outputs become pixels in the caller's layout and units. */
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *output, vae_real *pixels) {
     const size_t           size = model->plan.example;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -7769,12 +7800,13 @@ VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *output,
     if (!model->settings.standardize) return;
     for (k = 0; k < size; k++) {
         const size_t i = vaei_inner_place(model, k);
-        const double scaled = VAEI_ROUNDED((double)pixels[k] * (double)model->weights[model->plan.standardize_scale + i]);
+        const double scaled =
+            VAEI_ROUNDED((double)pixels[k] * (double)model->weights[model->plan.standardize_scale + i]);
         pixels[k] = (vae_real)(scaled + (double)model->weights[model->plan.standardize_mean + i]);
     }
 }
 
-/* Rows whose results are one by one: none at all is allowed. */
+/* For calls with a result for each row: no rows at all are allowed. */
 VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *data, const char *call,
                                       vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
@@ -7790,7 +7822,7 @@ VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *da
     return VAE_OK;
 }
 
-/* Rows for a mean, an update or a fit. */
+/* For a mean, an update or a fit: at least one row is needed. */
 VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
                                         vae_error *error) {
     vae_status status = vaei_check_each(model, data, call, error);
@@ -7798,7 +7830,8 @@ VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *da
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
 }
 
-/* So that a bad row late in the data leaves the caller's arrays, and the model in training, as they were. */
+/* Looks at all rows beforehand, so that a bad one late in the data leaves the caller's arrays and the model as they
+   were. */
 VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *data, const char *set,
                                         vae_error *error) {
     size_t row;
@@ -7821,7 +7854,7 @@ VAEI_PRIVATE vae_real vaei_deviation(double variance) {
 }
 
 /* Means and variances of columns first .. first + count - 1, at most 16, over all rows. Differences from the first row
-   are summed: they are exact, and near enough to the mean that nothing cancels. */
+   are summed: they are small where the data vary little, so that little cancels in the variance. */
 VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data *data, size_t first, size_t count,
                                          double *means, double *variances) {
     const size_t size = model->plan.example;
@@ -7848,7 +7881,7 @@ VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data 
     }
 }
 
-/* Whether the numbers of vae_standardize are still those of a fresh model. */
+/* Whether vae_standardize or a fit has set the means and scales, which a fresh model has as 0 and 1. */
 VAEI_PRIVATE int vaei_is_standardized(const vae_model *model) {
     size_t i;
     for (i = 0; i < model->plan.example; i++)
@@ -7874,7 +7907,7 @@ VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
     }
 }
 
-/* From the data's every row, if all its numbers are finite. */
+/* Takes the means and scales from all rows of the data, if all their pixels are finite. */
 VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, vae_error *error) {
     size_t row, column;
     if (!model->settings.standardize)
@@ -7892,8 +7925,9 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
     return VAE_OK;
 }
 
-/* Data that no default learns from as they stand, where the optimiser's steps are of a thousandth: the spread about the
-   pixels' means is lost beside them, or the numbers are so large that it does not get there. */
+/* Refuses data from which a model with default settings does not learn, since the optimiser moves a weight by about a
+   thousandth per step: data that vary too little about their means, and data so large that the weights never reach
+   them. */
 VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *data, vae_error *error) {
     double means[16], variances[16], variance = 0, size = 0;
     size_t first, count, i;
@@ -7908,16 +7942,16 @@ VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *
     }
     if (!(variance > 0)) return VAE_OK;
     if (variance < VAEI_LEAST_SPREAD * VAEI_LEAST_SPREAD || variance < 1e-6 * size)
-        return vaei_fail(error, VAE_ERROR_DATA, "the data vary by %r only about their means: too little to learn from as "
-                         "they are; set config.standardize to 1, or scale them", (double)vaei_deviation(variance));
+        return vaei_fail(error, VAE_ERROR_DATA, "the data vary by only %r about their means: too little to learn from "
+                         "as they are; set config.standardize to 1, or scale them", (double)vaei_deviation(variance));
     if (size > VAEI_MOST_SIZE * VAEI_MOST_SIZE)
         return vaei_fail(error, VAE_ERROR_DATA, "the data's numbers are about %r in size: too large to learn from as "
                          "they are; set config.standardize to 1, or scale them", (double)vaei_deviation(size));
     return VAE_OK;
 }
 
-/* For a fit: are the data, and those of validation (or NULL), such as the model can take? A fresh model takes the
-   numbers of vae_standardize from them. */
+/* For a fit: checks that the model can take the data, and those of validation (or NULL). A fresh model that
+   standardizes takes its means and scales from the data. */
 VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, const vae_data *validation,
                                      vae_error *error) {
     const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
@@ -7941,7 +7975,7 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
     if (model->settings.part != VAE_ENCODER_ONLY) pass->spread = vaei_spread_of(model);
 }
 
-/* The standard normals of rows first .. first + count - 1 in one stream, into the workspace. */
+/* Draws the standard normals of rows first .. first + count - 1 of one stream into the workspace. */
 VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t step, uint64_t first, size_t count) {
     vaei_normal_rows(model->kernels, model->settings.seed, stream, step, first, count, model->plan.latent,
                      vaei_at(model, model->plan.noise, 0, 0, 0));
@@ -7955,9 +7989,10 @@ VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     pass->adds = model->has_gradients;
 }
 
-/* Before a fresh model's first step sigma takes its best value for the batch in the workspace, by a forward pass of its
-   own. Otherwise the first gradients of numbers in the thousands would be a million times the later ones, and Adam,
-   which divides by what it remembers of them, would stand still. Returns whether sigma was moved. */
+/* Before a fresh model's first step a forward pass of its own gives sigma the value that fits the batch in the
+   workspace best. Otherwise, for pixels in the thousands, the first gradients would be about a million times the later
+   ones, and Adam, which divides by the size of the gradients that it remembers, would stand still. Returns whether
+   sigma moved. */
 VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
     const vaei_plan *plan = &model->plan;
     vaei_pass        pass;
@@ -7993,7 +8028,8 @@ VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_NUMERIC, "row %z: the result is not finite: the weights are too large", row);
 }
 
-/* Rows of data through the encoder, a workspace full at a time; the caller takes what it wants of each. */
+/* Takes rows from `first` on through the encoder, as many as the workspace holds; the caller then takes what it
+   wants. */
 VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
                                        vae_error *error) {
     const size_t count = vaei_min_size(model->plan.rows, data->count - first), heads = 2 * model->plan.latent;
@@ -8009,7 +8045,7 @@ VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, s
     return VAE_OK;
 }
 
-/* z of every row at hand becomes the mean. */
+/* The z of every row in the pass becomes its mean. */
 VAEI_PRIVATE void vaei_take_means(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8019,7 +8055,7 @@ VAEI_PRIVATE void vaei_take_means(const vaei_pass *pass) {
                latent * sizeof(vae_real));
 }
 
-/* z becomes pixels, those of rows first .. of the caller's. */
+/* The z of the pass become pixels of the caller's rows from `first` on. */
 VAEI_PRIVATE vae_status vaei_decode_rows(vaei_pass *pass, size_t first, vae_real *pixels, vae_error *error) {
     size_t i;
     pass->decoded = pixels + first * pass->model->plan.example;
@@ -8029,7 +8065,7 @@ VAEI_PRIVATE vae_status vaei_decode_rows(vaei_pass *pass, size_t first, vae_real
     return VAE_OK;
 }
 
-/* Whether `count` rows of the model's largest kind fit in memory at all. */
+/* Whether `count` rows, of pixels or of z, whichever are longer, fit in memory at all. */
 VAEI_SETUP vae_status vaei_check_count(const vae_model *model, size_t count, const char *call, vae_error *error) {
     const size_t largest = vaei_max_size(model->plan.example, model->plan.latent);
     if (count <= (size_t)-1 / sizeof(vae_real) / largest) return VAE_OK;
@@ -8158,7 +8194,7 @@ VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, 
     return status;
 }
 
-/* Before a score: a mean wants at least one row. */
+/* Before a score; a mean needs at least one row. */
 VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *data, int wants_mean, const char *call,
                                        vae_error *error) {
     vae_status status = (wants_mean ? vaei_check_data : vaei_check_each)(model, data, call, error);
@@ -8221,7 +8257,8 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
             const vae_real *mean = vaei_heads(model) + 2 * i * latent;
             double          value = pass.reconstruction[i];
             if (kind == VAE_SCORE_ELBO)
-                value += vaei_gaussian_kl(model->kernels, latent, mean, vaei_at(model, model->plan.logvar, 0, i, latent));
+                value +=
+                    vaei_gaussian_kl(model->kernels, latent, mean, vaei_at(model, model->plan.logvar, 0, i, latent));
             if (!vaei_finite_double(value)) return vaei_fail_result(first + i, error);
             each[first + i] = value;
         }
@@ -8254,16 +8291,16 @@ VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const 
     return sum / 2;
 }
 
-/* One turn of the rows of a batch: each takes as many samples as the workspace holds, rows of their own behind the same
-   pixels. Heads and logvar of row r stay in place r; its sample s is row r * pass.repeat + s of noise, z and
-   reconstruction. Rows may be worked on in any order. */
+/* A turn takes as many samples of every row of a batch as the workspace holds. For the decoder each sample is a row of
+   its own that is scored against the same pixels. The mean and logvar of row r stay in place r; its sample s is row
+   r * pass.repeat + s of noise, z and reconstruction. Rows may be worked on in any order. */
 typedef struct vaei_importance {
     vaei_pass pass;
     size_t    first_row, done;      /* of the data, and samples of each row in earlier turns */
     double   *log_sums;             /* per row: the log of the sum of its samples' weights */
 } vaei_importance;
 
-#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z worth another thread, drawn or weighed */
+#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
 
 VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
@@ -8276,8 +8313,8 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
         const vae_real *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
         vae_real       *noise = vaei_at(model, model->plan.noise, 0, row * samples, latent);
         vae_real       *z = vaei_at(model, model->plan.z, 0, row * samples, latent);
-        vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row, turn->done,
-                         samples, latent, noise);
+        vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row,
+                         turn->done, samples, latent, noise);
         for (s = 0; s < samples; s++)
             vaei_reparameterize(model->kernels, latent, mean, logvar, noise + s * latent, z + s * latent);
     }
@@ -8371,8 +8408,8 @@ VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
 
 /* ---- the gradient block ---- */
 
-/* The block is written when the first gradients come; until then it counts as zeros. Once the caller has a pointer to
-   it (vae_gradients) it always holds what it says. */
+/* To save clearing the block, it counts as zeros, whatever it holds, until the first gradients are written. Once the
+   caller has a pointer to it (vae_gradients) the zeros are really written. */
 VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
     memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
     model->has_gradients = 1;
@@ -8393,24 +8430,24 @@ VAEI_PRIVATE void vaei_end_step(vae_model *model) {
 #define VAEI_MOST_GRADIENT ((vae_real)1e18)     /* its square is still far from the largest float */
 #define VAEI_DIVERGED 1e4                       /* times the first loss: see vaei_check_loss */
 
-/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights. A
-   row of n numbers counts n nats at the least, so that a first loss near zero sets no narrow bound. */
+/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights. The
+   bound is taken from the first loss plus one nat per pixel, so that a first loss near zero does not make it narrow. */
 VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction, double kl, size_t count,
                                         vae_error *error) {
     const double loss = (reconstruction + kl) / (double)count, size = loss < 0 ? -loss : loss;
     if (!vaei_finite_double(reconstruction) || !vaei_finite_double(kl))
-        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the weights "
-                         "were not changed: lower the learning rate, or scale the data (config.standardize)",
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the "
+                         "weights were not changed: lower the learning rate, or scale the data (config.standardize)",
                          (size_t)model->step + 1, reconstruction / (double)count, kl / (double)count);
     if (model->largest_loss == 0) model->largest_loss = VAEI_DIVERGED * (size + (double)model->plan.example);
     if (size <= model->largest_loss) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: training diverges: the loss is %r, more than %r times that of the "
-                     "first batch; go on from an earlier file with a lower learning rate",
+    return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: training diverges: the loss is %r, more than %r times that of "
+                     "the first batch; go on from an earlier file with a lower learning rate",
                      (size_t)model->step + 1, loss, VAEI_DIVERGED);
 }
 
-/* The batch in the workspace, forward and backward: adds to the gradients. With `updates` the gradients of dense
-   layers' weights are left to vaei_update. */
+/* Takes the batch in the workspace forward and backward, and adds to the gradients. With `updates` the gradients of
+   dense layers' weights are left to vaei_update. */
 VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
                                         vae_terms *terms, vae_error *error) {
     double     reconstruction = 0, kl = 0, *row_kl;
@@ -8451,15 +8488,16 @@ typedef struct vaei_update_context {
     vae_model          *model;
     vaei_update_kernel *kernel;
     vaei_update_step    step, without_decay;    /* of weights, of biases */
-    const vaei_update_step *now;                /* the one of the two in use, */
-    size_t              base;                   /* ... and where in the parameter block */
-    const vaei_layer   *layer;                  /* in vaei_update: whose weights, */
-    size_t              examples;               /* ... of how many examples, */
-    vaei_product        product;                /* ... their gradient, */
-    size_t              rows;                   /* ... of which so many rows are made at a time, */
-    vae_real           *room;                   /* ... each thread's here, */
-    vae_real           *packed;                 /* ... with its B packed there; NULL: as it lies; */
-    int                 is_outer;               /* ... or of one example: a row is a multiple of the gradient's */
+    const vaei_update_step *now;                /* the one of the two in use */
+    size_t              base;                   /* where in the parameter block the span begins */
+    /* for dense layers whose gradients are computed on the way: */
+    const vaei_layer   *layer;
+    size_t              examples;               /* in the batch */
+    vaei_product        product;                /* gives the gradients of the layer's weights, */
+    size_t              rows;                   /* ... so many rows at a time, */
+    vae_real           *room;                   /* ... each thread's in its own part of this room, */
+    vae_real           *packed;                 /* ... with the product's B packed here; NULL: not packed */
+    int                 is_outer;               /* one example: a row is a multiple of the output's gradient */
 } vaei_update_context;
 
 VAEI_PRIVATE void vaei_begin_update(vaei_update_context *work, vae_model *model) {
@@ -8487,7 +8525,7 @@ VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size
     work->found[slot] = !vaei_all_within(work->kernels, count, work->numbers + first, work->most);
 }
 
-/* Is every |number| <= most, a finite number? */
+/* Is every |number| <= most? `most` is finite. */
 VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers, size_t count, vae_real most) {
     vaei_within_context work;
     size_t              i;
@@ -8500,7 +8538,7 @@ VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers
     return 1;
 }
 
-/* Parameters at .. at + rows * count - 1, in rows whose gradients are multiples of g. */
+/* Updates the parameters at .. at + rows * count - 1: the gradient of row i is factors[i] * g. */
 VAEI_PRIVATE void vaei_update_at(const vaei_update_context *work, size_t at, size_t rows, size_t count,
                                  const vae_real *factors, const vae_real *g) {
     vae_model *model = work->model;
@@ -8534,8 +8572,8 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     if (!model->has_gradients) vaei_zero_gradients(model);
     if (!vaei_are_within(model, model->gradients, plan->parameter_count, VAEI_MOST_GRADIENT)) {
         vaei_forget_gradients(model);
-        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond 1e18; the weights were not "
-                         "changed: lower the learning rate, or scale the data (config.standardize)",
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond 1e18; the weights were "
+                         "not changed: lower the learning rate, or scale the data (config.standardize)",
                          (size_t)model->step + 1);
     }
     vaei_begin_update(&work, model);
@@ -8553,13 +8591,14 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
 
 /* ---- an update without the whole gradient ----
 
-   A dense layer's weights are most of a model, and a step that writes their gradients, looks for infinities, and reads
-   them again for the update is bound by memory. So vae_train_step and vae_fit finish the backward pass first, compute
-   the gradients a few rows at a time, always into the same place, and use them while they are in the cache. That nothing
-   changes where a gradient is not finite must then be known beforehand, from the factors. */
+   Dense layers have most of a model's weights. A step that writes their gradients, checks that they are finite, and
+   reads them again for the update spends its time on memory. So vae_train_step and vae_fit finish the backward pass
+   first, then compute the gradients a few rows at a time, always into the same place, and use them while they are in
+   the cache. A step with a gradient that is not finite must not change anything, so the factors of the products are
+   checked beforehand. */
 
-#define VAEI_UPDATE_NUMBERS 65536       /* of gradients at a time: as many as stay in the second cache */
-#define VAEI_UPDATE_WORK 30             /* multiply-adds that take the time of one number's update */
+#define VAEI_UPDATE_NUMBERS 65536       /* gradients at a time: as many as stay in the second-level cache */
+#define VAEI_UPDATE_WORK 30             /* multiply-adds that take about as long as one number's update */
 
 #ifndef VAE_SMALL
 VAEI_PRIVATE void vaei_pack_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -8586,8 +8625,9 @@ VAEI_PRIVATE void vaei_pack_update(vaei_update_context *work, const vaei_layer *
 }
 #endif
 
-/* A batch of one is an outer product, which the update makes by itself. Otherwise the layer's place in the gradient
-   block, empty so far, has room for each thread's rows at hand and, in a large layer, for the gradient of its output. */
+/* For a batch of one example the gradient is an outer product, which the update forms by itself. Otherwise the layer's
+   place in the gradient block, which is not in use, has room for the rows that each thread is working on and, in a
+   large layer, for the packed gradient of its output. */
 VAEI_PRIVATE void vaei_begin_layer_update(vaei_update_context *work, const vaei_layer *layer) {
     const size_t columns = layer->outputs;
     work->layer = layer;
@@ -8622,15 +8662,16 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
     }
 }
 
-/* Is every gradient that an update would meet within VAEI_MOST_GRADIENT? A sum of up to 10^6 products of numbers up to
-   10^6 is. Where the likelihood's gradients are bounded, those of the last layer's output and the first layer's input,
-   pixels in [0, 1], need no look. */
+/* Is every gradient that an update would meet surely within VAEI_MOST_GRADIENT? A sum of up to 10^6 products of numbers
+   up to 10^6 is. A likelihood with bounded gradients also bounds the pixels to [0, 1], so then the gradients of the
+   last layer's output and the input of the first layer need no check. */
 VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) {
     const vae_real bound = (vae_real)1e6;
     const int      bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
     int            i;
     if (examples > 1000000) return 0;
-    if (!vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count, VAEI_MOST_GRADIENT))
+    if (!vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count,
+                         VAEI_MOST_GRADIENT))
         return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
@@ -8655,12 +8696,12 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     vaei_update_context work;
     vae_status          status;
     int                 i;
-    if (model->has_gradients) {                 /* there are others to be added to, or the caller looks at the block */
+    if (model->has_gradients) {                 /* earlier ones are there to add to, or the caller looks at the block */
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
     }
     if ((status = vaei_train_rows(model, count, 0, count, 1, terms, error)) != VAE_OK) return status;
-    if (!vaei_update_is_finite(model, count)) {         /* perhaps not: the whole gradient decides */
+    if (!vaei_update_is_finite(model, count)) {         /* not surely: the whole gradient decides */
         for (i = 0; i < model->plan.layer_count; i++)
             if (model->plan.layers[i].kind == VAE_LAYER_DENSE) {
                 const vaei_product p = vaei_dense_weights(model, &model->plan.layers[i], count);
@@ -8671,8 +8712,8 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     }
     vaei_begin_update(&work, model);
     work.examples = count;
-    /* The last layer first: its weights are still in the cache from the backward pass, and those of the first layer,
-       updated last, for the next step's forward pass. */
+    /* The last layer comes first. The first layer's weights, updated last, are then still in the cache when the next
+       step's forward pass begins with them. */
     for (i = model->plan.layer_count - 1; i >= 0; i--) {
         const vaei_layer *layer = &model->plan.layers[i];
         vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
@@ -8814,8 +8855,9 @@ VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_e
 
 /* ---- fit ---- */
 
-/* What the activation makes `output` of, or the nearest that it can and still learn from: by halving, over the numbers
-   where it grows. Those that level off do so within 0.001 of an end; SiLU and GELU fall before they grow. */
+/* The number from which the activation makes `output`, or the nearest one from which it can still learn: by bisection,
+   over the numbers where the activation grows. One that levels off stops about 0.001 short of its limit; SiLU and GELU
+   begin at their minimum. */
 VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation kind, vae_real output) {
     vae_real low = 0, high = output > 0 ? output + 1 : 1;
     int      i;
@@ -8839,8 +8881,8 @@ VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation k
     return high;
 }
 
-/* The last bias becomes what gives the data's mean, through the last activation: per unit for a dense layer, per
-   channel for a convolution. Means are taken over at most 10,000 rows, spread evenly. */
+/* Sets the last layer's biases so that, through its activation, they give the data's mean: per unit for a dense layer,
+   per channel for a convolution. Means are taken over at most 10,000 rows, spread evenly. */
 VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
     const size_t      stride = (data->count + 9999) / 10000;
@@ -8877,12 +8919,12 @@ typedef struct vaei_fit {
     size_t                batch;
     vae_progress          progress;
     double                began, epoch_began, redrawn;
-    double                reconstruction, kl, loss;     /* sums over the epoch, by examples */
+    double                reconstruction, kl, loss;     /* sums over the epoch's examples */
     double                epoch_examples, examples, planned;
 } vaei_fit;
 
-/* Calls on_progress. The room on the stack lies between this vae_fit and whatever the callback calls: see
-   vaei_is_within_callback. */
+/* Calls on_progress. The room on the stack separates the frame of this vae_fit from those of the callback and of all
+   that it calls: see vaei_is_within_callback. */
 VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, const vae_progress *progress) {
     VAEI_STACK_ROOM(room);
     int stop;
@@ -8929,7 +8971,7 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
     return vaei_report(fit, VAE_EVENT_BATCH) ? VAE_STOPPED : VAE_OK;
 }
 
-/* An epoch that was stopped, or saved, after its last batch only has to be ended. */
+/* An epoch may have been stopped or saved after its last batch: then no batch is left, and it only ends here. */
 VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     vae_model         *model = fit->model;
     const vaei_shuffle shuffle = vaei_shuffle_of(model->settings.seed, model->epoch, fit->data->count);
@@ -8963,29 +9005,31 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     return stopped ? VAE_STOPPED : VAE_OK;
 }
 
-/* What was asked for, as a config without defaults; the epoch in progress must go on as it was begun. */
+/* Checks the fit's config and fills in its batch. An epoch in progress must go on as it was begun. */
 VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *data, vae_fit_config *fit,
                                      vae_error *error) {
     const size_t rows = (size_t)model->epoch_rows, batch = (size_t)model->epoch_batch;
     if (!fit->epochs == !fit->until_epoch)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs and fit.until_epoch are %s: give the passes to make, or how "
-                         "many there shall be in all", fit->epochs ? "both set" : "0");
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.epochs and fit.until_epoch are %s: set fit.epochs to the "
+                         "passes to make, or fit.until_epoch to how many there are to be in all",
+                         fit->epochs ? "both set" : "0");
     if (!fit->batch && model->file_batch > model->plan.batch)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model's file was trained in batches of %z rows, it was loaded for "
-                         "%z: set fit.batch to train in other ones, or config.batch when loading", model->file_batch,
-                         model->plan.batch);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model's file was trained in batches of %z rows, it was loaded "
+                         "for %z: set fit.batch to train in other ones, or config.batch when loading",
+                         model->file_batch, model->plan.batch);
     if (!fit->batch) fit->batch = model->file_batch ? model->file_batch : model->plan.batch;
     if (fit->batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
                          fit->batch, model->plan.batch);
     if (!model->position) return VAE_OK;
     if (model->position > data->count || (rows && rows != data->count))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch of %z, the data have %z: go "
-                         "on with the data it was stopped with", (size_t)model->position,
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch of %z, the data have "
+                         "%z: go on with the data it was stopped with", (size_t)model->position,
                          rows ? rows : (size_t)model->position, data->count);
     if (batch && (batch != fit->batch || !model->epoch_keeps_order != !fit->keep_order))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped inside an epoch of batches of %z rows, %s: go on with "
-                         "the same fit.batch and keep_order", batch, model->epoch_keeps_order ? "in order" : "shuffled");
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped inside an epoch of batches of %z rows, %s: go "
+                         "on with the same fit.batch and keep_order", batch,
+                         model->epoch_keeps_order ? "in order" : "shuffled");
     return VAE_OK;
 }
 
@@ -9022,8 +9066,8 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (status != VAE_STOPPED) return status;
     if (model->destroy_asked) {
         model->destroy_asked = 0;
-        return vaei_fail(error, VAE_ERROR_BUSY, "on_progress called vae_destroy, which did nothing: let it return nonzero, and "
-                         "destroy the model after vae_fit");
+        return vaei_fail(error, VAE_ERROR_BUSY, "on_progress called vae_destroy, which did nothing: let it return "
+                         "nonzero, and destroy the model after vae_fit");
     }
     (void)vaei_report(&fit, VAE_EVENT_STOPPED);
     return vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
@@ -9095,7 +9139,7 @@ VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int brev
     vaei_put(text, ')');
 }
 
-/* The line for an epoch that has ended: in full where `brevity` is 0, shorter and shorter up to 4. */
+/* The line for an epoch that has ended: in full where `brevity` is 0, at its shortest where it is 4. */
 VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevity) {
     vaei_format(text, brevity < 3 ? "epoch %z/%z: " : "%z/%z: ", p->epoch, p->epochs);
     if (brevity < 4) vaei_put_string(text, "loss ");
@@ -9110,7 +9154,7 @@ VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevi
     vaei_put_string(text, " examples/s");
 }
 
-/* The line for an epoch that is going on, with a bar in `marks` columns, shorter and shorter likewise. */
+/* The line for an epoch that is going on, with a bar of `marks` columns; `brevity` as above. */
 VAEI_SETUP void vaei_put_bar(vaei_text *text, const vae_progress *p, int brevity, int marks) {
     int i;
     vaei_format(text, brevity < 2 ? "epoch %z/%z [" : "%z/%z [", p->epoch, p->epochs);
@@ -9141,7 +9185,8 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
     if (p->event == VAE_EVENT_STOPPED && width) printf("\n");
     if (ended || (p->event == VAE_EVENT_BATCH && width && p->redraw)) {
         for (brevity = 0; brevity < 5 && text.length > (size_t)room; brevity++)
-            for (marks = ended ? SHORTEST_BAR : LONGEST_BAR; marks >= SHORTEST_BAR && text.length > (size_t)room; marks--) {
+            for (marks = ended ? SHORTEST_BAR : LONGEST_BAR; marks >= SHORTEST_BAR && text.length > (size_t)room;
+                 marks--) {
                 text.length = 0;
                 if (ended) vaei_put_epoch(&text, p, brevity);
                 else vaei_put_bar(&text, p, brevity, marks);
@@ -9159,10 +9204,11 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 /* ==== 33 >>files-implementation =================================================================================== */
 
 /*
-   A model file is eight bytes with the header's length, the header (JSON: where each tensor lies), the tensors' bytes.
-   The network stands in the header's metadata as JSON once more, in a string. Both are read by what they must contain,
-   not as JSON in general: whatever is not expected is refused where it stands. The header is walked anew for each
-   question, so nothing of it has to be remembered, and loading weights allocates nothing.
+   A model file (safetensors) is eight bytes with the header's length, then the header, JSON that says where each tensor
+   lies, then the tensors' bytes. The network stands in the header's metadata, as JSON inside a string. Both are read
+   by what they must contain, not as JSON in general: anything unexpected is refused where it is met. The header is
+   walked through anew for each question, so that nothing of it has to be remembered, and loading weights allocates
+   nothing.
 */
 
 #define VAEI_FORMAT_VERSION 2               /* 1 is that of vae.h 0.1 */
@@ -9174,7 +9220,8 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2 + 3)
 #define VAEI_MAX_MOMENTS 2
 
-/* The only places where a model's blocks are asked for: the weights, then the optimiser's moments. */
+/* What stands before a tensor's name in a file, by the block that it belongs to: the weights, then the optimiser's
+   moments. */
 static const char *const vaei_block_names[] = { "", "optimizer.m.", "optimizer.v." };
 static const char *const vaei_old_block_names[] = { "", "adam.m.", "adam.v." };        /* of version 1 */
 
@@ -9187,7 +9234,7 @@ VAEI_SETUP int vaei_moments(const vae_model *model) {
     return model->plan.trains ? vaei_optimizers[model->settings.optimizer.kind].moments : 0;
 }
 
-/* The layers of the encoder (0) or decoder (1), none where the model lacks that part. */
+/* The layers of the encoder (`decoder` 0) or decoder (1), without the heads; none where the model lacks that part. */
 VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int decoder, int *count) {
     const vaei_plan *plan = &model->plan;
     *count = decoder ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
@@ -9196,15 +9243,16 @@ VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int decode
 
 /* ---- decimal numbers, exactly ----
 
-   By comparing whole numbers, so every platform writes and reads the same digits, whatever its printf, its strtod and
-   its rounding. The bits of numbers above 0 grow with the numbers, so the nearest one is found by bisection. */
+   Decimals and binary numbers are compared as whole numbers of many digits. So every platform writes and reads the same
+   digits, whatever its printf, its strtod and its rounding. Of two positive numbers the larger one's bits, read as an
+   integer, are the larger, so the nearest number is found by bisection over the bits. */
 
 #ifdef VAE_DOUBLE
 typedef uint64_t vaei_word;
 #define VAEI_FRACTION_BITS 52
 #define VAEI_EXPONENT_BIAS 1075             /* of the fraction's last bit */
-#define VAEI_DECIMAL_DIGITS 17              /* tell any two numbers apart */
-#define VAEI_DECIMAL_RANGE 330              /* numbers from 10^this on are too large, below 10^-this zero */
+#define VAEI_DECIMAL_DIGITS 17              /* enough to tell any two numbers apart */
+#define VAEI_DECIMAL_RANGE 330              /* numbers from 10^RANGE on are too large, below 10^-RANGE 0 */
 #define VAEI_WHOLE_WORDS 72
 #else
 typedef uint32_t vaei_word;
@@ -9232,7 +9280,7 @@ VAEI_SETUP void vaei_whole_multiply(vaei_whole *whole, uint32_t by) {
     if (carry) whole->words[whole->count++] = (uint32_t)carry;
 }
 
-/* number * 5^fives * 2^twos, without the powers below 1 */
+/* Sets `whole` to number * 5^fives * 2^twos, leaving out powers with a negative exponent. */
 VAEI_SETUP void vaei_whole_set(vaei_whole *whole, uint64_t number, int fives, int twos) {
     whole->words[0] = (uint32_t)number;
     whole->words[1] = (uint32_t)(number >> 32);
@@ -9244,7 +9292,8 @@ VAEI_SETUP void vaei_whole_set(vaei_whole *whole, uint64_t number, int fives, in
     while (whole->count && !whole->words[whole->count - 1]) whole->count--;
 }
 
-/* Whether digits 10^power is below (-1), at (0) or above (1) mantissa 2^exponent. */
+/* Compares digits * 10^power with mantissa * 2^exponent: -1 if it is smaller, 0 if equal, 1 if larger. Both sides are
+   multiplied by what makes them whole. */
 VAEI_SETUP int vaei_compare_decimal(uint64_t digits, int power, uint64_t mantissa, int exponent) {
     vaei_whole a, b;
     int        i;
@@ -9256,7 +9305,7 @@ VAEI_SETUP int vaei_compare_decimal(uint64_t digits, int power, uint64_t mantiss
     return 0;
 }
 
-/* The number with these bits is *mantissa 2^*exponent. */
+/* Splits the number with these bits into mantissa * 2^exponent. */
 VAEI_SETUP void vaei_take_apart(vaei_word bits, uint64_t *mantissa, int *exponent) {
     const int field = (int)(bits >> VAEI_FRACTION_BITS);
     *mantissa = bits & (((vaei_word)1 << VAEI_FRACTION_BITS) - 1);
@@ -9264,7 +9313,7 @@ VAEI_SETUP void vaei_take_apart(vaei_word bits, uint64_t *mantissa, int *exponen
     *exponent = vaei_max_int(field, 1) - VAEI_EXPONENT_BIAS;
 }
 
-/* Whether digits 10^power rounds to the number with these bits or to a smaller one. In the middle the even one wins. */
+/* Whether digits * 10^power rounds to the number with these bits or to a smaller one. A tie goes to the even one. */
 VAEI_SETUP int vaei_rounds_within(uint64_t digits, int power, vaei_word bits) {
     uint64_t mantissa;
     int      exponent, order;
@@ -9273,7 +9322,7 @@ VAEI_SETUP int vaei_rounds_within(uint64_t digits, int power, vaei_word bits) {
     return order < 0 || (order == 0 && !(bits & 1));
 }
 
-/* The number nearest to digits 10^power; 0 where that is too large. */
+/* Finds the number nearest to digits * 10^power; returns 0 where that is too large. */
 VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) {
     vaei_word bits = 0, step;
     uint64_t  rest;
@@ -9288,7 +9337,7 @@ VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) 
     return 1;
 }
 
-/* Digits, the first of which counts 10^point. */
+/* Writes the digits; `point` is the power of ten of the first one. */
 VAEI_SETUP void vaei_put_digits(vaei_text *text, uint64_t digits, int count, int point) {
     const int first = point < -4 || point > 15 ? 0 : point;         /* the digit before the decimal point */
     char      shown[VAEI_DECIMAL_DIGITS];
@@ -9342,9 +9391,9 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
 typedef struct vaei_json {
     const unsigned char *bytes;
     size_t               at, end;
-    int                  inner;         /* the text is what stands in a string of the header: its escapes are undone */
+    int                  inner;         /* the text is the content of a string of the header: its escapes are undone */
     const char          *problem;       /* the first one, or NULL; nothing is read after it */
-    const char          *field;         /* what it is about, or NULL */
+    const char          *field;         /* the field that the problem is about, or NULL */
     size_t               problem_at;
     size_t               layers_at[2];  /* where the lists of layers begin, once they have been read; else 0 */
 } vaei_json;
@@ -9425,8 +9474,8 @@ VAEI_SETUP int vaei_json_expect(vaei_json *json, char c, const char *problem) {
     return 1;
 }
 
-/* Whether another item follows in an object or array, whose opening bracket has been read; at `close`, which is read
-   too, and after a problem none does. */
+/* Whether another item follows in an object or array whose opening bracket has been read. None follows at `close`,
+   which is then read too, or after a problem. */
 VAEI_SETUP int vaei_json_item(vaei_json *json, char close, int *count) {
     if (json->problem) return 0;
     if (vaei_json_peek_past_space(json) == close) {
@@ -9439,8 +9488,8 @@ VAEI_SETUP int vaei_json_item(vaei_json *json, char close, int *count) {
     return 1;
 }
 
-/* The next character of a string, whose opening quote has been read; -1 at its end, which is read too, and after a
-   problem. The header is known to be UTF-8. */
+/* The next character of a string whose opening quote has been read; -1 at its closing quote, which is then read too,
+   and after a problem. The header is known to be UTF-8. */
 VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
     int32_t c = vaei_json_next(json);
     if (c == '"') return -1;
@@ -9456,8 +9505,8 @@ VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
     return c;
 }
 
-/* Reads a string of at most `most` characters, 0: any number, and stores it in `out` as far as it fits, with ? for what
-   is not ASCII; `size` 0: nowhere. */
+/* Reads a string of at most `most` characters (0: of any length). With a `size` other than 0 it is stored in `out`, as
+   far as it fits and with ? for whatever is not printable ASCII. */
 VAEI_SETUP int vaei_json_string(vaei_json *json, int most, char *out, size_t size) {
     size_t  stored = 0;
     int32_t c;
@@ -9476,7 +9525,7 @@ VAEI_SETUP int vaei_json_name(vaei_json *json, char *out, size_t size) {
     return vaei_json_string(json, VAEI_MAX_NAME, out, size);
 }
 
-/* What the string at `at` looks like in a sentence. */
+/* The string at `at`, as an error message shows it. */
 VAEI_SETUP void vaei_json_shown(const vaei_json *json, size_t at, char *out, size_t size) {
     vaei_json again = vaei_json_of(json->bytes, at, json->end, json->inner);
     vaei_json_string(&again, 0, out, size);
@@ -9512,7 +9561,7 @@ VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *numb
     return *number <= most ? 1 : vaei_json_wrong(json, "a number is too large");
 }
 
-/* `real` NULL: what it says is not wanted. Digits past the nineteenth do not count. */
+/* With `real` NULL the number is only read past. Digits after the nineteenth do not count. */
 VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     const int negative = vaei_json_peek_past_space(json) == '-';
     uint64_t  digits = 0;
@@ -9549,7 +9598,7 @@ VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     return 1;
 }
 
-/* ---- fields: a row says how one is read, written, compared and taken over ---- */
+/* ---- fields: a table's row says how one is read, written, compared and taken over ---- */
 
 typedef enum vaei_field_kind {
     VAEI_FIELD_INTS,              /* one number or an array, as many as the field has */
@@ -9567,22 +9616,22 @@ typedef enum vaei_field_kind {
 enum {
     VAEI_REQUIRED = 1,
     VAEI_OLD = 2,           /* of version 1: read, not written */
-    VAEI_IS_NETWORK = 4,    /* weights fit only where it is the same */
-    VAEI_AGREES = 8,        /* vae_load's config has it as the file does, or not at all */
-    VAEI_TAKEN = 16,        /* vae_load's config overrides it */
-    VAEI_AS_ONE = 32,       /* such an object is taken over whole */
+    VAEI_IS_NETWORK = 4,    /* weights fit a model only if this is the same */
+    VAEI_AGREES = 8,        /* vae_load's config must have the file's value or 0 */
+    VAEI_TAKEN = 16,        /* vae_load's config overrides the file */
+    VAEI_AS_ONE = 32,       /* an object: it overrides as a whole */
     VAEI_NOT_FIRST = 64,    /* left out where the enum, or the object's first field, has its first value, the default */
     VAEI_OF_SIGMA = 128,    /* left out where the likelihood has no sigma */
-    VAEI_YES_OR_NO = 256    /* an int of which only counts whether it is 0 */
+    VAEI_YES_OR_NO = 256    /* an int: only whether it is 0 counts */
 };
 
 typedef struct vaei_field {
     const char     *name;
     vaei_field_kind kind;
     int             flags;
-    size_t          place[2], size;     /* within a vae_config and a vaei_settings; other structs have both alike */
+    size_t          place[2], size;     /* offsets in vae_config and vaei_settings; for other structs the same */
     const char   *(*names)(int);        /* of an enum's value, NULL beyond the last */
-    const struct vaei_field *inner;     /* of an object; the row without a name is the end */
+    const struct vaei_field *inner;     /* an object's fields, up to a row without a name */
 } vaei_field;
 
 #define VAEI_PLACES(type, other, member) \
@@ -9639,6 +9688,7 @@ static const vaei_field vaei_optimizer_fields[] = {
     VAEI_LAST_ROW
 };
 
+/* In a row for a list of layers place[1] is no offset: 0 for the encoder, 1 for the decoder. */
 static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("input", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, input, NULL, NULL),
     VAEI_CONFIG_ROW("latent", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, latent, NULL, NULL),
@@ -9677,6 +9727,7 @@ static const vaei_field vaei_layer_fields[] = {
 };
 #define VAEI_OUTPUT_PADDING_ROW 64u
 
+/* The fields that a layer of this kind has: bit i stands for row i of vaei_layer_fields. */
 VAEI_SETUP unsigned vaei_layer_mask(const vae_layer *layer) {
     const unsigned output_padding = layer->kind == VAE_LAYER_CONV_TRANSPOSED ? VAEI_OUTPUT_PADDING_ROW : 0;
     return layer->kind == VAE_LAYER_DENSE ? 1u | 2u | 128u : 1u | 4u | 8u | 16u | 32u | output_padding | 128u;
@@ -9701,7 +9752,7 @@ VAEI_SETUP size_t vaei_type_size(int type) { return type == VAEI_F64 ? 8 : type 
 
 typedef struct vaei_file_tensor {
     size_t   name_at, type_at;      /* of the strings */
-    int      type, rank;            /* VAEI_TYPES: another one */
+    int      type, rank;            /* a type that is not read: VAEI_TYPES */
     uint64_t shape[4];              /* the first dimensions */
     uint64_t offsets[2];            /* where the data begin and end */
 } vaei_file_tensor;
@@ -9713,7 +9764,7 @@ static const vaei_field vaei_tensor_fields[] = {
     VAEI_LAST_ROW
 };
 
-/* Enums are as small as the compiler makes them. */
+/* An enum's size is the compiler's choice. */
 VAEI_SETUP int vaei_enum_value(const void *at, size_t size) {
     int           number = 0;
     unsigned char octet;                /* windows.h has a type called byte */
@@ -9744,10 +9795,10 @@ VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const voi
 
 static const char vaei_unknown[] = "a name is unknown";
 
-/* Of a number of the network: what each may be is for vae_create to say. */
+/* The largest number of the network that is read; vae_create then checks each more closely. */
 #define VAEI_MAX_INT ((unsigned)-1 / 2 < 67108864u ? (unsigned)-1 / 2 : 67108864u)
 
-/* Numbers in an array, at most `most` of which are kept; how many there are, or -1. */
+/* Reads an array of numbers and keeps the first `most`. Returns how many there are, or -1. */
 VAEI_SETUP int vaei_json_numbers(vaei_json *json, int limit, uint64_t largest, uint64_t *numbers, int most) {
     uint64_t number;
     int      count = 0;
@@ -9807,7 +9858,7 @@ VAEI_SETUP int vaei_json_type(vaei_json *json, vaei_file_tensor *tensor) {
     return 1;
 }
 
-/* Passes a list by, up to its closing bracket: what is in it is read later. */
+/* Skips a list, up to its closing bracket: its content is read later. */
 VAEI_SETUP int vaei_json_pass_list(vaei_json *json) {
     int32_t c;
     int     depth = 0;
@@ -9870,7 +9921,8 @@ VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int col
     }
 }
 
-/* The number of the field whose name comes next, and its colon; each may come once. -1 after a problem. */
+/* Reads the name that comes next, and its colon. Returns which of the fields it is, or -1 after a problem; each may
+   come once. */
 VAEI_SETUP int vaei_json_field(vaei_json *json, const vaei_field *fields, unsigned *seen) {
     const size_t at = json->at;
     char         name[32];
@@ -9885,7 +9937,7 @@ VAEI_SETUP int vaei_json_field(vaei_json *json, const vaei_field *fields, unsign
     return vaei_json_expect(json, ':', "a colon is missing") ? i : -1;
 }
 
-/* An object of these fields. `seen` receives a bit for each that was there. */
+/* Reads an object of these fields. `seen` receives a bit for each that was there. */
 VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, unsigned *seen) {
     int count = 0, i;
     *seen = 0;
@@ -9913,7 +9965,7 @@ VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
            vaei_json_wrong(json, "a layer lacks something or has what its kind does not");
 }
 
-/* A list of layers into `layers`, or read only. */
+/* Reads a list of layers and, unless `layers` is NULL, stores them there. */
 VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
     vae_layer layer;
     int       count = 0;
@@ -9937,13 +9989,13 @@ typedef struct vaei_file {
     int                  version;
 } vaei_file;
 
-/* The way through a header, tensor by tensor. */
+/* A walk through a header, tensor by tensor. */
 typedef struct vaei_walk {
     vaei_json json;
     int       count;
 } vaei_walk;
 
-/* A name that is unknown in our own metadata comes from a newer version: nothing else writes them. */
+/* An unknown name in our own metadata comes from a newer version: only vae.h writes these. */
 VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, vae_error *error) {
     char name[40];
     if (json->problem == vaei_unknown && json->inner) {
@@ -9992,8 +10044,8 @@ VAEI_SETUP vaei_walk vaei_walk_begin(const vaei_file *file) {
     return walk;
 }
 
-/* The next tensor; 0 at the end and after a problem. Metadata on the way are noted in `file` the first time, and then
-   passed by: they may be long. */
+/* The next tensor; 0 at the end and after a problem. Metadata that are met are noted in `file` the first time, and
+   later skipped, since they may be long. */
 VAEI_SETUP int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor *tensor) {
     vaei_json *json = &walk->json;
     char       name[16];
@@ -10024,7 +10076,7 @@ VAEI_SETUP size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
         if (more == 4 || more >= size - at) return at;
         for (i = 1; i <= more; i++)
             if ((bytes[at + i] & 0xC0) != 0x80) return at;
-        /* too long, half of a pair, beyond the last character */
+        /* an overlong form, half of a surrogate pair, beyond the last character */
         if ((c == 0xE0 && bytes[at + 1] < 0xA0) || (c == 0xED && bytes[at + 1] > 0x9F) ||
             (c == 0xF0 && bytes[at + 1] < 0x90) || (c == 0xF4 && bytes[at + 1] > 0x8F)) return at;
         at += more + 1;
@@ -10032,7 +10084,7 @@ VAEI_SETUP size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
     return at;
 }
 
-/* What a file is that is no safetensors file, and what to do about it; NULL: it is not known. */
+/* What a file is that is not a safetensors file, and what to do about it; NULL where that cannot be told. */
 VAEI_SETUP const char *vaei_foreign_kind(const unsigned char *bytes, size_t known) {
 #define VAEI_IN_TORCH "in Python save it with safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")"
 #define VAEI_IN_NUMPY "in Python save it with safetensors.numpy.save_file({name: array, ...}, \"model.safetensors\")"
@@ -10063,7 +10115,7 @@ VAEI_SETUP const char *vaei_foreign_kind(const unsigned char *bytes, size_t know
 #undef VAEI_IN_NUMPY
 }
 
-/* The header's length as the file's first eight bytes have it. */
+/* The header's length, from the file's first eight bytes. */
 VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size, size_t *length, vae_error *error) {
     uint64_t number = 0;
     int      i;
@@ -10094,7 +10146,7 @@ VAEI_SETUP vae_status vaei_read_version(vaei_file *file, vae_error *error) {
     return VAE_OK;
 }
 
-/* The same, with the first `known` bytes of the file at hand: of another kind of file it says which. */
+/* The same with the first `known` bytes of the file at hand: names the kind of another kind of file. */
 VAEI_SETUP vae_status vaei_check_beginning(const unsigned char *bytes, size_t known, size_t size, size_t *length,
                                            vae_error *error) {
     const vae_status  status = vaei_header_length(bytes, size, length, error);
@@ -10127,7 +10179,7 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
 
 /* ---- numbers in files ---- */
 
-/* The number at `at`; 0 where it is not finite as a vae_real. */
+/* Reads the number at `at`; returns 0 where it is not finite as a vae_real. */
 VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
     const size_t size = vaei_type_size(type);
     uint64_t     bits = 0;
@@ -10164,7 +10216,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
 typedef struct vaei_matching {
     const vae_model *model;
     vaei_file       *file;
-    int              moments;           /* blocks of them that are wanted beside the weights */
+    int              moments;           /* the blocks of moments that are wanted beside the weights */
     int              is_transfer;       /* what does not fit is left out */
     size_t           taken;             /* tensors that fit */
     unsigned char    seen[1 + VAEI_MAX_MOMENTS][(VAEI_MAX_TENSORS + 7) / 8];
@@ -10300,7 +10352,7 @@ VAEI_SETUP int vaei_pads_unevenly(const vae_model *model) {
     return 0;
 }
 
-/* The sentence for a tensor that the model has not: what it may be meant to be. */
+/* The error for a tensor that the model does not have: it says which one may be meant. */
 VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vaei_file_tensor *found,
                                         vae_error *error) {
     const vae_model *model = matching->model;
@@ -10340,7 +10392,7 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
 VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_file_tensor *found,
                                       const vae_tensor *wanted, vae_error *error) {
     const char *advice = "use the network that the file was made for";
-    vaei_shown  shown, ours;            /* of the second only the shape */
+    vaei_shown  shown, ours;            /* of `ours` only the shape */
     uint64_t    shape[4];
     int         i, reversed = found->rank == wanted->rank && found->rank > 1;
     for (i = 0; i < 4; i++) shape[i] = wanted->shape[i];
@@ -10355,7 +10407,7 @@ VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_
                      shown.name, shown.shape, ours.shape, advice);
 }
 
-/* Checks where a tensor's data lie. `wanted` NULL: it is left out. */
+/* Checks where a tensor's data lie. `wanted` is NULL for a tensor that is left out. */
 VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_tensor *found, const vae_tensor *wanted,
                                        vae_error *error) {
     const uint64_t begin = found->offsets[0], end = found->offsets[1];
@@ -10364,7 +10416,7 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
     if (!wanted) return VAE_OK;
     if (found->type == VAEI_TYPES || (found->type == VAEI_F64 && sizeof(double) != 8))
         return vaei_fail_type(file, found, error);
-    /* The shape is the network's by now, so its product fits. */
+    /* The shape has been found to be the network's, so its product does not overflow. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
         return vaei_fail_tensor(file, found, "has another number of bytes than its shape and dtype say: the file is "
                                 "damaged", error);
@@ -10375,7 +10427,7 @@ VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const
     return !block && vaei_has_shape(found, wanted) && found->type < VAEI_TYPES;
 }
 
-/* Everything about one tensor but its numbers. *block is -1 where it is left out. */
+/* Checks everything about one tensor but its numbers. *block is -1 where it is left out. */
 VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
                                         size_t *index, vae_tensor *wanted, vae_error *error) {
     const int known = vaei_identify(matching, found, block, index, wanted);
@@ -10391,7 +10443,8 @@ VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file
     return vaei_check_place(matching->file, found, wanted, error);
 }
 
-/* Each byte of the data must belong to one tensor. Where they stand in the order of their data one walk is enough. */
+/* Each byte of the data must belong to exactly one tensor. If the header lists the tensors in the order of their data,
+   one walk is enough. */
 VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
     vaei_file_tensor found;
     uint64_t         at = 0;
@@ -10441,7 +10494,8 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
     return vaei_check_cover(matching->file, error);
 }
 
-/* Gradients beyond 1e18 are never taken: such a moment is none, and would make the next weights infinite. */
+/* A larger first moment cannot come from training, which refuses gradients beyond 1e18, and could make the next weights
+   infinite. */
 #define VAEI_MOST_MOMENT ((vae_real)1e30)
 
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
@@ -10460,8 +10514,9 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
                              i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
         if (block == 1 && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
-            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any gradient "
-                             "leaves: the file is damaged", i, vaei_block_names[block], wanted->name, (double)number);
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
+                             "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
+                             (double)number);
         if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
     }
     return VAE_OK;
@@ -10487,7 +10542,7 @@ VAEI_SETUP vae_status vaei_match_numbers(const vaei_matching *matching, vae_mode
 
 /* ---- writing fields ---- */
 
-/* A field's value as JSON has it; in a sentence without its quotes. */
+/* Writes a field's value as JSON or, for an error message, without the quotes. */
 VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int column, const void *base, int is_json) {
     const char *at = (const char *)base + field->place[column];
     const char *quote = is_json ? "\"" : "";
@@ -10529,10 +10584,10 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
     vaei_format(text, "");
 }
 
-/* ---- the network of the file and the one given ---- */
+/* ---- comparing the file's network with the one given ---- */
 
-/* Whether two layers do the same with an input of this shape, which becomes that of their output. The first one's
-   padding is put into numbers. */
+/* Whether two layers do the same with an input of this shape. `in` then becomes the shape of their output, and the
+   first one's padding is given in numbers. */
 VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei_where where, vae_shape *in, int *same,
                                       vae_error *error) {
     vae_layer  b = *given;
@@ -10551,11 +10606,11 @@ VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei
     return VAE_OK;
 }
 
-/* Whose network the file's is compared with: a config's or a model's. */
+/* The network that the file's is compared with: a config's or a model's. */
 typedef struct vaei_other {
     const vae_config *config;           /* or NULL */
     const vae_model  *model;
-    const char       *name;             /* in sentences, with what to do */
+    const char       *name;             /* for error messages, with what to do */
 } vaei_other;
 
 VAEI_SETUP int vaei_other_count(const vaei_other *other, int decoder) {
@@ -10571,7 +10626,7 @@ VAEI_SETUP void vaei_other_layer(const vaei_other *other, int decoder, int numbe
     else vaei_describe(vaei_part_layers(other->model, decoder, &count) + number, layer);
 }
 
-/* The list of layers in the file, at json->layers_at, against the other one. None there: nothing is compared. */
+/* Compares the file's list of layers, at json->layers_at, with the other network's, if that one lists any. */
 VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_shape in, const vaei_other *other,
                                         vae_error *error) {
     vaei_json   list = vaei_json_of(json->bytes, json->layers_at[decoder], json->end, 1);
@@ -10632,14 +10687,14 @@ VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input
     return status == VAE_OK ? vaei_agree_layers(json, 1, z, other, error) : status;
 }
 
-/* What a half of the file's network can be loaded as. */
+/* Half a network in the file can be loaded only as that half. */
 VAEI_SETUP vae_status vaei_check_file_part(vae_part file, vae_part wanted, vae_error *error) {
     if (file <= VAE_WHOLE || file == wanted) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds the %s alone: load it as that part, or a whole model's "
                      "file", vaei_part_name((int)file));
 }
 
-/* Fields that are not 0 in `given` are taken over. */
+/* Copies the fields that are not 0 in `given`. */
 VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, const char *given) {
     for (; fields->name; fields++) {
         const size_t place = fields->place[0];
@@ -10652,7 +10707,7 @@ VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, c
     }
 }
 
-/* The file's vae.config, into a vae_config (column 0) or, without its layers, into vaei_settings (column 1). */
+/* Reads the file's vae.config into a vae_config (column 0) or, without its layers, into vaei_settings (column 1). */
 VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, int column, void *base, size_t size,
                                        vae_error *error) {
     unsigned seen;
@@ -10697,7 +10752,7 @@ VAEI_SETUP vae_status vaei_check_lists(const vaei_json *json, vae_part part, vae
                      "damaged", json->layers_at[0] ? "decoder" : "encoder");
 }
 
-/* How many weights the layers have, as a real: it fits always. */
+/* How many weights the layers have. A double, since that cannot overflow. */
 VAEI_SETUP vae_status vaei_add_weights(const char *part, const vae_layer *layers, vae_shape *shape, double *weights,
                                          vae_error *error) {
     vaei_where where;
@@ -10735,9 +10790,10 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
                      "too few: it is cut off or damaged", weights, file->data_size);
 }
 
-/* A file's batch is no order: without one from the caller it is halved until the model takes at most 128 MB and 64
-   times the file's size. That leaves most convolutional networks their batch of 128, though their tensors outweigh
-   their weights by far. More threads take more, but do not count, lest a file be another one on another machine. */
+/* A file must not make a program take memory without bound. So unless the caller gives a batch, the file's is halved
+   until the model takes at most 128 MB plus 64 times the file's size. That leaves most convolutional networks
+   their batch of 128, though their tensors outweigh their weights by far. The memory of further threads is not counted,
+   so that a file loads with the same batch on every machine. */
 VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, vae_error *error) {
     const uint64_t most = ((uint64_t)128 << 20) + 64 * (uint64_t)file_size;
     const int      threads = config->threads;
@@ -10755,7 +10811,7 @@ VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, va
                      "config.batch to allow it", needed, file_size);
 }
 
-/* Where no config was given, what is wrong with it is the file's. */
+/* Where no config was given, an error in the config is an error in the file. */
 VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
     char sentence[sizeof error->message];
     if (status != VAE_ERROR_CONFIG) return status;
@@ -10764,7 +10820,7 @@ VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network in the file's metadata (vae.config) is wrong: %s", sentence);
 }
 
-/* The config for vae_create: the file's, with what is taken from the one given. */
+/* The config for vae_create: the file's, with the fields that the given one overrides. */
 VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_config *given, vaei_loading *loading,
                                           vae_error *error) {
     vae_config *config = &loading->config;
@@ -10805,7 +10861,8 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
                                  : vaei_settle_batch(config, file->header_end + file->data_size, error);
 }
 
-/* A model of the file's network, and all that the header says checked against it: only the numbers are left to read. */
+/* Makes a model of the file's network and checks all that the header says against it. Only the numbers are left to
+   read. */
 VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, vaei_matching *matching,
                                       vae_model **made, vae_error *error) {
     vae_allocator allocator;
@@ -10870,7 +10927,7 @@ VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *sou
 
 #define VAEI_THE_MODEL "the model: make a model of the file with vae_load"
 
-/* Whether the file's network is the model's, but for the layers. */
+/* Whether the file's network is the model's, apart from the layers. */
 VAEI_SETUP vae_status vaei_agree_with_settings(const vaei_file *file, const vae_model *model, vaei_json *json,
                                                vae_error *error) {
     vaei_settings settings;
@@ -10891,7 +10948,8 @@ VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_mod
                                                            error);
 }
 
-/* The sentence for a file of which nothing fits: the first tensor with a name of the model's, else the first one. */
+/* The error for a file of which nothing fits. It names the first tensor that has the name of one of the model's, else
+   the first one. */
 VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_error *error) {
     vaei_walk        walk = vaei_walk_begin(matching->file);
     vaei_file_tensor found;
@@ -10919,7 +10977,7 @@ VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_erro
                      "%s %s, the model with %s", first.name, first.shape, tensor.name);
 }
 
-/* All weights of a model, or those that fit. Nothing is stored before all has been checked. */
+/* Loads all weights of a model, or those that fit. Nothing is stored before everything has been checked. */
 VAEI_SETUP vae_status vaei_take_weights(vae_model *model, vaei_file *file, int is_transfer, unsigned char *taken,
                                         vae_error *error) {
     vaei_matching matching;
@@ -10958,15 +11016,15 @@ VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes,
     return vaei_leave(model, VAEI_FREE, vaei_take_weights(model, &file, 1, taken, error));
 }
 
-/* ---- writing: to memory, to a file, or to nowhere, which counts ---- */
+/* ---- writing: to memory, to a file, or to nowhere, which only counts ---- */
 
 typedef struct vaei_writer {
     unsigned char *memory;              /* NULL: not to memory */
     void         (*flush)(struct vaei_writer *writer);      /* NULL: not to a file */
     void          *file;
     const vae_model *model;
-    size_t         total, used;         /* bytes so far; of them in the buffer */
-    int            in_string;           /* what is written stands in a JSON string: escapes quotes */
+    size_t         total, used;         /* bytes written so far; those of them still in the buffer */
+    int            in_string;           /* inside a JSON string: quotes are escaped */
     int            failed;              /* errno of the write that failed, or -1 */
     unsigned char *buffer;              /* of `room` bytes, for `flush` */
     size_t         room;
@@ -10987,7 +11045,7 @@ VAEI_SETUP void vaei_write_string(vaei_writer *writer, const char *string) {
     }
 }
 
-/* Up to 120 characters. */
+/* Writes up to 120 characters. */
 VAEI_SETUP void vaei_write(vaei_writer *writer, const char *format, ...) {
     char      line[121];
     vaei_text text = vaei_text_in(line, sizeof line);
@@ -11020,7 +11078,7 @@ VAEI_SETUP void vaei_write_value(vaei_writer *writer, const vaei_field *field, i
     vaei_write_string(writer, value);
 }
 
-/* {"name":value,...}. A `mask` other than 0 has a bit for each field to write, zeros too. */
+/* Writes {"name":value,...}. A `mask` other than 0 has a bit for each field to write, even if its value is 0. */
 VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields, int column, const void *base,
                                   unsigned mask) {
     int i, count = 0;
@@ -11069,7 +11127,7 @@ VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order)
     }
 }
 
-/* The weights first, then the moments of those that are trained. */
+/* The weights come first, then the moments of those that are trained. */
 VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const unsigned char *order) {
     const vae_model *model = writer->model;
     vae_tensor       tensor;
@@ -11117,7 +11175,7 @@ VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned 
     }
 }
 
-/* The whole file. `size` receives its size before anything is written; `capacity` is how much fits. */
+/* Writes the whole file. `size` receives its size before anything is written; `capacity` is the room there is. */
 VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *model, int checkpoint, size_t capacity,
                                        size_t *size, vae_error *error) {
     const size_t moments = checkpoint ? (size_t)vaei_moments(model) : 0;
@@ -11127,7 +11185,7 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     size_t        header, padded, i;
     writer->model = model;
     vaei_order_tensors(model, order);
-    writer->flush = NULL;              /* the header once to nowhere: its length comes first */
+    writer->flush = NULL;              /* the header first goes to nowhere, since its length comes before it */
     writer->memory = NULL;
     vaei_write_header(writer, checkpoint, order);
     header = writer->total;
@@ -11153,7 +11211,7 @@ VAEI_SETUP int vaei_block_is_finite(const vae_real *block, size_t count) {
     return 1;
 }
 
-/* Whether the model can be saved such that it can be loaded again. */
+/* Whether the model, once saved, can be loaded again. */
 VAEI_SETUP vae_status vaei_check_saving(const vae_model *model, int checkpoint, const char *call, vae_error *error) {
     int block, finite;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
@@ -11186,7 +11244,7 @@ VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void 
 
 /* ---- files ----
 
-   The operations on files are macros, so that tests can put in others that fail or forget what was not flushed. */
+   The operations on files are macros, so that tests can replace them by ones that fail or lose what was not flushed. */
 
 #ifndef VAE_NO_STDIO
 #if defined(_MSC_VER)
@@ -11235,7 +11293,8 @@ extern int     vaei_fchown(int file, uid_t user, gid_t group) __asm__("fchown");
 #endif
 #endif
 
-/* Renaming would put a file in the place of a device or pipe; of a directory it says nothing helpful. */
+/* Saving renames a file over `path`. That must not replace a device or pipe, and for a directory its error would not
+   help. */
 VAEI_SETUP int vaei_is_special(const char *path) {
     struct stat about;
     return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
@@ -11260,8 +11319,8 @@ VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
 #define VAEI_IO_REMOVE(path) unlink(path)
 #endif
 
-/* The file that `path` leads to through symbolic links: that one is replaced, not the link. 0, or why not. `link` is
-   room for one. */
+/* Follows symbolic links from `path` to the file that a save replaces, since the links are to stay. Returns 0, or the
+   error's number. `link` is room to work in. */
 VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], char link[VAEI_MAX_PATH]) {
     struct stat about[2];
     int         links, is_there;
@@ -11285,14 +11344,14 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
     return ELOOP;
 }
 
-/* 0600 where a file is replaced: nobody else reads the new one before it has the old one's owner and mode. */
+/* 0600 where a file is replaced: nobody else may read the new one until it has the old one's owner and mode. */
 VAEI_SETUP unsigned vaei_first_mode(const char *target) {
     struct stat about;
     return stat(target, &about) == 0 ? 0600u : 0666u;
 }
 
-/* Gives `file` the owner and mode of the file that it will replace, as far as the process may. A group that it cannot
-   keep loses its rights. */
+/* Gives `file` the owner and mode of the file that it will replace, as far as the process may. Where the group cannot
+   be kept, the group's rights are removed. */
 VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
 #ifdef __wasi__
     (void)file; (void)target;
@@ -11310,10 +11369,10 @@ VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
 #endif
 }
 
-/* ---- whose temporary file it is ----
+/* ---- temporary files left behind ----
 
-   Whoever saves holds a lock on the temporary file until it has its final name. The lock of a process that was killed
-   is gone, so its file can be told from one being written, and is removed. Without locks age has to tell. */
+   A save holds a lock on its temporary file until the file has its final name. When a process is killed its lock goes
+   too, so that its file can be told from one that is being written, and is removed. Without locks its age decides. */
 
 VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
     struct stat of_file, of_name;
@@ -11322,7 +11381,7 @@ VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
 }
 
 #ifdef LOCK_EX
-/* The lock on `path`, whose content is none of its business; -1: someone else has it, -2: there are no locks here. */
+/* Locks `path` without reading it. Returns the lock, -1 if someone else has it, -2 if there are no locks here. */
 VAEI_SETUP vaei_handle vaei_lock(const char *path) {
     const vaei_handle file = open(path, O_RDWR | O_NONBLOCK | VAEI_IO_NO_LINK | VAEI_IO_FLAGS);
     int               result;
@@ -11351,7 +11410,7 @@ VAEI_SETUP int vaei_is_mine(const struct stat *about) {
 #endif
 }
 
-/* Removes a temporary file that a save left behind which did not come to its end. */
+/* Removes a temporary file that an interrupted save left behind. */
 VAEI_SETUP void vaei_remove_stale(const char *temporary) {
     const vaei_handle lock = vaei_lock(temporary);
     struct stat       about;
@@ -11360,8 +11419,8 @@ VAEI_SETUP void vaei_remove_stale(const char *temporary) {
     vaei_unlock(lock);
 }
 
-/* A new name is on the disk only when its directory is. `path` is cut to the directory. Where directories cannot be
-   opened or flushed there is nothing left to do. */
+/* A new name is on the disk only once its directory is flushed. Cuts `path` down to the directory. Where directories
+   cannot be opened or flushed, nothing more can be done. */
 VAEI_SETUP int vaei_sync_directory(char *path) {
     char       *slash = strrchr(path, '/');
     vaei_handle file;
@@ -11387,7 +11446,7 @@ VAEI_SETUP int vaei_sync_directory(char *path) {
 typedef int vaei_handle;
 #define VAEI_IO_NONE (-1)
 
-/* Paths are UTF-8. What is not is taken as main's arguments are, in the system's own code page. */
+/* Paths are UTF-8. One that is not is taken to be in the system's own code page, as main's arguments are. */
 VAEI_SETUP int vaei_wide_path(const char *path, wchar_t wide[VAEI_MAX_PATH]) {
     if (MultiByteToWideChar(65001, 8, path, -1, wide, VAEI_MAX_PATH)) return 1;
     if (MultiByteToWideChar(0, 0, path, -1, wide, VAEI_MAX_PATH)) return 1;
@@ -11442,7 +11501,7 @@ VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
 #define VAEI_IO_RENAME(from, to) vaei_rename_wide((from), (to))
 #define VAEI_IO_REMOVE(path) vaei_remove_wide(path)
 #endif
-/* One that is being written cannot be removed; one that has just been written is young. */
+/* A file that is being written cannot be removed; one that has just been written is not old enough to be. */
 VAEI_SETUP void vaei_remove_stale(const char *temporary) {
     struct _stat64 about;
     if (!vaei_stat_wide(temporary, &about) && (about.st_mode & _S_IFMT) == _S_IFREG &&
@@ -11464,7 +11523,7 @@ VAEI_SETUP int vaei_rename_over(const char *from, const char *to) {
     return rename(from, to);
 }
 
-/* There is one process, so a temporary file that is there was left behind. */
+/* There is only one process, so an existing temporary file was left behind. */
 #ifndef VAEI_IO_OPEN
 #define VAEI_IO_OPEN(path) fopen((path), "rb")
 #define VAEI_IO_CREATE(path, mode) ((void)(mode), fopen((path), "wb"))
@@ -11503,7 +11562,8 @@ VAEI_SETUP int         vaei_sync_directory(char *path) { (void)path; return 0; }
 #define VAEI_IO_PIECE ((size_t)1 << 20)     /* bytes read at once */
 #define VAEI_SHOWN_PATH 100                 /* bytes of a path in a sentence */
 
-/* A path of more than `room` bytes loses its middle: "models/...today.safetensors". No UTF-8 character is cut. */
+/* A path of more than `room` bytes is shown without its middle: "models/...today.safetensors". UTF-8 characters stay
+   whole. */
 VAEI_SETUP void vaei_put_path(vaei_text *text, const char *path, size_t room) {
     size_t length = strlen(path), first = length, last = length, i;
     if (length > room) {
@@ -11539,7 +11599,7 @@ VAEI_SETUP vae_status vaei_fail_special(const char *doing, const char *path, vae
                           "call with _memory", error);
 }
 
-/* Puts the path before a sentence about what is in the file. Other sentences name it already. */
+/* Puts the path before an error about the file's content. Other errors name it already. */
 VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_error *error) {
     if (status != VAE_OK && status != VAE_ERROR_FILE && error) {
         char         sentence[sizeof error->message];
@@ -11568,8 +11628,9 @@ VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
     writer->used = 0;
 }
 
-/* A new file beside `target`, and its lock. The name is short, whatever the target's: there is a most for names. All
-   who save into a directory share the names, so whoever comes next clears away what a killed one left. */
+/* Creates a new file beside `target`, and locks it. Its name is short, whatever the target's, since names have a
+   largest length. All saves into a directory share the same names, so the next one clears away what a killed one
+   left. */
 VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAEI_MAX_PATH + 32], int *lock) {
     const unsigned mode = vaei_first_mode(target);
     size_t         folder = strlen(target);
@@ -11597,7 +11658,7 @@ VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAE
             if (VAEI_IO_EXISTS()) continue;
             return VAEI_IO_NONE;
         }
-        /* Between these two someone may have taken it for one left behind. */
+        /* Before it is locked, another save may have taken it for one left behind and removed it. */
         if ((*lock = vaei_lock(temporary)) != -1 && vaei_has_name(file, temporary)) return file;
         vaei_unlock(*lock);
         VAEI_IO_CLOSE(file);
@@ -11605,14 +11666,14 @@ VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAE
     return VAEI_IO_NONE;
 }
 
-/* What a save needs room for: from the allocator, so that it is not on the stack. */
+/* What a save needs room for; it comes from the allocator, since it is large for a stack. */
 typedef struct vaei_saving {
     vaei_writer   writer;
     unsigned char buffer[4096];
     char          target[VAEI_MAX_PATH], temporary[VAEI_MAX_PATH + 32];
 } vaei_saving;
 
-/* Writes, flushes and closes; 0, or why not. */
+/* Writes, flushes and closes. Returns 0, or a reason for vaei_fail_file. */
 VAEI_SETUP int vaei_write_file(vaei_saving *saving, vaei_handle file, const vae_model *model, int checkpoint) {
     vaei_writer *writer = &saving->writer;
     size_t       size;
@@ -11688,7 +11749,7 @@ VAE_API vae_status vae_save_checkpoint(const vae_model *model, const char *path,
 }
 #endif
 
-/* Reads exactly `size` bytes; 0, or why not. */
+/* Reads exactly `size` bytes. Returns 0, or a reason for vaei_fail_file. */
 VAEI_SETUP int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t size) {
     size_t done = 0;
     while (done < size) {
@@ -11702,11 +11763,11 @@ VAEI_SETUP int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t si
     return 0;
 }
 
-/* What a file is read for: a new model of this config (or NULL), or the weights of a model that there is. */
+/* What a file is read for: a new model, with this config or NULL, or the weights of an existing model. */
 typedef struct vaei_reading {
     const char          *path;
     const vae_config    *config;
-    vae_model           *model;         /* NULL: a new one, which then stands here */
+    vae_model           *model;         /* the existing one, or NULL until the new one is made */
     int                  is_new, is_transfer;
     const vae_allocator *allocator;
     vaei_file            file;
@@ -11715,7 +11776,7 @@ typedef struct vaei_reading {
     size_t               size;
 } vaei_reading;
 
-/* Whether the file's header suits what it is read for, before its data are read: they may be large. */
+/* Whether the header suits what the file is read for. Checked before the data are read, since they may be large. */
 VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned char *header, vae_error *error) {
     vaei_file *file = &reading->file;
     vae_status status = vaei_open_file(file, header, reading->size, error);
@@ -11730,7 +11791,8 @@ VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned ch
     return vaei_match_header(&reading->matching, error);
 }
 
-/* The whole of an open file. Its beginning comes first, then its header: what is no model for us is not read. */
+/* Reads an open file: its first bytes, then its header, then the rest. A file that is no model for us is not read to
+   its end. */
 VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle file, vae_error *error) {
     unsigned char  first[64], *header;
     size_t         length, known, begun;
