@@ -543,8 +543,8 @@ typedef struct vae_fit_config {
    pixels, "first" since the model was made or loaded. The single steps below do the same.
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
    and score with it, and set beta and the learning rate. It may not train, set or load weights, or destroy the model:
-   those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). It may be left by
-   an exception or longjmp: the model is then as after the last batch. */
+   those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). An exception or
+   longjmp may leave it: the model is then as after the last batch. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
 
 #ifndef VAE_NO_STDIO
