@@ -381,7 +381,7 @@ static void check_too_large(vae_config c, int line) {
 
 static void test_huge_sizes(void) {
     static const size_t batches[] = { SIZE_LIMIT, SIZE_LIMIT / 2, SIZE_LIMIT / 4, SIZE_LIMIT / 8, SIZE_LIMIT / 32, SIZE_LIMIT / 64 + 1,
-                                      (size_t)1 << (sizeof(size_t) * 4), (size_t)1 << 30 };
+                                      (size_t)1 << (sizeof(size_t) > 4 ? sizeof(size_t) * 4 : 29), (size_t)1 << 30 };
     size_t i;
     for (i = 0; i < sizeof batches / sizeof *batches; i++) {
         TOO_LARGE(c.batch = batches[i]);
