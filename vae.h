@@ -3667,6 +3667,7 @@ VAEI_PRIVATE size_t vaei_lay_out_scratch(size_t rows, size_t columns, size_t ste
     const size_t vectors = (vaei_max_size(columns, lanes > 1 ? rows : 1) + lanes - 1) / lanes;
     const size_t width = vaei_min_size(vectors * lanes, VAEI_WIDEST_PANEL);
     const size_t column_count = vaei_max_size(width, VAEI_WIDEST_TRANSPOSED);
+    const size_t starts = vaei_max_size(width, vaei_min_size(vectors * lanes, VAEI_WIDEST_TRANSPOSED));
     const size_t pointers = 2 * row_count + column_count, offsets = (packs_a ? 3 : 2) * step_count;
     const size_t align = lanes * sizeof(vae_real);
     const size_t tables = ((pointers * sizeof(void *) + offsets * sizeof(size_t) + align - 1) / align) * lanes;
@@ -3681,10 +3682,10 @@ VAEI_PRIVATE size_t vaei_lay_out_scratch(size_t rows, size_t columns, size_t ste
         work->panel = scratch + tables;
         work->edge = work->panel + panel;
         work->start = work->edge + edge;
-        work->packed_a = packs_a ? work->start + width : NULL;
-        memset(work->start, 0, width * sizeof *work->start);
+        work->packed_a = packs_a ? work->start + starts : NULL;
+        memset(work->start, 0, starts * sizeof *work->start);
     }
-    return tables + panel + edge + width + (packs_a ? step_count * VAEI_PACKED_ROWS : 0);
+    return tables + panel + edge + starts + (packs_a ? step_count * VAEI_PACKED_ROWS : 0);
 }
 
 /* The scratch, in numbers, for one call of vaei_multiply with any set. */
