@@ -295,7 +295,7 @@ TEST(test_numbers_are_exact) {
         vae_real       back = -1;
         char           shown[64];
         vaei_text      text;
-        if (!vaei_finite(real)) continue;
+        if (!vaei_finite(real) || (i && real == 0)) continue;     /* -Ofast has processors take denormals for zeros */
         text.bytes = shown;
         text.size = sizeof shown;
         text.length = 0;
@@ -1272,7 +1272,11 @@ static void check_old_file(const char *name, int numbers, vae_layout layout, uin
         free(now.at);
         fit.epochs = 2;
         EXPECT(vae_fit(resumed, &data, &fit, &problem), VAE_OK);
+#if !defined(__FINITE_MATH_ONLY__) || !__FINITE_MATH_ONLY__    /* under -Ofast the recipe's data round in another way */
         if (sizeof(vae_real) == 4) CHECK(recipe_hash(resumed) == finished);
+#else
+        (void)finished;
+#endif
         if (again) {
             EXPECT(vae_fit(again, &data, &fit, &problem), VAE_OK);
             CHECK(recipe_hash(again) == recipe_hash(resumed));
