@@ -61,7 +61,8 @@
      - Same seed, same kernels: same bits, for any number of threads and at any time.
      - Calls return a vae_status (VAE_OK is 0). `error` may be NULL; a call that returns anything but VAE_OK fills it
        with the status and one sentence. A call that fails leaves the model and your data as they were, but
-       vae_fit keeps the steps it has made, and of results for many rows the first ones may have been written.
+       vae_fit keeps the steps it has made and the bias it has set, and of results for many rows the first ones may
+       have been written.
      - Structs may grow at their end in later versions: name the fields, do not count on positions or sizes.
 
    COMPILE-TIME OPTIONS (define them in the file that has VAE_IMPLEMENTATION; those marked * wherever vae.h is included)
@@ -5017,10 +5018,10 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
                          (double)s->sigma);
     if (!vaei_has_sigma(s->likelihood) && (s->sigma != 0 || s->sigma_per_pixel || s->standardize))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s has no sigma: leave it 0, or use VAE_GAUSSIAN or "
-                         "VAE_LAPLACE",
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s %s: leave it 0, or use VAE_GAUSSIAN or VAE_LAPLACE",
                          s->sigma != 0 ? "sigma" : s->sigma_per_pixel ? "sigma_per_pixel" : "standardize",
-                         vaei_likelihoods[s->likelihood].symbol);
+                         vaei_likelihoods[s->likelihood].symbol,
+                         s->sigma != 0 || s->sigma_per_pixel ? "has no sigma" : "takes pixels in [0, 1] as they are");
     if (s->sigma != 0 && s->sigma_per_pixel)
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: "
                          "leave one of them 0", (double)s->sigma);
@@ -10419,8 +10420,8 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
         return vaei_fail_type(file, found, error);
     /* The shape has been found to be the network's, so its product does not overflow. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
-        return vaei_fail_tensor(file, found, "has another number of bytes than its shape and dtype say: the file is "
-                                "damaged", error);
+        return vaei_fail_tensor(file, found, "does not have the number of bytes that its shape and dtype need: the file "
+                                "is damaged", error);
     return VAE_OK;
 }
 
@@ -10654,7 +10655,7 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_
         return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", where.part, read,
                          count, other->name);
     if (same) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is another one in the file than in %s", where.part,
+    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d in the file differs from the one in %s", where.part,
                      where.number, other->name);
 }
 

@@ -8,9 +8,9 @@
 
 #include <math.h>
 
-#include "support/idx_reader.h"
 #include "support/options.h"
 #include "support/png_writer.h"
+#include "support/trained_model.h"
 
 /* From z[0] to z[count - 1], both given, along a circle: the prior's mass lies in a shell around 0, and a straight line
    would cut through the thin middle (White 2016, "Sampling Generative Networks"). */
@@ -71,27 +71,17 @@ int main(int argc, char **argv) {
         { "out", "FILE", "the picture", OPTION_OUTPUT, &out, 0, 0 },
         OPTIONS_END
     };
-    const vae_config changes = { .inference_only = 1 };
     idx_images test = { NULL, 0, 0, 0 };
-    vae_config config;
     vae_model *model = NULL;
-    vae_error  error;
     float     *pixels = NULL;
     char       message[MESSAGE_SIZE];
     int        code = options_parse(argc, argv, "Draws the way from one test digit to another.", table, 1);
     if (code < 0 && options_check_outputs("interpolate_mnist", table) != 0) code = 2;
     if (code >= 0) return code;
-    code = idx_read_mnist(data, NULL, &test, message);
-    if (code == 0 && vae_load(path, &changes, &model, &error) != VAE_OK)
-        code = fail(message, "%s%s", error.message,
-                    error.status == VAE_ERROR_FILE ? " (train_mnist makes a model)" : "");
+    code = load_for_images(path, data, &model, &test, message);
     if (code == 0) {
-        vae_get_config(model, &config);
         pixels = malloc((size_t)count * vae_example_size(model) * sizeof *pixels);
         if (!pixels) code = fail(message, "not enough memory for %lu images", (unsigned long)count);
-        else if (config.input.height != test.height || config.input.width != test.width || config.input.channels != 1)
-            code = fail(message, "the model is for images of %d x %d x %d, the test images are %d x %d x 1",
-                        config.input.height, config.input.width, config.input.channels, test.height, test.width);
         else if ((size_t)from >= test.count || (size_t)to >= test.count)
             code = fail(message, "there are %lu test images, counted from 0: --from %lld and --to %lld ask for more",
                         (unsigned long)test.count, from, to);

@@ -4,9 +4,9 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
-#include "support/idx_reader.h"
 #include "support/options.h"
 #include "support/png_writer.h"
+#include "support/trained_model.h"
 
 int main(int argc, char **argv) {
     const char *path = "out/model.safetensors", *data = NULL, *out = "out/reconstructions.png";
@@ -21,9 +21,7 @@ int main(int argc, char **argv) {
         { "out", "FILE", "the picture", OPTION_OUTPUT, &out, 0, 0 },
         OPTIONS_END
     };
-    const vae_config changes = { .inference_only = 1 };
     idx_images test = { NULL, 0, 0, 0 };
-    vae_config config;
     vae_model *model = NULL;
     vae_terms  score;
     vae_error  error;
@@ -32,17 +30,10 @@ int main(int argc, char **argv) {
     int        code = options_parse(argc, argv, "Shows test digits above their reconstructions.", table, 1);
     if (code < 0 && options_check_outputs("reconstruct_mnist", table) != 0) code = 2;
     if (code >= 0) return code;
-    code = idx_read_mnist(data, NULL, &test, message);
-    if (code == 0 && vae_load(path, &changes, &model, &error) != VAE_OK)
-        code = fail(message, "%s%s", error.message,
-                    error.status == VAE_ERROR_FILE ? " (train_mnist makes a model)" : "");
+    code = load_for_images(path, data, &model, &test, message);
     if (code == 0) {
-        vae_get_config(model, &config);
         pixels = malloc((size_t)count * vae_example_size(model) * sizeof *pixels);
         if (!pixels) code = fail(message, "not enough memory for %lu images", (unsigned long)count);
-        else if (config.input.height != test.height || config.input.width != test.width || config.input.channels != 1)
-            code = fail(message, "the model is for images of %d x %d x %d, the test images are %d x %d x 1",
-                        config.input.height, config.input.width, config.input.channels, test.height, test.width);
         else if ((size_t)first >= test.count || (size_t)count > test.count - (size_t)first)
             code = fail(message, "there are %lu test images: --first %lld and --count %lld ask for more",
                         (unsigned long)test.count, first, count);

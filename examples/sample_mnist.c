@@ -9,6 +9,7 @@
 
 #include "support/options.h"
 #include "support/png_writer.h"
+#include "support/trained_model.h"
 
 /* The number below which a standard normal variable falls with this probability, by bisection. */
 static double inverse_normal_cdf(double probability) {
@@ -62,10 +63,7 @@ int main(int argc, char **argv) {
     if (code < 0 && options_check_outputs("sample_mnist", table) != 0) code = 2;
     if (code >= 0) return code;
     config.seed = (uint64_t)seed;
-    if (vae_load(path, &config, &model, &error) != VAE_OK) {
-        fail(message, "%s%s", error.message, error.status == VAE_ERROR_FILE ? " (train_mnist makes a model)" : "");
-        return complain("sample_mnist", message);
-    }
+    if (load_trained(path, &config, &model, message) != 0) return complain("sample_mnist", message);
     vae_get_config(model, &config);
     if (manifold) count = columns * columns;
     pixels = malloc((size_t)count * vae_example_size(model) * sizeof *pixels);

@@ -37,21 +37,7 @@ static int  disk_rename(const char *from, const char *to);
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(_WIN32)
-#include <direct.h>
-#include <process.h>
-#define make_directory(path) _mkdir(path)
-#define remove_directory(path) _rmdir(path)
-#define go_to_directory(path) _chdir(path)
-#define process_number() ((long)_getpid())
-#else
-#include <sys/stat.h>
-#include <unistd.h>
-#define make_directory(path) mkdir(path, 0777)
-#define remove_directory(path) rmdir(path)
-#define go_to_directory(path) chdir(path)
-#define process_number() ((long)getpid())
-#endif
+#include "folder.h"
 #include "ledger.h"
 #include "test.h"
 

@@ -10,28 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "folder.h"
 #if defined(_WIN32)
-#include <direct.h>
-#include <process.h>
 #include <sys/utime.h>
-#define make_directory(path) _mkdir(path)
-#define remove_directory(path) _rmdir(path)
-#define go_to_directory(path) _chdir(path)
-#define process_number() ((long)_getpid())
 #else
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <unistd.h>
 #include <utime.h>
-#define make_directory(path) mkdir(path, 0777)
-#define remove_directory(path) rmdir(path)
-#define go_to_directory(path) chdir(path)
-#if defined(__wasi__)
-#define process_number() ((long)time(NULL))
-#else
-#define process_number() ((long)getpid())
+#if !defined(__wasi__)
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/wait.h>
