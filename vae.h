@@ -418,6 +418,13 @@ typedef struct vae_config {
                                                      use, else 1. With `parallel`: required */
     vae_parallel       parallel;                  /* optional, with `threads` tasks at a time */
     vae_allocator      allocator;                 /* optional. Default: malloc and free */
+    int                shared_heads;              /* nonzero: logvar is the same numbers as mean, of one layer that
+                                                     gets the gradient of both */
+    int                tied;                      /* nonzero: the decoder, the encoder's mirror image, uses its weights
+                                                     transposed, those of mean first; only biases are its own. One
+                                                     tensor gets the gradient of both uses. In PyTorch it is written
+                                                     F.linear(z, mean.weight.t(), bias), F.conv_transpose2d(h,
+                                                     encoder[0].weight, bias) */
 } vae_config;
 
 /* ==== 3 >>model =================================================================================================== */
@@ -662,7 +669,8 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
      - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero; a checkpoint's
        moments are left out where VAE_SGD replaces another kind, or the other way round;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
-     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize must be zero or as in the file;
+     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied must be zero
+       or as in the file;
      - initialization is not looked at, and weights must be NULL.
    A file without that metadata, such as weights saved from Python, needs `config` in full.
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
@@ -702,8 +710,9 @@ VAE_API const vae_real *vae_weights(const vae_model *model);
 /* The same weights one tensor at a time, as PyTorch has them: Linear [out, in], Conv2d [out, in, height, width],
    ConvTranspose2d [in, out, height, width], bias [out]; names as in the nn.Sequential that one would write, which
    counts activations, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight", "encoder.2.bias", ...,
-   "mean.weight", "logvar.weight", ..., "decoder.0.weight". A learned sigma is "log_sigma", [1] or one per pixel in
-   channel-first order, as are "standardize.mean" and "standardize.scale". */
+   "mean.weight", "logvar.weight", ..., "decoder.0.weight". Shared heads have "mean" alone, tied layers only a bias. A
+   learned sigma is "log_sigma", [1] or one per pixel in channel-first order, as are "standardize.mean" and
+   "standardize.scale". */
 typedef struct vae_tensor {
     char   name[32];
     int    rank;          /* 1, 2 or 4 */
@@ -4340,12 +4349,12 @@ static const vaei_schedule vaei_schedules[] = {
    block, where its tensors lie in the workspace, and, for convolutions, the tables that turn them into matrix products.
 
    The layers stand in one array: the encoder's, the heads (one dense layer whose first `latent` outputs are the mean
-   and whose others are the logvar), the decoder's. They form two chains, the encoder with the heads and the decoder; a
-   model of one part holds one of them. A chain is walked in stages. A stage of dense layers takes the whole batch at
-   once, so that the matrix products are large. A stage of convolutions is walked depth-first in micro-batches of a few
-   images, so that what one layer writes is still in the cache when the next reads it. For the same reason inference,
-   which needs no row again, takes only so many rows at once, however large the batch. Between stages tensors are flat:
-   one row per example, channels last.
+   and whose others are the logvar; where they are shared, it has the first ones only), the decoder's. They form two
+   chains, the encoder with the heads and the decoder; a model of one part holds one of them. A chain is walked in
+   stages. A stage of dense layers takes the whole batch at once, so that the matrix products are large. A stage of
+   convolutions is walked depth-first in micro-batches of a few images, so that what one layer writes is still in the
+   cache when the next reads it. For the same reason inference, which needs no row again, takes only so many rows at
+   once, however large the batch. Between stages tensors are flat: one row per example, channels last.
 
    The plan lies in the model's own block, whose size must be known before there is one. So the same walk over the
    config is made twice: first it only counts, then it fills the block. Both times each layer's shapes are derived anew
@@ -4447,8 +4456,12 @@ typedef struct vaei_layer {
     vae_shape        in, out;
     vae_shape        written;                       /* the shape that the config gives it */
     size_t           inputs, outputs;               /* numbers per example */
-    size_t           weight, weight_count;          /* in the parameter block */
+    size_t           weight, weight_count;          /* in the parameter block; tied: where the encoder layer's lie, 0 */
+    size_t           weight_row;                    /* tied and dense: from one row there to the next */
+    size_t           weight_partial;                /* convolution: where in its stage's span the weights' gradients
+                                                       are summed; tied ones stand behind the span */
     size_t           bias, bias_count;
+    int              is_tied;                       /* to layer 2 heads + 1 - number: see vaei_undone */
     int              image_in, image_out;           /* dense: that side is an image, flattened channel-first in files */
     int              name_index;                    /* in PyTorch's nn.Sequential */
     vaei_places      places;
@@ -4530,6 +4543,7 @@ typedef struct vaei_settings {
     int                threads;
     vae_parallel       parallel;
     vae_allocator      allocator;
+    int                shared_heads, tied;
     int                unfused;             /* the last stage is not fused even where it could be: for the tests */
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
@@ -4771,6 +4785,7 @@ typedef struct vaei_network {
     int               latent;
     int               encoders, decoders;
     int               is_mirrored;      /* the config has no decoder of its own */
+    int               shared_heads, tied;
 } vaei_network;
 
 VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activation activation) {
@@ -4805,7 +4820,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
     vae_shape        z = { 1, 1, 0 }, both = { 1, 1, 0 };
     vae_status       status;
     z.channels = n->latent;
-    both.channels = 2 * n->latent;
+    both.channels = n->shared_heads ? n->latent : 2 * n->latent;
     if (!n->config) {
         const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
         const vaei_layer *layer = &n->plan->layers[index - first];
@@ -4875,6 +4890,8 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     n->plan = NULL;
     n->input = config->input;
     n->latent = config->latent;
+    n->shared_heads = config->shared_heads != 0;
+    n->tied = config->tied != 0;
     n->encoders = vaei_count_layers(config->encoder);
     n->decoders = vaei_count_layers(config->decoder);
     n->is_mirrored = !n->decoders;
@@ -5011,6 +5028,9 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if ((int)s->part < 1 || s->part > VAE_DECODER_ONLY)
         return vaei_fail(error, VAE_ERROR_CONFIG, "part is %d: use VAE_WHOLE, VAE_ENCODER_ONLY or VAE_DECODER_ONLY",
                          (int)s->part);
+    if (s->tied && s->part == VAE_DECODER_ONLY)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "part is VAE_DECODER_ONLY, but a tied decoder's weights are the "
+                         "encoder's: use VAE_WHOLE");
     if (!vae_kernels_available(s->kernels))
         return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "kernels %s are not in this build or not on this processor: use "
                          "VAE_KERNELS_BEST", vae_kernels_name(s->kernels));
@@ -5064,6 +5084,8 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->threads = c->threads;
     s->parallel = c->parallel;
     s->allocator = c->allocator;
+    s->shared_heads = c->shared_heads != 0;
+    s->tied = c->tied != 0;
     vaei_default_real(&s->beta, 1);
     if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
     vaei_default_optimizer(&s->optimizer);
@@ -5095,6 +5117,8 @@ VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->threads = s->threads;
     c->parallel = s->parallel;
     c->allocator = s->allocator;
+    c->shared_heads = s->shared_heads;
+    c->tied = s->tied;
 }
 
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
@@ -5205,6 +5229,34 @@ VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
 
 /* ---- what is counted before anything is laid out ---- */
 
+/* The layer that decoder layer `index` undoes where one half is the other's mirror image. */
+VAEI_SETUP int vaei_undone(const vaei_network *n, int index) { return 2 * n->encoders + 1 - index; }
+
+/* The heads, of whose outputs only the mean goes on, are undone by a dense layer; the others by their adjoints. */
+VAEI_SETUP vae_status vaei_check_tied(const vaei_network *n, int index, const vaei_outline *o, vae_error *error) {
+    const vaei_where where = vaei_where_is(n, index);
+    const int        undone = vaei_undone(n, index);
+    const vae_layer *l = &o->layer;
+    vaei_outline     m;
+    if (n->decoders != n->encoders + 1)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "tied is set, but the decoder has %d layers where the mirror image "
+                         "of the encoder's %d has %d: leave the decoder out, or tied 0", n->decoders, n->encoders,
+                         n->encoders + 1);
+    vaei_outline_at(n, undone, &m, NULL);
+    if (undone == n->encoders) m.out = o->in;
+    vaei_mirror_layer(&m);
+    if (l->kind == m.layer.kind && vaei_same_shape(o->in, m.in) && vaei_same_shape(o->out, m.out) &&
+        l->kernel_height == m.layer.kernel_height && l->kernel_width == m.layer.kernel_width &&
+        l->stride_height == m.layer.stride_height && l->stride_width == m.layer.stride_width && l->top == m.layer.top &&
+        l->left == m.layer.left) return VAE_OK;
+    if (undone == n->encoders)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is tied to the layer that gives the mean, but is not "
+                         "its mirror image: make it dense with %d x %d x %d units, or leave tied 0", where.part,
+                         where.number, m.out.height, m.out.width, m.out.channels);
+    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is tied to encoder layer %d, but is not its mirror image: "
+                     "leave the decoder out, or tied 0", where.part, where.number, undone + 1);
+}
+
 /* The layers that a model of this part holds: first .. end - 1 of the network. */
 VAEI_SETUP int vaei_first_layer(const vaei_network *n, vae_part part) {
     return part == VAE_DECODER_ONLY ? n->encoders + 1 : 0;
@@ -5248,7 +5300,7 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t we
 VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
     const int    first = vaei_first_layer(n, plan->part), end = vaei_end_layer(n, plan->part);
     size_t       largest = 1, weights = 1, stage_weights = 0, numbers;
-    int          index, convolutional = 0, before;
+    int          index, convolutional = 0, before, tied;
     vaei_outline o;
     vae_status   status;
     for (index = n->config && n->encoders ? 0 : first; index < end; index++) {
@@ -5259,7 +5311,9 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
                              "make it smaller", where.part, where.number);
         if (index < first) continue;
         numbers = vaei_plus(vaei_count_weights(&o), vaei_count_biases(&o));
-        plan->parameter_count = vaei_plus(plan->parameter_count, numbers);
+        tied = n->tied && index > n->encoders;
+        if (tied && (status = vaei_check_tied(n, index, &o, error)) != VAE_OK) return status;
+        plan->parameter_count = vaei_plus(plan->parameter_count, tied ? vaei_count_biases(&o) : numbers);
         if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
             return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it "
                              "smaller", where.part, where.number);
@@ -5419,6 +5473,7 @@ typedef struct vaei_planning {
     int                 first;                  /* layer of the network that the plan holds */
     vaei_stage         *stage;                  /* NULL while counting */
     size_t              parameters;             /* of the layers so far */
+    size_t              partial;                /* where the stage's sums for tied weights begin */
     size_t              scratch;                /* the most that any product needs */
     vaei_place          before, below;          /* the output of the layer before, the gradient of that output */
 } vaei_planning;
@@ -5438,6 +5493,7 @@ typedef struct vaei_brief {
     vae_layer_kind kind;
     vae_activation activation;
     size_t         inputs, outputs;
+    size_t         room;                        /* for a dense layer's outputs: the heads always have both halves */
     int            ends;                        /* the last of its stage, */
     int            fused;                       /* which is the fused one */
     int            finishes;                    /* the likelihood's gradient replaces its output */
@@ -5452,6 +5508,7 @@ VAEI_SETUP vaei_brief vaei_brief_of(const vaei_planning *p, int index) {
     b.activation = o.layer.activation;
     b.inputs = vaei_shape_size(o.in);
     b.outputs = vaei_shape_size(o.out);
+    b.room = index == p->network->encoders ? 2 * plan->latent : b.outputs;
     b.ends = !vaei_is_convolution(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
     b.fused = plan->fused && index - p->first >= plan->last_stage_layer;
     b.finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
@@ -5464,11 +5521,11 @@ VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_pla
     const int trains = p->plan->trains;
     places->input = p->before;
     places->input_gradient = p->below;
-    places->output = vaei_place_numbers(p, 0, b->outputs);
+    places->output = vaei_place_numbers(p, 0, b->room);
     places->saved = places->output;
     if (trains && vaei_activation_saves_input(b->activation)) places->saved = vaei_place_numbers(p, 0, b->outputs);
     p->before = places->output;
-    if (trains) p->below = b->finishes ? places->output : vaei_place_numbers(p, 0, b->outputs);
+    if (trains) p->below = b->finishes ? places->output : vaei_place_numbers(p, 0, b->room);
     places->output_gradient = p->below;
 }
 
@@ -5514,7 +5571,15 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     layer->outputs = vaei_shape_size(o.out);
     layer->weight = p->parameters;
     layer->weight_count = vaei_count_weights(&o);
-    layer->bias = layer->weight + layer->weight_count;
+    layer->is_tied = p->network->tied && index > p->network->encoders;
+    if (layer->is_tied) {
+        const vaei_layer *other = &p->plan->layers[vaei_undone(p->network, index)];
+        layer->weight = other->weight;
+        layer->weight_row = other->outputs;
+        layer->weight_partial = layer->weight_count;
+        layer->weight_count = 0;
+    }
+    layer->bias = p->parameters + layer->weight_count;
     layer->bias_count = vaei_count_biases(&o);
     p->parameters = layer->bias + layer->bias_count;
 }
@@ -5763,6 +5828,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         p->below = plan->z_gradient;
     }
     if (layer) {
+        const size_t parameter = p->parameters;
         vaei_fill_layer(p, index, layer);
         layer->connection = c;
         if (c) vaei_fill_connection(p->network, index, c);
@@ -5770,16 +5836,20 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
             p->stage = p->stage ? p->stage + 1 : plan->stages;
             p->stage->first = at;
             p->stage->convolutional = !dense;
-            p->stage->parameter = layer->weight;
+            p->stage->parameter = parameter;
             p->stage->input = p->before;
             p->stage->input_gradient = p->below;
+            p->partial = plan->partial_size;
         }
+        if (layer->is_tied && c) layer->weight_partial = p->partial -= layer->weight_partial;
+        else layer->weight_partial = layer->weight - p->stage->parameter;
     }
     if (dense) {
         vaei_place_dense(p, &b, &places);
         vaei_note_product(p, plan->batch, b.outputs, b.inputs);
         if (plan->trains) vaei_note_product(p, b.inputs, b.outputs, plan->batch);
         if (plan->trains) vaei_note_product(p, plan->batch, b.inputs, b.outputs);
+        if (plan->trains && p->network->tied) vaei_note_product(p, b.outputs, b.inputs, plan->batch);
     } else {
         vaei_image_sizes sizes;
         sizes.input = vaei_lay_image(p, index, VAEI_INPUT, c ? &c->input : NULL);
@@ -6098,7 +6168,9 @@ typedef struct vaei_micro {
     int               accumulate;
 } vaei_micro;
 
-/* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias) ---- */
+/* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias) ----
+
+   A tied layer's weights lie transposed, [outputs][inputs], in rows of which they may be the first part. */
 
 typedef struct vaei_activate_context {
     const vae_model *model;
@@ -6142,8 +6214,8 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
     p.a_row = layer->inputs;
     p.a_step = 1;
     p.b = model->weights + layer->weight;
-    p.b_step = layer->outputs;
-    p.b_column = 1;
+    p.b_step = layer->is_tied ? 1 : layer->outputs;
+    p.b_column = layer->is_tied ? layer->weight_row : 1;
     p.c = before;
     p.c_row = layer->outputs;
     p.bias = model->weights + layer->bias;
@@ -6160,22 +6232,24 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The product d_weight (+)= in^T d_out of `count` examples. */
+/* The product d_weight (+)= in^T d_out of `count` examples, or its transpose. */
 VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_layer *layer, size_t count) {
-    vaei_product p;
+    const vae_real *in = vaei_at(model, layer->places.input, 0, 0, 0);
+    const vae_real *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
+    vaei_product    p;
     memset(&p, 0, sizeof p);
-    p.rows = layer->inputs;
-    p.columns = layer->outputs;
+    p.rows = layer->is_tied ? layer->outputs : layer->inputs;
+    p.columns = layer->is_tied ? layer->inputs : layer->outputs;
     p.segments = 1;
     p.run = count;
-    p.a = vaei_at(model, layer->places.input, 0, 0, 0);
+    p.a = layer->is_tied ? d_out : in;
     p.a_row = 1;
-    p.a_step = layer->inputs;
-    p.b = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
-    p.b_step = layer->outputs;
+    p.a_step = p.rows;
+    p.b = layer->is_tied ? in : d_out;
+    p.b_step = p.columns;
     p.b_column = 1;
     p.c = model->gradients + layer->weight;
-    p.c_row = layer->outputs;
+    p.c_row = layer->is_tied ? layer->weight_row : layer->outputs;
     p.accumulate = model->has_gradients;
     return p;
 }
@@ -6210,8 +6284,8 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     p.a_row = layer->outputs;
     p.a_step = 1;
     p.b = model->weights + layer->weight;
-    p.b_step = 1;
-    p.b_column = layer->outputs;
+    p.b_step = layer->is_tied ? layer->weight_row : 1;
+    p.b_column = layer->is_tied ? 1 : layer->outputs;
     p.c = vaei_at(model, layer->places.input_gradient, 0, 0, 0);
     p.c_row = layer->inputs;
     vaei_multiply_parallel(model, &p);
@@ -6435,7 +6509,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
         vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
     const vae_real  *d_out = vaei_at(model, layer->places.output_gradient, micro->slot, 0, 0);
     const vae_real  *weight = model->weights + layer->weight;
-    vae_real        *d_weight = micro->gradients + (layer->weight - micro->stage->parameter);
+    vae_real        *d_weight = micro->gradients + layer->weight_partial;
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
     /* The borders are zeros and may be summed along with the rest. */
@@ -6766,6 +6840,29 @@ VAEI_PRIVATE void vaei_sum_part(void *opaque, size_t slot, size_t first, size_t 
         else work->model->kernels->add(count, work->total + first, partial);
     }
 }
+
+/* Adds the chunks' sums to the gradients: of the stage's own span, then of the weights that are tied. */
+VAEI_PRIVATE void vaei_sum_stage(const vaei_pass *pass, const vaei_stage *stage, size_t chunks, int accumulate) {
+    const vae_model *model = pass->model;
+    const vae_real  *partials = model->workspace + model->plan.partials;
+    vaei_sum_context sum;
+    int              i;
+    sum.size = model->plan.partial_size;
+    sum.chunks = chunks;
+    sum.model = model;
+    sum.accumulate = accumulate;
+    sum.total = model->gradients + stage->parameter;
+    sum.partials = partials;
+    vaei_split(model, stage->parameter_count, 64, VAEI_PARALLEL_NUMBERS, vaei_sum_part, &sum);
+    for (i = stage->first; i < stage->first + stage->count; i++) {
+        const vaei_layer *layer = &model->plan.layers[i];
+        if (!layer->is_tied) continue;
+        sum.total = model->gradients + layer->weight;
+        sum.partials = partials + layer->weight_partial;
+        vaei_split(model, model->plan.layers[2 * model->plan.heads + 1 - i].weight_count, 64, VAEI_PARALLEL_NUMBERS,
+                   vaei_sum_part, &sum);
+    }
+}
 #endif
 
 /* The chunks are independent of each other, and the workers share them out. Without threads one area of weight
@@ -6785,26 +6882,15 @@ VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_sta
         return;
     }
 #ifndef VAE_INFERENCE_ONLY
-    {
-        vaei_sum_context sum;
-        size_t           chunk;
-        sum.total = model->gradients + stage->parameter;
-        sum.partials = model->workspace + model->plan.partials;
-        sum.size = model->plan.partial_size;
-        sum.model = model;
-        sum.accumulate = model->has_gradients;
-        if (model->plan.threads > 1) {
-            vaei_run(model, vaei_stage_task, &work, work.workers);
-            sum.chunks = pieces;
-            vaei_split(model, stage->parameter_count, 64, VAEI_PARALLEL_NUMBERS, vaei_sum_part, &sum);
-            return;
-        }
-        sum.chunks = 1;
+    if (model->plan.threads > 1) {
+        vaei_run(model, vaei_stage_task, &work, work.workers);
+        vaei_sum_stage(pass, stage, pieces, model->has_gradients);
+    } else {
+        size_t chunk;
         for (chunk = 0; chunk < pieces; chunk++) {
             vaei_stage_rows(&work, 0, chunk * step, vaei_min_size((chunk + 1) * step, pass->count),
                             model->workspace + model->plan.partials);
-            vaei_sum_part(&sum, 0, 0, stage->parameter_count);
-            sum.accumulate = 1;
+            vaei_sum_stage(pass, stage, 1, chunk || model->has_gradients);
         }
     }
 #endif
@@ -6825,9 +6911,21 @@ VAEI_PRIVATE void vaei_chain_forward(const vaei_pass *pass, const vaei_chain *ch
         vaei_stage_forward(pass, &pass->model->plan.stages[chain->first_stage + i]);
 }
 
+/* One array of `latent` numbers a row becomes two that are equal, in place. */
+VAEI_PRIVATE void vaei_share_heads(const vaei_pass *pass) {
+    const vaei_plan *plan = &pass->model->plan;
+    vae_real        *heads = vaei_at(pass->model, plan->layers[plan->heads].places.output, 0, 0, 0);
+    size_t           i = pass->count;
+    while (i--) {
+        memmove(heads + 2 * i * plan->latent, heads + i * plan->latent, plan->latent * sizeof(vae_real));
+        memcpy(heads + (2 * i + 1) * plan->latent, heads + 2 * i * plan->latent, plan->latent * sizeof(vae_real));
+    }
+}
+
 /* rows -> heads */
 VAEI_PRIVATE void vaei_encoder_forward(const vaei_pass *pass) {
     vaei_chain_forward(pass, &pass->model->plan.encoder);
+    if (pass->model->settings.shared_heads) vaei_share_heads(pass);
 }
 
 /* z -> logits -> nats or pixels; in training the last stage also goes backward if it is convolutional */
@@ -6931,6 +7029,11 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
                              vaei_beta(model) * pass->scale, d_mean, d_mean + latent);
         vaei_bound_logvar_backward(latent, logvar + i * latent, d_mean + latent);
     }
+    for (i = 0; model->settings.shared_heads && i < pass->count; i++) {         /* the layer's own outputs, in place */
+        size_t k;
+        for (k = 0; k < latent; k++)
+            d_heads[i * latent + k] = d_heads[2 * i * latent + k] + d_heads[(2 * i + 1) * latent + k];
+    }
 }
 #endif
 
@@ -6955,7 +7058,8 @@ VAE_API const char *vae_status_name(vae_status status) {
 
 /* ---- tensors, as PyTorch has them ---- */
 
-/* A tensor's layer, and which of its tensors it is. The heads have four: mean and logvar, weight and bias. */
+/* A tensor's layer, and which of its tensors it is. The heads have four: mean and logvar, weight and bias; shared ones
+   are called mean. A tied layer has only a bias. */
 typedef struct vaei_tensor_place {
     const vaei_layer *layer;
     int               number;           /* of the layer in the array */
@@ -6969,15 +7073,23 @@ typedef struct vaei_other_tensor {
     int         trained;
 } vaei_other_tensor;
 
+VAEI_PRIVATE size_t vaei_head_tensors(const vae_model *model) {
+    return model->plan.heads < 0 ? 0 : model->settings.shared_heads ? 2 : 4;
+}
+
 VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) {
-    return 2 * (size_t)model->plan.layer_count + (model->plan.heads < 0 ? 0 : 2);
+    return (model->settings.tied ? 1 : 2) * (size_t)model->plan.decoder.layers + vaei_head_tensors(model) +
+           2 * (size_t)vaei_max_int(model->plan.heads, 0);
 }
 
 VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t index) {
     const size_t      heads = 2 * (size_t)(model->plan.heads < 0 ? VAEI_MAX_LAYERS : model->plan.heads);
+    const size_t      decoder = heads + vaei_head_tensors(model);
     vaei_tensor_place place;
-    place.head = index < heads ? 0 : index < heads + 2 ? 1 : index < heads + 4 ? 2 : 0;
-    if (index >= heads + 2) index -= 2;
+    place.head = index < heads || index >= decoder ? 0 : index < heads + 2 ? 1 : 2;
+    if (index >= decoder && model->settings.tied) index = 2 * (index - decoder) + 1 + heads + 2;
+    else if (index >= decoder) index -= decoder - heads - 2;
+    else if (place.head == 2) index -= 2;
     place.number = (int)(index / 2);
     place.layer = &model->plan.layers[place.number];
     place.bias = (int)(index % 2);
@@ -7234,9 +7346,13 @@ VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
 }
 
 /* Weights are drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. `number`
-   counts the tensors of the whole network. */
-VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, size_t number) {
+   counts the tensors of the whole network with `encoders` layers before the heads, shared or not, so that an encoder or
+   decoder alone gets the weights that it has in the whole. */
+VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encoders) {
     const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(index, vaei_layer_tensors(model) - 1));
+    const int               layer = place.number + (model->plan.heads < 0 ? encoders + 1 : 0);
+    const size_t            number =
+        2 * (size_t)layer + (layer > encoders || place.head == 2 ? 2 : 0) + (size_t)place.bias;
     const double            fan_in = vaei_fan(place.layer, 0);
     const double            fan_out = place.head ? (double)model->plan.latent : vaei_fan(place.layer, 1);
     const vae_initialization how = model->settings.initialization;
@@ -7264,11 +7380,9 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, size_t nu
     }
 }
 
-/* An encoder or decoder alone gets the weights that it has in the whole network. */
 VAEI_SETUP void vaei_initialize(vae_model *model, int encoders) {
-    const size_t before = model->plan.heads < 0 ? 2 * (size_t)encoders + 4 : 0;
-    size_t       i;
-    for (i = 0; i < vae_tensor_count(model); i++) vaei_initialize_tensor(model, i, before + i);
+    size_t i;
+    for (i = 0; i < vae_tensor_count(model); i++) vaei_initialize_tensor(model, i, encoders);
 }
 
 /* ---- create, destroy ---- */
@@ -7467,6 +7581,8 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
     network->plan = &model->plan;
     network->input = model->settings.input;
     network->latent = model->settings.latent;
+    network->shared_heads = model->settings.shared_heads;
+    network->tied = model->settings.tied;
     network->encoders = model->plan.encoder.layers ? model->plan.encoder.layers - 1 : 0;
     network->decoders = model->plan.decoder.layers;
     allocator = &model->settings.allocator;
@@ -7544,7 +7660,8 @@ VAEI_SETUP void vaei_put_bytes(vaei_text *text, size_t bytes) {
 VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int number) {
     const vaei_layer *layer = &plan->layers[number];
     const size_t      start = text->length;
-    if (number == plan->heads) vaei_put_string(text, "mean, logvar");
+    if (number == plan->heads)
+        vaei_put_string(text, layer->outputs > plan->latent ? "mean, logvar" : "mean = logvar");
     else vaei_format(text, "%s.%d", number < plan->heads ? "encoder" : "decoder", layer->name_index);
     vaei_pad(text, start + 14);
     if (!layer->connection) vaei_put_string(text, "dense");
@@ -7984,8 +8101,16 @@ VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t st
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* To save clearing the block, it counts as zeros, whatever it holds, until the first gradients are written. Once the
+   caller has a pointer to it (vae_gradients) the zeros are really written. */
+VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
+    memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
+    model->has_gradients = 1;
+}
+
 VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     vae_model *model = pass->model;
+    if (model->settings.tied && !model->has_gradients) vaei_zero_gradients(model);     /* both uses add to them */
     pass->forward_only = 0;
     pass->d_log_sigma = model->plan.log_sigma_count ? model->gradients + model->plan.log_sigma : NULL;
     pass->adds = model->has_gradients;
@@ -8410,13 +8535,6 @@ VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
 
 /* ---- the gradient block ---- */
 
-/* To save clearing the block, it counts as zeros, whatever it holds, until the first gradients are written. Once the
-   caller has a pointer to it (vae_gradients) the zeros are really written. */
-VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
-    memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
-    model->has_gradients = 1;
-}
-
 VAEI_PRIVATE void vaei_forget_gradients(vae_model *model) {
     model->has_gradients = 0;
     if (model->shows_gradients) vaei_zero_gradients(model);
@@ -8698,7 +8816,8 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     vaei_update_context work;
     vae_status          status;
     int                 i;
-    if (model->has_gradients) {                 /* earlier ones are there to add to, or the caller looks at the block */
+    /* Earlier gradients are there to add to, or the caller looks at the block, or a tensor has more than one use. */
+    if (model->has_gradients || model->settings.tied) {
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
     }
@@ -9711,6 +9830,9 @@ static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("adam", VAEI_FIELD_OBJECT, VAEI_OLD, optimizer, NULL, vaei_optimizer_fields),
     VAEI_CONFIG_ROW("seed", VAEI_FIELD_QUOTED, VAEI_TAKEN, seed, NULL, NULL),
     VAEI_CONFIG_ROW("batch", VAEI_FIELD_SIZE, VAEI_TAKEN, batch, NULL, NULL),
+    VAEI_CONFIG_ROW("tied", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_IS_NETWORK | VAEI_YES_OR_NO, tied, NULL, NULL),
+    VAEI_CONFIG_ROW("shared_heads", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_IS_NETWORK | VAEI_YES_OR_NO, shared_heads,
+                    NULL, NULL),
     VAEI_LAST_ROW
 };
 
@@ -10754,9 +10876,9 @@ VAEI_SETUP vae_status vaei_check_lists(const vaei_json *json, vae_part part, vae
                      "damaged", json->layers_at[0] ? "decoder" : "encoder");
 }
 
-/* How many weights the layers have. A double, since that cannot overflow. */
-VAEI_SETUP vae_status vaei_add_weights(const char *part, const vae_layer *layers, vae_shape *shape, double *weights,
-                                         vae_error *error) {
+/* How many weights the layers have: all, or with `tied` only the biases. A double, since that cannot overflow. */
+VAEI_SETUP vae_status vaei_add_weights(const char *part, const vae_layer *layers, int tied, vae_shape *shape,
+                                       double *weights, vae_error *error) {
     vaei_where where;
     vae_status status;
     int        i, count = vaei_count_layers(layers);
@@ -10767,9 +10889,10 @@ VAEI_SETUP vae_status vaei_add_weights(const char *part, const vae_layer *layers
         where.number = i + 1;
         if ((status = vaei_infer_shape(layer, in, where, shape, NULL, error)) != VAE_OK) return status;
         *weights += layer->kind == VAE_LAYER_DENSE
-                        ? ((double)in.height * in.width * in.channels + 1) *
+                        ? (tied ? 1 : (double)in.height * in.width * in.channels + 1) *
                               ((double)shape->height * shape->width * shape->channels)
-                        : ((double)layer->kernel_height * layer->kernel_width * in.channels + 1) * shape->channels;
+                        : (tied ? 1 : (double)layer->kernel_height * layer->kernel_width * in.channels + 1) *
+                              shape->channels;
     }
     return VAE_OK;
 }
@@ -10780,13 +10903,15 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
     vae_shape  shape = config->input;
     vae_status status = VAE_OK;
     if (config->part != VAE_DECODER_ONLY) {
-        if ((status = vaei_add_weights("encoder", config->encoder, &shape, &weights, error)) != VAE_OK) return status;
-        weights += ((double)shape.height * shape.width * shape.channels + 1) * 2 * config->latent;
+        status = vaei_add_weights("encoder", config->encoder, 0, &shape, &weights, error);
+        if (status != VAE_OK) return status;
+        weights += ((double)shape.height * shape.width * shape.channels + 1) * (config->shared_heads ? 1 : 2) *
+                   config->latent;
     }
     shape.height = shape.width = 1;
     shape.channels = config->latent;
     if (config->part != VAE_ENCODER_ONLY)
-        status = vaei_add_weights("decoder", config->decoder, &shape, &weights, error);
+        status = vaei_add_weights("decoder", config->decoder, config->tied, &shape, &weights, error);
     if (status != VAE_OK || 2 * weights <= (double)file->data_size) return status;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "
                      "too few: it is cut off or damaged", weights, file->data_size);

@@ -1,4 +1,4 @@
-/* Seven networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
+/* Nine networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
    file again with VAE_DOUBLE. */
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
@@ -36,7 +36,11 @@ static const vae_config networks[GOLDEN_MODELS] = {
       .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) },
       .decoder = { VAE_DENSE_INITIALIZER(9, VAE_TANH), VAE_DENSE_INITIALIZER(60, VAE_SIGMOID) } },
     { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_CONTINUOUS_BERNOULLI,
-      .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) } }
+      .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) } },
+    { .input = { 2, 3, 2 }, .latent = 2, .tied = 1,
+      .encoder = { VAE_DENSE_INITIALIZER(6, VAE_TANH), VAE_DENSE_INITIALIZER(5, VAE_SILU) } },
+    { .input = { 7, 6, 2 }, .latent = 3, .tied = 1, .shared_heads = 1,
+      .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(3, 3, 2, 1, VAE_SILU), VAE_CONV_SYMMETRIC_INITIALIZER(4, 2, 1, 0, VAE_TANH) } }
 };
 
 static void check_array(const vae_real *actual, const double *expected, size_t count, const char *model,

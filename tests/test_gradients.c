@@ -105,7 +105,7 @@ static void check_model(gradient_check *check, vae_model *model, const vae_data 
         if (i == plan->heads) {             /* mean and logvar, whose gradients may be of very different sizes */
             size_t row, half;
             for (row = 0; row <= layer->inputs; row++)
-                for (half = 0; half < 2 - (size_t)check->no_logvar; half++) {
+                for (half = 0; half < layer->outputs / plan->latent - (size_t)check->no_logvar; half++) {
                     sprintf(what, "%s %s", half ? "logvar" : "mean", row < layer->inputs ? "weight" : "bias");
                     check_span(check, model, data, gradient, layer->weight + row * layer->outputs + half * plan->latent,
                                plan->latent, what);
@@ -220,6 +220,31 @@ TEST(test_geometries) {
     }
 }
 
+/* Tensors with two uses: mean and logvar of one layer, a decoder of the encoder's weights. */
+TEST(test_shared_heads_and_tied_layers) {
+    static const vae_config configs[] = {
+        { .input = { 1, 9, 1 }, .latent = 3, .encoder = { VAE_DENSE_INITIALIZER(6, VAE_TANH),
+                                                          VAE_DENSE_INITIALIZER(5, VAE_SILU) } },
+        { .input = { 6, 5, 2 }, .latent = 3, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU),
+                                                          VAE_CONV_INITIALIZER(4, 2, 1, VAE_TANH) } },
+        { .input = { 5, 7, 2 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = 1,
+          .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(3, 3, 2, 1, VAE_GELU), VAE_DENSE_INITIALIZER(7, VAE_TANH) } },
+        { .input = { 3, 4, 2 }, .latent = 2,        /* the adjoint of a transposed convolution; stages that alternate */
+          .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(3, 3, 2, VAE_TANH), VAE_DENSE_SHAPED_INITIALIZER(3, 2, 2, VAE_SILU),
+                       VAE_CONV_INITIALIZER(4, 2, 1, VAE_SOFTPLUS) } }
+    };
+    size_t i;
+    int    both;
+    for (i = 0; i < sizeof configs / sizeof *configs; i++)
+        for (both = 1; both < 4; both++) {
+            vae_config config = configs[i];
+            config.shared_heads = both & 1;
+            config.tied = both & 2;
+            check_config(&config, 4, 0, 0, 40);
+            check_config(&config, 7, 2, 4, 12);
+        }
+}
+
 TEST(test_likelihoods_and_beta) {
     static const vae_real betas[] = { VAE_ZERO, 0.5, 1, 4 };
     size_t                b;
@@ -313,7 +338,9 @@ TEST(test_shares) {
                        VAE_DENSE_INITIALIZER(16, VAE_LINEAR) } },
         { .input = { 4, 3, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } },
         { .input = { 4, 3, 2 }, .latent = 3, .likelihood = VAE_LAPLACE, .sigma_per_pixel = 1,
-          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } }
+          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } },
+        { .input = { 4, 3, 2 }, .latent = 3, .shared_heads = 1, .tied = 1,
+          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(4, VAE_RELU) } }
     };
     enum { ROWS = 45 };
     static const size_t cuts[][5] = { { 0, 45 }, { 0, 7, 45 }, { 0, 33, 34, 45 }, { 0, 1, 12, 40, 45 } };
@@ -441,6 +468,7 @@ TEST(test_logvar_at_its_bounds) {
 int main(void) {
     RUN(test_activations);
     RUN(test_geometries);
+    RUN(test_shared_heads_and_tied_layers);
     RUN(test_likelihoods_and_beta);
     RUN(test_sigmas);
     RUN(test_batches);

@@ -38,9 +38,11 @@ def main():
     metadata, tensors = read(sys.argv[1])
     config = json.loads(metadata["vae.config"])
     network = Network(tuple(config["input"]), config["latent"], [layer_from(e) for e in config["encoder"]],
-                      [layer_from(e) for e in config["decoder"]])
+                      [layer_from(e) for e in config["decoder"]], config.get("shared_heads"), config.get("tied"))
     state = {name: torch.tensor(values, dtype=torch.float64).reshape(shape)
              for name, (_, shape, values) in tensors.items() if name.startswith(HALVES)}
+    if config.get("shared_heads"):              # one module under two names
+        state.update({name.replace("mean", "logvar"): state[name] for name in ("mean.weight", "mean.bias")})
     network.double().load_state_dict(state, strict=True)
     z = [float(word) for word in sys.argv[2:]] or [0.0] * config["latent"]
     with torch.no_grad():

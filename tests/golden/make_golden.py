@@ -1,4 +1,4 @@
-"""Writes golden.h and from_python.safetensors: what PyTorch makes of seven small networks, in double.
+"""Writes golden.h and from_python.safetensors: what PyTorch makes of nine small networks, in double.
 
 Run once, by hand, and committed with its output; the tests need only the output.
     python3 tests/golden/make_golden.py
@@ -72,6 +72,19 @@ MODELS = [
 .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_CONTINUOUS_BERNOULLI,
 .encoder = { VAE_CONV(4, 3, 2, VAE_SILU), VAE_DENSE(8, VAE_TANH) }
 """),
+    dict(name="tied", seed=7, input=(2, 3, 2), latent=2, beta=1.0, sigma=None, tied=True,
+         encoder=[dense(6, "tanh"), dense(5, "silu")], decoder=None,
+         config="""
+.input = { 2, 3, 2 }, .latent = 2, .tied = 1,
+.encoder = { VAE_DENSE(6, VAE_TANH), VAE_DENSE(5, VAE_SILU) }
+"""),
+    dict(name="tied_conv", seed=8, input=(7, 6, 2), latent=3, beta=1.0, sigma=None, tied=True, shared_heads=True,
+         encoder=[conv(3, (3, 3), (2, 2), "silu", (1, 1, 1, 1)), conv(4, (2, 2), (1, 1), "tanh", (0, 0, 0, 0))],
+         decoder=None,
+         config="""
+.input = { 7, 6, 2 }, .latent = 3, .tied = 1, .shared_heads = 1,
+.encoder = { VAE_CONV_SYMMETRIC(3, 3, 2, 1, VAE_SILU), VAE_CONV_SYMMETRIC(4, 2, 1, 0, VAE_TANH) }
+"""),
 ]
 
 # ---- the mathematics ----
@@ -115,7 +128,8 @@ def run(model, network, pixels, epsilon):
 def measure(model, dtype):
     """Everything the tests compare. Inputs and weights are float32 numbers, so a C build in float starts equal."""
     torch.manual_seed(model["seed"])
-    network = Network(model["input"], model["latent"], model["encoder"], model["decoder"])
+    network = Network(model["input"], model["latent"], model["encoder"], model["decoder"],
+                      model.get("shared_heads", False), model.get("tied", False))
     for p in network.parameters():
         p.data *= 2                             # PyTorch's default leaves these small networks nearly linear
     pixels = torch.rand(ROWS, math.prod(model["input"])) * 0.98 + 0.01

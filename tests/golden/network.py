@@ -13,6 +13,9 @@ module. The modules, in order, for each layer:
                       size by PyTorch's formula; for a transposed convolution with some output_padding in 0..stride-1.
     VAE_LINEAR has no activation module. An encoder whose last layer is a convolution ends with Flatten.
 
+Shared heads: `logvar` is the module `mean`. Tied: each weighted module of the decoder has only a bias of its own and uses
+the weight, transposed, of the encoder's module that it undoes; the first one that of `mean`.
+
 Flat tensors that were or will be images are channel-first, as nn.Flatten and nn.Unflatten have them; so are the numbers
 of a last Linear that gives the image.
 """
@@ -126,6 +129,28 @@ def conv_transposed_modules(layer, shape):
             nn.ZeroPad2d((-before[1], crop[1], -before[0], crop[0]))]
 
 
+class Tied(nn.Module):
+    """A layer of this kind with the weight of another module, of which it keeps no parameter."""
+
+    def __init__(self, module, source):
+        super().__init__()
+        self.bias = module.bias
+        self.shared = [module, source]          # in a list, so that neither counts as a part of this module
+
+    def forward(self, x):
+        module, source = self.shared
+        if isinstance(module, nn.Linear):
+            return nn.functional.linear(x, source.weight.t(), self.bias)
+        if isinstance(module, nn.Conv2d):
+            return nn.functional.conv2d(x, source.weight, self.bias, module.stride, module.padding)
+        return nn.functional.conv_transpose2d(x, source.weight, self.bias, module.stride, module.padding,
+                                              module.output_padding)
+
+
+def weighted(modules):
+    return [m for m in modules if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))]
+
+
 def sequential(layers, shape, is_image):
     """The modules of one half and the shape that leaves it."""
     modules = []
@@ -151,7 +176,7 @@ class Network(nn.Module):
     """Images go in and logits come out channel-first, {batch, channels, height, width}; a vector {1, n, 1} goes in as
     {batch, n} where a dense layer meets it first."""
 
-    def __init__(self, input_shape, latent, encoder, decoder=None):
+    def __init__(self, input_shape, latent, encoder, decoder=None, shared_heads=False, tied=False):
         super().__init__()
         height, width, channels = input_shape
         self.input_shape = input_shape
@@ -161,9 +186,13 @@ class Network(nn.Module):
             modules.append(nn.Flatten())
         self.encoder = nn.Sequential(*modules)
         self.mean = nn.Linear(math.prod(shape), latent)
-        self.logvar = nn.Linear(math.prod(shape), latent)
+        self.logvar = self.mean if shared_heads else nn.Linear(math.prod(shape), latent)
+        sources = [self.mean] + weighted(modules)[::-1]
         modules, shape, _ = sequential(decoder or mirror(input_shape, encoder), (1, 1, latent), False)
         assert math.prod(shape) == math.prod(input_shape)
+        if tied:
+            ties = dict(zip(weighted(modules), sources))
+            modules = [Tied(m, ties[m]) if m in ties else m for m in modules]
         self.decoder = nn.Sequential(*modules)
 
     def images(self, rows):
