@@ -141,6 +141,7 @@ extern "C" {
 #define vae_get_state vae_get_state_double
 #define vae_get_tensor vae_get_tensor_double
 #define vae_gradients vae_gradients_double
+#define vae_latent_statistics vae_latent_statistics_double
 #define vae_load vae_load_double
 #define vae_load_memory vae_load_memory_double
 #define vae_log_likelihood vae_log_likelihood_double
@@ -150,6 +151,7 @@ extern "C" {
 #define vae_sample vae_sample_double
 #define vae_sample_latent vae_sample_latent_double
 #define vae_score vae_score_double
+#define vae_score_numbers vae_score_numbers_double
 #define vae_set_beta vae_set_beta_double
 #define vae_set_learning_rate vae_set_learning_rate_double
 #define vae_set_tensor vae_set_tensor_double
@@ -639,19 +641,45 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
    and whatever stands beside it.
    VAE_SCORE_ELBO: reconstruction at z = mean, plus the KL: the negative ELBO without its noise, in nats.
    VAE_SCORE_RECONSTRUCTION: the first of these two terms.
-   VAE_SCORE_SQUARED_ERROR: sum over pixels of (x - vae_reconstruct's pixel)^2, in your units. */
+   VAE_SCORE_SQUARED_ERROR: sum over pixels of (x - vae_reconstruct's pixel)^2, in your units.
+   VAE_SCORE_LOG_LIKELIHOOD: -log p(x) as vae_log_likelihood estimates it, but with the same noise for every row. */
 typedef enum vae_score_kind {
-    VAE_SCORE_DEFAULT = 0,          /* VAE_SCORE_ELBO */
-    VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION, VAE_SCORE_SQUARED_ERROR
+    VAE_SCORE_DEFAULT = 0,          /* VAE_SCORE_ELBO; in vae_score_numbers VAE_SCORE_RECONSTRUCTION */
+    VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION, VAE_SCORE_SQUARED_ERROR, VAE_SCORE_LOG_LIKELIHOOD
 } vae_score_kind;
 
 typedef struct vae_score_config {
     vae_score_kind kind;
+    size_t         samples;         /* VAE_SCORE_LOG_LIKELIHOOD: draws for each row. Default 100 */
+    int            without_entropy; /* VAE_BERNOULLI's nats: nonzero: less the pixels' own entropy, so that a grey pixel
+                                       counts by how badly it is predicted, not by how grey it is */
 } vae_score_config;
 
 /* `each` receives data->count scores. `score` NULL: VAE_SCORE_ELBO. */
 VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
                              vae_error *error);
+/* What each number of a row adds to its score: data->count x vae_example_size numbers, in your layout. Only for
+   VAE_SCORE_RECONSTRUCTION and VAE_SCORE_SQUARED_ERROR; `score` NULL: the first. */
+VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, const vae_score_config *score,
+                                     double *each, vae_error *error);
+
+/* The threshold for anomalies, from the scores of normal rows that were not trained on: one of them, which a further
+   normal row exceeds with a chance of at most 1 - `fraction`, whatever their distribution (the smallest but
+   (count + 1) fraction, rounded up: split conformal prediction). At .99 that takes at least 99 scores, at .999 at least
+   999. */
+VAE_API vae_status vae_quantile(const double *scores, size_t count, double fraction, double *threshold,
+                                vae_error *error);
+
+/* What one dimension of z carries, over rows. */
+typedef struct vae_dimension {
+    double kl;              /* its mean KL in nats; the sum over dimensions is vae_terms.kl */
+    double mean, variance;  /* of the mean that the encoder gives */
+    int    is_active;       /* 1: that variance is above 0.01 (Burda et al. 2016, section 5.2); else 0 */
+} vae_dimension;
+
+/* `each` receives vae_latent_size of them; `active`, which may be NULL, how many are active. */
+VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data, vae_dimension *each, size_t *active,
+                                         vae_error *error);
 
 /* ==== 7 >>files =================================================================================================== */
 
@@ -6156,6 +6184,7 @@ typedef struct vaei_pass {
     vae_real  *d_log_sigma;         /* where its gradient goes; NULL: nowhere */
     int        adds;                /* ... in addition to what is there */
     int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
+    double    *numbers;             /* ... and this what each number adds to them, in the caller's layout; or NULL */
     vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
 } vaei_pass;
 
@@ -6529,6 +6558,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
 #endif
 
 VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels);
+VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 /* ==== 26 >>outcome ================================================================================================ */
 
@@ -6686,6 +6716,39 @@ VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *m
     return sum;
 }
 
+/* The share of pixel i in spread.nats. */
+VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
+    const vaei_plan       *plan = &model->plan;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    double                 nats = likelihood->constant;
+    if (!likelihood->has_sigma) return 0;
+    if (plan->log_sigma_count) nats += (double)model->weights[plan->log_sigma + (plan->log_sigma_count > 1 ? i : 0)];
+    else nats += vaei_scalar_log((double)model->settings.sigma);
+    if (model->settings.standardize) nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
+    return nats;
+}
+
+/* What each number of a row adds to its nats or, where `output` holds the mean pixels, to its squared error. */
+VAEI_PRIVATE void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *output, const vae_real *pixels,
+                                        double *numbers) {
+    const vae_model       *model = pass->model;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vae_real        *scale = model->settings.standardize ? model->weights + model->plan.standardize_scale : NULL;
+    size_t                 k;
+    for (k = 0; k < model->plan.example; k++) {
+        const size_t i = vaei_inner_place(model, k);
+        if (pass->squared) {
+            const double off = ((double)pixels[i] - (double)output[i]) * (scale ? (double)scale[i] : 1);
+            numbers[k] = off * off;
+        } else {
+            vaei_spread spread = pass->spread;
+            if (spread.inverse) spread.inverse += i;
+            numbers[k] = likelihood->score(model->kernels, 1, output + i, pixels + i, &spread, 1, NULL) +
+                         vaei_constant_nats(model, i);
+        }
+    }
+}
+
 /* What becomes of the outputs of rows first .. first + count - 1: scored against their pixels and turned into their
    gradient d (which may take their place), or only scored, or decoded into the caller's array. Scores of outputs that
    are not finite are not finite. */
@@ -6707,9 +6770,10 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         if (!pass->reconstruction) continue;
         if (!finite) {
             pass->reconstruction[i] = vaei_infinity();
-        } else if (pass->squared) {
-            likelihood->mean(kernels, size, output, output);
-            pass->reconstruction[i] = vaei_squared_error(model, output, row);
+        } else if (pass->squared || pass->numbers) {
+            if (pass->squared) likelihood->mean(kernels, size, output, output);
+            if (pass->numbers) vaei_score_numbers_of(pass, output, row, pass->numbers + i * size);
+            pass->reconstruction[i] = pass->numbers ? 0 : vaei_squared_error(model, output, row);
         } else {
             pass->reconstruction[i] =
                 likelihood->score(kernels, size, output, row, &pass->spread, pass->scale, d) + pass->spread.nats;
@@ -8363,44 +8427,6 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
     return status;
 }
 
-VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
-                                    vae_error *error) {
-    const vae_score_kind kind = score && score->kind ? score->kind : VAE_SCORE_ELBO;
-    size_t               first, i;
-    vaei_pass            pass;
-    vae_status           status = vaei_check_score(model, data, 0, "vae_score", error);
-    if (status != VAE_OK) return status;
-    if (!each && data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_score: each is NULL");
-    if ((int)kind < 1 || kind > VAE_SCORE_SQUARED_ERROR)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.kind is %d: use one of vae_score_kind", (int)kind);
-    for (first = 0; first < data->count; first += pass.count) {
-        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
-        pass.reconstruction = vaei_row_terms(model);
-        pass.squared = kind == VAE_SCORE_SQUARED_ERROR;
-        vaei_take_means(&pass);
-        vaei_decoder_forward(&pass);
-        for (i = 0; i < pass.count; i++) {
-            const size_t    latent = model->plan.latent;
-            const vae_real *mean = vaei_heads(model) + 2 * i * latent;
-            double          value = pass.reconstruction[i];
-            if (kind == VAE_SCORE_ELBO)
-                value +=
-                    vaei_gaussian_kl(model->kernels, latent, mean, vaei_at(model, model->plan.logvar, 0, i, latent));
-            if (!vaei_finite_double(value)) return vaei_fail_result(first + i, error);
-            each[first + i] = value;
-        }
-    }
-    return VAE_OK;
-}
-
-VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
-                             vae_error *error) {
-    const int  before = vaei_enter(model, "vae_score", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_score(model, data, score, each, error));
-    return status;
-}
-
 /* log (exp a + exp b) */
 VAEI_PRIVATE double vaei_add_logs(double a, double b) {
     const double larger = a > b ? a : b, smaller = a > b ? b : a;
@@ -8424,6 +8450,7 @@ VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const 
 typedef struct vaei_importance {
     vaei_pass pass;
     size_t    first_row, done;      /* of the data, and samples of each row in earlier turns */
+    int       same_noise;           /* every row has the noise of row 0 */
     double   *log_sums;             /* per row: the log of the sum of its samples' weights */
 } vaei_importance;
 
@@ -8440,8 +8467,8 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
         const vae_real *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
         vae_real       *noise = vaei_at(model, model->plan.noise, 0, row * samples, latent);
         vae_real       *z = vaei_at(model, model->plan.z, 0, row * samples, latent);
-        vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD, turn->first_row + row,
-                         turn->done, samples, latent, noise);
+        vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD,
+                         turn->same_noise ? 0 : turn->first_row + row, turn->done, samples, latent, noise);
         for (s = 0; s < samples; s++)
             vaei_reparameterize(model->kernels, latent, mean, logvar, noise + s * latent, z + s * latent);
     }
@@ -8464,9 +8491,13 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
         }
 }
 
-VAEI_PRIVATE void vaei_importance_samples(vaei_importance *turn, size_t samples) {
+/* Makes pass.reconstruction the estimates of log p(x) of the rows in the pass. */
+VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
     const vae_model *model = turn->pass.model;
     const size_t     rows = turn->pass.count, most = model->plan.rows / rows;
+    size_t           i;
+    turn->pass.reconstruction = vaei_row_terms(model);
+    turn->log_sums = turn->pass.reconstruction + model->plan.batch;
     for (turn->done = 0; turn->done < samples; turn->done += turn->pass.repeat) {
         size_t grain;
         turn->pass.repeat = vaei_min_size(most, samples - turn->done);
@@ -8476,26 +8507,26 @@ VAEI_PRIVATE void vaei_importance_samples(vaei_importance *turn, size_t samples)
         vaei_decoder_forward(&turn->pass);
         vaei_split(model, rows, 1, grain, vaei_weigh_samples, turn);
     }
+    turn->pass.count = rows;
+    for (i = 0; i < rows; i++) turn->pass.reconstruction[i] = turn->log_sums[i] - vaei_scalar_log((double)samples);
 }
 
 VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                     double *each, vae_error *error) {
     double          sum = 0;
-    size_t          first, rows, i;
+    size_t          first, i;
     vaei_importance turn;
     vae_status      status = vaei_check_score(model, data, mean != NULL, "vae_log_likelihood", error);
     if (status == VAE_OK && !samples)
         status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_log_likelihood: samples is 0: give at least 1");
     if (status != VAE_OK) return status;
-    for (first = 0; first < data->count; first += rows) {
+    for (first = 0; first < data->count; first += turn.pass.count) {
         if ((status = vaei_encode_rows(model, data, first, &turn.pass, error)) != VAE_OK) return status;
-        rows = turn.pass.count;
         turn.first_row = first;
-        turn.pass.reconstruction = vaei_row_terms(model);
-        turn.log_sums = turn.pass.reconstruction + model->plan.batch;
-        vaei_importance_samples(&turn, samples);
-        for (i = 0; i < rows; i++) {
-            const double log_p = turn.log_sums[i] - vaei_scalar_log((double)samples);
+        turn.same_noise = 0;
+        vaei_estimate_log_p(&turn, samples);
+        for (i = 0; i < turn.pass.count; i++) {
+            const double log_p = turn.pass.reconstruction[i];
             if (!vaei_finite_double(log_p)) return vaei_fail_result(first + i, error);
             sum += log_p;
             if (each) each[first + i] = log_p;
@@ -8510,6 +8541,194 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
     const int  before = vaei_enter(model, "vae_log_likelihood", error);
     vae_status status = VAE_ERROR_BUSY;
     if (before >= 0) status = vaei_leave(model, before, vaei_log_likelihood(model, data, samples, mean, each, error));
+    return status;
+}
+
+/* ---- scores ---- */
+
+/* Minus the log of a Bernoulli likelihood cannot fall below this for pixel x. */
+VAEI_PRIVATE double vaei_entropy(double x) {
+    if (!(x > 0) || !(x < 1)) return 0;
+    return -VAEI_ROUNDED(x * vaei_scalar_log(x)) - VAEI_ROUNDED((1 - x) * vaei_scalar_log(1 - x));
+}
+
+VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_score_config *score, int numbers,
+                                              vae_error *error) {
+    if ((int)score->kind < 1 || score->kind > VAE_SCORE_LOG_LIKELIHOOD)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.kind is %d: use one of vae_score_kind", (int)score->kind);
+    if (score->samples && score->kind != VAE_SCORE_LOG_LIKELIHOOD)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.samples is %z, but only VAE_SCORE_LOG_LIKELIHOOD draws "
+                         "samples: leave it 0", score->samples);
+    if (numbers && score->kind != VAE_SCORE_RECONSTRUCTION && score->kind != VAE_SCORE_SQUARED_ERROR)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_score_numbers: this kind of score is no sum over a row's "
+                         "numbers: use VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR");
+    if (score->without_entropy &&
+        (score->kind == VAE_SCORE_SQUARED_ERROR || model->settings.likelihood != VAE_BERNOULLI))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.without_entropy has a meaning only for VAE_BERNOULLI's "
+                         "nats: leave it 0");
+    return VAE_OK;
+}
+
+/* The scores of the rows in the pass, from `first` on. */
+VAEI_PRIVATE void vaei_score_rows(vaei_importance *turn, const vae_score_config *score, double *each) {
+    vaei_pass       *pass = &turn->pass;
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent, size = model->plan.example;
+    size_t           i, k;
+    if (score->kind == VAE_SCORE_LOG_LIKELIHOOD) {
+        turn->same_noise = 1;
+        vaei_estimate_log_p(turn, score->samples ? score->samples : 100);
+    } else {
+        pass->reconstruction = vaei_row_terms(model);
+        pass->squared = score->kind == VAE_SCORE_SQUARED_ERROR;
+        vaei_take_means(pass);
+        vaei_decoder_forward(pass);
+    }
+    for (i = 0; i < pass->count; i++) {
+        const vae_real *pixels = vaei_at(model, model->plan.target, 0, i, size);
+        each[i] = score->kind == VAE_SCORE_LOG_LIKELIHOOD ? -pass->reconstruction[i] : pass->reconstruction[i];
+        if (score->kind == VAE_SCORE_ELBO)
+            each[i] += vaei_gaussian_kl(model->kernels, latent, vaei_heads(model) + 2 * i * latent,
+                                        vaei_at(model, model->plan.logvar, 0, i, latent));
+        for (k = 0; score->without_entropy && k < size; k++) each[i] -= vaei_entropy((double)pixels[k]);
+    }
+}
+
+/* The scores of the numbers of the rows in the pass. */
+VAEI_PRIVATE void vaei_score_each_number(vaei_pass *pass, const vae_score_config *score, double *numbers) {
+    const vae_model *model = pass->model;
+    const size_t     size = model->plan.example;
+    size_t           i, k;
+    pass->reconstruction = vaei_row_terms(model);
+    pass->squared = score->kind == VAE_SCORE_SQUARED_ERROR;
+    pass->numbers = numbers;
+    vaei_take_means(pass);
+    vaei_decoder_forward(pass);
+    for (i = 0; score->without_entropy && i < pass->count; i++) {
+        const vae_real *pixels = vaei_at(model, model->plan.target, 0, i, size);
+        for (k = 0; k < size; k++) numbers[i * size + k] -= vaei_entropy((double)pixels[vaei_inner_place(model, k)]);
+    }
+}
+
+/* Both calls: `width` results a row, 1 or the row's length. */
+VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const vae_score_config *score, int numbers,
+                                   double *each, vae_error *error) {
+    const char      *call = numbers ? "vae_score_numbers" : "vae_score";
+    vae_score_config config;
+    vaei_importance  turn;
+    size_t           first, width, i;
+    vae_status       status = vaei_check_score(model, data, 0, call, error);
+    if (status != VAE_OK) return status;
+    if (!each && data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: each is NULL", call);
+    memset(&config, 0, sizeof config);
+    if (score) config = *score;
+    if (!config.kind) config.kind = numbers ? VAE_SCORE_RECONSTRUCTION : VAE_SCORE_ELBO;
+    if (vaei_check_score_config(model, &config, numbers, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    width = numbers ? model->plan.example : 1;
+    for (first = 0; first < data->count; first += turn.pass.count) {
+        double *results = each + first * width;
+        if ((status = vaei_encode_rows(model, data, first, &turn.pass, error)) != VAE_OK) return status;
+        if (numbers) vaei_score_each_number(&turn.pass, &config, results);
+        else vaei_score_rows(&turn, &config, results);
+        for (i = 0; i < turn.pass.count * width; i++)
+            if (!vaei_finite_double(results[i]) || !vaei_finite_double(turn.pass.reconstruction[i / width]))
+                return vaei_fail_result(first + i / width, error);
+    }
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
+                             vae_error *error) {
+    const int  before = vaei_enter(model, "vae_score", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_score(model, data, score, 0, each, error));
+    return status;
+}
+
+VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, const vae_score_config *score,
+                                     double *each, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_score_numbers", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_score(model, data, score, 1, each, error));
+    return status;
+}
+
+/* A number's place in the order of all doubles: among the positive ones their bits as integers, below them the negative
+   ones' bits turned round. */
+VAEI_PRIVATE uint64_t vaei_rank_bits(double number) {
+    const uint64_t bits = vaei_double_bits(number);
+    return bits & VAEI_DOUBLE_SIGN ? ~bits : bits | VAEI_DOUBLE_SIGN;
+}
+
+/* The threshold's bits are found from the highest to the lowest: it is the smallest of which `rank` scores are not
+   above. Nothing is sorted, so that the scores stay as they are and no memory is needed. */
+VAE_API vae_status vae_quantile(const double *scores, size_t count, double fraction, double *threshold,
+                                vae_error *error) {
+    double   wanted;
+    uint64_t low = 0;
+    size_t   rank, below, i;
+    int      bit;
+    if (!threshold || (!scores && count))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: scores or threshold is NULL");
+    if (!(fraction > 0) || !(fraction < 1))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: fraction is %r: use one between 0 and 1, as 0.99",
+                         fraction);
+    for (i = 0; i < count; i++)
+        if ((vaei_double_bits(scores[i]) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY)
+            return vaei_fail(error, VAE_ERROR_DATA, "vae_quantile: score %z is not a number", i);
+    wanted = fraction * ((double)count + 1) * (1 - 1e-12);      /* 0.07 * 100 must not be rounded up to 8 */
+    rank = (size_t)wanted + 1;
+    if (rank > count)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are too few for the fraction %r, it takes "
+                         "at least %z", count, fraction, (size_t)(fraction / (1 - fraction) * (1 - 1e-12)) + 1);
+    for (bit = 63; bit >= 0; bit--) {
+        const uint64_t tried = low | (uint64_t)1 << bit;
+        for (below = 0, i = 0; i < count; i++) below += vaei_rank_bits(scores[i]) < tried;
+        if (below < rank) low = tried;
+    }
+    *threshold = vaei_bits_double(low & VAEI_DOUBLE_SIGN ? low & ~VAEI_DOUBLE_SIGN : ~low);
+    return VAE_OK;
+}
+
+/* Variances by Welford's recurrence: the rows are seen once, and nothing large cancels. */
+VAEI_PRIVATE vae_status vaei_latent_statistics(vae_model *model, const vae_data *data, vae_dimension *each,
+                                               size_t *active, vae_error *error) {
+    size_t     first, i, d, count = 0;
+    vaei_pass  pass;
+    vae_status status = vaei_check_data(model, data, "vae_latent_statistics", error);
+    if (status == VAE_OK && !each)
+        status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_latent_statistics: each is NULL");
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
+    if (status != VAE_OK) return status;
+    memset(each, 0, model->plan.latent * sizeof *each);
+    for (first = 0; first < data->count; first += pass.count) {
+        const size_t latent = model->plan.latent;
+        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
+        for (i = 0; i < pass.count; i++)
+            for (d = 0; d < latent; d++) {
+                const vae_real *mean = vaei_heads(model) + 2 * i * latent + d;
+                const double    off = (double)*mean - each[d].mean;
+                each[d].mean += off / (double)(first + i + 1);
+                each[d].variance += VAEI_ROUNDED(off * ((double)*mean - each[d].mean));
+                each[d].kl += vaei_gaussian_kl(model->kernels, 1, mean,
+                                               vaei_at(model, model->plan.logvar, 0, i, latent) + d);
+            }
+    }
+    for (d = 0; d < model->plan.latent; d++) {
+        each[d].variance /= (double)data->count;
+        each[d].kl /= (double)data->count;
+        each[d].is_active = each[d].variance > 0.01;
+        count += (size_t)each[d].is_active;
+    }
+    if (active) *active = count;
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data, vae_dimension *each, size_t *active,
+                                         vae_error *error) {
+    const int  before = vaei_enter(model, "vae_latent_statistics", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_latent_statistics(model, data, each, active, error));
     return status;
 }
 

@@ -849,6 +849,7 @@ static void test_arguments(void) {
     vae_terms      terms;
     vae_tensor     tensor;
     vae_share      share;
+    vae_dimension  dimensions[3];
     vae_fit_config fit = { .epochs = 1 };
     vae_error      error;
     size_t         size = 0;
@@ -894,11 +895,14 @@ static void test_arguments(void) {
     DATA_AND_NONE(vae_encode(m, data, z, z, &error), CHECK(vae_encode(m, data, z, z, &error) == VAE_OK));
     DATA_AND_NONE(vae_reconstruct(m, data, pixels, &error), CHECK(vae_reconstruct(m, data, pixels, &error) == VAE_OK));
     DATA_AND_NONE(vae_score(m, data, NULL, &mean, &error), CHECK(vae_score(m, data, NULL, &mean, &error) == VAE_OK));
+    DATA_AND_NONE(vae_score_numbers(m, data, NULL, &mean, &error),
+                  CHECK(vae_score_numbers(m, data, NULL, &mean, &error) == VAE_OK));
     DATA_AND_NONE(vae_elbo(m, data, NULL, &terms, &error), CHECK(vae_elbo(m, data, NULL, &terms, &error) == VAE_OK));
     DATA_AND_NONE(vae_log_likelihood(m, data, 3, NULL, &mean, &error),
                   CHECK(vae_log_likelihood(m, data, 3, NULL, &mean, &error) == VAE_OK));
     DATA(vae_elbo(m, data, &terms, NULL, &error));
     DATA(vae_log_likelihood(m, data, 3, &mean, NULL, &error));
+    DATA(vae_latent_statistics(m, data, dimensions, NULL, &error));
     DATA(vae_fit(m, data, &fit, &error));
     DATA(vae_train_step(m, data, &terms, &error));
     DATA(vae_accumulate_gradients(m, data, NULL, &terms, &error));

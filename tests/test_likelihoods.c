@@ -10,7 +10,7 @@
 static const vae_likelihood all[] = { VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI };
 
 /* The nats of a row at z = mean, without the KL. */
-static const vae_score_config nats = { VAE_SCORE_RECONSTRUCTION };
+static const vae_score_config nats = { .kind = VAE_SCORE_RECONSTRUCTION };
 
 static int has_sigma(vae_likelihood likelihood) { return likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE; }
 
@@ -297,7 +297,7 @@ TEST(test_scores_depend_on_the_row_alone) {
                     config.parallel.run = run_backwards;
                     model = make(&config);
                     for (kind = 0; kind < 3; kind++) {
-                        vae_score_config score = { VAE_SCORE_DEFAULT };
+                        vae_score_config score = { .kind = VAE_SCORE_DEFAULT };
                         vae_data         data = { pixels, NULL, ROWS };
                         score.kind = (vae_score_kind)(kind + 1);
                         CHECK(vae_score(model, &data, &score, made, NULL) == VAE_OK);
@@ -356,7 +356,7 @@ TEST(test_standardized_model_is_the_scaled_one) {
             vae_data   data = { NULL, NULL, ROWS }, by_hand = { scaled, NULL, ROWS };
             vae_terms  a, b;
             double     log_scale = 0, scores[2][ROWS], scale[SIZE], mean[SIZE];
-            vae_score_config squares = { VAE_SCORE_SQUARED_ERROR };
+            vae_score_config squares = { .kind = VAE_SCORE_SQUARED_ERROR };
             vae_error  error;
             for (i = 0; i < ROWS * SIZE; i++) {
                 bytes[i] = (unsigned char)test_integer(&random, 0, 200);

@@ -264,6 +264,11 @@ TEST(test_parts) {
         NEEDS_ENCODER(vae_reconstruct(decoder, &rows, pixels, &error));
         NEEDS_ENCODER(vae_elbo(decoder, &rows, NULL, NULL, &error));
         NEEDS_ENCODER(vae_log_likelihood(decoder, &rows, 2, NULL, NULL, &error));
+        NEEDS_ENCODER(vae_score(decoder, &rows, NULL, NULL, &error));
+        NEEDS_ENCODER(vae_score_numbers(decoder, &rows, NULL, NULL, &error));
+        NEEDS_ENCODER(vae_latent_statistics(decoder, &rows, NULL, NULL, &error));
+        NEEDS_DECODER(vae_score(encoder, &rows, NULL, NULL, &error));
+        NEEDS_DECODER(vae_score_numbers(encoder, &rows, NULL, NULL, &error));
         NEEDS_DECODER(vae_decode(encoder, &z, pixels, &error));
         NEEDS_DECODER(vae_sample(encoder, 1, pixels, &error));
         NEEDS_DECODER(vae_reconstruct(encoder, &rows, pixels, &error));
