@@ -528,7 +528,7 @@ typedef struct inference {
 
 static void decode(void *context) {
     inference *i = (inference *)context;
-    vae_decode(i->model, &(vae_latents){ i->z, i->count }, i->pixels, NULL);
+    vae_decode(i->model, &(vae_latents){ .z = i->z, .count = i->count }, i->pixels, NULL);
 }
 static void encode(void *context) {
     inference *i = (inference *)context;

@@ -681,7 +681,7 @@ static void use_everything(vae_model *model, const unsigned char *bytes) {
     CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
     data.count = 7;
     CHECK(vae_encode(model, &data, z, logvar, NULL) == VAE_OK);
-    CHECK(vae_decode(model, &(vae_latents){ z, 7 }, pixels, NULL) == VAE_OK);
+    CHECK(vae_decode(model, &(vae_latents){ .z = z, .count = 7 }, pixels, NULL) == VAE_OK);
     CHECK(vae_reconstruct(model, &data, pixels, NULL) == VAE_OK);
     CHECK(vae_sample(model, 7, pixels, NULL) == VAE_OK);
     CHECK(vae_sample_latent(model, 7, z, NULL) == VAE_OK);
@@ -908,14 +908,14 @@ static void test_arguments(void) {
     DATA(vae_accumulate_gradients(m, data, NULL, &terms, &error));
     ARGUMENT(vae_reconstruct(model, &good, NULL, &error), "vae_reconstruct: pixels is NULL");
     ARGUMENT(vae_log_likelihood(model, &good, 0, &mean, NULL, &error), "samples is 0");
-    ARGUMENT(vae_decode(NULL, &(vae_latents){ z, 1 }, pixels, &error), "vae_decode");
-    ARGUMENT(vae_decode(model, &(vae_latents){ NULL, 1 }, pixels, &error), "vae_decode");
-    ARGUMENT(vae_decode(model, &(vae_latents){ z, 1 }, NULL, &error), "vae_decode");
+    ARGUMENT(vae_decode(NULL, &(vae_latents){ .z = z, .count = 1 }, pixels, &error), "vae_decode");
+    ARGUMENT(vae_decode(model, &(vae_latents){ .count = 1 }, pixels, &error), "vae_decode");
+    ARGUMENT(vae_decode(model, &(vae_latents){ .z = z, .count = 1 }, NULL, &error), "vae_decode");
     ARGUMENT(vae_sample(NULL, 1, pixels, &error), "vae_sample");
     ARGUMENT(vae_sample(model, 1, NULL, &error), "vae_sample");
     ARGUMENT(vae_sample_latent(NULL, 1, z, &error), "vae_sample_latent");
     ARGUMENT(vae_sample_latent(model, 1, NULL, &error), "vae_sample_latent");
-    CHECK(vae_decode(model, &(vae_latents){ NULL, 0 }, NULL, NULL) == VAE_OK);
+    CHECK(vae_decode(model, &(vae_latents){ 0 }, NULL, NULL) == VAE_OK);
     CHECK(vae_sample(model, 0, NULL, NULL) == VAE_OK);
     CHECK(vae_sample_latent(model, 0, NULL, NULL) == VAE_OK);
     CHECK(vae_encode(model, &good, NULL, NULL, NULL) == VAE_OK);
@@ -971,11 +971,11 @@ static void test_arguments(void) {
     forget(&error);
     CHECK(said(&error, vae_set_tensor(model, "mean.bias", z, 3, &error), VAE_ERROR_DATA, "value 1 for tensor mean.bias is not finite", __LINE__));
     forget(&error);
-    CHECK(said(&error, vae_decode(model, &(vae_latents){ z, 2 }, pixels, &error), VAE_ERROR_DATA, "z of row 0, dimension 1 is not finite", __LINE__));
+    CHECK(said(&error, vae_decode(model, &(vae_latents){ .z = z, .count = 2 }, pixels, &error), VAE_ERROR_DATA, "z of row 0, dimension 1 is not finite", __LINE__));
     z[1] = 0;
     z[7] = -(vae_real)INFINITY;
     forget(&error);
-    CHECK(said(&error, vae_decode(model, &(vae_latents){ z, 5 }, pixels, &error), VAE_ERROR_DATA, "z of row 2, dimension 1 is not finite", __LINE__));
+    CHECK(said(&error, vae_decode(model, &(vae_latents){ .z = z, .count = 5 }, pixels, &error), VAE_ERROR_DATA, "z of row 2, dimension 1 is not finite", __LINE__));
     /* a very long name: the sentence is cut, inside its array */
     {
         char name[600];
@@ -1004,7 +1004,7 @@ static void test_counts_that_do_not_fit(void) {
     const size_t counts[] = { SIZE_LIMIT, SIZE_LIMIT / 2 + 1, SIZE_LIMIT / 84 + 1 };
     size_t       i;
     for (i = 0; i < 3; i++) {
-        ARGUMENT(vae_decode(model, &(vae_latents){ z, counts[i] }, pixels, &error), "count is");
+        ARGUMENT(vae_decode(model, &(vae_latents){ .z = z, .count = counts[i] }, pixels, &error), "count is");
         ARGUMENT(vae_sample(model, counts[i], pixels, &error), "count is");
     }
     ARGUMENT(vae_sample_latent(model, SIZE_LIMIT / 2, z, &error), "count is");
@@ -1298,7 +1298,7 @@ static void test_order_within_tensors(void) {
                             CHECK(vae_encode(model, &data, &mean, NULL, NULL) == VAE_OK);
                             wrong += mean != (inside ? image[(py * WIDTH + px) * IN + i] : 0);
                             met += inside;
-                            CHECK(vae_decode(model, &(vae_latents){ &two, 1 }, pixels, NULL) == VAE_OK);
+                            CHECK(vae_decode(model, &(vae_latents){ .z = &two, .count = 1 }, pixels, NULL) == VAE_OK);
                             for (row = 0; row < H; row++)
                                 for (column = 0; column < WIDTH; column++)
                                     for (channel = 0; channel < IN; channel++)

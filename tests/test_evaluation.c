@@ -8,7 +8,7 @@
 enum { HEIGHT = 3, WIDTH = 4, CHANNELS = 2, SIZE = HEIGHT * WIDTH * CHANNELS, LATENT = 3, ROWS = 150 };
 static const vae_likelihood all[] = { VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI };
 static vae_real pixels[ROWS * SIZE], first_planes[ROWS * SIZE];     /* the same rows, channels last and first */
-static const vae_data data = { pixels, NULL, ROWS };
+static const vae_data data = { .pixels = pixels, .count = ROWS };
 
 static int has_sigma(vae_likelihood likelihood) { return likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE; }
 
@@ -112,7 +112,7 @@ TEST(test_many_samples) {
         CHECK(!memcmp(each[w], each[0], sizeof each[0]));
         for (r = 0; w == 0 && r < SOME; r++) {
             vae_real    mu[LATENT], logvar[LATENT];
-            vae_data    row = { pixels + r * SIZE, NULL, 1 };
+            vae_data    row = { .pixels = pixels + r * SIZE, .count = 1 };
             vae_latents latents;
             long double most = -1e30L, sum = 0;
             CHECK(vae_encode(model, &row, mu, logvar, NULL) == VAE_OK);
@@ -156,7 +156,7 @@ TEST(test_log_likelihood_score) {
         model = make(&config);
         score.samples = 37;
         for (i = 0; i < ROWS; i++) {
-            vae_data row = { pixels + i * SIZE, NULL, 1 };
+            vae_data row = { .pixels = pixels + i * SIZE, .count = 1 };
             CHECK(vae_log_likelihood(model, &row, 37, NULL, &expected[i], NULL) == VAE_OK);
         }
         for (b = 0; b < 3; b++)
@@ -174,7 +174,7 @@ TEST(test_log_likelihood_score) {
             }
         score.samples = 0;
         {
-            vae_data row = { pixels, NULL, 1 };
+            vae_data row = { .pixels = pixels, .count = 1 };
             CHECK(vae_score(model, &row, &score, scores, NULL) == VAE_OK);
             CHECK(vae_log_likelihood(model, &row, 100, NULL, &by_default, NULL) == VAE_OK);
             CHECK(scores[0] == -by_default);
@@ -201,7 +201,7 @@ TEST(test_scores_of_numbers) {
                         const vae_score_config score =
                             kind_of(squared ? VAE_SCORE_SQUARED_ERROR : VAE_SCORE_RECONSTRUCTION);
                         vae_config config = small_net();
-                        vae_data   planes = { first_planes, NULL, ROWS };
+                        vae_data   planes = { .pixels = first_planes, .count = ROWS };
                         vae_model *model;
                         config.likelihood = all[k];
                         config.sigma = has_sigma(all[k]) && !sigma ? (vae_real)0.3 : 0;
@@ -251,7 +251,7 @@ TEST(test_without_entropy) {
     vae_config       config = small_net();
     vae_model       *model = NULL;
     vae_score_config plain = kind_of(VAE_SCORE_RECONSTRUCTION), less;
-    vae_data         row = { pixels, NULL, 1 };
+    vae_data         row = { .pixels = pixels, .count = 1 };
     vae_real         bias[SIZE], made[SIZE], *none;
     double           before[SIZE], after[SIZE], one, two, own = 0;
     size_t           i;
@@ -302,7 +302,7 @@ TEST(test_score_refusals) {
     vae_score_config score = kind_of((vae_score_kind)5);
     vae_error        error;
     double           each[SIZE];
-    vae_data         row = { pixels, NULL, 1 };
+    vae_data         row = { .pixels = pixels, .count = 1 };
     model = make(&config);
     config.likelihood = VAE_GAUSSIAN;
     gaussian = make(&config);

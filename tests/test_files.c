@@ -139,7 +139,7 @@ static vae_model *make(int which) {
 
 static void train(vae_model *model, int steps) {
     vae_real pixels[LARGEST];
-    vae_data data = { NULL, NULL, 1 };
+    vae_data data = { .count = 1 };
     int      i;
     for (i = 0; i < LARGEST; i++) pixels[i] = (vae_real)(i % 10) / 10;
     data.pixels = pixels;
@@ -1425,7 +1425,7 @@ TEST(test_batch_in_a_file_is_no_order) {
     config.batch = 3;                                   /* the caller's */
     if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
         const vae_real pixels[256] = { 0 };
-        const vae_data data = { pixels, NULL, 1 };
+        const vae_data data = { .pixels = pixels, .count = 1 };
         vae_fit_config fit;
         memset(&fit, 0, sizeof fit);
         CHECK(loaded->settings.batch == 3 && loaded->file_batch == 16777216);

@@ -108,7 +108,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     const size_t rows = (size_t)golden->rows, latent = (size_t)golden->latent;
     vae_real    *pixels = reals(golden->pixels, rows * model->plan.example);
     vae_real    *noise = reals(golden->epsilon, rows * latent);
-    vae_data     data = { NULL, NULL, 0 };
+    vae_data     data = { 0 };
     double      *row_kl, reconstruction = 0, kl = 0;
     size_t       i;
     int          s;
@@ -148,7 +148,7 @@ static void check_forward(int number, vae_kernels kernels) {
     vae_model          *model = make(number, kernels, 16);
     const size_t        example = vae_example_size(model);
     vae_real           *pixels = reals(golden->pixels, rows * example), *mean, *logvar, *decoded;
-    vae_data            data = { NULL, NULL, 0 };
+    vae_data            data = { 0 };
     double              loss;
     mean = (vae_real *)malloc(rows * latent * sizeof *mean);
     logvar = (vae_real *)malloc(rows * latent * sizeof *logvar);
@@ -231,7 +231,7 @@ TEST(test_python_file) {
     vae_config          config = networks[1];
     vae_model          *model = NULL, *other;
     vae_error           error = { VAE_OK, "" };
-    vae_data            data = { NULL, NULL, 0 };
+    vae_data            data = { 0 };
     vae_real           *pixels, *mean;
     char                path[512];
     FILE               *file;

@@ -134,7 +134,7 @@ static int has_kinks(const vae_config *config) {
 static void check_config(const vae_config *config, size_t rows, size_t micro, size_t chunk, size_t each) {
     vae_config     batch = *config, own;
     vae_real      *pixels = random_pixels(config, rows, 7);
-    vae_data       data = { NULL, NULL, 0 };
+    vae_data       data = { 0 };
     gradient_check check = { 0, 1e-3, 0, 0, 0, 0, 0 };
     vae_model     *model;
     size_t         i;
@@ -348,7 +348,7 @@ TEST(test_shares) {
     for (i = 0; i < sizeof configs / sizeof *configs; i++) {
         vae_config   config = configs[i];
         vae_real    *pixels, *whole;
-        vae_data     data = { NULL, NULL, ROWS };
+        vae_data     data = { .count = ROWS };
         vae_terms    terms;
         vae_model   *model;
         size_t       count;
@@ -366,7 +366,7 @@ TEST(test_shares) {
             vae_terms sum = { 0, 0, 0, 0 }, part;
             vae_clear_gradients(model);
             for (k = 0; k == 0 || cuts[c][k] < ROWS; k++) {
-                vae_data  piece = { NULL, NULL, 0 };
+                vae_data  piece = { 0 };
                 vae_share share = { 0, ROWS };
                 share.first = cuts[c][k];
                 piece.count = cuts[c][k + 1] - cuts[c][k];
@@ -400,7 +400,7 @@ TEST(test_beta_while_training) {
                                        .encoder = { VAE_DENSE_INITIALIZER(5, VAE_TANH) } };
     vae_model     *model = make(&config);
     vae_real      *pixels = random_pixels(&config, 4, 5);
-    vae_data       data = { NULL, NULL, 4 };
+    vae_data       data = { .count = 4 };
     vae_real       beta;
     data.pixels = pixels;
     for (beta = 0; beta < 3; beta += 1.25) {
@@ -421,7 +421,7 @@ TEST(test_logvar_at_its_bounds) {
                           .encoder = { VAE_DENSE(UNITS, VAE_TANH) }, .decoder = { VAE_DENSE(6, VAE_LINEAR) } };
     static const vae_real betas[] = { VAE_ZERO, 1e-4, 1 };
     vae_real *pixels = random_pixels(&config, 1, 5), zeros[LATENT * UNITS] = { 0 };
-    vae_data  data = { NULL, NULL, 1 };
+    vae_data  data = { .count = 1 };
     size_t    b, i;
     int       upper;
     data.pixels = pixels;

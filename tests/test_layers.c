@@ -526,7 +526,7 @@ static void check_inference(vae_model *model, naive_network *network, const vae_
     if (!CHECK(near(logvar, logvars, n * latent, 0.1, 1e-5))) print_network(model, n);
     if (!CHECK(near(decoded, pixels, n * size, 0.1, 1e-5))) print_network(model, n);
     for (i = 0; i < n; i++) {               /* a row alone */
-        vae_data row = { NULL, NULL, 1 };
+        vae_data row = { .count = 1 };
         row.pixels = data->pixels + i * size;
         CHECK(vae_encode(model, &row, one, NULL, NULL) == VAE_OK);
         if (!CHECK(near(one, means + i * latent, latent, 0.1, 1e-5))) print_network(model, 1);
@@ -618,7 +618,7 @@ static void check_network(const vae_config *network, test_random *random, int *k
         naive = naive_make(model);
         parameters = vae_parameter_count(model);
         for (which = 0; which < 2; which++) {
-            vae_data data = { NULL, NULL, 0 };
+            vae_data data = { 0 };
             data.pixels = pixels;
             data.count = counts[which];
             vae_clear_gradients(model);
@@ -764,7 +764,7 @@ TEST(test_layouts) {
                 for (c = 0; c < channels; c++)
                     first[row * size + c * positions + p] = last[row * size + p * channels + c];
         for (m = 0; m < 2; m++) {
-            vae_data data = { NULL, NULL, ROWS };
+            vae_data data = { .count = ROWS };
             data.pixels = m ? first : last;
             config.layout = m ? VAE_CHANNELS_FIRST : VAE_CHANNELS_LAST;
             models[m] = make(&config);
@@ -800,7 +800,7 @@ TEST(test_inference_only) {
         vae_config   config = random_network(&random);
         const size_t size = size_of(config.input), latent = (size_t)config.latent;
         vae_real    *pixels = random_reals(&random, ROWS * size, 0, 1), *results[2];
-        vae_data     data = { NULL, NULL, ROWS };
+        vae_data     data = { .count = ROWS };
         vae_model   *models[2];
         vae_terms    terms[2];
         int          m;
@@ -931,7 +931,7 @@ TEST(test_unfused) {
             vae_model *models[2];
             vae_terms  terms[2], each[2][ROWS];
             vae_real   decoded[2][SIZE];
-            vae_data   data = { NULL, NULL, ROWS }, one = { NULL, NULL, 1 };
+            vae_data   data = { .count = ROWS }, one = { .count = 1 };
             double     log_p[2];
             int        m, step;
             if (!vae_kernels_available((vae_kernels)kernels)) continue;

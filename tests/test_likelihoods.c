@@ -83,14 +83,14 @@ TEST(test_nats_and_means) {
             vae_model *model = constant_decoder(all[k], 0.25f, (vae_kernels)kernels, 1);
             for (i = 0; i < sizeof outputs / sizeof *outputs; i++) {
                 const vae_real    l = (vae_real)outputs[i], z = 0;
-                const vae_latents latents = { &z, 1 };
+                const vae_latents latents = { .z = &z, .count = 1 };
                 vae_real          mean = -1;
                 set(model, "decoder.0.bias", &l, 1);
                 CHECK(vae_decode(model, &latents, &mean, NULL) == VAE_OK);
                 CHECK_NEAR(mean, mean_of(all[k], (long double)l), 5e-7 * fabs((double)mean_of(all[k], (long double)l)) + 1e-37);
                 for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                     const vae_real    x = (vae_real)pixels[j];
-                    const vae_data    data = { &x, NULL, 1 };
+                    const vae_data    data = { .pixels = &x, .count = 1 };
                     const long double exact = nats_of(all[k], (long double)x, (long double)l, 0.25L);
                     double            score = -1;
                     CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
@@ -112,8 +112,8 @@ TEST(test_sums_and_ends) {
             vae_real    outputs[300], pixels[300], means[300], z = 0;
             long double exact = 0;
             double      score = 0;
-            vae_data    data = { pixels, NULL, 1 };
-            vae_latents latents = { &z, 1 };
+            vae_data    data = { .pixels = pixels, .count = 1 };
+            vae_latents latents = { .z = &z, .count = 1 };
             for (i = 0; i < n; i++) {
                 outputs[i] = (vae_real)(4 * sin(i + n));
                 pixels[i] = (vae_real)(0.5 + 0.5 * cos(3 * i + n));
@@ -140,8 +140,8 @@ TEST(test_densities_integrate_to_one) {
         for (i = 0; i < sizeof outputs / sizeof *outputs; i++) {
             const vae_real l = (vae_real)outputs[i], z = 0;
             const double   low = has_sigma(all[k]) ? outputs[i] - 9 : 0, high = has_sigma(all[k]) ? outputs[i] + 9 : 1;
-            vae_data       data = { pixels, NULL, POINTS };
-            vae_latents    latents = { &z, 1 };
+            vae_data       data = { .pixels = pixels, .count = POINTS };
+            vae_latents    latents = { .z = &z, .count = 1 };
             vae_real       mean = 0;
             double         sum = 0, moment = 0;
             set(model, "decoder.0.bias", &l, 1);
@@ -171,7 +171,7 @@ TEST(test_log_likelihood_is_the_integral) {
                               .decoder = { VAE_DENSE(2, VAE_LINEAR) }, .seed = 3 };
         vae_model *model;
         double     each[3];
-        vae_data   data = { rows[0], NULL, 3 };
+        vae_data   data = { .pixels = rows[0], .count = 3 };
         vae_real   mean[3], logvar[3];
         config.likelihood = all[k];
         config.sigma = has_sigma(all[k]) ? 0.6f : 0;
@@ -298,7 +298,7 @@ TEST(test_scores_depend_on_the_row_alone) {
                     model = make(&config);
                     for (kind = 0; kind < 3; kind++) {
                         vae_score_config score = { .kind = VAE_SCORE_DEFAULT };
-                        vae_data         data = { pixels, NULL, ROWS };
+                        vae_data         data = { .pixels = pixels, .count = ROWS };
                         score.kind = (vae_score_kind)(kind + 1);
                         CHECK(vae_score(model, &data, &score, made, NULL) == VAE_OK);
                         if (!b && threads == 1) memcpy(first[kind], made, sizeof made);
@@ -314,7 +314,7 @@ TEST(test_scores_depend_on_the_row_alone) {
                         }
                     }
                     if (!b && threads == 1) {       /* and they are what they are said to be */
-                        vae_data data = { pixels, NULL, ROWS };
+                        vae_data data = { .pixels = pixels, .count = ROWS };
                         vae_real mean[ROWS * 5], logvar[ROWS * 5], *seen = (vae_real *)malloc(sizeof pixels);
                         size_t   j;
                         CHECK(vae_encode(model, &data, mean, logvar, NULL) == VAE_OK);
@@ -353,7 +353,7 @@ TEST(test_standardized_model_is_the_scaled_one) {
             vae_config config = { .input = { 4, 3, 2 }, .latent = 3, .encoder = { VAE_CONV(4, 3, 2, VAE_SILU) }, .threads = 1,
                                   .likelihood = VAE_GAUSSIAN, .seed = 4, .sigma_per_pixel = 1 };
             vae_model *model, *plain;
-            vae_data   data = { NULL, NULL, ROWS }, by_hand = { scaled, NULL, ROWS };
+            vae_data   data = { .count = ROWS }, by_hand = { .pixels = scaled, .count = ROWS };
             vae_terms  a, b;
             double     log_scale = 0, scores[2][ROWS], scale[SIZE], mean[SIZE];
             vae_score_config squares = { .kind = VAE_SCORE_SQUARED_ERROR };
@@ -420,7 +420,7 @@ TEST(test_constants_are_guarded) {
     vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1,
                               .likelihood = VAE_GAUSSIAN, .standardize = 1 };
     vae_real       row[3] = { 0, 1, 2 }, values[3] = { 7, 7, 7 };
-    const vae_data data = { row, NULL, 1 };
+    const vae_data data = { .pixels = row, .count = 1 };
     vae_model     *model = make(&config);
     vae_error      error;
     CHECK(vae_accumulate_gradients(model, &data, NULL, NULL, &error) == VAE_OK);
@@ -443,7 +443,7 @@ TEST(test_standardize_after_a_failed_fit) {
     vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1,
                               .likelihood = VAE_GAUSSIAN, .standardize = 1, .batch = 2 };
     vae_real       near_[6] = { 0, 1, 0, 1, 3, 2 }, weights[6], numbers[2][6] = { { 0 } };
-    vae_data       data = { far, NULL, 2 };
+    vae_data       data = { .pixels = far, .count = 2 };
     vae_fit_config fit = { .epochs = 1 };
     vae_error      error;
     vae_model     *model = make(&config), *other = make(&config);
@@ -470,7 +470,7 @@ TEST(test_standardize_is_refused) {
     static vae_real pixels[8] = { 1, 2, 3, 4, 5, 6, 7, 9 };
     vae_config config = { .input = { 1, 2, 1 }, .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) }, .likelihood = VAE_LAPLACE,
                           .threads = 1, .batch = 4 };
-    vae_data   data = { pixels, NULL, 4 }, validation = { pixels, NULL, 4 };
+    vae_data   data = { .pixels = pixels, .count = 4 }, validation = { .pixels = pixels, .count = 4 };
     vae_fit_config fit = { .epochs = 1 };
     vae_error  error;
     vae_real   values[2];
@@ -523,7 +523,7 @@ TEST(test_sentences_about_data) {
     for (k = 0; k < sizeof cases / sizeof *cases; k++) {
         vae_real       good[6] = { 0, 1, 0, 1, 1, 0 }, bad[6] = { 0, 1, 0, 1, 1, 0 };
         vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) }, .threads = 1 };
-        vae_data       data = { good, NULL, 2 }, validation = { bad, NULL, 2 };
+        vae_data       data = { .pixels = good, .count = 2 }, validation = { .pixels = bad, .count = 2 };
         vae_fit_config fit = { .epochs = 1 };
         vae_error      error;
         vae_model     *model;
@@ -552,8 +552,8 @@ TEST(test_results_that_are_not_finite) {
                 vae_config  config = { .input = { 4, 3, 1 }, .latent = 2, .encoder = { VAE_DENSE(5, VAE_LINEAR) }, .threads = 1,
                                        .decoder = { VAE_DENSE(12, VAE_LINEAR), VAE_DENSE(12, VAE_LINEAR) }, .batch = 2 };
                 vae_real    pixels[ROWS * SIZE], out[ROWS * SIZE], z[ROWS * 2];
-                vae_data    data = { pixels, NULL, ROWS };
-                vae_latents latents = { z, ROWS };
+                vae_data    data = { .pixels = pixels, .count = ROWS };
+                vae_latents latents = { .z = z, .count = ROWS };
                 vae_terms   terms[ROWS];
                 double      each[ROWS];
                 vae_error   error;
@@ -608,7 +608,7 @@ TEST(test_sizes_of_data) {
                     vae_config config = { .input = { 1, 16, 1 }, .latent = 4, .encoder = { VAE_DENSE(9, VAE_RELU) }, .threads = 1,
                                           .likelihood = each ? VAE_LAPLACE : VAE_GAUSSIAN, .batch = 16 };
                     vae_real   pixels[64 * 16];
-                    vae_data   data = { pixels, NULL, 16 };
+                    vae_data   data = { .pixels = pixels, .count = 16 };
                     vae_model *model;
                     vae_error  error;
                     vae_status status = VAE_OK;
@@ -647,7 +647,7 @@ TEST(test_sigma_in_shares) {
         vae_config config = { .input = { 1, SIZE, 1 }, .latent = 2, .encoder = { VAE_DENSE(7, VAE_TANH) }, .threads = 1, .batch = ROWS,
                               .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = each };
         vae_model *whole = make(&config), *pieces = make(&config);
-        vae_data   data = { pixels, NULL, ROWS };
+        vae_data   data = { .pixels = pixels, .count = ROWS };
         CHECK(vae_train_step(whole, &data, NULL, NULL) == VAE_OK);
         CHECK(vae_train_step(pieces, &data, NULL, NULL) == VAE_OK);
         for (step = 0; step < 5; step++) {
@@ -655,7 +655,7 @@ TEST(test_sigma_in_shares) {
             CHECK(vae_train_step(whole, &data, NULL, NULL) == VAE_OK);
             for (k = 0; k < 4; k++) {
                 const vae_share share = { (size_t)k * 5, ROWS };
-                vae_data        piece = { NULL, NULL, 5 };
+                vae_data        piece = { .count = 5 };
                 piece.pixels = pixels + k * 5 * SIZE;
                 CHECK(vae_accumulate_gradients(pieces, &piece, &share, NULL, NULL) == VAE_OK);
             }

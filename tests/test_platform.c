@@ -247,12 +247,12 @@ TEST(test_fork) {
     for (i = 0; i < 40; i++) {
         pid_t child;
         int   status = 1;
-        CHECK(vae_decode(model, &(vae_latents){ z, ROWS }, pixels, NULL) == VAE_OK);     /* its threads are awake, or falling asleep */
+        CHECK(vae_decode(model, &(vae_latents){ .z = z, .count = ROWS }, pixels, NULL) == VAE_OK);     /* its threads are awake, or falling asleep */
         child = fork();
         if (!child) {
             int good;
             alarm(20);                                                  /* instead of hanging */
-            good = vae_decode(model, &(vae_latents){ z, ROWS }, pixels + ROWS * SIZE, NULL) == VAE_OK &&
+            good = vae_decode(model, &(vae_latents){ .z = z, .count = ROWS }, pixels + ROWS * SIZE, NULL) == VAE_OK &&
                    !memcmp(pixels, pixels + ROWS * SIZE, ROWS * SIZE * sizeof *z);
             vae_destroy(model);
             _exit(good ? 0 : 3);
@@ -260,7 +260,7 @@ TEST(test_fork) {
         CHECK(waitpid(child, &status, 0) == child);
         if (!CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0)) break;
     }
-    CHECK(vae_decode(model, &(vae_latents){ z, ROWS }, pixels + ROWS * SIZE, NULL) == VAE_OK);
+    CHECK(vae_decode(model, &(vae_latents){ .z = z, .count = ROWS }, pixels + ROWS * SIZE, NULL) == VAE_OK);
     CHECK(!memcmp(pixels, pixels + ROWS * SIZE, ROWS * SIZE * sizeof *z));
     vae_destroy(model);
     free(z);

@@ -41,7 +41,7 @@ static vae_model *make(const vae_config *config) {
 static vae_real pixels[ROWS * 128];
 
 static vae_data rows(size_t count) {
-    vae_data    data = { NULL, NULL, 0 };
+    vae_data    data = { 0 };
     test_random random = { 5 };
     size_t      i;
     for (i = 0; i < sizeof pixels / sizeof *pixels; i++) pixels[i] = (vae_real)test_uniform(&random, 0, 1);

@@ -83,9 +83,9 @@ static void call_summary(void) { vae_summary(one, text, sizeof text); }
 static void call_tensor_at(void) { vae_tensor_at(one, 3, &tensor, NULL); }
 static void call_get_tensor(void) { vae_get_tensor(one, "mean.weight", row, 16, NULL); }
 static void call_set_tensor(void) { vae_set_tensor(one, "mean.weight", row, 16, NULL); }
-static void call_train_step(void) { const vae_data data = { row, NULL, 1 }; vae_train_step(one, &data, NULL, NULL); }
-static void call_encode(void) { const vae_data data = { row, NULL, 1 }; vae_encode(one, &data, z, NULL, NULL); }
-static void call_decode(void) { const vae_latents at = { z, 1 }; vae_decode(one, &at, row, NULL); }
+static void call_train_step(void) { const vae_data data = { .pixels = row, .count = 1 }; vae_train_step(one, &data, NULL, NULL); }
+static void call_encode(void) { const vae_data data = { .pixels = row, .count = 1 }; vae_encode(one, &data, z, NULL, NULL); }
+static void call_decode(void) { const vae_latents at = { .z = z, .count = 1 }; vae_decode(one, &at, row, NULL); }
 static void call_refused(void) {
     static vae_error error;
     given.encoder[0].kernel_width = 3;

@@ -531,7 +531,7 @@ static void test_results_do_not_depend_on_batches(void) {
         double     worst = 0;
         CHECK(vae_encode(model, &data, made.mean, made.logvar, NULL) == VAE_OK);
         CHECK(vae_reconstruct(model, &data, made.reconstructed, NULL) == VAE_OK);
-        CHECK(vae_decode(model, &(vae_latents){ made.mean, COUNT }, made.decoded, NULL) == VAE_OK);
+        CHECK(vae_decode(model, &(vae_latents){ .z = made.mean, .count = COUNT }, made.decoded, NULL) == VAE_OK);
         CHECK(vae_sample(model, COUNT, made.sampled, NULL) == VAE_OK);
         CHECK(!memcmp(made.decoded, made.reconstructed, sizeof made.decoded));
         if (!b) first = made;
@@ -582,7 +582,7 @@ static void test_samples_are_decoded_latents(void) {
     size_t           i;
     CHECK(vae_sample(sampler, COUNT, pixels, NULL) == VAE_OK);
     CHECK(vae_sample_latent(decoder, COUNT, z, NULL) == VAE_OK);
-    CHECK(vae_decode(decoder, &(vae_latents){ z, COUNT }, decoded, NULL) == VAE_OK);
+    CHECK(vae_decode(decoder, &(vae_latents){ .z = z, .count = COUNT }, decoded, NULL) == VAE_OK);
     CHECK(!memcmp(pixels, decoded, sizeof pixels));
     for (i = 0; i < COUNT * 40; i++) CHECK(pixels[i] > 0 && pixels[i] < 1);
     /* The sequence goes on from call to call, whichever call it is. */

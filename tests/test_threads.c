@@ -91,7 +91,7 @@ static void work(vae_model *model, results *r) {
     CHECK(vae_apply_gradients(model, NULL) == VAE_OK);
     CHECK(vae_encode(model, &some, r->mean, r->logvar, NULL) == VAE_OK);
     CHECK(vae_reconstruct(model, &some, r->pixels, NULL) == VAE_OK);
-    CHECK(vae_decode(model, &(vae_latents){ r->mean, SCORED }, r->more, NULL) == VAE_OK);
+    CHECK(vae_decode(model, &(vae_latents){ .z = r->mean, .count = SCORED }, r->more, NULL) == VAE_OK);
     CHECK(vae_sample(model, SCORED, r->sampled, NULL) == VAE_OK);
     CHECK(vae_elbo(model, &some, &r->elbo, r->each, NULL) == VAE_OK);
     CHECK(vae_log_likelihood(model, &some, 5, &r->log_p, r->log_each, NULL) == VAE_OK);

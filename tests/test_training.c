@@ -371,7 +371,7 @@ static void test_step_is_accumulate_and_apply(void) {
     for (i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * i % 241);
     for (b = 0; b < sizeof batches / sizeof *batches; b++) {        /* weights that take several turns */
         vae_config c = { 0 };
-        vae_data   data = { NULL, bytes, 0 };
+        vae_data   data = { .bytes = bytes };
         vae_model *whole, *by_hand;
         c.input.height = 1; c.input.width = 700; c.input.channels = 1;
         c.encoder[0] = VAE_DENSE(210, VAE_RELU);

@@ -142,7 +142,7 @@ static vae_config small_model(vae_likelihood likelihood, vae_kernels kernels, va
 static void use_model(vae_likelihood likelihood, vae_kernels kernels, vae_activation activation) {
     vae_config config = small_model(likelihood, kernels, activation);
     vae_model *model = NULL;
-    vae_latents latents;
+    vae_latents latents = { 0 };
     vae_real   pixels[8 * 21], mean[8 * 3], logvar[8 * 3];
     vae_data   data;
     vae_error  error;

@@ -27,7 +27,7 @@ static vae_config network(int dense) {
 }
 
 static unsigned char images[ROWS * SIZE];
-static const vae_data rows = { NULL, images, ROWS };
+static const vae_data rows = { .bytes = images, .count = ROWS };
 
 typedef struct results {
     vae_real  mean[ROWS * LATENT], logvar[ROWS * LATENT], decoded[ROWS * SIZE], again[ROWS * SIZE], drawn[ROWS * SIZE];
@@ -37,7 +37,7 @@ typedef struct results {
 
 /* Everything that inference gives. */
 static void infer(vae_model *model, results *r) {
-    vae_latents z;
+    vae_latents z = { 0 };
     memset(r, 0, sizeof *r);
     CHECK(vae_encode(model, &rows, r->mean, r->logvar, NULL) == VAE_OK);
     z.z = r->mean;
@@ -214,7 +214,7 @@ TEST(test_parts) {
         vae_model  *model = NULL, *encoder = NULL, *decoder = NULL, *view = NULL;
         results    *r = (results *)malloc(sizeof *r);
         vae_real    mean[ROWS * LATENT], logvar[ROWS * LATENT], *pixels = r->again;
-        vae_latents z;
+        vae_latents z = { 0 };
         vae_error   error;
         vae_tensor  tensor;
         size_t      i, k, whole, half, tensors, parameters;
