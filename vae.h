@@ -427,6 +427,10 @@ typedef struct vae_config {
                                                      tensor gets the gradient of both uses. In PyTorch it is written
                                                      F.linear(z, mean.weight.t(), bias), F.conv_transpose2d(h,
                                                      encoder[0].weight, bias) */
+    int                classes;                   /* nonzero, 2 to 1048576: a conditional VAE, p(x | z, label). Each row
+                                                     has a label, 0 to classes - 1, which enters one-hot beside the
+                                                     input of the encoder's first dense layer (or of the heads where it
+                                                     has none) and beside z; the decoder begins with a dense layer */
 } vae_config;
 
 /* ==== 3 >>model =================================================================================================== */
@@ -491,6 +495,7 @@ typedef struct vae_data {
     const vae_real      *pixels;
     const unsigned char *bytes;
     size_t               count;          /* of rows */
+    const int           *labels;         /* of each row; only with config.classes, and then required */
 } vae_data;
 
 /* Nats per example. */
@@ -609,6 +614,7 @@ VAE_API vae_real *vae_gradients(vae_model *model);
 typedef struct vae_latents {
     const vae_real *z;        /* count x latent numbers */
     size_t          count;
+    const int      *labels;   /* of each z; only with config.classes, and then required */
 } vae_latents;
 
 /* Any number of rows in one call. Results go to arrays of yours, one row for each row given. A result that is not
@@ -617,7 +623,9 @@ typedef struct vae_latents {
    vae_decode: the mean pixels of p(x | z), count x vae_example_size; so are those of the next two.
    vae_reconstruct: what vae_decode makes of vae_encode's mean.
    vae_sample: decodes z drawn from N(0, I). Each call gives new samples, for the model counts them: see
-     vae_state.samples_drawn, which checkpoints keep. The sequence depends on the seed alone.
+     vae_state.samples_drawn, which checkpoints keep. The sequence depends on the seed alone. With config.classes
+     sample number n, counted from the model's first, has label n % classes: every class in turn. For chosen labels
+     give vae_sample_latent's z to vae_decode.
    vae_sample_latent: only draws the z, count x vae_latent_size, and counts alike. */
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error);
@@ -697,8 +705,8 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
      - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero; a checkpoint's
        moments are left out where VAE_SGD replaces another kind, or the other way round;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
-     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied must be zero
-       or as in the file;
+     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes must
+       be zero or as in the file;
      - initialization is not looked at, and weights must be NULL.
    A file without that metadata, such as weights saved from Python, needs `config` in full.
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
@@ -740,7 +748,8 @@ VAE_API const vae_real *vae_weights(const vae_model *model);
    counts activations, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight", "encoder.2.bias", ...,
    "mean.weight", "logvar.weight", ..., "decoder.0.weight". Shared heads have "mean" alone, tied layers only a bias. A
    learned sigma is "log_sigma", [1] or one per pixel in channel-first order, as are "standardize.mean" and
-   "standardize.scale". */
+   "standardize.scale". With config.classes the layers that take the label are Linear [out, in + classes] for
+   torch.cat([x.flatten(1), one_hot], 1). */
 typedef struct vae_tensor {
     char   name[32];
     int    rank;          /* 1, 2 or 4 */
@@ -4484,6 +4493,7 @@ typedef struct vaei_layer {
     vae_shape        in, out;
     vae_shape        written;                       /* the shape that the config gives it */
     size_t           inputs, outputs;               /* numbers per example */
+    size_t           classes;                       /* dense, and it takes the label: rows of weights behind `inputs` */
     size_t           weight, weight_count;          /* in the parameter block; tied: where the encoder layer's lie, 0 */
     size_t           weight_row;                    /* tied and dense: from one row there to the next */
     size_t           weight_partial;                /* convolution: where in its stage's span the weights' gradients
@@ -4532,6 +4542,7 @@ typedef struct vaei_plan {
     char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
     int         threads;
     size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
+    size_t      classes;                            /* that a label may name; 0: the model is not conditional */
     size_t      output;                             /* numbers that the decoder gives for an example */
     size_t      micro, chunk;                       /* examples in a micro-batch; in a chunk, a multiple of it */
     size_t      rows;                               /* that inference takes at once: a batch at most */
@@ -4545,6 +4556,7 @@ typedef struct vaei_plan {
     size_t      partials, partial_size, partial_count;
     size_t      product_scratch;                    /* in a slot */
     vaei_place  input, target;                      /* what the encoder sees, what is scored: one place if the same */
+    vaei_place  labels;                             /* an int per example, in a conditional model */
     vaei_place  noise, z, logvar, z_gradient;
     vaei_place  row_terms;                          /* per example two doubles: reconstruction, kl */
     vaei_place  inverse_sigma;                      /* of each pixel, where there is more than one */
@@ -4572,6 +4584,7 @@ typedef struct vaei_settings {
     vae_parallel       parallel;
     vae_allocator      allocator;
     int                shared_heads, tied;
+    int                classes;
     int                unfused;             /* the last stage is not fused even where it could be: for the tests */
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
@@ -4604,6 +4617,7 @@ typedef struct vaei_where {         /* which layer an error speaks of */
 typedef struct vaei_outline {
     vae_layer layer;                /* activation and padding rule filled in, the padding's amounts in numbers */
     vae_shape in, out;
+    size_t    classes;              /* it also takes a label, one of so many; 0: it does not */
 } vaei_outline;
 
 VAEI_PRIVATE int32_t vaei_not_below_0(int32_t a) { return a > 0 ? a : 0; }
@@ -4814,6 +4828,7 @@ typedef struct vaei_network {
     int               encoders, decoders;
     int               is_mirrored;      /* the config has no decoder of its own */
     int               shared_heads, tied;
+    size_t            classes;
 } vaei_network;
 
 VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activation activation) {
@@ -4841,6 +4856,13 @@ VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_s
 
 VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l);
 
+/* The label enters the encoder where its first dense layer or the heads come, and the decoder with z. */
+VAEI_SETUP int vaei_takes_label(const vaei_network *n, int index) {
+    int first = 0;
+    while (first < n->encoders && n->config->encoder[first].kind != VAE_LAYER_DENSE) first++;
+    return index == first || index == n->encoders + 1;
+}
+
 /* Layer `index` of the network. An error is about this layer or one before it. */
 VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_outline *o, vae_error *error) {
     const vae_layer *encoder = n->config ? n->config->encoder : NULL;
@@ -4855,6 +4877,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         vaei_describe(layer, &o->layer);
         o->in = layer->in;
         o->out = layer->out;
+        o->classes = layer->classes;
         if (layer->connection) {
             o->layer.top = layer->connection->top;
             o->layer.bottom = layer->connection->bottom;
@@ -4863,6 +4886,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         }
         return VAE_OK;
     }
+    o->classes = n->classes && vaei_takes_label(n, index) ? n->classes : 0;
     if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, "encoder", o, error);
     if (index == n->encoders || (n->is_mirrored && undone == n->encoders)) {
         status = vaei_walk_layers(encoder, n->encoders, n->input, "encoder", o, error);
@@ -4923,6 +4947,7 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     n->encoders = vaei_count_layers(config->encoder);
     n->decoders = vaei_count_layers(config->decoder);
     n->is_mirrored = !n->decoders;
+    n->classes = config->classes > 0 ? (size_t)config->classes : 0;
     if (!n->encoders && !(config->part == VAE_DECODER_ONLY && n->decoders))
         return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
                          "VAE_DENSE(400, VAE_RELU)");
@@ -5079,6 +5104,12 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
     if ((status = vaei_check_threads(s, error)) != VAE_OK) return status;
+    if (s->classes && (s->classes < 2 || s->classes > 1048576))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "classes is %d: use 0 (not conditional), or the number of different "
+                         "labels, 2 to 1048576", s->classes);
+    if (s->classes && s->tied)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
+                         "other's mirror image: leave one of them 0");
     if (s->batch > VAEI_MAX_BATCH)
         return vaei_fail(error, VAE_ERROR_CONFIG, "batch is %z: use 1 to 16777216", s->batch);
     if (!s->allocator.allocate != !s->allocator.release)
@@ -5114,6 +5145,7 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->allocator = c->allocator;
     s->shared_heads = c->shared_heads != 0;
     s->tied = c->tied != 0;
+    s->classes = c->classes;
     vaei_default_real(&s->beta, 1);
     if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
     vaei_default_optimizer(&s->optimizer);
@@ -5147,6 +5179,7 @@ VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->allocator = s->allocator;
     c->shared_heads = s->shared_heads;
     c->tied = s->tied;
+    c->classes = s->classes;
 }
 
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
@@ -5227,7 +5260,8 @@ VAEI_SETUP size_t vaei_window(const vaei_outline *o) {
 }
 
 VAEI_SETUP size_t vaei_count_weights(const vaei_outline *o) {
-    if (vaei_is_dense(&o->layer)) return vaei_times(vaei_shape_size(o->in), vaei_shape_size(o->out));
+    if (vaei_is_dense(&o->layer))
+        return vaei_times(vaei_plus(vaei_shape_size(o->in), o->classes), vaei_shape_size(o->out));
     return vaei_times(vaei_window(o), vaei_times((size_t)o->in.channels, (size_t)o->out.channels));
 }
 
@@ -5338,6 +5372,10 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
             return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: "
                              "make it smaller", where.part, where.number);
         if (index < first) continue;
+        if (o.classes && !vaei_is_dense(&o.layer))
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is a convolution, which cannot take the label of a "
+                             "conditional model (classes is %z): begin the decoder with a dense layer", where.part,
+                             where.number, o.classes);
         numbers = vaei_plus(vaei_count_weights(&o), vaei_count_biases(&o));
         tied = n->tied && index > n->encoders;
         if (tied && (status = vaei_check_tied(n, index, &o, error)) != VAE_OK) return status;
@@ -5390,6 +5428,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     memset(plan, 0, sizeof *plan);
     plan->example = vaei_shape_size(s->input);
     plan->latent = (size_t)s->latent;
+    plan->classes = (size_t)s->classes;
     plan->threads = s->threads;
     plan->part = s->part;
     plan->moments = vaei_optimizers[s->optimizer.kind].moments;
@@ -5597,6 +5636,7 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     layer->written = o.layer.shape;
     layer->inputs = vaei_shape_size(o.in);
     layer->outputs = vaei_shape_size(o.out);
+    layer->classes = o.classes;
     layer->weight = p->parameters;
     layer->weight_count = vaei_count_weights(&o);
     layer->is_tied = p->network->tied && index > p->network->encoders;
@@ -5905,6 +5945,7 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
         plan->logvar = vaei_place_numbers(p, 0, plan->latent);
     }
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
+    if (plan->classes) plan->labels = vaei_place_numbers(p, 0, (sizeof(int) - 1) / sizeof(vae_real) + 1);
     if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
     plan->inverse_sigma.offset = p->workspace.used / sizeof(vae_real);
     vaei_take_reals(&p->workspace, plan->log_sigma_count > 1 ? plan->log_sigma_count : 0);
@@ -6228,6 +6269,52 @@ VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
     return activation != VAE_LINEAR && activation != VAE_RELU;
 }
 
+/* ---- labels: a one-hot input beside the others picks one row of weights, which is added to the sums ---- */
+
+VAEI_PRIVATE int *vaei_labels(const vae_model *model) {
+    return (int *)(void *)vaei_at(model, model->plan.labels, 0, 0, 0);
+}
+
+typedef struct vaei_label_context {
+    const vaei_pass  *pass;
+    const vaei_layer *layer;
+    vae_real         *numbers;          /* [count][outputs]: the layer's sums, or their gradient */
+} vaei_label_context;
+
+/* The row of weights that belongs to the label of row `row`, from output `first` on; in a block like the parameters. */
+VAEI_PRIVATE size_t vaei_label_row(const vaei_label_context *work, size_t row, size_t first) {
+    const size_t label = (size_t)vaei_labels(work->pass->model)[row / work->pass->repeat];
+    return work->layer->weight + (work->layer->inputs + label) * work->layer->outputs + first;
+}
+
+/* For rows first .. first + count - 1. */
+VAEI_PRIVATE void vaei_add_label_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_label_context *work = (const vaei_label_context *)opaque;
+    const vae_model          *model = work->pass->model;
+    const size_t              size = work->layer->outputs;
+    size_t                    row;
+    (void)slot;
+    for (row = first; row < first + count; row++)
+        model->kernels->add(size, work->numbers + row * size, model->weights + vaei_label_row(work, row, 0));
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* A label's row of weights meets the gradients of its rows, summed in their order; for outputs first .. first + count -
+   1. */
+VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_label_context *work = (const vaei_label_context *)opaque;
+    const vaei_layer         *layer = work->layer;
+    vae_model                *model = work->pass->model;
+    size_t                    i;
+    (void)slot;
+    for (i = layer->inputs; !model->has_gradients && i < layer->inputs + layer->classes; i++)
+        memset(model->gradients + layer->weight + i * layer->outputs + first, 0, count * sizeof(vae_real));
+    for (i = 0; i < work->pass->count; i++)
+        model->kernels->add(count, model->gradients + vaei_label_row(work, i, first),
+                            work->numbers + i * layer->outputs + first);
+}
+#endif
+
 VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
     vae_model   *model = pass->model;
     vae_real    *out = vaei_at(model, layer->places.output, 0, 0, 0);
@@ -6248,9 +6335,17 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
     p.c = before;
     p.c_row = layer->outputs;
     p.bias = model->weights + layer->bias;
-    p.relu = layer->activation == VAE_RELU;
+    p.relu = layer->activation == VAE_RELU && !layer->classes;
     vaei_multiply_parallel(model, &p);
-    if (vaei_separate_activation(layer->activation)) {
+    if (layer->classes) {
+        vaei_label_context labels;
+        labels.pass = pass;
+        labels.layer = layer;
+        labels.numbers = before;
+        vaei_split(model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / layer->outputs),
+                   vaei_add_label_part, &labels);
+    }
+    if (vaei_separate_activation(layer->activation) || (layer->classes && layer->activation == VAE_RELU)) {
         vaei_activate_context work;
         work.model = model;
         work.activation = layer->activation;
@@ -6299,6 +6394,14 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     }
     vaei_column_sums(model->kernels, pass->count, layer->outputs, d_out, layer->outputs, NULL,
                      model->gradients + layer->bias, model->has_gradients);
+    if (layer->classes) {
+        vaei_label_context labels;
+        labels.pass = pass;
+        labels.layer = layer;
+        labels.numbers = d_out;
+        vaei_split(model, layer->outputs, 64, vaei_max_size(64, VAEI_PARALLEL_NUMBERS / pass->count),
+                   vaei_label_gradient_part, &labels);
+    }
     if (!pass->updates) {
         p = vaei_dense_weights(model, layer, pass->count);
         vaei_multiply_parallel(model, &p);
@@ -7214,7 +7317,7 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
     } else if (layer->kind == VAE_LAYER_DENSE) {
         tensor->rank = 2;
         tensor->shape[0] = place.head ? model->plan.latent : layer->outputs;
-        tensor->shape[1] = layer->inputs;
+        tensor->shape[1] = layer->inputs + layer->classes;
     } else {
         const int transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
         tensor->rank = 4;
@@ -7244,10 +7347,11 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
         return other.place + (other.count == 1 ? 0 : vaei_channels_last(model->settings.input, i));
     }
     if (layer->kind == VAE_LAYER_DENSE) {
-        size_t out = place.bias ? i : i / layer->inputs, in = place.bias ? 0 : i % layer->inputs;
+        const size_t columns = layer->inputs + layer->classes;
+        size_t       out = place.bias ? i : i / columns, in = place.bias ? 0 : i % columns;
         if (layer->image_out) out = vaei_channels_last(layer->out, out);
         if (place.bias) return layer->bias + shift + out;
-        if (layer->image_in) in = vaei_channels_last(layer->in, in);
+        if (layer->image_in && in < layer->inputs) in = vaei_channels_last(layer->in, in);
         return layer->weight + in * layer->outputs + shift + out;
     }
     if (place.bias) return layer->bias + i;
@@ -7405,7 +7509,7 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
 /* As vae_initialization counts the inputs of a unit, and its outputs. */
 VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
     const vaei_connection *c = layer->connection;
-    if (!c) return (double)(out ? layer->outputs : layer->inputs);
+    if (!c) return (double)(out ? layer->outputs : layer->inputs + layer->classes);
     return (double)c->kernel_height * (double)c->kernel_width * (double)(out ? c->coarse.channels : c->fine.channels);
 }
 
@@ -7649,6 +7753,7 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
     network->tied = model->settings.tied;
     network->encoders = model->plan.encoder.layers ? model->plan.encoder.layers - 1 : 0;
     network->decoders = model->plan.decoder.layers;
+    network->classes = model->plan.classes;
     allocator = &model->settings.allocator;
     if (changes && (changes->allocator.allocate || changes->allocator.release)) allocator = &changes->allocator;
     return vaei_make_allocated(&source, allocator, view, error);
@@ -7757,6 +7862,7 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
         if (state.sigma > 0) vaei_format(text, " (%r)", (double)state.sigma);
     }
     vaei_format(text, ", beta %r%s", (double)state.beta, s->standardize ? ", standardized pixels" : "");
+    if (s->classes) vaei_format(text, ", given one of %d classes", s->classes);
 }
 
 VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
@@ -7903,6 +8009,33 @@ VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vae_real *pixe
     return column;
 }
 
+VAEI_PRIVATE int vaei_is_bad_label(const vae_model *model, int label) {
+    return label < 0 || (size_t)label >= model->plan.classes;
+}
+
+/* Labels are there where the model is conditional, and only there. */
+VAEI_SETUP vae_status vaei_check_has_labels(const vae_model *model, const int *labels, size_t count, const char *call,
+                                            vae_error *error) {
+    if (!model->plan.classes && labels)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: labels are given, but the model is not conditional: set "
+                         "config.classes, or leave them NULL", call);
+    if (model->plan.classes && !labels && count)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model is conditional (classes is %z), and labels is NULL: "
+                         "give each row's label", call, model->plan.classes);
+    return VAE_OK;
+}
+
+/* Whether they all lie in the model's classes. */
+VAEI_APART vae_status vaei_check_labels(const vae_model *model, const int *labels, size_t first, size_t count,
+                                        const char *set, vae_error *error) {
+    size_t row;
+    for (row = first; model->plan.classes && row < first + count; row++)
+        if (vaei_is_bad_label(model, labels[row]))
+            return vaei_fail(error, VAE_ERROR_DATA, "%srow %z has label %d: labels must lie in 0 to %z", set, row,
+                             labels[row], model->plan.classes - 1);
+    return VAE_OK;
+}
+
 VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_rows             *rows = (vaei_rows *)opaque;
     vae_model             *model = rows->model;
@@ -7913,6 +8046,13 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     for (i = first; i < first + count; i++) {
         const size_t row = vaei_row_at(rows, i);
         vae_real    *to = vaei_at(model, model->plan.input, 0, i, size);
+        if (model->plan.classes) {
+            if (vaei_is_bad_label(model, rows->data->labels[row])) {
+                rows->bad[slot] = i + 1;
+                return;
+            }
+            vaei_labels(model)[i] = rows->data->labels[row];
+        }
         if (rows->data->bytes) {
             const unsigned char *bytes = rows->data->bytes + row * size;
             if (!swap) kernels->bytes_to_real(size, bytes, to);
@@ -7966,6 +8106,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
         if (rows.bad[slot] && (!worst || rows.bad[slot] < worst)) worst = rows.bad[slot];
     if (!worst) return VAE_OK;
     row = vaei_row_at(&rows, worst - 1);
+    if (vaei_check_labels(model, data->labels, row, 1, "", error) != VAE_OK) return VAE_ERROR_DATA;
     return vaei_fail_pixel(model, data, "", row, vaei_bad_column(model, data->pixels + row * model->plan.example),
                            error);
 }
@@ -8002,7 +8143,7 @@ VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *da
     if (vaei_times(vaei_times(data->count, model->plan.example), sizeof(vae_real)) == VAEI_TOO_LARGE)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is %z, more than fits in memory", call,
                          data->count);
-    return VAE_OK;
+    return vaei_check_has_labels(model, data->labels, data->count, call, error);
 }
 
 /* For a mean, an update or a fit: at least one row is needed. */
@@ -8018,6 +8159,7 @@ VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *da
 VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *data, const char *set,
                                         vae_error *error) {
     size_t row;
+    if (vaei_check_labels(model, data->labels, 0, data->count, set, error) != VAE_OK) return VAE_ERROR_DATA;
     if (data->bytes) return VAE_OK;
     for (row = 0; row < data->count; row++) {
         const size_t column = vaei_bad_column(model, data->pixels + row * model->plan.example);
@@ -8138,7 +8280,8 @@ VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *
 VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, const vae_data *validation,
                                      vae_error *error) {
     const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
-    vae_status status = VAE_OK;
+    vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
+    if (status != VAE_OK) return status;
     if (fresh) status = vaei_standardize(model, data, error);
     else status = vaei_check_pixels(model, data, "", error);
     if (status == VAE_OK && !model->step && !model->settings.standardize && model->plan.log_sigma_count)
@@ -8299,7 +8442,9 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
     if (!model || !latents || ((!z || !pixels) && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, latents, its z or pixels is NULL");
     if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_decode", error) != VAE_OK ||
-        vaei_check_count(model, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+        vaei_check_count(model, count, "vae_decode", error) != VAE_OK ||
+        vaei_check_has_labels(model, latents->labels, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    if (vaei_check_labels(model, latents->labels, 0, count, "", error) != VAE_OK) return VAE_ERROR_DATA;
     for (i = 0; i < count * model->plan.latent; i++)
         if (!vaei_finite(z[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "z of row %z, dimension %z is not finite", i / model->plan.latent,
@@ -8308,6 +8453,7 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
         memcpy(vaei_at(model, model->plan.z, 0, 0, 0), z + first * model->plan.latent,
                pass.count * model->plan.latent * sizeof(vae_real));
+        if (model->plan.classes) memcpy(vaei_labels(model), latents->labels + first, pass.count * sizeof(int));
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
     return status;
@@ -8361,7 +8507,7 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
 }
 
 VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
-    size_t     first;
+    size_t     first, i;
     vaei_pass  pass;
     vae_status status = VAE_OK;
     if (!model || (!pixels && count))
@@ -8372,6 +8518,8 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, vae_real *pi
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn + first,
                          pass.count, model->plan.latent, vaei_at(model, model->plan.z, 0, 0, 0));
+        for (i = 0; model->plan.classes && i < pass.count; i++)
+            vaei_labels(model)[i] = (int)((model->samples_drawn + first + i) % model->plan.classes);
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
     if (status == VAE_OK) model->samples_drawn += count;
@@ -9061,6 +9209,9 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
             continue;
         }
+        if (layer->classes)         /* whose gradients are there, before their place becomes room for others */
+            vaei_update_span(&work, &work.step, layer->weight + layer->inputs * layer->outputs,
+                             layer->classes * layer->outputs);
         vaei_begin_layer_update(&work, layer);
         vaei_split(model, layer->inputs, 8,
                    vaei_max_size(8, VAEI_PARALLEL_WORK / (layer->outputs * (count + VAEI_UPDATE_WORK))),
@@ -10039,6 +10190,7 @@ static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("sigma_per_pixel", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_OF_SIGMA | VAEI_YES_OR_NO, sigma_per_pixel,
                     NULL, NULL),
     VAEI_CONFIG_ROW("standardize", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_YES_OR_NO, standardize, NULL, NULL),
+    VAEI_CONFIG_ROW("classes", VAEI_FIELD_INTS, VAEI_IS_NETWORK | VAEI_AGREES, classes, NULL, NULL),
     VAEI_CONFIG_ROW("part", VAEI_FIELD_NAME, VAEI_NOT_FIRST, part, vaei_part_name, NULL),
     VAEI_CONFIG_ROW("beta", VAEI_FIELD_SETTING, VAEI_TAKEN, beta, NULL, NULL),
     VAEI_CONFIG_ROW("beta_schedule", VAEI_FIELD_OBJECT, VAEI_TAKEN | VAEI_AS_ONE | VAEI_NOT_FIRST, beta_schedule, NULL,
@@ -11095,45 +11247,21 @@ VAEI_SETUP vae_status vaei_check_lists(const vaei_json *json, vae_part part, vae
                      "damaged", json->layers_at[0] ? "decoder" : "encoder");
 }
 
-/* How many weights the layers have: all, or with `tied` only the biases. A double, since that cannot overflow. */
-VAEI_SETUP vae_status vaei_add_weights(const char *part, const vae_layer *layers, int tied, vae_shape *shape,
-                                       double *weights, vae_error *error) {
-    vaei_where where;
-    vae_status status;
-    int        i, count = vaei_count_layers(layers);
-    where.part = part;
-    for (i = 0; i < count; i++) {
-        const vae_layer *layer = &layers[i];
-        const vae_shape  in = *shape;
-        where.number = i + 1;
-        if ((status = vaei_infer_shape(layer, in, where, shape, NULL, error)) != VAE_OK) return status;
-        *weights += layer->kind == VAE_LAYER_DENSE
-                        ? (tied ? 1 : (double)in.height * in.width * in.channels + 1) *
-                              ((double)shape->height * shape->width * shape->channels)
-                        : (tied ? 1 : (double)layer->kernel_height * layer->kernel_width * in.channels + 1) *
-                              shape->channels;
-    }
-    return VAE_OK;
-}
-
 /* A number takes two bytes at least, so a file's size bounds how many weights its network may have. */
 VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_file *file, vae_error *error) {
-    double     weights = 0;
-    vae_shape  shape = config->input;
-    vae_status status = VAE_OK;
-    if (config->part != VAE_DECODER_ONLY) {
-        status = vaei_add_weights("encoder", config->encoder, 0, &shape, &weights, error);
-        if (status != VAE_OK) return status;
-        weights += ((double)shape.height * shape.width * shape.channels + 1) * (config->shared_heads ? 1 : 2) *
-                   config->latent;
+    size_t       weights = 0;
+    vaei_network network;
+    vaei_outline o;
+    vae_status   status = vaei_network_of(config, &network, error);
+    int          i;
+    for (i = vaei_first_layer(&network, config->part); i < vaei_end_layer(&network, config->part); i++) {
+        if ((status = vaei_outline_at(&network, i, &o, error)) != VAE_OK) return status;
+        weights = vaei_plus(weights, vaei_count_biases(&o));
+        if (!network.tied || i <= network.encoders) weights = vaei_plus(weights, vaei_count_weights(&o));
     }
-    shape.height = shape.width = 1;
-    shape.channels = config->latent;
-    if (config->part != VAE_ENCODER_ONLY)
-        status = vaei_add_weights("decoder", config->decoder, config->tied, &shape, &weights, error);
-    if (status != VAE_OK || 2 * weights <= (double)file->data_size) return status;
+    if (vaei_times(2, weights) <= file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "
-                     "too few: it is cut off or damaged", weights, file->data_size);
+                     "too few: it is cut off or damaged", (double)weights, file->data_size);
 }
 
 /* A file must not make a program take memory without bound. So unless the caller gives a batch, the file's is halved

@@ -1,4 +1,4 @@
-/* Nine networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
+/* Eleven networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
    file again with VAE_DOUBLE. */
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
@@ -40,7 +40,12 @@ static const vae_config networks[GOLDEN_MODELS] = {
     { .input = { 2, 3, 2 }, .latent = 2, .tied = 1,
       .encoder = { VAE_DENSE_INITIALIZER(6, VAE_TANH), VAE_DENSE_INITIALIZER(5, VAE_SILU) } },
     { .input = { 7, 6, 2 }, .latent = 3, .tied = 1, .shared_heads = 1,
-      .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(3, 3, 2, 1, VAE_SILU), VAE_CONV_SYMMETRIC_INITIALIZER(4, 2, 1, 0, VAE_TANH) } }
+      .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(3, 3, 2, 1, VAE_SILU), VAE_CONV_SYMMETRIC_INITIALIZER(4, 2, 1, 0, VAE_TANH) } },
+    { .input = { 1, 9, 1 }, .latent = 2, .classes = 3,
+      .encoder = { VAE_DENSE_INITIALIZER(7, VAE_SILU), VAE_DENSE_INITIALIZER(6, VAE_TANH) },
+      .decoder = { VAE_DENSE_INITIALIZER(8, VAE_GELU), VAE_DENSE_INITIALIZER(9, VAE_LINEAR) } },
+    { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .sigma = (vae_real)0.5, .classes = 4,
+      .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU) } }
 };
 
 static void check_array(const vae_real *actual, const double *expected, size_t count, const char *model,
@@ -115,6 +120,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     vaei_pass    pass;
     data.pixels = pixels;
     data.count = rows;
+    data.labels = golden->classes ? golden_labels : NULL;
     CHECK(vaei_load_rows(model, &data, 0, rows, NULL, NULL) == VAE_OK);
     vaei_begin_pass(&pass, model, rows);
     if (!forward) vaei_begin_backward(&pass);
@@ -155,6 +161,7 @@ static void check_forward(int number, vae_kernels kernels) {
     decoded = (vae_real *)malloc(rows * example * sizeof *decoded);
     data.pixels = pixels;
     data.count = rows;
+    data.labels = golden->classes ? golden_labels : NULL;
     CHECK(vae_encode(model, &data, mean, logvar, NULL) == VAE_OK);
     check_array(mean, golden->mean, rows * latent, golden->name, "mean");
     check_array(logvar, golden->logvar, rows * latent, golden->name, "logvar");

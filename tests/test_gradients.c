@@ -104,9 +104,10 @@ static void check_model(gradient_check *check, vae_model *model, const vae_data 
         const char       *part = i == plan->heads ? "heads" : i < plan->heads ? "encoder" : "decoder";
         if (i == plan->heads) {             /* mean and logvar, whose gradients may be of very different sizes */
             size_t row, half;
-            for (row = 0; row <= layer->inputs; row++)
+            for (row = 0; row <= layer->inputs + layer->classes; row++)
                 for (half = 0; half < layer->outputs / plan->latent - (size_t)check->no_logvar; half++) {
-                    sprintf(what, "%s %s", half ? "logvar" : "mean", row < layer->inputs ? "weight" : "bias");
+                    sprintf(what, "%s %s", half ? "logvar" : "mean",
+                            row < layer->inputs + layer->classes ? "weight" : "bias");
                     check_span(check, model, data, gradient, layer->weight + row * layer->outputs + half * plan->latent,
                                plan->latent, what);
                 }
@@ -137,7 +138,11 @@ static void check_config(const vae_config *config, size_t rows, size_t micro, si
     vae_data       data = { 0 };
     gradient_check check = { 0, 1e-3, 0, 0, 0, 0, 0 };
     vae_model     *model;
+    int            labels[64];
     size_t         i;
+    for (i = 0; i < 64; i++) labels[i] = (int)(i * i + i / 3) % (config->classes ? config->classes : 1);
+    if (config->classes) data.labels = labels;
+    CHECK(!config->classes || rows <= 64);
     batch.batch = rows;
     batch.threads = 1;
     model = make(&batch);
@@ -297,6 +302,24 @@ TEST(test_sigmas) {
                                 check_config(&config, 7, 2, 4, 6);
                             }
                     }
+}
+
+TEST(test_labels) {
+    static const vae_config configs[] = {
+        { .input = { 1, 5, 1 }, .latent = 2, .classes = 3, .encoder = { VAE_DENSE_INITIALIZER(4, VAE_RELU) } },
+        { .input = { 3, 3, 2 }, .latent = 2, .classes = 4, .likelihood = VAE_GAUSSIAN,
+          .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_SILU) } },
+        { .input = { 3, 3, 2 }, .latent = 2, .classes = 3, .shared_heads = 1,
+          .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_TANH) } },
+        { .input = { 3, 3, 2 }, .latent = 2, .classes = 2, .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = 1,
+          .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_SILU), VAE_DENSE_INITIALIZER(5, VAE_GELU) } }
+    };
+    size_t i;
+    for (i = 0; i < sizeof configs / sizeof *configs; i++) {
+        check_config(&configs[i], 33, 0, 0, 20);
+        check_config(&configs[i], 9, 3, 6, 20);
+        check_config(&configs[i], 1, 0, 0, 20);
+    }
 }
 
 /* Batches of several micro-batches and chunks, as the plan makes them and in smaller ones. */
@@ -471,6 +494,7 @@ int main(void) {
     RUN(test_shared_heads_and_tied_layers);
     RUN(test_likelihoods_and_beta);
     RUN(test_sigmas);
+    RUN(test_labels);
     RUN(test_batches);
     RUN(test_shares);
     RUN(test_beta_while_training);

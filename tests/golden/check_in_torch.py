@@ -3,7 +3,7 @@
     python3 tests/golden/check_in_torch.py MODEL.safetensors [Z ...]
 
 Builds the network from the metadata "vae.config" alone, loads the tensors with load_state_dict(strict=True) and decodes
-z (zeros, or the numbers given), in double. Prints a line "ok N tensors, M pixels" and the pixels, one to a line, in the
+z (zeros, or the numbers given) in double, of a conditional network with the last class as label. Prints a line "ok N tensors, M pixels" and the pixels, one to a line, in the
 order height, width, channels, as vae_decode gives them (sigmoid of the logits for the Bernoulli likelihood).
 """
 import json
@@ -38,7 +38,8 @@ def main():
     metadata, tensors = read(sys.argv[1])
     config = json.loads(metadata["vae.config"])
     network = Network(tuple(config["input"]), config["latent"], [layer_from(e) for e in config["encoder"]],
-                      [layer_from(e) for e in config["decoder"]], config.get("shared_heads"), config.get("tied"))
+                      [layer_from(e) for e in config["decoder"]], config.get("shared_heads"), config.get("tied"),
+                      config.get("classes", 0))
     state = {name: torch.tensor(values, dtype=torch.float64).reshape(shape)
              for name, (_, shape, values) in tensors.items() if name.startswith(HALVES)}
     if config.get("shared_heads"):              # one module under two names
@@ -46,7 +47,10 @@ def main():
     network.double().load_state_dict(state, strict=True)
     z = [float(word) for word in sys.argv[2:]] or [0.0] * config["latent"]
     with torch.no_grad():
-        pixels = network.decode(torch.tensor([z], dtype=torch.float64))[0]
+        one_hot = None
+        if config.get("classes"):                   # the last one, since the first may be what no label gives
+            one_hot = torch.eye(config["classes"], dtype=torch.float64)[-1:]
+        pixels = network.decode(torch.tensor([z], dtype=torch.float64), one_hot)[0]
     if config.get("likelihood", "bernoulli") == "bernoulli":
         pixels = torch.sigmoid(pixels)
     print("ok %d tensors, %d pixels" % (len(state), len(pixels)))

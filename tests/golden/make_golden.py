@@ -1,4 +1,4 @@
-"""Writes golden.h and from_python.safetensors: what PyTorch makes of nine small networks, in double.
+"""Writes golden.h and from_python.safetensors: what PyTorch makes of eleven small networks, in double.
 
 Run once, by hand, and committed with its output; the tests need only the output.
     python3 tests/golden/make_golden.py
@@ -15,6 +15,7 @@ from network import Network, conv, conv_transposed, dense
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = 5
+LABELS = [2, 0, 1, 2, 2]        # of the rows, in conditional networks
 
 # Each network twice: for PyTorch, and as the vae_config that the C tests must write (a comment in golden.h). The seeds
 # are chosen so that float32 and double part little: no ReLU near its kink, no gradient so small that Adam meets its
@@ -85,6 +86,19 @@ MODELS = [
 .input = { 7, 6, 2 }, .latent = 3, .tied = 1, .shared_heads = 1,
 .encoder = { VAE_CONV_SYMMETRIC(3, 3, 2, 1, VAE_SILU), VAE_CONV_SYMMETRIC(4, 2, 1, 0, VAE_TANH) }
 """),
+    dict(name="conditional", seed=7, input=(1, 9, 1), latent=2, beta=1.0, sigma=None, classes=3,
+         encoder=[dense(7, "silu"), dense(6, "tanh")], decoder=[dense(8, "gelu"), dense(9, "linear")],
+         config="""
+.input = { 1, 9, 1 }, .latent = 2, .classes = 3,
+.encoder = { VAE_DENSE(7, VAE_SILU), VAE_DENSE(6, VAE_TANH) },
+.decoder = { VAE_DENSE(8, VAE_GELU), VAE_DENSE(9, VAE_LINEAR) }
+"""),
+    dict(name="conditional_images", seed=8, input=(6, 5, 2), latent=3, beta=1.0, sigma=0.5, classes=4,
+         encoder=[conv(4, (3, 3), (2, 2), "silu")], decoder=None,
+         config="""
+.input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .sigma = 0.5, .classes = 4,
+.encoder = { VAE_CONV(4, 3, 2, VAE_SILU) }
+"""),
 ]
 
 # ---- the mathematics ----
@@ -115,21 +129,25 @@ def mean_pixels(model, logits):
 
 
 def run(model, network, pixels, epsilon):
-    mean, logvar = network.encode(pixels)
+    one_hot = None
+    if model.get("classes"):
+        one_hot = nn.functional.one_hot(torch.tensor(LABELS), model["classes"]).to(pixels.dtype)
+    mean, logvar = network.encode(pixels, one_hot)
     assert logvar.min() > -20 and logvar.max() < 10
     z = mean + torch.exp(logvar / 2) * epsilon
-    logits = network.decode(z)
+    logits = network.decode(z, one_hot)
     reconstruction = reconstruction_nats(model, logits, pixels)
     kl = 0.5 * (logvar.exp() + mean ** 2 - 1 - logvar).sum(1)
     loss = reconstruction.mean() + model["beta"] * kl.mean()
-    return dict(mean=mean, logvar=logvar, z=z, logits=logits, reconstruction=reconstruction, kl=kl, loss=loss)
+    return dict(mean=mean, logvar=logvar, z=z, logits=logits, reconstruction=reconstruction, kl=kl, loss=loss,
+                logits_of_mean=network.decode(mean, one_hot))
 
 
 def measure(model, dtype):
     """Everything the tests compare. Inputs and weights are float32 numbers, so a C build in float starts equal."""
     torch.manual_seed(model["seed"])
     network = Network(model["input"], model["latent"], model["encoder"], model["decoder"],
-                      model.get("shared_heads", False), model.get("tied", False))
+                      model.get("shared_heads", False), model.get("tied", False), model.get("classes", 0))
     for p in network.parameters():
         p.data *= 2                             # PyTorch's default leaves these small networks nearly linear
     pixels = torch.rand(ROWS, math.prod(model["input"])) * 0.98 + 0.01
@@ -138,8 +156,7 @@ def measure(model, dtype):
 
     result = run(model, network, pixels, epsilon)
     result["loss"].backward()
-    logits_of_mean = network.decode(result["mean"])
-    result["reconstructed"] = mean_pixels(model, logits_of_mean)
+    result["reconstructed"] = mean_pixels(model, result["logits_of_mean"])
     result.update(pixels=pixels, epsilon=epsilon)
     tensors = [dict(name=name, values=p.detach().clone(), gradient=p.grad.clone())
                for name, p in network.named_parameters()]
@@ -173,7 +190,7 @@ HEAD = """\
    first values are float32 numbers: a test in double that wants the last digits converts them through float.
    z = mean + exp(logvar/2) epsilon. The gradient is that of loss = mean over rows of reconstruction + beta * kl, at the
    first values; Adam then takes three steps (learning rate 0.01, betas 0.9 and 0.999, epsilon 1e-8) on the same rows
-   with the same epsilon. */
+   with the same epsilon. In a conditional model the rows have the labels golden_labels. */
 #ifndef GOLDEN_H
 #define GOLDEN_H
 
@@ -197,7 +214,10 @@ typedef struct golden_model {
     double               step_losses[3];            /* before each Adam step */
     const golden_tensor *tensors;                   /* in the order of state_dict() */
     int                  tensor_count;
+    int                  classes;                   /* 0: not conditional */
 } golden_model;
+
+static const int golden_labels[%d] = { %s };
 """
 
 
@@ -256,12 +276,13 @@ def model_entry(model, result, tensors):
       %s,
       %s,
       { %s },
-      %s_tensors, %d }""" % (
+      %s_tensors, %d, %d }""" % (
         model["name"], height, width, channels, model["latent"], ROWS, model["sigma"] is not None,
         number(model["sigma"] or 1, EXACT), number(model["beta"], EXACT),
         ", ".join(arrays[:3]), ", ".join(arrays[3:6]), ", ".join(arrays[6:]),
         ", ".join(number(m, RESULT) for m in means),
-        ", ".join(number(v, RESULT) for v in result["step_losses"].tolist()), prefix, len(tensors))
+        ", ".join(number(v, RESULT) for v in result["step_losses"].tolist()), prefix, len(tensors),
+        model.get("classes", 0))
 
 
 # ---- from_python.safetensors ----
@@ -282,7 +303,7 @@ def write_safetensors(path, tensors):
 
 def main():
     torch.set_num_threads(1)
-    text, entries = [HEAD % torch.__version__], []
+    text, entries = [HEAD % (torch.__version__, ROWS, ", ".join(map(str, LABELS)))], []
     for model in MODELS:
         result, tensors = measure(model, torch.float64)
         text.append(model_text(model, result, tensors))

@@ -18,6 +18,9 @@ the weight, transposed, of the encoder's module that it undoes; the first one th
 
 Flat tensors that were or will be images are channel-first, as nn.Flatten and nn.Unflatten have them; so are the numbers
 of a last Linear that gives the image.
+
+A conditional network (`classes`) takes a label, one-hot behind the input of the encoder's first Linear (of mean and logvar
+where the encoder has none) and behind z.
 """
 import math
 
@@ -151,15 +154,16 @@ def weighted(modules):
     return [m for m in modules if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))]
 
 
-def sequential(layers, shape, is_image):
-    """The modules of one half and the shape that leaves it."""
+def sequential(layers, shape, is_image, classes=0):
+    """The modules of one half and the shape that leaves it. The first Linear also takes `classes` numbers."""
     modules = []
     for i, layer in enumerate(layers):
         out = output_shape(layer, shape)
         activation = [] if layer["activation"] == "linear" else [ACTIVATIONS[layer["activation"]]()]
         if layer["kind"] == "dense":
             modules += [nn.Flatten()] if is_image else []
-            modules += [nn.Linear(math.prod(shape), math.prod(out))] + activation
+            modules += [nn.Linear(math.prod(shape) + classes, math.prod(out))] + activation
+            classes = 0
             if i + 1 < len(layers) and layers[i + 1]["kind"] != "dense":
                 modules.append(nn.Unflatten(1, (out[2], out[0], out[1])))
             is_image = False
@@ -176,19 +180,20 @@ class Network(nn.Module):
     """Images go in and logits come out channel-first, {batch, channels, height, width}; a vector {1, n, 1} goes in as
     {batch, n} where a dense layer meets it first."""
 
-    def __init__(self, input_shape, latent, encoder, decoder=None, shared_heads=False, tied=False):
+    def __init__(self, input_shape, latent, encoder, decoder=None, shared_heads=False, tied=False, classes=0):
         super().__init__()
         height, width, channels = input_shape
         self.input_shape = input_shape
         self.is_vector = height == 1 and channels == 1 and encoder[0]["kind"] == "dense"
-        modules, shape, is_image = sequential(encoder, input_shape, height > 1 or channels > 1)
+        modules, shape, is_image = sequential(encoder, input_shape, height > 1 or channels > 1, classes)
         if encoder[-1]["kind"] != "dense":
             modules.append(nn.Flatten())
         self.encoder = nn.Sequential(*modules)
-        self.mean = nn.Linear(math.prod(shape), latent)
-        self.logvar = self.mean if shared_heads else nn.Linear(math.prod(shape), latent)
+        late = 0 if any(layer["kind"] == "dense" for layer in encoder) else classes
+        self.mean = nn.Linear(math.prod(shape) + late, latent)
+        self.logvar = self.mean if shared_heads else nn.Linear(math.prod(shape) + late, latent)
         sources = [self.mean] + weighted(modules)[::-1]
-        modules, shape, _ = sequential(decoder or mirror(input_shape, encoder), (1, 1, latent), False)
+        modules, shape, _ = sequential(decoder or mirror(input_shape, encoder), (1, 1, latent), False, classes)
         assert math.prod(shape) == math.prod(input_shape)
         if tied:
             ties = dict(zip(weighted(modules), sources))
@@ -207,10 +212,16 @@ class Network(nn.Module):
         height, width, channels = self.input_shape
         return images.reshape(-1, channels, height, width).permute(0, 2, 3, 1).reshape(images.shape[0], -1)
 
-    def encode(self, rows):
-        hidden = self.encoder(self.images(rows))
+    def encode(self, rows, one_hot=None):
+        hidden = self.images(rows)
+        for module in self.encoder:
+            if isinstance(module, nn.Linear) and one_hot is not None:
+                hidden, one_hot = torch.cat([hidden, one_hot], 1), None
+            hidden = module(hidden)
+        if one_hot is not None:
+            hidden = torch.cat([hidden, one_hot], 1)
         return self.mean(hidden), self.logvar(hidden)
 
-    def decode(self, z):
+    def decode(self, z, one_hot=None):
         """Logits, as rows."""
-        return self.rows(self.decoder(z))
+        return self.rows(self.decoder(z if one_hot is None else torch.cat([z, one_hot], 1)))
