@@ -998,7 +998,8 @@ TEST(test_digits_mistakes) {
 static int have_examples(void) {
     static int made = 0;
     if (!have_shell() || !can_be_opened("build/train_mnist") || !can_be_opened("build/sample_mnist") ||
-        !can_be_opened("build/reconstruct_mnist") || !can_be_opened("build/interpolate_mnist") || !have_make_digits())
+        !can_be_opened("build/reconstruct_mnist") || !can_be_opened("build/interpolate_mnist") ||
+        !can_be_opened("build/draw_digit") || !have_make_digits())
         return 0;
     if (!made) made = run("mkdir -p " RUNS "/a " RUNS "/b " RUNS "/c") == 0 &&
                       run(FOLDER "/make_digits --out " RUNS "/digits --train 6000 --test 200") == 0;
@@ -1108,6 +1109,18 @@ TEST(test_pictures) {
     check_picture(RUNS "/p.png", 10 * 86 + 2, 86 + 2);
     CHECK(run("build/interpolate_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --to 200") == 1);
     CHECK_CONTAINS(heard, "there are 200 test images, counted from 0");
+    run("rm -f " RUNS "/classes");
+    CHECK(run("build/draw_digit 2026 --hands 3 --epochs 1 --data " RUNS "/digits --model " RUNS "/classes --out " RUNS
+              "/p.png --scale 1") == 0);
+    CHECK_CONTAINS(heard, "epoch 1/1: loss ");
+    check_picture(RUNS "/p.png", 4 * 30 + 2, 3 * 30 + 2);
+    CHECK(run("build/draw_digit 7 --data /nonexistent --model " RUNS "/classes --out " RUNS "/p.png") == 0);
+    CHECK(!strstr(heard, "epoch"));             /* the model is there now */
+    check_picture(RUNS "/p.png", 86 + 2, 6 * 86 + 2);
+    CHECK(run("build/draw_digit 7 --model " RUNS "/a/model --out " RUNS "/p.png") == 1);
+    CHECK_CONTAINS(heard, "knows 0 classes, not ten: name another --model");
+    CHECK(run("build/draw_digit 20x6") == 2);
+    CHECK_CONTAINS(heard, "draw_digit: '20x6' is not 1 to 100 digits: see --help");
     CHECK(run("build/sample_mnist " RUNS "/a/model --out /nonexistent/x.png") == 2);
     CHECK_CONTAINS(heard, "sample_mnist: there is no folder /nonexistent for --out");
     CHECK(run("test -e /nonexistent") != 0);
