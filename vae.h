@@ -705,8 +705,8 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
      - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero; a checkpoint's
        moments are left out where VAE_SGD replaces another kind, or the other way round;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
-     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes must
-       be zero or as in the file;
+     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes
+       must be zero or as in the file;
      - initialization is not looked at, and weights must be NULL.
    A file without that metadata, such as weights saved from Python, needs `config` in full.
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its

@@ -3,8 +3,8 @@
        build/draw_digit 2026                          trains the model first, where there is none yet
        build/draw_digit 0123456789 --hands 10
 
-   The model learns from labelled images what each class looks like. What the label does not say, the hand, is left to z:
-   each line of the picture is one z, decoded with the label of every digit. --data takes any labelled images in
+   The model learns from labelled images what each class looks like. What the label does not say, the hand, is left to
+   z: each line of the picture is one z, decoded with the label of every digit. --data takes any labelled images in
    MNIST's format; the digits are then the labels of their classes, 0 to 9. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
