@@ -325,39 +325,52 @@ typedef enum vae_kernels {
      2016).
    VAE_COSINE: first `warmup` updates in a straight line from `from` to 1; then from 1 to `to` along half a cosine until
      update `steps`, then `to` (Loshchilov and Hutter 2017, equation 5).
+   VAE_STEP: the same warm-up; then 1, and `to` times what it was after every `steps` updates.
+   VAE_EXPONENTIAL: the same, but falling evenly: to^(t / steps) at update t after the warm-up.
+   VAE_CYCLICAL: in every `steps` updates, `warmup` of them in a straight line from `from` to 1, the others 1. For beta:
+     Fu et al. 2019, equation 6, with R = warmup / steps.
    In epochs: steps = epochs * batches, and an epoch has rows / batch batches, rounded up. Ten epochs of 60000 rows in
    batches of 128 are 10 * 469 steps. */
 typedef enum vae_schedule_kind {
     VAE_SCHEDULE_DEFAULT = 0,       /* VAE_CONSTANT */
-    VAE_CONSTANT, VAE_WARMUP, VAE_COSINE
+    VAE_CONSTANT, VAE_WARMUP, VAE_COSINE, VAE_STEP, VAE_EXPONENTIAL, VAE_CYCLICAL
 } vae_schedule_kind;
 
 typedef struct vae_schedule {
     vae_schedule_kind kind;
     uint64_t          steps;        /* required unless constant: 1 or more */
-    uint64_t          warmup;       /* VAE_COSINE: less than `steps`; 0: none */
-    vae_real          from, to;     /* factors in [0, 1]; no defaults, 0 is the factor 0. `to`: VAE_COSINE only */
+    uint64_t          warmup;       /* VAE_COSINE: less than `steps`; VAE_CYCLICAL: 1 to `steps`; else 0: none */
+    vae_real          from, to;     /* factors in [0, 1]; no defaults, 0 is the factor 0. VAE_STEP, VAE_EXPONENTIAL:
+                                       `to` above 0 */
 } vae_schedule;
 
 /* One update of a parameter p with gradient g.
    VAE_ADAM: Kingma and Ba 2015, algorithm 1; epsilon is added after the bias correction, as in PyTorch. weight_decay w
      adds w p to g, as PyTorch's Adam does.
    VAE_ADAMW: the same, but p first shrinks by learning_rate w p (Loshchilov and Hutter 2019, algorithm 2).
-   VAE_SGD: m = momentum m + (g + w p), p -= learning_rate m, PyTorch's form. */
+   VAE_SGD: m = momentum m + (g + w p), p -= learning_rate m, PyTorch's form.
+   VAE_RMSPROP: g += w p, v = beta2 v + (1 - beta2) g^2, p -= learning_rate g / (sqrt v + epsilon), PyTorch's form with
+     beta2 for its alpha (Tieleman and Hinton 2012).
+   VAE_ADADELTA: Zeiler 2012, algorithm 1, with beta2 for rho, weight decay as in VAE_ADAM, and each step times
+     learning_rate. */
 typedef enum vae_optimizer_kind {
     VAE_OPTIMIZER_DEFAULT = 0,      /* VAE_ADAM */
-    VAE_ADAM, VAE_ADAMW, VAE_SGD
+    VAE_ADAM, VAE_ADAMW, VAE_SGD, VAE_RMSPROP, VAE_ADADELTA
 } vae_optimizer_kind;
 
 typedef struct vae_optimizer {
     vae_optimizer_kind kind;
-    vae_real           learning_rate;   /* up to 1e6. Default 1e-3, of VAE_SGD 1e-2 */
+    vae_real           learning_rate;   /* up to 1e6. Default 1e-3, of VAE_SGD 1e-2, of VAE_ADADELTA 1 */
     vae_real           beta1;           /* VAE_ADAM, VAE_ADAMW: in [0, 1). Default 0.9 */
-    vae_real           beta2;           /* VAE_ADAM, VAE_ADAMW: in [0, 1). Default 0.999 */
-    vae_real           epsilon;         /* VAE_ADAM, VAE_ADAMW: above 0. Default 1e-8 */
+    vae_real           beta2;           /* all but VAE_SGD: in [0, 1). Default 0.999, of VAE_RMSPROP 0.99, of
+                                           VAE_ADADELTA 0.9 */
+    vae_real           epsilon;         /* all but VAE_SGD: above 0. Default 1e-8, of VAE_ADADELTA 1e-6 */
     vae_real           momentum;        /* VAE_SGD: in [0, 1). Default 0.9 */
     vae_real           weight_decay;    /* of weights, never of biases; up to 1e6. Default none, of VAE_ADAMW 1e-2 */
     vae_schedule       schedule;        /* of the learning rate */
+    vae_real           clip_norm;       /* a gradient whose norm over all weights is larger is scaled down to this norm,
+                                           as PyTorch's clip_grad_norm_ does; a learned sigma does not count. Default
+                                           none. Steps are then somewhat slower */
 } vae_optimizer;
 
 /* Memory of your own: give both functions or neither. allocate gives a block aligned for any type, or NULL; release
@@ -703,7 +716,7 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
      - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero; a checkpoint's
-       moments are left out where VAE_SGD replaces another kind, or the other way round;
+       moments are left out where the kind changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes
        must be zero or as in the file;
@@ -2190,7 +2203,8 @@ typedef struct vaei_product_kernels {
 } vaei_product_kernels;
 #endif
 
-/* The constants of one update for the optimisers' kernels. In VAE_SGD, too, the first moment decays by beta1. */
+/* The constants of one update for the optimisers' kernels. In VAE_SGD, too, the first moment decays by beta1, and in
+   VAE_RMSPROP and VAE_ADADELTA all moments by beta2. */
 typedef struct vaei_update_step {
     vae_real beta1, beta2, one_minus_beta1, one_minus_beta2, rate, inverse_root, epsilon;
     vae_real decay;             /* times the parameter, it is added to the gradient */
@@ -2217,7 +2231,7 @@ typedef struct vaei_kernel_set {
                              vae_real *z);
     void   (*latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
                               const vae_real *dz, vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar);
-    vaei_update_kernel *adam, *sgd;
+    vaei_update_kernel *adam, *sgd, *rmsprop, *adadelta;
     void   (*philox_blocks)(const uint32_t key[2], size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS]);
     void   (*words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
                                vae_real numbers[4][VAEI_RANDOM_BLOCKS]);
@@ -2979,9 +2993,57 @@ VAEI_TARGET void VAEI_NAME(vaei_sgd)(const vaei_update_step *step, size_t rows, 
     }
 }
 
-/* ---- plain arithmetic ---- */
-
 #if VAEI_PASS != VAEI_PASS_AVX512
+
+/* With g the gradient and the decay: v = beta2 v + (1 - beta2) g^2,  p -= rate g / (sqrt(v) + epsilon). The first
+   moment's place holds v. As above, what is too small for a square that is no denormal number counts as 0 in it. */
+VAEI_TARGET void VAEI_NAME(vaei_rmsprop)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
+                                         const vae_real *factors, const vae_real *g, vae_real *v, vae_real *unused) {
+    const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
+    const VAEI_V rate = VAEI_SET(step->rate), decay = VAEI_SET(step->decay), epsilon = VAEI_SET(step->epsilon);
+    const VAEI_V tiny = VAEI_SET((vae_real)1e-30), least = VAEI_SET((vae_real)1e-15), zero = VAEI_SET(0);
+    size_t       r, i;
+    (void)unused;
+    for (r = 0; r < rows; r++, p += n, v += n) {
+        const VAEI_V factor = VAEI_SET(factors[r]);
+        for (i = 0; i < n; i += VAEI_LANES) {
+            const VAEI_V parameter = VAEI_LOAD(p + i);
+            const VAEI_V gradient = VAEI_FMA(decay, parameter, VAEI_FMA(factor, VAEI_LOAD(g + i), zero));
+            const VAEI_V squared = VAEI_SELECT_LESS(VAEI_ABS(gradient), least, zero, gradient);
+            VAEI_V       second = VAEI_FMA(one_minus_beta2 * squared, squared, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
+            second = VAEI_SELECT_LESS(second, tiny, zero, second);
+            VAEI_STORE(p + i, VAEI_FNMA(rate, gradient / (VAEI_SQRT(second) + epsilon), parameter));
+            VAEI_STORE(v + i, second);
+        }
+    }
+}
+
+/* The same v, then d = sqrt(u + epsilon) / sqrt(v + epsilon) g,  u = beta2 u + (1 - beta2) d^2,  p -= rate d. */
+VAEI_TARGET void VAEI_NAME(vaei_adadelta)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
+                                          const vae_real *factors, const vae_real *g, vae_real *v, vae_real *u) {
+    const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
+    const VAEI_V rate = VAEI_SET(step->rate), decay = VAEI_SET(step->decay), epsilon = VAEI_SET(step->epsilon);
+    const VAEI_V tiny = VAEI_SET((vae_real)1e-30), least = VAEI_SET((vae_real)1e-15), zero = VAEI_SET(0);
+    size_t       r, i;
+    for (r = 0; r < rows; r++, p += n, v += n, u += n) {
+        const VAEI_V factor = VAEI_SET(factors[r]);
+        for (i = 0; i < n; i += VAEI_LANES) {
+            const VAEI_V parameter = VAEI_LOAD(p + i), moved = VAEI_LOAD(u + i);
+            const VAEI_V gradient = VAEI_FMA(decay, parameter, VAEI_FMA(factor, VAEI_LOAD(g + i), zero));
+            VAEI_V       squared = VAEI_SELECT_LESS(VAEI_ABS(gradient), least, zero, gradient), second, delta;
+            second = VAEI_FMA(one_minus_beta2 * squared, squared, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
+            second = VAEI_SELECT_LESS(second, tiny, zero, second);
+            delta = VAEI_PRODUCT(VAEI_SQRT(moved + epsilon) / VAEI_SQRT(second + epsilon), gradient);
+            squared = VAEI_SELECT_LESS(VAEI_ABS(delta), least, zero, delta);
+            squared = VAEI_FMA(one_minus_beta2 * squared, squared, VAEI_PRODUCT(beta2, moved));
+            VAEI_STORE(p + i, VAEI_FNMA(rate, delta, parameter));
+            VAEI_STORE(v + i, second);
+            VAEI_STORE(u + i, VAEI_SELECT_LESS(squared, tiny, zero, squared));
+        }
+    }
+}
+
+/* ---- plain arithmetic ---- */
 
 /* y = bytes / 255, the quotient rounded once. */
 VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y) {
@@ -3398,8 +3460,8 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
     VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
     VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
-    VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_NAME(vaei_sgd),
-    VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
+    VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_NAME(vaei_sgd), VAEI_SHARED(vaei_rmsprop),
+    VAEI_SHARED(vaei_adadelta), VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
     VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
@@ -4284,10 +4346,17 @@ static const vaei_likelihood vaei_likelihoods[] = {
 
 /* ---- optimisers ---- */
 
+/* What a checkpoint keeps for each weight: the weight, then the optimiser's moments, the mean gradient m, the mean
+   squared gradient v and the mean squared update u. The numbers are those of a file's blocks. */
+enum { VAEI_BLOCK_WEIGHTS, VAEI_BLOCK_M, VAEI_BLOCK_V, VAEI_BLOCK_U, VAEI_BLOCKS };
+#define VAEI_MAX_MOMENTS 2
+
 typedef struct vaei_optimizer {
-    const char          *name;              /* in files */
+    const char          *name, *symbol;     /* in files; in sentences */
     int                  moments;           /* numbers kept for each parameter */
-    vae_real             learning_rate, weight_decay;       /* defaults */
+    unsigned char        blocks[VAEI_MAX_MOMENTS];          /* what they are */
+    vae_real             learning_rate, weight_decay;       /* defaults; 0: it has no such setting */
+    vae_real             beta1, beta2, epsilon, momentum;
     /* Sets the constants of update number `step`, counted from 0; `rate` is the learning rate of that update. */
     void               (*begin)(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step);
     vaei_update_kernel *(*kernel)(const vaei_kernel_set *set);
@@ -4324,14 +4393,33 @@ VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *made, const vae_optimizer *se
     made->shrink = 1;
 }
 
+/* Of VAE_RMSPROP and VAE_ADADELTA, which need no correction by the step. */
+VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *made, const vae_optimizer *settings, double rate,
+                                     uint64_t step) {
+    const double beta2 = (double)vaei_setting(settings->beta2);
+    vaei_begin_sgd(made, settings, rate, step);
+    made->beta2 = (vae_real)beta2;
+    made->one_minus_beta2 = (vae_real)(1 - beta2);
+    made->epsilon = settings->epsilon;
+}
+
 VAEI_PRIVATE vaei_update_kernel *vaei_adam_of(const vaei_kernel_set *set) { return set->adam; }
 VAEI_PRIVATE vaei_update_kernel *vaei_sgd_of(const vaei_kernel_set *set) { return set->sgd; }
+VAEI_PRIVATE vaei_update_kernel *vaei_rmsprop_of(const vaei_kernel_set *set) { return set->rmsprop; }
+VAEI_PRIVATE vaei_update_kernel *vaei_adadelta_of(const vaei_kernel_set *set) { return set->adadelta; }
 
 static const vaei_optimizer vaei_optimizers[] = {
-    { "", 0, 0, 0, NULL, NULL },
-    { "adam", 2, (vae_real)1e-3, VAE_ZERO, vaei_begin_adam, vaei_adam_of },
-    { "adamw", 2, (vae_real)1e-3, (vae_real)1e-2, vaei_begin_adamw, vaei_adam_of },
-    { "sgd", 1, (vae_real)1e-2, VAE_ZERO, vaei_begin_sgd, vaei_sgd_of }
+    { "", "", 0, { 0, 0 }, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "adam", "VAE_ADAM", 2, { VAEI_BLOCK_M, VAEI_BLOCK_V }, (vae_real)1e-3, VAE_ZERO, (vae_real)0.9, (vae_real)0.999,
+      (vae_real)1e-8, 0, vaei_begin_adam, vaei_adam_of },
+    { "adamw", "VAE_ADAMW", 2, { VAEI_BLOCK_M, VAEI_BLOCK_V }, (vae_real)1e-3, (vae_real)1e-2, (vae_real)0.9,
+      (vae_real)0.999, (vae_real)1e-8, 0, vaei_begin_adamw, vaei_adam_of },
+    { "sgd", "VAE_SGD", 1, { VAEI_BLOCK_M, 0 }, (vae_real)1e-2, VAE_ZERO, 0, 0, 0, (vae_real)0.9, vaei_begin_sgd,
+      vaei_sgd_of },
+    { "rmsprop", "VAE_RMSPROP", 1, { VAEI_BLOCK_V, 0 }, (vae_real)1e-3, VAE_ZERO, 0, (vae_real)0.99, (vae_real)1e-8, 0,
+      vaei_begin_squares, vaei_rmsprop_of },
+    { "adadelta", "VAE_ADADELTA", 2, { VAEI_BLOCK_V, VAEI_BLOCK_U }, 1, VAE_ZERO, 0, (vae_real)0.9, (vae_real)1e-6, 0,
+      vaei_begin_squares, vaei_adadelta_of }
 };
 #define VAEI_OPTIMIZERS ((int)(sizeof vaei_optimizers / sizeof vaei_optimizers[0]))
 
@@ -4348,8 +4436,10 @@ VAEI_PRIVATE double vaei_cosine(double x) {
 }
 
 typedef struct vaei_schedule {
-    const char *name;                                                   /* in files */
+    const char *name, *symbol;                                          /* in files; in sentences */
     double    (*factor)(const vae_schedule *schedule, uint64_t step);   /* of update `step`, from 0 */
+    char        has_warmup, has_to;
+    char        multiplies;                                             /* by `to`, which must not be 0 */
 } vaei_schedule;
 
 VAEI_PRIVATE double vaei_constant(const vae_schedule *schedule, uint64_t step) {
@@ -4375,8 +4465,29 @@ VAEI_PRIVATE double vaei_cosine_decay(const vae_schedule *schedule, uint64_t ste
                                                              (double)(schedule->steps - schedule->warmup))));
 }
 
+VAEI_PRIVATE double vaei_stepwise(const vae_schedule *schedule, uint64_t step) {
+    if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
+    return vaei_power((double)schedule->to, (step - schedule->warmup) / schedule->steps);
+}
+
+VAEI_PRIVATE double vaei_exponential(const vae_schedule *schedule, uint64_t step) {
+    if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
+    return vaei_scalar_exp(VAEI_ROUNDED(vaei_scalar_log((double)schedule->to) *
+                                        ((double)(step - schedule->warmup) / (double)schedule->steps)));
+}
+
+VAEI_PRIVATE double vaei_cyclical(const vae_schedule *schedule, uint64_t step) {
+    return vaei_rise((double)schedule->from, schedule->warmup, step % schedule->steps);
+}
+
 static const vaei_schedule vaei_schedules[] = {
-    { "", vaei_constant }, { "constant", vaei_constant }, { "warmup", vaei_warmup }, { "cosine", vaei_cosine_decay }
+    { "", "", vaei_constant, 0, 0, 0 },
+    { "constant", "VAE_CONSTANT", vaei_constant, 0, 0, 0 },
+    { "warmup", "VAE_WARMUP", vaei_warmup, 0, 0, 0 },
+    { "cosine", "VAE_COSINE", vaei_cosine_decay, 1, 1, 0 },
+    { "step", "VAE_STEP", vaei_stepwise, 1, 1, 1 },
+    { "exponential", "VAE_EXPONENTIAL", vaei_exponential, 1, 1, 1 },
+    { "cyclical", "VAE_CYCLICAL", vaei_cyclical, 1, 0, 0 }
 };
 #define VAEI_SCHEDULES ((int)(sizeof vaei_schedules / sizeof vaei_schedules[0]))
 
@@ -4972,70 +5083,86 @@ VAEI_PRIVATE int vaei_lies_in(vae_real x, vae_real low, vae_real high) {
 }
 
 VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
+    const vaei_optimizer *row;
     if (!o->kind) o->kind = VAE_ADAM;
     if (!o->schedule.kind) o->schedule.kind = VAE_CONSTANT;
-    vaei_default_real(&o->learning_rate, o->kind == VAE_SGD ? (vae_real)1e-2 : (vae_real)1e-3);
-    if (o->kind == VAE_ADAMW) vaei_default_real(&o->weight_decay, (vae_real)1e-2);
-    if (o->kind == VAE_SGD) vaei_default_real(&o->momentum, (vae_real)0.9);
-    else {
-        vaei_default_real(&o->beta1, (vae_real)0.9);
-        vaei_default_real(&o->beta2, (vae_real)0.999);
-        vaei_default_real(&o->epsilon, (vae_real)1e-8);
-    }
+    if ((int)o->kind < 1 || (int)o->kind >= VAEI_OPTIMIZERS) return;
+    row = &vaei_optimizers[o->kind];
+    vaei_default_real(&o->learning_rate, row->learning_rate);
+    if (row->weight_decay != VAE_ZERO) vaei_default_real(&o->weight_decay, row->weight_decay);
+    vaei_default_real(&o->beta1, row->beta1);
+    vaei_default_real(&o->beta2, row->beta2);
+    vaei_default_real(&o->epsilon, row->epsilon);
+    vaei_default_real(&o->momentum, row->momentum);
 }
 
 VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *name, vae_error *error) {
+    const vaei_schedule *row;
     if ((int)s->kind < 1 || (int)s->kind >= VAEI_SCHEDULES)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.kind is %d: use one of vae_schedule_kind", name, (int)s->kind);
+    row = &vaei_schedules[s->kind];
     if (s->kind == VAE_CONSTANT)
         return !s->steps && !s->warmup && s->from == 0 && s->to == 0 ? VAE_OK
              : vaei_fail(error, VAE_ERROR_CONFIG, "%s has numbers, but its kind is VAE_CONSTANT: set its kind, or "
                          "leave them 0", name);
     if (!s->steps)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.steps is 0: give the updates that it takes, 1 or more", name);
-    if (s->kind != VAE_COSINE && (s->warmup || s->to != 0))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s has a warmup or a `to`, which only VAE_COSINE has: leave them 0",
-                         name);
-    if (s->warmup >= s->steps)
+    if ((s->warmup && !row->has_warmup) || (s->to != 0 && !row->has_to))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s has a %s, which %s has not: leave it 0", name,
+                         s->to != 0 && !row->has_to ? "`to`" : "warmup", row->symbol);
+    if (s->kind == VAE_COSINE && s->warmup >= s->steps)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: it must be less than all of them", name,
                          (double)s->warmup, (double)s->steps);
+    if (s->kind == VAE_CYCLICAL && (!s->warmup || s->warmup > s->steps))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: give the updates that it rises in each "
+                         "cycle, 1 to all of them", name, (double)s->warmup, (double)s->steps);
     if (!vaei_lies_in(vaei_setting(s->from), 0, 1) || !vaei_lies_in(vaei_setting(s->to), 0, 1))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, its `to` %r: both are factors and must lie in [0, 1]",
                          name, (double)s->from, (double)s->to);
-    if (s->kind == VAE_COSINE && !s->warmup && s->from != 0)
+    if (row->multiplies && vaei_setting(s->to) == 0)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s.to is 0: give the factor of every %r updates, above 0 and up to "
+                         "1", name, (double)s->steps);
+    if (row->has_warmup && !s->warmup && s->from != 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, but there is no warmup that begins there: set "
                          "warmup, or leave it 0", name, (double)s->from);
     return VAE_OK;
 }
 
+/* One of the settings that not every optimiser has; `usual` is its default, or 0. */
+VAEI_SETUP vae_status vaei_check_own_setting(const vae_optimizer *o, const char *name, vae_real value, vae_real usual,
+                                             vae_error *error) {
+    if (usual == 0 && value != 0)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.%s is %r, but the kind is %s, which has none: leave it 0, "
+                         "or set optimizer.kind", name, (double)value, vaei_optimizers[o->kind].symbol);
+    if (!vaei_lies_in(vaei_setting(value), 0, 1) || value == 1)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.%s is %r: it must lie in [0, 1)", name, (double)value);
+    return VAE_OK;
+}
+
 VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *error) {
-    const vae_real beta1 = vaei_setting(o->beta1), beta2 = vaei_setting(o->beta2);
+    const vaei_optimizer *row;
+    vae_status            status;
     if ((int)o->kind < 1 || (int)o->kind >= VAEI_OPTIMIZERS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.kind is %d: use one of vae_optimizer_kind", (int)o->kind);
+    row = &vaei_optimizers[o->kind];
     if (!vaei_lies_in(vaei_setting(o->learning_rate), 0, (vae_real)1e6))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.learning_rate is %r: it must lie in 0 (write VAE_ZERO) to "
                          "1e6", (double)o->learning_rate);
     if (!vaei_lies_in(vaei_setting(o->weight_decay), 0, (vae_real)1e6))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.weight_decay is %r: it must lie in 0 to 1e6",
                          (double)o->weight_decay);
-    if (o->kind == VAE_SGD) {
-        if (o->beta1 != 0 || o->beta2 != 0 || o->epsilon != 0)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1, beta2 and epsilon are those of VAE_ADAM and "
-                             "VAE_ADAMW, the kind is VAE_SGD: leave them 0");
-        if (!vaei_lies_in(vaei_setting(o->momentum), 0, 1) || o->momentum == 1)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.momentum is %r: it must lie in [0, 1)",
-                             (double)o->momentum);
-    } else {
-        if (o->momentum != 0)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.momentum is %r, but only VAE_SGD has one: leave it 0, "
-                             "or set optimizer.kind", (double)o->momentum);
-        if (!vaei_lies_in(beta1, 0, 1) || !vaei_lies_in(beta2, 0, 1) || beta1 == 1 || beta2 == 1)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.beta1 is %r, optimizer.beta2 %r: both must lie in [0, "
-                             "1)", (double)o->beta1, (double)o->beta2);
-        if (!vaei_lies_in(o->epsilon, 0, VAEI_LARGEST) || o->epsilon == 0)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r: it must be larger than 0",
-                             (double)o->epsilon);
-    }
+    if ((status = vaei_check_own_setting(o, "beta1", o->beta1, row->beta1, error)) != VAE_OK ||
+        (status = vaei_check_own_setting(o, "beta2", o->beta2, row->beta2, error)) != VAE_OK ||
+        (status = vaei_check_own_setting(o, "momentum", o->momentum, row->momentum, error)) != VAE_OK) return status;
+    if (row->epsilon == 0 && o->epsilon != 0)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r, but the kind is %s, which has none: leave "
+                         "it 0, or set optimizer.kind", (double)o->epsilon, row->symbol);
+    if (row->epsilon != 0 && (!vaei_lies_in(o->epsilon, 0, VAEI_LARGEST) || o->epsilon == 0))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r: it must be larger than 0",
+                         (double)o->epsilon);
+    if (!vaei_lies_in(vaei_setting(o->clip_norm), 0, VAEI_LARGEST))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.clip_norm is %r: give the largest norm of a gradient, or "
+                         "0 for none", (double)o->clip_norm);
     return vaei_check_schedule(&o->schedule, "optimizer.schedule", error);
 }
 
@@ -8975,6 +9102,7 @@ typedef struct vaei_update_context {
     vae_model          *model;
     vaei_update_kernel *kernel;
     vaei_update_step    step, without_decay;    /* of weights, of biases */
+    vae_real            factor;                 /* of the gradient */
     const vaei_update_step *now;                /* the one of the two in use */
     size_t              base;                   /* where in the parameter block the span begins */
     /* for dense layers whose gradients are computed on the way: */
@@ -8998,6 +9126,7 @@ VAEI_PRIVATE void vaei_begin_update(vaei_update_context *work, vae_model *model)
     work->without_decay.decay = 0;
     work->without_decay.shrink = 1;
     work->now = &work->step;
+    work->factor = 1;
 }
 
 typedef struct vaei_within_context {
@@ -9034,8 +9163,7 @@ VAEI_PRIVATE void vaei_update_at(const vaei_update_context *work, size_t at, siz
 }
 
 VAEI_PRIVATE void vaei_update_numbers(const vaei_update_context *work, size_t at, size_t count, const vae_real *g) {
-    static const vae_real one = 1;
-    vaei_update_at(work, at, 1, count, &one, g);
+    vaei_update_at(work, at, 1, count, &work->factor, g);
 }
 
 VAEI_PRIVATE void vaei_span_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -9051,6 +9179,48 @@ VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_
     vaei_split(work->model, count, 64, VAEI_PARALLEL_NUMBERS, vaei_span_part, work);
 }
 
+/* The sum of squares is made in so many pieces, whatever the threads, and each in four partial sums. */
+#define VAEI_NORM_PIECES 32
+typedef struct vaei_norm_context {
+    const vae_real *numbers;
+    size_t          count, piece;
+    double          sums[VAEI_NORM_PIECES];
+} vaei_norm_context;
+
+VAEI_PRIVATE void vaei_norm_part(void *opaque, size_t slot, size_t first, size_t count) {
+    vaei_norm_context *work = (vaei_norm_context *)opaque;
+    const size_t       pieces_end = first + count;
+    (void)slot;
+    for (; first < pieces_end; first++) {
+        const size_t end = vaei_min_size((first + 1) * work->piece, work->count);
+        double       sums[4] = { 0, 0, 0, 0 };
+        size_t       i;
+        for (i = vaei_min_size(first * work->piece, end); i < end; i++) {
+            const double g = (double)work->numbers[i];
+            sums[i % 4] += VAEI_ROUNDED(g * g);
+        }
+        work->sums[first] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    }
+}
+
+/* What the gradient is multiplied by so that its norm is at most optimizer.clip_norm, as PyTorch's clip_grad_norm_ has
+   it. A sum of squares below the smallest double has no need of it. */
+VAEI_PRIVATE vae_real vaei_clip_factor(const vae_model *model) {
+    const double      most = (double)vaei_setting(model->settings.optimizer.clip_norm);
+    vaei_norm_context work;
+    double            sum = 0, factor;
+    size_t            i;
+    if (most == 0) return 1;
+    work.numbers = model->gradients;
+    work.count = model->plan.log_sigma;
+    work.piece = (work.count / VAEI_NORM_PIECES + 4) / 4 * 4;
+    vaei_split(model, VAEI_NORM_PIECES, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work.piece), vaei_norm_part, &work);
+    for (i = 0; i < VAEI_NORM_PIECES; i++) sum += work.sums[i];
+    if (sum < DBL_MIN) return 1;
+    factor = most / (vaei_scalar_exp(vaei_scalar_log(sum) / 2) + 1e-6);
+    return factor < 1 ? (vae_real)factor : 1;
+}
+
 /* One update with the whole gradient block. */
 VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     const vaei_plan    *plan = &model->plan;
@@ -9064,6 +9234,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
                          (size_t)model->step + 1);
     }
     vaei_begin_update(&work, model);
+    work.factor = vaei_clip_factor(model);
     if (work.step.decay == 0 && work.step.shrink == 1) vaei_update_span(&work, &work.step, 0, plan->log_sigma);
     else
         for (i = 0; i < plan->layer_count; i++) {
@@ -9183,8 +9354,9 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     vaei_update_context work;
     vae_status          status;
     int                 i;
-    /* Earlier gradients are there to add to, or the caller looks at the block, or a tensor has more than one use. */
-    if (model->has_gradients || model->settings.tied) {
+    /* Earlier gradients are there to add to, or the caller looks at the block, or a tensor has more than one use, or
+       the gradient's norm is needed first. */
+    if (model->has_gradients || model->settings.tied || vaei_setting(model->settings.optimizer.clip_norm) != 0) {
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
     }
@@ -9709,20 +9881,33 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #define VAEI_MAX_RANK 8
 #define VAEI_MAX_NAME 255                   /* characters of a name in a file */
 #define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2 + 3)
-#define VAEI_MAX_MOMENTS 2
 
-/* What stands before a tensor's name in a file, by the block that it belongs to: the weights, then the optimiser's
-   moments. */
-static const char *const vaei_block_names[] = { "", "optimizer.m.", "optimizer.v." };
+/* What stands before a tensor's name in a file, by the block that it belongs to. */
+static const char *const vaei_block_names[VAEI_BLOCKS] = { "", "optimizer.m.", "optimizer.v.", "optimizer.u." };
 static const char *const vaei_old_block_names[] = { "", "adam.m.", "adam.v." };        /* of version 1 */
 
-VAEI_SETUP vae_real *vaei_moment(const vae_model *model, int number) {
-    return number == 1 ? model->moment1 : model->moment2;
+/* The prefix in a file of this version, or NULL where it has no such block. */
+VAEI_SETUP const char *vaei_block_prefix(int version, int block) {
+    if (version != 1) return vaei_block_names[block];
+    return block <= VAEI_BLOCK_V ? vaei_old_block_names[block] : NULL;
 }
 
-/* How many blocks of moments the model keeps. */
-VAEI_SETUP int vaei_moments(const vae_model *model) {
-    return model->plan.trains ? vaei_optimizers[model->settings.optimizer.kind].moments : 0;
+/* A block that a checkpoint has of this model, or NULL. */
+VAEI_SETUP vae_real *vaei_block(const vae_model *model, int block) {
+    const unsigned char *const kept = vaei_optimizers[model->settings.optimizer.kind].blocks;
+    if (!block) return model->parameters;
+    if (!model->plan.trains) return NULL;
+    return kept[0] == block ? model->moment1 : kept[1] == block ? model->moment2 : NULL;
+}
+
+/* Which blocks the file of a model with this optimiser has beside the weights: bit i stands for block i. */
+VAEI_SETUP unsigned vaei_moment_mask(vae_optimizer_kind kind) {
+    const unsigned char *const kept = vaei_optimizers[kind].blocks;
+    return (1u << kept[0] | 1u << kept[1]) & ~1u;
+}
+
+VAEI_SETUP unsigned vaei_block_mask(const vae_model *model) {
+    return model->plan.trains ? vaei_moment_mask(model->settings.optimizer.kind) : 0;
 }
 
 /* The layers of the encoder (`decoder` 0) or decoder (1), without the heads; none where the model lacks that part. */
@@ -10176,6 +10361,7 @@ static const vaei_field vaei_optimizer_fields[] = {
     VAEI_ROW(vae_optimizer, "weight_decay", VAEI_FIELD_SETTING, 0, weight_decay, NULL, NULL),
     VAEI_ROW(vae_optimizer, "schedule", VAEI_FIELD_OBJECT, VAEI_AS_ONE | VAEI_NOT_FIRST, schedule, NULL,
              vaei_schedule_fields),
+    VAEI_ROW(vae_optimizer, "clip_norm", VAEI_FIELD_SETTING, 0, clip_norm, NULL, NULL),
     VAEI_LAST_ROW
 };
 
@@ -10711,14 +10897,18 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
 typedef struct vaei_matching {
     const vae_model *model;
     vaei_file       *file;
-    int              moments;           /* the blocks of moments that are wanted beside the weights */
+    unsigned         blocks;            /* those that are wanted beside the weights, as in vaei_block_mask */
     int              is_transfer;       /* what does not fit is left out */
     size_t           taken;             /* tensors that fit */
-    unsigned char    seen[1 + VAEI_MAX_MOMENTS][(VAEI_MAX_TENSORS + 7) / 8];
+    unsigned char    seen[VAEI_BLOCKS][(VAEI_MAX_TENSORS + 7) / 8];
 } vaei_matching;
 
 VAEI_SETUP int vaei_is_seen(const vaei_matching *matching, int block, size_t index) {
     return matching->seen[block][index / 8] >> (index % 8) & 1;
+}
+
+VAEI_SETUP int vaei_is_wanted(const vaei_matching *matching, int block) {
+    return !block || (matching->blocks >> block & 1u);
 }
 
 VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int rank) {
@@ -10803,10 +10993,9 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
     char        shown[48];
     const char *name = shown;
     vaei_show_string(matching->file, found->name_at, shown, sizeof shown);
-    for (*block = VAEI_MAX_MOMENTS; *block > 0; --*block) {
-        const char *const now = vaei_block_names[*block], *const old = vaei_old_block_names[*block];
-        const char *const prefix = matching->file->version == 1 ? old : now;
-        if (strncmp(name, prefix, strlen(prefix))) continue;
+    for (*block = VAEI_BLOCKS - 1; *block > 0; --*block) {
+        const char *const prefix = vaei_block_prefix(matching->file->version, *block);
+        if (!prefix || strncmp(name, prefix, strlen(prefix))) continue;
         name += strlen(prefix);
         break;
     }
@@ -10826,9 +11015,9 @@ VAEI_SETUP int vaei_is_other_half(const vaei_matching *matching, const vaei_file
     int                      i;
     if (part != VAE_ENCODER_ONLY && part != VAE_DECODER_ONLY) return 0;
     vaei_show_string(matching->file, found->name_at, shown, sizeof shown);
-    for (i = 1; i <= VAEI_MAX_MOMENTS; i++) {
-        const char *const prefix = (matching->file->version == 1 ? vaei_old_block_names : vaei_block_names)[i];
-        if (!strncmp(shown, prefix, strlen(prefix))) name = shown + strlen(prefix);
+    for (i = 1; i < VAEI_BLOCKS; i++) {
+        const char *const prefix = vaei_block_prefix(matching->file->version, i);
+        if (prefix && !strncmp(shown, prefix, strlen(prefix))) name = shown + strlen(prefix);
     }
     for (i = 0; i < 3; i++) {
         const char *const begin = names[part == VAE_DECODER_ONLY][i];
@@ -10978,10 +11167,11 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
         matching->taken++;
     }
     if (matching->is_transfer) return VAE_OK;
-    for (block = 0; block <= matching->moments; block++)
+    for (block = 0; block < VAEI_BLOCKS; block++)
         for (index = 0; index < vae_tensor_count(matching->model); index++) {
             vae_tensor_at(matching->model, index, &tensor, NULL);
-            if (vaei_is_seen(matching, block, index) || (block && !tensor.trained)) continue;
+            if (vaei_is_seen(matching, block, index) || !vaei_is_wanted(matching, block) || (block && !tensor.trained))
+                continue;
             return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensor %s%s: use the network that the file was "
                              "made for%s", vaei_block_names[block], tensor.name, vaei_pads_unevenly(matching->model) ?
                              " (names count the ZeroPad2d that VAE_SAME needs)" : "");
@@ -10996,7 +11186,8 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
 VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
-    const int            squares = block == 2, scale = !block && !strcmp(wanted->name, "standardize.scale");
+    const int            squares = block == VAEI_BLOCK_V || block == VAEI_BLOCK_U;
+    const int            scale = !block && !strcmp(wanted->name, "standardize.scale");
     const unsigned char *from = matching->file->data + (size_t)found->offsets[0];
     vae_real             number;
     size_t               i;
@@ -11008,7 +11199,7 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
         if ((squares && number < 0) || (scale && !(number > 0)))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
                              i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
-        if (block == 1 && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
+        if (block == VAEI_BLOCK_M && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
@@ -11026,10 +11217,10 @@ VAEI_SETUP vae_status vaei_match_numbers(const vaei_matching *matching, vae_mode
     size_t           index;
     int              block;
     while (vaei_walk_next(&walk, matching->file, &found)) {
-        if (!vaei_identify(matching, &found, &block, &index, &tensor) || block > matching->moments ||
+        if (!vaei_identify(matching, &found, &block, &index, &tensor) || !vaei_is_wanted(matching, block) ||
             (matching->is_transfer && !vaei_can_transfer(&found, block, &tensor))) continue;
         status = vaei_take_numbers(matching, &found, block, index, &tensor,
-                                   !model ? NULL : block ? vaei_moment(model, block) : vae_parameters(model), error);
+                                   model ? vaei_block(model, block) : NULL, error);
         if (status != VAE_OK) return status;
     }
     return VAE_OK;
@@ -11236,7 +11427,7 @@ VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, v
 typedef struct vaei_loading {
     vae_config config;              /* for vae_create */
     size_t     file_batch;
-    int        moments;             /* blocks of moments in the file */
+    unsigned   blocks;              /* of moments in the file, as in vaei_block_mask */
 } vaei_loading;
 
 /* The part of the network that the file's config lacks must be one that is not wanted. */
@@ -11304,7 +11495,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     if (status != VAE_OK) return status;
     loading->file_batch = config->batch;
     if (!config->optimizer.kind) config->optimizer.kind = VAE_ADAM;         /* version 1 has no other */
-    loading->moments = file->state_at ? vaei_optimizers[config->optimizer.kind].moments : 0;
+    loading->blocks = file->state_at ? vaei_moment_mask(config->optimizer.kind) : 0;
     config->layout = VAE_LAYOUT_DEFAULT;
     if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
     else if (file->version == 1 && config->sigma == 0) config->sigma = 1;       /* it was not learned then */
@@ -11362,7 +11553,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
         if (status == VAE_OK) status = vae_create(&loading->config, made, error);
         if (status == VAE_OK) {
             (*made)->file_batch = loading->file_batch;
-            if (loading->moments == vaei_moments(*made)) matching->moments = loading->moments;
+            if (loading->blocks == vaei_block_mask(*made)) matching->blocks = loading->blocks;
         }
         vaei_release(&allocator, loading, sizeof *loading);
     }
@@ -11601,6 +11792,10 @@ VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order)
     }
 }
 
+VAEI_SETUP int vaei_is_saved(const vae_model *model, int checkpoint, int block) {
+    return !block || (checkpoint && vaei_block(model, block));
+}
+
 /* The weights come first, then the moments of those that are trained. */
 VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const unsigned char *order) {
     const vae_model *model = writer->model;
@@ -11619,8 +11814,8 @@ VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const uns
         writer->in_string = 0;
     }
     vaei_write_string(writer, "\"}");
-    for (block = 0; block <= (checkpoint ? vaei_moments(model) : 0); block++)
-        for (i = 0; i < vae_tensor_count(model); i++, offset = end) {
+    for (block = 0; block < VAEI_BLOCKS; block++)
+        for (i = 0; vaei_is_saved(model, checkpoint, block) && i < vae_tensor_count(model); i++, offset = end) {
             vae_tensor_at(model, order[i], &tensor, NULL);
             end = offset;
             if (block && !tensor.trained) continue;
@@ -11634,7 +11829,7 @@ VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const uns
 }
 
 VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned char *order) {
-    const vae_real *from = block ? vaei_moment(writer->model, block) : vae_weights(writer->model);
+    const vae_real *from = block ? vaei_block(writer->model, block) : vae_weights(writer->model);
     vae_tensor      tensor;
     vaei_word       bits;
     size_t          i, k, shift;
@@ -11652,11 +11847,12 @@ VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned 
 /* Writes the whole file. `size` receives its size before anything is written; `capacity` is the room there is. */
 VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *model, int checkpoint, size_t capacity,
                                        size_t *size, vae_error *error) {
-    const size_t moments = checkpoint ? (size_t)vaei_moments(model) : 0;
+    size_t       numbers = vae_weight_count(model);
     void       (*const flush)(vaei_writer *) = writer->flush;
     unsigned char *const memory = writer->memory;
     unsigned char order[VAEI_MAX_TENSORS];
     size_t        header, padded, i;
+    int           block;
     writer->model = model;
     vaei_order_tensors(model, order);
     writer->flush = NULL;              /* the header first goes to nowhere, since its length comes before it */
@@ -11667,14 +11863,17 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     writer->total = 0;
     writer->flush = flush;
     writer->memory = memory;
-    *size = 8 + padded + (vae_weight_count(model) + moments * vae_parameter_count(model)) * sizeof(vae_real);
+    for (block = 1; block < VAEI_BLOCKS; block++)
+        if (vaei_is_saved(model, checkpoint, block)) numbers += vae_parameter_count(model);
+    *size = 8 + padded + numbers * sizeof(vae_real);
     if (!flush && !memory) return VAE_OK;
     if (capacity < *size)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the file needs %z bytes, the memory given has %z", *size, capacity);
     for (i = 0; i < 8; i++) vaei_write_byte(writer, (unsigned char)(i < sizeof padded ? padded >> (8 * i) & 255 : 0));
     vaei_write_header(writer, checkpoint, order);
     for (; header < padded; header++) vaei_write_byte(writer, ' ');
-    for (i = 0; i <= moments; i++) vaei_write_block(writer, (int)i, order);
+    for (block = 0; block < VAEI_BLOCKS; block++)
+        if (vaei_is_saved(model, checkpoint, block)) vaei_write_block(writer, block, order);
     return VAE_OK;
 }
 
@@ -11698,8 +11897,9 @@ VAEI_SETUP vae_status vaei_check_saving(const vae_model *model, int checkpoint, 
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and has nothing to go on "
                          "with: save it without checkpoint", call);
     finite = vaei_block_is_finite(vae_weights(model), vae_weight_count(model));
-    for (block = 1; checkpoint && block <= vaei_moments(model); block++)
-        finite = finite && vaei_block_is_finite(vaei_moment(model, block), vae_parameter_count(model));
+    for (block = 1; block < VAEI_BLOCKS; block++)
+        if (vaei_is_saved(model, checkpoint, block))
+            finite = finite && vaei_block_is_finite(vaei_block(model, block), vae_parameter_count(model));
     if (!finite)
         return vaei_fail(error, VAE_ERROR_NUMERIC, "%s: a weight or moment is not finite; nothing was written", call);
     return VAE_OK;

@@ -189,8 +189,8 @@ static void test_wrong_settings(void) {
     REFUSED(c.optimizer.learning_rate = inf, VAE_ERROR_CONFIG, "optimizer.learning_rate is inf");
     REFUSED(c.optimizer.beta1 = 1, VAE_ERROR_CONFIG, "optimizer.beta1 is 1");
     REFUSED(c.optimizer.beta1 = -2, VAE_ERROR_CONFIG, "optimizer.beta1 is -2");
-    REFUSED(c.optimizer.beta2 = (vae_real)1.5, VAE_ERROR_CONFIG, "beta2 1.5");
-    REFUSED(c.optimizer.beta2 = nan_, VAE_ERROR_CONFIG, "beta2 nan");
+    REFUSED(c.optimizer.beta2 = (vae_real)1.5, VAE_ERROR_CONFIG, "optimizer.beta2 is 1.5");
+    REFUSED(c.optimizer.beta2 = nan_, VAE_ERROR_CONFIG, "optimizer.beta2 is nan");
     REFUSED(c.optimizer.epsilon = -3, VAE_ERROR_CONFIG, "optimizer.epsilon is -3");
     REFUSED(c.optimizer.epsilon = inf, VAE_ERROR_CONFIG, "optimizer.epsilon is inf");
     REFUSED(c.threads = -1, VAE_ERROR_CONFIG, "threads is -1");
@@ -216,7 +216,7 @@ static void test_settings_without_meaning(void) {
     REFUSED(c.part = (vae_part)4, VAE_ERROR_CONFIG, "part is 4");
     REFUSED(c.part = (vae_part)-1, VAE_ERROR_CONFIG, "part is -1");
     REFUSED(c.optimizer.kind = (vae_optimizer_kind)9, VAE_ERROR_CONFIG, "optimizer.kind is 9");
-    REFUSED(c.optimizer.momentum = (vae_real)0.5, VAE_ERROR_CONFIG, "optimizer.momentum is 0.5, but only VAE_SGD");
+    REFUSED(c.optimizer.momentum = (vae_real)0.5, VAE_ERROR_CONFIG, "optimizer.momentum is 0.5, but the kind is VAE_ADAM");
     REFUSED(c.optimizer.learning_rate = (vae_real)2e6, VAE_ERROR_CONFIG, "to 1e6");
     REFUSED(c.optimizer.weight_decay = -1, VAE_ERROR_CONFIG, "optimizer.weight_decay is -1");
     REFUSED(c.beta_schedule.kind = (vae_schedule_kind)7, VAE_ERROR_CONFIG, "beta_schedule.kind is 7");
@@ -232,10 +232,31 @@ static void test_settings_without_meaning(void) {
         REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.epsilon = 1), VAE_ERROR_CONFIG, "the kind is VAE_SGD");
         REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.momentum = 1), VAE_ERROR_CONFIG, "optimizer.momentum is 1");
     }
+    REFUSED((c.optimizer.kind = VAE_RMSPROP, c.optimizer.beta1 = (vae_real)0.5), VAE_ERROR_CONFIG,
+            "optimizer.beta1 is 0.5, but the kind is VAE_RMSPROP");
+    REFUSED((c.optimizer.kind = VAE_ADADELTA, c.optimizer.momentum = (vae_real)0.5), VAE_ERROR_CONFIG,
+            "optimizer.momentum is 0.5, but the kind is VAE_ADADELTA");
+    REFUSED((c.optimizer.kind = VAE_ADADELTA, c.optimizer.beta2 = 1), VAE_ERROR_CONFIG, "optimizer.beta2 is 1");
+    REFUSED((c.optimizer.kind = VAE_RMSPROP, c.optimizer.epsilon = -1), VAE_ERROR_CONFIG, "optimizer.epsilon is -1");
+    REFUSED(c.optimizer.clip_norm = -1, VAE_ERROR_CONFIG, "optimizer.clip_norm is -1");
+    if (VAEI_SCHEDULES > VAE_CYCLICAL) {
+        REFUSED((c.beta_schedule.kind = VAE_STEP, c.beta_schedule.steps = 9), VAE_ERROR_CONFIG,
+                "beta_schedule.to is 0: give the factor of every 9 updates");
+        REFUSED((c.beta_schedule.kind = VAE_EXPONENTIAL, c.beta_schedule.steps = 9, c.beta_schedule.to = VAE_ZERO),
+                VAE_ERROR_CONFIG, "beta_schedule.to is 0");
+        REFUSED((c.beta_schedule.kind = VAE_STEP, c.beta_schedule.steps = 9, c.beta_schedule.to = 1,
+                 c.beta_schedule.from = 1), VAE_ERROR_CONFIG, "there is no warmup");
+        REFUSED((c.beta_schedule.kind = VAE_CYCLICAL, c.beta_schedule.steps = 9), VAE_ERROR_CONFIG,
+                "beta_schedule.warmup is 0 of 9 steps");
+        REFUSED((c.beta_schedule.kind = VAE_CYCLICAL, c.beta_schedule.steps = 9, c.beta_schedule.warmup = 10),
+                VAE_ERROR_CONFIG, "beta_schedule.warmup is 10 of 9 steps");
+        REFUSED((c.beta_schedule.kind = VAE_CYCLICAL, c.beta_schedule.steps = 9, c.beta_schedule.warmup = 9,
+                 c.beta_schedule.to = 1), VAE_ERROR_CONFIG, "has a `to`, which VAE_CYCLICAL has not");
+    }
     if (VAEI_SCHEDULES > VAE_COSINE) {
         REFUSED(c.beta_schedule.kind = VAE_WARMUP, VAE_ERROR_CONFIG, "beta_schedule.steps is 0");
         REFUSED((c.beta_schedule.kind = VAE_WARMUP, c.beta_schedule.steps = 9, c.beta_schedule.to = 1), VAE_ERROR_CONFIG,
-                "only VAE_COSINE has");
+                "has a `to`, which VAE_WARMUP has not");
         REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.warmup = 9),
                 VAE_ERROR_CONFIG, "beta_schedule.warmup is 9 of 9 steps");
         REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.to = 2), VAE_ERROR_CONFIG,

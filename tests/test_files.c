@@ -1347,11 +1347,13 @@ TEST(test_every_optimizer_and_schedule) {
                 config.beta_schedule.steps = 50;
                 config.optimizer.schedule.from = config.beta_schedule.from = (vae_real)0.1;
             }
-            if (schedule == VAE_COSINE) {
+            if (schedule > VAE_WARMUP) {
                 config.optimizer.schedule.warmup = 9;
                 config.beta_schedule.warmup = 5;
-                config.optimizer.schedule.to = (vae_real)0.2;
             }
+            if (schedule > VAE_WARMUP && schedule != VAE_CYCLICAL)
+                config.optimizer.schedule.to = config.beta_schedule.to = (vae_real)0.2;
+            config.optimizer.clip_norm = (vae_real)0.7;
             model = make_of(&config);
             train(model, 3);
             file = saved(model, 1);

@@ -50,6 +50,9 @@ static vae_schedule schedule_of(int which) {
     memset(&s, 0, sizeof s);
     if (which == 1) { s.kind = VAE_WARMUP; s.from = (vae_real)0.25; s.steps = 10; }
     if (which == 2) { s.kind = VAE_COSINE; s.to = (vae_real)0.1; s.warmup = 4; s.steps = 20; }
+    if (which == 3) { s.kind = VAE_STEP; s.to = (vae_real)0.5; s.warmup = 3; s.steps = 5; }
+    if (which == 4) { s.kind = VAE_EXPONENTIAL; s.to = (vae_real)0.25; s.steps = 10; }
+    if (which == 5) { s.kind = VAE_CYCLICAL; s.from = (vae_real)0.2; s.warmup = 4; s.steps = 8; }
     return s;
 }
 
@@ -111,6 +114,37 @@ static void test_golden_steps(void) {
         o.momentum = VAE_ZERO;
         o.schedule = schedule_of(1);
         check_golden("sgd without momentum", o, kernels, golden_sgd_plain);
+        memset(&o, 0, sizeof o);
+        o.kind = VAE_RMSPROP;
+        check_golden("rmsprop", o, kernels, golden_rmsprop);
+        o.learning_rate = (vae_real)0.01;
+        o.weight_decay = (vae_real)0.1;
+        o.beta2 = (vae_real)0.9;
+        o.epsilon = (vae_real)1e-3;
+        o.schedule = schedule_of(3);
+        check_golden("rmsprop with decay", o, kernels, golden_rmsprop_decay);
+        memset(&o, 0, sizeof o);
+        o.kind = VAE_ADADELTA;
+        check_golden("adadelta", o, kernels, golden_adadelta);
+        o.learning_rate = 2;
+        o.weight_decay = (vae_real)0.1;
+        o.beta2 = (vae_real)0.8;
+        o.epsilon = (vae_real)1e-4;
+        o.schedule = schedule_of(4);
+        check_golden("adadelta with decay", o, kernels, golden_adadelta_decay);
+        memset(&o, 0, sizeof o);
+        o.kind = VAE_SGD;
+        o.learning_rate = (vae_real)0.02;
+        o.schedule = schedule_of(5);
+        check_golden("sgd, cyclical", o, kernels, golden_sgd_cyclical);
+        memset(&o, 0, sizeof o);
+        o.learning_rate = (vae_real)0.01;
+        o.weight_decay = (vae_real)0.1;
+        o.clip_norm = (vae_real)4.5;
+        check_golden("adam, clipped", o, kernels, golden_adam_clipped);
+        o.kind = VAE_SGD;
+        o.learning_rate = (vae_real)0.02;
+        check_golden("sgd, clipped", o, kernels, golden_sgd_clipped);
     }
 }
 
@@ -118,14 +152,15 @@ static void test_golden_steps(void) {
 
 static void test_step_is_accumulate_and_apply(void) {
     int kind, decay;
-    for (kind = VAE_ADAM; kind <= VAE_SGD; kind++)
-        for (decay = 0; decay < 2; decay++) {
+    for (kind = VAE_ADAM; kind <= VAE_ADADELTA; kind++)
+        for (decay = 0; decay < 3; decay++) {
             vae_config c = network();
             vae_data   data = toy(8);
             vae_model *a, *b;
             int        t;
             c.optimizer.kind = (vae_optimizer_kind)kind;
-            c.optimizer.weight_decay = decay ? (vae_real)0.125 : VAE_ZERO;
+            c.optimizer.weight_decay = decay == 1 ? (vae_real)0.125 : VAE_ZERO;
+            c.optimizer.clip_norm = decay == 2 ? (vae_real)0.5 : 0;
             c.beta_schedule = schedule_of(1);
             c.optimizer.schedule = schedule_of(2);
             a = make(&c);
@@ -175,6 +210,80 @@ static void test_schedules(void) {
     vae_destroy(model);
 }
 
+/* Far along, where powers leave the range of a double, and at the edges of the steps. */
+static void test_schedules_far_along(void) {
+    vae_schedule s = schedule_of(3);
+    uint64_t     t;
+    for (t = 0; t < 1000; t++) {
+        const double factor = t < 3 ? (double)t / 3 : pow(0.5, (double)((t - 3) / 5));
+        CHECK(fabs(vaei_schedules[s.kind].factor(&s, t) - factor) <= 1e-14 * factor);
+    }
+    CHECK(vaei_schedules[s.kind].factor(&s, UINT64_MAX / 2) == 0);
+    s = schedule_of(4);
+    s.warmup = 6;
+    s.from = (vae_real)0.5;
+    for (t = 0; t < 1000; t++) {
+        const double factor = t < 6 ? 0.5 + (double)t / 12 : pow(0.25, (double)(t - 6) / 10);
+        CHECK(fabs(vaei_schedules[s.kind].factor(&s, t) - factor) <= 1e-12 * factor);
+    }
+    CHECK(vaei_schedules[s.kind].factor(&s, UINT64_MAX / 2) == 0);
+    s.to = 1;
+    CHECK(vaei_schedules[s.kind].factor(&s, UINT64_MAX / 2) == 1);
+    s = schedule_of(5);
+    for (t = 0; t < 100; t++) {
+        const double factor = t % 8 < 4 ? 0.2 + 0.8 * (double)(t % 8) / 4 : 1;
+        CHECK(fabs(vaei_schedules[s.kind].factor(&s, t) - factor) < 1e-7);
+    }
+    s.warmup = s.steps;                             /* a saw */
+    CHECK(fabs(vaei_schedules[s.kind].factor(&s, 15) - (0.2 + 0.8 * 7 / 8)) < 1e-7);
+}
+
+/* ---- clipping ---- */
+
+/* A gradient that is short enough keeps its bits; one that is not, or whose square no float holds, gets the norm asked
+   for; the sum does not depend on the threads. Gradients of a size that spreads over all pieces. */
+static void test_clipping(void) {
+    vae_config c = network();
+    vae_model *plain, *wide, *clipped;
+    vae_data   data = toy(8);
+    vae_real  *g, *p;
+    double     norm = 0;
+    size_t     i, n, t;
+    c.encoder[0] = VAE_DENSE(1000, VAE_TANH);
+    c.optimizer.kind = VAE_SGD;
+    c.optimizer.momentum = VAE_ZERO;
+    c.optimizer.learning_rate = (vae_real)0.001;
+    plain = make(&c);
+    c.optimizer.clip_norm = (vae_real)1e6;
+    wide = make(&c);
+    c.optimizer.learning_rate = 1;
+    for (t = 0; t < 3; t++) {
+        CHECK(vae_train_step(plain, &data, NULL, NULL) == VAE_OK);
+        CHECK(vae_train_step(wide, &data, NULL, NULL) == VAE_OK);
+    }
+    CHECK(same_weights(plain, wide));
+    c.optimizer.clip_norm = 2;
+    clipped = make(&c);
+    n = vae_parameter_count(clipped);
+    g = vae_gradients(clipped);
+    p = vae_parameters(clipped);
+    for (t = 0; t < 2; t++) {
+        memset(p, 0, n * sizeof *p);
+        for (i = 0; i < n; i++) g[i] = (vae_real)((double)(i * 7 % 11) - 5) * (t ? (vae_real)1e17 : 1);
+        CHECK(vae_apply_gradients(clipped, NULL) == VAE_OK);
+        for (norm = 0, i = 0; i < n; i++) norm += (double)p[i] * (double)p[i];
+        CHECK(fabs(sqrt(norm) - 2) < 1e-5);
+        CHECK(p[2] > 0 && fabs((double)(p[n - 1] / p[2]) - ((double)((n - 1) * 7 % 11) - 5) / -2) < 1e-5);
+    }
+    memset(p, 0, n * sizeof *p);
+    g[n - 1] = (vae_real)1e-30;                     /* nothing to divide by */
+    CHECK(vae_apply_gradients(clipped, NULL) == VAE_OK && p[n - 1] == (vae_real)-1e-30 && p[0] == 0);
+    CHECK(vae_apply_gradients(clipped, NULL) == VAE_OK && p[n - 1] == (vae_real)-1e-30);
+    vae_destroy(plain);
+    vae_destroy(wide);
+    vae_destroy(clipped);
+}
+
 static void test_cosine(void) {
     int i;
     for (i = 0; i <= 1000; i++)
@@ -199,7 +308,7 @@ static int keep(void *user, const vae_progress *p) {
 
 static void test_resume_from_every_batch(void) {
     int kind;
-    for (kind = VAE_ADAM; kind <= VAE_SGD; kind++) {
+    for (kind = VAE_ADAM; kind <= VAE_ADADELTA; kind++) {
         vae_config     c = network();
         vae_data       data = toy(43);
         vae_fit_config fit;
@@ -209,8 +318,9 @@ static void test_resume_from_every_batch(void) {
         memset(&fit, 0, sizeof fit);
         memset(&k, 0, sizeof k);
         c.optimizer.kind = (vae_optimizer_kind)kind;
-        c.optimizer.schedule = schedule_of(2);
-        c.beta_schedule = schedule_of(1);
+        c.optimizer.schedule = schedule_of(kind);
+        c.optimizer.clip_norm = kind % 2 ? (vae_real)0.5 : 0;
+        c.beta_schedule = schedule_of(kind == VAE_ADAM ? 5 : 1);
         whole = make(&c);
         fit.until_epoch = 3;
         fit.on_progress = keep;
@@ -546,6 +656,8 @@ int main(void) {
     RUN(test_golden_steps);
     RUN(test_step_is_accumulate_and_apply);
     RUN(test_schedules);
+    RUN(test_schedules_far_along);
+    RUN(test_clipping);
     RUN(test_cosine);
     RUN(test_resume_from_every_batch);
     RUN(test_resume_otherwise);

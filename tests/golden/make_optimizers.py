@@ -36,6 +36,18 @@ def cosine(t):
     return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (t - 4) / (20 - 4))) if t < 20 else 0.1
 
 
+def stepwise(t):
+    return t / 3 if t < 3 else 0.5 ** ((t - 3) // 5)
+
+
+def exponential(t):
+    return 0.25 ** (t / 10)
+
+
+def cyclical(t):
+    return min(1.0, 0.2 + 0.8 * (t % 8) / 4)
+
+
 CASES = [
     ("adam", lambda groups: torch.optim.Adam(groups, lr=0.01, betas=(0.9, 0.999), eps=1e-8), 0.0, 0.01, constant),
     ("adam_decay", lambda groups: torch.optim.Adam(groups, lr=0.01, betas=(0.8, 0.95), eps=1e-3), 0.1, 0.01, cosine),
@@ -43,11 +55,18 @@ CASES = [
     ("sgd", lambda groups: torch.optim.SGD(groups, lr=0.02, momentum=0.9), 0.0, 0.02, constant),
     ("sgd_decay", lambda groups: torch.optim.SGD(groups, lr=0.02, momentum=0.5), 0.1, 0.02, cosine),
     ("sgd_plain", lambda groups: torch.optim.SGD(groups, lr=0.02), 0.1, 0.02, warmup),
+    ("rmsprop", lambda groups: torch.optim.RMSprop(groups, lr=0.001), 0.0, 0.001, constant),
+    ("rmsprop_decay", lambda groups: torch.optim.RMSprop(groups, lr=0.01, alpha=0.9, eps=1e-3), 0.1, 0.01, stepwise),
+    ("adadelta", lambda groups: torch.optim.Adadelta(groups), 0.0, 1.0, constant),
+    ("adadelta_decay", lambda groups: torch.optim.Adadelta(groups, lr=2.0, rho=0.8, eps=1e-4), 0.1, 2.0, exponential),
+    ("sgd_cyclical", lambda groups: torch.optim.SGD(groups, lr=0.02, momentum=0.9), 0.0, 0.02, cyclical),
+    ("adam_clipped", lambda groups: torch.optim.Adam(groups, lr=0.01), 0.1, 0.01, constant, 4.5),
+    ("sgd_clipped", lambda groups: torch.optim.SGD(groups, lr=0.02, momentum=0.9), 0.1, 0.02, constant, 4.5),
 ]
 
 print("/* Made by make_optimizers.py with PyTorch's optimisers in double: see there. */")
 print(f"#define OPTIMIZER_STEPS {STEPS}\n#define OPTIMIZER_COUNT {COUNT}")
-for name, make, decay, rate, schedule in CASES:
+for name, make, decay, rate, schedule, *clip in CASES:
     weights = torch.nn.Parameter(torch.tensor([first(i) for i in range(COUNT) if not BIAS[i]], dtype=torch.float64))
     biases = torch.nn.Parameter(torch.tensor([first(i) for i in range(COUNT) if BIAS[i]], dtype=torch.float64))
     optimizer = make([{"params": [weights], "weight_decay": decay}, {"params": [biases], "weight_decay": 0.0}])
@@ -56,6 +75,8 @@ for name, make, decay, rate, schedule in CASES:
             group["lr"] = rate * schedule(t)
         weights.grad = torch.tensor([gradient(i, t) for i in range(COUNT) if not BIAS[i]], dtype=torch.float64)
         biases.grad = torch.tensor([gradient(i, t) for i in range(COUNT) if BIAS[i]], dtype=torch.float64)
+        for norm in clip:
+            torch.nn.utils.clip_grad_norm_([weights, biases], norm)
         optimizer.step()
     w, b = iter(weights.tolist()), iter(biases.tolist())
     values = [next(b) if BIAS[i] else next(w) for i in range(COUNT)]
