@@ -295,6 +295,17 @@ typedef enum vae_likelihood {
     VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI
 } vae_likelihood;
 
+/* What training minimises, on average over the rows of a batch: vae_terms.loss.
+   VAE_OBJECTIVE_ELBO: reconstruction + beta kl, the reconstruction averaged over config.samples draws of z.
+   VAE_OBJECTIVE_IWAE: -log 1/k sum_k p(x | z_k) (p(z_k) / q(z_k | x))^beta over k = config.samples draws, where beta is 1
+     a tighter bound on log p(x) (Burda et al. 2016, equation 8). With one draw it is the ELBO.
+   VAE_OBJECTIVE_AUTOENCODER: the reconstruction at z = mean; there is no noise and no KL (where one is asked for it is 0),
+     no logvar, and no p(z) to sample from: calls that need these are refused. */
+typedef enum vae_objective {
+    VAE_OBJECTIVE_DEFAULT = 0,      /* VAE_OBJECTIVE_ELBO */
+    VAE_OBJECTIVE_ELBO, VAE_OBJECTIVE_IWAE, VAE_OBJECTIVE_AUTOENCODER
+} vae_objective;
+
 /* First weights of a layer with n inputs and m outputs (of a convolution: channels times the kernel's area).
    VAE_INIT_PYTORCH: weights and biases uniform in +-1/sqrt n, the default of PyTorch's Linear and Conv2d (for a
      transposed convolution n counts its output channels, as PyTorch does).
@@ -444,6 +455,14 @@ typedef struct vae_config {
                                                      has a label, 0 to classes - 1, which enters one-hot beside the
                                                      input of the encoder's first dense layer (or of the heads where it
                                                      has none) and beside z; the decoder begins with a dense layer */
+    vae_objective      objective;
+    size_t             samples;                   /* z drawn for each row in training, each a row of the decoder's batch; 1
+                                                     to 65536. Default 1, of VAE_OBJECTIVE_IWAE 5 */
+    vae_real           free_bits;                 /* above 0: in the loss each latent dimension's KL, averaged over the
+                                                     batch, counts as this many nats at least (Kingma et al. 2016) */
+    vae_real           capacity;                  /* above 0: C nats; the loss has beta |kl - C|, the KL averaged over the
+                                                     batch (Burgess et al. 2018) */
+    vae_schedule       capacity_schedule;         /* of C, such as VAE_WARMUP from 0 */
 } vae_config;
 
 /* ==== 3 >>model =================================================================================================== */
@@ -511,12 +530,12 @@ typedef struct vae_data {
     const int           *labels;         /* of each row; only with config.classes, and then required */
 } vae_data;
 
-/* Nats per example. */
+/* Nats per example. In training with several samples a row, -log p(x | z) is their mean. */
 typedef struct vae_terms {
     double reconstruction;    /* -log p(x | z) */
     double kl;                /* KL( q(z | x) || N(0, I) ), 0 or more */
     double elbo;              /* -(reconstruction + kl) */
-    double loss;              /* reconstruction + beta kl: what is minimised */
+    double loss;              /* what is minimised: see vae_objective; of vae_elbo always reconstruction + beta kl */
 } vae_terms;
 
 #ifndef VAE_INFERENCE_ONLY
@@ -603,8 +622,8 @@ typedef struct vae_share {
 
 /* Adds to the gradient block the gradient of this batch's summed loss divided by `total`. With share NULL the batch is
    the whole (first 0, total count); a share may have no rows. Row r's noise depends on the seed, the step and first + r
-   alone: a batch cut into pieces, over time or over machines, meets the same noise. `terms`, which may be NULL, are
-   means over the rows given. After a loss that is not finite (VAE_ERROR_NUMERIC) the gradients are zero. */
+   alone: a batch cut into pieces, over time or over machines, meets the same noise. The averages of config.free_bits and
+   capacity are over the rows given. `terms`, which may be NULL, are means over these, too. After a loss that is not finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
 /* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to
@@ -715,8 +734,9 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
    Loading trusts nothing in the file, and takes memory in proportion to the file's size and to what you ask for:
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
-     - seed, batch, part, beta, beta_schedule, optimizer replace the file's where they are not zero; a checkpoint's
-       moments are left out where the kind changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
+     - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule
+       replace the file's where they are not zero; a checkpoint's moments are left out where the optimiser's kind
+       changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes
        must be zero or as in the file;
@@ -4651,9 +4671,12 @@ typedef struct vaei_plan {
     char        is_bare;                            /* no weights, tables or workspace: it only names the tensors */
     char        free_activation;                    /* the decoder's last layer may have any activation */
     char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
+    char        weighs;                             /* the samples of a row have importance weights, */
+    char        holds;                              /* ... dimensions of z may be free of the KL's gradient */
     int         threads;
     size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
     size_t      classes;                            /* that a label may name; 0: the model is not conditional */
+    size_t      samples, decoder_batch;             /* z of each example in training; rows of the decoder then */
     size_t      output;                             /* numbers that the decoder gives for an example */
     size_t      micro, chunk;                       /* examples in a micro-batch; in a chunk, a multiple of it */
     size_t      rows;                               /* that inference takes at once: a batch at most */
@@ -4669,7 +4692,9 @@ typedef struct vaei_plan {
     vaei_place  input, target;                      /* what the encoder sees, what is scored: one place if the same */
     vaei_place  labels;                             /* an int per example, in a conditional model */
     vaei_place  noise, z, logvar, z_gradient;
-    vaei_place  row_terms;                          /* per example two doubles: reconstruction, kl */
+    vaei_place  row_terms;                          /* per row of the decoder two doubles: see vaei_row_terms */
+    vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighed */
+    vaei_place  held;                               /* per latent dimension, with free bits: see vaei_hold_dimensions */
     vaei_place  inverse_sigma;                      /* of each pixel, where there is more than one */
 } vaei_plan;
 
@@ -4696,6 +4721,10 @@ typedef struct vaei_settings {
     vae_allocator      allocator;
     int                shared_heads, tied;
     int                classes;
+    vae_objective      objective;
+    size_t             samples;
+    vae_real           free_bits, capacity;
+    vae_schedule       capacity_schedule;
     int                unfused;             /* the last stage is not fused even where it could be: for the tests */
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
@@ -4716,6 +4745,7 @@ VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) { return layer->kind == V
 #define VAEI_MAX_EXTENT 65535       /* ... of an image's that a convolution takes or gives, and of padding */
 #define VAEI_MAX_KERNEL 1023
 #define VAEI_MAX_BATCH 0x1000000
+#define VAEI_MAX_SAMPLES 65536u
 #define VAEI_MOST_SETTING ((vae_real)1e6)    /* of beta and the learning rate: no step can then overflow a weight */
 #define VAEI_MAX_OUTPUTS 0x7FFFFFFF /* numbers per example */
 
@@ -5186,6 +5216,32 @@ VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *erro
     return VAE_OK;
 }
 
+/* What else sets the loss must have something to act on. */
+VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *error) {
+    const int   plain = s->objective == VAE_OBJECTIVE_AUTOENCODER;
+    const char *idle = s->free_bits != 0 ? "free_bits" : s->capacity != 0 ? "capacity" : NULL;
+    if ((int)s->objective < 1 || s->objective > VAE_OBJECTIVE_AUTOENCODER)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "objective is %d: use one of vae_objective", (int)s->objective);
+    if (s->samples > VAEI_MAX_SAMPLES)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "samples is %z: use 1 to 65536", s->samples);
+    if (!vaei_lies_in(s->free_bits, 0, VAEI_MOST_SETTING) || !vaei_lies_in(s->capacity, 0, VAEI_MOST_SETTING))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "free_bits is %r, capacity %r: each must lie in 0 (none) to 1e6",
+                         (double)s->free_bits, (double)s->capacity);
+    if (s->objective != VAE_OBJECTIVE_ELBO && idle)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but only VAE_OBJECTIVE_ELBO has a KL that it can act on: "
+                         "leave it 0", idle);
+    if (plain && (s->samples > 1 || s->beta != 1 || s->beta_schedule.kind != VAE_CONSTANT))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but VAE_OBJECTIVE_AUTOENCODER has no %s: leave it 0",
+                         s->samples > 1 ? "samples" : s->beta != 1 ? "beta" : "beta_schedule",
+                         s->samples > 1 ? "noise" : "KL");
+    if (s->free_bits != 0 && s->capacity != 0)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "free_bits is %r, capacity %r: both change the KL, leave one of them "
+                         "0", (double)s->free_bits, (double)s->capacity);
+    if (s->capacity == 0 && s->capacity_schedule.kind != VAE_CONSTANT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "capacity_schedule is set, but capacity is 0: set it, or leave both");
+    return vaei_check_schedule(&s->capacity_schedule, "capacity_schedule", error);
+}
+
 VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *error) {
     const vae_shape i = s->input;
     vae_status      status;
@@ -5230,6 +5286,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
                          (double)s->beta);
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
+    if ((status = vaei_check_objective(s, error)) != VAE_OK) return status;
     if ((status = vaei_check_threads(s, error)) != VAE_OK) return status;
     if (s->classes && (s->classes < 2 || s->classes > 1048576))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes is %d: use 0 (not conditional), or the number of different "
@@ -5273,8 +5330,14 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->shared_heads = c->shared_heads != 0;
     s->tied = c->tied != 0;
     s->classes = c->classes;
+    s->objective = c->objective ? c->objective : VAE_OBJECTIVE_ELBO;
+    s->samples = c->samples ? c->samples : s->objective == VAE_OBJECTIVE_IWAE ? 5 : 1;
+    s->free_bits = vaei_setting(c->free_bits);
+    s->capacity = vaei_setting(c->capacity);
+    s->capacity_schedule = c->capacity_schedule;
     vaei_default_real(&s->beta, 1);
     if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
+    if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
     vaei_default_optimizer(&s->optimizer);
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
     if (!s->threads) s->threads = threads ? threads : vaei_core_count();
@@ -5307,6 +5370,11 @@ VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->shared_heads = s->shared_heads;
     c->tied = s->tied;
     c->classes = s->classes;
+    c->objective = s->objective;
+    c->samples = s->samples;
+    c->free_bits = s->free_bits;
+    c->capacity = s->capacity;
+    c->capacity_schedule = s->capacity_schedule;
 }
 
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
@@ -5571,10 +5639,15 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
 #ifndef VAE_INFERENCE_ONLY
     plan->trains = !s->inference_only && s->part == VAE_WHOLE;
 #endif
-    /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward. */
-    plan->fused = !s->unfused && !(plan->trains && plan->log_sigma_count > 1);
+    plan->samples = plan->trains ? s->samples : 1;
+    plan->weighs = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
+    plan->holds = plan->trains && s->free_bits != 0;
+    /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those of
+       weighed samples the scores of the others. */
+    plan->fused = !s->unfused && !(plan->trains && (plan->log_sigma_count > 1 || plan->weighs));
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
+    plan->decoder_batch = vaei_times(plan->batch, plan->samples);
 }
 
 /* ---- memory of the tensors ---- */
@@ -5665,6 +5738,7 @@ typedef struct vaei_planning {
     vaei_arena         *arena;                  /* of the model's block */
     vaei_arena          workspace, slot;        /* only counted */
     int                 first;                  /* layer of the network that the plan holds */
+    size_t              rows;                   /* of the batch in the half of the network that is being planned */
     vaei_stage         *stage;                  /* NULL while counting */
     size_t              parameters;             /* of the layers so far */
     size_t              partial;                /* where the stage's sums for tied weights begin */
@@ -5678,7 +5752,7 @@ VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t e
     vaei_place  place;
     place.in_slot = in_slot;
     place.offset = arena->used / sizeof(vae_real);
-    vaei_take_reals(arena, vaei_times(in_slot ? p->plan->micro : p->plan->batch, each));
+    vaei_take_reals(arena, vaei_times(in_slot ? p->plan->micro : p->rows, each));
     return place;
 }
 
@@ -6021,6 +6095,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     if (index == p->network->encoders + 1) {            /* the decoder's first */
         p->before = plan->z;
         p->below = plan->z_gradient;
+        p->rows = plan->decoder_batch;
     }
     if (layer) {
         const size_t parameter = p->parameters;
@@ -6041,10 +6116,10 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     }
     if (dense) {
         vaei_place_dense(p, &b, &places);
-        vaei_note_product(p, plan->batch, b.outputs, b.inputs);
-        if (plan->trains) vaei_note_product(p, b.inputs, b.outputs, plan->batch);
-        if (plan->trains) vaei_note_product(p, plan->batch, b.inputs, b.outputs);
-        if (plan->trains && p->network->tied) vaei_note_product(p, b.outputs, b.inputs, plan->batch);
+        vaei_note_product(p, p->rows, b.outputs, b.inputs);
+        if (plan->trains) vaei_note_product(p, b.inputs, b.outputs, p->rows);
+        if (plan->trains) vaei_note_product(p, p->rows, b.inputs, b.outputs);
+        if (plan->trains && p->network->tied) vaei_note_product(p, b.outputs, b.inputs, p->rows);
     } else {
         vaei_image_sizes sizes;
         sizes.input = vaei_lay_image(p, index, VAEI_INPUT, c ? &c->input : NULL);
@@ -6065,19 +6140,25 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
 
 VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     vaei_plan *plan = p->plan;
+    p->rows = plan->batch;
     if (plan->encoder.layers) {
         plan->input = vaei_place_numbers(p, 0, plan->example);
         plan->target = plan->input;
-        plan->noise = vaei_place_numbers(p, 0, plan->latent);
         plan->logvar = vaei_place_numbers(p, 0, plan->latent);
+        p->rows = plan->decoder_batch;
+        plan->noise = vaei_place_numbers(p, 0, plan->latent);
     }
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
     if (plan->classes) plan->labels = vaei_place_numbers(p, 0, (sizeof(int) - 1) / sizeof(vae_real) + 1);
     if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
+    if (plan->weighs) plan->sample_weights = vaei_place_numbers(p, 0, sizeof(double) / sizeof(vae_real));
+    plan->held.offset = p->workspace.used / sizeof(vae_real);
+    vaei_take_reals(&p->workspace, plan->holds ? plan->latent : 0);
     plan->inverse_sigma.offset = p->workspace.used / sizeof(vae_real);
     vaei_take_reals(&p->workspace, plan->log_sigma_count > 1 ? plan->log_sigma_count : 0);
     if (plan->trains) plan->z_gradient = vaei_place_numbers(p, 0, plan->latent);
     p->before = plan->input;
+    p->rows = plan->batch;
 }
 
 /* The workers' slots, and the areas in which the weight gradients of the chunks are summed. */
@@ -6347,7 +6428,12 @@ typedef struct vaei_pass {
     /* what becomes of the logits: */
     double    *reconstruction;      /* per row, nats; or NULL */
     size_t     repeat;              /* so many rows in succession belong to one row of pixels */
-    vae_real   scale;               /* of the gradient: 1 / examples in the whole batch */
+    double    *weights;             /* per row, of its gradient, those of one row of pixels adding up to 1; or NULL: they
+                                       follow from the scores, which come first. Then behind `reconstruction`: */
+    double    *row_loss;            /* ... per row of pixels, -log of the mean weight before they were scaled to 1 */
+    vae_real   scale;               /* of the gradient: 1 / rows in the whole batch */
+    vae_real   kl_scale;            /* of the KL's gradient */
+    const vae_real *held;           /* per dimension 1 where the KL has no gradient; or NULL */
     vaei_spread spread;
     vae_real  *d_log_sigma;         /* where its gradient goes; NULL: nowhere */
     int        adds;                /* ... in addition to what is there */
@@ -6389,6 +6475,7 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
 }
 
 #define VAEI_PARALLEL_NUMBERS 16384     /* numbers, each computed by itself, that are worth another thread */
+#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
 #define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
@@ -6851,6 +6938,8 @@ VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
+VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) { return pass->weights ? pass->weights[row] : 1; }
+
 /* With s the mean of |x - output|^p over the numbers that share a sigma, their nats are s/(p sigma^p) + log sigma each,
    and the derivative by log sigma is 1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows'
    nats, which have been computed by now. */
@@ -6860,7 +6949,9 @@ VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     double           sum = 0;
     size_t           i;
     for (i = 0; i < pass->count; i++)
-        sum += (double)model->plan.example - VAEI_ROUNDED(power * (pass->reconstruction[i] - pass->spread.nats));
+        sum += VAEI_ROUNDED(vaei_weight_of(pass, i) * ((double)model->plan.example -
+                                                       VAEI_ROUNDED(power * (pass->reconstruction[i] -
+                                                                             pass->spread.nats))));
     *pass->d_log_sigma = (vae_real)((double)pass->scale * sum) + (pass->adds ? *pass->d_log_sigma : 0);
 }
 
@@ -6872,24 +6963,28 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
     const vaei_plan *plan = &model->plan;
     const int        squares = vaei_likelihoods[model->settings.likelihood].power == 2;
     const size_t     end = first + count;
-    double           sums[32];
+    double           sums[32], weights = 0;
+    size_t           r;
     (void)slot;
+    for (r = 0; r < pass->count; r++) weights += vaei_weight_of(pass, r);
     for (; first < end; first += count) {
         vae_real *d = pass->d_log_sigma + first;
         size_t    row, i;
         count = vaei_min_size(32, end - first);
         memset(sums, 0, sizeof sums);
         for (row = 0; row < pass->count; row++) {
-            const vae_real *x = vaei_at(model, plan->target, 0, row, plan->example) + first;
+            const double    weight = vaei_weight_of(pass, row);
+            const vae_real *x = vaei_at(model, plan->target, 0, row / pass->repeat, plan->example) + first;
             const vae_real *output =
                 vaei_at(model, plan->stages[plan->stage_count - 1].output, 0, row, plan->output) + first;
             for (i = 0; i < count; i++) {
                 const vae_real off = (output[i] - x[i]) * pass->spread.inverse[first + i];
-                sums[i] += squares ? VAEI_ROUNDED((double)off * (double)off) : (double)(off < 0 ? -off : off);
+                sums[i] += VAEI_ROUNDED(
+                    weight * (squares ? VAEI_ROUNDED((double)off * (double)off) : (double)(off < 0 ? -off : off)));
             }
         }
         for (i = 0; i < count; i++)
-            d[i] = (vae_real)((double)pass->scale * ((double)pass->count - sums[i])) + (pass->adds ? d[i] : 0);
+            d[i] = (vae_real)((double)pass->scale * (weights - sums[i])) + (pass->adds ? d[i] : 0);
     }
 }
 
@@ -6921,11 +7016,14 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 
 /* ---- rows ---- */
 
-/* Two arrays with a number for each row of a batch: its reconstruction and its KL. Decoding stores in the first one
-   whether a pixel of the row is not finite. */
+/* Two arrays: the first has a number for each row of the decoder, its reconstruction; the second, vaei_row_kl, one for
+   each row of pixels, its KL, and then, where samples are weighed, one more. Decoding stores in the first one whether a
+   pixel of the row is not finite. */
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
     return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
 }
+
+VAEI_PRIVATE double *vaei_row_kl(const vae_model *model) { return vaei_row_terms(model) + model->plan.decoder_batch; }
 
 VAEI_PRIVATE double vaei_infinity(void) {
     const uint64_t bits = (uint64_t)0x7FF << 52;
@@ -6990,6 +7088,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     const vae_real        *pixels = vaei_at(model, model->plan.target, 0, 0, 0);
     size_t                 i;
     for (i = first; i < first + count; i++, output += model->plan.output) {
+        const double    weight = pass->weights ? pass->weights[i] : 1;
         const vae_real *row = pixels + i / pass->repeat * size;
         const int       finite = !pass->forward_only || vaei_all_within(kernels, size, output, VAEI_LARGEST);
         if (pass->decoded) {
@@ -7005,8 +7104,11 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
             if (pass->numbers) vaei_score_numbers_of(pass, output, row, pass->numbers + i * size);
             pass->reconstruction[i] = pass->numbers ? 0 : vaei_squared_error(model, output, row);
         } else {
-            pass->reconstruction[i] =
-                likelihood->score(kernels, size, output, row, &pass->spread, pass->scale, d) + pass->spread.nats;
+            if (d && weight == 0) memset(d, 0, model->plan.output * sizeof(vae_real));
+            else
+                pass->reconstruction[i] = likelihood->score(kernels, size, output, row, &pass->spread,
+                                                            (vae_real)(weight * (double)pass->scale), d) +
+                                          pass->spread.nats;
             if (d) d += model->plan.output;
         }
     }
@@ -7107,7 +7209,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
 VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
     const vaei_stage_context *work = (const vaei_stage_context *)opaque;
     const vae_model          *model = work->pass->model;
-    const size_t              step = work->backward ? model->plan.chunk : model->plan.micro;
+    const size_t              step = work->backward ? model->plan.chunk * work->pass->repeat : model->plan.micro;
     size_t                    first;
     for (first = index * step; first < work->pass->count; first += work->workers * step)
         vaei_stage_rows(work, index, first, vaei_min_size(first + step, work->pass->count),
@@ -7160,10 +7262,11 @@ VAEI_PRIVATE void vaei_sum_stage(const vaei_pass *pass, const vaei_stage *stage,
 #endif
 
 /* The chunks are independent of each other, and the workers share them out. Without threads one area of weight
-   gradients is enough: it is added to the total after every chunk. */
+   gradients is enough: it is added to the total after every chunk. A chunk has the same examples in both halves of the
+   network, and so in the decoder all their samples. */
 VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_stage *stage, int forward, int backward) {
     const vae_model   *model = pass->model;
-    const size_t       step = backward ? model->plan.chunk : model->plan.micro;
+    const size_t       step = backward ? model->plan.chunk * pass->repeat : model->plan.micro;
     const size_t       pieces = (pass->count + step - 1) / step;
     vaei_stage_context work;
     work.pass = pass;
@@ -7222,18 +7325,68 @@ VAEI_PRIVATE void vaei_encoder_forward(const vaei_pass *pass) {
     if (pass->model->settings.shared_heads) vaei_share_heads(pass);
 }
 
+VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
+    vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / pass->model->plan.example),
+               vaei_finish_part, pass);
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* ---- importance weights ---- */
+
+#define VAEI_LEAST_WEIGHT 1e-20     /* a smaller one is 0: it adds nothing, but would fill the way back with denormals */
+
+VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z);
+
+/* Rows of pixels first .. first + count - 1: the weight of each of their samples, relative to the sum of them all, and
+   the loss -log 1/k sum_k w_k. Its gradient is the sum of the samples' own, each times that weight (Burda et al. 2016,
+   equations 13 and 14); the weights themselves count as constants there. */
+VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_pass *pass = (const vaei_pass *)opaque;
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent, samples = pass->repeat;
+    const double     beta = (double)vaei_beta(model);
+    size_t           row, s;
+    (void)slot;
+    for (row = first; row < first + count; row++) {
+        double *weights = pass->weights + row * samples, sum = 0, most;
+        for (s = 0; s < samples; s++) {
+            const size_t i = row * samples + s;
+            weights[s] = VAEI_ROUNDED(beta * vaei_log_weight(latent, vaei_at(model, model->plan.noise, 0, i, latent),
+                                                             vaei_at(model, model->plan.logvar, 0, row, latent),
+                                                             vaei_at(model, model->plan.z, 0, i, latent))) -
+                         pass->reconstruction[i];
+        }
+        for (most = weights[0], s = 1; s < samples; s++) if (weights[s] > most) most = weights[s];
+        for (s = 0; s < samples; s++) sum += weights[s] = vaei_scalar_exp(weights[s] - most);
+        for (s = 0; s < samples; s++) {
+            weights[s] /= sum;
+            if (weights[s] < VAEI_LEAST_WEIGHT) weights[s] = 0;
+        }
+        pass->row_loss[row] = vaei_scalar_log((double)samples) - (most + vaei_scalar_log(sum));
+    }
+}
+
+/* The scores come first; the pass itself then finishes its rows with the weights. */
+VAEI_PRIVATE void vaei_weigh_rows(vaei_pass *pass) {
+    vaei_pass scores = *pass;
+    scores.forward_only = 1;
+    vaei_finish_batch(&scores);
+    vaei_split(pass->model, pass->count / pass->repeat, 1,
+               vaei_max_size(1, VAEI_PARALLEL_SAMPLES / (pass->repeat * pass->model->plan.latent)), vaei_weigh_part, pass);
+}
+#endif
+
 /* z -> logits -> nats or pixels; in training the last stage also goes backward if it is convolutional */
 VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
     const vaei_plan *plan = &pass->model->plan;
     vaei_chain_forward(pass, &plan->decoder);
 #ifndef VAE_INFERENCE_ONLY
+    if (pass->weights) vaei_weigh_rows(pass);
     if (pass->d_log_sigma && plan->log_sigma_count > 1)
         vaei_split(pass->model, plan->example, 32, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / pass->count),
                    vaei_log_sigmas_gradient, pass);
 #endif
-    if (!plan->fused)
-        vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / plan->example),
-                   vaei_finish_part, pass);
+    if (!plan->fused) vaei_finish_batch(pass);
 #ifndef VAE_INFERENCE_ONLY
     if (pass->d_log_sigma && plan->log_sigma_count == 1) vaei_log_sigma_gradient(pass);
 #endif
@@ -7290,38 +7443,162 @@ VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
         vaei_bound_logvar(latent, heads + i * 2 * latent + latent, logvar + i * latent);
 }
 
+VAEI_PRIVATE int vaei_is_autoencoder(const vae_model *model) {
+    return model->settings.objective == VAE_OBJECTIVE_AUTOENCODER;
+}
+
+/* The KL of n numbers of z; an autoencoder has none. */
+VAEI_PRIVATE double vaei_kl_of(const vae_model *model, size_t n, const vae_real *mean, const vae_real *logvar) {
+    return vaei_is_autoencoder(model) ? 0 : vaei_gaussian_kl(model->kernels, n, mean, logvar);
+}
+
+/* With pass->repeat samples of each row, one after the other. */
 VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
     const vae_real  *heads = vaei_heads(model), *noise = vaei_at(model, model->plan.noise, 0, 0, 0);
     const vae_real  *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
     vae_real        *z = vaei_at(model, model->plan.z, 0, 0, 0);
-    size_t           i;
+    size_t           i, s;
     vaei_bound_rows(pass);
     for (i = 0; i < pass->count; i++) {
         const vae_real *mean = heads + i * 2 * latent;
-        vaei_reparameterize(model->kernels, latent, mean, logvar + i * latent, noise + i * latent, z + i * latent);
-        if (kl) kl[i] = vaei_gaussian_kl(model->kernels, latent, mean, logvar + i * latent);
+        for (s = i * pass->repeat; s < (i + 1) * pass->repeat; s++)
+            vaei_reparameterize(model->kernels, latent, mean, logvar + i * latent, noise + s * latent, z + s * latent);
+        if (kl) kl[i] = vaei_kl_of(model, latent, mean, logvar + i * latent);
     }
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* d_mean = d_z + s mean, d_logvar = d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2 with s = beta scale. */
+/* Kingma et al. 2016: a dimension whose KL, averaged over the batch, is less than config.free_bits counts as that much
+   and has no gradient. Returns the sum over dimensions and marks those dimensions with 1, the others with 0. */
+VAEI_PRIVATE double vaei_hold_dimensions(const vaei_pass *pass, vae_real *held) {
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent;
+    const vae_real  *heads = vaei_heads(model), *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
+    const double     least = (double)model->settings.free_bits;
+    double           total = 0;
+    size_t           i, j;
+    for (j = 0; j < latent; j++) {
+        double sum = 0;
+        for (i = 0; i < pass->count; i++) {
+            const double m = (double)heads[i * 2 * latent + j], v = (double)logvar[i * latent + j];
+            sum += VAEI_ROUNDED(m * m) + (vaei_scalar_exp(v) - 1 - v);
+        }
+        sum /= 2 * (double)pass->count;
+        held[j] = sum < least;
+        total += sum < least ? least : sum;
+    }
+    return total;
+}
+
+/* The KL as the loss has it, and in the pass what its gradient needs; `kl` is its average over the batch. */
+VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
+    const vae_model     *model = pass->model;
+    const vaei_settings *settings = &model->settings;
+    if (vaei_is_autoencoder(model)) return 0;
+    if (model->plan.weighs) {
+        pass->weights = (double *)(void *)vaei_at(model, model->plan.sample_weights, 0, 0, 0);
+        pass->row_loss = vaei_row_kl(model) + model->plan.batch;
+        return 0;
+    }
+    pass->kl_scale = vaei_beta(model) * pass->scale;
+    if (model->plan.holds) {
+        vae_real *held = vaei_at(model, model->plan.held, 0, 0, 0);
+        pass->held = held;
+        return vaei_hold_dimensions(pass, held);
+    }
+    if (settings->capacity != 0) {
+        const double off = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
+        pass->kl_scale = off < 0 ? -pass->kl_scale : off > 0 ? pass->kl_scale : 0;
+        return off < 0 ? -off : off;
+    }
+    return kl;
+}
+
+VAEI_PRIVATE int vaei_loss_is_sum(const vae_model *model) {
+    return !model->plan.weighs && !model->plan.holds && model->settings.capacity == 0;
+}
+
+/* What is minimised, after the pass: its average over the batch. */
+VAEI_PRIVATE double vaei_loss(const vaei_pass *pass, double reconstruction, double kl_in_loss) {
+    double sum = 0;
+    size_t i;
+    if (!pass->weights) return reconstruction + VAEI_ROUNDED((double)vaei_beta(pass->model) * kl_in_loss);
+    for (i = 0; i < pass->count; i++) sum += pass->row_loss[i];
+    return sum / (double)pass->count;
+}
+
+/* d_mean = d_z + s mean, d_logvar = d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2, with s the KL's scale. */
+VAEI_PRIVATE void vaei_latent_backward_row(const vaei_pass *pass, size_t row, vae_real *d_mean) {
+    const vae_model       *model = pass->model;
+    const vaei_kernel_set *kernels = model->kernels;
+    const size_t           latent = model->plan.latent;
+    const vae_real        *mean = vaei_heads(model) + row * 2 * latent;
+    const vae_real        *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
+    const vae_real        *noise = vaei_at(model, model->plan.noise, 0, row * pass->repeat, latent);
+    const vae_real        *d_z = vaei_at(model, model->plan.z_gradient, 0, row * pass->repeat, latent);
+    vae_real               free_mean[32], free_logvar[32];
+    size_t                 first, count, j;
+    vaei_latent_backward(kernels, latent, mean, logvar, noise, d_z, pass->kl_scale, d_mean, d_mean + latent);
+    for (first = 0; pass->held && first < latent; first += count) {
+        count = vaei_min_size(32, latent - first);
+        vaei_latent_backward(kernels, count, mean + first, logvar + first, noise + first, d_z + first, 0, free_mean,
+                             free_logvar);
+        for (j = 0; j < count; j++)
+            if (pass->held[first + j] != 0) {
+                d_mean[first + j] = free_mean[j];
+                d_mean[latent + first + j] = free_logvar[j];
+            }
+    }
+}
+
+/* The gradients of a row's further samples are added to those of its first. They take the places of their d_z and
+   noise. */
+VAEI_PRIVATE void vaei_latent_add_samples(const vaei_pass *pass, size_t row, vae_real *d_mean) {
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent;
+    const vae_real  *mean = vaei_heads(model) + row * 2 * latent;
+    const vae_real  *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
+    size_t           s, j;
+    for (s = row * pass->repeat + 1; s < (row + 1) * pass->repeat; s++) {
+        vae_real *noise = vaei_at(model, model->plan.noise, 0, s, latent);
+        vae_real *d_z = vaei_at(model, model->plan.z_gradient, 0, s, latent);
+        vaei_latent_backward(model->kernels, latent, mean, logvar, noise, d_z, 0, d_z, noise);
+        for (j = 0; j < latent; j++) {
+            d_mean[j] += d_z[j];
+            d_mean[latent + j] += noise[j];
+        }
+    }
+}
+
+/* Where samples are weighed, -beta log (p(z) / q(z | x)) = beta (z^2 - noise^2 - logvar) / 2 of each takes the KL's
+   place. Given the noise, its gradient by z is beta z, and by logvar itself -beta / 2. */
+VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent;
+    const double     scale = (double)(vaei_beta(model) * pass->scale);
+    size_t           s, j;
+    for (s = row * pass->repeat; s < (row + 1) * pass->repeat; s++) {
+        const vae_real *z = vaei_at(model, model->plan.z, 0, s, latent);
+        vae_real       *d_z = vaei_at(model, model->plan.z_gradient, 0, s, latent);
+        const vae_real  weight = (vae_real)(pass->weights[s] * scale);
+        for (j = 0; j < latent; j++) d_z[j] += VAEI_ROUNDED(weight * z[j]);
+    }
+}
+
 VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
-    const vaei_layer *layer = &model->plan.layers[model->plan.heads];
-    const vae_real  *heads = vaei_heads(model), *noise = vaei_at(model, model->plan.noise, 0, 0, 0);
-    const vae_real  *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
-    const vae_real  *d_z = vaei_at(model, model->plan.z_gradient, 0, 0, 0);
-    vae_real        *d_heads = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
-    size_t           i;
+    vae_real        *d_heads = vaei_at(model, model->plan.layers[model->plan.heads].places.output_gradient, 0, 0, 0);
+    size_t           i, j;
     for (i = 0; i < pass->count; i++) {
-        const vae_real *mean = heads + i * 2 * latent;
-        vae_real       *d_mean = d_heads + i * 2 * latent;
-        vaei_latent_backward(model->kernels, latent, mean, logvar + i * latent, noise + i * latent, d_z + i * latent,
-                             vaei_beta(model) * pass->scale, d_mean, d_mean + latent);
-        vaei_bound_logvar_backward(latent, logvar + i * latent, d_mean + latent);
+        vae_real *d_mean = d_heads + i * 2 * latent;
+        if (pass->weights) vaei_weighed_backward(pass, i);
+        vaei_latent_backward_row(pass, i, d_mean);
+        if (pass->repeat > 1) vaei_latent_add_samples(pass, i, d_mean);
+        for (j = 0; pass->weights && j < latent; j++) d_mean[latent + j] -= vaei_beta(model) * pass->scale / 2;
+        vaei_bound_logvar_backward(latent, vaei_at(model, model->plan.logvar, 0, i, latent), d_mean + latent);
     }
     for (i = 0; model->settings.shared_heads && i < pass->count; i++) {         /* the layer's own outputs, in place */
         size_t k;
@@ -7988,7 +8265,15 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
                     s->sigma_per_pixel ? " for each pixel" : "");
         if (state.sigma > 0) vaei_format(text, " (%r)", (double)state.sigma);
     }
-    vaei_format(text, ", beta %r%s", (double)state.beta, s->standardize ? ", standardized pixels" : "");
+    if (vaei_is_autoencoder(model)) vaei_put_string(text, ", autoencoder");
+    else vaei_format(text, ", beta %r", (double)state.beta);
+    if (s->objective == VAE_OBJECTIVE_IWAE || s->samples > 1)
+        vaei_format(text, ", %z%s samples a row", s->samples,
+                    s->objective == VAE_OBJECTIVE_IWAE ? " weighed" : "");
+    if (s->free_bits != 0) vaei_format(text, ", free bits %r", (double)s->free_bits);
+    if (s->capacity != 0)
+        vaei_format(text, ", capacity %r", vaei_scheduled(model, s->capacity, &s->capacity_schedule));
+    if (s->standardize) vaei_put_string(text, ", standardized pixels");
     if (s->classes) vaei_format(text, ", given one of %d classes", s->classes);
 }
 
@@ -8071,7 +8356,7 @@ VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
 
 #ifndef VAE_NO_STDIO
 VAE_API void vae_print_summary(const vae_model *model) {
-    char      bytes[160];               /* a line, however large its numbers */
+    char      bytes[240];               /* a line, however large its numbers */
     vaei_text text;
     int       line;
     text.bytes = bytes;
@@ -8428,9 +8713,12 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
     if (model->settings.part != VAE_ENCODER_ONLY) pass->spread = vaei_spread_of(model);
 }
 
-/* Draws the standard normals of rows first .. first + count - 1 of one stream into the workspace. */
+/* Draws the standard normals of rows first .. first + count - 1 of one stream into the workspace; of an autoencoder
+   zeros, so that z is the mean. */
 VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t step, uint64_t first, size_t count) {
-    vaei_normal_rows(model->kernels, model->settings.seed, stream, step, first, count, model->plan.latent,
+    if (vaei_is_autoencoder(model))
+        memset(vaei_at(model, model->plan.noise, 0, 0, 0), 0, count * model->plan.latent * sizeof(vae_real));
+    else vaei_normal_rows(model->kernels, model->settings.seed, stream, step, first, count, model->plan.latent,
                      vaei_at(model, model->plan.noise, 0, 0, 0));
 }
 
@@ -8465,7 +8753,7 @@ VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
     pass.reconstruction = vaei_row_terms(model);
     vaei_encoder_forward(&pass);
     vaei_draw_noise(model, VAEI_STREAM_TRAINING, 0, 0, count);
-    vaei_latent_forward(&pass, pass.reconstruction + plan->batch);
+    vaei_latent_forward(&pass, vaei_row_kl(model));
     pass.d_log_sigma = model->moment1 + plan->log_sigma;        /* free: the optimiser leaves sigma alone */
     vaei_decoder_forward(&pass);
     vaei_move_sigma(model, pass.d_log_sigma, 1);
@@ -8533,11 +8821,20 @@ VAEI_SETUP vae_status vaei_check_count(const vae_model *model, size_t count, con
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: count is %z, more than fits in memory", call, count);
 }
 
+/* Refuses what an autoencoder does not have: a distribution of z. */
+VAEI_SETUP vae_status vaei_check_prior(const vae_model *model, const char *call, vae_error *error) {
+    if (!vaei_is_autoencoder(model)) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model is a plain autoencoder, whose z has no distribution to "
+                     "draw from: train with another config.objective, or decode z of your own", call);
+}
+
 VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                                     vae_error *error) {
     size_t     first, i;
     vaei_pass  pass;
     vae_status status = vaei_check_each(model, data, "vae_encode", error);
+    if (status == VAE_OK && logvar && vaei_is_autoencoder(model))
+        status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_encode: a plain autoencoder has no logvar: give NULL");
     if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
     for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
         const size_t latent = model->plan.latent;
@@ -8619,7 +8916,8 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
 
 VAEI_PRIVATE vae_status vaei_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
     if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
-    if (vaei_check_count(model, count, "vae_sample_latent", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    if (vaei_check_prior(model, "vae_sample_latent", error) != VAE_OK ||
+        vaei_check_count(model, count, "vae_sample_latent", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
                      model->plan.latent, z);
     model->samples_drawn += count;
@@ -8640,6 +8938,7 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, vae_real *pi
     if (!model || (!pixels && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
     if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_sample", error) != VAE_OK ||
+        vaei_check_prior(model, "vae_sample", error) != VAE_OK ||
         vaei_check_count(model, count, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
@@ -8679,7 +8978,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
         double *row_kl;
         if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
         pass.reconstruction = vaei_row_terms(model);
-        row_kl = pass.reconstruction + model->plan.batch;
+        row_kl = vaei_row_kl(model);
         vaei_draw_noise(model, VAEI_STREAM_EVALUATION, 0, first, pass.count);
         vaei_latent_forward(&pass, row_kl);
         vaei_decoder_forward(&pass);
@@ -8729,8 +9028,6 @@ typedef struct vaei_importance {
     double   *log_sums;             /* per row: the log of the sum of its samples' weights */
 } vaei_importance;
 
-#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
-
 VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
     const vae_model       *model = turn->pass.model;
@@ -8772,7 +9069,7 @@ VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
     const size_t     rows = turn->pass.count, most = model->plan.rows / rows;
     size_t           i;
     turn->pass.reconstruction = vaei_row_terms(model);
-    turn->log_sums = turn->pass.reconstruction + model->plan.batch;
+    turn->log_sums = vaei_row_kl(model);
     for (turn->done = 0; turn->done < samples; turn->done += turn->pass.repeat) {
         size_t grain;
         turn->pass.repeat = vaei_min_size(most, samples - turn->done);
@@ -8794,6 +9091,7 @@ VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *da
     vae_status      status = vaei_check_score(model, data, mean != NULL, "vae_log_likelihood", error);
     if (status == VAE_OK && !samples)
         status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_log_likelihood: samples is 0: give at least 1");
+    if (status == VAE_OK) status = vaei_check_prior(model, "vae_log_likelihood", error);
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += turn.pass.count) {
         if ((status = vaei_encode_rows(model, data, first, &turn.pass, error)) != VAE_OK) return status;
@@ -8834,6 +9132,8 @@ VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_
     if (score->samples && score->kind != VAE_SCORE_LOG_LIKELIHOOD)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.samples is %z, but only VAE_SCORE_LOG_LIKELIHOOD draws "
                          "samples: leave it 0", score->samples);
+    if (score->kind == VAE_SCORE_LOG_LIKELIHOOD && vaei_check_prior(model, "vae_score", error) != VAE_OK)
+        return VAE_ERROR_ARGUMENT;
     if (numbers && score->kind != VAE_SCORE_RECONSTRUCTION && score->kind != VAE_SCORE_SQUARED_ERROR)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_score_numbers: this kind of score is no sum over a row's "
                          "numbers: use VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR");
@@ -8863,8 +9163,8 @@ VAEI_PRIVATE void vaei_score_rows(vaei_importance *turn, const vae_score_config 
         const vae_real *pixels = vaei_at(model, model->plan.target, 0, i, size);
         each[i] = score->kind == VAE_SCORE_LOG_LIKELIHOOD ? -pass->reconstruction[i] : pass->reconstruction[i];
         if (score->kind == VAE_SCORE_ELBO)
-            each[i] += vaei_gaussian_kl(model->kernels, latent, vaei_heads(model) + 2 * i * latent,
-                                        vaei_at(model, model->plan.logvar, 0, i, latent));
+            each[i] += vaei_kl_of(model, latent, vaei_heads(model) + 2 * i * latent,
+                                  vaei_at(model, model->plan.logvar, 0, i, latent));
         for (k = 0; score->without_entropy && k < size; k++) each[i] -= vaei_entropy((double)pixels[k]);
     }
 }
@@ -8985,8 +9285,7 @@ VAEI_PRIVATE vae_status vaei_latent_statistics(vae_model *model, const vae_data 
                 const double    off = (double)*mean - each[d].mean;
                 each[d].mean += off / (double)(first + i + 1);
                 each[d].variance += VAEI_ROUNDED(off * ((double)*mean - each[d].mean));
-                each[d].kl += vaei_gaussian_kl(model->kernels, 1, mean,
-                                               vaei_at(model, model->plan.logvar, 0, i, latent) + d);
+                each[d].kl += vaei_kl_of(model, 1, mean, vaei_at(model, model->plan.logvar, 0, i, latent) + d);
             }
     }
     for (d = 0; d < model->plan.latent; d++) {
@@ -9064,35 +9363,42 @@ VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction,
    dense layers' weights are left to vaei_update. */
 VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
                                         vae_terms *terms, vae_error *error) {
-    double     reconstruction = 0, kl = 0, *row_kl;
-    size_t     i;
-    int        s;
-    vaei_pass  pass;
-    vae_status status;
+    const size_t samples = model->plan.samples;
+    double       reconstruction = 0, kl = 0, penalty, *row_kl = vaei_row_kl(model);
+    size_t       i;
+    int          s;
+    vaei_pass    pass;
+    vae_status   status;
     vaei_begin_pass(&pass, model, count);
     vaei_begin_backward(&pass);
     pass.updates = updates;
     pass.scale = (vae_real)(1 / (double)total);
     pass.reconstruction = vaei_row_terms(model);
-    row_kl = pass.reconstruction + model->plan.batch;
     vaei_encoder_forward(&pass);
-    vaei_draw_noise(model, VAEI_STREAM_TRAINING, model->step, first, count);
+    vaei_draw_noise(model, VAEI_STREAM_TRAINING, model->step, (uint64_t)first * samples, count * samples);
+    pass.repeat = samples;
     vaei_latent_forward(&pass, row_kl);
+    for (i = 0; i < count; i++) kl += row_kl[i];
+    penalty = vaei_kl_in_loss(&pass, kl / (double)count);
+    if (!pass.weights) pass.scale = (vae_real)(1 / ((double)total * (double)samples));
+    pass.count = count * samples;
     vaei_decoder_forward(&pass);
-    for (i = 0; i < count; i++) {
-        reconstruction += pass.reconstruction[i];
-        kl += row_kl[i];
-    }
+    for (i = 0; i < count * samples; i++) reconstruction += pass.reconstruction[i];
+    reconstruction /= (double)samples;
     if ((status = vaei_check_loss(model, reconstruction, kl, count, error)) != VAE_OK) {
         vaei_forget_gradients(model);
         return status;
     }
     for (s = model->plan.stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
-        if (s == model->plan.decoder.first_stage) vaei_latent_backward_rows(&pass);
+        if (s != model->plan.decoder.first_stage) continue;
+        pass.count = count;
+        vaei_latent_backward_rows(&pass);
+        pass.repeat = 1;
     }
     model->has_gradients = !updates;
-    if (terms) *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
+    *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
+    terms->loss = vaei_loss(&pass, terms->reconstruction, penalty);
     return VAE_OK;
 }
 
@@ -9107,7 +9413,7 @@ typedef struct vaei_update_context {
     size_t              base;                   /* where in the parameter block the span begins */
     /* for dense layers whose gradients are computed on the way: */
     const vaei_layer   *layer;
-    size_t              examples;               /* in the batch */
+    size_t              examples;               /* rows of the layer in the batch */
     vaei_product        product;                /* gives the gradients of the layer's weights, */
     size_t              rows;                   /* ... so many rows at a time, */
     vae_real           *room;                   /* ... each thread's in its own part of this room, */
@@ -9320,6 +9626,11 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
     }
 }
 
+/* Rows of layer `i` in a batch of so many examples. */
+VAEI_PRIVATE size_t vaei_layer_rows(const vae_model *model, int i, size_t examples) {
+    return i < model->plan.decoder.first_layer ? examples : examples * model->plan.samples;
+}
+
 /* Is every gradient that an update would meet surely within VAEI_MOST_GRADIENT? A sum of up to 10^6 products of numbers
    up to 10^6 is. A likelihood with bounded gradients also bounds the pixels to [0, 1], so then the gradients of the
    last layer's output and the input of the first layer need no check. */
@@ -9327,12 +9638,13 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     const vae_real bound = (vae_real)1e6;
     const int      bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
     int            i;
-    if (examples > 1000000) return 0;
+    if (examples * model->plan.samples > 1000000) return 0;
     if (!vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count,
                          VAEI_MOST_GRADIENT))
         return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
+        const size_t      rows = vaei_layer_rows(model, i, examples);
         if (!vaei_are_within(model, model->gradients + layer->bias, layer->bias_count, VAEI_MOST_GRADIENT)) return 0;
         if (layer->kind != VAE_LAYER_DENSE) {
             if (!vaei_are_within(model, model->gradients + layer->weight, layer->weight_count, VAEI_MOST_GRADIENT))
@@ -9340,10 +9652,10 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
             continue;
         }
         if (!(bounded && i == 0) &&
-            !vaei_are_within(model, vaei_at(model, layer->places.input, 0, 0, 0), examples * layer->inputs, bound))
+            !vaei_are_within(model, vaei_at(model, layer->places.input, 0, 0, 0), rows * layer->inputs, bound))
             return 0;
         if (!(bounded && i == model->plan.layer_count - 1) &&
-            !vaei_are_within(model, vaei_at(model, layer->places.output_gradient, 0, 0, 0), examples * layer->outputs,
+            !vaei_are_within(model, vaei_at(model, layer->places.output_gradient, 0, 0, 0), rows * layer->outputs,
                              bound))
             return 0;
     }
@@ -9364,14 +9676,14 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     if (!vaei_update_is_finite(model, count)) {         /* not surely: the whole gradient decides */
         for (i = 0; i < model->plan.layer_count; i++)
             if (model->plan.layers[i].kind == VAE_LAYER_DENSE) {
-                const vaei_product p = vaei_dense_weights(model, &model->plan.layers[i], count);
+                const vaei_product p =
+                    vaei_dense_weights(model, &model->plan.layers[i], vaei_layer_rows(model, i, count));
                 vaei_multiply_parallel(model, &p);
             }
         model->has_gradients = 1;
         return vaei_apply(model, error);
     }
     vaei_begin_update(&work, model);
-    work.examples = count;
     /* The last layer comes first. The first layer's weights, updated last, are then still in the cache when the next
        step's forward pass begins with them. */
     for (i = model->plan.layer_count - 1; i >= 0; i--) {
@@ -9384,9 +9696,10 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
         if (layer->classes)         /* whose gradients are there, before their place becomes room for others */
             vaei_update_span(&work, &work.step, layer->weight + layer->inputs * layer->outputs,
                              layer->classes * layer->outputs);
+        work.examples = vaei_layer_rows(model, i, count);
         vaei_begin_layer_update(&work, layer);
         vaei_split(model, layer->inputs, 8,
-                   vaei_max_size(8, VAEI_PARALLEL_WORK / (layer->outputs * (count + VAEI_UPDATE_WORK))),
+                   vaei_max_size(8, VAEI_PARALLEL_WORK / (layer->outputs * (work.examples + VAEI_UPDATE_WORK))),
                    vaei_update_part, &work);
     }
     vaei_update_sigma(model, model->gradients + model->plan.log_sigma, model->step);
@@ -9493,6 +9806,8 @@ VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *erro
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: model is NULL");
     if (!vaei_finite(beta) || beta < 0 || beta > VAEI_MOST_SETTING)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must lie in 0 to 1e6", (double)beta);
+    if (vaei_is_autoencoder(model))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: VAE_OBJECTIVE_AUTOENCODER has no KL");
     if ((before = vaei_enter(model, "vae_set_beta", error)) < 0) return VAE_ERROR_BUSY;
     model->settings.beta = beta == 0 ? VAE_ZERO : beta;
     return vaei_leave(model, before, VAE_OK);
@@ -9786,7 +10101,8 @@ VAEI_SETUP void vaei_put_decimal(vaei_text *text, double number, int places) {
     vaei_put_string(text, digits);
 }
 
-VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int brevity, int named) {
+/* `is_sum`: the loss is the sum of its two terms. */
+VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int is_sum, int brevity, int named) {
     const int    places = brevity ? 2 : 3;
     const double beta = terms->kl > 0 ? (terms->loss - terms->reconstruction) / terms->kl : 1;
     char         factor[32];
@@ -9794,9 +10110,9 @@ VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int brev
     if (brevity > 1) return;
     vaei_put_string(text, named ? " (reconstruction " : " (");
     vaei_put_decimal(text, terms->reconstruction, places);
-    vaei_put_string(text, " + ");
+    vaei_put_string(text, is_sum ? " + " : ", ");
     snprintf(factor, sizeof factor, "%.3g x ", beta);
-    if (strcmp(factor, "1 x ")) vaei_put_string(text, factor);          /* so that the sum is seen to hold */
+    if (is_sum && strcmp(factor, "1 x ")) vaei_put_string(text, factor);        /* so that the sum is seen to hold */
     if (named) vaei_put_string(text, "kl ");
     vaei_put_decimal(text, terms->kl, places);
     vaei_put(text, ')');
@@ -9806,10 +10122,10 @@ VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int brev
 VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevity) {
     vaei_format(text, brevity < 3 ? "epoch %z/%z: " : "%z/%z: ", p->epoch, p->epochs);
     if (brevity < 4) vaei_put_string(text, "loss ");
-    vaei_put_terms(text, &p->train, brevity, !brevity);
+    vaei_put_terms(text, &p->train, p->model ? vaei_loss_is_sum(p->model) : 1, brevity, !brevity);
     if (p->has_validation) {
         vaei_put_string(text, brevity < 4 ? ", validation " : ", ");
-        vaei_put_terms(text, &p->validation, brevity, 0);
+        vaei_put_terms(text, &p->validation, 1, brevity, 0);
     }
     if (brevity) return;
     vaei_put_string(text, ", ");
@@ -10298,7 +10614,8 @@ enum {
     VAEI_AS_ONE = 32,       /* an object: it overrides as a whole */
     VAEI_NOT_FIRST = 64,    /* left out where the enum, or the object's first field, has its first value, the default */
     VAEI_OF_SIGMA = 128,    /* left out where the likelihood has no sigma */
-    VAEI_YES_OR_NO = 256    /* an int: only whether it is 0 counts */
+    VAEI_YES_OR_NO = 256,   /* an int: only whether it is 0 counts */
+    VAEI_OF_SAMPLES = 512   /* left out where it is the ELBO's default */
 };
 
 typedef struct vaei_field {
@@ -10321,6 +10638,10 @@ typedef struct vaei_field {
 VAEI_SETUP const char *vaei_name_of(const char *const *names, int count, int i) { return i < count ? names[i] : NULL; }
 VAEI_SETUP const char *vaei_kind_name(int i) {
     static const char *const names[] = { "", "dense", "conv", "conv_transposed" };
+    return vaei_name_of(names, 4, i);
+}
+VAEI_SETUP const char *vaei_objective_name(int i) {
+    static const char *const names[] = { "", "elbo", "iwae", "autoencoder" };
     return vaei_name_of(names, 4, i);
 }
 VAEI_SETUP const char *vaei_initialization_name(int i) {
@@ -10381,6 +10702,12 @@ static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("beta", VAEI_FIELD_SETTING, VAEI_TAKEN, beta, NULL, NULL),
     VAEI_CONFIG_ROW("beta_schedule", VAEI_FIELD_OBJECT, VAEI_TAKEN | VAEI_AS_ONE | VAEI_NOT_FIRST, beta_schedule, NULL,
                     vaei_schedule_fields),
+    VAEI_CONFIG_ROW("objective", VAEI_FIELD_NAME, VAEI_TAKEN | VAEI_NOT_FIRST, objective, vaei_objective_name, NULL),
+    VAEI_CONFIG_ROW("samples", VAEI_FIELD_SIZE, VAEI_TAKEN | VAEI_OF_SAMPLES, samples, NULL, NULL),
+    VAEI_CONFIG_ROW("free_bits", VAEI_FIELD_REAL, VAEI_TAKEN, free_bits, NULL, NULL),
+    VAEI_CONFIG_ROW("capacity", VAEI_FIELD_REAL, VAEI_TAKEN, capacity, NULL, NULL),
+    VAEI_CONFIG_ROW("capacity_schedule", VAEI_FIELD_OBJECT, VAEI_TAKEN | VAEI_AS_ONE | VAEI_NOT_FIRST,
+                    capacity_schedule, NULL, vaei_schedule_fields),
     VAEI_CONFIG_ROW("initialization", VAEI_FIELD_NAME, 0, initialization, vaei_initialization_name, NULL),
     VAEI_CONFIG_ROW("layout", VAEI_FIELD_NAME, VAEI_OLD, layout, vaei_layout_name, NULL),
     VAEI_CONFIG_ROW("optimizer", VAEI_FIELD_OBJECT, VAEI_TAKEN, optimizer, NULL, vaei_optimizer_fields),
@@ -11728,6 +12055,8 @@ VAEI_SETUP int vaei_is_written(const vaei_field *field, int column, const void *
     int          count;
     if (field->flags & VAEI_OLD) return 0;
     if (field->flags & VAEI_OF_SIGMA && !vaei_likelihoods[model->settings.likelihood].has_sigma) return 0;
+    if (field->flags & VAEI_OF_SAMPLES)
+        return model->settings.samples > 1 || model->settings.objective == VAE_OBJECTIVE_IWAE;
     if (field->flags & VAEI_NOT_FIRST) return vaei_enum_value((const char *)base + field->place[column], size) > 1;
     if (field->kind == VAEI_FIELD_LAYERS) {
         vaei_part_layers(model, (int)field->place[1], &count);

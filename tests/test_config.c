@@ -264,6 +264,23 @@ static void test_settings_without_meaning(void) {
         REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.from = 1), VAE_ERROR_CONFIG,
                 "there is no warmup that begins there");
     }
+    REFUSED(c.objective = (vae_objective)4, VAE_ERROR_CONFIG, "objective is 4");
+    REFUSED(c.objective = (vae_objective)-1, VAE_ERROR_CONFIG, "objective is -1");
+    REFUSED(c.samples = 65537, VAE_ERROR_CONFIG, "samples is 65537: use 1 to 65536");
+    REFUSED(c.free_bits = -1, VAE_ERROR_CONFIG, "free_bits is -1");
+    REFUSED(c.free_bits = (vae_real)NAN, VAE_ERROR_CONFIG, "free_bits is nan");
+    REFUSED(c.capacity = (vae_real)2e6, VAE_ERROR_CONFIG, "capacity 2000000: each must lie in 0 (none) to 1e6");
+    REFUSED((c.capacity = 1, c.free_bits = 1), VAE_ERROR_CONFIG, "both change the KL");
+    REFUSED((c.objective = VAE_OBJECTIVE_IWAE, c.free_bits = 1), VAE_ERROR_CONFIG, "free_bits is set, but only");
+    REFUSED((c.objective = VAE_OBJECTIVE_AUTOENCODER, c.capacity = 1), VAE_ERROR_CONFIG, "capacity is set, but only");
+    REFUSED((c.objective = VAE_OBJECTIVE_AUTOENCODER, c.samples = 2), VAE_ERROR_CONFIG, "samples is set, but");
+    REFUSED((c.objective = VAE_OBJECTIVE_AUTOENCODER, c.beta = VAE_ZERO), VAE_ERROR_CONFIG, "beta is set, but");
+    REFUSED((c.objective = VAE_OBJECTIVE_AUTOENCODER, c.beta_schedule.kind = VAE_WARMUP, c.beta_schedule.steps = 2),
+            VAE_ERROR_CONFIG, "beta_schedule is set, but VAE_OBJECTIVE_AUTOENCODER has no KL: leave it 0");
+    REFUSED((c.capacity_schedule.kind = VAE_WARMUP, c.capacity_schedule.steps = 2), VAE_ERROR_CONFIG,
+            "capacity_schedule is set, but capacity is 0");
+    REFUSED((c.capacity = 1, c.capacity_schedule.kind = VAE_WARMUP), VAE_ERROR_CONFIG, "capacity_schedule.steps is 0");
+    REFUSED(c.capacity_schedule.steps = 2, VAE_ERROR_CONFIG, "capacity_schedule has numbers");
     REFUSED(c.latent = 2000000, VAE_ERROR_CONFIG, "1 to 1048576");
     REFUSED(c.batch = 16777217, VAE_ERROR_CONFIG, "batch is 16777217: use 1 to 16777216");
     REFUSED(c.input = shape(1, 67108865, 1), VAE_ERROR_CONFIG, "each 1 to 67108864");
@@ -407,6 +424,7 @@ static void test_huge_sizes(void) {
     for (i = 0; i < sizeof batches / sizeof *batches; i++) {
         TOO_LARGE(c.batch = batches[i]);
         TOO_LARGE((c = convolutional(), c.batch = batches[i]));
+        TOO_LARGE((c.batch = batches[i] / 65536 + 1, c.samples = 65536));
         TOO_LARGE((c = convolutional(), c.batch = batches[i], c.inference_only = 1));
     }
     TOO_LARGE((c.latent = 1 << 20, c.encoder[0] = VAE_DENSE(1 << 20, VAE_RELU)));

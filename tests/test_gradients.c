@@ -488,6 +488,147 @@ TEST(test_logvar_at_its_bounds) {
     free(pixels);
 }
 
+/* ---- objectives ---- */
+
+/* What the loss of a batch is made of, besides the ELBO itself. */
+typedef struct objective { vae_objective kind; size_t samples; double beta, free_bits, capacity; } objective;
+
+static const objective objectives[] = {
+    { VAE_OBJECTIVE_ELBO, 1, 1, 0, 0 }, { VAE_OBJECTIVE_ELBO, 3, 2, 0, 0 }, { VAE_OBJECTIVE_IWAE, 2, 1, 0, 0 },
+    { VAE_OBJECTIVE_IWAE, 7, 0.5, 0, 0 }, { VAE_OBJECTIVE_AUTOENCODER, 1, 1, 0, 0 }, { VAE_OBJECTIVE_ELBO, 1, 1, 0.05, 0 },
+    { VAE_OBJECTIVE_ELBO, 2, 3, 0.05, 0 }, { VAE_OBJECTIVE_ELBO, 1, 5, 0, 0.01 }, { VAE_OBJECTIVE_ELBO, 2, 5, 0, 40 }
+};
+enum { OBJECTIVES = sizeof objectives / sizeof *objectives };
+
+static void set_objective(vae_config *config, const objective *o) {
+    config->objective = o->kind;
+    config->samples = o->samples;
+    config->beta = o->beta;
+    config->free_bits = o->free_bits;
+    config->capacity = o->capacity;
+}
+
+/* Every objective's gradient is that of its loss, with every kind of sigma, whatever the decoder ends in, and where
+   layers share their weights. */
+TEST(test_objective_gradients) {
+    int o, likelihood, sigma, convolutional;
+    for (o = 0; o < OBJECTIVES; o++)
+        for (likelihood = VAE_BERNOULLI; likelihood <= VAE_LAPLACE; likelihood++)
+            for (sigma = 0; sigma < (likelihood == VAE_BERNOULLI ? 1 : 3); sigma++)
+                for (convolutional = 0; convolutional < 3; convolutional++) {
+                    vae_config config = { .input = { 4, 3, 2 }, .latent = 3,
+                                          .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(6, VAE_TANH) } };
+                    config.tied = config.shared_heads = convolutional == 2;
+                    if (!convolutional) config.decoder[0] = VAE_DENSE(5, VAE_GELU);
+                    if (!convolutional) config.decoder[1] = VAE_DENSE(24, VAE_LINEAR);
+                    config.likelihood = (vae_likelihood)likelihood;
+                    config.sigma = likelihood != VAE_BERNOULLI && !sigma ? 0.7 : 0;
+                    config.sigma_per_pixel = sigma == 2;
+                    set_objective(&config, &objectives[o]);
+                    check_config(&config, 5, 0, 0, 12);
+                    check_config(&config, 7, 2, 4, 6);
+                }
+}
+
+/* out = activation(in W + b) of a layer of the plan, as plainly as it can be said; tanh or linear. */
+static void plain_dense(const vae_model *model, int index, const double *in, double *out) {
+    const vaei_layer *layer = &model->plan.layers[index];
+    size_t            i, j;
+    for (j = 0; j < layer->outputs; j++) {
+        double sum = model->weights[layer->bias + j];
+        for (i = 0; i < layer->inputs; i++) sum += in[i] * model->weights[layer->weight + i * layer->outputs + j];
+        out[j] = layer->activation == VAE_TANH ? tanh(sum) : sum;
+    }
+}
+
+enum { BRUTE_PIXELS = 6, BRUTE_LATENT = 3, BRUTE_UNITS = 5, BRUTE_ROWS = 11 };
+
+/* The loss of a batch, written down from its definition: every sample of every row through the network by itself. */
+static vae_terms brute_force(const vae_model *model, const objective *o, const vae_real *pixels, size_t count,
+                             size_t first) {
+    const int gaussian = model->settings.likelihood == VAE_GAUSSIAN;
+    double    kls[BRUTE_LATENT] = { 0 }, kl_in_loss = 0, bound = 0;
+    vae_terms terms = { 0, 0, 0, 0 };
+    size_t    row, s, j;
+    for (row = 0; row < count; row++) {
+        double hidden[BRUTE_UNITS], heads[2 * BRUTE_LATENT], sum = 0;
+        plain_dense(model, 0, pixels + row * BRUTE_PIXELS, hidden);
+        plain_dense(model, 1, hidden, heads);
+        for (j = 0; j < BRUTE_LATENT; j++)
+            kls[j] += 0.5 * (heads[j] * heads[j] + exp(heads[BRUTE_LATENT + j]) - 1 - heads[BRUTE_LATENT + j]) / (double)count;
+        for (s = 0; s < o->samples; s++) {
+            double noise[BRUTE_LATENT], z[BRUTE_LATENT], outputs[BRUTE_PIXELS], nats = 0, ratio = 0;
+            vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_TRAINING, model->step,
+                             (first + row) * o->samples + s, 1, BRUTE_LATENT, noise);
+            for (j = 0; j < BRUTE_LATENT; j++) {
+                const double deviation = exp(heads[BRUTE_LATENT + j] / 2);
+                z[j] = heads[j] + (o->kind == VAE_OBJECTIVE_AUTOENCODER ? 0 : deviation * noise[j]);
+                /* log N(z; 0, 1) - log N(z; mean, deviation) */
+                ratio += -z[j] * z[j] / 2 + (z[j] - heads[j]) * (z[j] - heads[j]) / (2 * deviation * deviation) + log(deviation);
+            }
+            plain_dense(model, 2, z, hidden);
+            plain_dense(model, 3, hidden, outputs);
+            for (j = 0; j < BRUTE_PIXELS; j++) {
+                const double x = pixels[row * BRUTE_PIXELS + j], p = 1 / (1 + exp(-outputs[j]));
+                nats += gaussian ? (x - outputs[j]) * (x - outputs[j]) / (2 * 0.7 * 0.7) + log(0.7 * sqrt(8 * atan(1.0)))
+                                 : -x * log(p) - (1 - x) * log(1 - p);
+            }
+            terms.reconstruction += nats / (double)(count * o->samples);
+            sum += exp(-nats + o->beta * ratio);
+        }
+        bound += log(sum / (double)o->samples) / (double)count;
+    }
+    for (j = 0; j < BRUTE_LATENT; j++) {
+        if (o->kind != VAE_OBJECTIVE_AUTOENCODER) terms.kl += kls[j];
+        kl_in_loss += kls[j] > o->free_bits ? kls[j] : o->free_bits;
+    }
+    if (o->capacity > 0) kl_in_loss = fabs(terms.kl - o->capacity);
+    if (o->kind == VAE_OBJECTIVE_AUTOENCODER) kl_in_loss = 0;
+    terms.elbo = -(terms.reconstruction + terms.kl);
+    terms.loss = o->kind == VAE_OBJECTIVE_IWAE ? -bound : terms.reconstruction + o->beta * kl_in_loss;
+    return terms;
+}
+
+/* Of a whole batch and of shares, whose averages are over their own rows, before and after some steps. */
+TEST(test_objectives_by_brute_force) {
+    int o, gaussian, step;
+    for (o = 0; o < OBJECTIVES; o++)
+        for (gaussian = 0; gaussian < 2; gaussian++) {
+            vae_config config = { .input = { 1, BRUTE_PIXELS, 1 }, .latent = BRUTE_LATENT, .batch = BRUTE_ROWS, .threads = 1,
+                                  .seed = 5, .encoder = { VAE_DENSE(BRUTE_UNITS, VAE_TANH) } };
+            vae_real  *pixels = random_pixels(&config, BRUTE_ROWS, 21);
+            vae_model *model;
+            size_t     i;
+            config.optimizer.learning_rate = 0.03;
+            config.likelihood = gaussian ? VAE_GAUSSIAN : VAE_BERNOULLI;
+            config.sigma = gaussian ? 0.7 : 0;
+            set_objective(&config, &objectives[o]);
+            model = make(&config);
+            for (i = 0; i < vae_parameter_count(model); i++) vae_parameters(model)[i] *= 2;
+            for (step = 0; step < 4; step++) {
+                static const struct { size_t first, count, total; } shares[] = { { 0, 11, 11 }, { 3, 5, 40 }, { 900, 1, 1000 } };
+                for (i = 0; i < 3; i++) {
+                    const vae_data  data = { pixels, NULL, shares[i].count };
+                    const vae_share share = { shares[i].first, shares[i].total };
+                    const vae_terms expected = brute_force(model, &objectives[o], pixels, data.count, share.first);
+                    vae_terms       terms = { 0, 0, 0, 0 };
+                    CHECK(vae_accumulate_gradients(model, &data, &share, &terms, NULL) == VAE_OK);
+                    CHECK_NEAR(terms.reconstruction, expected.reconstruction, 1e-12 * (1 + fabs(expected.reconstruction)));
+                    CHECK_NEAR(terms.kl, expected.kl, 1e-12);
+                    CHECK_NEAR(terms.elbo, expected.elbo, 1e-12 * (1 + fabs(expected.elbo)));
+                    CHECK_NEAR(terms.loss, expected.loss, 1e-12 * (1 + fabs(expected.loss)));
+                }
+                vae_clear_gradients(model);
+                {
+                    const vae_data data = { pixels, NULL, BRUTE_ROWS };
+                    CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
+                }
+            }
+            vae_destroy(model);
+            free(pixels);
+        }
+}
+
 int main(void) {
     RUN(test_activations);
     RUN(test_geometries);
@@ -499,5 +640,7 @@ int main(void) {
     RUN(test_shares);
     RUN(test_beta_while_training);
     RUN(test_logvar_at_its_bounds);
+    RUN(test_objective_gradients);
+    RUN(test_objectives_by_brute_force);
     return test_finish();
 }

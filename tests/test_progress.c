@@ -160,7 +160,7 @@ TEST(test_beta_is_seen) {
         char            line[100];
         vaei_text       text;
         text.bytes = line; text.size = sizeof line; text.length = 0;
-        vaei_put_terms(&text, &terms, lines[i].brevity, !lines[i].brevity);
+        vaei_put_terms(&text, &terms, 1, lines[i].brevity, !lines[i].brevity);
         line[vaei_min_size(text.length, sizeof line - 1)] = 0;
         CHECK_TEXT(line, lines[i].wanted);
     }
