@@ -126,14 +126,15 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     if (!forward) vaei_begin_backward(&pass);
     pass.scale = (vae_real)(1 / (double)rows);
     pass.reconstruction = vaei_row_terms(model);
-    row_kl = pass.reconstruction + model->plan.batch;
+    row_kl = vaei_row_kl(model);
     vaei_encoder_forward(&pass);
     memcpy(vaei_at(model, model->plan.noise, 0, 0, 0), noise, rows * latent * sizeof *noise);
     vaei_latent_forward(&pass, row_kl);
+    for (i = 0; i < rows; i++) kl += row_kl[i];
+    if (!forward) (void)vaei_kl_in_loss(&pass, kl / (double)rows);
     vaei_decoder_forward(&pass);
     for (i = 0; i < rows; i++) {
         reconstruction += pass.reconstruction[i];
-        kl += row_kl[i];
         if (!forward) continue;
         check_number(pass.reconstruction[i], golden->reconstruction[i], golden->name, "reconstruction of a row");
         check_number(row_kl[i], golden->kl[i], golden->name, "kl of a row");

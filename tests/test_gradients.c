@@ -608,7 +608,7 @@ TEST(test_objectives_by_brute_force) {
             for (step = 0; step < 4; step++) {
                 static const struct { size_t first, count, total; } shares[] = { { 0, 11, 11 }, { 3, 5, 40 }, { 900, 1, 1000 } };
                 for (i = 0; i < 3; i++) {
-                    const vae_data  data = { pixels, NULL, shares[i].count };
+                    const vae_data  data = { pixels, NULL, shares[i].count, NULL };
                     const vae_share share = { shares[i].first, shares[i].total };
                     const vae_terms expected = brute_force(model, &objectives[o], pixels, data.count, share.first);
                     vae_terms       terms = { 0, 0, 0, 0 };
@@ -620,7 +620,7 @@ TEST(test_objectives_by_brute_force) {
                 }
                 vae_clear_gradients(model);
                 {
-                    const vae_data data = { pixels, NULL, BRUTE_ROWS };
+                    const vae_data data = { pixels, NULL, BRUTE_ROWS, NULL };
                     CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
                 }
             }
