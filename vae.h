@@ -463,6 +463,8 @@ typedef struct vae_config {
     vae_real           capacity;                  /* above 0: C nats; the loss has beta |kl - C|, the KL averaged over the
                                                      batch (Burgess et al. 2018) */
     vae_schedule       capacity_schedule;         /* of C, such as VAE_WARMUP from 0 */
+    int                keep_best;                 /* nonzero: has room for the weights with the lowest validation loss,
+                                                     which vae_fit leaves in place when it returns */
 } vae_config;
 
 /* ==== 3 >>model =================================================================================================== */
@@ -504,6 +506,8 @@ typedef struct vae_state {
     vae_real learning_rate;     /* likewise */
     vae_real sigma;             /* fixed or learned, in units of the (standardised) pixels; their geometric mean where
                                    each pixel has its own; 0 for likelihoods without */
+    uint64_t best_epoch;        /* with the lowest validation loss so far, and that loss, where vae_fit went by it: */
+    vae_real best_loss;         /* ... keep_best, patience or plateau_epochs was set; else both are 0 */
 } vae_state;
 VAE_API void vae_get_state(const vae_model *model, vae_state *state);
 
@@ -542,7 +546,7 @@ typedef struct vae_terms {
 
 /* When on_progress is called. The last batch of an epoch brings VAE_EVENT_BATCH and then VAE_EVENT_EPOCH; an answer
    other than 0 to either brings VAE_EVENT_STOPPED, whose own answer does not count. Stopping at an epoch's last batch
-   still ends that epoch, but its validation is left out. */
+   still ends that epoch, but its validation is left out unless patience, plateau_epochs or keep_best is set. */
 typedef enum vae_event {
     VAE_EVENT_BATCH = 1,             /* after each batch */
     VAE_EVENT_EPOCH,                 /* after each epoch, when the validation data have been scored */
@@ -579,6 +583,11 @@ typedef struct vae_fit_config {
                                              nearest to it that the last activation can give */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;                 /* handed to on_progress */
+    size_t          patience;             /* no further epoch begins after so many in a row whose validation loss was
+                                             not the lowest so far; 0: no limit */
+    size_t          plateau_epochs;       /* after so many such epochs in a row, and again after as many more, the
+                                             learning rate is multiplied by plateau_factor; 0: never */
+    vae_real        plateau_factor;       /* between 0 and 1. Default 0.1 */
 } vae_fit_config;
 
 /* Trains; `fit` NULL means ten epochs. Returns VAE_OK, VAE_STOPPED where on_progress stopped it, or an error.
@@ -591,7 +600,10 @@ typedef struct vae_fit_config {
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
    and score with it, and set beta and the learning rate. It may not train, set or load weights, or destroy the model:
    those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). An exception or
-   longjmp may leave it: the model is then as after the last batch. */
+   longjmp may leave it: the model is then as after the last batch.
+   keep_best, patience and plateau_epochs go by the validation loss with beta as it is without its schedule. With
+   keep_best the last weights are kept aside, in checkpoints too, and the next vae_fit goes on with them. Steps of your
+   own, vae_set_tensor and loading weights change the weights in place and end what is known of earlier epochs. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *fit, vae_error *error);
 
 #ifndef VAE_NO_STDIO
@@ -725,8 +737,8 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
 
 /* A model file is a safetensors file: tensors under PyTorch's names, shapes and orders, the network as JSON in its
    metadata, little-endian on every machine. A checkpoint also holds the optimiser's moments, the step, the epoch, the
-   place within it and samples_drawn; training goes on with the same bits as if it had never stopped. (Gradients
-   accumulated and not yet applied are not in it.) Paths are UTF-8 on Windows.
+   place within it, the best epoch and samples_drawn; training goes on with the same bits as if it had never stopped.
+   (Gradients accumulated and not yet applied are not in it.) Paths are UTF-8 on Windows.
    Saving writes a temporary file beside the old one, flushes it to the disk and renames it: at every instant either the
    old file or the new one is whole. On POSIX systems symbolic links are followed, so that the file they lead to is
    replaced, and the new file keeps the old one's mode, and its owner as far as the process may set it. Devices and the
@@ -734,8 +746,8 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
    Loading trusts nothing in the file, and takes memory in proportion to the file's size and to what you ask for:
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
-     - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule
-       replace the file's where they are not zero; a checkpoint's moments are left out where the optimiser's kind
+     - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
+       keep_best replace the file's where they are not zero; a checkpoint's moments are left out where the optimiser's kind
        changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes
@@ -3481,8 +3493,8 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
     VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
     VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_NAME(vaei_sgd), VAEI_SHARED(vaei_rmsprop),
-    VAEI_SHARED(vaei_adadelta), VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
-    VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
+    VAEI_SHARED(vaei_adadelta), VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals),
+    VAEI_SHARED(vaei_column_sums), VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
@@ -4367,8 +4379,9 @@ static const vaei_likelihood vaei_likelihoods[] = {
 /* ---- optimisers ---- */
 
 /* What a checkpoint keeps for each weight: the weight, then the optimiser's moments, the mean gradient m, the mean
-   squared gradient v and the mean squared update u. The numbers are those of a file's blocks. */
-enum { VAEI_BLOCK_WEIGHTS, VAEI_BLOCK_M, VAEI_BLOCK_V, VAEI_BLOCK_U, VAEI_BLOCKS };
+   squared gradient v and the mean squared update u; and the weight of the best epoch (or, while that one is in place,
+   the last). The numbers are those of a file's blocks. */
+enum { VAEI_BLOCK_WEIGHTS, VAEI_BLOCK_M, VAEI_BLOCK_V, VAEI_BLOCK_U, VAEI_BLOCK_BEST, VAEI_BLOCKS };
 #define VAEI_MAX_MOMENTS 2
 
 typedef struct vaei_optimizer {
@@ -4668,6 +4681,7 @@ typedef struct vaei_plan {
     char        trains;
     char        fused;      /* the last stage runs forward, likelihood and backward on each micro-batch in turn */
     char        owns_weights, has_pool;
+    char        keeps_best;                         /* there is room for a second set of weights */
     char        is_bare;                            /* no weights, tables or workspace: it only names the tensors */
     char        free_activation;                    /* the decoder's last layer may have any activation */
     char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
@@ -4725,6 +4739,7 @@ typedef struct vaei_settings {
     size_t             samples;
     vae_real           free_bits, capacity;
     vae_schedule       capacity_schedule;
+    int                keep_best;
     int                unfused;             /* the last stage is not fused even where it could be: for the tests */
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
@@ -5335,6 +5350,7 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->free_bits = vaei_setting(c->free_bits);
     s->capacity = vaei_setting(c->capacity);
     s->capacity_schedule = c->capacity_schedule;
+    s->keep_best = c->keep_best != 0;
     vaei_default_real(&s->beta, 1);
     if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
     if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
@@ -5367,6 +5383,7 @@ VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->threads = s->threads;
     c->parallel = s->parallel;
     c->allocator = s->allocator;
+    c->keep_best = s->keep_best;
     c->shared_heads = s->shared_heads;
     c->tied = s->tied;
     c->classes = s->classes;
@@ -5638,6 +5655,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
 #endif
 #ifndef VAE_INFERENCE_ONLY
     plan->trains = !s->inference_only && s->part == VAE_WHOLE;
+    plan->keeps_best = plan->trains && s->keep_best;
 #endif
     plan->samples = plan->trains ? s->samples : 1;
     plan->weighs = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
@@ -6212,6 +6230,7 @@ struct vae_model {
     const vae_real         *weights;        /* what the model reads: its parameters, or another's */
     vae_real               *parameters;     /* NULL where the weights are another's */
     vae_real               *gradients, *moment1, *moment2;      /* NULL where the model cannot train */
+    vae_real               *best;           /* room for a second set of weights, or NULL */
     vae_real               *workspace;
     size_t                  bytes;          /* of the whole block */
     void                   *block;          /* what the allocator gave, or NULL where the caller gave the memory */
@@ -6229,6 +6248,11 @@ struct vae_model {
     /* What the epoch in progress was begun with, in checkpoints too: it goes on with the same or not at all. */
     uint64_t                epoch_rows, epoch_batch;        /* 0 between epochs */
     int                     epoch_keeps_order;
+    /* What vae_fit goes by, see vaei_judge; in checkpoints too. */
+    uint64_t                best_epoch;     /* 0: none has been judged */
+    uint64_t                waited, plateau;/* epochs since the best one; ... or since the learning rate was lowered */
+    vae_real                best_loss;
+    int                     shows_best;     /* the best weights are in place, the last ones lie in `best` */
     size_t                  file_batch;     /* with which the model's file was trained; 0: it has none */
 };
 
@@ -7851,6 +7875,13 @@ VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_
     return VAE_OK;
 }
 
+/* The weights are being changed by other means than vae_fit: what it knew of its epochs holds no longer. */
+VAEI_PRIVATE void vaei_forget_best(vae_model *model) {
+    model->best_epoch = model->waited = model->plateau = 0;
+    model->best_loss = 0;
+    model->shows_best = 0;
+}
+
 VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_real *values, size_t count,
                                   vae_error *error) {
     size_t     index, i;
@@ -7867,6 +7898,7 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
                              (double)values[i]);
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
+    vaei_forget_best(model);
     return vaei_leave(model, VAEI_FREE, VAE_OK);
 }
 
@@ -7906,6 +7938,8 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     state->beta = vaei_beta(model);
     state->learning_rate = (vae_real)vaei_learning_rate(model);
     state->sigma = (vae_real)vaei_sigma(model);
+    state->best_epoch = model->best_epoch;
+    state->best_loss = model->best_loss;
 }
 
 /* ---- first weights ---- */
@@ -8014,7 +8048,7 @@ VAEI_SETUP vae_status vaei_begin_source(vaei_source *source, vaei_plan *plan, va
 
 /* Lays out plan, parameters and workspace. With arena->base NULL it only counts, and `model` is NULL. */
 VAEI_SETUP void vaei_lay_out(const vaei_network *network, vaei_plan *plan, vaei_arena *arena, vae_model *model) {
-    vae_real  *blocks[4] = { NULL, NULL, NULL, NULL }, *workspace = NULL;
+    vae_real  *blocks[4] = { NULL, NULL, NULL, NULL }, *best = NULL, *workspace = NULL;
     vaei_pool *pool = NULL;
     int        i;
     vaei_lay_out_plan(network, plan, arena);
@@ -8022,6 +8056,7 @@ VAEI_SETUP void vaei_lay_out(const vaei_network *network, vaei_plan *plan, vaei_
         if (plan->owns_weights) blocks[0] = vaei_take_reals(arena, plan->weight_count);
         for (i = 1; plan->trains && i <= 1 + plan->moments; i++)
             blocks[i] = vaei_take_reals(arena, plan->parameter_count);
+        if (plan->keeps_best) best = vaei_take_reals(arena, plan->weight_count);
         workspace = vaei_take_reals(arena, plan->workspace_size);
         if (plan->has_pool) pool = (vaei_pool *)vaei_take(arena, 1, sizeof(vaei_pool));
     }
@@ -8030,6 +8065,7 @@ VAEI_SETUP void vaei_lay_out(const vaei_network *network, vaei_plan *plan, vaei_
     model->gradients = blocks[1];
     model->moment1 = blocks[2];
     model->moment2 = blocks[3];
+    model->best = best;
     model->workspace = workspace;
     model->pool = pool;
 }
@@ -8288,6 +8324,11 @@ VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
         training = (size_t)(1 + plan->moments) * plan->parameter_count * sizeof(vae_real);
         vaei_put_string(text, ", gradients and moments ");
         vaei_put_bytes(text, training);
+    }
+    if (plan->keeps_best) {
+        training += weights;
+        vaei_put_string(text, ", best weights ");
+        vaei_put_bytes(text, weights);
     }
     vaei_put_string(text, ", workspace ");
     vaei_put_bytes(text, model->bytes - own - training);
@@ -9766,13 +9807,15 @@ VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *ba
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error) {
     vae_status status = vaei_begin_training(model, "vae_apply_gradients", error);
     if (status != VAE_OK) return status;
-    return vaei_end_training(model, vaei_apply(model, error));
+    if ((status = vaei_apply(model, error)) == VAE_OK) vaei_forget_best(model);
+    return vaei_end_training(model, status);
 }
 
 VAE_API vae_status vae_end_step(vae_model *model, vae_error *error) {
     vae_status status = vaei_begin_training(model, "vae_end_step", error);
     if (status != VAE_OK) return status;
     vaei_end_step(model);
+    vaei_forget_best(model);
     return vaei_end_training(model, VAE_OK);
 }
 
@@ -9797,6 +9840,7 @@ VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_t
     if (status != VAE_OK) return status;
     status = vaei_load_batch(model, batch, "vae_train_step", error);
     if (status == VAE_OK) status = vaei_update(model, batch->count, &made, error);
+    if (status == VAE_OK) vaei_forget_best(model);
     if (status == VAE_OK && terms) *terms = made;
     return vaei_end_training(model, status);
 }
@@ -9949,6 +9993,43 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
     return vaei_report(fit, VAE_EVENT_BATCH) ? VAE_STOPPED : VAE_OK;
 }
 
+/* Exchanges the weights in place, from the best to the last ones or back. */
+VAEI_PRIVATE void vaei_exchange_best(vae_model *model) {
+    size_t i;
+    for (i = 0; i < model->plan.weight_count; i++) {
+        const vae_real weight = model->parameters[i];
+        model->parameters[i] = model->best[i];
+        model->best[i] = weight;
+    }
+    model->shows_best = !model->shows_best;
+}
+
+/* Does anything go by the validation loss? */
+VAEI_PRIVATE int vaei_judges(const vae_model *model, const vae_fit_config *fit) {
+    return model->plan.keeps_best || fit->patience || fit->plateau_epochs;
+}
+
+/* Takes note of the loss of the epoch that has ended. As a vae_real it is the same after a checkpoint. */
+VAEI_PRIVATE void vaei_judge(vae_model *model, const vae_fit_config *fit, const vae_terms *validation) {
+    vae_optimizer *const optimizer = &model->settings.optimizer;
+    const double         most = (double)VAEI_LARGEST;
+    double               loss = vaei_terms_of(validation->reconstruction, validation->kl,
+                                              vaei_setting(model->settings.beta)).loss;
+    loss = loss > most ? most : loss < -most ? -most : loss;
+    model->waited++;
+    model->plateau++;
+    if (!model->best_epoch || (vae_real)loss < model->best_loss) {
+        model->best_loss = (vae_real)loss;
+        model->best_epoch = model->epoch;
+        model->waited = model->plateau = 0;
+        if (model->best) memcpy(model->best, model->parameters, model->plan.weight_count * sizeof(vae_real));
+    }
+    if (!fit->plateau_epochs || model->plateau < fit->plateau_epochs) return;
+    model->plateau = 0;
+    optimizer->learning_rate = vaei_setting(optimizer->learning_rate) * fit->plateau_factor;
+    if (optimizer->learning_rate == 0) optimizer->learning_rate = VAE_ZERO;
+}
+
 /* An epoch may have been stopped or saved after its last batch: then no batch is left, and it only ends here. */
 VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     vae_model         *model = fit->model;
@@ -9972,9 +10053,10 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     model->position = model->epoch_rows = model->epoch_batch = 0;
     model->epoch_keeps_order = 0;
     model->epoch++;
-    if (fit->config->validation && !stopped) {
+    if (fit->config->validation && (!stopped || vaei_judges(model, fit->config))) {
         const vae_status status = vaei_elbo(model, fit->config->validation, &fit->progress.validation, NULL, error);
         if (status != VAE_OK) return status;
+        if (vaei_judges(model, fit->config)) vaei_judge(model, fit->config, &fit->progress.validation);
         fit->progress.has_validation = 1;
     }
     if (vaei_report(fit, VAE_EVENT_EPOCH)) stopped = 1;
@@ -9999,6 +10081,17 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
     if (fit->batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
                          fit->batch, model->plan.batch);
+    if (!fit->validation && vaei_judges(model, fit))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s goes by the validation loss: give fit.validation",
+                         fit->patience ? "fit.patience" : fit->plateau_epochs ? "fit.plateau_epochs"
+                                                        : "config.keep_best");
+    if (fit->plateau_factor != 0 && !fit->plateau_epochs)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.plateau_factor is set without fit.plateau_epochs: leave it 0, "
+                         "or give the epochs");
+    vaei_default_real(&fit->plateau_factor, (vae_real)0.1);
+    if (!vaei_lies_in(fit->plateau_factor, 0, 1) || fit->plateau_factor == 0 || fit->plateau_factor == 1)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.plateau_factor is %r: it must lie between 0 and 1",
+                         (double)fit->plateau_factor);
     if (!model->position) return VAE_OK;
     if (model->position > data->count || (rows && rows != data->count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch of %z, the data have "
@@ -10023,6 +10116,8 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         if (config->until_epoch <= model->epoch) return VAE_OK;
         config->epochs = config->until_epoch - (size_t)model->epoch;
     }
+    if (config->patience && model->waited >= config->patience) return VAE_OK;
+    if (model->shows_best) vaei_exchange_best(model);
     if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
     if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
     memset(&fit, 0, sizeof fit);
@@ -10035,19 +10130,21 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     fit.progress.epochs = (size_t)model->epoch;
     fit.progress.epochs += vaei_min_size(config->epochs, (size_t)-1 - fit.progress.epochs);
     fit.progress.batches = (data->count - 1) / fit.batch + 1;
-    while (status == VAE_OK && model->epoch < fit.progress.epochs) {
+    while (status == VAE_OK && model->epoch < fit.progress.epochs &&
+           !(config->patience && model->waited >= config->patience)) {
         fit.progress.epoch = (size_t)model->epoch + 1;
         status = vaei_fit_epoch(&fit, error);
     }
     /* Not one step was made: the next fit is the first, and takes the numbers from its own data. */
     if (status != VAE_OK && fresh && !model->step) vaei_set_standardize(model, NULL);
+    if (status == VAE_STOPPED && !model->destroy_asked) (void)vaei_report(&fit, VAE_EVENT_STOPPED);
+    if (model->best && model->best_epoch) vaei_exchange_best(model);
     if (status != VAE_STOPPED) return status;
     if (model->destroy_asked) {
         model->destroy_asked = 0;
         return vaei_fail(error, VAE_ERROR_BUSY, "on_progress called vae_destroy, which did nothing: let it return "
                          "nonzero, and destroy the model after vae_fit");
     }
-    (void)vaei_report(&fit, VAE_EVENT_STOPPED);
     return vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
 }
 
@@ -10199,7 +10296,8 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2 + 3)
 
 /* What stands before a tensor's name in a file, by the block that it belongs to. */
-static const char *const vaei_block_names[VAEI_BLOCKS] = { "", "optimizer.m.", "optimizer.v.", "optimizer.u." };
+static const char *const vaei_block_names[VAEI_BLOCKS] = { "", "optimizer.m.", "optimizer.v.", "optimizer.u.",
+                                                           "best." };
 static const char *const vaei_old_block_names[] = { "", "adam.m.", "adam.v." };        /* of version 1 */
 
 /* The prefix in a file of this version, or NULL where it has no such block. */
@@ -10213,13 +10311,24 @@ VAEI_SETUP vae_real *vaei_block(const vae_model *model, int block) {
     const unsigned char *const kept = vaei_optimizers[model->settings.optimizer.kind].blocks;
     if (!block) return model->parameters;
     if (!model->plan.trains) return NULL;
+    if (block == VAEI_BLOCK_BEST) return model->best_epoch ? model->best : NULL;
     return kept[0] == block ? model->moment1 : kept[1] == block ? model->moment2 : NULL;
 }
 
-/* Which blocks the file of a model with this optimiser has beside the weights: bit i stands for block i. */
+/* Which moments the file of a model with this optimiser has: bit i stands for block i. */
 VAEI_SETUP unsigned vaei_moment_mask(vae_optimizer_kind kind) {
     const unsigned char *const kept = vaei_optimizers[kind].blocks;
     return (1u << kept[0] | 1u << kept[1]) & ~1u;
+}
+
+/* Constants have no moments. */
+VAEI_SETUP int vaei_block_holds(int block, const vae_tensor *tensor) {
+    return tensor->trained || block == VAEI_BLOCK_WEIGHTS || block == VAEI_BLOCK_BEST;
+}
+
+VAEI_SETUP size_t vaei_block_count(const vae_model *model, int block) {
+    return block == VAEI_BLOCK_WEIGHTS || block == VAEI_BLOCK_BEST ? vae_weight_count(model)
+                                                                   : vae_parameter_count(model);
 }
 
 VAEI_SETUP unsigned vaei_block_mask(const vae_model *model) {
@@ -10596,6 +10705,7 @@ typedef enum vaei_field_kind {
     VAEI_FIELD_INTS,              /* one number or an array, as many as the field has */
     VAEI_FIELD_NAME,              /* an enum, by name */
     VAEI_FIELD_REAL,
+    VAEI_FIELD_SIGNED,            /* a real that may be negative */
     VAEI_FIELD_SETTING,           /* a real where an exact 0 is VAE_ZERO and 0 means the default */
     VAEI_FIELD_SIZE,
     VAEI_FIELD_QUOTED,            /* 64 bits as digits in a string: most readers of JSON keep numbers as doubles */
@@ -10714,6 +10824,7 @@ static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("adam", VAEI_FIELD_OBJECT, VAEI_OLD, optimizer, NULL, vaei_optimizer_fields),
     VAEI_CONFIG_ROW("seed", VAEI_FIELD_QUOTED, VAEI_TAKEN, seed, NULL, NULL),
     VAEI_CONFIG_ROW("batch", VAEI_FIELD_SIZE, VAEI_TAKEN, batch, NULL, NULL),
+    VAEI_CONFIG_ROW("keep_best", VAEI_FIELD_INTS, VAEI_TAKEN | VAEI_YES_OR_NO, keep_best, NULL, NULL),
     VAEI_CONFIG_ROW("tied", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_IS_NETWORK | VAEI_YES_OR_NO, tied, NULL, NULL),
     VAEI_CONFIG_ROW("shared_heads", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_IS_NETWORK | VAEI_YES_OR_NO, shared_heads,
                     NULL, NULL),
@@ -10750,6 +10861,11 @@ static const vaei_field vaei_state_fields[] = {
     VAEI_ROW(vae_model, "epoch_rows", VAEI_FIELD_QUOTED, 0, epoch_rows, NULL, NULL),
     VAEI_ROW(vae_model, "epoch_batch", VAEI_FIELD_QUOTED, 0, epoch_batch, NULL, NULL),
     VAEI_ROW(vae_model, "epoch_keeps_order", VAEI_FIELD_INTS, 0, epoch_keeps_order, NULL, NULL),
+    VAEI_ROW(vae_model, "best_epoch", VAEI_FIELD_QUOTED, 0, best_epoch, NULL, NULL),
+    VAEI_ROW(vae_model, "best_loss", VAEI_FIELD_SIGNED, 0, best_loss, NULL, NULL),
+    VAEI_ROW(vae_model, "waited", VAEI_FIELD_QUOTED, 0, waited, NULL, NULL),
+    VAEI_ROW(vae_model, "plateau", VAEI_FIELD_QUOTED, 0, plateau, NULL, NULL),
+    VAEI_ROW(vae_model, "shows_best", VAEI_FIELD_INTS, 0, shows_best, NULL, NULL),
     VAEI_LAST_ROW
 };
 
@@ -10894,9 +11010,10 @@ VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int col
     case VAEI_FIELD_INTS: return vaei_json_ints(json, (int)(field->size / sizeof(int)), to);
     case VAEI_FIELD_NAME: return vaei_json_choice(json, field, to);
     case VAEI_FIELD_REAL:
+    case VAEI_FIELD_SIGNED:
     case VAEI_FIELD_SETTING:
         if (!vaei_json_real(json, column ? NULL : &real)) return 0;         /* settings do not make a network */
-        if (real < 0) return vaei_json_wrong(json, "a setting is negative");
+        if (real < 0 && field->kind != VAEI_FIELD_SIGNED) return vaei_json_wrong(json, "a setting is negative");
         if (real == 0) real = field->kind == VAEI_FIELD_SETTING ? VAE_ZERO : 0;
         memcpy(to, &real, sizeof real);
         return 1;
@@ -11328,7 +11445,7 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
     }
     if (*block && !matching->file->config_at) return 0;         /* only files of ours have moments */
     *index = vaei_index_named(matching->model, name, wanted);
-    return *index < vae_tensor_count(matching->model) && (!*block || wanted->trained);
+    return *index < vae_tensor_count(matching->model) && vaei_block_holds(*block, wanted);
 }
 
 /* Whether the tensor belongs to the half that the model was made without. */
@@ -11375,7 +11492,8 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
     size_t           i, like = vae_tensor_count(model);
     int              moment;
     vaei_show_found(&shown, matching->file, found);
-    moment = !strncmp(shown.name, "optimizer.", 10) || !strncmp(shown.name, "adam.", 5);
+    moment = !strncmp(shown.name, "optimizer.", 10) || !strncmp(shown.name, "adam.", 5) ||
+             !strncmp(shown.name, "best.", 5);
     for (rest = shown.name; !moment && (rest = strchr(rest, '.')) != NULL;)
         if (vaei_index_named(model, ++rest, &tensor) < vae_tensor_count(model)) {
             shown.name[rest - shown.name - 1] = 0;
@@ -11497,7 +11615,8 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
     for (block = 0; block < VAEI_BLOCKS; block++)
         for (index = 0; index < vae_tensor_count(matching->model); index++) {
             vae_tensor_at(matching->model, index, &tensor, NULL);
-            if (vaei_is_seen(matching, block, index) || !vaei_is_wanted(matching, block) || (block && !tensor.trained))
+            if (vaei_is_seen(matching, block, index) || !vaei_is_wanted(matching, block) ||
+                !vaei_block_holds(block, &tensor))
                 continue;
             return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensor %s%s: use the network that the file was "
                              "made for%s", vaei_block_names[block], tensor.name, vaei_pads_unevenly(matching->model) ?
@@ -11514,7 +11633,7 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
 VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
     const int            squares = block == VAEI_BLOCK_V || block == VAEI_BLOCK_U;
-    const int            scale = !block && !strcmp(wanted->name, "standardize.scale");
+    const int            scale = (!block || block == VAEI_BLOCK_BEST) && !strcmp(wanted->name, "standardize.scale");
     const unsigned char *from = matching->file->data + (size_t)found->offsets[0];
     vae_real             number;
     size_t               i;
@@ -11755,6 +11874,7 @@ typedef struct vaei_loading {
     vae_config config;              /* for vae_create */
     size_t     file_batch;
     unsigned   blocks;              /* of moments in the file, as in vaei_block_mask */
+    int        keeps_best;          /* the file's */
 } vaei_loading;
 
 /* The part of the network that the file's config lacks must be one that is not wanted. */
@@ -11822,6 +11942,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     if (status != VAE_OK) return status;
     loading->file_batch = config->batch;
     if (!config->optimizer.kind) config->optimizer.kind = VAE_ADAM;         /* version 1 has no other */
+    loading->keeps_best = config->keep_best;
     loading->blocks = file->state_at ? vaei_moment_mask(config->optimizer.kind) : 0;
     config->layout = VAE_LAYOUT_DEFAULT;
     if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
@@ -11859,6 +11980,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
                                       vae_model **made, vae_error *error) {
     vae_allocator allocator;
     vaei_loading *loading;
+    int           keeps_best = 0;
     vae_status    status = VAE_OK;
     memset(&allocator, 0, sizeof allocator);
     memset(matching, 0, sizeof *matching);
@@ -11881,6 +12003,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
         if (status == VAE_OK) {
             (*made)->file_batch = loading->file_batch;
             if (loading->blocks == vaei_block_mask(*made)) matching->blocks = loading->blocks;
+            keeps_best = loading->keeps_best && (*made)->best;
         }
         vaei_release(&allocator, loading, sizeof *loading);
     }
@@ -11888,6 +12011,9 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
     matching->model = *made;
     matching->file = file;
     if (file->config_at && file->state_at) status = vaei_read_state(file, *made, error);
+    if (keeps_best && (*made)->best_epoch) matching->blocks |= 1u << VAEI_BLOCK_BEST;
+    else if ((*made)->best) vaei_forget_best(*made);        /* of the best epoch only the loss is known */
+    else (*made)->shows_best = 0;
     if (status == VAE_OK) status = vaei_match_header(matching, error);
     if (status == VAE_OK) return VAE_OK;
     vae_destroy(*made);
@@ -11984,6 +12110,7 @@ VAEI_SETUP vae_status vaei_take_weights(vae_model *model, vaei_file *file, int i
     if ((status = vaei_match_numbers(&matching, NULL, error)) != VAE_OK ||
         (status = vaei_match_numbers(&matching, model, error)) != VAE_OK) return status;
     model->largest_loss = 0;
+    vaei_forget_best(model);
     for (i = 0; taken && i < vae_tensor_count(model); i++) taken[i] = (unsigned char)vaei_is_seen(&matching, 0, i);
     return VAE_OK;
 }
@@ -12147,7 +12274,7 @@ VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const uns
         for (i = 0; vaei_is_saved(model, checkpoint, block) && i < vae_tensor_count(model); i++, offset = end) {
             vae_tensor_at(model, order[i], &tensor, NULL);
             end = offset;
-            if (block && !tensor.trained) continue;
+            if (!vaei_block_holds(block, &tensor)) continue;
             end += tensor.count * sizeof(vae_real);
             vaei_write(writer, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":[", vaei_block_names[block], tensor.name,
                        sizeof(vae_real) == 8 ? "F64" : "F32");
@@ -12164,7 +12291,7 @@ VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned 
     size_t          i, k, shift;
     for (i = 0; i < vae_tensor_count(writer->model); i++) {
         vae_tensor_at(writer->model, order[i], &tensor, NULL);
-        if (block && !tensor.trained) continue;
+        if (!vaei_block_holds(block, &tensor)) continue;
         for (k = 0; k < tensor.count && !writer->failed; k++) {
             memcpy(&bits, &from[vaei_tensor_element(writer->model, order[i], k)], sizeof bits);
             for (shift = 0; shift < 8 * sizeof bits; shift += 8)
@@ -12176,7 +12303,7 @@ VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned 
 /* Writes the whole file. `size` receives its size before anything is written; `capacity` is the room there is. */
 VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *model, int checkpoint, size_t capacity,
                                        size_t *size, vae_error *error) {
-    size_t       numbers = vae_weight_count(model);
+    size_t       numbers = 0;
     void       (*const flush)(vaei_writer *) = writer->flush;
     unsigned char *const memory = writer->memory;
     unsigned char order[VAEI_MAX_TENSORS];
@@ -12192,8 +12319,8 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     writer->total = 0;
     writer->flush = flush;
     writer->memory = memory;
-    for (block = 1; block < VAEI_BLOCKS; block++)
-        if (vaei_is_saved(model, checkpoint, block)) numbers += vae_parameter_count(model);
+    for (block = 0; block < VAEI_BLOCKS; block++)
+        if (vaei_is_saved(model, checkpoint, block)) numbers += vaei_block_count(model, block);
     *size = 8 + padded + numbers * sizeof(vae_real);
     if (!flush && !memory) return VAE_OK;
     if (capacity < *size)
@@ -12228,7 +12355,7 @@ VAEI_SETUP vae_status vaei_check_saving(const vae_model *model, int checkpoint, 
     finite = vaei_block_is_finite(vae_weights(model), vae_weight_count(model));
     for (block = 1; block < VAEI_BLOCKS; block++)
         if (vaei_is_saved(model, checkpoint, block))
-            finite = finite && vaei_block_is_finite(vaei_block(model, block), vae_parameter_count(model));
+            finite = finite && vaei_block_is_finite(vaei_block(model, block), vaei_block_count(model, block));
     if (!finite)
         return vaei_fail(error, VAE_ERROR_NUMERIC, "%s: a weight or moment is not finite; nothing was written", call);
     return VAE_OK;

@@ -408,6 +408,283 @@ static void test_epochs_asked_for(void) {
     vae_destroy(model);
 }
 
+/* ---- what vae_fit does by the validation loss ---- */
+
+/* Weights that swing, so that the validation loss rises and falls. */
+static vae_config swinging(void) {
+    vae_config c = network();
+    c.optimizer.learning_rate = (vae_real)0.3;
+    c.beta = (vae_real)0.5;
+    c.beta_schedule = schedule_of(1);
+    c.keep_best = 1;
+    return c;
+}
+
+static vae_fit_config watched(const vae_data *validation, size_t until) {
+    vae_fit_config fit;
+    memset(&fit, 0, sizeof fit);
+    fit.until_epoch = until;
+    fit.validation = validation;
+    fit.plateau_epochs = 3;
+    fit.plateau_factor = (vae_real)0.5;
+    return fit;
+}
+
+/* What a program without keep_best and plateau_epochs would do by itself. */
+typedef struct watcher {
+    vae_real weights[OPTIMIZER_COUNT], loss, rate;
+    uint64_t epoch, plateau, lowered, waited, most;
+} watcher;
+
+static int watch(void *user, const vae_progress *p) {
+    watcher     *w = (watcher *)user;
+    const double loss = p->validation.reconstruction + 0.5 * p->validation.kl;
+    if (p->event != VAE_EVENT_EPOCH) return 0;
+    CHECK(p->has_validation);
+    w->plateau++;
+    w->waited++;
+    if (!w->epoch || (vae_real)loss < w->loss) {
+        w->loss = (vae_real)loss;
+        w->epoch = p->epoch;
+        w->plateau = w->waited = 0;
+        memcpy(w->weights, vae_weights(p->model), sizeof w->weights);
+    }
+    if (w->waited > w->most) w->most = w->waited;
+    if (w->plateau == 3) {
+        w->lowered++;
+        w->plateau = 0;
+        w->rate *= (vae_real)0.5;
+        CHECK(vae_set_learning_rate(p->model, w->rate, NULL) == VAE_OK);
+    }
+    return 0;
+}
+
+static void test_best_and_plateau(void) {
+    vae_config     c = swinging();
+    vae_data       data = toy(43), validation = toy(5);
+    vae_fit_config fit;
+    vae_model     *model, *other;
+    vae_state      state;
+    watcher        w;
+    int            epoch;
+    validation.pixels = rows + 50 * 6;
+    fit = watched(&validation, 30);
+    memset(&w, 0, sizeof w);
+    w.rate = c.optimizer.learning_rate;
+    model = make(&c);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    c.keep_best = 0;
+    other = make(&c);
+    fit.plateau_epochs = 0;
+    fit.plateau_factor = 0;
+    fit.on_progress = watch;
+    fit.user = &w;
+    CHECK(vae_fit(other, &data, &fit, NULL) == VAE_OK);
+    vae_get_state(model, &state);
+    CHECK(state.best_epoch == w.epoch && state.best_loss == w.loss && state.epoch == 30);
+    CHECK(w.epoch > 1 && w.epoch < 30 && w.lowered > 1 && w.lowered < 9);
+    CHECK(state.learning_rate == w.rate);
+    CHECK(!memcmp(w.weights, vae_weights(model), sizeof w.weights) && !same_weights(model, other));
+    vae_get_state(other, &state);
+    CHECK(state.best_epoch == 0 && state.best_loss == 0);
+    /* The next epoch follows the last one, not the best. */
+    fit = watched(&validation, 31);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    fit.plateau_epochs = 0;
+    fit.plateau_factor = 0;
+    CHECK(vae_fit(other, &data, &fit, NULL) == VAE_OK);
+    CHECK(!memcmp(model->best, vae_weights(other), sizeof w.weights));
+    vae_destroy(model);
+    vae_destroy(other);
+    /* Patience ends it when the longest wait is over that the run above had. */
+    for (epoch = 1; epoch <= 3; epoch++) {
+        model = make(&c);
+        memset(&w, 0, sizeof w);
+        fit = watched(&validation, 200);
+        fit.plateau_epochs = 0;
+        fit.plateau_factor = 0;
+        fit.patience = (size_t)epoch;
+        fit.on_progress = watch;
+        w.plateau = 1000;
+        fit.user = &w;
+        CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+        vae_get_state(model, &state);
+        CHECK(state.epoch < 200 && state.epoch == state.best_epoch + (uint64_t)epoch && w.most == (uint64_t)epoch);
+        CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);         /* none is left, as in a program begun anew */
+        CHECK(model->epoch == state.epoch);
+        fit.patience++;
+        CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+        CHECK(model->epoch > state.epoch);
+        vae_destroy(model);
+    }
+}
+
+static int keep_and_end(void *user, const vae_progress *p) {
+    keeper *k = (keeper *)user;
+    if (p->event == VAE_EVENT_EPOCH) return 0;
+    if (p->event == VAE_EVENT_BATCH) return keep(user, p), p->batch == p->batches && k->count % 2;
+    return 0;
+}
+
+/* A run in one piece, in pieces that end with an epoch or with a callback's wish, and one from a file at every batch or
+   after any piece: the same weights, in place and aside. */
+static void test_best_resumes(void) {
+    vae_config     c = swinging();
+    vae_data       data = toy(43), validation = toy(5);
+    vae_fit_config fit;
+    vae_model     *whole, *pieces, *resumed;
+    vae_state      a, b;
+    keeper         k;
+    int            i, epoch;
+    validation.pixels = rows + 50 * 6;
+    fit = watched(&validation, 9);
+    fit.patience = 6;
+    whole = make(&c);
+    CHECK(vae_fit(whole, &data, &fit, NULL) == VAE_OK);
+    vae_get_state(whole, &a);
+    pieces = make(&c);
+    memset(&k, 0, sizeof k);
+    fit.on_progress = keep_and_end;
+    fit.user = &k;
+    for (epoch = 1; epoch <= 9; epoch++) {
+        fit.until_epoch = (size_t)epoch;
+        i = vae_fit(pieces, &data, &fit, NULL);
+        CHECK((i == VAE_OK || i == VAE_STOPPED) && pieces->epoch == (uint64_t)epoch && pieces->shows_best);
+        CHECK(vae_save_memory(pieces, 1, NULL, 0, &k.at[k.count].size, NULL) == VAE_OK);
+        k.at[k.count].bytes = (unsigned char *)malloc(k.at[k.count].size);
+        CHECK(vae_save_memory(pieces, 1, k.at[k.count].bytes, k.at[k.count].size, &k.at[k.count].size, NULL) == VAE_OK);
+        k.count++;
+    }
+    CHECK(same_weights(whole, pieces) && !memcmp(whole->best, pieces->best, sizeof(vae_real) * OPTIMIZER_COUNT));
+    CHECK(k.count == 63 && a.best_epoch > 1 && a.best_epoch < 9);
+    fit.on_progress = NULL;
+    for (i = 0; i < k.count; i++) {
+        vae_error error;
+        resumed = NULL;
+        error.message[0] = 0;
+        CHECK(vae_load_memory(k.at[i].bytes, k.at[i].size, NULL, &resumed, &error) == VAE_OK);
+        if (!resumed) { printf("%s\n", error.message); continue; }
+        CHECK(vae_fit(resumed, &data, &fit, &error) == VAE_OK);
+        CHECK(same_weights(whole, resumed) && !memcmp(whole->best, resumed->best, sizeof(vae_real) * OPTIMIZER_COUNT));
+        vae_get_state(resumed, &b);
+        CHECK(!memcmp(&a, &b, sizeof a) && whole->waited == resumed->waited && whole->plateau == resumed->plateau);
+        vae_destroy(resumed);
+    }
+    /* The file of the last piece, taken otherwise. */
+    {
+        const saved *s = &k.at[k.count - 1], *plain = &k.at[0];
+        vae_config   changes;
+        vae_error    error;
+        vae_real     first = 1;
+        size_t       at;
+        memset(&changes, 0, sizeof changes);
+        changes.inference_only = 1;
+        CHECK(vae_load_memory(s->bytes, s->size, &changes, &resumed, NULL) == VAE_OK);
+        CHECK(same_weights(whole, resumed) && !resumed->best);
+        vae_destroy(resumed);
+        changes.inference_only = 0;
+        changes.part = VAE_ENCODER_ONLY;
+        CHECK(vae_load_memory(s->bytes, s->size, &changes, &resumed, NULL) == VAE_OK);
+        vae_destroy(resumed);
+        /* Weights that come in end what is known; so does a step by hand. */
+        CHECK(vae_load_weights_memory(pieces, plain->bytes, plain->size, NULL) == VAE_OK);
+        vae_get_state(pieces, &b);
+        CHECK(b.best_epoch == 0 && !pieces->shows_best && b.epoch == 9);
+        fit.until_epoch = 10;
+        CHECK(vae_fit(pieces, &data, &fit, NULL) == VAE_OK && pieces->best_epoch == 10 && pieces->shows_best);
+        CHECK(vae_train_step(pieces, &validation, NULL, NULL) == VAE_OK && !pieces->best_epoch);
+        CHECK(vae_fit(whole, &data, &fit, NULL) == VAE_OK && whole->shows_best);
+        CHECK(vae_set_tensor(whole, "decoder.0.bias", &first, 1, NULL) != VAE_OK && whole->shows_best);
+        CHECK(vae_set_tensor(whole, "log_sigma", &first, 1, NULL) != VAE_OK && whole->best_epoch);
+        /* A file that lacks the weights it speaks of. */
+        for (at = 8; memcmp(s->bytes + at, "best.mean.bias", 14); at++) {}
+        s->bytes[at] = 'r';
+        CHECK(vae_load_memory(s->bytes, s->size, NULL, &resumed, &error) == VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(error.message, "rest.mean.bias");
+    }
+    for (i = 0; i < k.count; i++) free(k.at[i].bytes);
+    vae_destroy(pieces);
+    /* Room asked for only when loading: what is known of the best epoch without its weights is forgotten. */
+    c.keep_best = 0;
+    pieces = make(&c);
+    fit.until_epoch = 4;
+    CHECK(vae_fit(pieces, &data, &fit, NULL) == VAE_OK && pieces->best_epoch && !pieces->shows_best);
+    {
+        size_t         size = 0;
+        unsigned char *bytes;
+        CHECK(vae_save_memory(pieces, 1, NULL, 0, &size, NULL) == VAE_OK);
+        bytes = (unsigned char *)malloc(size);
+        CHECK(vae_save_memory(pieces, 1, bytes, size, &size, NULL) == VAE_OK);
+        memset(&c, 0, sizeof c);
+        c.keep_best = 1;
+        CHECK(vae_load_memory(bytes, size, &c, &resumed, NULL) == VAE_OK);
+        CHECK(resumed->best && !resumed->best_epoch && same_weights(pieces, resumed));
+        fit.until_epoch = 6;
+        CHECK(vae_fit(resumed, &data, &fit, NULL) == VAE_OK && resumed->best_epoch > 4 && resumed->shows_best);
+        vae_destroy(resumed);
+        free(bytes);
+    }
+    vae_destroy(pieces);
+    vae_destroy(whole);
+}
+
+/* Losses below zero, where a larger number is no better one. */
+static void test_best_below_zero(void) {
+    vae_config     c = swinging();
+    vae_data       data = toy(43);
+    vae_fit_config fit = watched(&data, 12);
+    vae_model     *model, *loaded = NULL;
+    unsigned char *bytes;
+    size_t         size = 0, i;
+    for (i = 0; i < 43 * 6; i++) rows[i] *= (vae_real)0.01;
+    c.likelihood = VAE_GAUSSIAN;
+    c.sigma = (vae_real)0.05;
+    c.optimizer.learning_rate = (vae_real)0.02;
+    c.beta = (vae_real)0.01;
+    model = make(&c);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    CHECK(model->best_loss < 0 && model->best_epoch > 1);
+    CHECK(vae_save_memory(model, 1, NULL, 0, &size, NULL) == VAE_OK);
+    bytes = (unsigned char *)malloc(size);
+    CHECK(vae_save_memory(model, 1, bytes, size, &size, NULL) == VAE_OK);
+    CHECK(vae_load_memory(bytes, size, NULL, &loaded, NULL) == VAE_OK);
+    CHECK(loaded->best_loss == model->best_loss && loaded->shows_best == 1);
+    free(bytes);
+    vae_destroy(loaded);
+    vae_destroy(model);
+}
+
+static void test_watching_refused(void) {
+    vae_config     c = network();
+    vae_data       data = toy(16);
+    vae_fit_config fit = watched(&data, 1);
+    vae_model     *model = make(&c);
+    vae_error      error;
+    fit.validation = NULL;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "fit.plateau_epochs goes by the validation loss");
+    fit.patience = 1;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "fit.patience goes by");
+    fit.validation = &data;
+    fit.plateau_factor = 1;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "fit.plateau_factor is 1");
+    fit.plateau_epochs = 0;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "without fit.plateau_epochs");
+    vae_destroy(model);
+    c.keep_best = 7;
+    model = make(&c);
+    vae_get_config(model, &c);
+    CHECK(c.keep_best == 1);
+    memset(&fit, 0, sizeof fit);
+    fit.epochs = 1;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "config.keep_best goes by");
+    vae_destroy(model);
+}
+
 /* ---- gradients by hand ---- */
 
 /* An update of one's own: a step ends with vae_end_step, and the next meets other noise. */
@@ -662,6 +939,10 @@ int main(void) {
     RUN(test_resume_from_every_batch);
     RUN(test_resume_otherwise);
     RUN(test_epochs_asked_for);
+    RUN(test_best_and_plateau);
+    RUN(test_best_resumes);
+    RUN(test_best_below_zero);
+    RUN(test_watching_refused);
     RUN(test_own_update);
     RUN(test_held_gradients);
     RUN(test_share_without_rows);
