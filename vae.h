@@ -45,7 +45,8 @@
 
    CONVENTIONS, the same everywhere
      - Every figure is in nats per example: summed over pixels and latent dimensions, averaged over examples, never
-       rescaled silently. loss = reconstruction + beta * kl, elbo = -(reconstruction + kl).
+       rescaled silently. loss = reconstruction + beta * kl where config.objective is left alone, elbo =
+       -(reconstruction + kl).
      - The encoder gives mean and logvar, the log of the variance, held within [-20, 10]. The decoder gives one number a
        pixel, from which the likelihood makes the pixel's mean: see vae_likelihood.
      - A row is an image of height x width x channels, the channels interleaved, as C programs and stb_image have them;

@@ -19,12 +19,15 @@ static uint64_t hash_of(vae_model *model) {
 }
 
 /* dense, convolutions: with fixed likelihoods; then sigmas that are learned, of data that are standardised */
-static const struct { const char *name; int convolutional, standardize, sigma_per_pixel; vae_likelihood likelihood; vae_real sigma; } networks[] = {
-    { "dense", 0, 0, 0, VAE_BERNOULLI, 0 },
-    { "convolutions", 1, 0, 0, VAE_GAUSSIAN, 1 },
-    { "learned sigma", 0, 1, 0, VAE_GAUSSIAN, 0 },
-    { "learned sigmas", 1, 1, 1, VAE_LAPLACE, 0 },
-    { "continuous bernoulli", 0, 0, 0, VAE_CONTINUOUS_BERNOULLI, 0 }
+static const struct { const char *name; int convolutional, standardize, sigma_per_pixel; vae_likelihood likelihood; vae_real sigma;
+                      vae_objective objective; size_t samples; vae_real free_bits; } networks[] = {
+    { "dense", 0, 0, 0, VAE_BERNOULLI, 0, VAE_OBJECTIVE_ELBO, 1, 0 },
+    { "convolutions", 1, 0, 0, VAE_GAUSSIAN, 1, VAE_OBJECTIVE_ELBO, 1, 0 },
+    { "learned sigma", 0, 1, 0, VAE_GAUSSIAN, 0, VAE_OBJECTIVE_ELBO, 1, 0 },
+    { "learned sigmas", 1, 1, 1, VAE_LAPLACE, 0, VAE_OBJECTIVE_ELBO, 1, 0 },
+    { "continuous bernoulli", 0, 0, 0, VAE_CONTINUOUS_BERNOULLI, 0, VAE_OBJECTIVE_ELBO, 1, 0 },
+    { "several samples", 1, 0, 0, VAE_BERNOULLI, 0, VAE_OBJECTIVE_ELBO, 3, (vae_real)0.05 },
+    { "weighed samples", 1, 1, 1, VAE_GAUSSIAN, 0, VAE_OBJECTIVE_IWAE, 4, 0 }
 };
 
 static uint64_t train(vae_kernels kernels, int threads, int network) {
@@ -52,6 +55,9 @@ static uint64_t train(vae_kernels kernels, int threads, int network) {
     config.sigma = networks[network].sigma;
     config.sigma_per_pixel = networks[network].sigma_per_pixel;
     config.standardize = networks[network].standardize;
+    config.objective = networks[network].objective;
+    config.samples = networks[network].samples;
+    config.free_bits = networks[network].free_bits;
     config.batch = 27;
     config.kernels = kernels;
     config.threads = threads;

@@ -508,15 +508,15 @@ static void set_objective(vae_config *config, const objective *o) {
     config->capacity = o->capacity;
 }
 
-/* Every objective's gradient is that of its loss, with every kind of sigma, whatever the decoder ends in, and where
-   layers share their weights. */
+/* Every objective's gradient is that of its loss, with every kind of sigma, whatever the decoder ends in, where layers
+   share their weights, and with labels, which all samples of a row have. */
 TEST(test_objective_gradients) {
     int o, likelihood, sigma, convolutional;
     for (o = 0; o < OBJECTIVES; o++)
         for (likelihood = VAE_BERNOULLI; likelihood <= VAE_LAPLACE; likelihood++)
             for (sigma = 0; sigma < (likelihood == VAE_BERNOULLI ? 1 : 3); sigma++)
-                for (convolutional = 0; convolutional < 3; convolutional++) {
-                    vae_config config = { .input = { 4, 3, 2 }, .latent = 3,
+                for (convolutional = 0; convolutional < 4; convolutional++) {
+                    vae_config config = { .input = { 4, 3, 2 }, .latent = 3, .classes = convolutional == 3 ? 4 : 0,
                                           .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(6, VAE_TANH) } };
                     config.tied = config.shared_heads = convolutional == 2;
                     if (!convolutional) config.decoder[0] = VAE_DENSE(5, VAE_GELU);
