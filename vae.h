@@ -1553,22 +1553,23 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 #define VAEI_HAS_VECTOR 1
 #endif
 
-/* Vectors of n floats, of n integers of 32 bits and of n / 2 of 64. The loose ones may lie at any address of a
-   number. */
+/* Vectors of n floats and of n integers of 32 bits. The loose ones may lie at any address of a number. */
 #define VAEI_VECTORS_OF(n) \
     typedef float    vaei_floats##n __attribute__((vector_size(4 * n))); \
     typedef int32_t  vaei_ints##n __attribute__((vector_size(4 * n))); \
     typedef uint32_t vaei_uints##n __attribute__((vector_size(4 * n))); \
-    typedef uint64_t vaei_longs##n __attribute__((vector_size(4 * n))); \
-    typedef float    vaei_loose_floats##n __attribute__((vector_size(4 * n), aligned(4), may_alias)); \
-    typedef int32_t  vaei_loose_ints##n __attribute__((vector_size(4 * n), aligned(4), may_alias));
+    typedef float    vaei_loose_floats##n __attribute__((vector_size(4 * n), aligned(4), may_alias));
+typedef vae_real vaei_floats1, vaei_loose_floats1;
+typedef int32_t  vaei_ints1;
+typedef uint32_t vaei_uints1;
 #ifdef VAEI_HAS_VECTOR
 VAEI_VECTORS_OF(4)
 #endif
 #ifdef VAEI_HAS_X86
 VAEI_VECTORS_OF(8)
 VAEI_VECTORS_OF(16)
-typedef char vaei_byte16 __attribute__((vector_size(16)));
+typedef char     vaei_chars16 __attribute__((vector_size(16)));
+typedef uint64_t vaei_longs2 __attribute__((vector_size(16)));
 
 /* Where the extension has no operator, gcc's builtins stand under their own names, for the versions that are known to
    have them: reading <immintrin.h> alone would take a large part of the time to compile this file. */
@@ -1596,38 +1597,26 @@ __asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
         ".macro vmovdqa64 operands:vararg\n vmovdqu64 \\operands\n.endm\n");
 #endif
 
-/* A function that must be inlined: otherwise its vectors would pass through memory. */
+/* VAEI_INLINE begins a function that must be inlined: otherwise its vectors would pass through memory.
+   VAEI_FETCHED begins one on a cache line: how fast a kernel's loop runs depends on where it lies in the lines that the
+   processor fetches, so that is not left to chance.
+   VAEI_PREFETCH prefetches the memory `bytes` beyond p, which may lie outside every array.
+   VAEI_FORGET makes the compiler forget what it knows about the pointer p and about memory: what is read after it is
+   not read before it. */
 #if defined(__GNUC__)
 #define VAEI_INLINE __attribute__((unused, always_inline)) static inline
-#else
-#define VAEI_INLINE static inline
-#endif
-
-/* A function that begins on a cache line: how fast a kernel's loop runs depends on where it lies in the lines that the
-   processor fetches, so that is not left to chance. */
-#if defined(__GNUC__)
 #define VAEI_FETCHED __attribute__((aligned(64)))
-#else
-#define VAEI_FETCHED
-#endif
-
-/* Prefetches the memory `bytes` beyond p, which may lie outside every array. */
-#if defined(__GNUC__)
 #define VAEI_PREFETCH(p, bytes) __builtin_prefetch((const void *)((uintptr_t)(p) + (bytes)))
-#else
-#define VAEI_PREFETCH(p, bytes) ((void)0)
-#endif
-
-/* Makes the compiler forget what it knows about the pointer p and about memory: what is read after this line is not
-   read before it. */
-#if defined(__GNUC__)
 #define VAEI_FORGET(p) __asm__ volatile("" : "+r"(p) : : "memory")
 #else
+#define VAEI_INLINE static inline
+#define VAEI_FETCHED
+#define VAEI_PREFETCH(p, bytes) ((void)0)
 #define VAEI_FORGET(p) ((void)0)
 #endif
 
 /* VAEI_ROUNDED keeps a product apart from the sum that it enters, where a compiler could fuse the two: VAEI_OPAQUE
-   hides that the value is a product. VAEI_ROUNDED_IN_FUSED does so in functions compiled for a set that fuses. */
+   hides that the value is a product. */
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 #define VAEI_OPAQUE(x) \
     __extension__({ __typeof__(x) vaei_value_ = (x); __asm__("" : "+v"(vaei_value_)); vaei_value_; })
@@ -1642,7 +1631,6 @@ __asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
 #else
 #define VAEI_ROUNDED(x) (x)
 #endif
-#define VAEI_ROUNDED_IN_FUSED(x) VAEI_OPAQUE(x)
 
 #ifndef VAE_DOUBLE
 VAEI_INLINE int32_t vaei_real_bits(vae_real x) {
@@ -1914,27 +1902,20 @@ VAEI_PRIVATE void vaei_random_place(const vaei_random_request *request, vaei_ran
 /* Operations on four floats for which the vector extension has no operator. */
 
 #ifdef VAEI_HAS_VECTOR
-VAEI_INLINE vaei_ints4 vaei_load_bytes4(const unsigned char *p) {
-    vaei_ints4 v = { p[0], p[1], p[2], p[3] };
+VAEI_INLINE vaei_uints4 vaei_load_bytes4(const unsigned char *p) {
+    vaei_uints4 v = { p[0], p[1], p[2], p[3] };
     return v;
 }
 VAEI_INLINE vaei_floats4 vaei_select4(vaei_ints4 mask, vaei_floats4 yes, vaei_floats4 no) {
     return (vaei_floats4)(((vaei_ints4)yes & mask) | ((vaei_ints4)no & ~mask));
 }
-VAEI_INLINE vaei_floats4 vaei_max4(vaei_floats4 a, vaei_floats4 b) {
 #ifdef VAEI_HAS_X86
-    return VAEI_X86(__builtin_ia32_maxps(a, b), _mm_max_ps(a, b));
+#define VAEI_MAX4(a, b) VAEI_X86(__builtin_ia32_maxps(a, b), _mm_max_ps(a, b))
+#define VAEI_MIN4(a, b) VAEI_X86(__builtin_ia32_minps(a, b), _mm_min_ps(a, b))
 #else
-    return vaei_select4((vaei_ints4)(a > b), a, b);
+#define VAEI_MAX4(a, b) vaei_select4((a) > (b), a, b)
+#define VAEI_MIN4(a, b) vaei_select4((a) < (b), a, b)
 #endif
-}
-VAEI_INLINE vaei_floats4 vaei_min4(vaei_floats4 a, vaei_floats4 b) {
-#ifdef VAEI_HAS_X86
-    return VAEI_X86(__builtin_ia32_minps(a, b), _mm_min_ps(a, b));
-#else
-    return vaei_select4((vaei_ints4)(a < b), a, b);
-#endif
-}
 VAEI_INLINE vaei_floats4 vaei_float_from_int4(vaei_ints4 i) {
 #if defined(__clang__) || __GNUC__ >= 9
     return __builtin_convertvector(i, vaei_floats4);
@@ -1954,11 +1935,6 @@ VAEI_INLINE vaei_floats4 vaei_sqrt4(vaei_floats4 v) {
     return root;
 #endif
 }
-#ifdef VAEI_HAS_NEON
-VAEI_INLINE vaei_ints4 vaei_long_product4(vaei_ints4 a, vaei_ints4 b) {
-    return vreinterpretq_s32_u64(vmull_u32(vmovn_u64(vreinterpretq_u64_s32(a)), vmovn_u64(vreinterpretq_u64_s32(b))));
-}
-#endif
 #endif
 
 /* ==== 15 >>product ================================================================================================ */
@@ -2265,12 +2241,11 @@ typedef struct vaei_kernel_set {
     void   (*latent_backward)(size_t n, const vae_real *mean, const vae_real *logvar, const vae_real *epsilon,
                               const vae_real *dz, vae_real kl_scale, vae_real *d_mean, vae_real *d_logvar);
     vaei_update_kernel *adam, *sgd, *rmsprop, *adadelta;
-    void   (*philox_blocks)(const uint32_t key[2], size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS]);
     void   (*words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
                                vae_real numbers[4][VAEI_RANDOM_BLOCKS]);
+    /* ---- */
     void   (*column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
                           const uint32_t *row_offsets, vae_real *out, int accumulate);
-    /* ---- */
     void   (*add)(size_t n, vae_real *y, const vae_real *x);
     void   (*bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y);
     size_t (*check_range)(size_t n, const vae_real *x, vae_real low, vae_real high);
@@ -2335,95 +2310,55 @@ typedef struct vaei_kernel_set {
 
 /* The few operations that every kernel is written in, for each instruction set.
 
-   Sums, differences and quotients are plain operators. A product that enters a sum or difference is never a plain
-   a * b, which compilers fuse or not as they please, but VAEI_FMA (a b + c), VAEI_FNMA (c - a b) or VAEI_PRODUCT.
+   VAEI_V is a vector of numbers, VAEI_I one of as many unsigned 32-bit integers, which have all of the language's
+   operators. Sums, differences and quotients of numbers are plain operators, too. A product that enters a sum or
+   difference is never a plain a * b, which compilers fuse or not as they please, but VAEI_FMA (a b + c), VAEI_FNMA
+   (c - a b) or VAEI_PRODUCT.
      MAX(a, b), MIN(a, b)   b where either is a NaN or both are equal: so the value that may be a NaN stands second
      SELECT_LESS            `no` where either is a NaN
-     LONG_PRODUCT(a, b)     of the even-numbered 32-bit integers, unsigned, 64 bits wide; only in sets that have it
-     LONG_HIGH(a)           moves the odd-numbered integers into the even places, 0 into the odd ones
-     LONG_LOW(a)            moves the even-numbered integers into the odd places, 0 into the even ones
-     LONG_JOIN(even, odd)   the even-numbered integers of both, alternating
    VAEI_TARGET begins a function, VAEI_HELPER one that must be inlined. */
 
 #undef VAEI_NAME
-#undef VAEI_TARGET
-#undef VAEI_V
-#undef VAEI_I
 #undef VAEI_TYPE
+#undef VAEI_TARGET
+#undef VAEI_HELPER
 #undef VAEI_LANES
-#undef VAEI_LOAD
-#undef VAEI_STORE
 #undef VAEI_SET
 #undef VAEI_FMA
 #undef VAEI_FNMA
+#undef VAEI_PRODUCT
 #undef VAEI_SQRT
 #undef VAEI_BITS
 #undef VAEI_FROM_BITS
 #undef VAEI_FROM_INT
-#undef VAEI_ISET
-#undef VAEI_IADD
-#undef VAEI_ISHL
-#undef VAEI_ISHR
-#undef VAEI_IAND
-#undef VAEI_IOR
-#undef VAEI_IXOR
-#undef VAEI_IGREATER
 #undef VAEI_SELECT_LESS
-#undef VAEI_HELPER
-#undef VAEI_ABS
 #undef VAEI_MAX
 #undef VAEI_MIN
-#undef VAEI_PRODUCT
-#undef VAEI_ISUB
-#undef VAEI_ILOAD
-#undef VAEI_ISTORE
 #undef VAEI_LOAD_BYTES
-#undef VAEI_LONG_PRODUCT
-#undef VAEI_LONG_HIGH
-#undef VAEI_LONG_LOW
-#undef VAEI_LONG_JOIN
 
 #if VAEI_PASS == VAEI_PASS_PLAIN
 /* Plain C: a vector is one number. Also the set for double. */
 #define VAEI_NAME(name) name##_plain
+#define VAEI_TYPE(name) name##1
 #define VAEI_TARGET VAEI_PRIVATE
-#define VAEI_V vae_real
-#define VAEI_I int32_t
-#define VAEI_LANES 1
-#define VAEI_LOAD(p) (*(p))
-#define VAEI_STORE(p, v) ((void)(*(p) = (v)))
-#define VAEI_SET(x) ((vae_real)(x))
-#define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
-#define VAEI_FNMA(a, b, c) ((c) - VAEI_ROUNDED((a) * (b)))
-#define VAEI_SQRT(v) vaei_sqrt(v)
-#define VAEI_BITS(v) vaei_real_bits(v)
-#define VAEI_FROM_BITS(i) vaei_bits_real(i)
-#define VAEI_FROM_INT(i) ((vae_real)(i))
-#define VAEI_ISET(x) ((int32_t)(x))
-#define VAEI_IADD(a, b) ((int32_t)((uint32_t)(a) + (uint32_t)(b)))
-#define VAEI_ISHL(a, n) ((int32_t)((uint32_t)(a) << (n)))
-#define VAEI_ISHR(a, n) ((int32_t)((uint32_t)(a) >> (n)))
-#define VAEI_IAND(a, b) ((a) & (b))
-#define VAEI_IOR(a, b) ((a) | (b))
-#define VAEI_IXOR(a, b) ((a) ^ (b))
-#define VAEI_IGREATER(a, b) (-(int32_t)((a) > (b)))
-#define VAEI_SELECT_LESS(a, b, yes, no) ((a) < (b) ? (yes) : (no))
 #define VAEI_HELPER VAEI_INLINE
-#ifdef VAE_DOUBLE
-#define VAEI_ABS(v) fabs(v)
-#else
-#define VAEI_ABS(v) vaei_bits_real(vaei_real_bits(v) & 0x7FFFFFFF)
-#endif
+#define VAEI_LANES 1
+#define VAEI_SET(x) ((vae_real)(x))
+#define VAEI_SQRT(v) vaei_sqrt(v)
+#define VAEI_BITS(v) ((uint32_t)vaei_real_bits(v))
+#define VAEI_FROM_BITS(i) vaei_bits_real((int32_t)(i))
+#define VAEI_FROM_INT(i) ((vae_real)(int32_t)(i))
+#define VAEI_SELECT_LESS(a, b, yes, no) ((a) < (b) ? (yes) : (no))
 #define VAEI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define VAEI_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
-#define VAEI_ISUB(a, b) ((int32_t)((uint32_t)(a) - (uint32_t)(b)))
-#define VAEI_ILOAD(p) ((int32_t)*(p))
-#define VAEI_ISTORE(p, v) ((void)(*(p) = (uint32_t)(v)))
-#define VAEI_LOAD_BYTES(p) ((int32_t)*(p))
+#define VAEI_LOAD_BYTES(p) ((uint32_t)*(p))
 
 #else
-/* The compiler's vector extension: first what it has no operators for, set by set; below, what it has. */
+/* The compiler's vector extension, */
+#define VAEI_SET(x) (__extension__((float)(x) - (VAEI_V){ 0 }))        /* all lanes x: not even a zero's sign changes */
+#define VAEI_BITS(v) ((VAEI_I)(v))
+#define VAEI_FROM_BITS(i) ((VAEI_V)(i))
+/* ... and what it has no operators for, set by set */
 #if VAEI_PASS == VAEI_PASS_AVX2
 #define VAEI_NAME(name) name##_avx2
 #define VAEI_TYPE(name) name##8
@@ -2431,26 +2366,19 @@ typedef struct vaei_kernel_set {
 #define VAEI_HELPER __attribute__((target("avx2,fma"))) VAEI_INLINE
 #define VAEI_LANES 8
 #define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps256(a, b, c), _mm256_fmadd_ps(a, b, c))
-#define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
 #define VAEI_SQRT(v) VAEI_X86(__builtin_ia32_sqrtps256(v), VAEI_INSTRUCTION("vsqrtps", v))
-#define VAEI_FROM_INT(i) VAEI_X86(__builtin_ia32_cvtdq2ps256(i), _mm256_cvtepi32_ps((__m256i)(i)))
+#define VAEI_FROM_INT(i) VAEI_X86(__builtin_ia32_cvtdq2ps256((vaei_ints8)(i)), _mm256_cvtepi32_ps((__m256i)(i)))
 #define VAEI_SELECT_LESS(a, b, yes, no) \
     VAEI_X86(__builtin_ia32_blendvps256(no, yes, (VAEI_V)((a) < (b))), _mm256_blendv_ps(no, yes, (VAEI_V)((a) < (b))))
 #define VAEI_MAX(a, b) VAEI_X86(__builtin_ia32_maxps256(a, b), _mm256_max_ps(a, b))
 #define VAEI_MIN(a, b) VAEI_X86(__builtin_ia32_minps256(a, b), _mm256_min_ps(a, b))
 #define VAEI_LOAD_BYTES(p) vaei_load_bytes8(p)
-#define VAEI_LONG_PRODUCT(a, b) \
-    ((VAEI_I)VAEI_X86(__builtin_ia32_pmuludq256(a, b), _mm256_mul_epu32((__m256i)(a), (__m256i)(b))))
-#define VAEI_LONG_JOIN(even, odd) \
-    ((VAEI_I)VAEI_X86(__builtin_ia32_pblendd256(even, VAEI_LONG_LOW(odd), 0xAA), \
-                      _mm256_blend_epi32((__m256i)(even), (__m256i)VAEI_LONG_LOW(odd), 0xAA)))
-VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
+VAEI_HELPER vaei_uints8 vaei_load_bytes8(const unsigned char *p) {
     uint64_t    bytes;
-    vaei_longs4 v = { 0, 0 };
+    vaei_longs2 v = { 0, 0 };
     memcpy(&bytes, p, sizeof bytes);
     v[0] = bytes;
-    return (vaei_ints8)VAEI_X86(__builtin_ia32_pmovzxbd256((vaei_byte16)v), _mm256_cvtepu8_epi32((__m128i)v));
+    return (vaei_uints8)VAEI_X86(__builtin_ia32_pmovzxbd256((vaei_chars16)v), _mm256_cvtepu8_epi32((__m128i)v));
 }
 
 #elif VAEI_PASS == VAEI_PASS_AVX512
@@ -2463,19 +2391,13 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
    intrinsics are masked, too: without a mask they use something uninitialised, of which gcc 12 warns (gcc bug
    105593). */
 #define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps512_mask(a, b, c, -1, 4), _mm512_fmadd_ps(a, b, c))
-#define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
 #define VAEI_SQRT(v) \
     VAEI_X86(__builtin_ia32_sqrtps512_mask(v, VAEI_SET(0), -1, 4), VAEI_INSTRUCTION("vsqrtps", v))
-#define VAEI_FROM_INT(i) \
-    VAEI_X86(__builtin_convertvector(i, VAEI_V), _mm512_maskz_cvtepi32_ps((__mmask16)0xFFFF, (__m512i)(i)))
 #define VAEI_SELECT_LESS(a, b, yes, no) \
     VAEI_X86(__builtin_ia32_blendmps_512_mask(no, yes, __builtin_ia32_cmpps512_mask(a, b, 17, 0xFFFF, 4)), \
              _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes))
 #define VAEI_MAX(a, b) \
     VAEI_X86(__builtin_ia32_maxps512_mask(a, b, VAEI_SET(0), -1, 4), _mm512_maskz_max_ps((__mmask16)0xFFFF, a, b))
-#define VAEI_MIN(a, b) \
-    VAEI_X86(__builtin_ia32_minps512_mask(a, b, VAEI_SET(0), -1, 4), _mm512_maskz_min_ps((__mmask16)0xFFFF, a, b))
 
 #else
 #define VAEI_TYPE(name) name##4
@@ -2483,55 +2405,45 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_HELPER VAEI_INLINE
 #define VAEI_LANES 4
 #define VAEI_SQRT(v) vaei_sqrt4(v)
-#define VAEI_FROM_INT(i) vaei_float_from_int4(i)
-#define VAEI_MAX(a, b) vaei_max4(a, b)
-#define VAEI_MIN(a, b) vaei_min4(a, b)
+#define VAEI_FROM_INT(i) vaei_float_from_int4((vaei_ints4)(i))
+#define VAEI_MAX(a, b) VAEI_MAX4(a, b)
+#define VAEI_MIN(a, b) VAEI_MIN4(a, b)
 #define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
 #if VAEI_PASS == VAEI_PASS_NEON
 #define VAEI_NAME(name) name##_neon
 #define VAEI_FMA(a, b, c) ((VAEI_V)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
-#define VAEI_FNMA(a, b, c) ((VAEI_V)vfmsq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
-#define VAEI_PRODUCT(a, b) VAEI_ROUNDED_IN_FUSED((a) * (b))
 #define VAEI_SELECT_LESS(a, b, yes, no) \
     ((VAEI_V)vbslq_f32((uint32x4_t)((a) < (b)), (float32x4_t)(yes), (float32x4_t)(no)))
-#define VAEI_LONG_PRODUCT(a, b) vaei_long_product4(a, b)
-#define VAEI_LONG_JOIN(even, odd) ((VAEI_I)vtrn1q_s32((int32x4_t)(even), (int32x4_t)(odd)))
-#else
-/* Only instructions that every target of the extension has. */
+#else       /* only instructions that every target of the extension has */
 #define VAEI_NAME(name) name##_vector
+#define VAEI_SELECT_LESS(a, b, yes, no) vaei_select4((a) < (b), yes, no)
+#endif
+#endif
+#endif
+
+#ifdef VAEI_FMA
+#define VAEI_FNMA(a, b, c) VAEI_FMA(-(a), b, c)
+#define VAEI_PRODUCT(a, b) VAEI_OPAQUE((a) * (b))
+#else
 #define VAEI_FMA(a, b, c) (VAEI_ROUNDED((a) * (b)) + (c))
 #define VAEI_FNMA(a, b, c) ((c) - VAEI_ROUNDED((a) * (b)))
 #define VAEI_PRODUCT(a, b) VAEI_ROUNDED((a) * (b))
-#define VAEI_SELECT_LESS(a, b, yes, no) vaei_select4((a) < (b), yes, no)
-#ifdef VAEI_HAS_X86
-#define VAEI_LONG_PRODUCT(a, b) \
-    ((VAEI_I)VAEI_X86(__builtin_ia32_pmuludq128(a, b), _mm_mul_epu32((__m128i)(a), (__m128i)(b))))
-#define VAEI_LONG_JOIN(even, odd) ((VAEI_I)((vaei_longs4)(even) & 0xFFFFFFFF) | VAEI_LONG_LOW(odd))
 #endif
-#endif
-#endif
+
 #define VAEI_V VAEI_TYPE(vaei_floats)
-#define VAEI_I VAEI_TYPE(vaei_ints)
+#define VAEI_I VAEI_TYPE(vaei_uints)
 #define VAEI_LOAD(p) ((VAEI_V)*(const VAEI_TYPE(vaei_loose_floats) *)(const void *)(p))
 #define VAEI_STORE(p, v) ((void)(*(VAEI_TYPE(vaei_loose_floats) *)(void *)(p) = (v)))
-#define VAEI_SET(x) (__extension__((float)(x) - (VAEI_V){ 0 }))        /* all lanes x: not even a zero's sign changes */
-#define VAEI_ABS(v) VAEI_FROM_BITS(VAEI_IAND(VAEI_BITS(v), VAEI_ISET(0x7FFFFFFF)))
-#define VAEI_BITS(v) ((VAEI_I)(v))
-#define VAEI_FROM_BITS(i) ((VAEI_V)(i))
-#define VAEI_ILOAD(p) ((VAEI_I)*(const VAEI_TYPE(vaei_loose_ints) *)(const void *)(p))
-#define VAEI_ISTORE(p, v) ((void)(*(VAEI_TYPE(vaei_loose_ints) *)(void *)(p) = (v)))
-#define VAEI_ISET(x) (__extension__((int32_t)(x) + (VAEI_I){ 0 }))
-#define VAEI_IADD(a, b) ((VAEI_I)((VAEI_TYPE(vaei_uints))(a) + (VAEI_TYPE(vaei_uints))(b)))
-#define VAEI_ISUB(a, b) ((VAEI_I)((VAEI_TYPE(vaei_uints))(a) - (VAEI_TYPE(vaei_uints))(b)))
-#define VAEI_ISHL(a, n) ((VAEI_I)((VAEI_TYPE(vaei_uints))(a) << (n)))
-#define VAEI_ISHR(a, n) ((VAEI_I)((VAEI_TYPE(vaei_uints))(a) >> (n)))
-#define VAEI_IAND(a, b) ((a) & (b))
-#define VAEI_IOR(a, b) ((a) | (b))
-#define VAEI_IXOR(a, b) ((a) ^ (b))
-#define VAEI_IGREATER(a, b) ((VAEI_I)((a) > (b)))
-#define VAEI_LONG_HIGH(a) ((VAEI_I)((VAEI_TYPE(vaei_longs))(a) >> 32))
-#define VAEI_LONG_LOW(a) ((VAEI_I)((VAEI_TYPE(vaei_longs))(a) << 32))
+#ifdef VAE_DOUBLE
+#define VAEI_ABS(v) fabs(v)
+#else
+#define VAEI_ABS(v) VAEI_FROM_BITS(VAEI_BITS(v) & 0x7FFFFFFFu)
 #endif
+
+/* Three or four steps of Horner's rule: each multiplies p by x and adds the next coefficient. */
+#define VAEI_HORNER_1(p, x, a) p = VAEI_FMA(p, x, VAEI_SET((vae_real)(a)))
+#define VAEI_HORNER_3(p, x, a, b, c) VAEI_HORNER_1(p, x, a); VAEI_HORNER_1(p, x, b); VAEI_HORNER_1(p, x, c)
+#define VAEI_HORNER_4(p, x, a, b, c, d) VAEI_HORNER_3(p, x, a, b, c); VAEI_HORNER_1(p, x, d)
 
 /* ==== 18 >>vector-math ============================================================================================ */
 
@@ -2546,6 +2458,8 @@ VAEI_HELPER vaei_ints8 vaei_load_bytes8(const unsigned char *p) {
        log(1 + e) 1.6 / 2.0       tanh 1.5 / 1.5                sigmoid 2.8 / 2.9         GELU, x < -1 6.8 / 7.8
    and in absolute terms the derivatives of SiLU 2.4e-7 and GELU 2.0e-7. Results below 2^-125.5 are 0. NaN gives NaN.
    VAE_DOUBLE takes libm's functions instead. */
+
+#if VAEI_PASS != VAEI_PASS_AVX512       /* it takes all but Adam from AVX2: see the table in >>product-kernels */
 
 /* ---- functions of one vector ---- */
 
@@ -2570,19 +2484,21 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VA
     *ratio = tail / *exponential;
     return tail;
 }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_pair)(VAEI_I word0, VAEI_I word1, VAEI_V *second) {
+    const double radius = sqrt(-2 * log(((double)(word0 >> 1) + 0.5) / 2147483648.0));
+    const double angle = (double)(int32_t)word1 / 2147483648.0 * 3.14159265358979323846;
+    *second = radius * sin(angle);
+    return radius * cos(angle);
+}
 
 #else
 
 /* 2^(n-1) p, where `shifted` is n + 1.5 2^23 and p = 2 e^r. n = -126 gives 0. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_assemble)(VAEI_V shifted, VAEI_V r) {
     VAEI_V p = VAEI_SET(0.0027636739f);                            /* 2 e^r, |r| <= 0.3475: 3.4e-9 */
-    p = VAEI_FMA(p, r, VAEI_SET(0.0167385712f));
-    p = VAEI_FMA(p, r, VAEI_SET(0.0833365247f));
-    p = VAEI_FMA(p, r, VAEI_SET(0.333330303f));
-    p = VAEI_FMA(p, r, VAEI_SET(0.999999881f));
-    p = VAEI_FMA(p, r, VAEI_SET(2.0f));
-    p = VAEI_FMA(p, r, VAEI_SET(2.0f));
-    return VAEI_PRODUCT(p, VAEI_FROM_BITS(VAEI_IADD(VAEI_ISHL(VAEI_BITS(shifted), 23), VAEI_ISET((int32_t)126 << 23))));
+    VAEI_HORNER_3(p, r, 0.0167385712f, 0.0833365247f, 0.333330303f);
+    VAEI_HORNER_3(p, r, 0.999999881f, 2.0f, 2.0f);
+    return VAEI_PRODUCT(p, VAEI_FROM_BITS((VAEI_BITS(shifted) << 23) + ((uint32_t)126 << 23)));
 }
 
 /* e^x for -87.3365 <= x <= 88.73: x = n ln 2 + r. Adding 1.5 2^23 rounds to an integer and leaves it in the low bits;
@@ -2608,19 +2524,12 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_negative)(VAEI_V x) {
 /* log x for normal x > 0: x = 2^n (1 + f) with 1 + f between sqrt 1/2 and sqrt 2,
    log x = n ln 2 + f - f^2/2 + f^3 P(f). The exponent is used as it lies in the bits, n 2^23. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_log)(VAEI_V x) {
-    const VAEI_I bits = VAEI_BITS(x);
-    const VAEI_I exponent = VAEI_IAND(VAEI_ISUB(bits, VAEI_ISET(0x3F3504F3)), VAEI_ISET(-0x800000));
+    const VAEI_I bits = VAEI_BITS(x), exponent = (bits - 0x3F3504F3u) & 0xFF800000u;
     const VAEI_V n = VAEI_FROM_INT(exponent);
-    const VAEI_V f = VAEI_FROM_BITS(VAEI_ISUB(bits, exponent)) - VAEI_SET(1.0f);
+    const VAEI_V f = VAEI_FROM_BITS(bits - exponent) - VAEI_SET(1.0f);
     VAEI_V       p = VAEI_SET(-0.0765348151f);                     /* P, -0.2929 <= f <= 0.4142: 7.9e-9 of log(1+f) */
-    p = VAEI_FMA(p, f, VAEI_SET(0.12767674f));
-    p = VAEI_FMA(p, f, VAEI_SET(-0.131584629f));
-    p = VAEI_FMA(p, f, VAEI_SET(0.142010659f));
-    p = VAEI_FMA(p, f, VAEI_SET(-0.166233197f));
-    p = VAEI_FMA(p, f, VAEI_SET(0.200012609f));
-    p = VAEI_FMA(p, f, VAEI_SET(-0.250008225f));
-    p = VAEI_FMA(p, f, VAEI_SET(0.333333313f));
-    p = VAEI_FMA(p, f, VAEI_SET(-0.5f));
+    VAEI_HORNER_4(p, f, 0.12767674f, -0.131584629f, 0.142010659f, -0.166233197f);
+    VAEI_HORNER_4(p, f, 0.200012609f, -0.250008225f, 0.333333313f, -0.5f);
     p = VAEI_FMA(f * f, p, VAEI_PRODUCT(n, VAEI_SET(-2.12194440e-4f * 1.1920928955078125e-7f)));
     return VAEI_FMA(n, VAEI_SET(0.693359375f * 1.1920928955078125e-7f), f + p);
 }
@@ -2628,15 +2537,9 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_log)(VAEI_V x) {
 /* y + log(1 + e) for 0 <= e <= 1. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) {
     VAEI_V q = VAEI_SET(-0.00343384058f);                          /* log(1 + e)/e: 5.9e-9 */
-    q = VAEI_FMA(q, e, VAEI_SET(0.0207456872f));
-    q = VAEI_FMA(q, e, VAEI_SET(-0.0587287657f));
-    q = VAEI_FMA(q, e, VAEI_SET(0.107943743f));
-    q = VAEI_FMA(q, e, VAEI_SET(-0.154270798f));
-    q = VAEI_FMA(q, e, VAEI_SET(0.197222769f));
-    q = VAEI_FMA(q, e, VAEI_SET(-0.249643415f));
-    q = VAEI_FMA(q, e, VAEI_SET(0.333311379f));
-    q = VAEI_FMA(q, e, VAEI_SET(-0.499999583f));
-    q = VAEI_FMA(q, e, VAEI_SET(1.0f));
+    VAEI_HORNER_4(q, e, 0.0207456872f, -0.0587287657f, 0.107943743f, -0.154270798f);
+    VAEI_HORNER_4(q, e, 0.197222769f, -0.249643415f, 0.333311379f, -0.499999583f);
+    VAEI_HORNER_1(q, e, 1.0f);
     return VAEI_FMA(q, e, y);
 }
 
@@ -2647,25 +2550,18 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) {
     const VAEI_V z = a * a;
     const VAEI_V large = VAEI_FNMA(VAEI_SET(2.0f), e / (VAEI_SET(1.0f) + e), VAEI_SET(1.0f));
     VAEI_V       t = VAEI_SET(-0.00571415294f);                    /* 1 + z T(z), z <= 0.625^2: 4.2e-9 */
-    t = VAEI_FMA(t, z, VAEI_SET(0.0206481125f));
-    t = VAEI_FMA(t, z, VAEI_SET(-0.0537427813f));
-    t = VAEI_FMA(t, z, VAEI_SET(0.133314833f));
-    t = VAEI_FMA(t, z, VAEI_SET(-0.333332837f));
+    VAEI_HORNER_4(t, z, 0.0206481125f, -0.0537427813f, 0.133314833f, -0.333332837f);
     t = VAEI_FMA(a * z, t, a);
     t = VAEI_SELECT_LESS(a, VAEI_SET(0.625f), t, large);
-    return VAEI_FROM_BITS(VAEI_IOR(VAEI_BITS(t), VAEI_IAND(VAEI_BITS(x), VAEI_ISET(INT32_MIN))));
+    return VAEI_FROM_BITS(VAEI_BITS(t) | (VAEI_BITS(x) & 0x80000000u));
 }
 
 /* (e^x - 1 - x)/x^2, for |x| <= 1: 2.6e-8. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_polynomial)(VAEI_V x) {
     VAEI_V p = VAEI_SET(2.41456269e-06f);
-    p = VAEI_FMA(p, x, VAEI_SET(2.53045891e-05f));
-    p = VAEI_FMA(p, x, VAEI_SET(0.000199219547f));
-    p = VAEI_FMA(p, x, VAEI_SET(0.00138863234f));
-    p = VAEI_FMA(p, x, VAEI_SET(0.00833282247f));
-    p = VAEI_FMA(p, x, VAEI_SET(0.0416666977f));
-    p = VAEI_FMA(p, x, VAEI_SET(0.166666746f));
-    return VAEI_FMA(p, x, VAEI_SET(0.5f));
+    VAEI_HORNER_3(p, x, 2.53045891e-05f, 0.000199219547f, 0.00138863234f);
+    VAEI_HORNER_4(p, x, 0.00833282247f, 0.0416666977f, 0.166666746f, 0.5f);
+    return p;
 }
 
 /* e^x - 1 and, below, e^x - 1 - x: by a series near 0, where the differences would cancel, elsewhere from e^x - 1 as
@@ -2687,7 +2583,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
    so that the exponential keeps its relative precision: with h the upper half of a's bits, a^2 = h^2 + (a - h)(a + h)
    and h^2 is exact. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VAEI_V *ratio) {
-    const VAEI_V h = VAEI_FROM_BITS(VAEI_IAND(VAEI_BITS(a), VAEI_ISET(-0x1000)));
+    const VAEI_V h = VAEI_FROM_BITS(VAEI_BITS(a) & 0xFFFFF000u);
     const VAEI_V half_rest = (a - h) * VAEI_SET(-0.5f);
     const VAEI_V half_square = h * (h * VAEI_SET(-0.5f));
     const VAEI_V exponent = VAEI_FMA(half_rest, a + h, half_square);
@@ -2698,18 +2594,29 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VA
     VAEI_V       m = VAEI_SET(5.12941369e-05f);                    /* 3.8e-8 */
     r = VAEI_FMA(half_rest, a + h, r);
     r = VAEI_FNMA(n, VAEI_SET(-2.12194440e-4f), r);
-    m = VAEI_FMA(m, u, VAEI_SET(0.000114126524f));
-    m = VAEI_FMA(m, u, VAEI_SET(-0.000336189027f));
-    m = VAEI_FMA(m, u, VAEI_SET(-0.000982502941f));
-    m = VAEI_FMA(m, u, VAEI_SET(0.0029027909f));
-    m = VAEI_FMA(m, u, VAEI_SET(0.00613176497f));
-    m = VAEI_FMA(m, u, VAEI_SET(-0.046212893f));
-    m = VAEI_FMA(m, u, VAEI_SET(0.123225041f));
-    m = VAEI_FMA(m, u, VAEI_SET(-0.206402645f));
-    m = VAEI_FMA(m, u, VAEI_SET(0.121513948f));
+    VAEI_HORNER_3(m, u, 0.000114126524f, -0.000336189027f, -0.000982502941f);
+    VAEI_HORNER_3(m, u, 0.0029027909f, 0.00613176497f, -0.046212893f);
+    VAEI_HORNER_3(m, u, 0.123225041f, -0.206402645f, 0.121513948f);
     *exponential = VAEI_NAME(vaei_exp_assemble)(shifted, r);
     *ratio = m;
     return *exponential * m;
+}
+
+/* Two standard normals of two random words (Box and Muller 1958): r = sqrt(-2 log u) and a uniform angle give r cos and
+   r sin. u = (k + 1/2) 2^-31 for the upper 31 bits k of the first word, so that the largest normal is 6.66. The lower 31
+   bits of the second word are an angle f pi with -1/2 <= f < 1/2; its top bit turns the cosine's sign, which gives the
+   other half of the circle. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_pair)(VAEI_I word0, VAEI_I word1, VAEI_V *second) {
+    const VAEI_V u = VAEI_FMA(VAEI_FROM_INT(word0 >> 1), VAEI_SET(4.65661287307739258e-10f),
+                              VAEI_SET(2.32830643653869629e-10f));
+    const VAEI_V radius = VAEI_SQRT(VAEI_NAME(vaei_log)(u) * VAEI_SET(-2.0f));
+    const VAEI_V f = VAEI_FROM_INT(word1 << 1) * VAEI_SET(2.32830643653869629e-10f), z = f * f;
+    VAEI_V       sine = VAEI_SET(0.0798354819f);                   /* sin(pi f)/f: 2.9e-8 */
+    VAEI_V       cosine = VAEI_SET(0.220276549f);                  /* cos(pi f): 5.7e-8 absolute */
+    VAEI_HORNER_4(sine, z, -0.599437296f, 2.55026984f, -5.16772079f, 3.14159274f);
+    VAEI_HORNER_4(cosine, z, -1.33219564f, 4.05846786f, -4.93479633f, 1.0f);
+    *second = radius * (sine * f);
+    return radius * VAEI_FROM_BITS(VAEI_BITS(cosine) ^ (word1 & 0x80000000u));
 }
 
 #endif
@@ -2765,8 +2672,6 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu_derivative)(VAEI_V x) {
 
 /* ---- activations ---- */
 
-#if VAEI_PASS != VAEI_PASS_AVX512       /* it takes these from AVX2: see the table in >>product-kernels */
-
 #undef VAEI_EACH
 #define VAEI_EACH(expression) \
     for (i = 0; i < n; i += VAEI_LANES) { const VAEI_V v = VAEI_LOAD(x + i); VAEI_STORE(y + i, expression); } \
@@ -2814,120 +2719,79 @@ VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n
 }
 #undef VAEI_EACH
 
-#endif /* not AVX-512 */
-
 /* ---- sums ---- */
 
-/* Bernoulli: per element max(l, 0) - l x + log(1 + e^-|l|), and its derivative sigmoid(l) - x, of one exponential. */
-VAEI_TARGET void VAEI_NAME(vaei_bernoulli)(size_t n, const vae_real *logits, const vae_real *x, vae_real factor,
-                                           vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
-    size_t part, i;
-    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
-        VAEI_V sum = VAEI_SET(0);
-        for (i = part; i < n; i += VAEI_SUM_LANES) {
-            const VAEI_V l = VAEI_LOAD(logits + i), pixel = VAEI_LOAD(x + i);
-            const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(l));
-            sum = sum + VAEI_NAME(vaei_plus_log1p)(VAEI_FNMA(l, pixel, VAEI_MAX(VAEI_SET(0), l)), e);
-            if (d) {
-                VAEI_V unused;
-                VAEI_STORE(d + i, (VAEI_NAME(vaei_sigmoids)(l, e, &unused) - pixel) * VAEI_SET(factor));
-            }
-        }
-        VAEI_STORE(sums + part, sum);
+/* A kernel that adds up the terms of array elements: see vaei_sum_kernel. `add` returns the sum with one vector of terms
+   added to it, and leaves their derivatives in *slope if they are wanted. */
+#define VAEI_SUM_KERNEL(name, add) \
+    VAEI_TARGET void VAEI_NAME(name)(size_t n, const vae_real *a, const vae_real *b, vae_real factor, vae_real *d, \
+                                     vae_real sums[VAEI_SUM_LANES]) { \
+        size_t part, i; \
+        for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) { \
+            VAEI_V sum = VAEI_SET(0), slope = sum; \
+            for (i = part; i < n; i += VAEI_SUM_LANES) { \
+                sum = VAEI_NAME(add)(sum, VAEI_LOAD(a + i), VAEI_LOAD(b + i), d != NULL, &slope); \
+                if (d) VAEI_STORE(d + i, slope * VAEI_SET(factor)); \
+            } \
+            VAEI_STORE(sums + part, sum); \
+        } \
     }
-}
 
-#if VAEI_PASS != VAEI_PASS_AVX512
-
-/* Gaussian: per element the squared difference, and half its derivative. */
-VAEI_TARGET void VAEI_NAME(vaei_gaussian)(size_t n, const vae_real *output, const vae_real *x, vae_real factor,
-                                          vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
-    size_t part, i;
-    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
-        VAEI_V sum = VAEI_SET(0);
-        for (i = part; i < n; i += VAEI_SUM_LANES) {
-            const VAEI_V difference = VAEI_LOAD(output + i) - VAEI_LOAD(x + i);
-            sum = VAEI_FMA(difference, difference, sum);
-            if (d) VAEI_STORE(d + i, difference * VAEI_SET(factor));
-        }
-        VAEI_STORE(sums + part, sum);
-    }
+/* Bernoulli: max(l, 0) - l x + log(1 + e^-|l|), and its derivative sigmoid(l) - x, of one exponential. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_bernoulli)(VAEI_V sum, VAEI_V l, VAEI_V x, int wanted, VAEI_V *slope) {
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(l));
+    VAEI_V       unused;
+    if (wanted) *slope = VAEI_NAME(vaei_sigmoids)(l, e, &unused) - x;
+    return sum + VAEI_NAME(vaei_plus_log1p)(VAEI_FNMA(l, x, VAEI_MAX(VAEI_SET(0), l)), e);
 }
+VAEI_SUM_KERNEL(vaei_bernoulli, vaei_add_bernoulli)
 
-/* Laplace: per element the size of the difference, and its derivative, the sign. */
-VAEI_TARGET void VAEI_NAME(vaei_laplace)(size_t n, const vae_real *output, const vae_real *x, vae_real factor,
-                                         vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
-    size_t part, i;
-    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
-        VAEI_V sum = VAEI_SET(0);
-        for (i = part; i < n; i += VAEI_SUM_LANES) {
-            const VAEI_V difference = VAEI_LOAD(output + i) - VAEI_LOAD(x + i), zero = VAEI_SET(0);
-            sum = sum + VAEI_ABS(difference);
-            if (d)
-                VAEI_STORE(d + i, VAEI_SELECT_LESS(difference, zero, VAEI_SET(-factor),
-                                                   VAEI_SELECT_LESS(zero, difference, VAEI_SET(factor), zero)));
-        }
-        VAEI_STORE(sums + part, sum);
-    }
+/* Gaussian: the squared difference, and half its derivative. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_gaussian)(VAEI_V sum, VAEI_V output, VAEI_V x, int wanted, VAEI_V *slope) {
+    const VAEI_V difference = output - x;
+    if (wanted) *slope = difference;
+    return VAEI_FMA(difference, difference, sum);
 }
+VAEI_SUM_KERNEL(vaei_gaussian, vaei_add_gaussian)
+
+/* Laplace: the size of the difference, and its derivative, the sign. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_laplace)(VAEI_V sum, VAEI_V output, VAEI_V x, int wanted, VAEI_V *slope) {
+    const VAEI_V difference = output - x, zero = VAEI_SET(0);
+    if (wanted)
+        *slope = VAEI_SELECT_LESS(difference, zero, VAEI_SET(-1), VAEI_SELECT_LESS(zero, difference, VAEI_SET(1), zero));
+    return sum + VAEI_ABS(difference);
+}
+VAEI_SUM_KERNEL(vaei_laplace, vaei_add_laplace)
 
 /* Continuous Bernoulli. With a = |l| the logarithm of the density is -max(l, 0) + l x - log((1 - e^-a)/a). Its mean is
    1/a - e^-a/(1 - e^-a) for l = -a, and 1 minus that for l = a. For a below the bound, where both cancel, series in y =
    a/2 are used: log((1 - e^-a)/a) = -y + log(sinh(y)/y), and the mean is 1/2 - (coth(y) - 1/y)/2. Each branch gets a
    limited to its own range, so that the branch not taken does not overflow. */
-#ifdef VAE_DOUBLE
-#define VAEI_CONTINUOUS_SERIES 0.25
-#else
-#define VAEI_CONTINUOUS_SERIES 1.0f
-#endif
-VAEI_TARGET void VAEI_NAME(vaei_continuous_bernoulli)(size_t n, const vae_real *logits, const vae_real *x,
-                                                      vae_real factor, vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
-    const VAEI_V bound = VAEI_SET(VAEI_CONTINUOUS_SERIES), half = VAEI_SET((vae_real)0.5), one = VAEI_SET(1);
-    size_t       part, i;
-    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
-        VAEI_V sum = VAEI_SET(0);
-        for (i = part; i < n; i += VAEI_SUM_LANES) {
-            const VAEI_V l = VAEI_LOAD(logits + i), pixel = VAEI_LOAD(x + i), a = VAEI_ABS(l);
-            const VAEI_V large = VAEI_MIN(VAEI_SET((vae_real)1e30), VAEI_MAX(bound, a));
-            const VAEI_V y = half * VAEI_MIN(bound, a), z = y * y;
-            const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-large), rest = one - e;
-            VAEI_V       p = VAEI_SET((vae_real)(1 / 467775.0)), m = VAEI_SET((vae_real)(1 / 93555.0));
-            p = VAEI_FMA(p, z, VAEI_SET((vae_real)(-1 / 37800.0)));
-            p = VAEI_FMA(p, z, VAEI_SET((vae_real)(1 / 2835.0)));
-            p = VAEI_FMA(p, z, VAEI_SET((vae_real)(-1 / 180.0)));
-            p = VAEI_FMA(p, z, VAEI_SET((vae_real)(1 / 6.0)));
-            p = VAEI_FMA(p, z, -y);
-            p = VAEI_SELECT_LESS(a, bound, p, VAEI_NAME(vaei_log)(rest / large));
-            sum = sum + (VAEI_FNMA(l, pixel, VAEI_MAX(VAEI_SET(0), l)) + p);
-            if (!d) continue;
-            m = VAEI_FMA(m, z, VAEI_SET((vae_real)(-1 / 9450.0)));
-            m = VAEI_FMA(m, z, VAEI_SET((vae_real)(1 / 945.0)));
-            m = VAEI_FMA(m, z, VAEI_SET((vae_real)(-1 / 90.0)));
-            m = VAEI_FMA(m, z, VAEI_SET((vae_real)(1 / 6.0)));
-            m = VAEI_SELECT_LESS(a, bound, VAEI_FNMA(m, y, half), one / large - e / rest);
-            VAEI_STORE(d + i, (VAEI_SELECT_LESS(l, VAEI_SET(0), m, one - m) - pixel) * VAEI_SET(factor));
-        }
-        VAEI_STORE(sums + part, sum);
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_continuous)(VAEI_V sum, VAEI_V l, VAEI_V x, int wanted, VAEI_V *slope) {
+    const VAEI_V bound = VAEI_SET(sizeof(vae_real) > 4 ? 0.25f : 1.0f), half = VAEI_SET(0.5f), one = VAEI_SET(1);
+    const VAEI_V a = VAEI_ABS(l), large = VAEI_MIN(VAEI_SET((vae_real)1e30), VAEI_MAX(bound, a));
+    const VAEI_V y = half * VAEI_MIN(bound, a), z = y * y;
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-large), rest = one - e;
+    VAEI_V       p = VAEI_SET((vae_real)(1 / 467775.0)), m = VAEI_SET((vae_real)(1 / 93555.0));
+    VAEI_HORNER_4(p, z, -1 / 37800.0, 1 / 2835.0, -1 / 180.0, 1 / 6.0);
+    p = VAEI_SELECT_LESS(a, bound, VAEI_FMA(p, z, -y), VAEI_NAME(vaei_log)(rest / large));
+    if (wanted) {
+        VAEI_HORNER_4(m, z, -1 / 9450.0, 1 / 945.0, -1 / 90.0, 1 / 6.0);
+        m = VAEI_SELECT_LESS(a, bound, VAEI_FNMA(m, y, half), one / large - e / rest);
+        *slope = VAEI_SELECT_LESS(l, VAEI_SET(0), m, one - m) - x;
     }
+    return sum + (VAEI_FNMA(l, x, VAEI_MAX(VAEI_SET(0), l)) + p);
 }
+VAEI_SUM_KERNEL(vaei_continuous_bernoulli, vaei_add_continuous)
 
 /* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). Its derivative is left to
    vaei_latent_backward. */
-VAEI_TARGET void VAEI_NAME(vaei_gaussian_kl)(size_t n, const vae_real *mean, const vae_real *logvar, vae_real factor,
-                                             vae_real *d, vae_real sums[VAEI_SUM_LANES]) {
-    size_t part, i;
-    (void)factor;
-    (void)d;
-    for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) {
-        VAEI_V sum = VAEI_SET(0);
-        for (i = part; i < n; i += VAEI_SUM_LANES) {
-            const VAEI_V m = VAEI_LOAD(mean + i), v = VAEI_LOAD(logvar + i);
-            const VAEI_V spread = VAEI_NAME(vaei_expm1_minus)(v, VAEI_NAME(vaei_exp)(v) - VAEI_SET(1));
-            sum = sum + VAEI_FMA(m, m, spread);
-        }
-        VAEI_STORE(sums + part, sum);
-    }
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_kl)(VAEI_V sum, VAEI_V mean, VAEI_V logvar, int wanted, VAEI_V *slope) {
+    (void)wanted;
+    (void)slope;
+    return sum + VAEI_FMA(mean, mean, VAEI_NAME(vaei_expm1_minus)(logvar, VAEI_NAME(vaei_exp)(logvar) - VAEI_SET(1)));
 }
+VAEI_SUM_KERNEL(vaei_gaussian_kl, vaei_add_kl)
 
 /* ---- latent ---- */
 
@@ -2959,52 +2823,100 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
     }
 }
 
-#endif /* not AVX-512 */
+/* ---- plain arithmetic ---- */
 
-/* ---- optimiser ---- */
-
-/* Adam and AdamW:
-     g += decay p,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-     p = shrink p - rate m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_begin_adam
-   Moments below 1e-30 become 0: those of weights without gradients would otherwise decay to denormal numbers, which are
-   slow. (Beside an epsilon of 1e-12 or more that makes no difference; a smaller one is not honoured where gradients are
-   below 1e-14.)
-   p, m and v have `rows` rows of n numbers, and the gradients of row r are factors[r] times those in g. So are those of
-   a layer's weights when the batch is one example; any other n parameters are one row with the factor 1.
-   In training p, m and v lie in a far cache. Wide vectors use them up faster than the processor fetches them by itself,
-   so they are prefetched. */
-#define VAEI_UPDATE_AHEAD 2048    /* bytes */
-VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
-                                      const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
-    const VAEI_V beta1 = VAEI_SET(step->beta1), one_minus_beta1 = VAEI_SET(step->one_minus_beta1);
-    const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
-    const VAEI_V rate = VAEI_SET(step->rate), inverse_root = VAEI_SET(step->inverse_root);
-    const VAEI_V epsilon = VAEI_SET(step->epsilon), tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
-    const VAEI_V decay = VAEI_SET(step->decay), shrink = VAEI_SET(step->shrink);
-    size_t       r, i;
-    for (r = 0; r < rows; r++, p += n, m += n, v += n) {
-        const VAEI_V factor = VAEI_SET(factors[r]);
-        for (i = 0; i < n; i += VAEI_LANES) {
-            const VAEI_V parameter = VAEI_LOAD(p + i);
-            VAEI_V       gradient = VAEI_FMA(factor, VAEI_LOAD(g + i), zero), first, second, root;
-            if (VAEI_LANES >= 8) {
-                VAEI_PREFETCH(p + i, VAEI_UPDATE_AHEAD);
-                VAEI_PREFETCH(m + i, VAEI_UPDATE_AHEAD);
-                VAEI_PREFETCH(v + i, VAEI_UPDATE_AHEAD);
-            }
-            gradient = VAEI_FMA(decay, parameter, gradient);
-            first = VAEI_FMA(one_minus_beta1, gradient, VAEI_PRODUCT(beta1, VAEI_LOAD(m + i)));
-            gradient = VAEI_SELECT_LESS(VAEI_ABS(gradient), VAEI_SET((vae_real)1e-15), zero, gradient);
-            second = VAEI_FMA(one_minus_beta2 * gradient, gradient, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
-            first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
-            second = VAEI_SELECT_LESS(second, tiny, zero, second);
-            root = VAEI_FMA(VAEI_SQRT(second), inverse_root, epsilon);
-            VAEI_STORE(p + i, VAEI_FNMA(rate, first / root, VAEI_PRODUCT(shrink, parameter)));
-            VAEI_STORE(m + i, first);
-            VAEI_STORE(v + i, second);
-        }
+/* out[j] = sum of d[i][j] over the rows i, or += that. Row i begins at d + row_offsets[i], or at d + i row_stride where
+   there is no table. The order is the same for every column and every set: in blocks of VAEI_SUM_BLOCK rows, row i goes
+   to partial sum i mod 4, the four are added by halves, and the blocks one after the other. NUMBERS is the type of a
+   vector of columns or, for the last few, of a single one. */
+#define VAEI_NUMBERS_OF_ROW(NUMBERS, i) \
+    (*(const NUMBERS *)(const void *)(d + j + vaei_entry(row_offsets, row_stride, i)))
+#define VAEI_SUM_COLUMNS(NUMBERS) { \
+    NUMBERS sum0 = { 0 }, sum1 = { 0 }, sum2 = { 0 }, sum3 = { 0 }, *total = (NUMBERS *)(void *)(out + j); \
+    for (i = begin; end - i >= 4; i += 4) { \
+        sum0 = sum0 + VAEI_NUMBERS_OF_ROW(NUMBERS, i); \
+        sum1 = sum1 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 1); \
+        sum2 = sum2 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 2); \
+        sum3 = sum3 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 3); \
+    } \
+    if (i < end) sum0 = sum0 + VAEI_NUMBERS_OF_ROW(NUMBERS, i); \
+    if (i + 1 < end) sum1 = sum1 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 1); \
+    if (i + 2 < end) sum2 = sum2 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 2); \
+    *total = *total + ((sum0 + sum2) + (sum1 + sum3)); }
+VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
+                                             const uint32_t *row_offsets, vae_real *out, int accumulate) {
+    size_t begin, end, i, j;
+    if (!accumulate) for (j = 0; j < columns; j++) out[j] = 0;
+    for (begin = 0; begin < rows; begin = end) {
+        end = rows - begin < VAEI_SUM_BLOCK ? rows : begin + VAEI_SUM_BLOCK;
+        for (j = 0; j + VAEI_LANES <= columns; j += VAEI_LANES) VAEI_SUM_COLUMNS(VAEI_TYPE(vaei_loose_floats))
+        for (; j < columns; j++) VAEI_SUM_COLUMNS(vae_real)
     }
 }
+
+/* y = bytes / 255, the quotient rounded once. */
+VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y) {
+    size_t i;
+    for (i = 0; i + VAEI_LANES <= n; i += VAEI_LANES)
+        VAEI_STORE(y + i, VAEI_FROM_INT(VAEI_LOAD_BYTES(bytes + i)) / VAEI_SET(255));
+    for (; i < n; i++) y[i] = (vae_real)bytes[i] / 255;
+}
+
+#if VAEI_PASS != VAEI_PASS_AVX2         /* what is bound by memory AVX2 takes from the vector extension */
+
+/* y += x */
+VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
+    size_t i;
+    for (i = 0; i + VAEI_LANES <= n; i += VAEI_LANES) VAEI_STORE(y + i, VAEI_LOAD(y + i) + VAEI_LOAD(x + i));
+    for (; i < n; i++) y[i] = y[i] + x[i];
+}
+
+/* The index of the first number that is not within [low, high], or n. A NaN is never within. */
+VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
+    size_t i = 0;
+#ifdef VAE_DOUBLE
+    while (i < n && vaei_finite(x[i]) && x[i] >= low && x[i] <= high) i++;
+#else
+    const int32_t least = vaei_order(low == 0 ? (vae_real)-0.0 : low), most = vaei_order(high);
+    uint32_t      lanes[VAEI_LANES], found = 0;
+    size_t        j;
+    for (; i + VAEI_SUM_BLOCK <= n; i += VAEI_SUM_BLOCK) {          /* in blocks, up to the first with such a number */
+        VAEI_TYPE(vaei_ints) beyond = (VAEI_TYPE(vaei_ints))VAEI_BITS(VAEI_SET(0));
+        for (j = i; j < i + VAEI_SUM_BLOCK; j += VAEI_LANES) {      /* by vaei_order */
+            const VAEI_TYPE(vaei_ints) bits = (VAEI_TYPE(vaei_ints))VAEI_BITS(VAEI_LOAD(x + j));
+            const VAEI_TYPE(vaei_ints) order = bits ^ (bits >> 31 & INT32_MAX);
+            beyond |= (order < least) | (order > most);
+        }
+        memcpy(lanes, &beyond, sizeof lanes);
+        for (j = 0; j < VAEI_LANES; j++) found |= lanes[j];
+        if (found) break;
+    }
+    while (i < n && vaei_order(x[i]) >= least && vaei_order(x[i]) <= most) i++;
+#endif
+    return i;
+}
+
+#endif /* neither AVX2 nor AVX-512 */
+
+/* ---- random numbers ---- */
+
+/* words[c][j] is word c of random block j, and numbers[c][j] the normal made of it and its neighbour. */
+VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
+                                                  vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
+    VAEI_I word0, word1;
+    VAEI_V second;
+    size_t j;
+    int    pair;
+    for (pair = 0; pair < 4; pair += 2)
+        for (j = 0; j < count; j += VAEI_LANES) {
+            memcpy(&word0, words[pair] + j, sizeof word0);
+            memcpy(&word1, words[pair + 1] + j, sizeof word1);
+            VAEI_STORE(numbers[pair] + j, VAEI_NAME(vaei_normal_pair)(word0, word1, &second));
+            VAEI_STORE(numbers[pair + 1] + j, second);
+        }
+}
+
+/* ---- optimisers ---- */
 
 /* Gradient descent with momentum: m = beta1 m + (g + decay p),  p -= rate m. */
 VAEI_TARGET void VAEI_NAME(vaei_sgd)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
@@ -3025,8 +2937,6 @@ VAEI_TARGET void VAEI_NAME(vaei_sgd)(const vaei_update_step *step, size_t rows, 
         }
     }
 }
-
-#if VAEI_PASS != VAEI_PASS_AVX512
 
 /* With g the gradient and the decay: v = beta2 v + (1 - beta2) g^2,  p -= rate g / (sqrt(v) + epsilon). The first
    moment's place holds v. As above, what is too small for a square that is no denormal number counts as 0 in it. */
@@ -3076,198 +2986,50 @@ VAEI_TARGET void VAEI_NAME(vaei_adadelta)(const vaei_update_step *step, size_t r
     }
 }
 
-/* ---- plain arithmetic ---- */
-
-/* y = bytes / 255, the quotient rounded once. */
-VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *bytes, vae_real *y) {
-    const size_t whole = n - n % VAEI_LANES;
-    size_t       i;
-    for (i = 0; i < whole; i += VAEI_LANES)
-        VAEI_STORE(y + i, VAEI_FROM_INT(VAEI_LOAD_BYTES(bytes + i)) / VAEI_SET(255));
-    for (; i < n; i++) y[i] = (vae_real)bytes[i] / 255;
-}
-
-/* out[j] = sum of d[i][j] over the rows i, or += that. Row i begins at d + row_offsets[i], or at d + i row_stride where
-   there is no table. The order is the same for every column and every set: in blocks of VAEI_SUM_BLOCK rows, row i goes
-   to partial sum i mod 4, the four are added by halves, and the blocks one after the other. */
-VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
-                                             const uint32_t *row_offsets, vae_real *out, int accumulate) {
-    size_t begin, end, i, j;
-    if (!accumulate) for (j = 0; j < columns; j++) out[j] = 0;
-    for (begin = 0; begin < rows; begin = end) {
-        end = rows - begin < VAEI_SUM_BLOCK ? rows : begin + VAEI_SUM_BLOCK;
-        for (j = 0; j < columns; j += VAEI_LANES) {
-            const vae_real *column = d + j;
-            VAEI_V          sum0 = VAEI_SET(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-            i = begin;
-            if (row_offsets)                /* two loops, so that neither looks for a table at each row */
-                for (; end - i >= 4; i += 4) {
-                    sum0 = sum0 + VAEI_LOAD(column + row_offsets[i]);
-                    sum1 = sum1 + VAEI_LOAD(column + row_offsets[i + 1]);
-                    sum2 = sum2 + VAEI_LOAD(column + row_offsets[i + 2]);
-                    sum3 = sum3 + VAEI_LOAD(column + row_offsets[i + 3]);
-                }
-            else
-                for (; end - i >= 4; i += 4) {
-                    sum0 = sum0 + VAEI_LOAD(column + i * row_stride);
-                    sum1 = sum1 + VAEI_LOAD(column + (i + 1) * row_stride);
-                    sum2 = sum2 + VAEI_LOAD(column + (i + 2) * row_stride);
-                    sum3 = sum3 + VAEI_LOAD(column + (i + 3) * row_stride);
-                }
-            if (i < end) sum0 = sum0 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i));
-            if (i + 1 < end) sum1 = sum1 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i + 1));
-            if (i + 2 < end) sum2 = sum2 + VAEI_LOAD(column + vaei_entry(row_offsets, row_stride, i + 2));
-            VAEI_STORE(out + j, VAEI_LOAD(out + j) + ((sum0 + sum2) + (sum1 + sum3)));
-        }
-    }
-}
-
-/* The index of the first number that is not within [low, high], or n. A NaN is never within. */
-VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_real low, vae_real high) {
-    size_t i = 0;
-#ifndef VAE_DOUBLE
-    const int32_t least = vaei_order(low == 0 ? (vae_real)-0.0 : low), most = vaei_order(high);
-    uint32_t      lanes[VAEI_LANES];
-    size_t        begin, end, j;
-    for (begin = 0; begin + VAEI_LANES <= n; begin = end) {         /* in blocks, up to the first with such a number */
-        VAEI_I   beyond = VAEI_ISET(0);
-        uint32_t found = 0;
-        end = n - begin < VAEI_SUM_BLOCK ? n - (n - begin) % VAEI_LANES : begin + VAEI_SUM_BLOCK;
-        for (i = begin; i < end; i += VAEI_LANES) {
-            const VAEI_I bits = VAEI_BITS(VAEI_LOAD(x + i));
-            const VAEI_I order = VAEI_IXOR(bits, VAEI_IAND(VAEI_IGREATER(VAEI_ISET(0), bits), VAEI_ISET(INT32_MAX)));
-            beyond = VAEI_IOR(beyond, VAEI_IGREATER(VAEI_ISET(least), order));
-            beyond = VAEI_IOR(beyond, VAEI_IGREATER(order, VAEI_ISET(most)));
-        }
-        VAEI_ISTORE(lanes, beyond);
-        for (j = 0; j < VAEI_LANES; j++) found |= lanes[j];
-        if (found) { i = begin; break; }
-    }
-    for (; i < n; i++) if (vaei_order(x[i]) < least || vaei_order(x[i]) > most) return i;
-#else
-    for (; i < n; i++) if (!vaei_finite(x[i]) || x[i] < low || x[i] > high) return i;
-#endif
-    return n;
-}
-
 #endif /* not AVX-512 */
 
-#if VAEI_PASS != VAEI_PASS_AVX2 && VAEI_PASS != VAEI_PASS_AVX512        /* which take the vector extension's */
-
-/* y += x */
-VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
-    const size_t whole = n - n % VAEI_LANES;
-    size_t       i;
-    for (i = 0; i < whole; i += VAEI_LANES) VAEI_STORE(y + i, VAEI_LOAD(y + i) + VAEI_LOAD(x + i));
-    for (; i < n; i++) y[i] = y[i] + x[i];
-}
-
-#endif /* neither AVX2 nor AVX-512 */
-
-/* ---- random numbers ---- */
-
-#if VAEI_PASS != VAEI_PASS_AVX512
-
-/* Philox on several blocks at once: words[0..3][j] hold counter j before and its random words after. Products are 64
-   bits wide, so each vector of counters is handled as two, its even places and its odd ones. */
-VAEI_TARGET void VAEI_NAME(vaei_philox_blocks)(const uint32_t key[2], size_t count,
-                                               uint32_t words[4][VAEI_RANDOM_BLOCKS]) {
-    size_t j;
-#ifdef VAEI_LONG_PRODUCT
-    const VAEI_I multiplier0 = VAEI_ISET((int32_t)VAEI_PHILOX_MULTIPLIER_0);
-    const VAEI_I multiplier1 = VAEI_ISET((int32_t)VAEI_PHILOX_MULTIPLIER_1);
-    for (j = 0; j < count; j += VAEI_LANES) {
-        VAEI_I even0 = VAEI_ILOAD(words[0] + j), odd0 = VAEI_LONG_HIGH(even0);
-        VAEI_I even1 = VAEI_ILOAD(words[1] + j), odd1 = VAEI_LONG_HIGH(even1);
-        VAEI_I even2 = VAEI_ILOAD(words[2] + j), odd2 = VAEI_LONG_HIGH(even2);
-        VAEI_I even3 = VAEI_ILOAD(words[3] + j), odd3 = VAEI_LONG_HIGH(even3);
-        uint32_t key0 = key[0], key1 = key[1];
-        int      round;
-        for (round = 0; round < VAEI_PHILOX_ROUNDS; round++) {
-            const VAEI_I low = VAEI_ISET((int32_t)key0), high = VAEI_ISET((int32_t)key1);
-            const VAEI_I even_product0 = VAEI_LONG_PRODUCT(even0, multiplier0);
-            const VAEI_I odd_product0 = VAEI_LONG_PRODUCT(odd0, multiplier0);
-            const VAEI_I even_product1 = VAEI_LONG_PRODUCT(even2, multiplier1);
-            const VAEI_I odd_product1 = VAEI_LONG_PRODUCT(odd2, multiplier1);
-            even0 = VAEI_IXOR(VAEI_IXOR(VAEI_LONG_HIGH(even_product1), even1), low);
-            odd0 = VAEI_IXOR(VAEI_IXOR(VAEI_LONG_HIGH(odd_product1), odd1), low);
-            even2 = VAEI_IXOR(VAEI_IXOR(VAEI_LONG_HIGH(even_product0), even3), high);
-            odd2 = VAEI_IXOR(VAEI_IXOR(VAEI_LONG_HIGH(odd_product0), odd3), high);
-            even1 = even_product1;
-            odd1 = odd_product1;
-            even3 = even_product0;
-            odd3 = odd_product0;
-            key0 += VAEI_PHILOX_KEY_STEP_0;
-            key1 += VAEI_PHILOX_KEY_STEP_1;
+/* Adam and AdamW:
+     g += decay p,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+     p = shrink p - rate m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_begin_adam
+   Moments below 1e-30 become 0: those of weights without gradients would otherwise decay to denormal numbers, which are
+   slow. (Beside an epsilon of 1e-12 or more that makes no difference; a smaller one is not honoured where gradients are
+   below 1e-14.)
+   p, m and v have `rows` rows of n numbers, and the gradients of row r are factors[r] times those in g. So are those of
+   a layer's weights when the batch is one example; any other n parameters are one row with the factor 1.
+   In training p, m and v lie in a far cache. Wide vectors use them up faster than the processor fetches them by itself,
+   so they are prefetched. */
+#define VAEI_UPDATE_AHEAD 2048    /* bytes */
+VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
+                                      const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
+    const VAEI_V beta1 = VAEI_SET(step->beta1), one_minus_beta1 = VAEI_SET(step->one_minus_beta1);
+    const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
+    const VAEI_V rate = VAEI_SET(step->rate), inverse_root = VAEI_SET(step->inverse_root);
+    const VAEI_V epsilon = VAEI_SET(step->epsilon), tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
+    const VAEI_V decay = VAEI_SET(step->decay), shrink = VAEI_SET(step->shrink);
+    size_t       r, i;
+    for (r = 0; r < rows; r++, p += n, m += n, v += n) {
+        const VAEI_V factor = VAEI_SET(factors[r]);
+        for (i = 0; i < n; i += VAEI_LANES) {
+            const VAEI_V parameter = VAEI_LOAD(p + i);
+            VAEI_V       gradient = VAEI_FMA(factor, VAEI_LOAD(g + i), zero), first, second, root;
+            if (VAEI_LANES >= 8) {
+                VAEI_PREFETCH(p + i, VAEI_UPDATE_AHEAD);
+                VAEI_PREFETCH(m + i, VAEI_UPDATE_AHEAD);
+                VAEI_PREFETCH(v + i, VAEI_UPDATE_AHEAD);
+            }
+            gradient = VAEI_FMA(decay, parameter, gradient);
+            first = VAEI_FMA(one_minus_beta1, gradient, VAEI_PRODUCT(beta1, VAEI_LOAD(m + i)));
+            gradient = VAEI_SELECT_LESS(VAEI_ABS(gradient), VAEI_SET((vae_real)1e-15), zero, gradient);
+            second = VAEI_FMA(one_minus_beta2 * gradient, gradient, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
+            first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
+            second = VAEI_SELECT_LESS(second, tiny, zero, second);
+            root = VAEI_FMA(VAEI_SQRT(second), inverse_root, epsilon);
+            VAEI_STORE(p + i, VAEI_FNMA(rate, first / root, VAEI_PRODUCT(shrink, parameter)));
+            VAEI_STORE(m + i, first);
+            VAEI_STORE(v + i, second);
         }
-        VAEI_ISTORE(words[0] + j, VAEI_LONG_JOIN(even0, odd0));
-        VAEI_ISTORE(words[1] + j, VAEI_LONG_JOIN(even1, odd1));
-        VAEI_ISTORE(words[2] + j, VAEI_LONG_JOIN(even2, odd2));
-        VAEI_ISTORE(words[3] + j, VAEI_LONG_JOIN(even3, odd3));
     }
-#else
-    for (j = 0; j < count; j++) {
-        uint32_t block[4];
-        block[0] = words[0][j]; block[1] = words[1][j]; block[2] = words[2][j]; block[3] = words[3][j];
-        vaei_philox(key, block);
-        words[0][j] = block[0]; words[1][j] = block[1]; words[2][j] = block[2]; words[3][j] = block[3];
-    }
-#endif
 }
-
-#ifdef VAE_DOUBLE
-
-VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
-                                                  vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
-    size_t j;
-    int    pair;
-    for (pair = 0; pair < 4; pair += 2)
-        for (j = 0; j < count; j++) {
-            const double u = ((double)(words[pair][j] >> 1) + 0.5) / 2147483648.0, word = (double)words[pair + 1][j];
-            const double angle =
-                (word < 2147483648.0 ? word : word - 4294967296.0) / 2147483648.0 * 3.14159265358979323846;
-            const double radius = sqrt(-2 * log(u));
-            numbers[pair][j] = radius * cos(angle);
-            numbers[pair + 1][j] = radius * sin(angle);
-        }
-}
-
-#else
-
-/* Box and Muller 1958: r = sqrt(-2 log u) and a uniform angle give the normals r cos, r sin. u = (k + 1/2) 2^-31 for
-   the upper 31 bits k of the first word, so that the largest normal is 6.66. The lower 31 bits of the second word are
-   an angle f pi with -1/2 <= f < 1/2; its top bit turns the cosine's sign, which gives the other half of the circle. */
-VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4][VAEI_RANDOM_BLOCKS],
-                                                  vae_real numbers[4][VAEI_RANDOM_BLOCKS]) {
-    size_t j;
-    int    pair;
-    for (pair = 0; pair < 4; pair += 2)
-        for (j = 0; j < count; j += VAEI_LANES) {
-            const VAEI_I word0 = VAEI_ILOAD(words[pair] + j), word1 = VAEI_ILOAD(words[pair + 1] + j);
-            const VAEI_V u = VAEI_FMA(VAEI_FROM_INT(VAEI_ISHR(word0, 1)), VAEI_SET(4.65661287307739258e-10f),
-                                      VAEI_SET(2.32830643653869629e-10f));
-            const VAEI_V radius = VAEI_SQRT(VAEI_NAME(vaei_log)(u) * VAEI_SET(-2.0f));
-            const VAEI_V f = VAEI_FROM_INT(VAEI_ISHL(word1, 1)) * VAEI_SET(2.32830643653869629e-10f);
-            const VAEI_V z = f * f;
-            VAEI_V       sine = VAEI_SET(0.0798354819f);           /* sin(pi f)/f: 2.9e-8 */
-            VAEI_V       cosine = VAEI_SET(0.220276549f);          /* cos(pi f): 5.7e-8 absolute */
-            sine = VAEI_FMA(sine, z, VAEI_SET(-0.599437296f));
-            sine = VAEI_FMA(sine, z, VAEI_SET(2.55026984f));
-            sine = VAEI_FMA(sine, z, VAEI_SET(-5.16772079f));
-            sine = VAEI_FMA(sine, z, VAEI_SET(3.14159274f));
-            cosine = VAEI_FMA(cosine, z, VAEI_SET(-1.33219564f));
-            cosine = VAEI_FMA(cosine, z, VAEI_SET(4.05846786f));
-            cosine = VAEI_FMA(cosine, z, VAEI_SET(-4.93479633f));
-            cosine = VAEI_FMA(cosine, z, VAEI_SET(1.0f));
-            cosine = VAEI_FROM_BITS(VAEI_IXOR(VAEI_BITS(cosine), VAEI_IAND(word1, VAEI_ISET(INT32_MIN))));
-            VAEI_STORE(numbers[pair] + j, radius * cosine);
-            VAEI_STORE(numbers[pair + 1] + j, radius * (sine * f));
-        }
-}
-
-#endif
-
-#endif /* not AVX-512 */
 
 /* ==== 19 >>product-kernels ======================================================================================== */
 
@@ -3491,11 +3253,11 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
-    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
+    VAEI_SHARED(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
     VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
-    VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_NAME(vaei_sgd), VAEI_SHARED(vaei_rmsprop),
-    VAEI_SHARED(vaei_adadelta), VAEI_SHARED(vaei_philox_blocks), VAEI_SHARED(vaei_words_to_normals),
-    VAEI_SHARED(vaei_column_sums), VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
+    VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_SHARED(vaei_sgd), VAEI_SHARED(vaei_rmsprop),
+    VAEI_SHARED(vaei_adadelta), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
+    VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_BASIC(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
@@ -3647,31 +3409,6 @@ VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *
     return total;
 }
 
-/* The kernel sums whole vectors of columns; the columns left over are summed here in the same order. */
-VAEI_PRIVATE void vaei_column_sums(const vaei_kernel_set *set, size_t rows, size_t columns, const vae_real *d,
-                                   size_t row_stride, const uint32_t *row_offsets, vae_real *out, int accumulate) {
-    const size_t whole = columns - columns % set->product->lanes;
-    size_t       begin, end, i, j;
-    if (whole) set->column_sums(rows, whole, d, row_stride, row_offsets, out, accumulate);
-    for (j = whole; j < columns; j++) {
-        if (!accumulate) out[j] = 0;
-        for (begin = 0; begin < rows; begin = end) {
-            vae_real sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-            end = vaei_min_size(rows, begin + VAEI_SUM_BLOCK);
-            for (i = begin; i + 4 <= end; i += 4) {
-                sum0 = sum0 + d[vaei_entry(row_offsets, row_stride, i) + j];
-                sum1 = sum1 + d[vaei_entry(row_offsets, row_stride, i + 1) + j];
-                sum2 = sum2 + d[vaei_entry(row_offsets, row_stride, i + 2) + j];
-                sum3 = sum3 + d[vaei_entry(row_offsets, row_stride, i + 3) + j];
-            }
-            if (i < end) sum0 = sum0 + d[vaei_entry(row_offsets, row_stride, i) + j];
-            if (i + 1 < end) sum1 = sum1 + d[vaei_entry(row_offsets, row_stride, i + 1) + j];
-            if (i + 2 < end) sum2 = sum2 + d[vaei_entry(row_offsets, row_stride, i + 2) + j];
-            out[j] = out[j] + ((sum0 + sum2) + (sum1 + sum3));
-        }
-    }
-}
-
 /* The sum over all elements; if d is not NULL, d = (sigmoid(logits) - x) scale. d may be logits. */
 VAEI_PRIVATE double vaei_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits, const vae_real *x,
                                    vae_real scale, vae_real *d) {
@@ -3708,7 +3445,7 @@ VAEI_PRIVATE double vaei_gaussian_kl(const vaei_kernel_set *set, size_t n, const
 
 VAEI_PRIVATE void vaei_random_fill(const vaei_kernel_set *set, const vaei_random_request *request, int normal,
                                    vae_real *out) {
-    uint32_t           key[2], words[4][VAEI_RANDOM_BLOCKS];
+    uint32_t           key[2], block[4], words[4][VAEI_RANDOM_BLOCKS];
     vae_real           numbers[4][VAEI_RANDOM_BLOCKS];
     vaei_random_cursor cursor, begin;
     size_t             count, j;
@@ -3720,7 +3457,11 @@ VAEI_PRIVATE void vaei_random_fill(const vaei_kernel_set *set, const vaei_random
     while (cursor.row < request->rows) {
         begin = cursor;
         count = vaei_random_counters(request, &cursor, words);
-        set->philox_blocks(key, count, words);
+        for (j = 0; j < count; j++) {
+            for (c = 0; c < 4; c++) block[c] = words[c][j];
+            vaei_philox(key, block);
+            for (c = 0; c < 4; c++) words[c][j] = block[c];
+        }
         if (normal) set->words_to_normals(count, words, numbers);
         else                                                /* the upper 24 bits: multiples of 2^-24 in [0, 1) */
             for (c = 0; c < 4; c++)
@@ -6631,7 +6372,7 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
         work.to = d_out;
         vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
     }
-    vaei_column_sums(model->kernels, pass->count, layer->outputs, d_out, layer->outputs, NULL,
+    model->kernels->column_sums(pass->count, layer->outputs, d_out, layer->outputs, NULL,
                      model->gradients + layer->bias, model->has_gradients);
     if (layer->classes) {
         vaei_label_context labels;
@@ -6884,7 +6625,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
     /* The borders are zeros and may be summed along with the rest. */
-    vaei_column_sums(model->kernels, micro->count * (layer->connection->output_gradient.image / channels), channels,
+    model->kernels->column_sums(micro->count * (layer->connection->output_gradient.image / channels), channels,
                      d_out, channels, NULL, d_bias, micro->accumulate);
     if (layer->kind == VAE_LAYER_CONV) {
         vaei_connection_weights(model, micro->slot, layer->connection, micro->count, in, d_out, d_weight,

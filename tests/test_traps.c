@@ -81,7 +81,7 @@ static void use_kernels(const vaei_kernel_set *set) {
             vaei_update_rows(set->adam, set, &step, 1, COUNT, p, &one, x, m, v);
             for (i = 0; i < COUNT; i++) finite = finite && vaei_finite(p[i]) && vaei_finite(v[i]);
         }
-        vaei_column_sums(set, 3, COUNT / 3, x, COUNT / 3, NULL, y, 0);
+        set->column_sums(3, COUNT / 3, x, COUNT / 3, NULL, y, 0);
         set->bytes_to_real(COUNT, bytes, y);
         vaei_random_elements(set, 1, 3, 1, s, 2, 1, COUNT, y);
         vaei_random_elements(set, 0, 3, 1, s, 2, 1, COUNT, y);

@@ -1,0 +1,209 @@
+/* Options against each other. Configs are drawn with every option at one of its values: each is refused with a sentence,
+   or trains, saves and goes on from its checkpoint with the same bits as the model that never stopped, with two threads
+   as with one. No option is taken for granted: each value must occur in models that were made. */
+#define VAE_IMPLEMENTATION
+#include "../vae.h"
+#include "test.h"
+
+enum { ROWS = 12, SIZE = 36, DRAWN = 1500, OPTIONS_MAX = 24, VALUES_MAX = 8 };
+
+static vae_real pixels[ROWS * SIZE];
+static int      labels[ROWS];
+
+/* ---- the options: each sets one of its values ---- */
+
+typedef struct choice {
+    const char *name;
+    int         values;
+    void      (*set)(vae_config *c, int value);
+} choice;
+
+static void set_network(vae_config *c, int value) {
+    const vae_activation activation = value % 2 ? VAE_SILU : VAE_RELU;
+    if (value < 2) {
+        c->encoder[0] = VAE_DENSE(9, activation);
+        return;
+    }
+    c->encoder[0] = VAE_CONV(3, 3, 2, activation);
+    if (value > 2) c->encoder[1] = VAE_DENSE(7, VAE_TANH);
+}
+
+static void set_decoder(vae_config *c, int value) {
+    if (value == 0) return;
+    c->decoder[0] = VAE_DENSE(5, VAE_TANH);
+    c->decoder[1] = VAE_DENSE(value == 1 ? SIZE : 2 * SIZE, VAE_LINEAR);
+}
+
+static void set_likelihood(vae_config *c, int value) { c->likelihood = (vae_likelihood)value; }
+static void set_sigma(vae_config *c, int value) { if (value == 1) c->sigma = (vae_real)0.5; else c->sigma_per_pixel = value == 2; }
+static void set_standardize(vae_config *c, int value) { c->standardize = value; }
+static void set_shared(vae_config *c, int value) { c->shared_heads = value; }
+static void set_tied(vae_config *c, int value) { c->tied = value; }
+static void set_classes(vae_config *c, int value) { c->classes = value ? 3 : 0; }
+static void set_objective(vae_config *c, int value) { c->objective = (vae_objective)value; }
+static void set_samples(vae_config *c, int value) { c->samples = (size_t)value; }
+static void set_free_bits(vae_config *c, int value) { c->free_bits = (vae_real)(0.25 * value); }
+static void set_capacity(vae_config *c, int value) {
+    if (value) c->capacity = 2;
+    if (value > 1) {
+        c->capacity_schedule.kind = VAE_WARMUP;
+        c->capacity_schedule.steps = 5;
+    }
+}
+static void set_beta(vae_config *c, int value) { c->beta = value == 1 ? VAE_ZERO : value == 2 ? (vae_real)0.5 : 0; }
+static void set_initialization(vae_config *c, int value) { c->initialization = (vae_initialization)value; }
+static void set_optimizer(vae_config *c, int value) { c->optimizer.kind = (vae_optimizer_kind)value; }
+static void set_decay(vae_config *c, int value) { c->optimizer.weight_decay = (vae_real)(0.1 * value); }
+static void set_clip(vae_config *c, int value) { c->optimizer.clip_norm = (vae_real)value; }
+static void set_beta_schedule(vae_config *c, int value) {
+    c->beta_schedule.kind = (vae_schedule_kind)value;
+    if (value > 1) c->beta_schedule.steps = 4;
+}
+static void set_rate_schedule(vae_config *c, int value) {
+    c->optimizer.schedule.kind = (vae_schedule_kind)value;
+    if (value > 1) c->optimizer.schedule.steps = 4;
+    if (value > 3) c->optimizer.schedule.to = (vae_real)0.5;
+}
+
+static const choice choices[] = {
+    { "network", 4, set_network }, { "decoder", 3, set_decoder }, { "likelihood", 5, set_likelihood },
+    { "sigma", 3, set_sigma }, { "standardize", 2, set_standardize }, { "shared_heads", 2, set_shared },
+    { "tied", 2, set_tied }, { "classes", 2, set_classes }, { "objective", 4, set_objective },
+    { "samples", 4, set_samples }, { "free_bits", 2, set_free_bits }, { "capacity", 3, set_capacity },
+    { "beta", 3, set_beta }, { "initialization", 4, set_initialization }, { "optimizer", 6, set_optimizer },
+    { "weight_decay", 2, set_decay }, { "clip_norm", 2, set_clip }, { "beta_schedule", 4, set_beta_schedule },
+    { "learning rate's schedule", 4, set_rate_schedule }
+};
+enum { CHOICES = (int)(sizeof choices / sizeof choices[0]) };
+
+static int made[OPTIONS_MAX][VALUES_MAX];
+
+static uint32_t random_state = 1;
+static int draw(int below) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (int)((random_state >> 8) % (uint32_t)below);
+}
+
+/* ---- one config ---- */
+
+static vae_error problem;
+static int       drawn[OPTIONS_MAX];
+
+static void explain(const char *what) {
+    int i;
+    printf("    %s: %s\n   ", what, problem.message);
+    for (i = 0; i < CHOICES; i++) if (drawn[i]) printf(" %s %d", choices[i].name, drawn[i]);
+    printf("\n");
+}
+
+static vae_data rows_of(const vae_config *c, size_t first, size_t count) {
+    vae_data data;
+    memset(&data, 0, sizeof data);
+    data.pixels = pixels + first * SIZE;
+    data.count = count;
+    if (c->classes) data.labels = labels + first;
+    return data;
+}
+
+static int train(vae_model *model, const vae_config *c, int steps) {
+    int i;
+    for (i = 0; i < steps; i++) {
+        const vae_data batch = rows_of(c, (size_t)i % 2 * 5, 7);
+        if (vae_train_step(model, &batch, NULL, &problem) != VAE_OK) return 0;
+    }
+    return 1;
+}
+
+static int same_weights(const vae_model *a, const vae_model *b) {
+    return vae_weight_count(a) == vae_weight_count(b) &&
+           !memcmp(vae_weights(a), vae_weights(b), vae_weight_count(a) * sizeof(vae_real));
+}
+
+/* An on-off task runner: the second half of the tasks first, as threads might. */
+static void run_backwards(void *user, vae_task task, void *context, size_t count) {
+    (void)user;
+    while (count--) task(context, count);
+}
+
+static void check_model(vae_model *model, vae_config *config) {
+    vae_model     *other = NULL, *threaded = NULL;
+    const vae_data data = rows_of(config, 0, ROWS);
+    vae_terms      terms;
+    unsigned char *bytes;
+    size_t         size = 0;
+    if (config->standardize && !CHECK(vae_standardize(model, &data, &problem) == VAE_OK)) explain("standardize");
+    if (!CHECK(train(model, config, 3))) explain("training");
+    CHECK(vae_save_memory(model, 1, NULL, 0, &size, &problem) != VAE_OK || size > 0);
+    bytes = (unsigned char *)malloc(size);
+    if (!CHECK(vae_save_memory(model, 1, bytes, size, &size, &problem) == VAE_OK)) explain("saving");
+    if (!CHECK(vae_load_memory(bytes, size, NULL, &other, &problem) == VAE_OK)) explain("loading");
+    if (!CHECK(train(model, config, 2) && other && train(other, config, 2))) explain("going on");
+    if (other && !CHECK(same_weights(model, other))) explain("other bits after loading");
+    if (!CHECK(vae_elbo(model, &data, &terms, NULL, &problem) == VAE_OK)) explain("vae_elbo");
+    config->threads = 3;
+    config->parallel.run = run_backwards;
+    if (CHECK(vae_create(config, &threaded, &problem) == VAE_OK)) {
+        if (config->standardize) CHECK(vae_standardize(threaded, &data, &problem) == VAE_OK);
+        if (!CHECK(train(threaded, config, 3) && train(threaded, config, 2))) explain("three threads");
+        if (!CHECK(same_weights(model, threaded))) explain("other bits with three threads");
+    } else {
+        explain("three threads");
+    }
+    free(bytes);
+    vae_destroy(other);
+    vae_destroy(threaded);
+}
+
+/* Most options are left at 0 in most configs, so that the others are met. */
+static void draw_config(vae_config *c) {
+    int i;
+    memset(c, 0, sizeof *c);
+    c->input.height = c->input.width = 6;
+    c->input.channels = 1;
+    c->latent = 3;
+    c->batch = 8;
+    c->seed = 5;
+    for (i = 0; i < CHOICES; i++) {
+        drawn[i] = i == 0 || draw(3) == 0 ? draw(choices[i].values) : 0;
+        choices[i].set(c, drawn[i]);
+    }
+}
+
+TEST(test_options_together) {
+    vae_config config;
+    int        number, i, models = 0, refused = 0;
+    for (number = 0; number < DRAWN; number++) {
+        vae_model *model = NULL;
+        vae_status status;
+        draw_config(&config);
+        memset(&problem, 0, sizeof problem);
+        status = vae_create(&config, &model, &problem);
+        if (status != VAE_OK) {
+            if (!CHECK(status == VAE_ERROR_CONFIG && strlen(problem.message) > 20 && !model)) explain("refused");
+            refused++;
+            continue;
+        }
+        for (i = 0; i < CHOICES; i++) made[i][drawn[i]]++;
+        models++;
+        check_model(model, &config);
+        vae_destroy(model);
+    }
+    printf("  %d models made, %d configs refused\n", models, refused);
+    CHECK(models > DRAWN / 4);
+}
+
+TEST(test_every_value_was_met) {
+    int i, value;
+    for (i = 0; i < CHOICES; i++)
+        for (value = 0; value < choices[i].values; value++)
+            if (!CHECK(made[i][value] > 0)) printf("    %s %d: in no model\n", choices[i].name, value);
+}
+
+int main(void) {
+    int i;
+    for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)(draw(1000) / 1000.0);
+    for (i = 0; i < ROWS; i++) labels[i] = i % 3;
+    RUN_LONG(test_options_together, "configs with options drawn at random, trained, saved, resumed");
+    RUN(test_every_value_was_met);
+    return test_finish();
+}
