@@ -209,7 +209,7 @@ static void test_wrong_settings(void) {
 static void test_settings_without_meaning(void) {
     REFUSED(c.sigma = 1, VAE_ERROR_CONFIG, "sigma is set, but VAE_BERNOULLI has no sigma");
     REFUSED(c.sigma_per_pixel = 1, VAE_ERROR_CONFIG, "sigma_per_pixel is set, but VAE_BERNOULLI");
-    REFUSED(c.standardize = 1, VAE_ERROR_CONFIG, "standardize is set, but VAE_BERNOULLI");
+    REFUSED(c.standardize = 1, VAE_ERROR_CONFIG, "standardize is set, but VAE_BERNOULLI takes pixels in [0, 1]");
     REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = 2, c.sigma_per_pixel = 1), VAE_ERROR_CONFIG, "sigma is fixed at 2");
     REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = (vae_real)1e-7), VAE_ERROR_CONFIG, "lie in 1e-6 to 1e6");
     REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = (vae_real)1e7), VAE_ERROR_CONFIG, "lie in 1e-6 to 1e6");
