@@ -133,6 +133,7 @@ extern "C" {
 #define vae_create_view vae_create_view_double
 #define vae_decode vae_decode_double
 #define vae_defaults vae_defaults_double
+#define vae_draw vae_draw_double
 #define vae_elbo vae_elbo_double
 #define vae_encode vae_encode_double
 #define vae_fit vae_fit_double
@@ -150,6 +151,7 @@ extern "C" {
 #define vae_reconstruct vae_reconstruct_double
 #define vae_sample vae_sample_double
 #define vae_sample_latent vae_sample_latent_double
+#define vae_sample_with vae_sample_with_double
 #define vae_score vae_score_double
 #define vae_score_numbers vae_score_numbers_double
 #define vae_set_beta vae_set_beta_double
@@ -512,7 +514,7 @@ typedef struct vae_state {
     uint64_t step;              /* updates made */
     uint64_t epoch;             /* passes that vae_fit has completed */
     uint64_t row;               /* rows used of the pass in progress; 0 between passes */
-    uint64_t samples_drawn;     /* by vae_sample and vae_sample_latent */
+    uint64_t samples_drawn;     /* by vae_sample, vae_sample_with, vae_sample_latent and vae_draw */
     vae_real beta;              /* of the next update, times its schedule's factor */
     vae_real learning_rate;     /* likewise */
     vae_real sigma;             /* fixed or learned, in units of the (standardised) pixels; their geometric mean where
@@ -689,6 +691,24 @@ VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_
 VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error);
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error);
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error);
+
+/* What becomes of a z: the mean pixels of p(x | z), or pixels drawn from p(x | z), which are as rough as the likelihood
+   takes data to be: black and white for VAE_BERNOULLI, multiples of 1/255 for VAE_DISCRETIZED_LOGISTIC. */
+typedef enum vae_sample_kind {
+    VAE_SAMPLE_DEFAULT = 0,         /* VAE_SAMPLE_MEAN */
+    VAE_SAMPLE_MEAN, VAE_SAMPLE_DRAW
+} vae_sample_kind;
+
+typedef struct vae_sample_config {
+    vae_sample_kind kind;
+} vae_sample_config;
+
+/* vae_sample_with: vae_sample's z, with these pixels; `how` NULL: vae_sample.
+   vae_draw: pixels drawn from p(x | z) for each z given, new ones at each call: it counts its rows as vae_sample does.
+   Their randomness depends on the seed and on that count alone. */
+VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sample_config *how, vae_real *pixels,
+                                   vae_error *error);
+VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
 
 /* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
    of them); either may be NULL. The noise of row i depends on the seed and i alone: the same model and rows give the
@@ -1777,7 +1797,7 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
    which they are drawn does not matter. The streams: */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
-    VAEI_STREAM_LIKELIHOOD
+    VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS
 };
 
 /* A permutation of 0 .. count-1 that needs no table: a Feistel network on an even number of bits that holds count,
@@ -4277,6 +4297,8 @@ typedef struct vaei_spread {
                                    sigma and log scale of all pixels */
 } vaei_spread;
 
+struct vaei_pairs;
+
 typedef struct vaei_likelihood {
     const char *name;           /* in files */
     const char *symbol;         /* in sentences */
@@ -4295,6 +4317,11 @@ typedef struct vaei_likelihood {
     double    (*first_bias)(double mean);       /* the output whose mean is this */
     int         outputs;        /* numbers a pixel: 1, or 2 as vaei_pairs tells */
     double    (*first_spread)(double variance); /* the second output for this variance */
+    /* Draws the pixels from i on, whose outputs are p's, into p->first. `random` holds standard normals where `normal`
+       says so, else uniform multiples of 2^-24 from 0 up to below 1. */
+    void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_spread *spread,
+                      const vae_real *random);
+    int         normal;
 } vaei_likelihood;
 
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
@@ -4371,7 +4398,7 @@ VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, siz
 typedef struct vaei_pairs {
     size_t   count;
     size_t   at[VAEI_SUM_LANES];                            /* the first number's place, the second is `channels` on */
-    vae_real first[VAEI_SUM_LANES], second[VAEI_SUM_LANES];
+    vae_real first[VAEI_SUM_LANES], second[VAEI_SUM_LANES];     /* the second only where there are two */
 } vaei_pairs;
 
 /* Where the first number of pixel i stands. */
@@ -4538,6 +4565,87 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
     }
 }
 
+/* ---- drawn pixels ---- */
+
+VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+                                      const vae_real *random) {
+    size_t j;
+    (void)i;
+    (void)spread;
+    vaei_activate(set, VAE_SIGMOID, p->count, p->first, p->first);
+    for (j = 0; j < p->count; j++) p->first[j] = random[j] < p->first[j];
+}
+
+/* The middle of the interval that a uniform number stands for: never 0 or 1. */
+VAEI_PRIVATE double vaei_middle(vae_real uniform) { return (double)uniform + 1.0 / 33554432; }
+
+/* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), seen from 1 where l is above 0. */
+VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
+                                                 const vaei_spread *spread, const vae_real *random) {
+    size_t j;
+    (void)set;
+    (void)i;
+    (void)spread;
+    for (j = 0; j < p->count; j++) {
+        const int    above = p->first[j] > 0;
+        const double a = above ? (double)p->first[j] : -(double)p->first[j];
+        const double u = above ? 1 - vaei_middle(random[j]) : vaei_middle(random[j]);
+        const double share = VAEI_ROUNDED(u * (1 - vaei_scalar_exp(-a)));
+        const double x = a < 1e-5 ? u : -vaei_scalar_log(1 - share) / a;
+        p->first[j] = (vae_real)(above ? 1 - x : x);
+    }
+}
+
+VAEI_PRIVATE double vaei_sigma_of(const vaei_spread *spread, size_t i) {
+    return spread->inverse ? 1 / (double)spread->inverse[i] : spread->sigma;
+}
+
+VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+                                     const vae_real *random) {
+    size_t j;
+    (void)set;
+    for (j = 0; j < p->count; j++) {
+        const double off = VAEI_ROUNDED(vaei_sigma_of(spread, i + j) * (double)random[j]);
+        p->first[j] = (vae_real)((double)p->first[j] + off);
+    }
+}
+
+VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+                                    const vae_real *random) {
+    size_t j;
+    (void)set;
+    for (j = 0; j < p->count; j++) {
+        const double u = vaei_middle(random[j]), tail = 2 * (u < 0.5 ? u : 1 - u);
+        const double off = VAEI_ROUNDED(vaei_sigma_of(spread, i + j) * vaei_scalar_log(tail));
+        p->first[j] = (vae_real)((double)p->first[j] + (u < 0.5 ? off : -off));
+    }
+}
+
+VAEI_PRIVATE void vaei_draw_gaussian_predicted(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
+                                               const vaei_spread *spread, const vae_real *random) {
+    size_t j;
+    (void)i;
+    (void)spread;
+    for (j = 0; j < p->count; j++) p->second[j] = vaei_held(p->second[j], VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
+    vaei_reparameterize(set, p->count, p->first, p->second, random, p->first);
+}
+
+/* The level in which a number drawn from the logistic distribution lies. NaN gives 0: the row is not finite anyway. */
+VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
+                                                 const vaei_spread *spread, const vae_real *random) {
+    size_t j;
+    (void)set;
+    (void)i;
+    (void)spread;
+    for (j = 0; j < p->count; j++) {
+        const double u = vaei_middle(random[j]);
+        const double scale =
+            vaei_scalar_exp((double)vaei_held(p->second[j], VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC));
+        const double x = (double)p->first[j] + VAEI_ROUNDED(scale * vaei_scalar_log(u / (1 - u)));
+        p->first[j] = (vae_real)(x < 1 ? x > 0 ? (int)(VAEI_ROUNDED(255 * x) + 0.5) : 0 : x >= 1 ? 255 : 0) / 255;
+    }
+}
+
 VAEI_SETUP double vaei_first_predicted(double variance) {
     if (!(variance > 0)) return (double)VAEI_LEAST_PREDICTED;
     return (double)vaei_held((vae_real)vaei_scalar_log(variance), VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
@@ -4576,21 +4684,43 @@ VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
-    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL },
+    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0 },
     { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, 1,
-      NULL },
+      NULL, vaei_draw_bernoulli, 0 },
     { "gaussian", "VAE_GAUSSIAN", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 2, 0, VAEI_HALF_LOG_TWO_PI, vaei_score_gaussian,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1 },
     { "laplace", "VAE_LAPLACE", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 1, 0, 0.69314718055994530942, vaei_score_laplace,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0 },
     { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_continuous_bernoulli,
-      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL },
+      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0 },
     { "gaussian_predicted", "VAE_GAUSSIAN_PREDICTED", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, 0, 0, VAEI_HALF_LOG_TWO_PI,
-      vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_first_predicted },
+      vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_first_predicted,
+      vaei_draw_gaussian_predicted, 1 },
     { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 0, 1, 0, 0, 0, 0, vaei_score_discretized_logistic,
-      vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_first_logistic }
+      vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_first_logistic,
+      vaei_draw_discretized_logistic, 0 }
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
+
+/* Pixels of one row, drawn from its outputs, whose place they may take. */
+VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likelihood *likelihood, size_t n,
+                                   const vae_real *output, const vaei_spread *spread, uint64_t seed, uint64_t row,
+                                   vae_real *pixels) {
+    vaei_pairs p;
+    vae_real   random[VAEI_SUM_LANES];
+    size_t     i, j;
+    for (i = 0; i < n; i += p.count) {
+        p.count = vaei_min_size(n - i, VAEI_SUM_LANES);
+        for (j = 0; j < p.count; j++) {
+            const size_t at = vaei_output_place(spread->channels, likelihood->outputs, i + j);
+            p.first[j] = output[at];
+            if (likelihood->outputs > 1) p.second[j] = output[at + spread->channels];
+        }
+        vaei_random_elements(set, likelihood->normal, seed, VAEI_STREAM_PIXELS, 0, row, i, p.count, random);
+        likelihood->draw(set, &p, i, spread, random);
+        memcpy(pixels + i, p.first, p.count * sizeof *pixels);
+    }
+}
 
 /* ---- optimisers ---- */
 
@@ -6711,6 +6841,8 @@ typedef struct vaei_pass {
     int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
     double    *numbers;             /* ... and this what each number adds to them, in the caller's layout; or NULL */
     vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
+    int        draws;               /* they are drawn, not means, */
+    uint64_t   first_drawn;         /* ... by this number for the first row, and so on */
 } vaei_pass;
 
 /* The part of a convolutional stage's pass that one worker does at a time. */
@@ -7145,7 +7277,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
 }
 #endif
 
-VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, vae_real *output, vae_real *pixels);
+VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels);
 VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 /* ==== 26 >>outcome ================================================================================================ */
@@ -7371,7 +7503,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
             !pass->forward_only || vaei_all_within(kernels, model->plan.output, output, VAEI_LARGEST);
         if (pass->decoded) {
             vae_real *decoded = pass->decoded + i * size;
-            vaei_store_row(pass, output, decoded);
+            vaei_store_row(pass, i, output, decoded);
             vaei_row_terms(model)[i] = !finite || !vaei_all_within(kernels, size, decoded, VAEI_LARGEST);
         }
         if (!pass->reconstruction) continue;
@@ -8819,15 +8951,19 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
                            error);
 }
 
-/* The way back, for results: one example's outputs become pixels in the caller's layout and units. The outputs are not
-   kept. */
-VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, vae_real *output, vae_real *pixels) {
+/* The way back, for results: the outputs of one row of the pass become pixels in the caller's layout and units. The
+   outputs are not kept. */
+VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels) {
     const vae_model       *model = pass->model;
     const size_t           size = model->plan.example;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
+    vae_real *const        made = swap ? output : pixels;
     size_t                 k;
-    likelihood->mean(model->kernels, size, output, &pass->spread, swap ? output : pixels);
+    if (pass->draws)
+        vaei_draw_pixels(model->kernels, likelihood, size, output, &pass->spread, model->settings.seed,
+                         pass->first_drawn + row, made);
+    else likelihood->mean(model->kernels, size, output, &pass->spread, made);
     for (k = 0; swap && k < size; k++) pixels[k] = output[vaei_channels_last(model->settings.input, k)];
     if (!model->settings.standardize) return;
     for (k = 0; k < size; k++) {
@@ -9154,17 +9290,18 @@ VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *
     return status;
 }
 
-VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents, int draws, const char *call,
+                                    vae_real *pixels, vae_error *error) {
     const vae_real *z = latents ? latents->z : NULL;
     const size_t    count = latents ? latents->count : 0;
     size_t          first, i;
     vaei_pass       pass;
     vae_status      status = VAE_OK;
     if (!model || !latents || ((!z || !pixels) && count))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, latents, its z or pixels is NULL");
-    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_decode", error) != VAE_OK ||
-        vaei_check_count(model, count, "vae_decode", error) != VAE_OK ||
-        vaei_check_has_labels(model, latents->labels, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model, latents, its z or pixels is NULL", call);
+    if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
+        vaei_check_count(model, count, call, error) != VAE_OK ||
+        vaei_check_has_labels(model, latents->labels, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if (vaei_check_labels(model, latents->labels, 0, count, "", error) != VAE_OK) return VAE_ERROR_DATA;
     for (i = 0; i < count * model->plan.latent; i++)
         if (!vaei_finite(z[i]))
@@ -9172,18 +9309,28 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
                              i % model->plan.latent);
     for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
+        pass.draws = draws;
+        pass.first_drawn = model->samples_drawn + first;
         memcpy(vaei_at(model, model->plan.z, 0, 0, 0), z + first * model->plan.latent,
                pass.count * model->plan.latent * sizeof(vae_real));
         if (model->plan.classes) memcpy(vaei_labels(model), latents->labels + first, pass.count * sizeof(int));
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
+    if (status == VAE_OK && draws) model->samples_drawn += count;
     return status;
 }
 
 VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
     const int  before = vaei_enter(model, "vae_decode", error);
     vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, pixels, error));
+    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, 0, "vae_decode", pixels, error));
+    return status;
+}
+
+VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_draw", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, 1, "vae_draw", pixels, error));
     return status;
 }
 
@@ -9228,17 +9375,23 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
     return status;
 }
 
-VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
-    size_t     first, i;
-    vaei_pass  pass;
-    vae_status status = VAE_OK;
+VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sample_config *how, const char *call,
+                                    vae_real *pixels, vae_error *error) {
+    const vae_sample_kind kind = how && how->kind ? how->kind : VAE_SAMPLE_MEAN;
+    size_t                first, i;
+    vaei_pass             pass;
+    vae_status            status = VAE_OK;
     if (!model || (!pixels && count))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
-    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_sample", error) != VAE_OK ||
-        vaei_check_prior(model, "vae_sample", error) != VAE_OK ||
-        vaei_check_count(model, count, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model or pixels is NULL", call);
+    if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
+        vaei_check_prior(model, call, error) != VAE_OK ||
+        vaei_check_count(model, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    if ((int)kind < 1 || kind > VAE_SAMPLE_DRAW)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "how.kind is %d: use one of vae_sample_kind", (int)kind);
     for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
+        pass.draws = kind == VAE_SAMPLE_DRAW;
+        pass.first_drawn = model->samples_drawn + first;
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn + first,
                          pass.count, model->plan.latent, vaei_at(model, model->plan.z, 0, 0, 0));
         for (i = 0; model->plan.classes && i < pass.count; i++)
@@ -9252,7 +9405,16 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, vae_real *pi
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
     const int  before = vaei_enter(model, "vae_sample", error);
     vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_sample(model, count, pixels, error));
+    if (before >= 0) status = vaei_leave(model, before, vaei_sample(model, count, NULL, "vae_sample", pixels, error));
+    return status;
+}
+
+VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sample_config *how, vae_real *pixels,
+                                   vae_error *error) {
+    const int  before = vaei_enter(model, "vae_sample_with", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0)
+        status = vaei_leave(model, before, vaei_sample(model, count, how, "vae_sample_with", pixels, error));
     return status;
 }
 

@@ -1,4 +1,4 @@
-/* Likelihoods of two numbers a pixel. */
+/* Likelihoods of two numbers a pixel, and pixels drawn from every likelihood. */
 #define VAE_PLAIN       /* plain C's kernels too */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
@@ -471,6 +471,242 @@ TEST(test_predicted_spread_is_learned) {
     }
 }
 
+/* ---- drawn pixels ---- */
+
+enum { DRAWS = 40000, LIKELIHOODS = 6 };
+
+/* P(X <= x) of what is drawn, just below x where `below`. */
+static double share_up_to(vae_likelihood likelihood, double x, int below, double l, double v) {
+    switch (likelihood) {
+    case VAE_BERNOULLI: return x >= 1 && !below ? 1 : x <= 0 && below ? 0 : 1 / (1 + exp(l));
+    case VAE_CONTINUOUS_BERNOULLI: return fabs(l) < 1e-6 ? x : expm1(l * x) / expm1(l);
+    case VAE_GAUSSIAN: return erfc(-(x - l) / 0.25 / sqrt(2)) / 2;
+    case VAE_GAUSSIAN_PREDICTED: return erfc(-(x - l) / exp(fmin(fmax(v, -12), 40) / 2) / sqrt(2)) / 2;
+    case VAE_LAPLACE: return x < l ? exp((x - l) / 0.25) / 2 : 1 - exp((l - x) / 0.25) / 2;
+    default: break;
+    }
+    if (x >= 1 && !below) return 1;
+    if (x <= 0 && below) return 0;
+    return 1 / (1 + exp(-((floor(255 * x + 0.5) + (below ? -0.5 : 0.5)) / 255 - l) / exp(fmin(fmax(v, -8), 4))));
+}
+
+static int compare(const void *a, const void *b) {
+    const vae_real x = *(const vae_real *)a, y = *(const vae_real *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The largest distance between the distribution functions drawn and exact (Kolmogorov and Smirnov): over 2.6 times the
+   root of the number it is by chance in one case of 380,000. */
+TEST(test_drawn_pixels_have_their_distribution) {
+    static const double at[][2] = { { 0, 0 }, { 0.4, -3 }, { 1.3, -1 }, { -2, 1 }, { 0.99, -6 }, { 1e-7, -9 }, { 6, 5 }, { -30, -20 }, { 60, 2 } };
+    static vae_real drawn[DRAWS], z[DRAWS];
+    size_t          i, p;
+    int             k;
+    for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++) {
+        vae_model *model = constant_decoder((vae_likelihood)k, VAE_KERNELS_BEST, one_pixel);
+        for (p = 0; p < sizeof at / sizeof *at; p++) {
+            const vae_real    bias[2] = { (vae_real)at[p][0], (vae_real)at[p][1] };
+            const vae_latents latents = { z, DRAWS };
+            double            largest = 0, off;
+            set(model, "decoder.0.bias", bias, k >= VAE_GAUSSIAN_PREDICTED ? 2 : 1);
+            CHECK(vae_draw(model, &latents, drawn, NULL) == VAE_OK);
+            qsort(drawn, DRAWS, sizeof *drawn, compare);
+            for (i = 0; i < DRAWS; i++) {
+                const double x = (double)drawn[i];
+                /* of equal ones the first and the last count */
+                if (!i || drawn[i - 1] < drawn[i]) {
+                    off = fabs((double)i / DRAWS - share_up_to((vae_likelihood)k, x, 1, (double)bias[0], (double)bias[1]));
+                    if (!(off <= largest)) largest = off;
+                }
+                if (i + 1 == DRAWS || drawn[i] < drawn[i + 1]) {
+                    off = fabs((double)(i + 1) / DRAWS - share_up_to((vae_likelihood)k, x, 0, (double)bias[0], (double)bias[1]));
+                    if (!(off <= largest)) largest = off;
+                }
+            }
+            if (!CHECK(largest < 2.6 / sqrt(DRAWS))) printf("    likelihood %d, case %d: %g\n", k, (int)p, largest);
+        }
+        vae_destroy(model);
+    }
+}
+
+/* Their mean is the mean pixel and their variance the likelihood's, within five standard errors, for every pixel of a
+   row with its own outputs, sigmas and units; and neighbours are independent. */
+TEST(test_moments_of_drawn_pixels) {
+    enum { SIZE = 18, ROWS = 8000 };
+    static vae_real drawn[ROWS * SIZE], z[ROWS];
+    int             k, way;
+    size_t          i, r;
+    for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++)
+        for (way = 0; way < 2; way++) {
+            const int         two = k >= VAE_GAUSSIAN_PREDICTED, sigma = k == VAE_GAUSSIAN || k == VAE_LAPLACE;
+            vae_config        config = { .input = { 3, 2, 3 }, .latent = 1, .encoder = { VAE_DENSE(1, VAE_LINEAR) }, .threads = 1, .seed = 9 };
+            const vae_latents latents = { z, ROWS }, single = { z, 1 };
+            vae_model        *model;
+            vae_real          bias[2 * SIZE], spread[SIZE], scale[SIZE], mean[SIZE];
+            double            sums[SIZE], squares[SIZE], products = 0;
+            config.likelihood = (vae_likelihood)k;
+            config.decoder[0] = VAE_DENSE(SIZE * (1 + two), VAE_LINEAR);
+            config.layout = way ? VAE_CHANNELS_FIRST : VAE_CHANNELS_LAST;
+            config.sigma_per_pixel = way && sigma;
+            config.sigma = sigma && !way ? 0.25f : 0;
+            config.standardize = way && (sigma || k == VAE_GAUSSIAN_PREDICTED);
+            model = make(&config);
+            fill(model, "decoder.0.weight", SIZE * (size_t)(1 + two), 0);
+            for (i = 0; i < SIZE; i++) {
+                bias[i] = (vae_real)(0.5 + 0.4 * sin((double)i));
+                bias[SIZE + i] = (vae_real)(-2.5 + cos(5 * (double)i));
+                spread[i] = (vae_real)(-1 + 0.3 * sin(3 * (double)i));
+                scale[i] = (vae_real)(2 + cos((double)i));
+            }
+            set(model, "decoder.0.bias", bias, SIZE * (size_t)(1 + two));
+            if (config.sigma_per_pixel) set(model, "log_sigma", spread, SIZE);
+            if (config.standardize) {
+                set(model, "standardize.scale", scale, SIZE);
+                set(model, "standardize.mean", scale, SIZE);
+            }
+            CHECK(vae_decode(model, &single, mean, NULL) == VAE_OK);
+            CHECK(vae_draw(model, &latents, drawn, NULL) == VAE_OK);
+            for (i = 0; i < SIZE; i++) {
+                /* PyTorch's order of this pixel, in which the tensors above stand */
+                const size_t t = way ? i : i % 3 * 6 + i / 3;
+                const double l = (double)bias[t], v = (double)bias[SIZE + t];
+                const double units = config.standardize ? (double)scale[t] : 1, own = way ? exp((double)spread[t]) : 0.25;
+                double       variance = 0, fourth = 4.2, s;
+                int          level;
+                sums[i] = squares[i] = 0;
+                for (r = 0; r < ROWS; r++) {
+                    const double off = (double)drawn[r * SIZE + i] - (double)mean[i];
+                    sums[i] += off / ROWS;
+                    squares[i] += off * off / ROWS;
+                    if (i) products += off * ((double)drawn[r * SIZE + i - 1] - (double)mean[i - 1]) / sqrt(squares[i - 1]) / (ROWS * SIZE);
+                }
+                s = exp(v);
+                if (k == VAE_BERNOULLI) variance = 1 / (1 + exp(-l)) / (1 + exp(l));
+                if (k == VAE_CONTINUOUS_BERNOULLI) variance = fabs(l) < 0.05 ? 1.0 / 12 : 1 / (l * l) - 1 / (2 * cosh(l) - 2);
+                if (k == VAE_GAUSSIAN) variance = own * own;
+                if (k == VAE_LAPLACE) variance = 2 * own * own, fourth = 6;
+                if (k == VAE_GAUSSIAN_PREDICTED) variance = s;
+                for (level = 0; k == VAE_DISCRETIZED_LOGISTIC && level < 256; level++) {
+                    const double off = level / 255.0 - (double)mean[i];
+                    variance += off * off * exp(-(double)nats_of(VAE_DISCRETIZED_LOGISTIC, level / 255.0L, (long double)l, (long double)v));
+                }
+                variance *= units * units;
+                CHECK_NEAR(sums[i], 0, 5 * sqrt(variance / ROWS));
+                CHECK_NEAR(squares[i] / variance, 1, 5 * sqrt((fourth + 1) / ROWS) + 0.002);
+            }
+            CHECK(fabs(products) < 5 / sqrt(ROWS * SIZE) * 2);
+            vae_destroy(model);
+        }
+}
+
+/* The same pixels for any number of threads, batch and kernel set's kind, in one call or many; new ones at each call;
+   their count goes with a checkpoint, and vae_sample_with draws its z as vae_sample does. */
+TEST(test_draws_are_reproducible) {
+    enum { ROWS = 90, SIZE = 84, WAYS = 5 };
+    static vae_real drawn[WAYS][ROWS * SIZE], more[ROWS * SIZE], z[ROWS * 3], means[2][ROWS * SIZE];
+    static const size_t batches[WAYS] = { 40, 40, 7, 1, 40 };
+    vae_sample_config draw = { VAE_SAMPLE_DRAW }, mean = { VAE_SAMPLE_MEAN };
+    vae_latents       latents = { z, ROWS }, none = { NULL, 0 };
+    size_t            i;
+    int               k, which, way;
+    for (i = 0; i < ROWS * 3; i++) z[i] = (vae_real)sin((double)i * 1.3);
+    for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++)
+        for (which = 0; which < 4; which++)
+            for (way = 0; way < WAYS; way++) {
+                vae_config config = network(which, (vae_likelihood)k);
+                vae_model *model, *view = NULL;
+                vae_state  state;
+                config.batch = batches[way];
+                config.threads = 1;
+                if (way == 1) {
+                    config.threads = 3;
+                    config.parallel.run = run_backwards;
+                }
+                model = make(&config);
+                if (way != 4) CHECK(vae_draw(model, &latents, drawn[way], NULL) == VAE_OK);
+                for (i = 0; way == 4 && i < ROWS; i += 9) {
+                    vae_latents few = { z + 3 * i, 9 };
+                    CHECK(vae_draw(model, &few, drawn[way] + i * SIZE, NULL) == VAE_OK);
+                }
+                CHECK(!memcmp(drawn[way], drawn[0], sizeof drawn[0]));
+                CHECK(vae_draw(model, &none, NULL, NULL) == VAE_OK);
+                vae_get_state(model, &state);
+                CHECK(state.samples_drawn == ROWS);
+                CHECK(vae_draw(model, &latents, more, NULL) == VAE_OK && memcmp(more, drawn[0], sizeof more));
+                /* the z of both are the same, and a mean is a mean */
+                CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+                CHECK(vae_sample(view, ROWS, means[0], NULL) == VAE_OK);
+                vae_destroy(view);
+                CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+                CHECK(vae_sample_with(view, ROWS, way % 2 ? &mean : NULL, means[1], NULL) == VAE_OK);
+                CHECK(!memcmp(means[0], means[1], sizeof means[0]));
+                vae_destroy(view);
+                CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+                CHECK(vae_sample_with(view, ROWS, &draw, more, NULL) == VAE_OK);
+                vae_destroy(view);
+                CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+                CHECK(vae_sample_latent(view, ROWS, z, NULL) == VAE_OK);
+                vae_destroy(view);
+                CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+                CHECK(vae_draw(view, &latents, means[1], NULL) == VAE_OK && !memcmp(more, means[1], sizeof more));
+                vae_destroy(view);
+                for (i = 0; i < ROWS * 3; i++) z[i] = (vae_real)sin((double)i * 1.3);
+                for (i = 0; i < ROWS * SIZE; i++) {
+                    const vae_real x = more[i];
+                    if (k == VAE_BERNOULLI) CHECK(x == 0 || x == 1);
+                    if (k == VAE_DISCRETIZED_LOGISTIC) CHECK(x == (vae_real)(int)(255 * x + (vae_real)0.5) / 255);
+                    if (k == VAE_CONTINUOUS_BERNOULLI) CHECK(x > 0 && x < 1);
+                }
+                vae_destroy(model);
+            }
+}
+
+TEST(test_draws_are_refused) {
+    vae_config        config = network(1, VAE_DISCRETIZED_LOGISTIC);
+    vae_sample_config wrong = { VAE_SAMPLE_DRAW };
+    vae_model        *model = make(&config);
+    vae_real          pixels[84], z[3] = { 0, NAN, 0 };
+    vae_latents       latents = { z, 1 };
+    vae_state         state;
+    vae_error         error;
+    int               k;
+    wrong.kind = (vae_sample_kind)7;
+    CHECK(vae_sample_with(model, 1, &wrong, pixels, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "how.kind is 7");
+    CHECK(vae_sample_with(model, 1, NULL, NULL, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "vae_sample_with: model or pixels is NULL");
+    CHECK(vae_sample_with(NULL, 1, NULL, pixels, &error) == VAE_ERROR_ARGUMENT);
+    CHECK(vae_draw(model, NULL, pixels, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "vae_draw: ");
+    CHECK(vae_draw(NULL, &latents, pixels, &error) == VAE_ERROR_ARGUMENT);
+    CHECK(vae_draw(model, &latents, pixels, &error) == VAE_ERROR_DATA);
+    CHECK_CONTAINS(error.message, "z of row 0, dimension 1 is not finite");
+    vae_get_state(model, &state);
+    CHECK(state.samples_drawn == 0);
+    vae_destroy(model);
+    config.part = VAE_ENCODER_ONLY;
+    model = make(&config);
+    z[1] = 0;
+    CHECK(vae_draw(model, &latents, pixels, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "vae_draw needs the decoder");
+    CHECK(vae_sample_with(model, 1, NULL, pixels, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "vae_sample_with needs the decoder");
+    vae_destroy(model);
+    /* Weights of 1e20 are finite; what they make is not, and nothing is counted. */
+    for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++) {
+        config = network(3, (vae_likelihood)k);
+        model = make(&config);
+        fill(model, "decoder.0.weight", 3 * 42, 1e20f);
+        fill(model, "decoder.2.weight", 42 * (size_t)(k >= VAE_GAUSSIAN_PREDICTED ? 168 : 84), 1e20f);
+        z[0] = 1;
+        CHECK(vae_draw(model, &latents, pixels, &error) == VAE_ERROR_NUMERIC);
+        CHECK_CONTAINS(error.message, "row 0: the result is not finite");
+        vae_get_state(model, &state);
+        CHECK(state.samples_drawn == 0);
+        vae_destroy(model);
+    }
+}
+
 int main(void) {
     RUN(test_pair_nats_and_means);
     RUN(test_levels_sum_to_one);
@@ -481,5 +717,9 @@ int main(void) {
     RUN(test_pairs_are_refused);
     RUN(test_first_biases_of_pairs);
     RUN(test_predicted_spread_is_learned);
+    RUN(test_drawn_pixels_have_their_distribution);
+    RUN(test_moments_of_drawn_pixels);
+    RUN(test_draws_are_reproducible);
+    RUN(test_draws_are_refused);
     return test_finish();
 }
