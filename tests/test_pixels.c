@@ -9,7 +9,7 @@
 static const vae_likelihood pairs[2] = { VAE_GAUSSIAN_PREDICTED, VAE_DISCRETIZED_LOGISTIC };
 
 /* The nats of a row at z = mean, without the KL. */
-static const vae_score_config nats = { VAE_SCORE_RECONSTRUCTION };
+static const vae_score_config nats = { .kind = VAE_SCORE_RECONSTRUCTION };
 
 static vae_model *make(const vae_config *config) {
     vae_model *model = NULL;
@@ -193,7 +193,7 @@ TEST(test_places_of_pairs) {
                     vae_data        data = { pixels, NULL, 1 };
                     vae_latents     latents = { &z, 1 };
                     long double     exact = 0;
-                    double          score = NAN;
+                    double          score = NAN, each[120];
                     int             i;
                     config.input = shape;
                     config.likelihood = pairs[k];
@@ -212,6 +212,12 @@ TEST(test_places_of_pairs) {
                     }
                     CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
                     CHECK_NEAR(score, exact, 1e-5 * (n + fabs((double)exact)));
+                    CHECK(vae_score_numbers(model, &data, &nats, each, NULL) == VAE_OK);
+                    for (i = 0; i < n; i++) {
+                        const int at = first_layout ? i : i % width * channels + i / width;
+                        exact = nats_of(pairs[k], (long double)pixels[at], (long double)bias[i], (long double)bias[n + i]);
+                        CHECK_NEAR(each[at], exact, 1e-5 * (1 + fabs((double)exact)));
+                    }
                     CHECK(vae_decode(model, &latents, decoded, NULL) == VAE_OK);
                     for (i = 0; i < n; i++)
                         CHECK_NEAR(decoded[first_layout ? i : i % width * channels + i / width],
@@ -348,7 +354,7 @@ TEST(test_pairs_are_refused) {
         { 0, 84, "decoder layer 1 gives 1 x 1 x 84, the likelihood takes two numbers a pixel of the 7 x 6 x 2 input: make it give 7 x 6 x 4" },
         { 0, 336, "make it give 7 x 6 x 4" }, { 1, 0, "decoder layer 1 is the last and gives the logits" },
         { 2, 0, "sigma is set, but VAE_" }, { 3, 0, "sigma_per_pixel is set, but VAE_" },
-        { 4, 0, "mirrored decoder layer 2 gives 1 x 3 x 80000" }
+        { 4, 0, "mirrored decoder layer 2 gives 1 x 3 x 80000" }, { 5, 0, "tied is set, but VAE_" }
     };
     size_t k, c;
     for (k = 0; k < 2; k++)
@@ -360,6 +366,7 @@ TEST(test_pairs_are_refused) {
             if (cases[c].which == 1) config.decoder[0] = VAE_DENSE(168, VAE_SIGMOID);
             if (cases[c].which == 2) config.sigma = 1;
             if (cases[c].which == 3) config.sigma_per_pixel = 1;
+            if (cases[c].which == 5) config.tied = 1;
             if (cases[c].which == 4) {
                 config.input.height = 1;
                 config.input.width = 3;
@@ -455,6 +462,7 @@ TEST(test_predicted_spread_is_learned) {
             vae_fit_config fit = { .epochs = 12, .output_bias_from_data = 1 };
             vae_data       data = { rows, NULL, ROWS };
             vae_model     *model;
+            double         score, each[SIZE];
             config.likelihood = predicted ? VAE_GAUSSIAN_PREDICTED : VAE_GAUSSIAN;
             config.standardize = standardize;
             config.optimizer.learning_rate = 5e-3f;
@@ -463,6 +471,9 @@ TEST(test_predicted_spread_is_learned) {
             model = make(&config);
             CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
             CHECK(vae_elbo(model, &data, &terms[predicted], NULL, NULL) == VAE_OK);
+            data.count = 1;
+            CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK && vae_score_numbers(model, &data, &nats, each, NULL) == VAE_OK);
+            CHECK_NEAR(each[0] + each[1] + each[2] + each[3], score, 1e-5 * (1 + fabs(score)));
             vae_destroy(model);
         }
         for (i = 0; i < SIZE; i++) best -= 0.5 + log(sigmas[i]) + 0.918938533204672742;       /* minus the entropy */
@@ -605,7 +616,7 @@ TEST(test_draws_are_reproducible) {
     enum { ROWS = 90, SIZE = 84, WAYS = 5 };
     static vae_real drawn[WAYS][ROWS * SIZE], more[ROWS * SIZE], z[ROWS * 3], means[2][ROWS * SIZE];
     static const size_t batches[WAYS] = { 40, 40, 7, 1, 40 };
-    vae_sample_config draw = { VAE_SAMPLE_DRAW }, mean = { VAE_SAMPLE_MEAN };
+    vae_sample_config draw = { .kind = VAE_SAMPLE_DRAW }, mean = { .kind = VAE_SAMPLE_MEAN };
     vae_latents       latents = { z, ROWS }, none = { NULL, 0 };
     size_t            i;
     int               k, which, way;
@@ -663,7 +674,7 @@ TEST(test_draws_are_reproducible) {
 
 TEST(test_draws_are_refused) {
     vae_config        config = network(1, VAE_DISCRETIZED_LOGISTIC);
-    vae_sample_config wrong = { VAE_SAMPLE_DRAW };
+    vae_sample_config wrong = { .kind = VAE_SAMPLE_DRAW };
     vae_model        *model = make(&config);
     vae_real          pixels[84], z[3] = { 0, NAN, 0 };
     vae_latents       latents = { z, 1 };
