@@ -721,6 +721,11 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
 VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                       double *each, vae_error *error);
 
+/* A row's nats as bits per number of it: nats / (vae_example_size log 2). Of -log p(x), or of -elbo, which bounds it,
+   these are the bits per dimension of the literature where p is a probability: bytes under VAE_DISCRETIZED_LOGISTIC,
+   zeros and ones under VAE_BERNOULLI. */
+VAE_API double vae_bits_per_dimension(const vae_model *model, double nats);
+
 /* How unusual a row is: higher is stranger. The score depends on the model and the row alone, wherever the row stands
    and whatever stands beside it.
    VAE_SCORE_ELBO: reconstruction at z = mean, plus the KL: the negative ELBO without its noise, in nats.
@@ -4322,6 +4327,7 @@ typedef struct vaei_likelihood {
     void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_spread *spread,
                       const vae_real *random);
     int         normal;
+    int         tells_bits;     /* p is a probability of whatever data there are: progress tells bits per dimension */
 } vaei_likelihood;
 
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
@@ -4684,21 +4690,21 @@ VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
-    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0 },
+    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0, 0 },
     { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, 1,
-      NULL, vaei_draw_bernoulli, 0 },
+      NULL, vaei_draw_bernoulli, 0, 0 },
     { "gaussian", "VAE_GAUSSIAN", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 2, 0, VAEI_HALF_LOG_TWO_PI, vaei_score_gaussian,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1 },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1, 0 },
     { "laplace", "VAE_LAPLACE", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 1, 0, 0.69314718055994530942, vaei_score_laplace,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0 },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0, 0 },
     { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_continuous_bernoulli,
-      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0 },
+      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0, 0 },
     { "gaussian_predicted", "VAE_GAUSSIAN_PREDICTED", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, 0, 0, VAEI_HALF_LOG_TWO_PI,
       vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_first_predicted,
-      vaei_draw_gaussian_predicted, 1 },
+      vaei_draw_gaussian_predicted, 1, 0 },
     { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 0, 1, 0, 0, 0, 0, vaei_score_discretized_logistic,
       vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_first_logistic,
-      vaei_draw_discretized_logistic, 0 }
+      vaei_draw_discretized_logistic, 0, 1 }
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
 
@@ -8313,6 +8319,10 @@ VAE_API const vae_real *vae_weights(const vae_model *model) { return model ? mod
 VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->plan.example : 0; }
 VAE_API size_t vae_latent_size(const vae_model *model) { return model ? model->plan.latent : 0; }
 
+VAE_API double vae_bits_per_dimension(const vae_model *model, double nats) {
+    return model ? nats / (0.69314718055994530942 * (double)model->plan.example) : 0;
+}
+
 VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     if (!state) return;
     memset(state, 0, sizeof *state);
@@ -10654,6 +10664,12 @@ VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevi
         vaei_put_terms(text, &p->validation, 1, brevity, 0);
     }
     if (brevity) return;
+    if (p->model && vaei_likelihoods[p->model->settings.likelihood].tells_bits) {
+        const vae_terms *terms = p->has_validation ? &p->validation : &p->train;
+        vaei_put_string(text, ", ");
+        vaei_put_decimal(text, vae_bits_per_dimension(p->model, -terms->elbo), 3);
+        vaei_put_string(text, " bits per dimension");
+    }
     vaei_put_string(text, ", ");
     vaei_put_decimal(text, p->examples_per_second, 0);
     vaei_put_string(text, " examples/s");
