@@ -48,7 +48,7 @@
        rescaled silently. loss = reconstruction + beta * kl where config.objective is left alone, elbo =
        -(reconstruction + kl).
      - The encoder gives mean and logvar, the log of the variance, held within [-20, 10]. The decoder gives one number a
-       pixel, from which the likelihood makes the pixel's mean: see vae_likelihood.
+       pixel, or two, from which the likelihood makes the pixel's mean: see vae_likelihood.
      - A row is an image of height x width x channels, the channels interleaved, as C programs and stb_image have them;
        with VAE_CHANNELS_FIRST channels x height x width. A series is an image of height 1: { 1, length, channels }.
        A vector of n numbers, such as a row of a table, is { 1, n, 1 }. Rows follow each other without gaps.
@@ -134,6 +134,7 @@ extern "C" {
 #define vae_create_view vae_create_view_double
 #define vae_decode vae_decode_double
 #define vae_defaults vae_defaults_double
+#define vae_draw vae_draw_double
 #define vae_elbo vae_elbo_double
 #define vae_encode vae_encode_double
 #define vae_fit vae_fit_double
@@ -151,6 +152,7 @@ extern "C" {
 #define vae_reconstruct vae_reconstruct_double
 #define vae_sample vae_sample_double
 #define vae_sample_latent vae_sample_latent_double
+#define vae_sample_with vae_sample_with_double
 #define vae_score vae_score_double
 #define vae_score_numbers vae_score_numbers_double
 #define vae_set_beta vae_set_beta_double
@@ -290,10 +292,19 @@ typedef struct vae_layer {
    The last two: with config.standardize the bound is 1e9 standard deviations. The decoder may end in any activation:
    VAE_SIGMOID keeps means in [0, 1]. `sigma` says how far off a pixel is expected to be; by default it is learned along
    with the weights and stays near its best value (the closed form of Rybkin, Daniilidis and Levine 2021, "sigma-VAE").
-   All but VAE_BERNOULLI are densities, which may exceed 1: a negative loss is normal there. */
+   Two take two numbers a pixel: the decoder gives an image of twice the channels, first those of l, then those of the
+   second number v (in PyTorch l, v = output.chunk(2, dim=1)). Its last layer is linear.
+   VAE_GAUSSIAN_PREDICTED: VAE_GAUSSIAN with log sigma = v/2 of each pixel of each row; v is held within [-12, 40]: else
+     a pixel predicted without error would draw its sigma to 0, and the gradients beyond all bounds.
+   VAE_DISCRETIZED_LOGISTIC: bytes. x in [0, 1] counts as the nearest k/255, and p is the share of a logistic
+     distribution of mean l and scale exp(v) that lies within 1/510 of it; 0 and 1 also take what lies beyond (Salimans
+     et al. 2017, section 2.1). v is held within [-8, 4], from where one level to where only 0 and 1 have any share.
+   VAE_BERNOULLI and VAE_DISCRETIZED_LOGISTIC are probabilities. The others are densities, which may exceed 1: there a
+   negative loss is normal. */
 typedef enum vae_likelihood {
     VAE_LIKELIHOOD_DEFAULT = 0,     /* VAE_BERNOULLI */
-    VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI
+    VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI, VAE_GAUSSIAN_PREDICTED,
+    VAE_DISCRETIZED_LOGISTIC
 } vae_likelihood;
 
 /* What training minimises, on average over the rows of a batch: vae_terms.loss.
@@ -422,12 +433,14 @@ typedef struct vae_config {
     vae_shape          input;                     /* required: the shape of one row */
     int                latent;                    /* required: dimensions of z, 1 to 1048576 */
     vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; those for mean and logvar follow by themselves */
-    vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to one number a pixel; none: the encoder's mirror image. The
-                                                     last one is linear, but for VAE_GAUSSIAN and VAE_LAPLACE */
+    vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to one number a pixel, or two where the likelihood takes
+                                                     two; none: the encoder's mirror image. The last one is linear,
+                                                     but for VAE_GAUSSIAN and VAE_LAPLACE */
     vae_likelihood     likelihood;
     vae_real           sigma;                     /* VAE_GAUSSIAN, VAE_LAPLACE: fixed, 1e-6 to 1e6; 0: learned */
     int                sigma_per_pixel;           /* nonzero: learns a sigma for each pixel, not one for all */
-    int                standardize;               /* VAE_GAUSSIAN, VAE_LAPLACE: nonzero: see vae_standardize */
+    int                standardize;               /* VAE_GAUSSIAN, VAE_GAUSSIAN_PREDICTED, VAE_LAPLACE: nonzero: see
+                                                     vae_standardize */
     vae_real           beta;                      /* weight of the KL, 0 or more. Default 1 */
     vae_schedule       beta_schedule;
     vae_initialization initialization;
@@ -502,7 +515,7 @@ typedef struct vae_state {
     uint64_t step;              /* updates made */
     uint64_t epoch;             /* passes that vae_fit has completed */
     uint64_t row;               /* rows used of the pass in progress; 0 between passes */
-    uint64_t samples_drawn;     /* by vae_sample and vae_sample_latent */
+    uint64_t samples_drawn;     /* by vae_sample, vae_sample_with, vae_sample_latent and vae_draw */
     vae_real beta;              /* of the next update, times its schedule's factor */
     vae_real learning_rate;     /* likewise */
     vae_real sigma;             /* fixed or learned, in units of the (standardised) pixels; their geometric mean where
@@ -581,7 +594,8 @@ typedef struct vae_fit_config {
     int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias to give
                                              the data's mean: of each pixel, after a convolution of each channel; where
                                              pixels lie in [0, 1], held in [0.001, 0.999] (Burda et al. 2016); or the
-                                             nearest to it that the last activation can give */
+                                             nearest to it that the last activation can give. A second number a pixel
+                                             begins with the data's variance */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;                 /* handed to on_progress */
     size_t          patience;             /* no further epoch begins after so many in a row whose validation loss was
@@ -679,6 +693,24 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error);
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error);
 
+/* What becomes of a z: the mean pixels of p(x | z), or pixels drawn from p(x | z), which are as rough as the likelihood
+   takes data to be: black and white for VAE_BERNOULLI, multiples of 1/255 for VAE_DISCRETIZED_LOGISTIC. */
+typedef enum vae_sample_kind {
+    VAE_SAMPLE_DEFAULT = 0,         /* VAE_SAMPLE_MEAN */
+    VAE_SAMPLE_MEAN, VAE_SAMPLE_DRAW
+} vae_sample_kind;
+
+typedef struct vae_sample_config {
+    vae_sample_kind kind;
+} vae_sample_config;
+
+/* vae_sample_with: vae_sample's z, with these pixels; `how` NULL: vae_sample.
+   vae_draw: pixels drawn from p(x | z) for each z given, new ones at each call: it counts its rows as vae_sample does.
+   Their randomness depends on the seed and on that count alone. */
+VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sample_config *how, vae_real *pixels,
+                                   vae_error *error);
+VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
+
 /* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
    of them); either may be NULL. The noise of row i depends on the seed and i alone: the same model and rows give the
    same terms every time. For a score that does not depend on a row's place, see vae_score. */
@@ -689,6 +721,11 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
    log 1/k sum_k p(x | z_k) p(z_k) / q(z_k | x). `mean` and `each` (count numbers) as above. */
 VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                       double *each, vae_error *error);
+
+/* A row's nats as bits per number of it: nats / (vae_example_size log 2). Of -log p(x), or of -elbo, which bounds it,
+   these are the bits per dimension of the literature where p is a probability: bytes under VAE_DISCRETIZED_LOGISTIC,
+   zeros and ones under VAE_BERNOULLI. */
+VAE_API double vae_bits_per_dimension(const vae_model *model, double nats);
 
 /* How unusual a row is: higher is stranger. The score depends on the model and the row alone, wherever the row stands
    and whatever stands beside it.
@@ -1754,7 +1791,7 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
    which they are drawn does not matter. The streams: */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
-    VAEI_STREAM_LIKELIHOOD
+    VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS
 };
 
 /* A permutation of 0 .. count-1 that needs no table: a Feistel network on an even number of bits that holds count,
@@ -3998,13 +4035,16 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
-/* Sigma, as one pass uses it. */
+/* Sigma, and what else a likelihood needs to know, as one pass uses it. */
 typedef struct vaei_spread {
+    size_t          channels;   /* of an image */
     double          sigma;      /* of all pixels, */
     const vae_real *inverse;    /* ... unless each has its own: 1 / sigma of each, else NULL */
     double          nats;       /* the part of a row's nats that is the same for every row: the density's constants, log
                                    sigma and log scale of all pixels */
 } vaei_spread;
+
+struct vaei_pairs;
 
 typedef struct vaei_likelihood {
     const char *name;           /* in files */
@@ -4018,8 +4058,18 @@ typedef struct vaei_likelihood {
        times `scale`. d may be output. */
     double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
                        const vaei_spread *spread, vae_real scale, vae_real *d);
-    void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, vae_real *pixels);
+    /* `pixels` may be output. */
+    void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vaei_spread *spread,
+                      vae_real *pixels);
     double    (*first_bias)(double mean);       /* the output whose mean is this */
+    int         outputs;        /* numbers a pixel: 1, or 2 as vaei_pairs tells */
+    double    (*first_spread)(double variance); /* the second output for this variance */
+    /* Draws the pixels from i on, whose outputs are p's, into p->first. `random` holds standard normals where `normal`
+       says so, else uniform multiples of 2^-24 from 0 up to below 1. */
+    void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_spread *spread,
+                      const vae_real *random);
+    int         normal;
+    int         tells_bits;     /* p is a probability of whatever data there are: progress tells bits per dimension */
 } vaei_likelihood;
 
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
@@ -4062,23 +4112,321 @@ VAEI_PRIVATE double vaei_score_laplace(const vaei_kernel_set *set, size_t n, con
     return sum;
 }
 
-VAEI_PRIVATE void vaei_mean_sigmoid(const vaei_kernel_set *set, size_t n, const vae_real *output, vae_real *pixels) {
+VAEI_PRIVATE void vaei_mean_sigmoid(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                    const vaei_spread *spread, vae_real *pixels) {
+    (void)spread;
     vaei_activate(set, VAE_SIGMOID, n, output, pixels);
 }
 
-VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const vae_real *output, vae_real *pixels) {
+VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                     const vaei_spread *spread, vae_real *pixels) {
+    (void)spread;
     vaei_activate(set, VAE_LINEAR, n, output, pixels);
 }
 
+static const vae_real vaei_zeros[VAEI_SUM_LANES] = { 0 };
+
 /* The gradient by the output is mean - x, so for pixels of 0 it is the mean. */
 VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                 vae_real *pixels) {
-    static const vae_real zeros[VAEI_SUM_LANES] = { 0 };
-    size_t                done, count;
+                                                 const vaei_spread *spread, vae_real *pixels) {
+    size_t done, count;
+    (void)spread;
     for (done = 0; done < n; done += count) {
         count = vaei_min_size(n - done, VAEI_SUM_LANES);
-        (void)vaei_continuous_bernoulli(set, count, output + done, zeros, 1, pixels + done);
+        (void)vaei_continuous_bernoulli(set, count, output + done, vaei_zeros, 1, pixels + done);
     }
+}
+
+/* ---- two numbers a pixel ----
+
+   The decoder's output then is an image of twice the channels, channels last: at each position the first numbers of all
+   channels, then the second ones. Rows are taken some pixels at a time, which the kernels find side by side. A pixel's
+   two places in the output belong to it alone and are read before they are written, so that the gradient may replace
+   the output; and no pixel's number in a row is larger than its place in the output, so that pixels may, too. */
+typedef struct vaei_pairs {
+    size_t   count;
+    size_t   at[VAEI_SUM_LANES];                            /* the first number's place, the second is `channels` on */
+    vae_real first[VAEI_SUM_LANES], second[VAEI_SUM_LANES];     /* the second only where there are two */
+} vaei_pairs;
+
+/* Where the first number of pixel i stands. */
+VAEI_PRIVATE size_t vaei_output_place(size_t channels, int outputs, size_t i) {
+    return outputs == 1 ? i : i / channels * (2 * channels) + i % channels;
+}
+
+VAEI_PRIVATE vae_real vaei_held(vae_real x, vae_real low, vae_real high) {      /* NaN stays NaN */
+    const vae_real raised = low > x ? low : x;
+    return high < raised ? high : raised;
+}
+
+/* As vaei_bound_logvar_backward: a gradient passes a bound that binds only where it leads back. */
+VAEI_PRIVATE vae_real vaei_held_slope(vae_real held, vae_real low, vae_real high, vae_real slope) {
+    return (!(held < high) && slope < 0) || (!(held > low) && slope > 0) ? 0 : slope;
+}
+
+/* The pairs of the pixels from `i` on, the second numbers held within bounds. */
+VAEI_PRIVATE void vaei_take_pairs(vaei_pairs *p, size_t n, size_t i, const vae_real *output, size_t channels,
+                                  vae_real low, vae_real high) {
+    size_t at = vaei_output_place(channels, 2, i), channel = i % channels, j;
+    p->count = vaei_min_size(n - i, VAEI_SUM_LANES);
+    for (j = 0; j < p->count; j++) {
+        p->at[j] = at;
+        p->first[j] = output[at];
+        p->second[j] = vaei_held(output[at + channels], low, high);
+        at++;
+        if (++channel < channels) continue;
+        channel = 0;
+        at += channels;
+    }
+}
+
+#define VAEI_LEAST_PREDICTED ((vae_real)-12)    /* sigma 1/400, less than the step from one byte to the next */
+#define VAEI_MOST_PREDICTED ((vae_real)40)      /* sigma 5e8, as far as pixels go */
+
+/* off = (l - x)/sigma; the nats are off^2/2 + v/2, their derivatives off/sigma and (1 - off^2)/2. */
+VAEI_PRIVATE double vaei_score_gaussian_predicted(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                                  const vae_real *x, const vaei_spread *spread, vae_real scale,
+                                                  vae_real *d) {
+    const vae_real low = VAEI_LEAST_PREDICTED, high = VAEI_MOST_PREDICTED;
+    vaei_pairs     p;
+    vae_real       off[VAEI_SUM_LANES], minus[VAEI_SUM_LANES];
+    double         sum = 0;
+    size_t         i, j;
+    for (i = 0; i < n; i += p.count) {
+        vaei_take_pairs(&p, n, i, output, spread->channels, low, high);
+        for (j = 0; j < p.count; j++) {
+            off[j] = p.first[j] - x[i + j];
+            minus[j] = -p.second[j];
+        }
+        vaei_reparameterize(set, p.count, vaei_zeros, minus, off, off);
+        for (j = 0; j < p.count; j++) sum += VAEI_ROUNDED((double)off[j] * (double)off[j]) + (double)p.second[j];
+        if (!d) continue;
+        vaei_reparameterize(set, p.count, vaei_zeros, minus, off, p.first);
+        for (j = 0; j < p.count; j++) {
+            const vae_real slope = (1 - VAEI_ROUNDED(off[j] * off[j])) * (vae_real)0.5;
+            d[p.at[j]] = p.first[j] * scale;
+            d[p.at[j] + spread->channels] = vaei_held_slope(p.second[j], low, high, slope) * scale;
+        }
+    }
+    return sum * 0.5;
+}
+
+VAEI_PRIVATE void vaei_mean_first(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                  const vaei_spread *spread, vae_real *pixels) {
+    size_t i;
+    (void)set;
+    for (i = 0; i < n; i++) pixels[i] = output[vaei_output_place(spread->channels, 2, i)];
+}
+
+#define VAEI_LEAST_LOGISTIC ((vae_real)-8)      /* the level that holds the mean then has .994 or more */
+#define VAEI_MOST_LOGISTIC ((vae_real)4)        /* ... and all levels between the first and the last .005 */
+
+/* delta = 1/(255 exp v), the width of a level in units of the scale. */
+VAEI_PRIVATE void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *p, vae_real *delta) {
+    static const vae_real level = (vae_real)(1 / 255.0);
+    vae_real              levels[VAEI_SUM_LANES];
+    size_t                j;
+    for (j = 0; j < p->count; j++) {
+        levels[j] = level;
+        delta[j] = -2 * p->second[j];
+    }
+    vaei_reparameterize(set, p->count, vaei_zeros, delta, levels, delta);
+}
+
+/* With a and b the upper and the lower end of the pixel's level in units of the scale, seen from l, and delta = a - b,
+   sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(-delta)): so the nats are
+   softplus(-a) + softplus(b) - log(1 - exp(-delta)), in which nothing cancels. The first level has no b, the last no a,
+   and neither has the last term. That is log delta plus the continuous Bernoulli's nats of a pixel 1 at l = delta, of
+   which a pixel 0 at l = 0 has none. */
+VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                                    const vae_real *x, const vaei_spread *spread, vae_real scale,
+                                                    vae_real *d) {
+    const vae_real low = VAEI_LEAST_LOGISTIC, high = VAEI_MOST_LOGISTIC;
+    vaei_pairs     p;
+    vae_real       delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES], made[2 * VAEI_SUM_LANES];
+    vae_real       within[VAEI_SUM_LANES], slopes[VAEI_SUM_LANES];
+    double         sum = 0;
+    size_t         i, j;
+    for (i = 0; i < n; i += p.count) {
+        vae_real *const upper = made, *const lower = made + VAEI_SUM_LANES;
+        vae_real *const minus_a = ends, *const b = ends + VAEI_SUM_LANES;
+        vaei_take_pairs(&p, n, i, output, spread->channels, low, high);
+        memset(ends, 0, sizeof ends);
+        vaei_level_widths(set, &p, delta);
+        for (j = 0; j < p.count; j++) {
+            const int      level = (int)(VAEI_ROUNDED(255 * x[i + j]) + (vae_real)0.5);
+            const vae_real off = (vae_real)level - VAEI_ROUNDED(255 * p.first[j]);
+            const int      inner = level > 0 && level < 255;
+            minus_a[j] = -(off + (vae_real)0.5) * delta[j];
+            b[j] = (off - (vae_real)0.5) * delta[j];
+            within[j] = (vae_real)inner;
+            p.first[j] = inner ? delta[j] : 0;
+            if (level == 255) minus_a[j] = -1000;       /* its softplus and its sigmoid are 0 */
+            if (level == 0) b[j] = -1000;
+        }
+        vaei_activate(set, VAE_SOFTPLUS, 2 * VAEI_SUM_LANES, ends, made);
+        for (j = 0; j < p.count; j++) {
+            sum += (double)upper[j] + (double)lower[j];
+            if (p.first[j] > 0) sum += (double)p.second[j] + 5.54126354515842934;       /* log 255 */
+        }
+        sum -= vaei_continuous_bernoulli(set, p.count, p.first, within, 1, d ? slopes : NULL);
+        if (!d) continue;
+        vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, made);
+        for (j = 0; j < p.count; j++) {
+            /* delta/(exp(delta) - 1), and the derivative of the rest by log s */
+            const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * slopes[j]) : 0;
+            const vae_real slope = width - (VAEI_ROUNDED(minus_a[j] * upper[j]) + VAEI_ROUNDED(b[j] * lower[j]));
+            d[p.at[j]] = (upper[j] - lower[j]) * (255 * delta[j]) * scale;
+            d[p.at[j] + spread->channels] = vaei_held_slope(p.second[j], low, high, slope) * scale;
+        }
+    }
+    return sum;
+}
+
+/* The mean level is the sum over k = 1 .. 255 of the probability of k or more, sigmoid((255 l - k + 1/2) delta), which
+   is 1 or 0 where it is further than 18 from the middle. */
+VAEI_PRIVATE double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_real delta) {
+    const vae_real middle = 255 * vaei_held(l, (vae_real)-1e6, (vae_real)1e6), away = 18 / delta;
+    const vae_real low = middle - away, high = middle + away;
+    const int      begin = low > 1 ? low < 256 ? (int)low : 256 : 1;      /* NaN takes all levels */
+    const int      end = high < 255 ? high > 0 ? (int)high + 2 : 1 : 256;
+    vae_real       shares[VAEI_SUM_LANES];
+    double         sum = begin - 1;
+    size_t         count, k;
+    int            level;
+    for (level = begin; level < end; level += (int)count) {
+        count = vaei_min_size((size_t)(end - level), VAEI_SUM_LANES);
+        for (k = 0; k < count; k++) shares[k] = (middle - ((vae_real)(level + (int)k) - (vae_real)0.5)) * delta;
+        vaei_activate(set, VAE_SIGMOID, count, shares, shares);
+        for (k = 0; k < count; k++) sum += (double)shares[k];
+    }
+    return sum;
+}
+
+/* Where the scale is two levels or more that sum is an integral, softplus, and what the midpoint rule adds at its ends,
+   at 0 and 1: by Euler and Maclaurin's formula up to the third derivative, to 1e-9. */
+VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                                 const vaei_spread *spread, vae_real *pixels) {
+    vaei_pairs p;
+    vae_real   delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES], sums[2 * VAEI_SUM_LANES];
+    size_t     i, j;
+    for (i = 0; i < n; i += p.count) {
+        vaei_take_pairs(&p, n, i, output, spread->channels, VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC);
+        memset(ends, 0, sizeof ends);
+        vaei_level_widths(set, &p, delta);
+        for (j = 0; j < p.count; j++) {
+            ends[j] = 255 * p.first[j] * delta[j];
+            ends[j + VAEI_SUM_LANES] = 255 * (p.first[j] - 1) * delta[j];
+        }
+        vaei_activate(set, VAE_SOFTPLUS, 2 * VAEI_SUM_LANES, ends, sums);
+        vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, ends);
+        for (j = 0; j < p.count; j++) {
+            const double width = (double)delta[j], at_0 = (double)ends[j], at_1 = (double)ends[j + VAEI_SUM_LANES];
+            const double slope_0 = at_0 * (1 - at_0), slope_1 = at_1 * (1 - at_1);
+            const double third_0 = slope_0 * (1 - VAEI_ROUNDED(6 * slope_0));
+            const double third_1 = slope_1 * (1 - VAEI_ROUNDED(6 * slope_1));
+            double       level;
+            if (delta[j] < (vae_real)0.5 && p.first[j] > -2 && p.first[j] < 3) {
+                level = ((double)sums[j] - (double)sums[j + VAEI_SUM_LANES]) / width;
+                level += VAEI_ROUNDED(width / 24 * (slope_1 - slope_0));
+                level -= VAEI_ROUNDED(width * width * width * (7 / 5760.0) * (third_1 - third_0));
+            } else level = vaei_mean_level(set, p.first[j], delta[j]);
+            pixels[i + j] = vaei_held((vae_real)(level / 255), 0, 1);
+        }
+    }
+}
+
+/* ---- drawn pixels ---- */
+
+VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+                                      const vae_real *random) {
+    size_t j;
+    (void)i;
+    (void)spread;
+    vaei_activate(set, VAE_SIGMOID, p->count, p->first, p->first);
+    for (j = 0; j < p->count; j++) p->first[j] = random[j] < p->first[j];
+}
+
+/* The middle of the interval that a uniform number stands for: never 0 or 1. */
+VAEI_PRIVATE double vaei_middle(vae_real uniform) { return (double)uniform + 1.0 / 33554432; }
+
+/* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), seen from 1 where l is above 0. */
+VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
+                                                 const vaei_spread *spread, const vae_real *random) {
+    size_t j;
+    (void)set;
+    (void)i;
+    (void)spread;
+    for (j = 0; j < p->count; j++) {
+        const int    above = p->first[j] > 0;
+        const double a = above ? (double)p->first[j] : -(double)p->first[j];
+        const double u = above ? 1 - vaei_middle(random[j]) : vaei_middle(random[j]);
+        const double share = VAEI_ROUNDED(u * (1 - vaei_scalar_exp(-a)));
+        const double x = a < 1e-5 ? u : -vaei_scalar_log(1 - share) / a;
+        p->first[j] = (vae_real)(above ? 1 - x : x);
+    }
+}
+
+VAEI_PRIVATE double vaei_sigma_of(const vaei_spread *spread, size_t i) {
+    return spread->inverse ? 1 / (double)spread->inverse[i] : spread->sigma;
+}
+
+VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+                                     const vae_real *random) {
+    size_t j;
+    (void)set;
+    for (j = 0; j < p->count; j++) {
+        const double off = VAEI_ROUNDED(vaei_sigma_of(spread, i + j) * (double)random[j]);
+        p->first[j] = (vae_real)((double)p->first[j] + off);
+    }
+}
+
+VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+                                    const vae_real *random) {
+    size_t j;
+    (void)set;
+    for (j = 0; j < p->count; j++) {
+        const double u = vaei_middle(random[j]), tail = 2 * (u < 0.5 ? u : 1 - u);
+        const double off = VAEI_ROUNDED(vaei_sigma_of(spread, i + j) * vaei_scalar_log(tail));
+        p->first[j] = (vae_real)((double)p->first[j] + (u < 0.5 ? off : -off));
+    }
+}
+
+VAEI_PRIVATE void vaei_draw_gaussian_predicted(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
+                                               const vaei_spread *spread, const vae_real *random) {
+    size_t j;
+    (void)i;
+    (void)spread;
+    for (j = 0; j < p->count; j++) p->second[j] = vaei_held(p->second[j], VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
+    vaei_reparameterize(set, p->count, p->first, p->second, random, p->first);
+}
+
+/* The level in which a number drawn from the logistic distribution lies. NaN gives 0: the row is not finite anyway. */
+VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
+                                                 const vaei_spread *spread, const vae_real *random) {
+    size_t j;
+    (void)set;
+    (void)i;
+    (void)spread;
+    for (j = 0; j < p->count; j++) {
+        const double u = vaei_middle(random[j]);
+        const double scale =
+            vaei_scalar_exp((double)vaei_held(p->second[j], VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC));
+        const double x = (double)p->first[j] + VAEI_ROUNDED(scale * vaei_scalar_log(u / (1 - u)));
+        p->first[j] = (vae_real)(x < 1 ? x > 0 ? (int)(VAEI_ROUNDED(255 * x) + 0.5) : 0 : x >= 1 ? 255 : 0) / 255;
+    }
+}
+
+VAEI_SETUP double vaei_first_predicted(double variance) {
+    if (!(variance > 0)) return (double)VAEI_LEAST_PREDICTED;
+    return (double)vaei_held((vae_real)vaei_scalar_log(variance), VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
+}
+
+/* A logistic distribution of scale s has variance (pi s)^2/3. */
+VAEI_SETUP double vaei_first_logistic(double variance) {
+    if (!(variance > 0)) return (double)VAEI_LEAST_LOGISTIC;
+    return (double)vaei_held((vae_real)((vaei_scalar_log(variance) - 1.19084748) / 2), VAEI_LEAST_LOGISTIC,
+                             VAEI_MOST_LOGISTIC);
 }
 
 VAEI_SETUP double vaei_bias_logit(double mean) {
@@ -4107,16 +4455,43 @@ VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
-    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL },
-    { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit },
+    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0, 0 },
+    { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, 1,
+      NULL, vaei_draw_bernoulli, 0, 0 },
     { "gaussian", "VAE_GAUSSIAN", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 2, 0, VAEI_HALF_LOG_TWO_PI, vaei_score_gaussian,
-      vaei_mean_identity, vaei_bias_identity },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1, 0 },
     { "laplace", "VAE_LAPLACE", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 1, 0, 0.69314718055994530942, vaei_score_laplace,
-      vaei_mean_identity, vaei_bias_identity },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0, 0 },
     { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_continuous_bernoulli,
-      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli }
+      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0, 0 },
+    { "gaussian_predicted", "VAE_GAUSSIAN_PREDICTED", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, 0, 0, VAEI_HALF_LOG_TWO_PI,
+      vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_first_predicted,
+      vaei_draw_gaussian_predicted, 1, 0 },
+    { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 0, 1, 0, 0, 0, 0, vaei_score_discretized_logistic,
+      vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_first_logistic,
+      vaei_draw_discretized_logistic, 0, 1 }
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
+
+/* Pixels of one row, drawn from its outputs, whose place they may take. */
+VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likelihood *likelihood, size_t n,
+                                   const vae_real *output, const vaei_spread *spread, uint64_t seed, uint64_t row,
+                                   vae_real *pixels) {
+    vaei_pairs p;
+    vae_real   random[VAEI_SUM_LANES];
+    size_t     i, j;
+    for (i = 0; i < n; i += p.count) {
+        p.count = vaei_min_size(n - i, VAEI_SUM_LANES);
+        for (j = 0; j < p.count; j++) {
+            const size_t at = vaei_output_place(spread->channels, likelihood->outputs, i + j);
+            p.first[j] = output[at];
+            if (likelihood->outputs > 1) p.second[j] = output[at + spread->channels];
+        }
+        vaei_random_elements(set, likelihood->normal, seed, VAEI_STREAM_PIXELS, 0, row, i, p.count, random);
+        likelihood->draw(set, &p, i, spread, random);
+        memcpy(pixels + i, p.first, p.count * sizeof *pixels);
+    }
+}
 
 /* ---- optimisers ---- */
 
@@ -4490,6 +4865,14 @@ VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
     return vaei_times(vaei_times((size_t)s.height, (size_t)s.width), (size_t)s.channels);
 }
 
+/* The shape of what the decoder gives for an image. A likelihood that there is not counts as one of one number a pixel:
+   vaei_check_settings says what is wrong. */
+VAEI_SETUP vae_shape vaei_output_shape(vae_shape input, vae_likelihood likelihood) {
+    if ((int)likelihood > 0 && (int)likelihood < VAEI_LIKELIHOODS && input.channels <= INT_MAX / 2)
+        input.channels *= vaei_likelihoods[likelihood].outputs;
+    return input;
+}
+
 VAEI_PRIVATE int vaei_same_shape(vae_shape a, vae_shape b) {
     return a.height == b.height && a.width == b.width && a.channels == b.channels;
 }
@@ -4721,7 +5104,7 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
 typedef struct vaei_network {
     const vae_config *config;           /* or NULL: */
     const vaei_plan  *plan;
-    vae_shape         input;
+    vae_shape         input, output;    /* of the encoder, of the decoder */
     int               latent;
     int               encoders, decoders;
     int               is_mirrored;      /* the config has no decoder of its own */
@@ -4759,6 +5142,13 @@ VAEI_SETUP int vaei_takes_label(const vaei_network *n, int index) {
     int first = 0;
     while (first < n->encoders && n->config->encoder[first].kind != VAE_LAYER_DENSE) first++;
     return index == first || index == n->encoders + 1;
+}
+
+VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
+    vaei_where where;
+    where.part = index <= n->encoders ? "encoder" : n->is_mirrored ? "mirrored decoder" : "decoder";
+    where.number = index <= n->encoders ? index + 1 : index - n->encoders;
+    return where;
 }
 
 /* Layer `index` of the network. An error is about this layer or one before it. */
@@ -4805,22 +5195,20 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         vaei_mirror_layer(o);
         o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
         vaei_default_layer(&o->layer);
+        if (!undone) {
+            o->layer.shape.channels = o->out.channels = n->output.channels;
+            if (!vaei_is_dense(&o->layer))
+                return vaei_check_image(o->out, "gives", vaei_where_is(n, index), error);
+        }
     } else {
         status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, "decoder", o, error);
         if (status != VAE_OK) return status;
     }
-    /* A dense last layer may be written in any shape of the right size: its numbers are those of the input's shape. */
+    /* A dense last layer may be written in any shape of the right size: its numbers are those of the output's shape. */
     if (index == n->encoders + n->decoders && vaei_is_dense(&o->layer) &&
-        vaei_shape_size(o->out) == vaei_shape_size(n->input))
-        o->out = n->input;
+        vaei_shape_size(o->out) == vaei_shape_size(n->output))
+        o->out = n->output;
     return VAE_OK;
-}
-
-VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
-    vaei_where where;
-    where.part = index <= n->encoders ? "encoder" : n->is_mirrored ? "mirrored decoder" : "decoder";
-    where.number = index <= n->encoders ? index + 1 : index - n->encoders;
-    return where;
 }
 
 /* A layer behind the first empty place would be left out silently. */
@@ -4839,6 +5227,7 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     n->config = config;
     n->plan = NULL;
     n->input = config->input;
+    n->output = vaei_output_shape(config->input, config->likelihood);
     n->latent = config->latent;
     n->shared_heads = config->shared_heads != 0;
     n->tied = config->tied != 0;
@@ -4955,6 +5344,9 @@ VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *er
 
 VAEI_PRIVATE int vaei_has_sigma(vae_likelihood likelihood) { return vaei_likelihoods[likelihood].has_sigma; }
 
+/* Not only those in [0, 1]. */
+VAEI_PRIVATE int vaei_takes_any_pixel(vae_likelihood likelihood) { return vaei_likelihoods[likelihood].low < 0; }
+
 VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *error) {
     if (s->threads < 0 || s->threads > VAEI_MAX_THREADS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", s->threads,
@@ -5012,6 +5404,9 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if ((int)s->likelihood < 1 || (int)s->likelihood >= VAEI_LIKELIHOODS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use one of vae_likelihood",
                          (int)s->likelihood);
+    if (i.channels > INT_MAX / vaei_likelihoods[s->likelihood].outputs)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "input has %d channels, too many for a likelihood of two numbers a "
+                         "pixel", i.channels);
     if ((int)s->initialization < 1 || s->initialization > VAE_INIT_HE)
         return vaei_fail(error, VAE_ERROR_CONFIG, "initialization is %d: use one of vae_initialization",
                          (int)s->initialization);
@@ -5024,17 +5419,22 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (s->tied && s->part == VAE_DECODER_ONLY)
         return vaei_fail(error, VAE_ERROR_CONFIG, "part is VAE_DECODER_ONLY, but a tied decoder's weights are the "
                          "encoder's: use VAE_WHOLE");
+    if (s->tied && vaei_likelihoods[s->likelihood].outputs > 1)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "tied is set, but %s takes two numbers a pixel, and an encoder's "
+                         "weights are for one: leave tied 0", vaei_likelihoods[s->likelihood].symbol);
     if (!vae_kernels_available(s->kernels))
         return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "kernels %s are not in this build or not on this processor: use "
                          "VAE_KERNELS_BEST", vae_kernels_name(s->kernels));
     if (!vaei_finite(s->sigma) || (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)1e-6, (vae_real)1e6)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
                          (double)s->sigma);
-    if (!vaei_has_sigma(s->likelihood) && (s->sigma != 0 || s->sigma_per_pixel || s->standardize))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s %s: leave it 0, or use VAE_GAUSSIAN or VAE_LAPLACE",
-                         s->sigma != 0 ? "sigma" : s->sigma_per_pixel ? "sigma_per_pixel" : "standardize",
-                         vaei_likelihoods[s->likelihood].symbol,
-                         s->sigma != 0 || s->sigma_per_pixel ? "has no sigma" : "takes pixels in [0, 1] as they are");
+    if (!vaei_has_sigma(s->likelihood) && (s->sigma != 0 || s->sigma_per_pixel))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s has no sigma: leave it 0, or use VAE_GAUSSIAN or "
+                         "VAE_LAPLACE", s->sigma != 0 ? "sigma" : "sigma_per_pixel",
+                         vaei_likelihoods[s->likelihood].symbol);
+    if (s->standardize && !vaei_takes_any_pixel(s->likelihood))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "standardize is set, but %s takes pixels in [0, 1] as they are: "
+                         "leave it 0, or use VAE_GAUSSIAN or VAE_LAPLACE", vaei_likelihoods[s->likelihood].symbol);
     if (s->sigma != 0 && s->sigma_per_pixel)
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: "
                          "leave one of them 0", (double)s->sigma);
@@ -5287,7 +5687,12 @@ VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_ou
     if (last->layer.activation != VAE_LINEAR && !free_activation)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is the last and gives the logits: make its activation "
                          "VAE_LINEAR (the likelihood applies its own)", where.part, where.number);
-    if (vaei_same_shape(last->out, n->input)) return VAE_OK;
+    if (vaei_same_shape(last->out, n->output)) return VAE_OK;
+    if (n->output.channels != n->input.channels)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d, the likelihood takes two numbers a "
+                         "pixel of the %d x %d x %d input: make it give %d x %d x %d", where.part, where.number,
+                         last->out.height, last->out.width, last->out.channels, n->input.height, n->input.width,
+                         n->input.channels, n->output.height, n->output.width, n->output.channels);
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d, the input is %d x %d x %d: change its "
                      "channels, strides or padding%s", where.part, where.number, last->out.height, last->out.width,
                      last->out.channels, n->input.height, n->input.width, n->input.channels,
@@ -5954,11 +6359,12 @@ VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_
     vaei_place_slots(&p);
     if (plan->layers) {
         const int input_is_image = n->input.height > 1 || n->input.channels > 1;
+        const int output_is_image = n->output.height > 1 || n->output.channels > 1;
         if (plan->encoder.layers) {
             vaei_name_layers(plan->layers, plan->heads, input_is_image, 0);
             plan->layers[plan->heads].image_in = plan->layers[plan->heads - 1].connection != NULL;
         }
-        vaei_name_layers(plan->layers + plan->decoder.first_layer, plan->decoder.layers, 0, input_is_image);
+        vaei_name_layers(plan->layers + plan->decoder.first_layer, plan->decoder.layers, 0, output_is_image);
     }
 }
 
@@ -6206,6 +6612,8 @@ typedef struct vaei_pass {
     int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
     double    *numbers;             /* ... and this what each number adds to them, in the caller's layout; or NULL */
     vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
+    int        draws;               /* they are drawn, not means, */
+    uint64_t   first_drawn;         /* ... by this number for the first row, and so on */
 } vaei_pass;
 
 /* The part of a convolutional stage's pass that one worker does at a time. */
@@ -6640,7 +7048,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
 }
 #endif
 
-VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *logits, vae_real *pixels);
+VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels);
 VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 /* ==== 26 >>outcome ================================================================================================ */
@@ -6659,9 +7067,11 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
     vaei_spread            spread;
     size_t                 i;
     memset(&spread, 0, sizeof spread);
-    if (!likelihood->has_sigma) return spread;
+    spread.channels = (size_t)model->settings.input.channels;
     spread.nats = likelihood->constant;
-    if (plan->log_sigma_count > 1) {
+    if (!likelihood->has_sigma) {
+        spread.nats = (double)plan->example * spread.nats;
+    } else if (plan->log_sigma_count > 1) {
         vae_real *inverse = vaei_at(model, plan->inverse_sigma, 0, 0, 0);
         spread.inverse = inverse;
         spread.nats = (double)plan->example * spread.nats;
@@ -6815,9 +7225,8 @@ VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
     const vaei_plan       *plan = &model->plan;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     double                 nats = likelihood->constant;
-    if (!likelihood->has_sigma) return 0;
     if (plan->log_sigma_count) nats += (double)model->weights[plan->log_sigma + (plan->log_sigma_count > 1 ? i : 0)];
-    else nats += vaei_scalar_log((double)model->settings.sigma);
+    else if (likelihood->has_sigma) nats += vaei_scalar_log((double)model->settings.sigma);
     if (model->settings.standardize) nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
     return nats;
 }
@@ -6835,9 +7244,14 @@ VAEI_PRIVATE void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *o
             const double off = ((double)pixels[i] - (double)output[i]) * (scale ? (double)scale[i] : 1);
             numbers[k] = off * off;
         } else {
-            vaei_spread spread = pass->spread;
+            const size_t channels = pass->spread.channels, at = vaei_output_place(channels, likelihood->outputs, i);
+            vaei_spread  spread = pass->spread;
+            vae_real     own[2];
             if (spread.inverse) spread.inverse += i;
-            numbers[k] = likelihood->score(model->kernels, 1, output + i, pixels + i, &spread, 1, NULL) +
+            spread.channels = 1;
+            own[0] = output[at];
+            own[1] = likelihood->outputs > 1 ? output[at + channels] : 0;
+            numbers[k] = likelihood->score(model->kernels, 1, own, pixels + i, &spread, 1, NULL) +
                          vaei_constant_nats(model, i);
         }
     }
@@ -6856,17 +7270,18 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     for (i = first; i < first + count; i++, output += model->plan.output) {
         const double    weight = pass->weights ? pass->weights[i] : 1;
         const vae_real *row = pixels + i / pass->repeat * size;
-        const int       finite = !pass->forward_only || vaei_all_within(kernels, size, output, VAEI_LARGEST);
+        const int       finite =
+            !pass->forward_only || vaei_all_within(kernels, model->plan.output, output, VAEI_LARGEST);
         if (pass->decoded) {
             vae_real *decoded = pass->decoded + i * size;
-            vaei_store_row(model, output, decoded);
+            vaei_store_row(pass, i, output, decoded);
             vaei_row_terms(model)[i] = !finite || !vaei_all_within(kernels, size, decoded, VAEI_LARGEST);
         }
         if (!pass->reconstruction) continue;
         if (!finite) {
             pass->reconstruction[i] = vaei_infinity();
         } else if (pass->squared || pass->numbers) {
-            if (pass->squared) likelihood->mean(kernels, size, output, output);
+            if (pass->squared) likelihood->mean(kernels, size, output, &pass->spread, output);
             if (pass->numbers) vaei_score_numbers_of(pass, output, row, pass->numbers + i * size);
             pass->reconstruction[i] = pass->numbers ? 0 : vaei_squared_error(model, output, row);
         } else {
@@ -7669,6 +8084,10 @@ VAE_API const vae_real *vae_weights(const vae_model *model) { return model ? mod
 VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->plan.example : 0; }
 VAE_API size_t vae_latent_size(const vae_model *model) { return model ? model->plan.latent : 0; }
 
+VAE_API double vae_bits_per_dimension(const vae_model *model, double nats) {
+    return model ? nats / (0.69314718055994530942 * (double)model->plan.example) : 0;
+}
+
 VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     if (!state) return;
     memset(state, 0, sizeof *state);
@@ -7930,6 +8349,7 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
     source.changes = changes;
     network->plan = &model->plan;
     network->input = model->settings.input;
+    network->output = vaei_output_shape(model->settings.input, model->settings.likelihood);
     network->latent = model->settings.latent;
     network->shared_heads = model->settings.shared_heads;
     network->tied = model->settings.tied;
@@ -8274,7 +8694,7 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *da
     if (!vaei_finite(value))
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must be finite numbers", set, row,
                          column, (double)value);
-    if (!likelihood->has_sigma)
+    if (likelihood->low >= 0)
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; %s, or "
                          "use VAE_GAUSSIAN", set, row, column, (double)value, likelihood->symbol,
                          value < 0 ? "shift and scale them" : "divide them by their maximum");
@@ -8306,16 +8726,20 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
                            error);
 }
 
-/* The way back, for results: one example's outputs become pixels in the caller's layout and units. */
-VAEI_PRIVATE void vaei_store_row(const vae_model *model, const vae_real *output, vae_real *pixels) {
+/* The way back, for results: the outputs of one row of the pass become pixels in the caller's layout and units. The
+   outputs are not kept. */
+VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels) {
+    const vae_model       *model = pass->model;
     const size_t           size = model->plan.example;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
+    vae_real *const        made = swap ? output : pixels;
     size_t                 k;
-    if (model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1) {
-        for (k = 0; k < size; k++) pixels[k] = output[vaei_channels_last(model->settings.input, k)];
-        output = pixels;
-    }
-    likelihood->mean(model->kernels, size, output, pixels);
+    if (pass->draws)
+        vaei_draw_pixels(model->kernels, likelihood, size, output, &pass->spread, model->settings.seed,
+                         pass->first_drawn + row, made);
+    else likelihood->mean(model->kernels, size, output, &pass->spread, made);
+    for (k = 0; swap && k < size; k++) pixels[k] = output[vaei_channels_last(model->settings.input, k)];
     if (!model->settings.standardize) return;
     for (k = 0; k < size; k++) {
         const size_t i = vaei_inner_place(model, k);
@@ -8479,7 +8903,8 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
     if (status != VAE_OK) return status;
     if (fresh) status = vaei_standardize(model, data, error);
     else status = vaei_check_pixels(model, data, "", error);
-    if (status == VAE_OK && !model->step && !model->settings.standardize && model->plan.log_sigma_count)
+    if (status == VAE_OK && !model->step && !model->settings.standardize &&
+        (model->plan.log_sigma_count || model->settings.likelihood == VAE_GAUSSIAN_PREDICTED))
         status = vaei_check_spread(model, data, error);
     if (status == VAE_OK && validation) status = vaei_check_pixels(model, validation, "validation ", error);
     if (status != VAE_OK && fresh) vaei_set_standardize(model, NULL);
@@ -8640,17 +9065,18 @@ VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *
     return status;
 }
 
-VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents, int draws, const char *call,
+                                    vae_real *pixels, vae_error *error) {
     const vae_real *z = latents ? latents->z : NULL;
     const size_t    count = latents ? latents->count : 0;
     size_t          first, i;
     vaei_pass       pass;
     vae_status      status = VAE_OK;
     if (!model || !latents || ((!z || !pixels) && count))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_decode: model, latents, its z or pixels is NULL");
-    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_decode", error) != VAE_OK ||
-        vaei_check_count(model, count, "vae_decode", error) != VAE_OK ||
-        vaei_check_has_labels(model, latents->labels, count, "vae_decode", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model, latents, its z or pixels is NULL", call);
+    if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
+        vaei_check_count(model, count, call, error) != VAE_OK ||
+        vaei_check_has_labels(model, latents->labels, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if (vaei_check_labels(model, latents->labels, 0, count, "", error) != VAE_OK) return VAE_ERROR_DATA;
     for (i = 0; i < count * model->plan.latent; i++)
         if (!vaei_finite(z[i]))
@@ -8658,18 +9084,28 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
                              i % model->plan.latent);
     for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
+        pass.draws = draws;
+        pass.first_drawn = model->samples_drawn + first;
         memcpy(vaei_at(model, model->plan.z, 0, 0, 0), z + first * model->plan.latent,
                pass.count * model->plan.latent * sizeof(vae_real));
         if (model->plan.classes) memcpy(vaei_labels(model), latents->labels + first, pass.count * sizeof(int));
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
+    if (status == VAE_OK && draws) model->samples_drawn += count;
     return status;
 }
 
 VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
     const int  before = vaei_enter(model, "vae_decode", error);
     vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, pixels, error));
+    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, 0, "vae_decode", pixels, error));
+    return status;
+}
+
+VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_draw", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, 1, "vae_draw", pixels, error));
     return status;
 }
 
@@ -8714,17 +9150,23 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
     return status;
 }
 
-VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
-    size_t     first, i;
-    vaei_pass  pass;
-    vae_status status = VAE_OK;
+VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sample_config *how, const char *call,
+                                    vae_real *pixels, vae_error *error) {
+    const vae_sample_kind kind = how && how->kind ? how->kind : VAE_SAMPLE_MEAN;
+    size_t                first, i;
+    vaei_pass             pass;
+    vae_status            status = VAE_OK;
     if (!model || (!pixels && count))
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample: model or pixels is NULL");
-    if (vaei_check_part(model, VAE_DECODER_ONLY, "vae_sample", error) != VAE_OK ||
-        vaei_check_prior(model, "vae_sample", error) != VAE_OK ||
-        vaei_check_count(model, count, "vae_sample", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model or pixels is NULL", call);
+    if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
+        vaei_check_prior(model, call, error) != VAE_OK ||
+        vaei_check_count(model, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    if ((int)kind < 1 || kind > VAE_SAMPLE_DRAW)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "how.kind is %d: use one of vae_sample_kind", (int)kind);
     for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
+        pass.draws = kind == VAE_SAMPLE_DRAW;
+        pass.first_drawn = model->samples_drawn + first;
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn + first,
                          pass.count, model->plan.latent, vaei_at(model, model->plan.z, 0, 0, 0));
         for (i = 0; model->plan.classes && i < pass.count; i++)
@@ -8738,7 +9180,16 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, vae_real *pi
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
     const int  before = vaei_enter(model, "vae_sample", error);
     vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_sample(model, count, pixels, error));
+    if (before >= 0) status = vaei_leave(model, before, vaei_sample(model, count, NULL, "vae_sample", pixels, error));
+    return status;
+}
+
+VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sample_config *how, vae_real *pixels,
+                                   vae_error *error) {
+    const int  before = vaei_enter(model, "vae_sample_with", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0)
+        status = vaei_leave(model, before, vaei_sample(model, count, how, "vae_sample_with", pixels, error));
     return status;
 }
 
@@ -9645,32 +10096,43 @@ VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation k
     return high;
 }
 
-/* Sets the last layer's biases so that, through its activation, they give the data's mean: per unit for a dense layer,
-   per channel for a convolution. Means are taken over at most 10,000 rows, spread evenly. */
+/* Sets the last layer's biases so that, through its activation, they give the data's mean, and where the likelihood
+   takes two numbers a pixel, its variance: per unit for a dense layer, per channel for a convolution. They are taken
+   over at most 10,000 rows, spread evenly. */
 VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
-    const vaei_layer *last = &model->plan.layers[model->plan.layer_count - 1];
-    const size_t      stride = (data->count + 9999) / 10000;
-    const size_t      size = model->plan.example, biases = last->bias_count;
-    vae_real         *bias = model->parameters + last->bias, *pixels = vaei_at(model, model->plan.target, 0, 0, 0);
-    size_t            row, i, k;
-    vae_status        status;
-    /* Running means, in the gradient block, which is free before the first step. */
+    const vaei_layer      *last = &model->plan.layers[model->plan.layer_count - 1];
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const int              outputs = likelihood->outputs;
+    const size_t           channels = (size_t)model->settings.input.channels, stride = (data->count + 9999) / 10000;
+    const size_t           size = model->plan.example, units = last->bias_count / (size_t)outputs;
+    vae_real              *bias = model->parameters + last->bias, *pixels = vaei_at(model, model->plan.target, 0, 0, 0);
+    size_t                 row, i, k;
+    int                    which;
+    vae_status             status;
+    /* Running means, in the gradient block, which is free before the first step; then those of squares about them. */
     vae_real *means = model->gradients;
     vaei_zero_gradients(model);
-    for (row = 0; row < data->count; row += stride) {
-        if ((status = vaei_load_rows(model, data, row, 1, NULL, error)) != VAE_OK) {
-            vaei_forget_gradients(model);
-            return status;
+    for (which = 0; which < outputs; which++)
+        for (row = 0; row < data->count; row += stride) {
+            vae_real *running = means + (size_t)which * units;
+            if ((status = vaei_load_rows(model, data, row, 1, NULL, error)) != VAE_OK) {
+                vaei_forget_gradients(model);
+                return status;
+            }
+            for (i = 0; i < units; i++) {
+                double sum = 0;
+                for (k = i; k < size; k += units) {
+                    const double off = (double)pixels[k] - (which ? (double)means[i] : 0);
+                    sum += which ? VAEI_ROUNDED(off * off) : off;
+                }
+                sum /= (double)(size / units);
+                running[i] += (vae_real)((sum - (double)running[i]) / (double)(row / stride + 1));
+            }
         }
-        for (i = 0; i < biases; i++) {
-            double sum = 0;
-            for (k = i; k < size; k += biases) sum += (double)pixels[k];
-            means[i] += (vae_real)((sum / (double)(size / biases) - (double)means[i]) / (double)(row / stride + 1));
-        }
-    }
-    for (i = 0; i < biases; i++) {
-        const double output = vaei_likelihoods[model->settings.likelihood].first_bias((double)means[i]);
-        bias[i] = vaei_activated_from(model, last->activation, (vae_real)output);
+    for (i = 0; i < units; i++) {
+        const size_t at = vaei_output_place(channels, outputs, i);
+        bias[at] = vaei_activated_from(model, last->activation, (vae_real)likelihood->first_bias((double)means[i]));
+        if (outputs > 1) bias[at + channels] = (vae_real)likelihood->first_spread((double)means[units + i]);
     }
     vaei_forget_gradients(model);
     return VAE_OK;
@@ -9967,6 +10429,12 @@ VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevi
         vaei_put_terms(text, &p->validation, 1, brevity, 0);
     }
     if (brevity) return;
+    if (p->model && vaei_likelihoods[p->model->settings.likelihood].tells_bits) {
+        const vae_terms *terms = p->has_validation ? &p->validation : &p->train;
+        vaei_put_string(text, ", ");
+        vaei_put_decimal(text, vae_bits_per_dimension(p->model, -terms->elbo), 3);
+        vaei_put_string(text, " bits per dimension");
+    }
     vaei_put_string(text, ", ");
     vaei_put_decimal(text, p->examples_per_second, 0);
     vaei_put_string(text, " examples/s");

@@ -24,7 +24,7 @@ static double inverse_normal_cdf(double probability) {
 }
 
 /* Decodes the middles of columns x columns cells that are equally probable under the prior. */
-static int draw_plane(vae_model *model, size_t columns, float *pixels, char *message) {
+static int draw_plane(vae_model *model, size_t columns, int draw, float *pixels, char *message) {
     float            *z = malloc(columns * columns * 2 * sizeof *z);
     const vae_latents latents = { .z = z, .count = columns * columns };
     vae_error         error;
@@ -35,7 +35,7 @@ static int draw_plane(vae_model *model, size_t columns, float *pixels, char *mes
         z[2 * i] = (float)inverse_normal_cdf(((double)(i % columns) + 0.5) / (double)columns);
         z[2 * i + 1] = -(float)inverse_normal_cdf(((double)(i / columns) + 0.5) / (double)columns);
     }
-    status = vae_decode(model, &latents, pixels, &error);
+    status = (draw ? vae_draw : vae_decode)(model, &latents, pixels, &error);
     free(z);
     return status == VAE_OK ? 0 : fail(message, "%s", error.message);
 }
@@ -43,26 +43,29 @@ static int draw_plane(vae_model *model, size_t columns, float *pixels, char *mes
 int main(int argc, char **argv) {
     const char *path = "out/model.safetensors", *out = "out/samples.png";
     long long   count = 100, columns = 10, scale = 3, seed = 1;
-    int         manifold = 0;
+    int         manifold = 0, draw = 0;
     const option table[] = {
         { "model", "FILE", "trained model", OPTION_TEXT, &path, 0, 0 },
         { "count", "N", "how many digits", OPTION_INTEGER, &count, 1, 10000 },
         { "columns", "N", "pictures in a row", OPTION_INTEGER, &columns, 2, 500 },
         { "manifold", "", "the latent plane, columns x columns", OPTION_FLAG, &manifold, 0, 0 },
+        { "draw", "", "pixels drawn from p(x | z), not their means", OPTION_FLAG, &draw, 0, 0 },
         { "scale", "N", "enlargement of each pixel", OPTION_INTEGER, &scale, 1, 50 },
         { "seed", "N", "which random digits", OPTION_INTEGER, &seed, 1, 2147483647 },
         { "out", "FILE", "the picture", OPTION_OUTPUT, &out, 0, 0 },
         OPTIONS_END
     };
-    vae_config config = { .inference_only = 1 };
-    vae_model *model = NULL;
-    vae_error  error;
-    float     *pixels;
-    char       message[MESSAGE_SIZE];
-    int        code = options_parse(argc, argv, "Draws what a trained model imagines.", table, 1);
+    vae_config        config = { .inference_only = 1 };
+    vae_sample_config how = { .kind = VAE_SAMPLE_MEAN };
+    vae_model        *model = NULL;
+    vae_error         error;
+    float            *pixels;
+    char              message[MESSAGE_SIZE];
+    int               code = options_parse(argc, argv, "Draws what a trained model imagines.", table, 1);
     if (code < 0 && options_check_outputs("sample_mnist", table) != 0) code = 2;
     if (code >= 0) return code;
     config.seed = (uint64_t)seed;
+    if (draw) how.kind = VAE_SAMPLE_DRAW;
     if (load_trained(path, &config, &model, message) != 0) return complain("sample_mnist", message);
     vae_get_config(model, &config);
     if (manifold) count = columns * columns;
@@ -72,8 +75,9 @@ int main(int argc, char **argv) {
     else if (manifold && config.latent != 2)
         code = fail(message, "--manifold shows a plane, this model has %d latent dimensions: train one with --latent 2",
                     config.latent);
-    else if (manifold) code = draw_plane(model, (size_t)columns, pixels, message);
-    else if (vae_sample(model, (size_t)count, pixels, &error) != VAE_OK) code = fail(message, "%s", error.message);
+    else if (manifold) code = draw_plane(model, (size_t)columns, draw, pixels, message);
+    else if (vae_sample_with(model, (size_t)count, &how, pixels, &error) != VAE_OK)
+        code = fail(message, "%s", error.message);
     if (code == 0) {
         const png_grid grid = { .images = pixels, .count = (size_t)count, .height = config.input.height,
                                 .width = config.input.width, .channels = config.input.channels,

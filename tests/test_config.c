@@ -209,7 +209,7 @@ static void test_wrong_settings(void) {
 static void test_settings_without_meaning(void) {
     REFUSED(c.sigma = 1, VAE_ERROR_CONFIG, "sigma is set, but VAE_BERNOULLI has no sigma");
     REFUSED(c.sigma_per_pixel = 1, VAE_ERROR_CONFIG, "sigma_per_pixel is set, but VAE_BERNOULLI");
-    REFUSED(c.standardize = 1, VAE_ERROR_CONFIG, "standardize is set, but VAE_BERNOULLI");
+    REFUSED(c.standardize = 1, VAE_ERROR_CONFIG, "standardize is set, but VAE_BERNOULLI takes pixels in [0, 1]");
     REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = 2, c.sigma_per_pixel = 1), VAE_ERROR_CONFIG, "sigma is fixed at 2");
     REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = (vae_real)1e-7), VAE_ERROR_CONFIG, "lie in 1e-6 to 1e6");
     REFUSED((c.likelihood = VAE_GAUSSIAN, c.sigma = (vae_real)1e7), VAE_ERROR_CONFIG, "lie in 1e-6 to 1e6");
@@ -950,12 +950,19 @@ static void test_arguments(void) {
     ARGUMENT(vae_decode(NULL, &(vae_latents){ .z = z, .count = 1 }, pixels, &error), "vae_decode");
     ARGUMENT(vae_decode(model, &(vae_latents){ .count = 1 }, pixels, &error), "vae_decode");
     ARGUMENT(vae_decode(model, &(vae_latents){ .z = z, .count = 1 }, NULL, &error), "vae_decode");
-    ARGUMENT(vae_sample(NULL, 1, pixels, &error), "vae_sample");
-    ARGUMENT(vae_sample(model, 1, NULL, &error), "vae_sample");
+    ARGUMENT(vae_draw(NULL, &(vae_latents){ .z = z, .count = 1 }, pixels, &error), "vae_draw");
+    ARGUMENT(vae_draw(model, &(vae_latents){ .count = 1 }, pixels, &error), "vae_draw");
+    ARGUMENT(vae_draw(model, &(vae_latents){ .z = z, .count = 1 }, NULL, &error), "vae_draw");
+    ARGUMENT(vae_sample(NULL, 1, pixels, &error), "vae_sample:");
+    ARGUMENT(vae_sample(model, 1, NULL, &error), "vae_sample:");
+    ARGUMENT(vae_sample_with(NULL, 1, NULL, pixels, &error), "vae_sample_with");
+    ARGUMENT(vae_sample_with(model, 1, NULL, NULL, &error), "vae_sample_with");
     ARGUMENT(vae_sample_latent(NULL, 1, z, &error), "vae_sample_latent");
     ARGUMENT(vae_sample_latent(model, 1, NULL, &error), "vae_sample_latent");
     CHECK(vae_decode(model, &(vae_latents){ 0 }, NULL, NULL) == VAE_OK);
+    CHECK(vae_draw(model, &(vae_latents){ 0 }, NULL, NULL) == VAE_OK);
     CHECK(vae_sample(model, 0, NULL, NULL) == VAE_OK);
+    CHECK(vae_sample_with(model, 0, NULL, NULL, NULL) == VAE_OK);
     CHECK(vae_sample_latent(model, 0, NULL, NULL) == VAE_OK);
     CHECK(vae_encode(model, &good, NULL, NULL, NULL) == VAE_OK);
     CHECK(vae_elbo(model, &good, NULL, NULL, NULL) == VAE_OK);
@@ -1044,7 +1051,9 @@ static void test_counts_that_do_not_fit(void) {
     size_t       i;
     for (i = 0; i < 3; i++) {
         ARGUMENT(vae_decode(model, &(vae_latents){ .z = z, .count = counts[i] }, pixels, &error), "count is");
+        ARGUMENT(vae_draw(model, &(vae_latents){ .z = z, .count = counts[i] }, pixels, &error), "count is");
         ARGUMENT(vae_sample(model, counts[i], pixels, &error), "count is");
+        ARGUMENT(vae_sample_with(model, counts[i], NULL, pixels, &error), "count is");
     }
     ARGUMENT(vae_sample_latent(model, SIZE_LIMIT / 2, z, &error), "count is");
     vae_destroy(model);

@@ -1096,6 +1096,8 @@ TEST(test_pictures) {
     check_picture(RUNS "/a/samples.png", 10 * 86 + 2, 10 * 86 + 2);
     CHECK(run("build/sample_mnist " RUNS "/a/model --out " RUNS "/p.png --count 5 --columns 3 --scale 1") == 0);
     check_picture(RUNS "/p.png", 3 * 30 + 2, 2 * 30 + 2);
+    CHECK(run("build/sample_mnist " RUNS "/a/model --out " RUNS "/p.png --count 5 --columns 3 --scale 1 --draw") == 0);
+    check_picture(RUNS "/p.png", 3 * 30 + 2, 2 * 30 + 2);
     CHECK(run("build/sample_mnist " RUNS "/a/checkpoint --out " RUNS "/p.png --manifold --columns 4 --scale 2") == 0);
     check_picture(RUNS "/p.png", 4 * 58 + 2, 4 * 58 + 2);
     CHECK(run("build/reconstruct_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --count 7") == 0);

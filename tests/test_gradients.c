@@ -272,7 +272,7 @@ TEST(test_likelihoods_and_beta) {
    a decoder that ends dense and one that ends in a convolution, with and without an activation of its own. */
 TEST(test_sigmas) {
     int likelihood, sigma, standardize, convolutional, kernels, bounded;
-    for (likelihood = VAE_BERNOULLI; likelihood <= VAE_CONTINUOUS_BERNOULLI; likelihood++)
+    for (likelihood = VAE_BERNOULLI; likelihood <= VAE_DISCRETIZED_LOGISTIC; likelihood++)
         for (sigma = 0; sigma < 3; sigma++)
             for (standardize = 0; standardize < 2; standardize++)
                 for (convolutional = 0; convolutional < 2; convolutional++)
@@ -284,11 +284,14 @@ TEST(test_sigmas) {
                                               .decoder = { VAE_DENSE_SHAPED(2, 2, 3, VAE_TANH),
                                                            VAE_CONV_TRANSPOSED(3, 3, 2, VAE_SILU),
                                                            { VAE_LAYER_CONV, { 0, 0, 2 }, 1, 2, 1, 1, VAE_EXPLICIT } } };
-                        if (!has_sigma && (sigma || standardize || bounded)) continue;
+                        const int  two = likelihood == VAE_GAUSSIAN_PREDICTED || likelihood == VAE_DISCRETIZED_LOGISTIC;
+                        if (!has_sigma && (sigma || bounded)) continue;
+                        if (!has_sigma && standardize && likelihood != VAE_GAUSSIAN_PREDICTED) continue;
                         config.likelihood = (vae_likelihood)likelihood;
                         config.decoder[2].activation = last[bounded];
+                        config.decoder[2].shape.channels = two ? 4 : 2;
                         if (!convolutional) {
-                            config.decoder[1] = VAE_DENSE(24, last[bounded]);
+                            config.decoder[1] = VAE_DENSE(two ? 48 : 24, last[bounded]);
                             memset(&config.decoder[2], 0, sizeof config.decoder[2]);
                         }
                         config.sigma = has_sigma && !sigma ? 0.4 : 0;
@@ -320,6 +323,43 @@ TEST(test_labels) {
         check_config(&configs[i], 9, 3, 6, 20);
         check_config(&configs[i], 1, 0, 0, 20);
     }
+}
+
+/* The likelihoods of two numbers a pixel by themselves, over all that the numbers may be, up to the bounds. */
+TEST(test_pair_scores) {
+    static const double   lows[2] = { -11.9, -7.9 }, highs[2] = { 20, 3.9 };
+    const vaei_likelihood *likelihood;
+    vaei_spread            spread;
+    test_random            random = { 1 };
+    int                    which, trial, k;
+    memset(&spread, 0, sizeof spread);
+    spread.channels = 1;
+    for (which = 0; which < 2; which++)
+        for (trial = 0; trial < 3000; trial++) {
+            const vaei_kernel_set *set = vaei_kernel_set_of(trial % 2 ? VAE_KERNELS_PLAIN : vaei_best_kernels());
+            const double           x = (trial % 5 ? test_integer(&random, 0, 255) : trial % 3 ? 255 : 0) / 255.0;
+            double                 output[2], d[2], alone;
+            output[0] = trial % 2 ? test_uniform(&random, -0.5, 1.5) : x + test_uniform(&random, -0.02, 0.02);
+            output[1] = test_uniform(&random, lows[which], highs[which]);
+            likelihood = &vaei_likelihoods[which ? VAE_DISCRETIZED_LOGISTIC : VAE_GAUSSIAN_PREDICTED];
+            alone = likelihood->score(set, 1, output, &x, &spread, 1, NULL);
+            CHECK(likelihood->score(set, 1, output, &x, &spread, 1, d) == alone);
+            for (k = 0; k < 2; k++) {
+                const double h = k ? 1e-4 : 1e-4 * exp(output[1] * (which ? 1 : 0.5)), was = output[k];
+                double       f[4], difference;
+                int          i;
+                for (i = 0; i < 4; i++) {
+                    output[k] = was + (i < 2 ? i - 2 : i - 1) * h;
+                    f[i] = likelihood->score(set, 1, output, &x, &spread, 1, NULL);
+                }
+                output[k] = was;
+                difference = (8 * (f[2] - f[1]) - (f[3] - f[0])) / (12 * h);
+                CHECK_NEAR(d[k], difference, 1e-6 * (fabs(difference) + 1) + 1e-14 * fabs(alone) / h +
+                                             (k ? 0 : 1e-10 * exp(-output[1])));
+            }
+            likelihood->score(set, 1, output, &x, &spread, 1, output);        /* in place */
+            CHECK(output[0] == d[0] && output[1] == d[1]);
+        }
 }
 
 /* Batches of several micro-batches and chunks, as the plan makes them and in smaller ones. */
@@ -636,6 +676,7 @@ int main(void) {
     RUN(test_likelihoods_and_beta);
     RUN(test_sigmas);
     RUN(test_labels);
+    RUN(test_pair_scores);
     RUN(test_batches);
     RUN(test_shares);
     RUN(test_beta_while_training);

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include "test.h"
 
-static const vae_likelihood all[] = { VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI };
+/* The last two take two numbers a pixel: see test_pixels.c. */
+static const vae_likelihood all[] = { VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI, VAE_GAUSSIAN_PREDICTED,
+                                      VAE_DISCRETIZED_LOGISTIC };
 
 /* The nats of a row at z = mean, without the KL. */
 static const vae_score_config nats = { .kind = VAE_SCORE_RECONSTRUCTION };
@@ -283,7 +285,7 @@ TEST(test_scores_depend_on_the_row_alone) {
     int                 kind, threads, convolutional;
     for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)(0.5 + 0.5 * sin(1.7 * (double)i * (double)(i % 7)));
     for (i = 0; i < ROWS; i++) memcpy(moved + (i * 7 + 5) % ROWS * SIZE, pixels + i * SIZE, SIZE * sizeof *pixels);
-    for (k = 0; k < 4; k++)
+    for (k = 0; k < 6; k++)
         for (convolutional = 0; convolutional < 2; convolutional++)
             for (b = 0; b < 5; b++)
                 for (threads = 1; threads < 4; threads += 2) {

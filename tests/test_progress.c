@@ -166,6 +166,42 @@ TEST(test_beta_is_seen) {
     }
 }
 
+/* Nats of bytes also stand there as bits per dimension: those of the validation where there is one. */
+TEST(test_bits_per_dimension) {
+    vae_config   config;
+    vae_progress p;
+    vaei_text    text;
+    char         line[200];
+    int          likelihood;
+    memset(&config, 0, sizeof config);
+    memset(&p, 0, sizeof p);
+    config.input.height = 7;
+    config.input.width = 10;
+    config.input.channels = 1;
+    config.latent = 1;
+    config.encoder[0] = VAE_DENSE(1, VAE_LINEAR);
+    p.epoch = p.epochs = 1;
+    p.train = vaei_terms_of(90, 10, 2);
+    p.validation = vaei_terms_of(150, 50, 2);
+    CHECK(vae_bits_per_dimension(NULL, 1) == 0);
+    for (likelihood = VAE_BERNOULLI; likelihood <= VAE_DISCRETIZED_LOGISTIC; likelihood++) {
+        config.likelihood = (vae_likelihood)likelihood;
+        CHECK(vae_create(&config, &p.model, NULL) == VAE_OK);
+        CHECK_NEAR(vae_bits_per_dimension(p.model, 100), 100 / (70 * log(2)), 1e-14);
+        for (p.has_validation = 0; p.has_validation < 2; p.has_validation++) {
+            const char *bits = p.has_validation ? "(150.000 + 2 x 50.000), 4.122 bits per dimension, 0 examples/s"
+                                                : "epoch 1/1: loss 110.000 (reconstruction 90.000 + 2 x kl 10.000), 2.061 bits per "
+                                                  "dimension, 0 examples/s";
+            text.bytes = line; text.size = sizeof line; text.length = 0;
+            vaei_put_epoch(&text, &p, 0);
+            line[vaei_min_size(text.length, sizeof line - 1)] = 0;
+            if (likelihood == VAE_DISCRETIZED_LOGISTIC) CHECK_CONTAINS(line, bits);
+            else CHECK(!strstr(line, "bits"));
+        }
+        vae_destroy(p.model);
+    }
+}
+
 /* Lengths of numbers differ, widths too: nothing wraps and nothing of the bar is left over. */
 TEST(test_nothing_wraps) {
     static const double scales[] = { 1e-6, 1, -1, 1e3, 1e7, 1e40, 1e300, 1e308 };
@@ -199,6 +235,7 @@ TEST(test_pipe) {
 int main(void) {
     RUN(test_widths);
     RUN(test_beta_is_seen);
+    RUN(test_bits_per_dimension);
     RUN(test_nothing_wraps);
     RUN(test_columns);
     RUN(test_pipe);

@@ -392,7 +392,9 @@ static void *intrude(void *opaque) {
     said(who, vae_encode(m, &data, numbers, two, &error), &error);
     said(who, vae_decode(m, &latents, two, &error), &error);
     said(who, vae_reconstruct(m, &data, two, &error), &error);
+    said(who, vae_draw(m, &latents, two, &error), &error);
     said(who, vae_sample(m, 1, two, &error), &error);
+    said(who, vae_sample_with(m, 1, NULL, two, &error), &error);
     said(who, vae_sample_latent(m, 1, numbers, &error), &error);
     said(who, vae_elbo(m, &data, &terms, NULL, &error), &error);
     said(who, vae_score(m, &data, NULL, each, &error), &error);
@@ -438,7 +440,7 @@ static void test_a_model_at_work_refuses_others(void) {
     CHECK(vae_train_step(plain, &data, NULL, NULL) == VAE_OK);
     who.model = model;
     CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
-    CHECK(who.calls == 2 * 20 && who.busy == who.calls);
+    CHECK(who.calls == 2 * 22 && who.busy == who.calls);
     CHECK(!memcmp(vae_parameters(model), vae_parameters(plain), vae_parameter_count(model) * sizeof(vae_real)));
     CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);      /* and is free again afterwards */
     vae_destroy(model);

@@ -270,7 +270,9 @@ TEST(test_parts) {
         NEEDS_DECODER(vae_score(encoder, &rows, NULL, NULL, &error));
         NEEDS_DECODER(vae_score_numbers(encoder, &rows, NULL, NULL, &error));
         NEEDS_DECODER(vae_decode(encoder, &z, pixels, &error));
+        NEEDS_DECODER(vae_draw(encoder, &z, pixels, &error));
         NEEDS_DECODER(vae_sample(encoder, 1, pixels, &error));
+        NEEDS_DECODER(vae_sample_with(encoder, 1, NULL, pixels, &error));
         NEEDS_DECODER(vae_reconstruct(encoder, &rows, pixels, &error));
         NEEDS_DECODER(vae_elbo(encoder, &rows, NULL, NULL, &error));
         NEEDS_DECODER(vae_log_likelihood(encoder, &rows, 2, NULL, NULL, &error));
