@@ -1,4 +1,4 @@
-/* Eleven networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
+/* Small networks against PyTorch: tests/golden/golden.h holds what it computed in float64. test_golden_double.c is this
    file again with VAE_DOUBLE. */
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
@@ -45,7 +45,10 @@ static const vae_config networks[GOLDEN_MODELS] = {
       .encoder = { VAE_DENSE_INITIALIZER(7, VAE_SILU), VAE_DENSE_INITIALIZER(6, VAE_TANH) },
       .decoder = { VAE_DENSE_INITIALIZER(8, VAE_GELU), VAE_DENSE_INITIALIZER(9, VAE_LINEAR) } },
     { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .sigma = (vae_real)0.5, .classes = 4,
-      .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU) } }
+      .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU) } },
+    { .input = { 4, 5, 2 }, .latent = 2,
+      .encoder = { { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_SAME, 0, 0, 0, 0, 0, 0, VAE_TANH, (vae_real)0.25 },
+                   { .kind = VAE_LAYER_DENSE, .shape = { 1, 1, 6 }, .activation = VAE_SILU, .dropout = (vae_real)0.5 } } }
 };
 
 static void check_array(const vae_real *actual, const double *expected, size_t count, const char *model,
