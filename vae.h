@@ -232,33 +232,36 @@ typedef struct vae_layer {
     int            top, bottom, left, right;            /* VAE_EXPLICIT only */
     int            output_padding_height, output_padding_width;
     vae_activation activation;
+    vae_real       dropout;         /* in [0, 1): in training each output of the activation becomes 0 with this
+                                       probability, and the others grow by 1 / (1 - dropout). Not in the last layer */
 } vae_layer;
 
-/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU). `kernel` and `stride` hold for
+/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU); what they leave 0 is set beside
+   them: config.encoder[0].dropout = 0.1f. `kernel` and `stride` hold for
    height and width alike. Static tables, where strict C wants constants, take the names with _INITIALIZER instead. */
 #define VAE_DENSE_INITIALIZER(units, activation) VAE_DENSE_SHAPED_INITIALIZER(1, 1, units, activation)
 #define VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation) \
     { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
-      (activation) }
+      (activation), 0 }
 #define VAE_CONV_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
-      (activation) }
+      (activation), 0 }
 #define VAE_CONV_TRANSPOSED_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, \
-      0, 0, (activation) }
+      0, 0, (activation), 0 }
 /* PyTorch's Conv2d(.., padding=p) and ConvTranspose2d(.., padding=p, output_padding=q). */
 #define VAE_CONV_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, activation) \
     { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), (p), (p), \
-      0, 0, (activation) }
+      0, 0, (activation), 0 }
 #define VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, q, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), \
-      (p), (p), (q), (q), (activation) }
+      (p), (p), (q), (q), (activation), 0 }
 /* Along a series: for inputs of height 1. */
 #define VAE_CONV_1D_INITIALIZER(channels, kernel, stride, activation) \
-    { VAE_LAYER_CONV, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, (activation) }
+    { VAE_LAYER_CONV, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, (activation), 0 }
 #define VAE_CONV_TRANSPOSED_1D_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
-      (activation) }
+      (activation), 0 }
 
 #ifdef __cplusplus
 #define VAE_EXPRESSION vae_layer
@@ -828,8 +831,8 @@ VAE_API const vae_real *vae_weights(const vae_model *model);
 
 /* The same weights one tensor at a time, as PyTorch has them: Linear [out, in], Conv2d [out, in, height, width],
    ConvTranspose2d [in, out, height, width], bias [out]; names as in the nn.Sequential that one would write, which
-   counts activations, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight", "encoder.2.bias", ...,
-   "mean.weight", "logvar.weight", ..., "decoder.0.weight". Shared heads have "mean" alone, tied layers only a bias. A
+   counts activations, Dropout, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight",
+   "encoder.2.bias", ..., "mean.weight", "logvar.weight", ..., "decoder.0.weight". Shared heads have "mean" alone, tied layers only a bias. A
    learned sigma is "log_sigma", [1] or one per pixel in channel-first order, as are "standardize.mean" and
    "standardize.scale". With config.classes the layers that take the label are Linear [out, in + classes] for
    torch.cat([x.flatten(1), one_hot], 1). */
@@ -1791,7 +1794,8 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
    which they are drawn does not matter. The streams: */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
-    VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS
+    VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS,
+    VAEI_STREAM_DROPOUT = 128       /* and those above it: one for each layer */
 };
 
 /* A permutation of 0 .. count-1 that needs no table: a Feistel network on an even number of bits that holds count,
@@ -1909,6 +1913,21 @@ VAEI_PRIVATE size_t vaei_random_counters(const vaei_random_request *request, vae
         if (cursor->block > last_block) { cursor->block = first_block; cursor->row++; }
     }
     for (j = count; j < VAEI_RANDOM_BLOCKS; j++) words[0][j] = words[1][j] = words[2][j] = words[3][j] = 0;
+    return count;
+}
+
+/* The random words of the blocks that vaei_random_counters lists. */
+VAEI_PRIVATE size_t vaei_random_words(const vaei_random_request *request, vaei_random_cursor *cursor,
+                                      uint32_t words[4][VAEI_RANDOM_BLOCKS]) {
+    const size_t count = vaei_random_counters(request, cursor, words);
+    uint32_t     key[2], block[4];
+    size_t       j, c;
+    vaei_random_key(request->seed, key);
+    for (j = 0; j < count; j++) {
+        for (c = 0; c < 4; c++) block[c] = words[c][j];
+        vaei_philox(key, block);
+        for (c = 0; c < 4; c++) words[c][j] = block[c];
+    }
     return count;
 }
 
@@ -3482,23 +3501,17 @@ VAEI_PRIVATE double vaei_gaussian_kl(const vaei_kernel_set *set, size_t n, const
 
 VAEI_PRIVATE void vaei_random_fill(const vaei_kernel_set *set, const vaei_random_request *request, int normal,
                                    vae_real *out) {
-    uint32_t           key[2], block[4], words[4][VAEI_RANDOM_BLOCKS];
+    uint32_t           words[4][VAEI_RANDOM_BLOCKS];
     vae_real           numbers[4][VAEI_RANDOM_BLOCKS];
     vaei_random_cursor cursor, begin;
     size_t             count, j;
     int                c;
     if (request->columns == 0) return;
-    vaei_random_key(request->seed, key);
     cursor.row = 0;
     cursor.block = request->first / 4;
     while (cursor.row < request->rows) {
         begin = cursor;
-        count = vaei_random_counters(request, &cursor, words);
-        for (j = 0; j < count; j++) {
-            for (c = 0; c < 4; c++) block[c] = words[c][j];
-            vaei_philox(key, block);
-            for (c = 0; c < 4; c++) words[c][j] = block[c];
-        }
+        count = vaei_random_words(request, &cursor, words);
         if (normal) set->words_to_normals(count, words, numbers);
         else                                                /* the upper 24 bits: multiples of 2^-24 in [0, 1) */
             for (c = 0; c < 4; c++)
@@ -4751,6 +4764,7 @@ typedef struct vaei_connection {
 typedef struct vaei_layer {
     vae_layer_kind   kind;
     vae_activation   activation;
+    vae_real         dropout;
     vae_shape        in, out;
     vae_shape        written;                       /* the shape that the config gives it */
     size_t           inputs, outputs;               /* numbers per example */
@@ -4954,6 +4968,9 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
     if (s.channels < 1 || (!convolution && (s.height < 1 || s.width < 1)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has no %s: give 1 or more", where.part, where.number,
                          convolution ? "channels" : "units");
+    if (!vaei_finite(layer->dropout) || layer->dropout < 0 || layer->dropout >= 1)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has dropout %r: it must lie in [0, 1)", where.part,
+                         where.number, (double)layer->dropout);
     if (layer->padding != VAE_SAME && layer->padding != VAE_EXPLICIT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has padding rule %d: use VAE_SAME or VAE_EXPLICIT",
                          where.part, where.number, (int)layer->padding);
@@ -5184,8 +5201,10 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
             o->out = both;
             vaei_make_dense(&o->layer, both, VAE_LINEAR);
         } else {
+            const vae_real dropout = o->layer.dropout;
             o->in = z;
             vaei_make_dense(&o->layer, o->out, o->layer.activation);
+            o->layer.dropout = dropout;
         }
         return VAE_OK;
     }
@@ -5194,6 +5213,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         if (status != VAE_OK) return status;
         vaei_mirror_layer(o);
         o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
+        o->layer.dropout = undone ? encoder[undone - 1].dropout : 0;
         vaei_default_layer(&o->layer);
         if (!undone) {
             o->layer.shape.channels = o->out.channels = n->output.channels;
@@ -5594,6 +5614,7 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
             if (image) index++;                                                     /* Flatten */
             layer->name_index = index++;
             if (layer->activation != VAE_LINEAR) index++;
+            if (layer->dropout > 0) index++;
             if (convolution_follows) index++;                                       /* Unflatten */
             image = 0;
         } else {
@@ -5602,6 +5623,7 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
             layer->name_index = index++;
             if (!even && layer->kind == VAE_LAYER_CONV_TRANSPOSED) index++;         /* ZeroPad2d that crops */
             if (layer->activation != VAE_LINEAR) index++;
+            if (layer->dropout > 0) index++;
             image = 1;
         }
     }
@@ -5627,6 +5649,7 @@ VAEI_SETUP size_t vaei_count_biases(const vaei_outline *o) {
 VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
     const vaei_connection *c = layer->connection;
     vaei_make_dense(l, layer->written, layer->activation);
+    l->dropout = layer->dropout;
     if (!c) return;
     l->kind = layer->kind;
     l->kernel_height = c->kernel_height;
@@ -5687,6 +5710,9 @@ VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_ou
     if (last->layer.activation != VAE_LINEAR && !free_activation)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is the last and gives the logits: make its activation "
                          "VAE_LINEAR (the likelihood applies its own)", where.part, where.number);
+    if (last->layer.dropout > 0)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is the last: its dropout would be that of pixels, leave "
+                         "it 0", where.part, where.number);
     if (vaei_same_shape(last->out, n->output)) return VAE_OK;
     if (n->output.channels != n->input.channels)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d, the likelihood takes two numbers a "
@@ -5921,10 +5947,21 @@ VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t e
     return place;
 }
 
+/* Whether the activation makes its output from numbers that dropout must not change: all but those whose derivative
+   needs only a sign. */
+VAEI_PRIVATE int vaei_saves_output(vae_activation activation) {
+    return activation == VAE_TANH || activation == VAE_SIGMOID || activation == VAE_SOFTPLUS;
+}
+
+/* Whether what the activation's derivative is computed from is kept beside the layer's output. */
+VAEI_SETUP int vaei_saves_apart(vae_activation activation, vae_real dropout) {
+    return vaei_activation_saves_input(activation) || (dropout > 0 && vaei_saves_output(activation));
+}
+
 /* What placing needs to know of a layer. */
 typedef struct vaei_brief {
     vae_layer_kind kind;
-    vae_activation activation;
+    int            saves_apart;                 /* what the activation's derivative needs is not the output */
     size_t         inputs, outputs;
     size_t         room;                        /* for a dense layer's outputs: the heads always have both halves */
     int            ends;                        /* the last of its stage, */
@@ -5938,7 +5975,7 @@ VAEI_SETUP vaei_brief vaei_brief_of(const vaei_planning *p, int index) {
     vaei_brief       b;
     vaei_outline_at(p->network, index, &o, NULL);
     b.kind = o.layer.kind;
-    b.activation = o.layer.activation;
+    b.saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
     b.inputs = vaei_shape_size(o.in);
     b.outputs = vaei_shape_size(o.out);
     b.room = index == p->network->encoders ? 2 * plan->latent : b.outputs;
@@ -5956,7 +5993,7 @@ VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_pla
     places->input_gradient = p->below;
     places->output = vaei_place_numbers(p, 0, b->room);
     places->saved = places->output;
-    if (trains && vaei_activation_saves_input(b->activation)) places->saved = vaei_place_numbers(p, 0, b->outputs);
+    if (b->saves_apart) places->saved = vaei_place_numbers(p, 0, b->outputs);
     p->before = places->output;
     if (trains) p->below = b->finishes ? places->output : vaei_place_numbers(p, 0, b->room);
     places->output_gradient = p->below;
@@ -5984,8 +6021,7 @@ VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int starts, const vaei_
     places->input_gradient = p->below;
     places->output = vaei_place_numbers(p, output_in_slot, sizes->output);
     places->saved = places->output;
-    if (trains && vaei_activation_saves_input(b->activation))
-        places->saved = vaei_place_numbers(p, output_in_slot, sizes->output);
+    if (b->saves_apart) places->saved = vaei_place_numbers(p, output_in_slot, sizes->output);
     p->before = places->output;
     if (trains) p->below = vaei_place_numbers(p, 1, sizes->output_gradient);
     places->output_gradient = p->below;
@@ -5997,6 +6033,7 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     vaei_outline_at(p->network, index, &o, NULL);
     layer->kind = o.layer.kind;
     layer->activation = o.layer.activation;
+    layer->dropout = o.layer.dropout;
     layer->in = o.in;
     layer->out = o.out;
     layer->written = o.layer.shape;
@@ -6597,6 +6634,7 @@ typedef struct vaei_pass {
     size_t     count;               /* rows */
     int        forward_only;        /* no backward pass follows */
     int        updates;             /* dense layers' weight gradients are left to vaei_update */
+    size_t     first;               /* the row of the whole batch with which these begin */
     /* what becomes of the logits: */
     double    *reconstruction;      /* per row, nats; or NULL */
     size_t     repeat;              /* so many rows in succession belong to one row of pixels */
@@ -6625,6 +6663,80 @@ typedef struct vaei_micro {
     int               accumulate;
 } vaei_micro;
 
+#define VAEI_PARALLEL_NUMBERS 16384     /* numbers, each computed by itself, that are worth another thread */
+#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
+#define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
+
+/* ---- dropout: Srivastava et al. 2014, scaled in training as in PyTorch ---- */
+
+/* Whether this pass drops outputs of the layer. */
+VAEI_PRIVATE int vaei_drops(const vaei_pass *pass, const vaei_layer *layer) {
+    return layer->dropout > 0 && !pass->forward_only;
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* Numbers first .. first + n - 1 of what the layer gives for row `row` of the pass, or of its gradient. Which ones are
+   dropped depends on the seed, the step, the layer and the row's place in the whole batch, so that the backward pass
+   need not remember it. `to` may be `from`. */
+VAEI_PRIVATE void vaei_drop(const vaei_pass *pass, const vaei_layer *layer, size_t row, size_t first, size_t n,
+                            const vae_real *from, vae_real *to) {
+    const vae_model    *model = pass->model;
+    const vae_real      factors[2] = { 0, (vae_real)(1 / (1 - (double)layer->dropout)) };   /* no branch to guess */
+    const double        part = (double)layer->dropout * 16777216;
+    const uint32_t      limit = (uint32_t)part + ((double)(uint32_t)part < part);      /* of the words' upper 24 bits */
+    uint32_t            words[4][VAEI_RANDOM_BLOCKS];
+    vaei_random_request request;
+    vaei_random_cursor  cursor;
+    size_t              count, e, j;
+    request.seed = model->settings.seed;
+    request.step = model->step;
+    request.example = (uint64_t)pass->first * pass->repeat + row;
+    request.stream = VAEI_STREAM_DROPOUT + (uint32_t)(layer - model->plan.layers);
+    request.rows = 1;
+    request.columns = n;
+    request.first = first;
+    cursor.row = 0;
+    cursor.block = first / 4;
+    while (cursor.row < 1) {
+        const size_t block = cursor.block;
+        count = vaei_random_words(&request, &cursor, words);
+        for (j = 0; j < count; j++) {
+            const size_t at = 4 * (block + j) - first;      /* below 0, modulo 2^n, where the first block begins earlier */
+            if (at < n && n - at >= 4)
+                for (e = 0; e < 4; e++) to[at + e] = from[at + e] * factors[words[e][j] >> 8 >= limit];
+            else
+                for (e = 0; e < 4; e++)
+                    if (at + e < n) to[at + e] = from[at + e] * factors[words[e][j] >> 8 >= limit];
+        }
+    }
+}
+
+typedef struct vaei_drop_context {
+    const vaei_pass  *pass;
+    const vaei_layer *layer;
+    const vae_real   *from;
+    vae_real         *to;
+} vaei_drop_context;
+
+VAEI_PRIVATE void vaei_drop_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_drop_context *work = (const vaei_drop_context *)opaque;
+    const size_t             outputs = work->layer->outputs;
+    size_t                   row;
+    (void)slot;
+    for (row = first; row < first + count; row++)
+        vaei_drop(work->pass, work->layer, row, 0, outputs, work->from + row * outputs, work->to + row * outputs);
+}
+
+VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer, const vae_real *from, vae_real *to) {
+    vaei_drop_context work;
+    work.pass = pass;
+    work.layer = layer;
+    work.from = from;
+    work.to = to;
+    vaei_split(pass->model, pass->count, 1, VAEI_PARALLEL_NUMBERS / 4 / layer->outputs + 1, vaei_drop_part, &work);
+}
+#endif
+
 /* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias) ----
 
    A tied layer's weights lie transposed, [outputs][inputs], in rows of which they may be the first part. */
@@ -6647,10 +6759,6 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
     (void)slot;
     vaei_activate_backward(work->model->kernels, work->activation, count, work->from + first, work->to + first);
 }
-
-#define VAEI_PARALLEL_NUMBERS 16384     /* numbers, each computed by itself, that are worth another thread */
-#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
-#define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
 VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
@@ -6706,9 +6814,10 @@ VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t fir
 VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
     vae_model   *model = pass->model;
     vae_real    *out = vaei_at(model, layer->places.output, 0, 0, 0);
-    vae_real    *before = model->plan.trains && vaei_activation_saves_input(layer->activation)
-                              ? vaei_at(model, layer->places.saved, 0, 0, 0) : out;
+    vae_real    *saved = vaei_at(model, layer->places.saved, 0, 0, 0), *before = out, *made = out;
     vaei_product p;
+    if (model->plan.trains && vaei_activation_saves_input(layer->activation)) before = saved;
+    if (vaei_drops(pass, layer) && vaei_saves_output(layer->activation)) before = made = saved;
     memset(&p, 0, sizeof p);
     p.rows = pass->count;
     p.columns = layer->outputs;
@@ -6738,9 +6847,12 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
         work.model = model;
         work.activation = layer->activation;
         work.from = before;
-        work.to = out;
+        work.to = made;
         vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_part, &work);
     }
+#ifndef VAE_INFERENCE_ONLY
+    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, made, out);
+#endif
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -6772,6 +6884,7 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     vae_model   *model = pass->model;
     vae_real    *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
     vaei_product p;
+    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d_out, d_out);
     if (layer->activation != VAE_LINEAR) {
         vaei_activate_context work;
         work.model = model;
@@ -7001,16 +7114,33 @@ VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_acti
                 d + i * image->image + image->origin + (size_t)y * image->row);
 }
 
+#ifndef VAE_INFERENCE_ONLY
+/* The same of a micro-batch's images, inside their borders. */
+VAEI_PRIVATE void vaei_drop_images(const vaei_micro *micro, const vaei_layer *layer, const vaei_image *image,
+                                   const vae_real *from, vae_real *to) {
+    const size_t line = (size_t)image->width * (size_t)image->channels;
+    size_t       i;
+    int          y;
+    for (i = 0; i < micro->count; i++)
+        for (y = 0; y < image->height; y++) {
+            const size_t at = i * image->image + image->origin + (size_t)y * image->row;
+            vaei_drop(micro->pass, layer, micro->first + i, (size_t)y * line, line, from + at, to + at);
+        }
+}
+#endif
+
 VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
     const vae_model *model = micro->pass->model;
     const vae_real  *in =
         vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
     vae_real        *out =
         vaei_at(model, layer->places.output, micro->slot, micro->first, layer->connection->output.image);
-    vae_real        *before = out;
+    vae_real        *before = out, *made = out;
     const vae_real  *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
-    if (model->plan.trains && vaei_activation_saves_input(layer->activation))
-        before = vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->connection->output.image);
+    vae_real        *saved =
+        vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->connection->output.image);
+    if (model->plan.trains && vaei_activation_saves_input(layer->activation)) before = saved;
+    if (vaei_drops(micro->pass, layer) && vaei_saves_output(layer->activation)) before = made = saved;
     if (layer->kind == VAE_LAYER_CONV)
         vaei_convolve(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
                     layer->activation == VAE_RELU);
@@ -7018,7 +7148,10 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
         vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
                      layer->activation == VAE_RELU);
     if (vaei_separate_activation(layer->activation))
-        vaei_activate_images(model, layer->activation, micro->count, &layer->connection->output, before, out);
+        vaei_activate_images(model, layer->activation, micro->count, &layer->connection->output, before, made);
+#ifndef VAE_INFERENCE_ONLY
+    if (vaei_drops(micro->pass, layer)) vaei_drop_images(micro, layer, &layer->connection->output, made, out);
+#endif
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -7333,6 +7466,7 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vaei_layer *first = &model->plan.layers[stage->first], *layer = first + stage->count - 1;
     vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
     const vaei_image  flat = vaei_flat_image(layer->out);
+    if (vaei_drops(micro->pass, layer)) vaei_drop_images(micro, layer, &flat, d_out, d_out);
     if (layer->activation != VAE_LINEAR)
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
                                vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->outputs), d_out);
@@ -7342,6 +7476,8 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
         const vaei_layer *below = layer - 1;
         vae_real         *d_in = vaei_at(model, layer->places.input_gradient, micro->slot, 0, 0);
         vaei_convolution_backward(micro, layer, d_in);
+        if (vaei_drops(micro->pass, below))
+            vaei_drop_images(micro, below, &below->connection->output_gradient, d_in, d_in);
         vaei_activate_images_backward(
             model, below->activation, micro->count, &below->connection->output,
             vaei_at(model, below->places.saved, micro->slot, micro->first, below->connection->output.image),
@@ -8451,6 +8587,7 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     vaei_put_shape(text, layer->out);
     vaei_pad(text, start + 66);
     vaei_put_grouped(text, layer->weight_count + layer->bias_count, 13);
+    if (layer->dropout > 0) vaei_format(text, "  dropout %r", (double)layer->dropout);
 }
 
 VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
@@ -9606,6 +9743,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     vaei_begin_pass(&pass, model, count);
     vaei_begin_backward(&pass);
     pass.updates = updates;
+    pass.first = first;
     pass.scale = (vae_real)(1 / (double)total);
     pass.reconstruction = vaei_row_terms(model);
     vaei_encoder_forward(&pass);
@@ -11052,14 +11190,17 @@ static const vaei_field vaei_layer_fields[] = {
     { "output_padding", VAEI_FIELD_INTS, 0, { offsetof(vae_layer, output_padding_height), 0 }, 2 * sizeof(int), NULL,
       NULL },
     VAEI_ROW(vae_layer, "activation", VAEI_FIELD_NAME, VAEI_REQUIRED, activation, vaei_activation_named, NULL),
+    VAEI_ROW(vae_layer, "dropout", VAEI_FIELD_REAL, 0, dropout, NULL, NULL),
     VAEI_LAST_ROW
 };
 #define VAEI_OUTPUT_PADDING_ROW 64u
+#define VAEI_DROPOUT_ROW 256u
 
 /* The fields that a layer of this kind has: bit i stands for row i of vaei_layer_fields. */
 VAEI_SETUP unsigned vaei_layer_mask(const vae_layer *layer) {
     const unsigned output_padding = layer->kind == VAE_LAYER_CONV_TRANSPOSED ? VAEI_OUTPUT_PADDING_ROW : 0;
-    return layer->kind == VAE_LAYER_DENSE ? 1u | 2u | 128u : 1u | 4u | 8u | 16u | 32u | output_padding | 128u;
+    const unsigned optional = output_padding | (layer->dropout > 0 ? VAEI_DROPOUT_ROW : 0);
+    return (layer->kind == VAE_LAYER_DENSE ? 1u | 2u | 128u : 1u | 4u | 8u | 16u | 32u | 128u) | optional;
 }
 
 /* Where training stands: a checkpoint's vae.state. */
@@ -11296,7 +11437,7 @@ VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
     memset(layer, 0, sizeof *layer);
     if (!vaei_json_object(json, vaei_layer_fields, 0, layer, &seen)) return 0;
     wanted = vaei_layer_mask(layer);
-    return (seen | (wanted & VAEI_OUTPUT_PADDING_ROW)) == wanted ||
+    return (seen | (wanted & VAEI_OUTPUT_PADDING_ROW)) == (wanted | (seen & VAEI_DROPOUT_ROW)) ||
            vaei_json_wrong(json, "a layer lacks something or has what its kind does not");
 }
 
@@ -11940,7 +12081,8 @@ VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei
     if ((status = vaei_infer_shape(a, *in, where, &out, a, error)) != VAE_OK ||
         (status = vaei_infer_shape(&b, *in, where, &other_out, &b, error)) != VAE_OK) return status;
     *in = out;
-    *same = a->kind == b.kind && a->activation == b.activation && vaei_same_shape(out, other_out) &&
+    *same = a->kind == b.kind && a->activation == b.activation && a->dropout == b.dropout &&
+            vaei_same_shape(out, other_out) &&
             (a->kind == VAE_LAYER_DENSE ||
              (a->kernel_height == b.kernel_height && a->kernel_width == b.kernel_width &&
               a->stride_height == b.stride_height && a->stride_width == b.stride_width && a->top == b.top &&

@@ -35,7 +35,10 @@ static void set_decoder(vae_config *c, int value) {
 }
 
 static void set_likelihood(vae_config *c, int value) { c->likelihood = (vae_likelihood)value; }
-static void set_sigma(vae_config *c, int value) { if (value == 1) c->sigma = (vae_real)0.5; else c->sigma_per_pixel = value == 2; }
+static void set_sigma(vae_config *c, int value) {
+    if (value == 1) c->sigma = (vae_real)0.5;
+    c->sigma_per_pixel = value == 2;
+}
 static void set_standardize(vae_config *c, int value) { c->standardize = value; }
 static void set_shared(vae_config *c, int value) { c->shared_heads = value; }
 static void set_tied(vae_config *c, int value) { c->tied = value; }
@@ -53,26 +56,29 @@ static void set_capacity(vae_config *c, int value) {
 static void set_beta(vae_config *c, int value) { c->beta = value == 1 ? VAE_ZERO : value == 2 ? (vae_real)0.5 : 0; }
 static void set_initialization(vae_config *c, int value) { c->initialization = (vae_initialization)value; }
 static void set_optimizer(vae_config *c, int value) { c->optimizer.kind = (vae_optimizer_kind)value; }
+static void set_dropout(vae_config *c, int value) {
+    if (value) c->encoder[value > 1 && c->encoder[1].kind ? 1 : 0].dropout = (vae_real)0.5;
+}
+static void set_keep_best(vae_config *c, int value) { c->keep_best = value; }
 static void set_decay(vae_config *c, int value) { c->optimizer.weight_decay = (vae_real)(0.1 * value); }
 static void set_clip(vae_config *c, int value) { c->optimizer.clip_norm = (vae_real)value; }
-static void set_beta_schedule(vae_config *c, int value) {
-    c->beta_schedule.kind = (vae_schedule_kind)value;
-    if (value > 1) c->beta_schedule.steps = 4;
+static void set_schedule(vae_schedule *s, int value) {
+    s->kind = (vae_schedule_kind)value;
+    s->steps = value > VAE_CONSTANT ? 4 : 0;
+    s->warmup = value == VAE_COSINE || value == VAE_CYCLICAL ? 2 : 0;
+    s->to = value > VAE_WARMUP && value < VAE_CYCLICAL ? (vae_real)0.5 : 0;
 }
-static void set_rate_schedule(vae_config *c, int value) {
-    c->optimizer.schedule.kind = (vae_schedule_kind)value;
-    if (value > 1) c->optimizer.schedule.steps = 4;
-    if (value > 3) c->optimizer.schedule.to = (vae_real)0.5;
-}
+static void set_beta_schedule(vae_config *c, int value) { set_schedule(&c->beta_schedule, value); }
+static void set_rate_schedule(vae_config *c, int value) { set_schedule(&c->optimizer.schedule, value); }
 
 static const choice choices[] = {
-    { "network", 4, set_network }, { "decoder", 3, set_decoder }, { "likelihood", 5, set_likelihood },
+    { "network", 4, set_network }, { "decoder", 3, set_decoder }, { "likelihood", 7, set_likelihood },
     { "sigma", 3, set_sigma }, { "standardize", 2, set_standardize }, { "shared_heads", 2, set_shared },
     { "tied", 2, set_tied }, { "classes", 2, set_classes }, { "objective", 4, set_objective },
     { "samples", 4, set_samples }, { "free_bits", 2, set_free_bits }, { "capacity", 3, set_capacity },
-    { "beta", 3, set_beta }, { "initialization", 4, set_initialization }, { "optimizer", 6, set_optimizer },
-    { "weight_decay", 2, set_decay }, { "clip_norm", 2, set_clip }, { "beta_schedule", 4, set_beta_schedule },
-    { "learning rate's schedule", 4, set_rate_schedule }
+    { "beta", 3, set_beta }, { "initialization", 4, set_initialization }, { "optimizer", 6, set_optimizer }, { "dropout", 3, set_dropout }, { "keep_best", 2, set_keep_best },
+    { "weight_decay", 2, set_decay }, { "clip_norm", 2, set_clip }, { "beta_schedule", 7, set_beta_schedule },
+    { "learning rate's schedule", 7, set_rate_schedule }
 };
 enum { CHOICES = (int)(sizeof choices / sizeof choices[0]) };
 
@@ -201,7 +207,7 @@ TEST(test_every_value_was_met) {
 
 int main(void) {
     int i;
-    for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)(draw(1000) / 1000.0);
+    for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)(draw(256) / 255.0);
     for (i = 0; i < ROWS; i++) labels[i] = i % 3;
     RUN_LONG(test_options_together, "configs with options drawn at random, trained, saved, resumed");
     RUN(test_every_value_was_met);

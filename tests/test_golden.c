@@ -1,4 +1,4 @@
-/* Fourteen networks against PyTorch: tests/golden/golden.h holds what it computed in float64, and pairs.h the same for
+/* Small networks against PyTorch: tests/golden/golden.h holds what it computed in float64, and pairs.h the same for
    likelihoods of two numbers a pixel. test_golden_double.c is this file again with VAE_DOUBLE. */
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
@@ -54,10 +54,13 @@ static const vae_config networks[MODELS] = {
       .decoder = { VAE_DENSE_INITIALIZER(8, VAE_GELU), VAE_DENSE_INITIALIZER(9, VAE_LINEAR) } },
     { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .sigma = (vae_real)0.5, .classes = 4,
       .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU) } },
+    { .input = { 4, 5, 2 }, .latent = 2,
+      .encoder = { { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_SAME, 0, 0, 0, 0, 0, 0, VAE_TANH, (vae_real)0.25 },
+                   { .kind = VAE_LAYER_DENSE, .shape = { 1, 1, 6 }, .activation = VAE_SILU, .dropout = (vae_real)0.5 } } },
     { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN_PREDICTED,
       .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) },
       .decoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 3, 4, VAE_SILU),
-                   { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, 5 }, 3, 3, 2, 2, VAE_EXPLICIT, 1, 0, 1, 1, 0, 0, VAE_SILU },
+                   { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, 5 }, 3, 3, 2, 2, VAE_EXPLICIT, 1, 0, 1, 1, 0, 0, VAE_SILU, 0 },
                    VAE_CONV_INITIALIZER(4, 3, 1, VAE_LINEAR) } },
     { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_DISCRETIZED_LOGISTIC,
       .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) } },

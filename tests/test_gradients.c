@@ -250,6 +250,26 @@ TEST(test_shared_heads_and_tied_layers) {
         }
 }
 
+/* Which outputs are dropped depends on seed, step, layer and row, so here too the loss is a function of the weights. */
+TEST(test_dropout) {
+    int activation, dense, i;
+    for (activation = VAE_LINEAR; activation <= VAE_SOFTPLUS; activation++)
+        for (dense = 0; dense < 2; dense++) {
+            vae_config config = { .input = { 4, 5, 2 }, .latent = 3, .encoder = { VAE_CONV(3, 3, 2, VAE_SILU) } };
+            if (dense) config.encoder[0] = VAE_DENSE(9, VAE_SILU);
+            else config.encoder[1] = VAE_CONV(4, 2, 1, VAE_SILU);
+            config.encoder[2 - dense] = VAE_DENSE_SHAPED(2, 2, 3, VAE_SILU);
+            for (i = 0; i < 3 - dense; i++) {
+                config.encoder[i].activation = (vae_activation)activation;
+                config.encoder[i].dropout = i == 1 ? 0.5 : 0.25;
+            }
+            check_config(&config, 4, 0, 0, 30);
+            check_config(&config, 7, 2, 4, 8);
+            config.tied = config.shared_heads = 1;
+            check_config(&config, 4, 0, 0, 12);
+        }
+}
+
 TEST(test_likelihoods_and_beta) {
     static const vae_real betas[] = { VAE_ZERO, 0.5, 1, 4 };
     size_t                b;
@@ -403,7 +423,12 @@ TEST(test_shares) {
         { .input = { 4, 3, 2 }, .latent = 3, .likelihood = VAE_LAPLACE, .sigma_per_pixel = 1,
           .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } },
         { .input = { 4, 3, 2 }, .latent = 3, .shared_heads = 1, .tied = 1,
-          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(4, VAE_RELU) } }
+          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(4, VAE_RELU) } },
+        { .input = { 4, 3, 2 }, .latent = 3,
+          .encoder = { { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_SAME, 0, 0, 0, 0, 0, 0, VAE_TANH, 0.3 },
+                       { .kind = VAE_LAYER_DENSE, .shape = { 1, 1, 4 }, .activation = VAE_SILU, .dropout = 0.6 } } },
+        { .input = { 1, 7, 1 }, .latent = 3, .samples = 3,
+          .encoder = { { .kind = VAE_LAYER_DENSE, .shape = { 1, 1, 4 }, .activation = VAE_GELU, .dropout = 0.4 } } }
     };
     enum { ROWS = 45 };
     static const size_t cuts[][5] = { { 0, 45 }, { 0, 7, 45 }, { 0, 33, 34, 45 }, { 0, 1, 12, 40, 45 } };
@@ -648,7 +673,7 @@ TEST(test_objectives_by_brute_force) {
             for (step = 0; step < 4; step++) {
                 static const struct { size_t first, count, total; } shares[] = { { 0, 11, 11 }, { 3, 5, 40 }, { 900, 1, 1000 } };
                 for (i = 0; i < 3; i++) {
-                    const vae_data  data = { pixels, NULL, shares[i].count, NULL };
+                    const vae_data  data = { .pixels = pixels, .count = shares[i].count };
                     const vae_share share = { shares[i].first, shares[i].total };
                     const vae_terms expected = brute_force(model, &objectives[o], pixels, data.count, share.first);
                     vae_terms       terms = { 0, 0, 0, 0 };
@@ -660,7 +685,7 @@ TEST(test_objectives_by_brute_force) {
                 }
                 vae_clear_gradients(model);
                 {
-                    const vae_data data = { pixels, NULL, BRUTE_ROWS, NULL };
+                    const vae_data data = { .pixels = pixels, .count = BRUTE_ROWS };
                     CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
                 }
             }
@@ -673,6 +698,7 @@ int main(void) {
     RUN(test_activations);
     RUN(test_geometries);
     RUN(test_shared_heads_and_tied_layers);
+    RUN(test_dropout);
     RUN(test_likelihoods_and_beta);
     RUN(test_sigmas);
     RUN(test_labels);

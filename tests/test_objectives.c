@@ -45,7 +45,7 @@ static vae_config with(int kind, int objective) {
 }
 
 static vae_real pixels[ROWS * SIZE];
-static const vae_data rows = { pixels, NULL, ROWS, NULL };
+static const vae_data rows = { .pixels = pixels, .count = ROWS };
 
 static void draw_pixels(void) {
     test_random random = { 3 };
@@ -153,7 +153,7 @@ TEST(test_capacity_grows) {
 TEST(test_bound) {
     enum { MANY = 4000 };
     vae_config      c = network(DENSE);
-    vae_data        many = { NULL, NULL, MANY, NULL };
+    vae_data        many = { .count = MANY };
     vae_real       *drawn = (vae_real *)malloc(MANY * SIZE * sizeof *drawn);
     double          losses[3], *each = (double *)malloc(2 * MANY * sizeof *each), mean = 0, likelihood, spread = 0;
     test_random     random = { 5 };
@@ -269,7 +269,7 @@ TEST(test_shares) {
             memcpy(whole, parts, count * sizeof *whole);
             vae_clear_gradients(model);
             for (cut = 0; cut < ROWS; cut += 9) {
-                const vae_data  piece = { pixels + cut * SIZE, NULL, cut + 9 < ROWS ? 9 : ROWS - cut, NULL };
+                const vae_data  piece = { .pixels = pixels + cut * SIZE, .count = cut + 9 < ROWS ? 9 : ROWS - cut };
                 const vae_share share = { cut, ROWS };
                 CHECK(vae_accumulate_gradients(model, &piece, &share, &part, NULL) == VAE_OK);
                 loss += part.loss * (double)piece.count / ROWS;
@@ -362,7 +362,7 @@ TEST(test_autoencoder) {
     vae_config      c = with(CONVOLUTIONS, AUTOENCODER);
     vae_model      *model = make(&c), *half = NULL;
     vae_real        mean[ROWS * LATENT], decoded[ROWS * SIZE], again[ROWS * SIZE], before[LATENT], after[LATENT];
-    vae_latents     latents = { mean, ROWS, NULL };
+    vae_latents     latents = { .z = mean, .count = ROWS };
     double          scores[ROWS], sum = 0;
     vae_terms       terms, each[ROWS], first;
     vae_score_config kind;

@@ -22,7 +22,7 @@ HALVES = ("encoder.", "mean.", "logvar.", "decoder.")
 
 def layer_from(entry):
     """A layer of the JSON as network.py has it: padding always in numbers there, (top, bottom, left, right) here."""
-    layer = {"kind": entry["kind"], "activation": entry["activation"]}
+    layer = {"kind": entry["kind"], "activation": entry["activation"], "dropout": entry.get("dropout")}
     if layer["kind"] == "dense":
         layer["shape"] = tuple(entry["shape"])
         return layer
@@ -46,6 +46,7 @@ def main():
         state.update({name.replace("mean", "logvar"): state[name] for name in ("mean.weight", "mean.bias")})
     network.double().load_state_dict(state, strict=True)
     z = [float(word) for word in sys.argv[2:]] or [0.0] * config["latent"]
+    network.eval()
     with torch.no_grad():
         one_hot = None
         if config.get("classes"):                   # the last one, since the first may be what no label gives

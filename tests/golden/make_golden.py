@@ -1,4 +1,4 @@
-"""Writes golden.h and from_python.safetensors: what PyTorch makes of eleven small networks, in double.
+"""Writes golden.h and from_python.safetensors: what PyTorch makes of some small networks, in double.
 
 Run once, by hand, and committed with its output; the tests need only the output.
     python3 tests/golden/make_golden.py
@@ -11,7 +11,7 @@ import struct
 import torch
 from torch import nn
 
-from network import Network, conv, conv_transposed, dense
+from network import Dropout, Network, conv, conv_transposed, dense
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = 5
@@ -99,6 +99,12 @@ MODELS = [
 .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .sigma = 0.5, .classes = 4,
 .encoder = { VAE_CONV(4, 3, 2, VAE_SILU) }
 """),
+    dict(name="dropout", seed=1, input=(4, 5, 2), latent=2, beta=1.0, sigma=None,
+         encoder=[conv(3, (3, 3), (2, 2), "tanh", dropout=0.25), dense(6, "silu", dropout=0.5)], decoder=None,
+         config="""
+.input = { 4, 5, 2 }, .latent = 2,
+.encoder = { VAE_CONV(3, 3, 2, VAE_TANH) with .dropout = 0.25, VAE_DENSE(6, VAE_SILU) with .dropout = 0.5 }
+"""),
 ]
 
 # ---- the mathematics ----
@@ -154,16 +160,19 @@ def measure(model, dtype):
     epsilon = torch.randn(ROWS, model["latent"])
     network, pixels, epsilon = network.to(dtype), pixels.to(dtype), epsilon.to(dtype)
 
+    Dropout.step = 0
+    run(model, network, pixels, epsilon)["loss"].backward()
+    network.eval()
     result = run(model, network, pixels, epsilon)
-    result["loss"].backward()
     result["reconstructed"] = mean_pixels(model, result["logits_of_mean"])
     result.update(pixels=pixels, epsilon=epsilon)
     tensors = [dict(name=name, values=p.detach().clone(), gradient=p.grad.clone())
                for name, p in network.named_parameters()]
 
+    network.train()
     adam = torch.optim.Adam(network.parameters(), lr=1e-2)
     losses = []
-    for _ in range(3):
+    for Dropout.step in range(3):
         adam.zero_grad()
         loss = run(model, network, pixels, epsilon)["loss"]
         loss.backward()
@@ -188,9 +197,10 @@ HEAD = """\
 
    Rows are height x width x channels, channels last; tensors are in PyTorch's shapes and orders. Pixels, epsilon and
    first values are float32 numbers: a test in double that wants the last digits converts them through float.
-   z = mean + exp(logvar/2) epsilon. The gradient is that of loss = mean over rows of reconstruction + beta * kl, at the
-   first values; Adam then takes three steps (learning rate 0.01, betas 0.9 and 0.999, epsilon 1e-8) on the same rows
-   with the same epsilon. In a conditional model the rows have the labels golden_labels. */
+   z = mean + exp(logvar/2) epsilon. Up to the loss all figures are those of inference. The gradient is that of loss = mean
+   over rows of reconstruction + beta * kl in training, at the first values; Adam then takes three steps (learning rate
+   0.01, betas 0.9 and 0.999, epsilon 1e-8) on the same rows with the same epsilon. In a conditional
+   model the rows have the labels golden_labels. */
 #ifndef GOLDEN_H
 #define GOLDEN_H
 

@@ -3,12 +3,12 @@
 A network is encoder, mean, logvar, decoder: two nn.Sequential and two nn.Linear. An index in a Sequential counts every
 module. The modules, in order, for each layer:
 
-    dense             [Flatten]  Linear  [activation]  [Unflatten]
+    dense             [Flatten]  Linear  [activation]  [Dropout]  [Unflatten]
       Flatten         exactly when what comes before is an image: the output of a convolution, or the network's input
                       unless it has height 1 and channels 1. After z, after a dense layer: none.
       Unflatten       exactly when the next layer is a convolution.
-    conv              [ZeroPad2d]  Conv2d  [activation]
-    conv transposed   ConvTranspose2d  [ZeroPad2d of negative amounts, which crops]  [activation]
+    conv              [ZeroPad2d]  Conv2d  [activation]  [Dropout]
+    conv transposed   ConvTranspose2d  [ZeroPad2d of negative amounts, which crops]  [activation]  [Dropout]
       ZeroPad2d       exactly when the padding is uneven. It is even when padding=(top, left) gives the layer's output
                       size by PyTorch's formula; for a transposed convolution with some output_padding in 0..stride-1.
     VAE_LINEAR has no activation module. An encoder whose last layer is a convolution ends with Flatten.
@@ -33,20 +33,20 @@ ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "ge
 # ---- layers: plain dicts, sizes as (height, width), padding as (top, bottom, left, right) or "same" ----
 
 
-def dense(units, activation):
-    """`units`: a number, or (height, width, channels)."""
+def dense(units, activation, **extras):
+    """`units`: a number, or (height, width, channels). `extras`: dropout."""
     shape = units if isinstance(units, tuple) else (1, 1, units)
-    return {"kind": "dense", "shape": shape, "activation": activation}
+    return {"kind": "dense", "shape": shape, "activation": activation, **extras}
 
 
-def conv(channels, kernel, stride, activation, padding="same"):
+def conv(channels, kernel, stride, activation, padding="same", **extras):
     return {"kind": "conv", "channels": channels, "kernel": kernel, "stride": stride, "padding": padding,
-            "activation": activation}
+            "activation": activation, **extras}
 
 
-def conv_transposed(channels, kernel, stride, activation, padding="same", output_padding=(0, 0)):
+def conv_transposed(channels, kernel, stride, activation, padding="same", output_padding=(0, 0), **extras):
     return {"kind": "conv_transposed", "channels": channels, "kernel": kernel, "stride": stride, "padding": padding,
-            "output_padding": output_padding, "activation": activation}
+            "output_padding": output_padding, "activation": activation, **extras}
 
 
 # ---- shapes ----
@@ -84,12 +84,15 @@ def mirror(input_shape, encoder):
     shapes = [input_shape]
     for layer in encoder:
         shapes.append(output_shape(layer, shapes[-1]))
-    decoder = [dense(shapes[-1], encoder[-1]["activation"])]
+    def extras(i):
+        return {name: encoder[i][name] for name in ("dropout",) if i >= 0 and name in encoder[i]}
+
+    decoder = [dense(shapes[-1], encoder[-1]["activation"], **extras(len(encoder) - 1))]
     for i in reversed(range(len(encoder))):
         layer, big, small = encoder[i], shapes[i], shapes[i + 1]
         activation = encoder[i - 1]["activation"] if i > 0 else "linear"
         if layer["kind"] == "dense":
-            decoder.append(dense(big, activation))
+            decoder.append(dense(big, activation, **extras(i - 1)))
             continue
         padding, output_padding = [], []
         for axis in (0, 1):
@@ -98,7 +101,7 @@ def mirror(input_shape, encoder):
             output_padding.append(big[axis] + before + after - layer["kernel"][axis]
                                   - (small[axis] - 1) * layer["stride"][axis])
         decoder.append(conv_transposed(big[2], layer["kernel"], layer["stride"], activation, tuple(padding),
-                                       tuple(output_padding)))
+                                       tuple(output_padding), **extras(i - 1)))
     return decoder
 
 
@@ -132,6 +135,39 @@ def conv_transposed_modules(layer, shape):
             nn.ZeroPad2d((-before[1], crop[1], -before[0], crop[0]))]
 
 
+def philox(key, words):
+    """A block of Philox4x32-10 (Salmon et al. 2011)."""
+    key, words, low = list(key), list(words), 0xFFFFFFFF
+    for _ in range(10):
+        a, b = 0xD2511F53 * words[0], 0xCD9E8D57 * words[2]
+        words = [b >> 32 ^ words[1] ^ key[0], b & low, a >> 32 ^ words[3] ^ key[1], a & low]
+        key = [key[0] + 0x9E3779B9 & low, key[1] + 0xBB67AE85 & low]
+    return words
+
+
+class Dropout(nn.Module):
+    """nn.Dropout with the masks that vae.h draws with seed 0: a number of layer `layer` (the heads are one) is dropped
+    where word e % 4 of the block with counter (e / 4, row, step, 128 + layer), its upper 24 bits seen as a fraction, is
+    below p. Number e of an image counts channels last."""
+    step = 0
+
+    def __init__(self, p, layer, shape, is_image):
+        super().__init__()
+        self.p, self.layer, self.shape, self.is_image = p, layer, shape, is_image
+
+    def forward(self, x):
+        if not self.training or self.p == 0:
+            return x
+        height, width, channels = self.shape
+        count = height * width * channels
+        mask = torch.tensor([[philox((0, 0), (e // 4, row, Dropout.step, 128 + self.layer))[e % 4] >> 8
+                              for e in range(count)] for row in range(x.shape[0])], dtype=torch.float64) / 2 ** 24
+        mask = (mask >= self.p).to(x.dtype)
+        if self.is_image:
+            mask = mask.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+        return x * mask.reshape(x.shape) / (1 - self.p)
+
+
 class Tied(nn.Module):
     """A layer of this kind with the weight of another module, of which it keeps no parameter."""
 
@@ -154,17 +190,21 @@ def weighted(modules):
     return [m for m in modules if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))]
 
 
-def sequential(layers, shape, is_image, classes=0):
-    """The modules of one half and the shape that leaves it. The first Linear also takes `classes` numbers."""
+def sequential(layers, shape, is_image, classes=0, number=0):
+    """The modules of one half and the shape that leaves it. The first Linear also takes `classes` numbers. `number`: of the
+    half's first layer in the network."""
     modules = []
     for i, layer in enumerate(layers):
         out = output_shape(layer, shape)
         activation = [] if layer["activation"] == "linear" else [ACTIVATIONS[layer["activation"]]()]
+        becomes_image = layer["kind"] != "dense" or (i + 1 < len(layers) and layers[i + 1]["kind"] != "dense")
+        if layer.get("dropout"):
+            activation.append(Dropout(layer["dropout"], number + i, out, becomes_image))
         if layer["kind"] == "dense":
             modules += [nn.Flatten()] if is_image else []
             modules += [nn.Linear(math.prod(shape) + classes, math.prod(out))] + activation
             classes = 0
-            if i + 1 < len(layers) and layers[i + 1]["kind"] != "dense":
+            if becomes_image:
                 modules.append(nn.Unflatten(1, (out[2], out[0], out[1])))
             is_image = False
         else:
@@ -193,7 +233,8 @@ class Network(nn.Module):
         self.mean = nn.Linear(math.prod(shape) + late, latent)
         self.logvar = self.mean if shared_heads else nn.Linear(math.prod(shape) + late, latent)
         sources = [self.mean] + weighted(modules)[::-1]
-        modules, shape, _ = sequential(decoder or mirror(input_shape, encoder), (1, 1, latent), False, classes)
+        modules, shape, _ = sequential(decoder or mirror(input_shape, encoder), (1, 1, latent), False, classes,
+                                       len(encoder) + 1)
         assert math.prod(shape) == math.prod(input_shape)
         if tied:
             ties = dict(zip(weighted(modules), sources))

@@ -1751,19 +1751,19 @@ static const golden_model pair_models[PAIR_MODELS] = {
       golden_gaussian_predicted_reconstruction, golden_gaussian_predicted_kl, golden_gaussian_predicted_reconstructed,
       64.529873431, 0.32450228144, 64.854375712,
       { 64.854375712, 62.179009388, 59.54677707 },
-      golden_gaussian_predicted_tensors, 14 },
+      golden_gaussian_predicted_tensors, 14, 0 },
     { "discretized_logistic", 6, 5, 2, 3, 5, 0, 1.0, 1.0,
       golden_discretized_logistic_pixels, golden_discretized_logistic_epsilon, golden_discretized_logistic_mean,
       golden_discretized_logistic_logvar, golden_discretized_logistic_z, golden_discretized_logistic_logits,
       golden_discretized_logistic_reconstruction, golden_discretized_logistic_kl, golden_discretized_logistic_reconstructed,
       424.56984109, 0.77212302415, 425.34196411,
       { 425.34196411, 422.23626834, 419.53247603 },
-      golden_discretized_logistic_tensors, 14 },
+      golden_discretized_logistic_tensors, 14, 0 },
     { "logistic_vector", 1, 9, 1, 2, 5, 0, 1.0, 0.5,
       golden_logistic_vector_pixels, golden_logistic_vector_epsilon, golden_logistic_vector_mean,
       golden_logistic_vector_logvar, golden_logistic_vector_z, golden_logistic_vector_logits,
       golden_logistic_vector_reconstruction, golden_logistic_vector_kl, golden_logistic_vector_reconstructed,
       67.19260303, 1.0433992264, 67.714302644,
       { 67.714302644, 66.722667613, 65.851433637 },
-      golden_logistic_vector_tensors, 10 }
+      golden_logistic_vector_tensors, 10, 0 }
 };
