@@ -98,14 +98,14 @@ TEST(test_pair_nats_and_means) {
             for (i = 0; i < sizeof firsts / sizeof *firsts; i++)
                 for (v = 0; v < sizeof seconds / sizeof *seconds; v++) {
                     const vae_real    bias[2] = { (vae_real)firsts[i], (vae_real)seconds[v] }, z = 0;
-                    const vae_latents latents = { &z, 1 };
+                    const vae_latents latents = { .z = &z, .count = 1 };
                     vae_real          mean = -1;
                     set(model, "decoder.0.bias", bias, 2);
                     CHECK(vae_decode(model, &latents, &mean, NULL) == VAE_OK);
                     CHECK_NEAR(mean, mean_of(pairs[k], (long double)bias[0], (long double)bias[1]), k ? 6e-6 : 0);
                     for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                         const vae_real    x = (vae_real)pixels[j];
-                        const vae_data    data = { &x, NULL, 1 };
+                        const vae_data    data = { .pixels = &x, .count = 1 };
                         const long double exact = nats_of(pairs[k], (long double)x, (long double)bias[0], (long double)bias[1]);
                         /* how much the rounding of 255 l, or of x - l, weighs */
                         const double      steep = k ? 1e-7 * (1 + fabs(firsts[i])) / exp(fmin(fmax(seconds[v], -8), 4)) : 0;
@@ -123,14 +123,14 @@ TEST(test_levels_sum_to_one) {
     unsigned char bytes[256];
     double        scores[256];
     vae_model    *model = constant_decoder(VAE_DISCRETIZED_LOGISTIC, VAE_KERNELS_BEST, one_pixel);
-    vae_data      data = { NULL, NULL, 256 };
+    vae_data      data = { .count = 256 };
     size_t        i, v, level;
     for (level = 0; level < 256; level++) bytes[level] = (unsigned char)level;
     data.bytes = bytes;
     for (i = 0; i < sizeof firsts / sizeof *firsts; i++)
         for (v = 0; v < sizeof seconds / sizeof *seconds; v++) {
             const vae_real    bias[2] = { (vae_real)firsts[i], (vae_real)seconds[v] }, z = 0;
-            const vae_latents latents = { &z, 1 };
+            const vae_latents latents = { .z = &z, .count = 1 };
             vae_real          mean = -1;
             double            sum = 0, moment = 0;
             set(model, "decoder.0.bias", bias, 2);
@@ -153,7 +153,7 @@ TEST(test_predicted_integrates_to_one) {
     static vae_real pixels[POINTS];
     static double   scores[POINTS];
     vae_model      *model = constant_decoder(VAE_GAUSSIAN_PREDICTED, VAE_KERNELS_BEST, one_pixel);
-    vae_data        data = { pixels, NULL, POINTS };
+    vae_data        data = { .pixels = pixels, .count = POINTS };
     size_t          i, v, p;
     for (i = 0; i < 9; i++)
         for (v = 0; v < sizeof seconds / sizeof *seconds; v++) {
@@ -190,8 +190,8 @@ TEST(test_places_of_pairs) {
                                                .decoder = { VAE_DENSE(2 * n, VAE_LINEAR) } };
                     vae_model      *model;
                     vae_real        bias[2 * 120], pixels[120], decoded[120], z = 0;
-                    vae_data        data = { pixels, NULL, 1 };
-                    vae_latents     latents = { &z, 1 };
+                    vae_data        data = { .pixels = pixels, .count = 1 };
+                    vae_latents     latents = { .z = &z, .count = 1 };
                     long double     exact = 0;
                     double          score = NAN, each[120];
                     int             i;
@@ -235,7 +235,7 @@ TEST(test_extreme_outputs_train) {
             for (v = 0; v < sizeof seconds / sizeof *seconds; v++) {
                 vae_model     *model = constant_decoder(pairs[k], VAE_KERNELS_BEST, one_pixel);
                 const vae_real bias[2] = { (vae_real)firsts[i], (vae_real)seconds[v] }, pixels[2] = { 0, 1 };
-                vae_data       data = { pixels, NULL, 2 };
+                vae_data       data = { .pixels = pixels, .count = 2 };
                 vae_terms      terms;
                 vae_real       gradient[2];
                 set(model, "decoder.0.bias", bias, 2);
@@ -299,7 +299,7 @@ static vae_model *make_unfused(const vae_config *config) {
 TEST(test_same_bits_however) {
     enum { ROWS = 77, SIZE = 84, WAYS = 5 };
     vae_real *rows = random_rows(ROWS * SIZE, 4), decoded[WAYS][SIZE], seen[SIZE];
-    vae_data  data = { NULL, NULL, 40 };
+    vae_data  data = { .count = 40 };
     int       which, way, step;
     size_t    k;
     for (k = 0; k < 2; k++)
@@ -308,6 +308,8 @@ TEST(test_same_bits_however) {
             double     elbo[WAYS][ROWS];
             for (way = 0; way < WAYS; way++) {
                 vae_config config = network(which, pairs[k]);
+                if (which == 1) config.samples = 2;
+                if (which == 2) config.objective = VAE_OBJECTIVE_IWAE, config.samples = 3;
                 if (way == 1) {
                     config.threads = 3;
                     config.parallel.run = run_backwards;
@@ -380,7 +382,7 @@ TEST(test_pairs_are_refused) {
         vae_config config = network(0, VAE_DISCRETIZED_LOGISTIC);
         vae_model *model = NULL;
         vae_real   rows[84] = { 0 };
-        vae_data   data = { NULL, NULL, 1 };
+        vae_data   data = { .count = 1 };
         vae_error  error;
         data.pixels = rows;
         config.standardize = 1;
@@ -408,7 +410,7 @@ TEST(test_first_biases_of_pairs) {
         for (convolutional = 0; convolutional < 2; convolutional++) {
             vae_config     config = { .input = { 1, 3, 2 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1 };
             vae_fit_config fit = { .epochs = 1, .output_bias_from_data = 1 };
-            vae_data       data = { rows, NULL, ROWS };
+            vae_data       data = { .pixels = rows, .count = ROWS };
             vae_real       bias[2 * SIZE];
             const size_t   units = convolutional ? 2 : SIZE;
             vae_model     *model;
@@ -460,7 +462,7 @@ TEST(test_predicted_spread_is_learned) {
         for (predicted = 0; predicted < 2; predicted++) {
             vae_config     config = { .input = { 1, SIZE, 1 }, .latent = 1, .encoder = { VAE_DENSE(8, VAE_TANH) }, .threads = 1 };
             vae_fit_config fit = { .epochs = 12, .output_bias_from_data = 1 };
-            vae_data       data = { rows, NULL, ROWS };
+            vae_data       data = { .pixels = rows, .count = ROWS };
             vae_model     *model;
             double         score, each[SIZE];
             config.likelihood = predicted ? VAE_GAUSSIAN_PREDICTED : VAE_GAUSSIAN;
@@ -517,7 +519,7 @@ TEST(test_drawn_pixels_have_their_distribution) {
         vae_model *model = constant_decoder((vae_likelihood)k, VAE_KERNELS_BEST, one_pixel);
         for (p = 0; p < sizeof at / sizeof *at; p++) {
             const vae_real    bias[2] = { (vae_real)at[p][0], (vae_real)at[p][1] };
-            const vae_latents latents = { z, DRAWS };
+            const vae_latents latents = { .z = z, .count = DRAWS };
             double            largest = 0, off;
             set(model, "decoder.0.bias", bias, k >= VAE_GAUSSIAN_PREDICTED ? 2 : 1);
             CHECK(vae_draw(model, &latents, drawn, NULL) == VAE_OK);
@@ -551,7 +553,7 @@ TEST(test_moments_of_drawn_pixels) {
         for (way = 0; way < 2; way++) {
             const int         two = k >= VAE_GAUSSIAN_PREDICTED, sigma = k == VAE_GAUSSIAN || k == VAE_LAPLACE;
             vae_config        config = { .input = { 3, 2, 3 }, .latent = 1, .encoder = { VAE_DENSE(1, VAE_LINEAR) }, .threads = 1, .seed = 9 };
-            const vae_latents latents = { z, ROWS }, single = { z, 1 };
+            const vae_latents latents = { .z = z, .count = ROWS }, single = { .z = z, .count = 1 };
             vae_model        *model;
             vae_real          bias[2 * SIZE], spread[SIZE], scale[SIZE], mean[SIZE];
             double            sums[SIZE], squares[SIZE], products = 0;
@@ -617,7 +619,7 @@ TEST(test_draws_are_reproducible) {
     static vae_real drawn[WAYS][ROWS * SIZE], more[ROWS * SIZE], z[ROWS * 3], means[2][ROWS * SIZE];
     static const size_t batches[WAYS] = { 40, 40, 7, 1, 40 };
     vae_sample_config draw = { .kind = VAE_SAMPLE_DRAW }, mean = { .kind = VAE_SAMPLE_MEAN };
-    vae_latents       latents = { z, ROWS }, none = { NULL, 0 };
+    vae_latents       latents = { .z = z, .count = ROWS }, none = { 0 };
     size_t            i;
     int               k, which, way;
     for (i = 0; i < ROWS * 3; i++) z[i] = (vae_real)sin((double)i * 1.3);
@@ -636,7 +638,7 @@ TEST(test_draws_are_reproducible) {
                 model = make(&config);
                 if (way != 4) CHECK(vae_draw(model, &latents, drawn[way], NULL) == VAE_OK);
                 for (i = 0; way == 4 && i < ROWS; i += 9) {
-                    vae_latents few = { z + 3 * i, 9 };
+                    vae_latents few = { .z = z + 3 * i, .count = 9 };
                     CHECK(vae_draw(model, &few, drawn[way] + i * SIZE, NULL) == VAE_OK);
                 }
                 CHECK(!memcmp(drawn[way], drawn[0], sizeof drawn[0]));
@@ -672,12 +674,47 @@ TEST(test_draws_are_reproducible) {
             }
 }
 
+/* Of a conditional model: vae_draw asks for labels, and they count; vae_sample_with takes vae_sample's, 0, 1, 0, ... */
+TEST(test_draws_of_a_class) {
+    int k;
+    for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++) {
+        vae_config        config = network(1, (vae_likelihood)k);
+        vae_sample_config draw = { .kind = VAE_SAMPLE_DRAW };
+        vae_model        *model, *view = NULL;
+        vae_real          z[2 * 3], drawn[3][2 * 84];
+        int               labels[2] = { 0, 1 };
+        vae_latents       latents = { .z = z, .count = 2 };
+        vae_error         error;
+        config.classes = 2;
+        model = make(&config);
+        CHECK(vae_sample_latent(model, 2, z, NULL) == VAE_OK);
+        CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+        CHECK(vae_draw(view, &latents, drawn[0], &error) == VAE_ERROR_ARGUMENT);
+        CHECK_CONTAINS(error.message, "vae_draw");
+        latents.labels = labels;
+        CHECK(vae_draw(view, &latents, drawn[0], &error) == VAE_OK);
+        vae_destroy(view);
+        CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+        CHECK(vae_sample_with(view, 2, &draw, drawn[1], &error) == VAE_OK);
+        CHECK(!memcmp(drawn[0], drawn[1], sizeof drawn[0]));
+        vae_destroy(view);
+        CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+        labels[1] = 0;
+        CHECK(vae_draw(view, &latents, drawn[2], &error) == VAE_OK);
+        CHECK(!memcmp(drawn[0], drawn[2], 84 * sizeof(vae_real)));
+        if (k != VAE_BERNOULLI && k != VAE_DISCRETIZED_LOGISTIC)        /* whose few values a fresh model hardly moves */
+            CHECK(memcmp(drawn[0] + 84, drawn[2] + 84, 84 * sizeof(vae_real)));
+        vae_destroy(view);
+        vae_destroy(model);
+    }
+}
+
 TEST(test_draws_are_refused) {
     vae_config        config = network(1, VAE_DISCRETIZED_LOGISTIC);
     vae_sample_config wrong = { .kind = VAE_SAMPLE_DRAW };
     vae_model        *model = make(&config);
     vae_real          pixels[84], z[3] = { 0, NAN, 0 };
-    vae_latents       latents = { z, 1 };
+    vae_latents       latents = { .z = z, .count = 1 };
     vae_state         state;
     vae_error         error;
     int               k;
@@ -731,6 +768,7 @@ int main(void) {
     RUN(test_drawn_pixels_have_their_distribution);
     RUN(test_moments_of_drawn_pixels);
     RUN(test_draws_are_reproducible);
+    RUN(test_draws_of_a_class);
     RUN(test_draws_are_refused);
     return test_finish();
 }
