@@ -6436,7 +6436,7 @@ VAEI_SETUP void vaei_plan_classifier_layer(vaei_planning *p, int number) {
     vaei_places  places;
     vaei_outline_at(p->network, index, &o, NULL);
     memset(&b, 0, sizeof b);
-    b.activation = o.layer.activation;
+    b.saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
     b.inputs = vaei_shape_size(o.in);
     b.outputs = b.room = vaei_shape_size(o.out);
     if (!number) {
