@@ -9909,7 +9909,7 @@ VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, va
     if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
     for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
         const size_t classes = model->plan.classes;
-        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) break;
+        if ((status = vaei_encode_rows(model, data, first, VAEI_AS_GIVEN, &pass, error)) != VAE_OK) break;
         vaei_classifier_forward(&pass);
         for (i = 0; i < pass.count; i++) {
             const vae_real *logits = vaei_at(model, vaei_logits_layer(model)->places.output, 0, i, classes);
