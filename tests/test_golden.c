@@ -64,7 +64,7 @@ static const vae_config networks[MODELS] = {
                    VAE_CONV_INITIALIZER(4, 3, 1, VAE_LINEAR) } },
     { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_DISCRETIZED_LOGISTIC,
       .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) } },
-    { .input = { 1, 9, 1 }, .latent = 2, .likelihood = VAE_DISCRETIZED_LOGISTIC, .beta = (vae_real)0.5,
+    { .input = { 1, 9, 1 }, .latent = 2, .likelihood = VAE_DISCRETIZED_LOGISTIC, .beta = (vae_real)0.5, .classes = 3,
       .encoder = { VAE_DENSE_INITIALIZER(7, VAE_TANH) } }
 };
 

@@ -308,6 +308,8 @@ TEST(test_same_bits_however) {
             double     elbo[WAYS][ROWS];
             for (way = 0; way < WAYS; way++) {
                 vae_config config = network(which, pairs[k]);
+                if (which == 1) config.samples = 2;
+                if (which == 2) config.objective = VAE_OBJECTIVE_IWAE, config.samples = 3;
                 if (way == 1) {
                     config.threads = 3;
                     config.parallel.run = run_backwards;
@@ -672,6 +674,41 @@ TEST(test_draws_are_reproducible) {
             }
 }
 
+/* Of a conditional model: vae_draw asks for labels, and they count; vae_sample_with takes vae_sample's, 0, 1, 0, ... */
+TEST(test_draws_of_a_class) {
+    int k;
+    for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++) {
+        vae_config        config = network(1, (vae_likelihood)k);
+        vae_sample_config draw = { .kind = VAE_SAMPLE_DRAW };
+        vae_model        *model, *view = NULL;
+        vae_real          z[2 * 3], drawn[3][2 * 84];
+        int               labels[2] = { 0, 1 };
+        vae_latents       latents = { .z = z, .count = 2 };
+        vae_error         error;
+        config.classes = 2;
+        model = make(&config);
+        CHECK(vae_sample_latent(model, 2, z, NULL) == VAE_OK);
+        CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+        CHECK(vae_draw(view, &latents, drawn[0], &error) == VAE_ERROR_ARGUMENT);
+        CHECK_CONTAINS(error.message, "vae_draw");
+        latents.labels = labels;
+        CHECK(vae_draw(view, &latents, drawn[0], &error) == VAE_OK);
+        vae_destroy(view);
+        CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+        CHECK(vae_sample_with(view, 2, &draw, drawn[1], &error) == VAE_OK);
+        CHECK(!memcmp(drawn[0], drawn[1], sizeof drawn[0]));
+        vae_destroy(view);
+        CHECK(vae_create_view(model, NULL, &view, NULL) == VAE_OK);
+        labels[1] = 0;
+        CHECK(vae_draw(view, &latents, drawn[2], &error) == VAE_OK);
+        CHECK(!memcmp(drawn[0], drawn[2], 84 * sizeof(vae_real)));
+        if (k != VAE_BERNOULLI && k != VAE_DISCRETIZED_LOGISTIC)        /* whose few values a fresh model hardly moves */
+            CHECK(memcmp(drawn[0] + 84, drawn[2] + 84, 84 * sizeof(vae_real)));
+        vae_destroy(view);
+        vae_destroy(model);
+    }
+}
+
 TEST(test_draws_are_refused) {
     vae_config        config = network(1, VAE_DISCRETIZED_LOGISTIC);
     vae_sample_config wrong = { .kind = VAE_SAMPLE_DRAW };
@@ -731,6 +768,7 @@ int main(void) {
     RUN(test_drawn_pixels_have_their_distribution);
     RUN(test_moments_of_drawn_pixels);
     RUN(test_draws_are_reproducible);
+    RUN(test_draws_of_a_class);
     RUN(test_draws_are_refused);
     return test_finish();
 }

@@ -31,11 +31,11 @@ MODELS = [
 .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_DISCRETIZED_LOGISTIC,
 .encoder = { VAE_CONV(4, 3, 2, VAE_SILU), VAE_DENSE(8, VAE_TANH) }
 """),
-    dict(name="logistic_vector", seed=23, input=(1, 9, 1), latent=2, beta=0.5, sigma=None,
+    dict(name="logistic_vector", seed=23, input=(1, 9, 1), latent=2, beta=0.5, sigma=None, classes=3,
          likelihood="discretized_logistic",
          encoder=[dense(7, "tanh")], decoder=None,
          config="""
-.input = { 1, 9, 1 }, .latent = 2, .likelihood = VAE_DISCRETIZED_LOGISTIC, .beta = 0.5,
+.input = { 1, 9, 1 }, .latent = 2, .likelihood = VAE_DISCRETIZED_LOGISTIC, .beta = 0.5, .classes = 3,
 .encoder = { VAE_DENSE(7, VAE_TANH) }
 """),
 ]
@@ -52,14 +52,16 @@ def with_channels(layer, input_shape, times):
 class PairNetwork(Network):
     """Its decoder gives images of twice the channels. In rows all first numbers stand before all second ones."""
 
-    def __init__(self, input_shape, latent, encoder, decoder=None):
+    def __init__(self, input_shape, latent, encoder, decoder=None, shared_heads=False, tied=False, classes=0):
         layers = decoder or mirror(input_shape, encoder)
-        super().__init__(input_shape, latent, encoder, layers[:-1] + [with_channels(layers[-1], input_shape, 1)])
-        modules, _, _ = sequential(layers[:-1] + [with_channels(layers[-1], input_shape, 2)], (1, 1, latent), False)
+        single, double = (layers[:-1] + [with_channels(layers[-1], input_shape, times)] for times in (1, 2))
+        super().__init__(input_shape, latent, encoder, single, shared_heads, tied, classes)
+        modules, _, _ = sequential(double, (1, 1, latent), False, classes)
         self.decoder = nn.Sequential(*modules)
 
-    def decode(self, z):
-        return torch.cat([self.rows(half) for half in self.halves(self.decoder(z))], 1)
+    def decode(self, z, one_hot=None):
+        output = self.decoder(z if one_hot is None else torch.cat([z, one_hot], 1))
+        return torch.cat([self.rows(half) for half in self.halves(output)], 1)
 
     def halves(self, output):
         height, width, channels = self.input_shape
