@@ -4298,7 +4298,7 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
 
 /* The mean level is the sum over k = 1 .. 255 of the probability of k or more, sigmoid((255 l - k + 1/2) delta), which
    is 1 or 0 where it is further than 18 from the middle. */
-VAEI_PRIVATE double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_real delta) {
+VAEI_APART double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_real delta) {
     const vae_real middle = 255 * vaei_held(l, (vae_real)-1e6, (vae_real)1e6), away = 18 / delta;
     const vae_real low = middle - away, high = middle + away;
     const int      begin = low > 1 ? low < 256 ? (int)low : 256 : 1;      /* NaN takes all levels */
@@ -4321,18 +4321,21 @@ VAEI_PRIVATE double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_
 VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                  const vaei_spread *spread, vae_real *pixels) {
     vaei_pairs p;
-    vae_real   delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES], sums[2 * VAEI_SUM_LANES];
+    vae_real   delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES];
     size_t     i, j;
+    int        sigmoids;
     for (i = 0; i < n; i += p.count) {
         vaei_take_pairs(&p, n, i, output, spread->channels, VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC);
         memset(ends, 0, sizeof ends);
         vaei_level_widths(set, &p, delta);
-        for (j = 0; j < p.count; j++) {
-            ends[j] = 255 * p.first[j] * delta[j];
-            ends[j + VAEI_SUM_LANES] = 255 * (p.first[j] - 1) * delta[j];
+        for (sigmoids = 0; sigmoids < 2; sigmoids++) {      /* of the same arguments, in one place: less stack */
+            for (j = 0; j < p.count; j++) {
+                ends[j] = 255 * p.first[j] * delta[j];
+                ends[j + VAEI_SUM_LANES] = 255 * (p.first[j] - 1) * delta[j];
+            }
+            vaei_activate(set, sigmoids ? VAE_SIGMOID : VAE_SOFTPLUS, 2 * VAEI_SUM_LANES, ends, ends);
+            for (j = 0; !sigmoids && j < p.count; j++) p.second[j] = ends[j] - ends[j + VAEI_SUM_LANES];
         }
-        vaei_activate(set, VAE_SOFTPLUS, 2 * VAEI_SUM_LANES, ends, sums);
-        vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, ends);
         for (j = 0; j < p.count; j++) {
             const double width = (double)delta[j], at_0 = (double)ends[j], at_1 = (double)ends[j + VAEI_SUM_LANES];
             const double slope_0 = at_0 * (1 - at_0), slope_1 = at_1 * (1 - at_1);
@@ -4340,7 +4343,7 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
             const double third_1 = slope_1 * (1 - VAEI_ROUNDED(6 * slope_1));
             double       level;
             if (delta[j] < (vae_real)0.5 && p.first[j] > -2 && p.first[j] < 3) {
-                level = ((double)sums[j] - (double)sums[j + VAEI_SUM_LANES]) / width;
+                level = (double)p.second[j] / width;
                 level += VAEI_ROUNDED(width / 24 * (slope_1 - slope_0));
                 level -= VAEI_ROUNDED(width * width * width * (7 / 5760.0) * (third_1 - third_0));
             } else level = vaei_mean_level(set, p.first[j], delta[j]);
