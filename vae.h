@@ -4235,7 +4235,7 @@ VAEI_PRIVATE void vaei_mean_first(const vaei_kernel_set *set, size_t n, const va
 #define VAEI_MOST_LOGISTIC ((vae_real)4)        /* ... and all levels between the first and the last .005 */
 
 /* delta = 1/(255 exp v), the width of a level in units of the scale. */
-VAEI_PRIVATE void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *p, vae_real *delta) {
+VAEI_APART void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *p, vae_real *delta) {
     static const vae_real level = (vae_real)(1 / 255.0);
     vae_real              levels[VAEI_SUM_LANES];
     size_t                j;
@@ -4257,7 +4257,7 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
     const vae_real low = VAEI_LEAST_LOGISTIC, high = VAEI_MOST_LOGISTIC;
     vaei_pairs     p;
     vae_real       delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES], made[2 * VAEI_SUM_LANES];
-    vae_real       within[VAEI_SUM_LANES], slopes[VAEI_SUM_LANES];
+    vae_real       within[VAEI_SUM_LANES];
     double         sum = 0;
     size_t         i, j;
     for (i = 0; i < n; i += p.count) {
@@ -4282,12 +4282,12 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
             sum += (double)upper[j] + (double)lower[j];
             if (p.first[j] > 0) sum += (double)p.second[j] + 5.54126354515842934;       /* log 255 */
         }
-        sum -= vaei_continuous_bernoulli(set, p.count, p.first, within, 1, d ? slopes : NULL);
+        sum -= vaei_continuous_bernoulli(set, p.count, p.first, within, 1, d ? p.first : NULL);
         if (!d) continue;
         vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, made);
         for (j = 0; j < p.count; j++) {
             /* delta/(exp(delta) - 1), and the derivative of the rest by log s */
-            const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * slopes[j]) : 0;
+            const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * p.first[j]) : 0;
             const vae_real slope = width - (VAEI_ROUNDED(minus_a[j] * upper[j]) + VAEI_ROUNDED(b[j] * lower[j]));
             d[p.at[j]] = (upper[j] - lower[j]) * (255 * delta[j]) * scale;
             d[p.at[j] + spread->channels] = vaei_held_slope(p.second[j], low, high, slope) * scale;
