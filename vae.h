@@ -4310,7 +4310,7 @@ VAEI_PRIVATE void vaei_mean_first(const vaei_kernel_set *set, size_t n, const va
 #define VAEI_MOST_LOGISTIC ((vae_real)4)        /* ... and all levels between the first and the last .005 */
 
 /* delta = 1/(255 exp v), the width of a level in units of the scale. */
-VAEI_PRIVATE void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *p, vae_real *delta) {
+VAEI_APART void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *p, vae_real *delta) {
     static const vae_real level = (vae_real)(1 / 255.0);
     vae_real              levels[VAEI_SUM_LANES];
     size_t                j;
@@ -4332,7 +4332,7 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
     const vae_real low = VAEI_LEAST_LOGISTIC, high = VAEI_MOST_LOGISTIC;
     vaei_pairs     p;
     vae_real       delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES], made[2 * VAEI_SUM_LANES];
-    vae_real       within[VAEI_SUM_LANES], slopes[VAEI_SUM_LANES];
+    vae_real       within[VAEI_SUM_LANES];
     double         sum = 0;
     size_t         i, j;
     for (i = 0; i < n; i += p.count) {
@@ -4357,12 +4357,12 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
             sum += (double)upper[j] + (double)lower[j];
             if (p.first[j] > 0) sum += (double)p.second[j] + 5.54126354515842934;       /* log 255 */
         }
-        sum -= vaei_continuous_bernoulli(set, p.count, p.first, within, 1, d ? slopes : NULL);
+        sum -= vaei_continuous_bernoulli(set, p.count, p.first, within, 1, d ? p.first : NULL);
         if (!d) continue;
         vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, made);
         for (j = 0; j < p.count; j++) {
             /* delta/(exp(delta) - 1), and the derivative of the rest by log s */
-            const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * slopes[j]) : 0;
+            const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * p.first[j]) : 0;
             const vae_real slope = width - (VAEI_ROUNDED(minus_a[j] * upper[j]) + VAEI_ROUNDED(b[j] * lower[j]));
             d[p.at[j]] = (upper[j] - lower[j]) * (255 * delta[j]) * scale;
             d[p.at[j] + spread->channels] = vaei_held_slope(p.second[j], low, high, slope) * scale;
@@ -4373,7 +4373,7 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
 
 /* The mean level is the sum over k = 1 .. 255 of the probability of k or more, sigmoid((255 l - k + 1/2) delta), which
    is 1 or 0 where it is further than 18 from the middle. */
-VAEI_PRIVATE double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_real delta) {
+VAEI_APART double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_real delta) {
     const vae_real middle = 255 * vaei_held(l, (vae_real)-1e6, (vae_real)1e6), away = 18 / delta;
     const vae_real low = middle - away, high = middle + away;
     const int      begin = low > 1 ? low < 256 ? (int)low : 256 : 1;      /* NaN takes all levels */
@@ -4396,18 +4396,21 @@ VAEI_PRIVATE double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_
 VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                  const vaei_spread *spread, vae_real *pixels) {
     vaei_pairs p;
-    vae_real   delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES], sums[2 * VAEI_SUM_LANES];
+    vae_real   delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES];
     size_t     i, j;
+    int        sigmoids;
     for (i = 0; i < n; i += p.count) {
         vaei_take_pairs(&p, n, i, output, spread->channels, VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC);
         memset(ends, 0, sizeof ends);
         vaei_level_widths(set, &p, delta);
-        for (j = 0; j < p.count; j++) {
-            ends[j] = 255 * p.first[j] * delta[j];
-            ends[j + VAEI_SUM_LANES] = 255 * (p.first[j] - 1) * delta[j];
+        for (sigmoids = 0; sigmoids < 2; sigmoids++) {      /* of the same arguments, in one place: less stack */
+            for (j = 0; j < p.count; j++) {
+                ends[j] = 255 * p.first[j] * delta[j];
+                ends[j + VAEI_SUM_LANES] = 255 * (p.first[j] - 1) * delta[j];
+            }
+            vaei_activate(set, sigmoids ? VAE_SIGMOID : VAE_SOFTPLUS, 2 * VAEI_SUM_LANES, ends, ends);
+            for (j = 0; !sigmoids && j < p.count; j++) p.second[j] = ends[j] - ends[j + VAEI_SUM_LANES];
         }
-        vaei_activate(set, VAE_SOFTPLUS, 2 * VAEI_SUM_LANES, ends, sums);
-        vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, ends);
         for (j = 0; j < p.count; j++) {
             const double width = (double)delta[j], at_0 = (double)ends[j], at_1 = (double)ends[j + VAEI_SUM_LANES];
             const double slope_0 = at_0 * (1 - at_0), slope_1 = at_1 * (1 - at_1);
@@ -4415,7 +4418,7 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
             const double third_1 = slope_1 * (1 - VAEI_ROUNDED(6 * slope_1));
             double       level;
             if (delta[j] < (vae_real)0.5 && p.first[j] > -2 && p.first[j] < 3) {
-                level = ((double)sums[j] - (double)sums[j + VAEI_SUM_LANES]) / width;
+                level = (double)p.second[j] / width;
                 level += VAEI_ROUNDED(width / 24 * (slope_1 - slope_0));
                 level -= VAEI_ROUNDED(width * width * width * (7 / 5760.0) * (third_1 - third_0));
             } else level = vaei_mean_level(set, p.first[j], delta[j]);
