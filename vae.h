@@ -2680,8 +2680,6 @@ VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *by
     for (; i < n; i++) y[i] = (vae_real)bytes[i] / 255;
 }
 
-#if VAEI_PASS != VAEI_PASS_AVX2         /* what is bound by memory AVX2 takes from the vector extension */
-
 /* y += x */
 VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
     size_t i;
@@ -2713,8 +2711,6 @@ VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_
 #endif
     return i;
 }
-
-#endif /* neither AVX2 nor AVX-512 */
 
 /* ---- random numbers ---- */
 
@@ -2988,18 +2984,12 @@ VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offset
 /* ---- The table ---- */
 
 /* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: that saves most of the
-   time to compile it. Both take from the vector extension what is bound by memory and has the same bits there. */
+   time to compile it. */
 #undef VAEI_SHARED
-#undef VAEI_BASIC
 #if VAEI_PASS == VAEI_PASS_AVX512
 #define VAEI_SHARED(name) name##_avx2
 #else
 #define VAEI_SHARED(name) VAEI_NAME(name)
-#endif
-#if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_AVX512
-#define VAEI_BASIC(name) name##_vector
-#else
-#define VAEI_BASIC(name) VAEI_NAME(name)
 #endif
 
 static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
@@ -3019,8 +3009,8 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     VAEI_SHARED(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
     VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
     VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_SHARED(vaei_sgd),
-    VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums), VAEI_BASIC(vaei_add),
-    VAEI_SHARED(vaei_bytes_to_real), VAEI_BASIC(vaei_check_range)
+    VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums), VAEI_SHARED(vaei_add),
+    VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
