@@ -2149,29 +2149,25 @@ VAEI_PRIVATE void vaei_multiply_naive(const vaei_product *p) {
 enum {
     VAEI_TILE_ROWS = 8,                                     /* of the tallest tile of any set */
     VAEI_TILE_VECTORS = 4,                                  /* of the widest */
-    VAEI_FEW = 3,                                           /* up to so many rows or columns have tiles of their own */
+    VAEI_DOT_VECTORS = 4,                                   /* of C, which one call of vaei_dot computes */
     VAEI_MOST_LANES = VAEI_SUM_LANES                        /* numbers in a vector: it may hold all partial sums */
 };
 
 #ifndef VAE_SMALL
-/* What one call computes: tiles one below the other, and panels of such tiles side by side. */
+/* What one call computes: tiles one below the other. */
 typedef struct vaei_tile {
-    size_t rows, panels;                                    /* of all tiles; the last one may reach beyond the rows */
+    size_t rows;                                            /* of all tiles; the last one may reach beyond the rows */
     const vae_real *const *a_rows;                          /* where each row of A begins, */
     vae_real *const *c_rows;                                /* ... and each row of C; a row listed twice is computed and
                                                                stored twice, with one result */
-    size_t column;                                          /* of C, where the first panel begins */
+    size_t column;                                          /* of C, where the panel begins */
     const size_t *a_offsets;                                /* where each step lies in a row of A */
     size_t steps;
-    const vae_real *b;                                      /* the first panel's numbers of B, step after step, */
-    size_t b_step;                                          /* ... this far apart; the next panel's follow */
+    const vae_real *b;                                      /* the panel's numbers of B, step after step, */
+    size_t b_step;                                          /* ... this far apart */
     vae_real *panel;                                        /* where a packing tile leaves them side by side */
-    const vae_real *const *b_columns;                       /* for a transposing tile, where each column of B begins, */
-    const size_t *b_offsets;                                /* ... where the steps lie in it, */
-    int side_by_side;                                       /* ... and whether the columns lie so */
     int from_c;                                             /* do the sums begin with what is in C? */
-    const vae_real *start;                                  /* if not, the first panel's first values, for all rows, */
-    size_t start_step;                                      /* ... and how far on the next panel's lie */
+    const vae_real *start;                                  /* if not, the first values, for all rows */
     int relu;
 } vaei_tile;
 
@@ -2180,8 +2176,7 @@ typedef struct vaei_tile {
    but segments of any length and number then cost nothing. */
 #define VAEI_ROWS_1(X, VECTORS) X(0, VECTORS)
 #define VAEI_ROWS_2(X, VECTORS) VAEI_ROWS_1(X, VECTORS) X(1, VECTORS)
-#define VAEI_ROWS_3(X, VECTORS) VAEI_ROWS_2(X, VECTORS) X(2, VECTORS)
-#define VAEI_ROWS_4(X, VECTORS) VAEI_ROWS_3(X, VECTORS) X(3, VECTORS)
+#define VAEI_ROWS_4(X, VECTORS) VAEI_ROWS_2(X, VECTORS) X(2, VECTORS) X(3, VECTORS)
 #define VAEI_ROWS_6(X, VECTORS) VAEI_ROWS_4(X, VECTORS) X(4, VECTORS) X(5, VECTORS)
 #define VAEI_ROWS_8(X, VECTORS) VAEI_ROWS_6(X, VECTORS) X(6, VECTORS) X(7, VECTORS)
 #define VAEI_VECTORS_1(X, r) X(r, 0)
@@ -2190,7 +2185,6 @@ typedef struct vaei_tile {
 #define VAEI_VECTORS_4(X, r) VAEI_VECTORS_3(X, r) X(r, 3)
 
 #define VAEI_COUNT_ROW(r, VECTORS) + 1
-#define VAEI_COUNT_VECTOR(r, v) + 1
 #define VAEI_DECLARE_SUM(r, v) VAEI_V sum##r##_##v;
 #define VAEI_DECLARE_ROW(r, VECTORS) const vae_real *a##r = a_rows[r]; VECTORS(VAEI_DECLARE_SUM, r)
 #define VAEI_READ_START(r, v) const VAEI_V start##v = VAEI_LOAD(start + v * VAEI_LANES);
@@ -2200,7 +2194,7 @@ typedef struct vaei_tile {
 #define VAEI_READ_ROW(r, VECTORS) { const vae_real *c##r = c_rows[r] + column; VECTORS(VAEI_READ_SUM, r) }
 #define VAEI_MULTIPLY_ADD(r, v) sum##r##_##v = VAEI_FMA(x, b##v, sum##r##_##v);
 #define VAEI_STEP_ROW(r, VECTORS) { const VAEI_V x = VAEI_SET(a##r[offset]); VECTORS(VAEI_MULTIPLY_ADD, r) }
-#define VAEI_RELU_SUM(r, v) sum##r##_##v = VAEI_MAX(zero, sum##r##_##v);
+#define VAEI_RELU_SUM(r, v) sum##r##_##v = VAEI_MAX(VAEI_SET(0), sum##r##_##v);
 #define VAEI_RELU_ROW(r, VECTORS) VECTORS(VAEI_RELU_SUM, r)
 #define VAEI_STORE_SUM(r, v) VAEI_STORE(c##r + v * VAEI_LANES, sum##r##_##v);
 #define VAEI_STORE_ROW(r, VECTORS) { vae_real *c##r = c_rows[r] + column; VECTORS(VAEI_STORE_SUM, r) }
@@ -2216,95 +2210,34 @@ typedef struct vaei_tile {
    hides behind the multiply-adds. */
 #define VAEI_READ_AND_PACK_B(r, v) VAEI_READ_B_AHEAD(r, v) VAEI_STORE(panel, b##v); panel += VAEI_LANES;
 
-/* One call does all rows and panels, since between two calls the processor runs out of multiply-adds; a packing tile is
-   always a single one (SEVERAL is 0). */
-#define VAEI_TILE_KERNEL(name, ROWS, VECTORS, READ_B, SEVERAL) \
+/* One call does all rows, since between two calls the processor runs out of multiply-adds. */
+#define VAEI_TILE_KERNEL(name, ROWS, VECTORS, READ_B) \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
-        const size_t height = 0 ROWS(VAEI_COUNT_ROW, VECTORS); \
-        const size_t width = (0 VECTORS(VAEI_COUNT_VECTOR, 0)) * VAEI_LANES; \
-        const size_t *const a_offsets = tile->a_offsets, *const a_offsets_end = a_offsets + tile->steps; \
-        const vae_real *const *const a_rows_end = tile->a_rows + tile->rows; \
-        const vae_real *start = tile->start, *b_first = tile->b; \
-        size_t column = tile->column, panels = tile->panels; \
-        do { \
-            const vae_real *const *a_rows = tile->a_rows; \
-            vae_real *const *c_rows = tile->c_rows; \
-            do { \
-                const size_t *at = a_offsets, b_step = tile->b_step; \
-                const vae_real *b = b_first; \
-                vae_real *panel = tile->panel; \
-                ROWS(VAEI_DECLARE_ROW, VECTORS) \
-                if (tile->from_c) { \
-                    ROWS(VAEI_READ_ROW, VECTORS) \
-                } else { \
-                    VECTORS(VAEI_READ_START, 0) \
-                    ROWS(VAEI_START_ROW, VECTORS) \
-                } \
-                VAEI_FORGET(c_rows); /* or the rows' addresses would take registers in the loop */ \
-                (void)panel; \
-                for (; at < a_offsets_end; at++) { \
-                    const size_t offset = *at; \
-                    VECTORS(READ_B, 0) \
-                    ROWS(VAEI_STEP_ROW, VECTORS) \
-                    b += b_step; \
-                } \
-                if (tile->relu) { \
-                    const VAEI_V zero = VAEI_SET(0); \
-                    ROWS(VAEI_RELU_ROW, VECTORS) \
-                } \
-                ROWS(VAEI_STORE_ROW, VECTORS) \
-                a_rows += height; \
-                c_rows += height; \
-            } while (SEVERAL && a_rows < a_rows_end); \
-            b_first += width; \
-            column += width; \
-            start += tile->start_step; \
-        } while (SEVERAL && --panels); \
-        (void)a_rows_end; \
-    }
-
-/* One tile of few rows. Its columns of B may lie anywhere, along their steps or side by side. Four steps that follow
-   one another are transposed in registers, other steps are taken one by one. */
-#define VAEI_ADD_FOUR(r, v) \
-    sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[0]]), four.step0, sum##r##_##v); \
-    sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[1]]), four.step1, sum##r##_##v); \
-    sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[2]]), four.step2, sum##r##_##v); \
-    sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[3]]), four.step3, sum##r##_##v);
-#define VAEI_FOUR_STEPS(ROWS, v) { \
-    const VAEI_NAME(vaei_four_steps) four = VAEI_NAME(vaei_transpose)(columns + v * VAEI_LANES, b_at[0]); \
-    ROWS(VAEI_ADD_FOUR, v) }
-#define VAEI_ADD_ONE(r, v) sum##r##_##v = VAEI_FMA(VAEI_SET(a##r[at[0]]), one, sum##r##_##v);
-#define VAEI_ONE_STEP(ROWS, v) { \
-    vae_real numbers[VAEI_LANES]; \
-    const vae_real *step = columns[v * VAEI_LANES] + b_at[0]; \
-    VAEI_V one; \
-    if (!tile->side_by_side) { \
-        VAEI_NAME(vaei_collect)(columns + v * VAEI_LANES, b_at[0], numbers); \
-        step = numbers; \
-    } \
-    one = VAEI_LOAD(step); \
-    ROWS(VAEI_ADD_ONE, v) }
-#define VAEI_TRANSPOSING_TILE_KERNEL(name, ROWS, VECTORS) \
-    VAEI_TARGET void VAEI_NAME(name)(const vaei_tile *tile) { \
-        const vae_real *const *a_rows = tile->a_rows, *const *columns = tile->b_columns; \
+        const size_t height = 0 ROWS(VAEI_COUNT_ROW, VECTORS), column = tile->column; \
+        const size_t *const a_offsets_end = tile->a_offsets + tile->steps; \
+        const vae_real *const *a_rows = tile->a_rows, *const *const a_rows_end = a_rows + tile->rows; \
         vae_real *const *c_rows = tile->c_rows; \
-        const size_t *at = tile->a_offsets, *b_at = tile->b_offsets, column = tile->column; \
-        size_t left = tile->steps, count; \
-        ROWS(VAEI_DECLARE_ROW, VECTORS) \
-        ROWS(VAEI_READ_ROW, VECTORS) \
-        for (; left > 0; left -= count, at += count, b_at += count) { \
-            count = left >= 4 && b_at[1] == b_at[0] + 1 && b_at[2] == b_at[0] + 2 && b_at[3] == b_at[0] + 3 ? 4 : 1; \
-            if (count == 4) { \
-                VECTORS(VAEI_FOUR_STEPS, ROWS) \
-            } else { \
-                VECTORS(VAEI_ONE_STEP, ROWS) \
+        for (; a_rows < a_rows_end; a_rows += height, c_rows += height) { \
+            const size_t *at = tile->a_offsets, b_step = tile->b_step; \
+            const vae_real *b = tile->b; \
+            vae_real *panel = tile->panel; \
+            ROWS(VAEI_DECLARE_ROW, VECTORS) \
+            if (tile->from_c) { ROWS(VAEI_READ_ROW, VECTORS) } else { \
+                const vae_real *start = tile->start; \
+                VECTORS(VAEI_READ_START, 0) \
+                ROWS(VAEI_START_ROW, VECTORS) \
             } \
+            VAEI_FORGET(c_rows); /* or the rows' addresses would take registers in the loop */ \
+            (void)panel; \
+            for (; at < a_offsets_end; at++) { \
+                const size_t offset = *at; \
+                VECTORS(READ_B, 0) \
+                ROWS(VAEI_STEP_ROW, VECTORS) \
+                b += b_step; \
+            } \
+            if (tile->relu) { ROWS(VAEI_RELU_ROW, VECTORS) } \
+            ROWS(VAEI_STORE_ROW, VECTORS) \
         } \
-        if (tile->relu) { \
-            const VAEI_V zero = VAEI_SET(0); \
-            ROWS(VAEI_RELU_ROW, VECTORS) \
-        } \
-        ROWS(VAEI_STORE_ROW, VECTORS) \
     }
 #endif
 
@@ -2320,11 +2253,6 @@ typedef struct vaei_tile_kernel {
     void (*run)(const vaei_tile *tile);
 } vaei_tile_kernel;
 
-typedef struct vaei_transposing_kernel {
-    size_t vectors;
-    void (*run)(const vaei_tile *tile);
-} vaei_transposing_kernel;
-
 typedef struct vaei_product_kernels {
     size_t lanes;                                           /* numbers in a vector */
     void (*packing_tile)(const vaei_tile *tile);            /* a panel's tall tile, which packs B as it reads it */
@@ -2335,7 +2263,8 @@ typedef struct vaei_product_kernels {
     size_t panel, wide;                                     /* vectors of a panel of many rows, and of few */
     vaei_tile_kernel tall[VAEI_TILE_VECTORS];               /* one, two ... vectors wide: tiles for most rows, */
     vaei_tile_kernel low[VAEI_TILE_VECTORS];                /* ... and lower ones for the last rows, or for few */
-    vaei_transposing_kernel transposing[VAEI_FEW];          /* of one, two and three rows */
+    void (*dot)(const vae_real *one, const size_t *one_offsets, const vae_real *const *many, const size_t *many_offsets,
+                size_t steps, vae_real *sums);              /* NULL in a set without vectors */
     const struct vaei_product_kernels *half;                /* a set of half the lanes and the same bits, or NULL */
 } vaei_product_kernels;
 #endif
@@ -2513,7 +2442,6 @@ VAEI_HELPER vaei_uints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_NAME(name) name##_avx512
 #define VAEI_TYPE(name) name##16
 #define VAEI_TARGET VAEI_FETCHED __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_PRIVATE
-#define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
 #define VAEI_LANES 16
 /* gcc's builtins take the value of masked-out lanes, a mask (all ones) and a rounding mode (4: the current one). Some
    intrinsics are masked, too: without a mask they use something uninitialised, of which gcc 12 warns (gcc bug
@@ -2598,10 +2526,10 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_negative)(VAEI_V x) { return exp(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_log)(VAEI_V x) { return log(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) { return y + log1p(e); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) { return (void)e, tanh(x); }
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) { return (void)exp_minus_1, expm1(x); }
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1, int minus) {
     double term = x * x / 2, sum = 0;
     int    k;
+    if (!minus) return expm1(x);
     if (fabs(x) > 0.5) return exp_minus_1 - x;
     for (k = 3; k < 20; k++) { sum += term; term *= x / k; }        /* x^2/2! + x^3/3! + ... */
     return sum;
@@ -2629,24 +2557,19 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_assemble)(VAEI_V shifted, VAEI_V r) {
     return VAEI_PRODUCT(p, VAEI_FROM_BITS((VAEI_BITS(shifted) << 23) + ((uint32_t)126 << 23)));
 }
 
-/* e^x for -87.3365 <= x <= 88.73: x = n ln 2 + r. Adding 1.5 2^23 rounds to an integer and leaves it in the low bits;
-   ln 2 is split so that n times the first part is exact (Cody and Waite 1980). */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_inside)(VAEI_V x) {
-    const VAEI_V shifted = VAEI_FMA(x, VAEI_SET(1.44269504f), VAEI_SET(12582912.0f));
-    const VAEI_V n = shifted - VAEI_SET(12582912.0f);
-    VAEI_V       r = VAEI_FNMA(n, VAEI_SET(0.693359375f), x);
-    r = VAEI_FNMA(n, VAEI_SET(-2.12194440e-4f), r);
-    return VAEI_NAME(vaei_exp_assemble)(shifted, r);
-}
-
-/* e^x; 0 where that is below 2^-125.5, so that nothing denormal comes out; inf above the largest float. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp)(VAEI_V x) {
-    return VAEI_NAME(vaei_exp_inside)(VAEI_MIN(VAEI_SET(88.73f), VAEI_MAX(VAEI_SET(-87.3365f), x)));
-}
-
-/* The same for x <= 0. */
+/* e^x for x <= 88.73; 0 where that is below 2^-125.5, so that nothing denormal comes out. x = n ln 2 + r. Adding
+   1.5 2^23 rounds to an integer and leaves it in the low bits; ln 2 is split so that n times the first part is exact
+   (Cody and Waite 1980). */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp_negative)(VAEI_V x) {
-    return VAEI_NAME(vaei_exp_inside)(VAEI_MAX(VAEI_SET(-87.3365f), x));
+    const VAEI_V inside = VAEI_MAX(VAEI_SET(-87.3365f), x);
+    const VAEI_V shifted = VAEI_FMA(inside, VAEI_SET(1.44269504f), VAEI_SET(12582912.0f));
+    const VAEI_V n = shifted - VAEI_SET(12582912.0f), r = VAEI_FNMA(n, VAEI_SET(0.693359375f), inside);
+    return VAEI_NAME(vaei_exp_assemble)(shifted, VAEI_FNMA(n, VAEI_SET(-2.12194440e-4f), r));
+}
+
+/* The same for any x: inf above the largest float. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_exp)(VAEI_V x) {
+    return VAEI_NAME(vaei_exp_negative)(VAEI_MIN(VAEI_SET(88.73f), x));
 }
 
 /* log x for normal x > 0: x = 2^n (1 + f) with 1 + f between sqrt 1/2 and sqrt 2,
@@ -2684,26 +2607,15 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) {
     return VAEI_FROM_BITS(VAEI_BITS(t) | (VAEI_BITS(x) & 0x80000000u));
 }
 
-/* (e^x - 1 - x)/x^2, for |x| <= 1: 2.6e-8. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_polynomial)(VAEI_V x) {
-    VAEI_V p = VAEI_SET(2.41456269e-06f);
-    VAEI_HORNER_3(p, x, 2.53045891e-05f, 0.000199219547f, 0.00138863234f);
-    VAEI_HORNER_4(p, x, 0.00833282247f, 0.0416666977f, 0.166666746f, 0.5f);
-    return p;
-}
-
-/* e^x - 1 and, below, e^x - 1 - x: by a series near 0, where the differences would cancel, elsewhere from e^x - 1 as
-   the caller has computed it. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1) {
+/* e^x - 1 or, with `minus`, e^x - 1 - x: by a series near 0, where the differences would cancel, elsewhere from e^x - 1
+   as the caller has computed it. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1, int minus) {
     const VAEI_V near_0 = VAEI_MIN(VAEI_SET(1), VAEI_MAX(VAEI_SET(-1), x));
-    const VAEI_V series = VAEI_FMA(near_0 * near_0, VAEI_NAME(vaei_expm1_polynomial)(near_0), near_0);
-    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1), series, exp_minus_1);
-}
-
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1_minus)(VAEI_V x, VAEI_V exp_minus_1) {
-    const VAEI_V near_0 = VAEI_MIN(VAEI_SET(1), VAEI_MAX(VAEI_SET(-1), x));
-    const VAEI_V series = VAEI_PRODUCT(near_0 * near_0, VAEI_NAME(vaei_expm1_polynomial)(near_0));
-    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1), series, exp_minus_1 - x);
+    VAEI_V       p = VAEI_SET(2.41456269e-06f);                    /* (e^x - 1 - x)/x^2, |x| <= 1: 2.6e-8 */
+    VAEI_HORNER_3(p, near_0, 2.53045891e-05f, 0.000199219547f, 0.00138863234f);
+    VAEI_HORNER_4(p, near_0, 0.00833282247f, 0.0416666977f, 0.166666746f, 0.5f);
+    p = minus ? VAEI_PRODUCT(near_0 * near_0, p) : VAEI_FMA(near_0 * near_0, p, near_0);
+    return VAEI_SELECT_LESS(VAEI_ABS(x), VAEI_SET(1), p, minus ? exp_minus_1 - x : exp_minus_1);
 }
 
 /* For 0 <= a <= 13.2 the probability that a standard normal variable exceeds a, as its two factors exp(-a^2/2) and
@@ -2731,9 +2643,9 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VA
 }
 
 /* Two standard normals of two random words (Box and Muller 1958): r = sqrt(-2 log u) and a uniform angle give r cos and
-   r sin. u = (k + 1/2) 2^-31 for the upper 31 bits k of the first word, so that the largest normal is 6.66. The lower 31
-   bits of the second word are an angle f pi with -1/2 <= f < 1/2; its top bit turns the cosine's sign, which gives the
-   other half of the circle. */
+   r sin. u = (k + 1/2) 2^-31 for the upper 31 bits k of the first word, so that the largest normal is 6.66. The lower
+   31 bits of the second word are an angle f pi with -1/2 <= f < 1/2; its top bit turns the cosine's sign, which gives
+   the other half of the circle. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_pair)(VAEI_I word0, VAEI_I word1, VAEI_V *second) {
     const VAEI_V u = VAEI_FMA(VAEI_FROM_INT(word0 >> 1), VAEI_SET(4.65661287307739258e-10f),
                               VAEI_SET(2.32830643653869629e-10f));
@@ -2775,7 +2687,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_derivative_of_exponential)(vae_activation kind
     const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(saved));
     const VAEI_V bounded = VAEI_MIN(VAEI_SET(100), VAEI_MAX(VAEI_SET(-100), saved));
     VAEI_V       of_x, of_minus_x;
-    if (kind == VAE_SOFTPLUS) return -VAEI_NAME(vaei_expm1)(-saved, e - VAEI_SET(1));
+    if (kind == VAE_SOFTPLUS) return -VAEI_NAME(vaei_expm1)(-saved, e - VAEI_SET(1), 0);
     of_x = VAEI_NAME(vaei_sigmoids)(saved, e, &of_minus_x);
     return of_x * VAEI_FMA(bounded, of_minus_x, VAEI_SET(1));
 }
@@ -2849,7 +2761,7 @@ VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n
 
 /* ---- sums ---- */
 
-/* A kernel that adds up the terms of array elements: see vaei_sum_kernel. `add` returns the sum with one vector of terms
+/* A kernel that adds up terms of array elements: see vaei_sum_kernel. `add` returns the sum with one vector of terms
    added to it, and leaves their derivatives in *slope if they are wanted. */
 #define VAEI_SUM_KERNEL(name, add) \
     VAEI_TARGET void VAEI_NAME(name)(size_t n, const vae_real *a, const vae_real *b, vae_real factor, vae_real *d, \
@@ -2885,8 +2797,8 @@ VAEI_SUM_KERNEL(vaei_gaussian, vaei_add_gaussian)
 /* Laplace: the size of the difference, and its derivative, the sign. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_laplace)(VAEI_V sum, VAEI_V output, VAEI_V x, int wanted, VAEI_V *slope) {
     const VAEI_V difference = output - x, zero = VAEI_SET(0);
-    if (wanted)
-        *slope = VAEI_SELECT_LESS(difference, zero, VAEI_SET(-1), VAEI_SELECT_LESS(zero, difference, VAEI_SET(1), zero));
+    const VAEI_V sign = VAEI_SELECT_LESS(zero, difference, VAEI_SET(1), zero);
+    if (wanted) *slope = VAEI_SELECT_LESS(difference, zero, VAEI_SET(-1), sign);
     return sum + VAEI_ABS(difference);
 }
 VAEI_SUM_KERNEL(vaei_laplace, vaei_add_laplace)
@@ -2917,7 +2829,7 @@ VAEI_SUM_KERNEL(vaei_continuous_bernoulli, vaei_add_continuous)
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_kl)(VAEI_V sum, VAEI_V mean, VAEI_V logvar, int wanted, VAEI_V *slope) {
     (void)wanted;
     (void)slope;
-    return sum + VAEI_FMA(mean, mean, VAEI_NAME(vaei_expm1_minus)(logvar, VAEI_NAME(vaei_exp)(logvar) - VAEI_SET(1)));
+    return sum + VAEI_FMA(mean, mean, VAEI_NAME(vaei_expm1)(logvar, VAEI_NAME(vaei_exp)(logvar) - VAEI_SET(1), 1));
 }
 VAEI_SUM_KERNEL(vaei_gaussian_kl, vaei_add_kl)
 
@@ -2944,7 +2856,7 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
     for (i = 0; i < n; i += VAEI_LANES) {
         const VAEI_V m = VAEI_LOAD(mean + i), v = VAEI_LOAD(logvar + i), d = VAEI_LOAD(dz + i);
         const VAEI_V deviation = VAEI_NAME(vaei_exp)(v * half);
-        const VAEI_V slope = VAEI_NAME(vaei_expm1)(v, VAEI_FMA(deviation, deviation, VAEI_SET(-1)));
+        const VAEI_V slope = VAEI_NAME(vaei_expm1)(v, VAEI_FMA(deviation, deviation, VAEI_SET(-1)), 0);
         const VAEI_V drawn = VAEI_PRODUCT(d * VAEI_LOAD(epsilon + i), deviation * half);
         VAEI_STORE(d_mean + i, VAEI_FMA(scale, m, d));
         VAEI_STORE(d_logvar + i, VAEI_FMA(scale * half, slope, drawn));
@@ -2990,8 +2902,6 @@ VAEI_TARGET void VAEI_NAME(vaei_bytes_to_real)(size_t n, const unsigned char *by
     for (; i < n; i++) y[i] = (vae_real)bytes[i] / 255;
 }
 
-#if VAEI_PASS != VAEI_PASS_AVX2         /* what is bound by memory AVX2 takes from the vector extension */
-
 /* y += x */
 VAEI_TARGET void VAEI_NAME(vaei_add)(size_t n, vae_real *y, const vae_real *x) {
     size_t i;
@@ -3023,8 +2933,6 @@ VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_
 #endif
     return i;
 }
-
-#endif /* neither AVX2 nor AVX-512 */
 
 /* ---- random numbers ---- */
 
@@ -3168,53 +3076,43 @@ typedef struct VAEI_NAME(vaei_four_steps) { VAEI_V step0, step1, step2, step3; }
 
 VAEI_HELPER VAEI_NAME(vaei_four_steps) VAEI_NAME(vaei_transpose)(const vae_real *const *columns, size_t offset) {
     VAEI_NAME(vaei_four_steps) four;
-#if VAEI_PASS == VAEI_PASS_AVX2
-#define VAEI_FOUR(c) (*(const vaei_loose_floats4 *)(const void *)(columns[c] + offset))
-#define VAEI_QUAD(c) VAEI_X86( \
-    __builtin_ia32_vinsertf128_ps256(__builtin_ia32_ps256_ps(VAEI_FOUR(c)), VAEI_FOUR(c + 4), 1), \
-    _mm256_insertf128_ps(_mm256_castps128_ps256(VAEI_FOUR(c)), VAEI_FOUR(c + 4), 1))
-#define VAEI_UNPACK_LOW(a, b) VAEI_X86(__builtin_ia32_unpcklps256(a, b), _mm256_unpacklo_ps(a, b))
-#define VAEI_UNPACK_HIGH(a, b) VAEI_X86(__builtin_ia32_unpckhps256(a, b), _mm256_unpackhi_ps(a, b))
-#define VAEI_SHUFFLE(a, b, places) VAEI_X86(__builtin_ia32_shufps256(a, b, places), _mm256_shuffle_ps(a, b, places))
-    const VAEI_V q0 = VAEI_QUAD(0), q1 = VAEI_QUAD(1), q2 = VAEI_QUAD(2), q3 = VAEI_QUAD(3);
-    const VAEI_V low01 = VAEI_UNPACK_LOW(q0, q1), high01 = VAEI_UNPACK_HIGH(q0, q1);
-    const VAEI_V low23 = VAEI_UNPACK_LOW(q2, q3), high23 = VAEI_UNPACK_HIGH(q2, q3);
-    four.step0 = VAEI_SHUFFLE(low01, low23, 0x44);
-    four.step1 = VAEI_SHUFFLE(low01, low23, 0xEE);
-    four.step2 = VAEI_SHUFFLE(high01, high23, 0x44);
-    four.step3 = VAEI_SHUFFLE(high01, high23, 0xEE);
-#elif VAEI_PASS == VAEI_PASS_NEON
-    const float32x4_t q0 = vld1q_f32(columns[0] + offset), q1 = vld1q_f32(columns[1] + offset);
-    const float32x4_t q2 = vld1q_f32(columns[2] + offset), q3 = vld1q_f32(columns[3] + offset);
-    const float32x4x2_t even = vzipq_f32(q0, q2), odd = vzipq_f32(q1, q3);
-    const float32x4x2_t first = vzipq_f32(even.val[0], odd.val[0]), second = vzipq_f32(even.val[1], odd.val[1]);
-    four.step0 = first.val[0]; four.step1 = first.val[1];
-    four.step2 = second.val[0]; four.step3 = second.val[1];
-#elif VAEI_PASS == VAEI_PASS_VECTOR
-    const float *q0 = columns[0] + offset, *q1 = columns[1] + offset;
-    const float *q2 = columns[2] + offset, *q3 = columns[3] + offset;
-    const VAEI_V v0 = { q0[0], q1[0], q2[0], q3[0] }, v1 = { q0[1], q1[1], q2[1], q3[1] };
-    const VAEI_V v2 = { q0[2], q1[2], q2[2], q3[2] }, v3 = { q0[3], q1[3], q2[3], q3[3] };
-    four.step0 = v0; four.step1 = v1; four.step2 = v2; four.step3 = v3;
-#else
+#if VAEI_PASS == VAEI_PASS_PLAIN
     const vae_real *column = columns[0] + offset;
     four.step0 = column[0]; four.step1 = column[1]; four.step2 = column[2]; four.step3 = column[3];
+#else
+#undef VAEI_COLUMNS
+#undef VAEI_MIX
+#ifdef __clang__
+#define VAEI_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define VAEI_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, __extension__(VAEI_I){ __VA_ARGS__ })
+#endif
+#if VAEI_PASS == VAEI_PASS_AVX2         /* four steps of column c in the lower half, of column c + 4 in the upper */
+#define VAEI_FOUR(c) (*(const vaei_loose_floats4 *)(const void *)(columns[c] + offset))
+#define VAEI_COLUMNS(c) VAEI_X86( \
+    __builtin_ia32_vinsertf128_ps256(__builtin_ia32_ps256_ps(VAEI_FOUR(c)), VAEI_FOUR(c + 4), 1), \
+    _mm256_insertf128_ps(_mm256_castps128_ps256(VAEI_FOUR(c)), VAEI_FOUR(c + 4), 1))
+#define VAEI_MIX(a, b, i, j, k, l) VAEI_SHUFFLE(a, b, i, 8 + j, k, 8 + l, i + 4, 12 + j, k + 4, 12 + l)
+#else
+#define VAEI_COLUMNS(c) VAEI_LOAD(columns[c] + offset)
+#define VAEI_MIX(a, b, i, j, k, l) VAEI_SHUFFLE(a, b, i, 4 + j, k, 4 + l)
+#endif
+    const VAEI_V q0 = VAEI_COLUMNS(0), q1 = VAEI_COLUMNS(1), q2 = VAEI_COLUMNS(2), q3 = VAEI_COLUMNS(3);
+    const VAEI_V low02 = VAEI_MIX(q0, q2, 0, 0, 1, 1), high02 = VAEI_MIX(q0, q2, 2, 2, 3, 3);
+    const VAEI_V low13 = VAEI_MIX(q1, q3, 0, 0, 1, 1), high13 = VAEI_MIX(q1, q3, 2, 2, 3, 3);
+    four.step0 = VAEI_MIX(low02, low13, 0, 0, 1, 1);
+    four.step1 = VAEI_MIX(low02, low13, 2, 2, 3, 3);
+    four.step2 = VAEI_MIX(high02, high13, 0, 0, 1, 1);
+    four.step3 = VAEI_MIX(high02, high13, 2, 2, 3, 3);
 #endif
     return four;
-}
-
-/* One number from each of as many columns as a vector has lanes. */
-VAEI_TARGET VAEI_NOINLINE void VAEI_NAME(vaei_collect)(const vae_real *const *columns, size_t offset,
-                                                       vae_real numbers[VAEI_LANES]) {
-    size_t i;
-    for (i = 0; i < VAEI_LANES; i++) numbers[i] = columns[i][offset];
 }
 
 /* Packs `count` columns of B (or rows of A) side by side, one step after the other, filled up with zeros to `width`:
    column i begins at from[i], and in each the steps lie at the same offsets. */
 VAEI_TARGET void VAEI_NAME(vaei_pack)(const vae_real *const *from, const size_t *offsets, size_t count, size_t steps,
                                       vae_real *to, size_t width) {
-    size_t i = 1, k, run, j;
+    size_t i = 1, k, run, j, lane;
     while (i < count && from[i] == from[0] + i) i++;
     if (i == count) {                                       /* they lie side by side already */
         for (k = 0; k < steps; k++, to += width) {
@@ -3237,11 +3135,39 @@ VAEI_TARGET void VAEI_NAME(vaei_pack)(const vae_real *const *from, const size_t 
                 VAEI_STORE(packed + 2 * width, four.step2);
                 VAEI_STORE(packed + 3 * width, four.step3);
             }
-            for (; j < run; j++, packed += width) VAEI_NAME(vaei_collect)(from + i, offset + j, packed);
+            for (; j < run; j++, packed += width)
+                for (lane = 0; lane < VAEI_LANES; lane++) packed[lane] = from[i + lane][offset + j];
         }
         for (; i < count; i++) for (j = 0; j < run; j++) to[j * width + i] = from[i][offset + j];
         for (; i < width; i++) for (j = 0; j < run; j++) to[j * width + i] = 0;
     }
+}
+
+/* A single row or column of C, some vectors of it at a time: adds to `sums` the products of the steps of `one`, its row
+   of A or column of B, and of those of `many`, the columns or rows that it meets. Four steps that follow one another in
+   these are transposed in registers, other steps are taken one by one. */
+#define VAEI_DOT_FOUR(r, v) { \
+    const VAEI_NAME(vaei_four_steps) four = VAEI_NAME(vaei_transpose)(many + v * VAEI_LANES, many_offsets[0]); \
+    sum0_##v = VAEI_FMA(VAEI_SET(one[one_offsets[0]]), four.step0, sum0_##v); \
+    sum0_##v = VAEI_FMA(VAEI_SET(one[one_offsets[1]]), four.step1, sum0_##v); \
+    sum0_##v = VAEI_FMA(VAEI_SET(one[one_offsets[2]]), four.step2, sum0_##v); \
+    sum0_##v = VAEI_FMA(VAEI_SET(one[one_offsets[3]]), four.step3, sum0_##v); }
+#define VAEI_DOT_ONE(r, v) { \
+    for (lane = 0; lane < VAEI_LANES; lane++) numbers[lane] = many[v * VAEI_LANES + lane][many_offsets[0]]; \
+    sum0_##v = VAEI_FMA(VAEI_SET(one[one_offsets[0]]), VAEI_LOAD(numbers), sum0_##v); }
+VAEI_TARGET void VAEI_NAME(vaei_dot)(const vae_real *one, const size_t *one_offsets, const vae_real *const *many,
+                                     const size_t *many_offsets, size_t steps, vae_real *sums) {
+    vae_real numbers[VAEI_LANES], *c0 = sums;
+    size_t   count, lane;
+    VAEI_VECTORS_4(VAEI_DECLARE_SUM, 0)
+    VAEI_VECTORS_4(VAEI_READ_SUM, 0)
+    for (; steps > 0; steps -= count, one_offsets += count, many_offsets += count) {
+        count = steps >= 4 && many_offsets[1] == many_offsets[0] + 1 && many_offsets[2] == many_offsets[0] + 2 &&
+                many_offsets[3] == many_offsets[0] + 3 ? 4 : 1;
+        if (count == 4) { VAEI_VECTORS_4(VAEI_DOT_FOUR, 0) }
+        else { VAEI_VECTORS_4(VAEI_DOT_ONE, 0) }
+    }
+    VAEI_VECTORS_4(VAEI_STORE_SUM, 0)
 }
 #endif
 
@@ -3251,67 +3177,42 @@ VAEI_TARGET void VAEI_NAME(vaei_pack)(const vae_real *const *from, const size_t 
    AVX2     6 x 2: 12 sums of 16 registers; 4 x 3 for few rows, and for the three vectors that may be the last ones
    AVX-512  8 x 3: 24 sums of 32 registers
    NEON     6 x 4: 24 sums of 32 registers
-   vector   4 x 2: 8 sums of 16 registers, since without a fused operation a product needs a register, too
-   plain    2 x 4: 8 sums of 16 registers
+   others   4 x 2: 8 sums of 16 registers, since without a fused operation a product needs a register, too
    A tile one vector wide is taller, to have enough sums. */
 #undef VAEI_TILES
 #define VAEI_TILE(rows, vectors) { rows, VAEI_NAME(vaei_tile_##rows##x##vectors) }
 #define VAEI_NO_TILE { 0, NULL }
-#if VAEI_PASS != VAEI_PASS_PLAIN && VAEI_PASS != VAEI_PASS_AVX512
-VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_1x4, VAEI_ROWS_1, VAEI_VECTORS_4)
-#endif
-#if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_NEON
-VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_2x2, VAEI_ROWS_2, VAEI_VECTORS_2)
-VAEI_TRANSPOSING_TILE_KERNEL(vaei_transposing_3x2, VAEI_ROWS_3, VAEI_VECTORS_2)
-#endif
-#define VAEI_TRANSPOSING_3 \
-    { { 4, VAEI_NAME(vaei_transposing_1x4) }, { 2, VAEI_NAME(vaei_transposing_2x2) }, \
-      { 2, VAEI_NAME(vaei_transposing_3x2) } }
+VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B)
 #if VAEI_PASS == VAEI_PASS_AVX2
-VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B_AHEAD, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B, 0)
+VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B_AHEAD)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B)
 #define VAEI_TILES 2, 3, \
-    { VAEI_TILE(8, 1), VAEI_TILE(6, 2) }, \
-    { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3) }, VAEI_TRANSPOSING_3, NULL
+    { VAEI_TILE(8, 1), VAEI_TILE(6, 2) }, { VAEI_NO_TILE, VAEI_TILE(4, 2), VAEI_TILE(4, 3) }, vaei_dot_avx2, NULL
 #elif VAEI_PASS == VAEI_PASS_AVX512
-VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_8x2, VAEI_ROWS_8, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_8x3, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_AND_PACK_B, 0)
+VAEI_TILE_KERNEL(vaei_tile_8x2, VAEI_ROWS_8, VAEI_VECTORS_2, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_tile_8x3, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_tile_4x3, VAEI_ROWS_4, VAEI_VECTORS_3, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_8, VAEI_VECTORS_3, VAEI_READ_AND_PACK_B)
 #define VAEI_TILES 3, 3, \
-    { VAEI_TILE(8, 1), VAEI_TILE(8, 2), VAEI_TILE(8, 3) }, \
-    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 3) }, { VAEI_NO_TILE }, &vaei_product_kernels_avx2
+    { VAEI_TILE(8, 1), VAEI_TILE(8, 2), VAEI_TILE(8, 3) }, { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 3) }, \
+    NULL, &vaei_product_kernels_avx2
 #elif VAEI_PASS == VAEI_PASS_NEON
-VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_6x3, VAEI_ROWS_6, VAEI_VECTORS_3, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_6x4, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x4, VAEI_ROWS_4, VAEI_VECTORS_4, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B, 0)
+VAEI_TILE_KERNEL(vaei_tile_6x2, VAEI_ROWS_6, VAEI_VECTORS_2, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_tile_6x3, VAEI_ROWS_6, VAEI_VECTORS_3, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_tile_6x4, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_tile_4x4, VAEI_ROWS_4, VAEI_VECTORS_4, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_6, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B)
 #define VAEI_TILES 4, 4, \
     { VAEI_TILE(8, 1), VAEI_TILE(6, 2), VAEI_TILE(6, 3), VAEI_TILE(6, 4) }, \
-    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 4) }, VAEI_TRANSPOSING_3, NULL
-#elif VAEI_PASS == VAEI_PASS_VECTOR
-VAEI_TILE_KERNEL(vaei_tile_8x1, VAEI_ROWS_8, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B, 0)
-#define VAEI_TILES 2, 2, \
-    { VAEI_TILE(8, 1), VAEI_TILE(4, 2) }, \
-    { VAEI_NO_TILE, VAEI_TILE(2, 2) }, { { 4, vaei_transposing_1x4_vector } }, NULL
+    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(4, 4) }, vaei_dot_neon, NULL
 #else
-VAEI_TILE_KERNEL(vaei_tile_4x1, VAEI_ROWS_4, VAEI_VECTORS_1, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_2x4, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_tile_1x4, VAEI_ROWS_1, VAEI_VECTORS_4, VAEI_READ_B, 1)
-VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_2, VAEI_VECTORS_4, VAEI_READ_AND_PACK_B, 0)
-#define VAEI_TILES 4, 4, \
-    { VAEI_TILE(4, 1), VAEI_TILE(2, 2), VAEI_NO_TILE, VAEI_TILE(2, 4) }, \
-    { VAEI_NO_TILE, VAEI_NO_TILE, VAEI_NO_TILE, VAEI_TILE(1, 4) }, { VAEI_NO_TILE }, NULL
+VAEI_TILE_KERNEL(vaei_tile_4x2, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_tile_2x2, VAEI_ROWS_2, VAEI_VECTORS_2, VAEI_READ_B)
+VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_AND_PACK_B)
+#define VAEI_TILES 2, 2, \
+    { VAEI_TILE(8, 1), VAEI_TILE(4, 2) }, { VAEI_NO_TILE, VAEI_TILE(2, 2) }, VAEI_NAME(vaei_dot), NULL
 #endif
 
 /* A single row of C, computed from end to end for a few steps at a time: such a product waits for B, which is read here
@@ -3353,18 +3254,12 @@ VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offset
 /* ---- The table ---- */
 
 /* AVX-512 takes from AVX2, which gives the same bits, what wider vectors do not make faster: that saves most of the
-   time to compile it. Both take from the vector extension what is bound by memory and has the same bits there. */
+   time to compile it. */
 #undef VAEI_SHARED
-#undef VAEI_BASIC
 #if VAEI_PASS == VAEI_PASS_AVX512
 #define VAEI_SHARED(name) name##_avx2
 #else
 #define VAEI_SHARED(name) VAEI_NAME(name)
-#endif
-#if VAEI_PASS == VAEI_PASS_AVX2 || VAEI_PASS == VAEI_PASS_AVX512
-#define VAEI_BASIC(name) name##_vector
-#else
-#define VAEI_BASIC(name) VAEI_NAME(name)
 #endif
 
 static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
@@ -3385,7 +3280,7 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
     VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_SHARED(vaei_sgd), VAEI_SHARED(vaei_rmsprop),
     VAEI_SHARED(vaei_adadelta), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
-    VAEI_BASIC(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_BASIC(vaei_check_range)
+    VAEI_SHARED(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
@@ -3596,18 +3491,14 @@ VAEI_PRIVATE void vaei_random_fill(const vaei_kernel_set *set, const vaei_random
    the stream, the step, its example and its element, and on nothing else. */
 VAEI_PRIVATE void vaei_normal_rows(const vaei_kernel_set *set, uint64_t seed, uint32_t stream, uint64_t step,
                                    uint64_t first_example, size_t rows, size_t columns, vae_real *out) {
-    vaei_random_request request;
-    request.seed = seed; request.step = step; request.example = first_example; request.stream = stream;
-    request.rows = rows; request.columns = columns; request.first = 0;
+    const vaei_random_request request = { seed, step, first_example, stream, rows, columns, 0 };
     vaei_random_fill(set, &request, 1, out);
 }
 
 /* Standard normals, or uniform in [0, 1), for one example, elements first .. first + n - 1. */
 VAEI_PRIVATE void vaei_random_elements(const vaei_kernel_set *set, int normal, uint64_t seed, uint32_t stream,
                                        uint64_t step, uint64_t example, size_t first, size_t n, vae_real *out) {
-    vaei_random_request request;
-    request.seed = seed; request.step = step; request.example = example; request.stream = stream;
-    request.rows = 1; request.columns = n; request.first = first;
+    const vaei_random_request request = { seed, step, example, stream, 1, n, first };
     vaei_random_fill(set, &request, normal, out);
 }
 
@@ -3629,14 +3520,14 @@ VAEI_PRIVATE void vaei_multiply(const vaei_kernel_set *set, const vaei_product *
 
 enum {
 #if defined(VAEI_HAS_X86)
-    /* columns of the widest vector, panel and transposing tile of any set in this build */
-    VAEI_WIDEST_VECTOR = 16, VAEI_WIDEST_PANEL = 48, VAEI_WIDEST_TRANSPOSED = 32,
+    /* columns of the widest vector, panel and call of vaei_dot of any set in this build */
+    VAEI_WIDEST_VECTOR = 16, VAEI_WIDEST_PANEL = 48, VAEI_WIDEST_DOT = 32,
 #elif defined(VAEI_HAS_NEON)
-    VAEI_WIDEST_VECTOR = 4, VAEI_WIDEST_PANEL = 16, VAEI_WIDEST_TRANSPOSED = 16,
+    VAEI_WIDEST_VECTOR = 4, VAEI_WIDEST_PANEL = 16, VAEI_WIDEST_DOT = 16,
 #elif defined(VAEI_HAS_VECTOR)
-    VAEI_WIDEST_VECTOR = 4, VAEI_WIDEST_PANEL = 8, VAEI_WIDEST_TRANSPOSED = 16,
+    VAEI_WIDEST_VECTOR = 4, VAEI_WIDEST_PANEL = 8, VAEI_WIDEST_DOT = 16,
 #else
-    VAEI_WIDEST_VECTOR = 1, VAEI_WIDEST_PANEL = 4, VAEI_WIDEST_TRANSPOSED = 8,
+    VAEI_WIDEST_VECTOR = 1, VAEI_WIDEST_PANEL = 2, VAEI_WIDEST_DOT = 4,
 #endif
     VAEI_BLOCK_STEPS = 400,                                 /* steps at once: a panel of B stays in the second cache, */
     VAEI_BLOCK_ROWS = 264,                                  /* ... and so do the rows of A; whole tiles of every set */
@@ -3667,12 +3558,11 @@ typedef struct vaei_work {
 VAEI_PRIVATE size_t vaei_lay_out_scratch(size_t rows, size_t columns, size_t steps, int packs_a, vaei_work *work,
                                          vae_real *scratch) {
     const size_t row_count = vaei_max_size(vaei_min_size(rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS - 1,
-                                           VAEI_WIDEST_TRANSPOSED);
+                                           VAEI_WIDEST_DOT);
     const size_t step_count = vaei_min_size(steps, VAEI_BLOCK_STEPS), lanes = VAEI_WIDEST_VECTOR;
     const size_t vectors = (vaei_max_size(columns, lanes > 1 ? rows : 1) + lanes - 1) / lanes;
     const size_t width = vaei_min_size(vectors * lanes, VAEI_WIDEST_PANEL);
-    const size_t column_count = vaei_max_size(width, VAEI_WIDEST_TRANSPOSED);
-    const size_t starts = vaei_max_size(width, vaei_min_size(vectors * lanes, VAEI_WIDEST_TRANSPOSED));
+    const size_t column_count = vaei_max_size(width, VAEI_WIDEST_DOT);
     const size_t pointers = 2 * row_count + column_count, offsets = (packs_a ? 3 : 2) * step_count;
     const size_t align = lanes * sizeof(vae_real);
     const size_t tables = ((pointers * sizeof(void *) + offsets * sizeof(size_t) + align - 1) / align) * lanes;
@@ -3687,10 +3577,10 @@ VAEI_PRIVATE size_t vaei_lay_out_scratch(size_t rows, size_t columns, size_t ste
         work->panel = scratch + tables;
         work->edge = work->panel + panel;
         work->start = work->edge + edge;
-        work->packed_a = packs_a ? work->start + starts : NULL;
-        memset(work->start, 0, starts * sizeof *work->start);
+        work->packed_a = packs_a ? work->start + width : NULL;
+        memset(work->start, 0, width * sizeof *work->start);
     }
-    return tables + panel + edge + starts + (packs_a ? step_count * VAEI_PACKED_ROWS : 0);
+    return tables + panel + edge + width + (packs_a ? step_count * VAEI_PACKED_ROWS : 0);
 }
 
 /* The scratch, in numbers, for one call of vaei_multiply with any set. */
@@ -3733,16 +3623,11 @@ VAEI_PRIVATE size_t vaei_block_steps(size_t steps) {
 /* Where `rows` rows of A and C begin, from row `first` on. The last is repeated for tiles that reach beyond it. */
 VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t rows) {
     const vaei_product *p = work->p;
-    const vae_real *a = p->a + first * p->a_row;
-    vae_real *c = p->c + first * p->c_row;
     size_t i;
-    if (p->a_rows) for (i = 0; i < rows; i++) work->a_rows[i] = p->a + p->a_rows[first + i];
-    else for (i = 0; i < rows; i++, a += p->a_row) work->a_rows[i] = a;
-    if (p->c_rows) for (i = 0; i < rows; i++) work->c_rows[i] = p->c + p->c_rows[first + i];
-    else for (i = 0; i < rows; i++, c += p->c_row) work->c_rows[i] = c;
-    for (i = rows; i < rows + VAEI_TILE_ROWS - 1; i++) {
-        work->a_rows[i] = work->a_rows[rows - 1];
-        work->c_rows[i] = work->c_rows[rows - 1];
+    for (i = 0; i < rows + VAEI_TILE_ROWS - 1; i++) {
+        const size_t row = first + vaei_min_size(i, rows - 1);
+        work->a_rows[i] = p->a + vaei_entry(p->a_rows, p->a_row, row);
+        work->c_rows[i] = p->c + vaei_entry(p->c_rows, p->c_row, row);
     }
 }
 
@@ -3788,7 +3673,6 @@ VAEI_PRIVATE void vaei_pack_b(const vaei_work *work, size_t first, size_t column
 typedef struct vaei_panel {
     const vaei_product_kernels *kernels;
     size_t vectors, width, columns;                         /* columns <= width = vectors * lanes */
-    size_t alike;                                           /* panels of this width in a row, this one included */
 } vaei_panel;
 
 /* The next panel of the columns that are left, as a rule `vectors` wide. Up to half a vector at the end is left to the
@@ -3801,13 +3685,7 @@ VAEI_PRIVATE vaei_panel vaei_next_panel(const vaei_product_kernels *kernels, siz
     lanes = next.kernels->lanes;
     left = (columns_left + lanes - 1) / lanes;
     if (next.kernels->half && columns_left > lanes && (columns_left - 1) % lanes < lanes / 2) left--;
-    next.alike = 1;
-    if (left <= next.kernels->wide) next.vectors = left;
-    else if (left == vectors + 1) next.vectors = (left + 1) / 2;
-    else {
-        next.vectors = vectors;
-        next.alike = (left - 2) / vectors;
-    }
+    next.vectors = left <= next.kernels->wide ? left : left == vectors + 1 ? (left + 1) / 2 : vectors;
     while (!next.kernels->tall[next.vectors - 1].rows && !next.kernels->low[next.vectors - 1].rows) next.vectors--;
     next.width = next.vectors * lanes;
     next.columns = vaei_min_size(next.width, columns_left);
@@ -3841,26 +3719,8 @@ VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel
     for (r = 0; r < rows; r++) memcpy(c[r] + column, edge[r], columns * sizeof *c[r]);
 }
 
-/* What all tiles of a block have in common. */
-VAEI_PRIVATE vaei_tile vaei_tile_of(const vaei_work *work) {
-    vaei_tile tile;
-    tile.panels = 1;
-    tile.column = tile.start_step = 0;
-    tile.panel = NULL;
-    tile.a_rows = work->a_rows;
-    tile.c_rows = work->c_rows;
-    tile.a_offsets = work->packed_a ? work->packed_offsets : work->a_offsets;
-    tile.steps = work->steps;
-    tile.b = work->panel;
-    tile.from_c = work->from_c;
-    tile.start = work->start;
-    tile.relu = work->relu;
-    return tile;
-}
-
-/* Computes one panel of columns for the block of rows, or, where B is read in place, all that are alike, and returns
-   how many columns that were. */
-VAEI_APART size_t vaei_run_panel(const vaei_work *work, const vaei_panel *panel, size_t column, size_t rows) {
+/* Computes one panel of columns for the block of rows. */
+VAEI_APART void vaei_run_panel(const vaei_work *work, const vaei_panel *panel, size_t column, size_t rows) {
     const vaei_product *p = work->p;
     const vaei_product_kernels *kernels = panel->kernels;
     const size_t vectors = panel->vectors, width = panel->width, columns = panel->columns;
@@ -3869,20 +3729,24 @@ VAEI_APART size_t vaei_run_panel(const vaei_work *work, const vaei_panel *panel,
        share cache sets. */
     const int in_place = rows <= 8 || (!vaei_share_sets(p->b_step) && (rows <= 32 || work->steps <= 64));
     size_t tall_tiles = vaei_tall_tiles(tall->rows, low->rows, rows), done, count;
-    vaei_tile tile = vaei_tile_of(work);
+    vaei_tile tile;
     tile.column = column;
+    tile.a_offsets = work->packed_a ? work->packed_offsets : work->a_offsets;
+    tile.steps = work->steps;
+    tile.b = work->panel;
     tile.b_step = width;
+    tile.panel = NULL;
+    tile.from_c = work->from_c;
+    tile.start = work->start;
+    tile.relu = work->relu;
     if (p->b_packed) tile.b = p->b + work->begin * p->b_step + column * work->steps;
     else if (work->b_even && columns == width && (in_place || (vectors == kernels->panel && tall_tiles))) {
         tile.b = p->b + work->b_offsets[0] + column;
         tile.b_step = p->b_step;
-        if (in_place) tile.panels = panel->alike;
-        else tile.panel = work->panel;
+        if (!in_place) tile.panel = work->panel;
     } else vaei_pack_b(work, column, columns, width, work->panel);
-    if (p->bias && columns == width) {
-        tile.start = p->bias + column;
-        tile.start_step = width;
-    } else if (p->bias) memcpy(work->start, p->bias + column, columns * sizeof *work->start);
+    if (p->bias && columns == width) tile.start = p->bias + column;
+    else if (p->bias) memcpy(work->start, p->bias + column, columns * sizeof *work->start);
     for (done = 0; done < rows; done += tile.rows) {
         kernel = tall_tiles ? tall : low;
         count = tall_tiles ? tall_tiles : (rows - done + low->rows - 1) / low->rows;
@@ -3899,10 +3763,9 @@ VAEI_APART size_t vaei_run_panel(const vaei_work *work, const vaei_panel *panel,
         } else if (columns == width) kernel->run(&tile);
         else vaei_run_edge_tile(work, kernel, &tile, columns, width, vaei_min_size(kernel->rows, rows - done));
     }
-    return columns * tile.panels;
 }
 
-/* ---- Three ways through a block of steps: panels, tiles of few, sweeps ---- */
+/* ---- Three ways through a block of steps: panels, a single row or column, sweeps ---- */
 
 /* One block of rows after the other, panel by panel. */
 VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
@@ -3916,67 +3779,30 @@ VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
         if (work->packed_a) vaei_pack_a(work, rows);
         for (column = 0; column < p->columns;) {
             const vaei_panel panel = vaei_next_panel(work->kernels, vectors, p->columns - column);
-            column += vaei_run_panel(work, &panel, column, rows);
+            vaei_run_panel(work, &panel, column, rows);
+            column += panel.columns;
         }
     }
 }
 
-/* Is C so narrow that its vectors of columns would be mostly padding, and has the set tiles for it? */
-VAEI_PRIVATE int vaei_has_few_columns(const vaei_product_kernels *kernels, const vaei_product *p) {
-    return p->columns <= VAEI_FEW && kernels->transposing[p->columns - 1].run && p->rows >= kernels->lanes &&
-           ((p->a_step == 1 && p->run >= 4) || (p->a_row == 1 && !p->a_rows));
-}
-
-/* Has C so few rows, each of which uses a number of B once, that packing B would take longer than the product? */
-VAEI_PRIVATE int vaei_has_few_rows(const vaei_product_kernels *kernels, const vaei_product *p) {
-    return p->rows <= VAEI_FEW && kernels->transposing[p->rows - 1].run && p->columns >= kernels->lanes &&
-           p->b_column != 1;
-}
-
-/* A product with few rows or few columns: these are the rows of transposing tiles, and the columns or rows that they
-   meet are the tiles' columns. Where columns are few, C is thus computed transposed. Its numbers go through a tile in
-   scratch. */
-VAEI_APART void vaei_block_of_few(const vaei_work *work, int few_columns) {
+/* A single row or column of C, by vaei_dot. */
+VAEI_APART void vaei_block_of_one(const vaei_work *work, int is_column) {
     const vaei_product *p = work->p;
-    const size_t few = few_columns ? p->columns : p->rows, many = few_columns ? p->rows : p->columns;
-    const vaei_transposing_kernel *kernel = &work->kernels->transposing[few - 1];
-    const size_t width = kernel->vectors * work->kernels->lanes;
-    const vae_real **few_begin = few_columns ? work->b_columns : work->a_rows;
-    const vae_real **many_begin = few_columns ? work->a_rows : work->b_columns;
-    vaei_tile tile = vaei_tile_of(work);
-    vae_real *edge[VAEI_TILE_ROWS];
-    size_t first, count, i, j;
-    tile.a_rows = few_begin;
-    tile.a_offsets = few_columns ? work->b_offsets : work->a_offsets;
-    tile.b_columns = many_begin;
-    tile.b_offsets = few_columns ? work->a_offsets : work->b_offsets;
-    tile.c_rows = edge;
-    if (few_columns) for (j = 0; j < few; j++) few_begin[j] = p->b + j * p->b_column;
-    else vaei_find_rows(work, 0, few);
-    for (j = 0; j < few; j++) edge[j] = work->edge + j * width;
-    memset(work->edge, 0, few * width * sizeof *work->edge);
-    for (first = 0; first < many; first += count) {
-        count = vaei_min_size(width, many - first);
-        if (few_columns) vaei_find_rows(work, first, count);
-        else for (i = 0; i < count; i++) many_begin[i] = p->b + (first + i) * p->b_column;
-        for (i = count; i < width; i++) many_begin[i] = many_begin[count - 1];
-        tile.side_by_side = few_columns && p->a_row == 1 && !p->a_rows && count == width;
-        for (j = 0; j < few; j++)
-            if (!few_columns)
-                memcpy(edge[j], work->from_c ? work->c_rows[j] + first : p->bias ? p->bias + first : work->start,
-                       count * sizeof *edge[j]);
-            else if (work->from_c) for (i = 0; i < count; i++) edge[j][i] = work->c_rows[i][j];
-            else for (i = 0; i < count; i++) edge[j][i] = p->bias ? p->bias[j] : 0;
-        kernel->run(&tile);
-        for (j = 0; j < few; j++)
-            if (!few_columns) memcpy(work->c_rows[j] + first, edge[j], count * sizeof *edge[j]);
-            else for (i = 0; i < count; i++) work->c_rows[i][j] = edge[j][i];
+    const size_t count = is_column ? p->rows : p->columns, width = VAEI_DOT_VECTORS * work->kernels->lanes;
+    vae_real sums[VAEI_WIDEST_DOT], **c = work->c_rows;
+    size_t first, i;
+    for (first = 0; first < count; first += width) {
+        for (i = 0; i < width; i++) {                       /* the last one is repeated */
+            const size_t at = vaei_min_size(first + i, count - 1), row = is_column ? at : 0;
+            c[i] = p->c + vaei_entry(p->c_rows, p->c_row, row) + (at - row);
+            work->b_columns[i] = is_column ? p->a + vaei_entry(p->a_rows, p->a_row, row) : p->b + at * p->b_column;
+            sums[i] = work->from_c ? *c[i] : p->bias ? p->bias[at - row] : 0;
+        }
+        if (is_column) work->kernels->dot(p->b, work->b_offsets, work->b_columns, work->a_offsets, work->steps, sums);
+        else work->kernels->dot(p->a + vaei_entry(p->a_rows, p->a_row, 0), work->a_offsets, work->b_columns,
+                                work->b_offsets, work->steps, sums);
+        for (i = 0; i < width; i++) *c[i] = work->relu && sums[i] < 0 ? 0 : sums[i];
     }
-}
-
-/* A single row waits for B, so it reads B in the order in which it lies in memory. */
-VAEI_PRIVATE int vaei_is_swept(const vaei_product_kernels *kernels, const vaei_product *p) {
-    return p->rows == 1 && p->b_column == 1 && !p->b_packed && p->columns >= 2 * kernels->lanes;
 }
 
 /* ---- The product ---- */
@@ -3996,23 +3822,25 @@ VAEI_APART void vaei_multiply(const vaei_kernel_set *set, const vaei_product *p,
     const vaei_product_kernels *kernels = set->product;
     const vaei_product_kernels *narrow = kernels->half ? kernels->half : kernels;
     const size_t steps = p->segments * p->run;
-    int few_columns, few, swept;
-    size_t most, left;
+    const size_t most = vaei_block_steps(steps);
+    /* A single column would leave its vectors mostly empty; a single row uses each number of B once, so that packing B
+       would take longer than the product. Where B lies in rows it is read in that order, since the row waits for it. */
+    const int has_dot = narrow->dot && !p->b_packed;
+    const int is_column = has_dot && p->columns == 1 && p->rows >= narrow->lanes && p->a_step == 1 && p->run >= 4;
+    const int is_row = has_dot && p->rows == 1 && p->columns >= narrow->lanes && p->b_column != 1;
+    const int is_swept = p->rows == 1 && p->b_column == 1 && !p->b_packed && p->columns >= 2 * kernels->lanes;
+    size_t left;
     vaei_work work;
     if (!p->rows || !p->columns) return;
     if (!steps) { vaei_multiply_naive(p); return; }         /* C, bias or zero: no product is added */
-    few_columns = !p->b_packed && vaei_has_few_columns(narrow, p);
-    few = few_columns || (!p->b_packed && vaei_has_few_rows(narrow, p));
-    swept = vaei_is_swept(kernels, p);
-    most = vaei_block_steps(steps);
-    vaei_begin_work(&work, few ? narrow : kernels, p, scratch);
+    vaei_begin_work(&work, is_column || is_row ? narrow : kernels, p, scratch);
     for (left = steps; left > 0; left -= work.steps) {
         vaei_next_block(&work, vaei_min_size(left, most));
-        if (swept) {
+        if (is_swept) {
             vae_real *c = p->c + vaei_entry(p->c_rows, p->c_row, 0);
             kernels->sweep(p->a + vaei_entry(p->a_rows, p->a_row, 0), work.a_offsets, p->b, work.b_offsets, work.steps,
                            work.from_c ? c : p->bias, c, p->columns, work.relu);
-        } else if (few) vaei_block_of_few(&work, few_columns);
+        } else if (is_column || is_row) vaei_block_of_one(&work, is_column);
         else vaei_block_of_panels(&work);
     }
 }
@@ -4087,11 +3915,11 @@ VAE_API int vae_kernels_available(vae_kernels kernels) {
     if (kernels == VAE_KERNELS_BEST) return 1;
     if (!vaei_kernel_set_of(kernels)) return 0;
 #ifdef VAEI_HAS_X86
-    if (kernels == VAE_KERNELS_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return kernels != VAE_KERNELS_AVX2 && kernels != VAE_KERNELS_AVX512;
     if (kernels == VAE_KERNELS_AVX512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 #endif
     return 1;
 }

@@ -9,8 +9,8 @@
 MATH_PROBE(probe_exp, VAEI_NAME(vaei_exp)(v))
 MATH_PROBE(probe_exp_negative, VAEI_NAME(vaei_exp_negative)(v))
 MATH_PROBE(probe_log1p, VAEI_NAME(vaei_plus_log1p)(VAEI_SET(0), v))
-MATH_PROBE(probe_expm1, VAEI_NAME(vaei_expm1)(v, VAEI_NAME(vaei_exp)(v) - VAEI_SET(1)))
-MATH_PROBE(probe_expm1_minus, VAEI_NAME(vaei_expm1_minus)(v, VAEI_NAME(vaei_exp)(v) - VAEI_SET(1)))
+MATH_PROBE(probe_expm1, VAEI_NAME(vaei_expm1)(v, VAEI_NAME(vaei_exp)(v) - VAEI_SET(1), 0))
+MATH_PROBE(probe_expm1_minus, VAEI_NAME(vaei_expm1)(v, VAEI_NAME(vaei_exp)(v) - VAEI_SET(1), 1))
 #ifndef VAE_DOUBLE
 MATH_PROBE(probe_log, VAEI_NAME(vaei_log)(v))
 #endif
