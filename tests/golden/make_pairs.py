@@ -52,13 +52,13 @@ def with_channels(layer, input_shape, times):
 class PairNetwork(Network):
     """Its decoder gives images of twice the channels. In rows all first numbers stand before all second ones."""
 
-    def __init__(self, input_shape, latent, encoder, decoder=None):
+    def __init__(self, input_shape, latent, encoder, decoder=None, *_):
         layers = decoder or mirror(input_shape, encoder)
         super().__init__(input_shape, latent, encoder, layers[:-1] + [with_channels(layers[-1], input_shape, 1)])
         modules, _, _ = sequential(layers[:-1] + [with_channels(layers[-1], input_shape, 2)], (1, 1, latent), False)
         self.decoder = nn.Sequential(*modules)
 
-    def decode(self, z):
+    def decode(self, z, _=None):
         return torch.cat([self.rows(half) for half in self.halves(self.decoder(z))], 1)
 
     def halves(self, output):
