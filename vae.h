@@ -236,6 +236,10 @@ typedef struct vae_layer {
     vae_activation activation;
     vae_real       dropout;         /* in [0, 1): in training each output of the activation becomes 0 with this
                                        probability, and the others grow by 1 / (1 - dropout). Not in the last layer */
+    int            batch_norm;      /* nonzero: what goes into the activation is normalised, as by BatchNorm1d and 2d of
+                                       PyTorch: in training by the batch (each share by itself; a single number by
+                                       the running averages), in inference by the running averages. Not in the last
+                                       layer */
 } vae_layer;
 
 /* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU); what they leave 0 is set beside
@@ -244,26 +248,26 @@ typedef struct vae_layer {
 #define VAE_DENSE_INITIALIZER(units, activation) VAE_DENSE_SHAPED_INITIALIZER(1, 1, units, activation)
 #define VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation) \
     { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
-      (activation), 0 }
+      (activation), 0, 0 }
 #define VAE_CONV_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
-      (activation), 0 }
+      (activation), 0, 0 }
 #define VAE_CONV_TRANSPOSED_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, \
-      0, 0, (activation), 0 }
+      0, 0, (activation), 0, 0 }
 /* PyTorch's Conv2d(.., padding=p) and ConvTranspose2d(.., padding=p, output_padding=q). */
 #define VAE_CONV_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, activation) \
     { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), (p), (p), \
-      0, 0, (activation), 0 }
+      0, 0, (activation), 0, 0 }
 #define VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, q, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), \
-      (p), (p), (q), (q), (activation), 0 }
+      (p), (p), (q), (q), (activation), 0, 0 }
 /* Along a series: for inputs of height 1. */
 #define VAE_CONV_1D_INITIALIZER(channels, kernel, stride, activation) \
-    { VAE_LAYER_CONV, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, (activation), 0 }
+    { VAE_LAYER_CONV, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, (activation), 0, 0 }
 #define VAE_CONV_TRANSPOSED_1D_INITIALIZER(channels, kernel, stride, activation) \
     { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
-      (activation), 0 }
+      (activation), 0, 0 }
 
 #ifdef __cplusplus
 #define VAE_EXPRESSION vae_layer
@@ -892,8 +896,9 @@ VAE_API const vae_real *vae_weights(const vae_model *model);
 
 /* The same weights one tensor at a time, as PyTorch has them: Linear [out, in], Conv2d [out, in, height, width],
    ConvTranspose2d [in, out, height, width], bias [out]; names as in the nn.Sequential that one would write, which
-   counts activations, Dropout, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight",
-   "encoder.2.bias", ..., "mean.weight", "logvar.weight", ..., "decoder.0.weight". Shared heads have "mean" alone, tied layers only a bias. A
+   counts BatchNorm, activations, Dropout, Flatten, Unflatten and, for uneven padding, ZeroPad2d: "encoder.0.weight",
+   "encoder.2.bias", ..., "mean.weight", "logvar.weight", ..., "decoder.0.weight". Shared heads have "mean" alone, tied
+   layers only a bias. Batch normalisation has a weight, bias, running_mean and running_var: "encoder.1.running_mean". A
    learned sigma is "log_sigma", [1] or one per pixel in channel-first order, as are "standardize.mean" and
    "standardize.scale". With config.classes the layers that take the label are Linear [out, in + classes] for
    torch.cat([x.flatten(1), one_hot], 1); config.classifier's are "classifier.0.weight", .... */
@@ -4687,6 +4692,8 @@ typedef struct vaei_place {
    input; laid out as the output. */
 typedef struct vaei_places {
     vaei_place input, output, saved, input_gradient, output_gradient;
+    vaei_place linear;      /* batch normalisation: its input */
+    size_t     statistics;  /* ... and vaei_statistics, in the workspace */
 } vaei_places;
 
 /* The output positions of a transposed convolution that meet the same taps of the kernel. They are those with the same
@@ -4724,6 +4731,11 @@ typedef struct vaei_layer {
     vae_layer_kind   kind;
     vae_activation   activation;
     vae_real         dropout;
+    int              normalizes;                    /* batch normalisation: its weight and bias, `bias_count` numbers
+                                                       each, follow the layer's bias; */
+    size_t           running;                       /* ... where its running means and then variances begin; */
+    int              norm_index;                    /* ... its index in the nn.Sequential */
+    size_t           tensor;                        /* the first of its tensors */
     vae_shape        in, out;
     vae_shape        written;                       /* the shape that the config gives it */
     size_t           inputs, outputs;               /* numbers per example */
@@ -4743,7 +4755,7 @@ typedef struct vaei_layer {
 typedef struct vaei_stage {
     int        first, count;                        /* of the layers */
     int        convolutional;
-    size_t     parameter, parameter_count;          /* its span of the block */
+    size_t     parameter, parameter_count;          /* its span of the block, without a normalisation at its end */
     vaei_place input, output, input_gradient, output_gradient;      /* flat */
 } vaei_stage;
 
@@ -4790,6 +4802,8 @@ typedef struct vaei_plan {
     size_t      log_sigma, log_sigma_count;         /* the last of them: where they begin, how many are learned */
     size_t      constant_count;                     /* numbers behind those that are not trained: */
     size_t      standardize_mean, standardize_scale;    /* ... where these begin, `example` each, if there are any */
+    size_t      running;                            /* ... where those of batch normalisation begin */
+    size_t      layer_tensors;                      /* tensors that belong to layers */
     size_t      weight_count;                       /* trained numbers and constants */
     /* The workspace, in numbers: */
     size_t      workspace_size, slot_base, slot_size;   /* slot_base: where the first one begins */
@@ -5007,6 +5021,7 @@ VAEI_SETUP int vaei_misses_the_series(const vaei_outline *o) {
 VAEI_SETUP void vaei_default_layer(vae_layer *layer) {
     if (!layer->activation) layer->activation = VAE_LINEAR;
     if (!layer->padding) layer->padding = VAE_SAME;
+    layer->batch_norm = layer->batch_norm != 0;
 }
 
 /* What o->layer makes of o->in. */
@@ -5179,9 +5194,11 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
             vaei_make_dense(&o->layer, both, VAE_LINEAR);
         } else {
             const vae_real dropout = o->layer.dropout;
+            const int      batch_norm = o->layer.batch_norm;
             o->in = z;
             vaei_make_dense(&o->layer, o->out, o->layer.activation);
             o->layer.dropout = dropout;
+            o->layer.batch_norm = batch_norm;
         }
         return VAE_OK;
     }
@@ -5191,6 +5208,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         vaei_mirror_layer(o);
         o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
         o->layer.dropout = undone ? encoder[undone - 1].dropout : 0;
+        o->layer.batch_norm = undone ? encoder[undone - 1].batch_norm : 0;
         vaei_default_layer(&o->layer);
         if (!undone) {
             o->layer.shape.channels = o->out.channels = n->output.channels;
@@ -5644,6 +5662,7 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
             layer->image_out = convolution_follows || (i + 1 == count && output_is_image);
             if (image) index++;                                                     /* Flatten */
             layer->name_index = index++;
+            if (layer->normalizes) layer->norm_index = index++;
             if (layer->activation != VAE_LINEAR) index++;
             if (layer->dropout > 0) index++;
             if (convolution_follows) index++;                                       /* Unflatten */
@@ -5653,6 +5672,7 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
             if (!even && layer->kind == VAE_LAYER_CONV) index++;                    /* ZeroPad2d */
             layer->name_index = index++;
             if (!even && layer->kind == VAE_LAYER_CONV_TRANSPOSED) index++;         /* ZeroPad2d that crops */
+            if (layer->normalizes) layer->norm_index = index++;
             if (layer->activation != VAE_LINEAR) index++;
             if (layer->dropout > 0) index++;
             image = 1;
@@ -5681,6 +5701,7 @@ VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
     const vaei_connection *c = layer->connection;
     vaei_make_dense(l, layer->written, layer->activation);
     l->dropout = layer->dropout;
+    l->batch_norm = layer->normalizes;
     if (!c) return;
     l->kind = layer->kind;
     l->kernel_height = c->kernel_height;
@@ -5741,9 +5762,9 @@ VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_ou
     if (last->layer.activation != VAE_LINEAR && !free_activation)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is the last and gives the logits: make its activation "
                          "VAE_LINEAR (the likelihood applies its own)", where.part, where.number);
-    if (last->layer.dropout > 0)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is the last: its dropout would be that of pixels, leave "
-                         "it 0", where.part, where.number);
+    if (last->layer.dropout > 0 || last->layer.batch_norm)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is the last: its %s would be that of pixels, leave it 0",
+                         where.part, where.number, last->layer.dropout > 0 ? "dropout" : "batch_norm");
     if (vaei_same_shape(last->out, n->output)) return VAE_OK;
     if (n->output.channels != n->input.channels)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d, the likelihood takes two numbers a "
@@ -5783,6 +5804,9 @@ VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *pla
     plan->classifier.layers = n->classifiers;
     for (i = 0; i < n->classifiers; i++) {
         if ((status = vaei_outline_at(n, first + i, &o, error)) != VAE_OK) return status;
+        if (o.layer.batch_norm)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has batch_norm, which only the encoder and "
+                             "the decoder may have: leave it 0", i + 1);
         if (!vaei_is_dense(&o.layer) || (i + 1 == n->classifiers && o.layer.activation != VAE_LINEAR))
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d is %s", i + 1, vaei_is_dense(&o.layer)
                              ? "the last and gives the logits: make its activation VAE_LINEAR"
@@ -5803,8 +5827,8 @@ VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *pla
    mirror image of an encoder that it does not hold. */
 VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
     const int    first = vaei_first_layer(n, plan->part), end = vaei_end_layer(n, plan->part);
-    size_t       largest = 1, weights = 1, stage_weights = 0, numbers;
-    int          index, convolutional = 0, before, tied;
+    size_t       largest = 1, weights = 1, stage_weights = 0, running = 0, numbers;
+    int          index, convolutional = 0, normalizes = 0, before, ended, tied;
     vaei_outline o;
     vae_status   status;
     for (index = n->config && n->encoders ? 0 : first; index < end; index++) {
@@ -5822,12 +5846,18 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
         tied = n->tied && index > n->encoders;
         if (tied && (status = vaei_check_tied(n, index, &o, error)) != VAE_OK) return status;
         plan->parameter_count = vaei_plus(plan->parameter_count, tied ? vaei_count_biases(&o) : numbers);
+        ended = normalizes;                             /* a convolution's normalisation needs the whole batch */
+        normalizes = o.layer.batch_norm != 0;
+        if (normalizes) {
+            plan->parameter_count = vaei_plus(plan->parameter_count, vaei_times(2, vaei_count_biases(&o)));
+            running = vaei_plus(running, vaei_times(2, vaei_count_biases(&o)));
+        }
         if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
             return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it "
                              "smaller", where.part, where.number);
         before = convolutional;
         convolutional = !vaei_is_dense(&o.layer);
-        if (index == first || index == n->encoders + 1 || convolutional != before) {
+        if (index == first || index == n->encoders + 1 || convolutional != before || (convolutional && ended)) {
             plan->stage_count++;
             stage_weights = 0;
             plan->last_stage_layer = index - first;
@@ -5857,9 +5887,11 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     } else plan->fused = 0;
     plan->log_sigma = plan->parameter_count;
     plan->parameter_count = vaei_plus(plan->parameter_count, plan->log_sigma_count);
-    plan->weight_count = vaei_plus(plan->parameter_count, plan->constant_count);
     plan->standardize_mean = plan->parameter_count;
     plan->standardize_scale = plan->parameter_count + plan->constant_count / 2;
+    plan->running = vaei_plus(plan->parameter_count, plan->constant_count);
+    plan->constant_count = vaei_plus(plan->constant_count, running);
+    plan->weight_count = vaei_plus(plan->parameter_count, plan->constant_count);
     plan->partial_size = weights > 1 ? weights : 0;
     vaei_plan_micro_batch(plan, largest, weights);
     return VAE_OK;
@@ -5962,6 +5994,13 @@ VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
     return index && n->config->encoder[n->encoders - index].kind != VAE_LAYER_DENSE;
 }
 
+/* Does this convolution go on with the one before it in one stage? */
+VAEI_SETUP int vaei_is_joined(const vaei_network *n, int index) {
+    vaei_outline before;
+    if (!vaei_is_convolution(n, index) || !vaei_is_convolution(n, index - 1)) return 0;
+    return vaei_outline_at(n, index - 1, &before, NULL) == VAE_OK && !before.layer.batch_norm;
+}
+
 enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 
 /* How a tensor of a convolution lies in memory. Within a stage a layer's output is the next one's input, and has the
@@ -5969,10 +6008,10 @@ enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
     vaei_outline o;
     int          transposed;
-    if (which == VAEI_OUTPUT && vaei_is_convolution(n, index + 1)) {
+    if (which == VAEI_OUTPUT && vaei_is_joined(n, index + 1)) {
         index++;
         which = VAEI_INPUT;
-    } else if (which == VAEI_INPUT_GRADIENT && vaei_is_convolution(n, index - 1)) {
+    } else if (which == VAEI_INPUT_GRADIENT && vaei_is_joined(n, index)) {
         index--;
         which = VAEI_OUTPUT_GRADIENT;
     }
@@ -5995,6 +6034,7 @@ typedef struct vaei_planning {
     size_t              rows;                   /* of the batch in the half of the network that is being planned */
     vaei_stage         *stage;                  /* NULL while counting */
     size_t              parameters;             /* of the layers so far */
+    size_t              running;                /* numbers that batch normalisation keeps, so far */
     size_t              partial;                /* where the stage's sums for tied weights begin */
     size_t              scratch;                /* the most that any product needs */
     vaei_place          before, below;          /* the output of the layer before, the gradient of that output */
@@ -6021,11 +6061,21 @@ VAEI_SETUP int vaei_saves_apart(vae_activation activation, vae_real dropout) {
     return vaei_activation_saves_input(activation) || (dropout > 0 && vaei_saves_output(activation));
 }
 
+/* What batch normalisation knows of each channel, one array after the other: mean and 1 / deviation by which it
+   normalises; the variance as an estimate of the population's; 1 / deviation times weight; and on the way back what is
+   taken off every gradient, and off it in proportion to the input. */
+enum {
+    VAEI_NORM_MEAN, VAEI_NORM_INVERSE, VAEI_NORM_VARIANCE, VAEI_NORM_SCALE, VAEI_NORM_LESS, VAEI_NORM_LESS_INPUT,
+    VAEI_STATISTICS
+};
+
 /* What placing needs to know of a layer. */
 typedef struct vaei_brief {
     vae_layer_kind kind;
     int            saves_apart;                 /* what the activation's derivative needs is not the output */
+    int            normalizes;
     size_t         inputs, outputs;
+    size_t         channels;                    /* that batch normalisation knows */
     size_t         room;                        /* for a dense layer's outputs: the heads always have both halves */
     int            ends;                        /* the last of its stage, */
     int            fused;                       /* which is the fused one */
@@ -6039,13 +6089,23 @@ VAEI_SETUP vaei_brief vaei_brief_of(const vaei_planning *p, int index) {
     vaei_outline_at(p->network, index, &o, NULL);
     b.kind = o.layer.kind;
     b.saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
+    b.normalizes = o.layer.batch_norm != 0;
     b.inputs = vaei_shape_size(o.in);
     b.outputs = vaei_shape_size(o.out);
+    b.channels = vaei_count_biases(&o);
     b.room = index == p->network->encoders ? 2 * plan->latent : b.outputs;
-    b.ends = !vaei_is_convolution(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
+    b.ends = !vaei_is_joined(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
     b.fused = plan->fused && index - p->first >= plan->last_stage_layer;
     b.finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
     return b;
+}
+
+/* Batch normalisation keeps its input for the way back; inference needs no more room. */
+VAEI_SETUP void vaei_place_linear(vaei_planning *p, const vaei_brief *b, vaei_places *places) {
+    places->linear = places->output;
+    if (b->normalizes && p->plan->trains) places->linear = vaei_place_numbers(p, 0, b->outputs);
+    places->statistics = p->workspace.used / sizeof(vae_real);
+    if (b->normalizes) vaei_take_reals(&p->workspace, vaei_times(VAEI_STATISTICS, b->channels));
 }
 
 /* The gradient of each layer's output has a place of its own, since vaei_update needs it later. Only the last layer's
@@ -6057,6 +6117,7 @@ VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_pla
     places->output = vaei_place_numbers(p, 0, b->room);
     places->saved = places->output;
     if (b->saves_apart) places->saved = vaei_place_numbers(p, 0, b->outputs);
+    vaei_place_linear(p, b, places);
     p->before = places->output;
     if (trains) p->below = b->finishes ? places->output : vaei_place_numbers(p, 0, b->room);
     places->output_gradient = p->below;
@@ -6085,6 +6146,7 @@ VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int starts, const vaei_
     places->output = vaei_place_numbers(p, output_in_slot, sizes->output);
     places->saved = places->output;
     if (b->saves_apart) places->saved = vaei_place_numbers(p, output_in_slot, sizes->output);
+    vaei_place_linear(p, b, places);
     p->before = places->output;
     if (trains) p->below = vaei_place_numbers(p, 1, sizes->output_gradient);
     places->output_gradient = p->below;
@@ -6097,6 +6159,7 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     layer->kind = o.layer.kind;
     layer->activation = o.layer.activation;
     layer->dropout = o.layer.dropout;
+    layer->normalizes = o.layer.batch_norm != 0;
     layer->in = o.in;
     layer->out = o.out;
     layer->written = o.layer.shape;
@@ -6116,7 +6179,14 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     }
     layer->bias = p->parameters + layer->weight_count;
     layer->bias_count = vaei_count_biases(&o);
+    layer->tensor = p->plan->layer_tensors;
+    p->plan->layer_tensors += index == p->network->encoders && !p->network->shared_heads ? 4 : layer->is_tied ? 1 : 2;
     p->parameters = layer->bias + layer->bias_count;
+    if (!layer->normalizes) return;
+    layer->running = p->plan->running + p->running;
+    p->running += 2 * layer->bias_count;
+    p->parameters += 2 * layer->bias_count;
+    p->plan->layer_tensors += 4;
 }
 
 VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_connection *c) {
@@ -6375,7 +6445,8 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         vaei_fill_layer(p, index, layer);
         layer->connection = c;
         if (c) vaei_fill_connection(p->network, index, c);
-        if (!p->stage || p->stage->convolutional == dense || at == plan->decoder.first_layer) {
+        if (!p->stage || p->stage->convolutional == dense || at == plan->decoder.first_layer ||
+            (c && !vaei_is_joined(p->network, index))) {
             p->stage = p->stage ? p->stage + 1 : plan->stages;
             p->stage->first = at;
             p->stage->convolutional = !dense;
@@ -6397,14 +6468,14 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         sizes.output = vaei_lay_image(p, index, VAEI_OUTPUT, c ? &c->output : NULL);
         sizes.output_gradient = vaei_lay_image(p, index, VAEI_OUTPUT_GRADIENT, c ? &c->output_gradient : NULL);
         vaei_lay_image(p, index, VAEI_INPUT_GRADIENT, c ? &c->input_gradient : NULL);
-        vaei_place_convolution(p, !vaei_is_convolution(p->network, index - 1), &b, &sizes, &places);
+        vaei_place_convolution(p, !vaei_is_joined(p->network, index), &b, &sizes, &places);
         if (!plan->is_bare) vaei_take_tables(p, index, c);
     }
     if (!layer) return;
     layer->places = places;
     if (c && !plan->is_bare) vaei_fill_tables(layer, plan->micro);
     p->stage->count++;
-    p->stage->parameter_count = p->parameters - p->stage->parameter;
+    p->stage->parameter_count = layer->bias + layer->bias_count - p->stage->parameter;
     p->stage->output = p->before;
     p->stage->output_gradient = p->below;
 }
@@ -6780,6 +6851,27 @@ typedef struct vaei_micro {
 #define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
 #define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
+/* ---- activations ---- */
+
+typedef struct vaei_activate_context {
+    const vae_model *model;
+    vae_activation   activation;
+    const vae_real  *from;
+    vae_real        *to;
+} vaei_activate_context;
+
+VAEI_PRIVATE void vaei_activate_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_activate_context *work = (const vaei_activate_context *)opaque;
+    (void)slot;
+    vaei_activate(work->model->kernels, work->activation, count, work->from + first, work->to + first);
+}
+
+VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_activate_context *work = (const vaei_activate_context *)opaque;
+    (void)slot;
+    vaei_activate_backward(work->model->kernels, work->activation, count, work->from + first, work->to + first);
+}
+
 /* ---- dropout: Srivastava et al. 2014, scaled in training as in PyTorch ---- */
 
 /* Whether this pass drops outputs of the layer. */
@@ -6814,7 +6906,7 @@ VAEI_PRIVATE void vaei_drop(const vaei_pass *pass, const vaei_layer *layer, size
         const size_t block = cursor.block;
         count = vaei_random_words(&request, &cursor, words);
         for (j = 0; j < count; j++) {
-            const size_t at = 4 * (block + j) - first;      /* below 0, modulo 2^n, where the first block begins earlier */
+            const size_t at = 4 * (block + j) - first;      /* the first block may begin earlier: then at is huge */
             if (at < n && n - at >= 4)
                 for (e = 0; e < 4; e++) to[at + e] = from[at + e] * factors[words[e][j] >> 8 >= limit];
             else
@@ -6850,28 +6942,231 @@ VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer,
 }
 #endif
 
+/* ---- batch normalisation: Ioffe and Szegedy 2015, with PyTorch's epsilon and momentum ----
+
+   A layer's output, before its activation, is a table with a column for each channel: for each unit of a dense layer,
+   or for each channel of a convolution, whose positions are rows. In training every column is brought to mean 0 and
+   variance 1, then scaled by the weight and moved by the bias. It takes the whole batch, so a convolution that is
+   normalised ends its stage, and the activation and dropout follow here. */
+
+#define VAEI_NORM_EPSILON 1e-5
+#define VAEI_NORM_MOMENTUM 0.1
+#define VAEI_NORM_COLUMNS 16            /* summed together, in double: enough for a cache line */
+
+typedef struct vaei_batch_norm {
+    const vaei_pass  *pass;
+    const vaei_layer *layer;
+    size_t            rows;
+    int               by_batch;         /* else by the running averages */
+    vae_real         *linear, *to, *d;
+} vaei_batch_norm;
+
+VAEI_PRIVATE vaei_batch_norm vaei_norm_of(const vaei_pass *pass, const vaei_layer *layer) {
+    vaei_batch_norm norm;
+    norm.pass = pass;
+    norm.layer = layer;
+    norm.rows = pass->count * (layer->outputs / layer->bias_count);
+    norm.by_batch = !pass->forward_only && norm.rows > 1 &&
+                    !vaei_is_frozen(pass->model, (int)(layer - pass->model->plan.layers));
+    norm.linear = vaei_at(pass->model, layer->places.linear, 0, 0, 0);
+    norm.to = norm.d = NULL;
+    return norm;
+}
+
+VAEI_PRIVATE vae_real *vaei_norm_statistic(const vaei_batch_norm *norm, int which) {
+    return norm->pass->model->workspace + norm->layer->places.statistics + (size_t)which * norm->layer->bias_count;
+}
+
+VAEI_PRIVATE vae_real vaei_norm_limited(double variance) {
+    return variance > (double)VAEI_LARGEST ? VAEI_LARGEST : (vae_real)variance;
+}
+
+/* By what the channels first .. first + count - 1 are normalised. */
+VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
+    const vaei_layer        *layer = norm->layer;
+    const vae_real          *weights = norm->pass->model->weights;
+    const size_t             channels = layer->bias_count, end = first + count;
+    double                   means[VAEI_NORM_COLUMNS], squares[VAEI_NORM_COLUMNS];
+    size_t                   row, i;
+    (void)slot;
+    for (; first < end; first += count) {
+        const vae_real *from = norm->linear + first;
+        count = vaei_min_size(VAEI_NORM_COLUMNS, end - first);
+        for (i = 0; i < count; i++) means[i] = squares[i] = 0;
+        if (norm->by_batch) {
+            for (row = 0; row < norm->rows; row++)
+                for (i = 0; i < count; i++) means[i] += (double)from[row * channels + i];
+            for (i = 0; i < count; i++) means[i] /= (double)norm->rows;
+            for (row = 0; row < norm->rows; row++)
+                for (i = 0; i < count; i++) {
+                    const double off = (double)from[row * channels + i] - means[i];
+                    squares[i] += VAEI_ROUNDED(off * off);
+                }
+        }
+        for (i = 0; i < count; i++) {
+            const size_t c = first + i;
+            const double variance = norm->by_batch ? squares[i] / (double)norm->rows
+                                                   : (double)weights[layer->running + channels + c];
+            const double inverse = vaei_scalar_exp(vaei_scalar_log(variance + VAEI_NORM_EPSILON) * -0.5);
+            if (!norm->by_batch) means[i] = (double)weights[layer->running + c];
+            else vaei_norm_statistic(norm, VAEI_NORM_VARIANCE)[c] =
+                     vaei_norm_limited(squares[i] / (double)(norm->rows - 1));
+            vaei_norm_statistic(norm, VAEI_NORM_MEAN)[c] = (vae_real)means[i];
+            vaei_norm_statistic(norm, VAEI_NORM_INVERSE)[c] = (vae_real)inverse;
+            vaei_norm_statistic(norm, VAEI_NORM_SCALE)[c] =
+                (vae_real)(inverse * (double)weights[layer->bias + channels + c]);
+        }
+    }
+}
+
+VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
+    const size_t             channels = norm->layer->bias_count;
+    const vae_real          *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
+    const vae_real          *scale = vaei_norm_statistic(norm, VAEI_NORM_SCALE);
+    const vae_real          *bias = norm->pass->model->weights + norm->layer->bias + 2 * channels;
+    size_t                   row, i;
+    (void)slot;
+    for (row = first; row < first + count; row++) {
+        const vae_real *from = norm->linear + row * channels;
+        vae_real       *to = norm->to + row * channels;
+        for (i = 0; i < channels; i++) to[i] = VAEI_ROUNDED((from[i] - mean[i]) * scale[i]) + bias[i];
+    }
+}
+
+/* Makes the layer's output of what its product has left in `linear`. */
+VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *layer) {
+    vae_model        *model = pass->model;
+    vaei_batch_norm norm = vaei_norm_of(pass, layer);
+    vae_real         *out = vaei_at(model, layer->places.output, 0, 0, 0), *made = out;
+    vae_real         *saved = vaei_at(model, layer->places.saved, 0, 0, 0);
+    norm.to = out;
+    if (model->plan.trains && vaei_activation_saves_input(layer->activation)) norm.to = saved;
+    if (vaei_drops(pass, layer) && vaei_saves_output(layer->activation)) norm.to = made = saved;
+    vaei_split(model, layer->bias_count, VAEI_NORM_COLUMNS, VAEI_PARALLEL_NUMBERS / norm.rows + 1, vaei_norm_measure,
+               &norm);
+    vaei_split(model, norm.rows, 1, VAEI_PARALLEL_NUMBERS / layer->bias_count + 1, vaei_norm_rows, &norm);
+    if (layer->activation != VAE_LINEAR) {
+        vaei_activate_context work;
+        work.model = model;
+        work.activation = layer->activation;
+        work.from = norm.to;
+        work.to = made;
+        vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_part, &work);
+    }
+#ifndef VAE_INFERENCE_ONLY
+    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, made, out);
+#endif
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* With x the input and d the gradient of the normalised and scaled output, n numbers in a column:
+     d_weight += sum of d (x - mean) / deviation          d_bias += sum of d
+     d_x = weight / deviation (d - d_bias / n - (x - mean) / deviation d_weight / n)
+   The last two terms are the ways over mean and variance; running averages have none. */
+VAEI_PRIVATE void vaei_norm_sums(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
+    const vae_model         *model = norm->pass->model;
+    const size_t             channels = norm->layer->bias_count, end = first + count;
+    const vae_real          *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
+    double                   sums[VAEI_NORM_COLUMNS], products[VAEI_NORM_COLUMNS];
+    size_t                   row, i;
+    (void)slot;
+    for (; first < end; first += count) {
+        count = vaei_min_size(VAEI_NORM_COLUMNS, end - first);
+        for (i = 0; i < count; i++) sums[i] = products[i] = 0;
+        for (row = 0; row < norm->rows; row++) {
+            const vae_real *x = norm->linear + row * channels + first, *d = norm->d + row * channels + first;
+            for (i = 0; i < count; i++) {
+                sums[i] += (double)d[i];
+                products[i] += VAEI_ROUNDED((double)d[i] * ((double)x[i] - (double)mean[first + i]));
+            }
+        }
+        for (i = 0; i < count; i++) {
+            const size_t c = first + i;
+            const double inverse = (double)vaei_norm_statistic(norm, VAEI_NORM_INVERSE)[c];
+            const double n = (double)norm->rows;
+            vae_real    *d_weight = model->gradients + norm->layer->bias + channels + c, *d_bias = d_weight + channels;
+            *d_weight = (vae_real)(products[i] * inverse) + (model->has_gradients ? *d_weight : 0);
+            *d_bias = (vae_real)sums[i] + (model->has_gradients ? *d_bias : 0);
+            vaei_norm_statistic(norm, VAEI_NORM_LESS)[c] = norm->by_batch ? (vae_real)(sums[i] / n) : 0;
+            vaei_norm_statistic(norm, VAEI_NORM_LESS_INPUT)[c] =
+                norm->by_batch ? (vae_real)(products[i] * inverse * inverse / n) : 0;
+        }
+    }
+}
+
+VAEI_PRIVATE void vaei_norm_rows_backward(void *opaque, size_t slot, size_t first, size_t count) {
+    const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
+    const size_t             channels = norm->layer->bias_count;
+    const vae_real          *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
+    const vae_real          *scale = vaei_norm_statistic(norm, VAEI_NORM_SCALE);
+    const vae_real          *less = vaei_norm_statistic(norm, VAEI_NORM_LESS);
+    const vae_real          *less_input = vaei_norm_statistic(norm, VAEI_NORM_LESS_INPUT);
+    size_t                   row, i;
+    (void)slot;
+    for (row = first; row < first + count; row++) {
+        const vae_real *x = norm->linear + row * channels;
+        vae_real       *d = norm->d + row * channels;
+        for (i = 0; i < channels; i++)
+            d[i] = scale[i] * (d[i] - less[i] - VAEI_ROUNDED((x[i] - mean[i]) * less_input[i]));
+    }
+}
+
+/* `d`, the gradient of the layer's output, becomes that of its product. */
+VAEI_PRIVATE void vaei_norm_backward(const vaei_pass *pass, const vaei_layer *layer, vae_real *d) {
+    vae_model        *model = pass->model;
+    vaei_batch_norm norm = vaei_norm_of(pass, layer);
+    norm.d = d;
+    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d, d);
+    if (layer->activation != VAE_LINEAR) {
+        vaei_activate_context work;
+        work.model = model;
+        work.activation = layer->activation;
+        work.from = vaei_at(model, layer->places.saved, 0, 0, 0);
+        work.to = d;
+        vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
+    }
+    vaei_split(model, layer->bias_count, VAEI_NORM_COLUMNS, VAEI_PARALLEL_NUMBERS / norm.rows + 1, vaei_norm_sums,
+               &norm);
+    vaei_split(model, norm.rows, 1, VAEI_PARALLEL_NUMBERS / layer->bias_count + 1, vaei_norm_rows_backward, &norm);
+}
+
+/* The sum of a layer's d_out: its bias's gradient. A bias before a normalisation by the batch changes nothing: its
+   gradient is 0, which sums would give but for their rounding. */
+VAEI_PRIVATE void vaei_bias_sums(const vaei_pass *pass, const vaei_layer *layer, size_t rows, const vae_real *d_out,
+                                 vae_real *d_bias, int accumulate) {
+    if (!layer->normalizes || !vaei_norm_of(pass, layer).by_batch)
+        pass->model->kernels->column_sums(rows, layer->bias_count, d_out, layer->bias_count, NULL, d_bias, accumulate);
+    else if (!accumulate) memset(d_bias, 0, layer->bias_count * sizeof(vae_real));
+}
+
+/* After a step that did not fail: the running averages move towards what the batch of `count` rows had. */
+VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
+    int    i;
+    size_t c;
+    for (i = 0; i < model->plan.layer_count; i++) {
+        const vaei_layer *layer = &model->plan.layers[i];
+        const vae_real   *now = model->workspace + layer->places.statistics;
+        vae_real         *running = model->parameters + layer->running;
+        const size_t      rows = i < model->plan.decoder.first_layer ? count : count * model->plan.samples;
+        if (!layer->normalizes || vaei_is_frozen(model, i) || rows * (layer->outputs / layer->bias_count) < 2) continue;
+        for (c = 0; c < layer->bias_count; c++) {
+            const double mean = (double)now[c], variance = (double)now[VAEI_NORM_VARIANCE * layer->bias_count + c];
+            vae_real    *kept = running + layer->bias_count + c;
+            running[c] = (vae_real)(VAEI_ROUNDED((double)running[c] * (1 - VAEI_NORM_MOMENTUM)) +
+                                    VAEI_ROUNDED(mean * VAEI_NORM_MOMENTUM));
+            *kept = (vae_real)(VAEI_ROUNDED((double)*kept * (1 - VAEI_NORM_MOMENTUM)) +
+                               VAEI_ROUNDED(variance * VAEI_NORM_MOMENTUM));
+        }
+    }
+}
+#endif
+
 /* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias) ----
 
    A tied layer's weights lie transposed, [outputs][inputs], in rows of which they may be the first part. */
-
-typedef struct vaei_activate_context {
-    const vae_model *model;
-    vae_activation   activation;
-    const vae_real  *from;
-    vae_real        *to;
-} vaei_activate_context;
-
-VAEI_PRIVATE void vaei_activate_part(void *opaque, size_t slot, size_t first, size_t count) {
-    const vaei_activate_context *work = (const vaei_activate_context *)opaque;
-    (void)slot;
-    vaei_activate(work->model->kernels, work->activation, count, work->from + first, work->to + first);
-}
-
-VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t first, size_t count) {
-    const vaei_activate_context *work = (const vaei_activate_context *)opaque;
-    (void)slot;
-    vaei_activate_backward(work->model->kernels, work->activation, count, work->from + first, work->to + first);
-}
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
 VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
@@ -6931,6 +7226,7 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
     vaei_product p;
     if (model->plan.trains && vaei_activation_saves_input(layer->activation)) before = saved;
     if (vaei_drops(pass, layer) && vaei_saves_output(layer->activation)) before = made = saved;
+    if (layer->normalizes) before = vaei_at(model, layer->places.linear, 0, 0, 0);
     memset(&p, 0, sizeof p);
     p.rows = pass->count;
     p.columns = layer->outputs;
@@ -6945,7 +7241,7 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
     p.c = before;
     p.c_row = layer->outputs;
     p.bias = model->weights + layer->bias;
-    p.relu = layer->activation == VAE_RELU && !layer->classes;
+    p.relu = layer->activation == VAE_RELU && !layer->classes && !layer->normalizes;
     vaei_multiply_parallel(model, &p);
     if (layer->classes) {
         vaei_label_context labels;
@@ -6954,6 +7250,10 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
         labels.numbers = before;
         vaei_split(model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / layer->outputs),
                    vaei_add_label_part, &labels);
+    }
+    if (layer->normalizes) {
+        vaei_norm_forward(pass, layer);
+        return;
     }
     if (vaei_separate_activation(layer->activation) || (layer->classes && layer->activation == VAE_RELU)) {
         vaei_activate_context work;
@@ -6998,8 +7298,9 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     vae_real    *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
     const int    frozen = vaei_is_frozen(model, (int)(layer - model->plan.layers));
     vaei_product p;
-    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d_out, d_out);
-    if (layer->activation != VAE_LINEAR) {
+    if (layer->normalizes) vaei_norm_backward(pass, layer, d_out);
+    else if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d_out, d_out);
+    if (layer->activation != VAE_LINEAR && !layer->normalizes) {
         vaei_activate_context work;
         work.model = model;
         work.activation = layer->activation;
@@ -7008,8 +7309,7 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
         vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
     }
     if (!frozen)
-        model->kernels->column_sums(pass->count, layer->outputs, d_out, layer->outputs, NULL,
-                                    model->gradients + layer->bias, model->has_gradients);
+        vaei_bias_sums(pass, layer, pass->count, d_out, model->gradients + layer->bias, model->has_gradients);
     if (layer->classes && !frozen) {
         vaei_label_context labels;
         labels.pass = pass;
@@ -7256,12 +7556,14 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
         vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->connection->output.image);
     if (model->plan.trains && vaei_activation_saves_input(layer->activation)) before = saved;
     if (vaei_drops(micro->pass, layer) && vaei_saves_output(layer->activation)) before = made = saved;
+    if (layer->normalizes) before = vaei_at(model, layer->places.linear, micro->slot, micro->first, layer->outputs);
     if (layer->kind == VAE_LAYER_CONV)
         vaei_convolve(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
-                    layer->activation == VAE_RELU);
+                    layer->activation == VAE_RELU && !layer->normalizes);
     else
         vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
-                     layer->activation == VAE_RELU);
+                     layer->activation == VAE_RELU && !layer->normalizes);
+    if (layer->normalizes) return;          /* the whole batch goes on together: see vaei_norm_forward */
     if (vaei_separate_activation(layer->activation))
         vaei_activate_images(model, layer->activation, micro->count, &layer->connection->output, before, made);
 #ifndef VAE_INFERENCE_ONLY
@@ -7283,8 +7585,8 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
     const int        frozen = vaei_is_frozen(model, micro->stage->first);
     /* The borders are zeros and may be summed along with the rest. */
     if (!frozen)
-        model->kernels->column_sums(micro->count * (layer->connection->output_gradient.image / channels), channels,
-                                    d_out, channels, NULL, d_bias, micro->accumulate);
+        vaei_bias_sums(micro->pass, layer, micro->count * (layer->connection->output_gradient.image / channels), d_out,
+                       d_bias, micro->accumulate);
     if (layer->kind == VAE_LAYER_CONV) {
         if (!frozen)
             vaei_connection_weights(model, micro->slot, layer->connection, micro->count, in, d_out, d_weight,
@@ -7659,8 +7961,8 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vaei_layer *first = &model->plan.layers[stage->first], *layer = first + stage->count - 1;
     vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
     const vaei_image  flat = vaei_flat_image(layer->out);
-    if (vaei_drops(micro->pass, layer)) vaei_drop_images(micro, layer, &flat, d_out, d_out);
-    if (layer->activation != VAE_LINEAR)
+    if (vaei_drops(micro->pass, layer) && !layer->normalizes) vaei_drop_images(micro, layer, &flat, d_out, d_out);
+    if (layer->activation != VAE_LINEAR && !layer->normalizes)
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
                                vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->outputs), d_out);
     vaei_copy_images(micro->count, &flat, d_out, &layer->connection->output_gradient,
@@ -7807,7 +8109,9 @@ VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_sta
 VAEI_PRIVATE void vaei_stage_forward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
     if (stage->convolutional) {
+        const vaei_layer *last = &pass->model->plan.layers[stage->first + stage->count - 1];
         vaei_convolutional_stage(pass, stage, 1, vaei_is_fused(&pass->model->plan, stage) && !pass->forward_only);
+        if (last->normalizes) vaei_norm_forward(pass, last);
         return;
     }
     for (i = 0; i < stage->count; i++) vaei_dense_forward(pass, &pass->model->plan.layers[stage->first + i]);
@@ -7907,6 +8211,9 @@ VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
 VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
     if (stage->convolutional) {
+        const vaei_layer *last = &pass->model->plan.layers[stage->first + stage->count - 1];
+        if (last->normalizes)
+            vaei_norm_backward(pass, last, vaei_at(pass->model, stage->output_gradient, 0, 0, 0));
         if (!vaei_is_fused(&pass->model->plan, stage)) vaei_convolutional_stage(pass, stage, 0, 1);
         return;
     }
@@ -8204,11 +8511,16 @@ VAE_API const char *vae_status_name(vae_status status) {
 /* ---- tensors, as PyTorch has them ---- */
 
 /* A tensor's layer, and which of its tensors it is. The heads have four: mean and logvar, weight and bias; shared ones
-   are called mean. A tied layer has only a bias. */
+   are called mean. A tied layer has no weight. */
+enum {
+    VAEI_TENSOR_WEIGHT, VAEI_TENSOR_BIAS, VAEI_TENSOR_NORM_WEIGHT, VAEI_TENSOR_NORM_BIAS, VAEI_TENSOR_RUNNING_MEAN,
+    VAEI_TENSOR_RUNNING_VARIANCE
+};
+
 typedef struct vaei_tensor_place {
     const vaei_layer *layer;
     int               number;           /* of the layer in the array */
-    int               bias;
+    int               which;
     int               head;             /* 0: not a head, 1: mean, 2: logvar */
 } vaei_tensor_place;
 
@@ -8218,34 +8530,30 @@ typedef struct vaei_other_tensor {
     int         trained;
 } vaei_other_tensor;
 
-VAEI_PRIVATE size_t vaei_head_tensors(const vae_model *model) {
-    return model->plan.heads < 0 ? 0 : model->settings.shared_heads ? 2 : 4;
-}
-
-VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) {
-    return (model->settings.tied ? 1 : 2) * (size_t)model->plan.decoder.layers + vaei_head_tensors(model) +
-           2 * (size_t)vaei_max_int(model->plan.heads, 0) + 2 * (size_t)model->plan.classifier.layers;
-}
+VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) { return model->plan.layer_tensors; }
 
 VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t index) {
-    const size_t      heads = 2 * (size_t)(model->plan.heads < 0 ? VAEI_MAX_LAYERS : model->plan.heads);
-    const size_t      decoder = heads + vaei_head_tensors(model), all = vaei_layer_tensors(model);
-    const size_t      classifier = all - 2 * (size_t)model->plan.classifier.layers;
     vaei_tensor_place place;
-    place.head = index < heads || index >= decoder ? 0 : index < heads + 2 ? 1 : 2;
-    if (index >= classifier && index < all) index += 2 * (size_t)model->plan.layer_count - classifier;
-    else if (index >= decoder && model->settings.tied) index = 2 * (index - decoder) + 1 + heads + 2;
-    else if (index >= decoder) index -= decoder - heads - 2;
-    else if (place.head == 2) index -= 2;
-    place.number = (int)(index / 2);
+    place.number = vaei_all_layers(&model->plan) - 1;
+    while (model->plan.layers[place.number].tensor > index) place.number--;
     place.layer = &model->plan.layers[place.number];
-    place.bias = (int)(index % 2);
+    place.which = (int)(index - place.layer->tensor) + place.layer->is_tied;
+    place.head = place.number != model->plan.heads ? 0 : place.which < 2 ? 1 : 2;
+    if (place.head == 2) place.which -= 2;
     return place;
+}
+
+/* Where a layer's numbers of one for each channel begin. */
+VAEI_PRIVATE size_t vaei_channel_place(const vaei_tensor_place *place) {
+    const vaei_layer *layer = place->layer;
+    if (place->which >= VAEI_TENSOR_RUNNING_MEAN)
+        return layer->running + (size_t)(place->which - VAEI_TENSOR_RUNNING_MEAN) * layer->bias_count;
+    return layer->bias + (size_t)(place->which - VAEI_TENSOR_BIAS) * layer->bias_count;
 }
 
 VAE_API size_t vae_tensor_count(const vae_model *model) {
     return model ? vaei_layer_tensors(model) + (model->plan.log_sigma_count ? 1 : 0) +
-                   (model->plan.constant_count ? 2 : 0) : 0;
+                   (model->settings.standardize ? 2 : 0) : 0;
 }
 
 /* The tensors that belong to no layer: "log_sigma", "standardize.mean", "standardize.scale". `index` counts from the
@@ -8270,6 +8578,7 @@ VAEI_PRIVATE const char *vaei_part_of(const vaei_plan *plan, int layer) {
 }
 
 VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error) {
+    static const char *const names[] = { "weight", "bias", "weight", "bias", "running_mean", "running_var" };
     vaei_tensor_place place;
     vaei_text         text;
     const vaei_layer *layer;
@@ -8291,11 +8600,11 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
     text.bytes = tensor->name;
     text.size = sizeof tensor->name;
     text.length = 0;
-    if (place.head) vaei_format(&text, "%s.%s", place.head == 1 ? "mean" : "logvar", place.bias ? "bias" : "weight");
+    if (place.head) vaei_format(&text, "%s.%s", place.head == 1 ? "mean" : "logvar", names[place.which]);
     else
-        vaei_format(&text, "%s.%d.%s", vaei_part_of(&model->plan, place.number), layer->name_index,
-                    place.bias ? "bias" : "weight");
-    if (place.bias) {
+        vaei_format(&text, "%s.%d.%s", vaei_part_of(&model->plan, place.number),
+                    place.which < VAEI_TENSOR_NORM_WEIGHT ? layer->name_index : layer->norm_index, names[place.which]);
+    if (place.which != VAEI_TENSOR_WEIGHT) {
         tensor->rank = 1;
         tensor->shape[0] = place.head ? model->plan.latent : layer->bias_count;
     } else if (layer->kind == VAE_LAYER_DENSE) {
@@ -8310,7 +8619,7 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
         tensor->shape[2] = (size_t)layer->connection->kernel_height;
         tensor->shape[3] = (size_t)layer->connection->kernel_width;
     }
-    tensor->trained = 1;
+    tensor->trained = place.which < VAEI_TENSOR_RUNNING_MEAN;
     tensor->count = tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
     return VAE_OK;
 }
@@ -8332,13 +8641,14 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
     }
     if (layer->kind == VAE_LAYER_DENSE) {
         const size_t columns = layer->inputs + layer->classes;
-        size_t       out = place.bias ? i : i / columns, in = place.bias ? 0 : i % columns;
+        const int    is_weight = place.which == VAEI_TENSOR_WEIGHT;
+        size_t       out = is_weight ? i / columns : i, in = is_weight ? i % columns : 0;
         if (layer->image_out) out = vaei_channels_last(layer->out, out);
-        if (place.bias) return layer->bias + shift + out;
+        if (!is_weight) return vaei_channel_place(&place) + shift + out;
         if (layer->image_in && in < layer->inputs) in = vaei_channels_last(layer->in, in);
         return layer->weight + in * layer->outputs + shift + out;
     }
-    if (place.bias) return layer->bias + i;
+    if (place.which != VAEI_TENSOR_WEIGHT) return vaei_channel_place(&place) + i;
     {
         /* PyTorch has [coarse][fine][height][width], the block [height][width][fine][coarse]. */
         const vaei_connection *c = layer->connection;
@@ -8431,6 +8741,11 @@ VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_
     return VAE_OK;
 }
 
+VAEI_SETUP int vaei_is_variance(const char *name) {
+    const size_t length = strlen(name);
+    return length > 12 && !strcmp(name + length - 12, ".running_var");
+}
+
 /* The weights are being changed by other means than vae_fit: what it knew of its epochs holds no longer. */
 VAEI_PRIVATE void vaei_forget_best(vae_model *model) {
     model->best_epoch = model->waited = model->plateau = 0;
@@ -8448,7 +8763,11 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
     for (i = 0; i < count; i++)
         if (!vaei_finite(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is not finite", i, name);
-    for (i = 0; !strcmp(name, "standardize.scale") && i < count; i++)      /* what a file must not hold, either */
+    for (i = 0; vaei_is_variance(name) && i < count; i++)       /* what a file must not hold, either */
+        if (values[i] < 0)
+            return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must not be below 0", i, name,
+                             (double)values[i]);
+    for (i = 0; !strcmp(name, "standardize.scale") && i < count; i++)
         if (!(values[i] > 0))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must be larger than 0", i, name,
                              (double)values[i]);
@@ -8520,7 +8839,7 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encod
                                         ? place.number - model->plan.layer_count + 2 * VAE_MAX_LAYERS + 1
                                         : place.number + (model->plan.heads < 0 ? encoders + 1 : 0);
     const size_t            number =
-        2 * (size_t)layer + (layer > encoders || place.head == 2 ? 2 : 0) + (size_t)place.bias;
+        2 * (size_t)layer + (layer > encoders || place.head == 2 ? 2 : 0) + (size_t)place.which;
     const double            fan_in = vaei_fan(place.layer, 0);
     const double            fan_out = place.head ? (double)model->plan.latent : vaei_fan(place.layer, 1);
     const vae_initialization how = model->settings.initialization;
@@ -8528,13 +8847,15 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encod
     vae_real                drawn[32], scale;
     size_t                  first, i;
     vae_tensor_at(model, index, &tensor, NULL);
-    if (index >= vaei_layer_tensors(model)) {       /* log sigma 0, mean 0, scale 1 */
-        const vae_real value = !strcmp(tensor.name, "standardize.scale");
+    /* log sigma 0, mean 0, scale 1; of batch normalisation weight 1, bias 0, mean 0, variance 1 */
+    if (index >= vaei_layer_tensors(model) || place.which >= VAEI_TENSOR_NORM_WEIGHT) {
+        const vae_real value = index >= vaei_layer_tensors(model) ? !strcmp(tensor.name, "standardize.scale")
+                             : place.which == VAEI_TENSOR_NORM_WEIGHT || place.which == VAEI_TENSOR_RUNNING_VARIANCE;
         for (i = 0; i < tensor.count; i++) model->parameters[vaei_tensor_element(model, index, i)] = value;
         return;
     }
     if (how == VAE_INIT_PYTORCH) scale = 1 / vaei_sqrt((vae_real)fan_in);
-    else if (place.bias) scale = 0;
+    else if (place.which == VAEI_TENSOR_BIAS) scale = 0;
     else if (how == VAE_INIT_GLOROT) scale = vaei_sqrt((vae_real)(6 / (fan_in + fan_out)));
     else scale = vaei_sqrt((vae_real)(2 / fan_in));
     for (first = 0; first < tensor.count; first += 32) {
@@ -8854,7 +9175,8 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     vaei_pad(text, start + 50);
     vaei_put_shape(text, layer->out);
     vaei_pad(text, start + 66);
-    vaei_put_grouped(text, layer->weight_count + layer->bias_count, 13);
+    vaei_put_grouped(text, layer->weight_count + (layer->normalizes ? 3 : 1) * layer->bias_count, 13);
+    if (layer->normalizes) vaei_put_string(text, "  batch norm");
     if (layer->dropout > 0) vaei_format(text, "  dropout %r", (double)layer->dropout);
 }
 
@@ -9564,6 +9886,11 @@ VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
     model->has_gradients = 1;
 }
 
+/* Biases, and what batch normalisation has behind them: weight decay leaves them alone. */
+VAEI_PRIVATE size_t vaei_bias_numbers(const vaei_layer *layer) {
+    return (layer->normalizes ? 3 : 1) * layer->bias_count;
+}
+
 /* Frozen weights have no gradient, and what was written in its place does not count. */
 VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
     const vaei_plan *plan = &model->plan;
@@ -9572,7 +9899,7 @@ VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
         const vaei_layer *layer = &plan->layers[i];
         if (!vaei_is_frozen(model, i)) continue;
         memset(model->gradients + layer->weight, 0, layer->weight_count * sizeof(vae_real));
-        memset(model->gradients + layer->bias, 0, layer->bias_count * sizeof(vae_real));
+        memset(model->gradients + layer->bias, 0, vaei_bias_numbers(layer) * sizeof(vae_real));
     }
     if (model->settings.freeze == VAE_FREEZE_DECODER)
         memset(model->gradients + plan->log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
@@ -10618,7 +10945,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
             const vaei_layer *layer = &plan->layers[i];
             if (vaei_is_frozen(model, i)) continue;
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
-            vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
+            vaei_update_span(&work, &work.without_decay, layer->bias, vaei_bias_numbers(layer));
         }
     vaei_update_sigma(model, model->gradients + plan->log_sigma, model->step);
     vaei_end_step(model);
@@ -10720,7 +11047,8 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
         const vaei_layer *layer = &model->plan.layers[i];
         const size_t      rows = vaei_layer_rows(model, i, examples);
         if (vaei_is_frozen(model, i)) continue;
-        if (!vaei_are_within(model, model->gradients + layer->bias, layer->bias_count, VAEI_MOST_GRADIENT)) return 0;
+        if (!vaei_are_within(model, model->gradients + layer->bias, vaei_bias_numbers(layer), VAEI_MOST_GRADIENT))
+            return 0;
         if (layer->kind != VAE_LAYER_DENSE) {
             if (!vaei_are_within(model, model->gradients + layer->weight, layer->weight_count, VAEI_MOST_GRADIENT))
                 return 0;
@@ -10764,7 +11092,7 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     for (i = vaei_all_layers(&model->plan) - 1; i >= 0; i--) {
         const vaei_layer *layer = &model->plan.layers[i];
         if (vaei_is_frozen(model, i)) continue;
-        vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
+        vaei_update_span(&work, &work.without_decay, layer->bias, vaei_bias_numbers(layer));
         if (layer->kind != VAE_LAYER_DENSE) {
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
             continue;
@@ -10789,7 +11117,10 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
     const double     largest_loss = model->largest_loss;
     const int        moves_sigma = !model->step && vaei_first_sigma(model, count);
     const vae_status status = vaei_update_by_batch(model, count, terms, error);
-    if (status == VAE_OK) return status;
+    if (status == VAE_OK) {
+        vaei_move_running(model, count);
+        return status;
+    }
     model->largest_loss = largest_loss;
     if (moves_sigma)
         memset(model->parameters + model->plan.log_sigma, 0, model->plan.log_sigma_count * sizeof(vae_real));
@@ -10830,6 +11161,7 @@ VAEI_PRIVATE vae_status vaei_accumulate(vae_model *model, const vae_data *batch,
     }
     status = vaei_load_batch(model, batch, whole.first, "vae_accumulate_gradients", error);
     if (status == VAE_OK) status = vaei_train_rows(model, batch->count, whole.first, whole.total, 0, &made, error);
+    if (status == VAE_OK) vaei_move_running(model, batch->count);
     if (status == VAE_OK && terms) *terms = made;
     return status;
 }
@@ -11364,7 +11696,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #define VAEI_MAX_METADATA 512
 #define VAEI_MAX_RANK 8
 #define VAEI_MAX_NAME 255                   /* characters of a name in a file */
-#define VAEI_MAX_TENSORS (2 * VAEI_MAX_LAYERS + 2 + 3)
+#define VAEI_MAX_TENSORS (6 * VAEI_MAX_LAYERS + 3)     /* the heads have four */
 
 /* What stands before a tensor's name in a file, by the block that it belongs to. */
 static const char *const vaei_block_names[VAEI_BLOCKS] = { "", "optimizer.m.", "optimizer.v.", "optimizer.u.",
@@ -11939,15 +12271,18 @@ static const vaei_field vaei_layer_fields[] = {
       NULL },
     VAEI_ROW(vae_layer, "activation", VAEI_FIELD_NAME, VAEI_REQUIRED, activation, vaei_activation_named, NULL),
     VAEI_ROW(vae_layer, "dropout", VAEI_FIELD_REAL, 0, dropout, NULL, NULL),
+    VAEI_ROW(vae_layer, "batch_norm", VAEI_FIELD_INTS, 0, batch_norm, NULL, NULL),
     VAEI_LAST_ROW
 };
 #define VAEI_OUTPUT_PADDING_ROW 64u
 #define VAEI_DROPOUT_ROW 256u
+#define VAEI_BATCH_NORM_ROW 512u
 
 /* The fields that a layer of this kind has: bit i stands for row i of vaei_layer_fields. */
 VAEI_SETUP unsigned vaei_layer_mask(const vae_layer *layer) {
     const unsigned output_padding = layer->kind == VAE_LAYER_CONV_TRANSPOSED ? VAEI_OUTPUT_PADDING_ROW : 0;
-    const unsigned optional = output_padding | (layer->dropout > 0 ? VAEI_DROPOUT_ROW : 0);
+    const unsigned optional = output_padding | (layer->dropout > 0 ? VAEI_DROPOUT_ROW : 0) |
+                              (layer->batch_norm ? VAEI_BATCH_NORM_ROW : 0);
     return (layer->kind == VAE_LAYER_DENSE ? 1u | 2u | 128u : 1u | 4u | 8u | 16u | 32u | 128u) | optional;
 }
 
@@ -12185,7 +12520,8 @@ VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
     memset(layer, 0, sizeof *layer);
     if (!vaei_json_object(json, vaei_layer_fields, 0, layer, &seen)) return 0;
     wanted = vaei_layer_mask(layer);
-    return (seen | (wanted & VAEI_OUTPUT_PADDING_ROW)) == (wanted | (seen & VAEI_DROPOUT_ROW)) ||
+    return (seen | (wanted & VAEI_OUTPUT_PADDING_ROW)) ==
+               (wanted | (seen & (VAEI_DROPOUT_ROW | VAEI_BATCH_NORM_ROW))) ||
            vaei_json_wrong(json, "a layer lacks something or has what its kind does not");
 }
 
@@ -12547,6 +12883,16 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
     return *index < vae_tensor_count(matching->model) && vaei_block_holds(*block, wanted);
 }
 
+/* PyTorch's batch normalisation counts its batches, which nothing needs. */
+VAEI_SETUP int vaei_is_counter(const vaei_matching *matching, const vaei_file_tensor *found) {
+    static const char tail[] = ".num_batches_tracked";
+    char              shown[64];
+    size_t            length;
+    vaei_show_string(matching->file, found->name_at, shown, sizeof shown);
+    length = strlen(shown);
+    return length >= sizeof tail && !strcmp(shown + length + 1 - sizeof tail, tail);
+}
+
 /* Whether the tensor belongs to the half that the model was made without. */
 VAEI_SETUP int vaei_is_other_half(const vaei_matching *matching, const vaei_file_tensor *found) {
     static const char *const names[2][4] = {
@@ -12659,7 +13005,8 @@ VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const
 VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
                                         size_t *index, vae_tensor *wanted, vae_error *error) {
     const int known = vaei_identify(matching, found, block, index, wanted);
-    if (!known && !matching->is_transfer && !vaei_is_other_half(matching, found))
+    if (!known && !matching->is_transfer && !vaei_is_other_half(matching, found) &&
+        !vaei_is_counter(matching, found))
         return vaei_fail_unknown(matching, found, error);
     if (!known || (matching->is_transfer && !vaei_can_transfer(found, *block, wanted))) {
         *block = -1;
@@ -12731,7 +13078,7 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
 VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
-    const int            squares = block == VAEI_BLOCK_V || block == VAEI_BLOCK_U;
+    const int            squares = block == VAEI_BLOCK_V || block == VAEI_BLOCK_U || vaei_is_variance(wanted->name);
     const int            scale = (!block || block == VAEI_BLOCK_BEST) && !strcmp(wanted->name, "standardize.scale");
     const unsigned char *from = matching->file->data + (size_t)found->offsets[0];
     vae_real             number;
@@ -12830,6 +13177,7 @@ VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei
         (status = vaei_infer_shape(&b, *in, where, &other_out, &b, error)) != VAE_OK) return status;
     *in = out;
     *same = a->kind == b.kind && a->activation == b.activation && a->dropout == b.dropout &&
+            !a->batch_norm == !b.batch_norm &&
             vaei_same_shape(out, other_out) &&
             (a->kind == VAE_LAYER_DENSE ||
              (a->kernel_height == b.kernel_height && a->kernel_width == b.kernel_width &&

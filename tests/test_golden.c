@@ -57,6 +57,10 @@ static const vae_config networks[MODELS] = {
     { .input = { 4, 5, 2 }, .latent = 2,
       .encoder = { { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_SAME, 0, 0, 0, 0, 0, 0, VAE_TANH, (vae_real)0.25 },
                    { .kind = VAE_LAYER_DENSE, .shape = { 1, 1, 6 }, .activation = VAE_SILU, .dropout = (vae_real)0.5 } } },
+    { .input = { 4, 5, 2 }, .latent = 2,
+      .encoder = { { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_SAME, 0, 0, 0, 0, 0, 0, VAE_SILU, 0, 1 },
+                   { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 2, 1, 1, VAE_SAME, 0, 0, 0, 0, 0, 0, VAE_TANH, 0, 1 },
+                   { .kind = VAE_LAYER_DENSE, .shape = { 1, 1, 6 }, .activation = VAE_RELU, .batch_norm = 1 } } },
     { .input = { 6, 5, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN_PREDICTED,
       .encoder = { VAE_CONV_INITIALIZER(4, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_TANH) },
       .decoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 3, 4, VAE_SILU),
@@ -70,8 +74,10 @@ static const vae_config networks[MODELS] = {
 
 static void check_array(const vae_real *actual, const double *expected, size_t count, const char *model,
                         const char *what) {
-    double scale = 1e-12, error = 0;
-    size_t i, worst = 0;
+    /* Five rows that are nearly the same in one column: dividing by their deviation magnifies the rounding. */
+    const double tolerance = strcmp(model, "batch_norm") ? TOLERANCE : 4 * TOLERANCE;
+    double       scale = 1e-12, error = 0;
+    size_t       i, worst = 0;
     for (i = 0; i < count; i++) scale = fmax(scale, fabs(expected[i]));
     for (i = 0; i < count; i++) {
         const double off = fabs((double)actual[i] - expected[i]) / scale;
@@ -80,7 +86,7 @@ static void check_array(const vae_real *actual, const double *expected, size_t c
             worst = i;
         }
     }
-    if (!CHECK(error <= TOLERANCE))
+    if (!CHECK(error <= tolerance))
         printf("    %s, %s: number %zu is %.12g, not %.12g: off by %.2g of the largest\n", model, what, worst,
                (double)actual[worst], expected[worst], error);
 }
@@ -164,6 +170,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
         if (s == model->plan.decoder.first_stage) vaei_latent_backward_rows(&pass);
     }
     if (!forward) model->has_gradients = 1;
+    if (!forward) vaei_move_running(model, rows);
     free(pixels);
     free(noise);
     return vaei_terms_of(reconstruction / (double)rows, kl / (double)rows, vaei_beta(model)).loss;
@@ -223,6 +230,11 @@ static void check_tensors(const vae_model *model, const golden_model *golden, in
         const golden_tensor *t = &golden->tensors[i];
         vae_real            *values = (vae_real *)malloc((size_t)t->count * sizeof *values);
         const size_t         count = (size_t)t->count;
+        if (gradients && !t->gradient) {
+            CHECK(vae_get_gradient(model, t->name, values, count, NULL) == VAE_ERROR_ARGUMENT);
+            free(values);
+            continue;
+        }
         CHECK((gradients ? vae_get_gradient : vae_get_tensor)(model, t->name, values, count, NULL) == VAE_OK);
         check_array(values, gradients ? t->gradient : t->after_three_adam_steps, count, golden->name, t->name);
         free(values);

@@ -117,6 +117,9 @@ static void check_model(gradient_check *check, vae_model *model, const vae_data 
         check_span(check, model, data, gradient, layer->weight, layer->weight_count, what);
         sprintf(what, "%s layer %d bias", part, i);
         check_span(check, model, data, gradient, layer->bias, layer->bias_count, what);
+        if (!layer->normalizes) continue;
+        sprintf(what, "%s layer %d weight and bias of the normalisation", part, i);
+        check_span(check, model, data, gradient, layer->bias + layer->bias_count, 2 * layer->bias_count, what);
     }
     if (plan->log_sigma_count)
         check_span(check, model, data, gradient, plan->log_sigma, plan->log_sigma_count, "log sigma");
@@ -166,6 +169,8 @@ static void check_config(const vae_config *config, size_t rows, size_t micro, si
     for (i = 0; i < model->plan.log_sigma_count; i++)       /* not all alike, and none at its best */
         vae_parameters(model)[model->plan.log_sigma + i] = 0.3 * sin(1 + (double)i) - 0.4;
     own = config_of(model);
+    for (i = 0; i < VAE_MAX_LAYERS; i++)        /* a column of nearly the same numbers bends the loss sharply */
+        if (config->encoder[i].batch_norm) check.h = 2e-4;
     check.kinks = has_kinks(&own);
     if (check.kinks) check.h = 2e-5;
     check_model(&check, model, &data);
@@ -275,6 +280,33 @@ TEST(test_dropout) {
             check_config(&config, 7, 2, 4, 8);
             config.tied = config.shared_heads = 1;
             check_config(&config, 4, 0, 0, 12);
+        }
+}
+
+/* Over the batch, in dense layers and in stages of convolutions that it ends; a single number meets running averages. */
+TEST(test_batch_norm) {
+    int activation, dense, i;
+    for (activation = VAE_LINEAR; activation <= VAE_SOFTPLUS; activation++)
+        for (dense = 0; dense < 2; dense++) {
+            vae_config config = { .input = { 4, 5, 2 }, .latent = 3, .encoder = { VAE_CONV(3, 3, 2, VAE_SILU) } };
+            if (activation == VAE_RELU || activation == VAE_LEAKY_RELU) continue;   /* too many kinks; see test_golden */
+            if (dense) config.encoder[0] = VAE_DENSE(7, VAE_SILU);
+            else {
+                config.encoder[1] = VAE_CONV(4, 2, 1, VAE_SILU);
+                config.encoder[2] = VAE_CONV(3, 2, 1, VAE_SILU);
+            }
+            config.encoder[3 - 2 * dense] = VAE_DENSE_SHAPED(1, 2, 3, VAE_SILU);
+            for (i = 0; i < 4 - 2 * dense; i++) {
+                config.encoder[i].activation = (vae_activation)activation;
+                config.encoder[i].batch_norm = i != 1 || dense;
+            }
+            check_config(&config, 5, 0, 0, 20);
+            check_config(&config, 7, 2, 4, 8);
+            check_config(&config, 1, 0, 0, 6);
+            config.encoder[0].dropout = 0.25;
+            config.samples = 2;
+            config.tied = config.shared_heads = 1;
+            check_config(&config, 5, 0, 0, 8);
         }
 }
 
@@ -755,6 +787,7 @@ int main(void) {
     RUN(test_geometries);
     RUN(test_shared_heads_and_tied_layers);
     RUN(test_dropout);
+    RUN(test_batch_norm);
     RUN(test_likelihoods_and_beta);
     RUN(test_sigmas);
     RUN(test_labels);

@@ -22,7 +22,8 @@ HALVES = ("encoder.", "mean.", "logvar.", "decoder.", "classifier.")
 
 def layer_from(entry):
     """A layer of the JSON as network.py has it: padding always in numbers there, (top, bottom, left, right) here."""
-    layer = {"kind": entry["kind"], "activation": entry["activation"], "dropout": entry.get("dropout")}
+    layer = {"kind": entry["kind"], "activation": entry["activation"], "dropout": entry.get("dropout"),
+             "batch_norm": entry.get("batch_norm")}
     if layer["kind"] == "dense":
         layer["shape"] = tuple(entry["shape"])
         return layer

@@ -52,7 +52,7 @@ def with_channels(layer, input_shape, times):
 class PairNetwork(Network):
     """Its decoder gives images of twice the channels. In rows all first numbers stand before all second ones."""
 
-    def __init__(self, input_shape, latent, encoder, decoder=None, shared_heads=False, tied=False, classes=0):
+    def __init__(self, input_shape, latent, encoder, decoder=None, shared_heads=False, tied=False, classes=0, *_):
         layers = decoder or mirror(input_shape, encoder)
         single, double = (layers[:-1] + [with_channels(layers[-1], input_shape, times)] for times in (1, 2))
         super().__init__(input_shape, latent, encoder, single, shared_heads, tied, classes)

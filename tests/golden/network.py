@@ -3,12 +3,13 @@
 A network is encoder, mean, logvar, decoder: two nn.Sequential and two nn.Linear. An index in a Sequential counts every
 module. The modules, in order, for each layer:
 
-    dense             [Flatten]  Linear  [activation]  [Dropout]  [Unflatten]
+    dense             [Flatten]  Linear  [BatchNorm1d]  [activation]  [Dropout]  [Unflatten]
       Flatten         exactly when what comes before is an image: the output of a convolution, or the network's input
                       unless it has height 1 and channels 1. After z, after a dense layer: none.
       Unflatten       exactly when the next layer is a convolution.
-    conv              [ZeroPad2d]  Conv2d  [activation]  [Dropout]
-    conv transposed   ConvTranspose2d  [ZeroPad2d of negative amounts, which crops]  [activation]  [Dropout]
+    conv              [ZeroPad2d]  Conv2d  [BatchNorm2d]  [activation]  [Dropout]
+    conv transposed   ConvTranspose2d  [ZeroPad2d of negative amounts, which crops]  [BatchNorm2d]  [activation]
+                      [Dropout]
       ZeroPad2d       exactly when the padding is uneven. It is even when padding=(top, left) gives the layer's output
                       size by PyTorch's formula; for a transposed convolution with some output_padding in 0..stride-1.
     VAE_LINEAR has no activation module. An encoder whose last layer is a convolution ends with Flatten.
@@ -34,7 +35,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "ge
 
 
 def dense(units, activation, **extras):
-    """`units`: a number, or (height, width, channels). `extras`: dropout."""
+    """`units`: a number, or (height, width, channels). `extras`: dropout, batch_norm."""
     shape = units if isinstance(units, tuple) else (1, 1, units)
     return {"kind": "dense", "shape": shape, "activation": activation, **extras}
 
@@ -85,7 +86,7 @@ def mirror(input_shape, encoder):
     for layer in encoder:
         shapes.append(output_shape(layer, shapes[-1]))
     def extras(i):
-        return {name: encoder[i][name] for name in ("dropout",) if i >= 0 and name in encoder[i]}
+        return {name: encoder[i][name] for name in ("dropout", "batch_norm") if i >= 0 and name in encoder[i]}
 
     decoder = [dense(shapes[-1], encoder[-1]["activation"], **extras(len(encoder) - 1))]
     for i in reversed(range(len(encoder))):
@@ -198,6 +199,8 @@ def sequential(layers, shape, is_image, classes=0, number=0):
         out = output_shape(layer, shape)
         activation = [] if layer["activation"] == "linear" else [ACTIVATIONS[layer["activation"]]()]
         becomes_image = layer["kind"] != "dense" or (i + 1 < len(layers) and layers[i + 1]["kind"] != "dense")
+        if layer.get("batch_norm"):
+            activation.insert(0, nn.BatchNorm1d(math.prod(out)) if layer["kind"] == "dense" else nn.BatchNorm2d(out[2]))
         if layer.get("dropout"):
             activation.append(Dropout(layer["dropout"], number + i, out, becomes_image))
         if layer["kind"] == "dense":
