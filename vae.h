@@ -129,6 +129,7 @@ extern "C" {
 /* Calls that use vae_real have other names with VAE_DOUBLE, so that files with and without it do not link. */
 #ifdef VAE_DOUBLE
 #define vae_accumulate_gradients vae_accumulate_gradients_double
+#define vae_classify vae_classify_double
 #define vae_create vae_create_double
 #define vae_create_in vae_create_in_double
 #define vae_create_view vae_create_view_double
@@ -482,6 +483,12 @@ typedef struct vae_config {
     vae_schedule       capacity_schedule;         /* of C, such as VAE_WARMUP from 0 */
     int                keep_best;                 /* nonzero: has room for the weights with the lowest validation loss,
                                                      which vae_fit leaves in place when it returns */
+    vae_layer          classifier[VAE_MAX_LAYERS];/* optional, semi-supervised: dense layers from q's mean to a logit of
+                                                     each class, trained with the rest on the rows with a label, 0 and
+                                                     up; -1 marks those without. The last one is linear, and its units
+                                                     are the classes. Not together with config.classes */
+    vae_real           classifier_weight;         /* of its cross-entropy in the loss, 0 or more. Default 1; with few
+                                                     labels rows / labelled rows or more is usual */
 } vae_config;
 
 /* ==== 3 >>model =================================================================================================== */
@@ -548,7 +555,8 @@ typedef struct vae_data {
     const vae_real      *pixels;
     const unsigned char *bytes;
     size_t               count;          /* of rows */
-    const int           *labels;         /* of each row; only with config.classes, and then required */
+    const int           *labels;         /* of each row; only with config.classes, and then required, or with
+                                            config.classifier, where -1 or NULL is "not known" */
 } vae_data;
 
 /* Nats per example. In training with several samples a row, -log p(x | z) is their mean. */
@@ -556,7 +564,9 @@ typedef struct vae_terms {
     double reconstruction;    /* -log p(x | z) */
     double kl;                /* KL( q(z | x) || N(0, I) ), 0 or more */
     double elbo;              /* -(reconstruction + kl) */
-    double loss;              /* what is minimised: see vae_objective; of vae_elbo always reconstruction + beta kl */
+    double loss;              /* what is minimised: see vae_objective; of vae_elbo always reconstruction + beta kl; with
+                                 config.classifier also + classifier_weight classification */
+    double classification;    /* -log p(label | mean) by config.classifier; 0 for a row without label */
 } vae_terms;
 
 #ifndef VAE_INFERENCE_ONLY
@@ -687,7 +697,7 @@ typedef struct vae_latents {
    vae_sample: decodes z drawn from N(0, I). Each call gives new samples, for the model counts them: see
      vae_state.samples_drawn, which checkpoints keep. The sequence depends on the seed alone. With config.classes
      sample number n, counted from the model's first, has label n % classes: every class in turn. For chosen labels
-     give vae_sample_latent's z to vae_decode.
+     see vae_sample_config.
    vae_sample_latent: only draws the z, count x vae_latent_size, and counts alike. */
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error);
@@ -705,6 +715,7 @@ typedef enum vae_sample_kind {
 
 typedef struct vae_sample_config {
     vae_sample_kind kind;
+    const int      *labels;         /* of each sample, with config.classes. Default: every class in turn */
 } vae_sample_config;
 
 /* vae_sample_with: vae_sample's z, with these pixels; `how` NULL: vae_sample.
@@ -713,6 +724,10 @@ typedef struct vae_sample_config {
 VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sample_config *how, vae_real *pixels,
                                    vae_error *error);
 VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
+
+/* With config.classifier: each row's probabilities of the classes, count x its last layer's units. data->labels do not
+   count. */
+VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error);
 
 /* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
    of them); either may be NULL. The noise of row i depends on the seed and i alone: the same model and rows give the
@@ -788,11 +803,11 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
      - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
-       keep_best replace the file's where they are not zero; a checkpoint's moments are left out where the optimiser's kind
-       changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
+       keep_best, classifier_weight replace the file's where they are not zero; a checkpoint's moments are left out
+       where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
-     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes
-       must be zero or as in the file;
+     - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes,
+       classifier must be zero or as in the file;
      - initialization is not looked at, and weights must be NULL.
    A file without that metadata, such as weights saved from Python, needs `config` in full.
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
@@ -835,7 +850,7 @@ VAE_API const vae_real *vae_weights(const vae_model *model);
    "encoder.2.bias", ..., "mean.weight", "logvar.weight", ..., "decoder.0.weight". Shared heads have "mean" alone, tied layers only a bias. A
    learned sigma is "log_sigma", [1] or one per pixel in channel-first order, as are "standardize.mean" and
    "standardize.scale". With config.classes the layers that take the label are Linear [out, in + classes] for
-   torch.cat([x.flatten(1), one_hot], 1). */
+   torch.cat([x.flatten(1), one_hot], 1); config.classifier's are "classifier.0.weight", .... */
 typedef struct vae_tensor {
     char   name[32];
     int    rank;          /* 1, 2 or 4 */
@@ -4793,7 +4808,7 @@ typedef struct vaei_chain {
     int first_layer, layers, first_stage, stages;
 } vaei_chain;
 
-#define VAEI_MAX_LAYERS (2 * VAE_MAX_LAYERS + 1)
+#define VAEI_MAX_LAYERS (3 * VAE_MAX_LAYERS + 1)
 #define VAEI_MAX_THREADS 64
 
 /* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: so the bits
@@ -4803,8 +4818,9 @@ typedef struct vaei_chain {
 typedef struct vaei_plan {
     vaei_layer *layers;
     vaei_stage *stages;
-    int         layer_count, stage_count;
+    int         layer_count, stage_count;           /* without the classifier */
     vaei_chain  encoder, decoder;
+    vaei_chain  classifier;                         /* its layers stand behind the others, in no stage */
     int         heads;                              /* the index of that layer, -1 where there is no encoder */
     vae_part    part;
     int         moments;                            /* numbers that the optimiser keeps for each weight */
@@ -4820,7 +4836,8 @@ typedef struct vaei_plan {
     char        holds;                              /* ... dimensions of z may be free of the KL's gradient */
     int         threads;
     size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
-    size_t      classes;                            /* that a label may name; 0: the model is not conditional */
+    size_t      classes;                            /* that a label may name; 0: rows have no labels */
+    char        is_conditional;                     /* every row needs its label, and so does every z */
     size_t      samples, decoder_batch;             /* z of each example in training; rows of the decoder then */
     size_t      output;                             /* numbers that the decoder gives for an example */
     size_t      micro, chunk;                       /* examples in a micro-batch; in a chunk, a multiple of it */
@@ -4835,7 +4852,8 @@ typedef struct vaei_plan {
     size_t      partials, partial_size, partial_count;
     size_t      product_scratch;                    /* in a slot */
     vaei_place  input, target;                      /* what the encoder sees, what is scored: one place if the same */
-    vaei_place  labels;                             /* an int per example, in a conditional model */
+    vaei_place  labels;                             /* an int per example, where rows have labels */
+    vaei_place  means, means_gradient;              /* what the classifier takes */
     vaei_place  noise, z, logvar, z_gradient;
     vaei_place  row_terms;                          /* per row of the decoder two doubles: see vaei_row_terms */
     vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighed */
@@ -4871,9 +4889,12 @@ typedef struct vaei_settings {
     vae_real           free_bits, capacity;
     vae_schedule       capacity_schedule;
     int                keep_best;
+    vae_real           classifier_weight;
     int                unfused;             /* the last stage is not fused even where it could be: for the tests */
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
+
+VAEI_PRIVATE int vaei_all_layers(const vaei_plan *plan) { return plan->layer_count + plan->classifier.layers; }
 
 VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
     return vaei_times(vaei_times((size_t)s.height, (size_t)s.width), (size_t)s.channels);
@@ -5124,6 +5145,7 @@ typedef struct vaei_network {
     vae_shape         input, output;    /* of the encoder, of the decoder */
     int               latent;
     int               encoders, decoders;
+    int               classifiers;      /* layers of the classifier, whose indices come last */
     int               is_mirrored;      /* the config has no decoder of its own */
     int               shared_heads, tied;
     size_t            classes;
@@ -5192,6 +5214,8 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         return VAE_OK;
     }
     o->classes = n->classes && vaei_takes_label(n, index) ? n->classes : 0;
+    if (index > n->encoders + n->decoders)
+        return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", o, error);
     if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, "encoder", o, error);
     if (index == n->encoders || (n->is_mirrored && undone == n->encoders)) {
         status = vaei_walk_layers(encoder, n->encoders, n->input, "encoder", o, error);
@@ -5255,11 +5279,13 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     n->decoders = vaei_count_layers(config->decoder);
     n->is_mirrored = !n->decoders;
     n->classes = config->classes > 0 ? (size_t)config->classes : 0;
+    n->classifiers = vaei_count_layers(config->classifier);
     if (!n->encoders && !(config->part == VAE_DECODER_ONLY && n->decoders))
         return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
                          "VAE_DENSE(400, VAE_RELU)");
     if ((status = vaei_check_gaps(config->encoder, "encoder", error)) != VAE_OK ||
-        (status = vaei_check_gaps(config->decoder, "decoder", error)) != VAE_OK) return status;
+        (status = vaei_check_gaps(config->decoder, "decoder", error)) != VAE_OK ||
+        (status = vaei_check_gaps(config->classifier, "classifier", error)) != VAE_OK) return status;
     if (!n->is_mirrored) return VAE_OK;
     n->decoders = n->encoders + 1;
     if (n->decoders > VAE_MAX_LAYERS && config->part != VAE_ENCODER_ONLY)
@@ -5468,6 +5494,9 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (s->classes && (s->classes < 2 || s->classes > 1048576))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes is %d: use 0 (not conditional), or the number of different "
                          "labels, 2 to 1048576", s->classes);
+    if (!vaei_lies_in(vaei_setting(s->classifier_weight), 0, VAEI_MOST_SETTING))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
+                         (double)s->classifier_weight);
     if (s->classes && s->tied)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
                          "other's mirror image: leave one of them 0");
@@ -5513,6 +5542,14 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->capacity = vaei_setting(c->capacity);
     s->capacity_schedule = c->capacity_schedule;
     s->keep_best = c->keep_best != 0;
+    s->classifier_weight = c->classifier_weight;
+    if (c->classifier[0].kind != VAE_LAYER_END) vaei_default_real(&s->classifier_weight, 1);
+    else if (!vaei_finite(c->classifier_weight) || c->classifier_weight != 0)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r, but there is no classifier: give its "
+                         "layers, or leave it 0", (double)c->classifier_weight);
+    if (c->classifier[0].kind != VAE_LAYER_END && c->classes)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "classes and classifier are both set, but an encoder that is told "
+                         "the label leaves nothing to classify: leave one of them 0");
     vaei_default_real(&s->beta, 1);
     if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
     if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
@@ -5554,6 +5591,7 @@ VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->free_bits = s->free_bits;
     c->capacity = s->capacity;
     c->capacity_schedule = s->capacity_schedule;
+    c->classifier_weight = s->classifier_weight;
 }
 
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
@@ -5571,6 +5609,7 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     if (filled != config) memcpy(filled, config, sizeof *filled);
     vaei_restore_settings(&settings, filled);
     for (i = 0; i < network.encoders; i++) vaei_default_layer(&filled->encoder[i]);
+    for (i = 0; i < network.classifiers; i++) vaei_default_layer(&filled->classifier[i]);
     network.config = filled;
     if (network.is_mirrored) memset(filled->decoder, 0, sizeof filled->decoder);
     for (i = 0; i < network.decoders; i++) {
@@ -5742,6 +5781,35 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t we
     plan->chunk = plan->micro * (count / shares);
 }
 
+/* The same for the classifier, which belongs to the encoder. */
+VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *plan, vae_error *error) {
+    const int    first = n->encoders + 1 + n->decoders;
+    int          i;
+    vaei_outline o;
+    vae_status   status;
+    plan->classifier.first_layer = plan->layer_count;
+    plan->classifier.layers = n->classifiers;
+    for (i = 0; i < n->classifiers; i++) {
+        if ((status = vaei_outline_at(n, first + i, &o, error)) != VAE_OK) return status;
+        if (!vaei_is_dense(&o.layer) || (i + 1 == n->classifiers && o.layer.activation != VAE_LINEAR))
+            return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d is %s", i + 1, vaei_is_dense(&o.layer)
+                             ? "the last and gives the logits: make its activation VAE_LINEAR"
+                             : "a convolution: use dense layers");
+        if (i + 1 == n->classifiers && o.layer.dropout > 0)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d is the last: its dropout would be that of "
+                             "logits, leave it 0", i + 1);
+        plan->classes = vaei_shape_size(o.out);
+        if (plan->classes > VAEI_MAX_OUTPUTS || (i + 1 == n->classifiers && plan->classes < 2))
+            return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has %z units: give %s", i + 1, plan->classes,
+                             i + 1 == n->classifiers ? "one for each class, 2 or more" : "at most 2147483647");
+        plan->parameter_count = vaei_plus(plan->parameter_count, vaei_plus(vaei_count_weights(&o), plan->classes));
+        if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has more weights than fit in memory: make "
+                             "it smaller", i + 1);
+    }
+    return VAE_OK;
+}
+
 /* Checks the layers up to the last one that the model holds, and counts those that it holds: a decoder alone may be the
    mirror image of an encoder that it does not hold. */
 VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
@@ -5791,6 +5859,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     plan->encoder.stages = plan->decoder.layers ? plan->decoder.first_stage : plan->stage_count;
     plan->decoder.stages = plan->stage_count - plan->encoder.stages;
     plan->output = plan->example;
+    if (!first && (status = vaei_plan_classifier(n, plan, error)) != VAE_OK) return status;
     if (plan->decoder.layers) {
         if ((status = vaei_check_last_layer(n, &o, plan->free_activation, error)) != VAE_OK) return status;
         plan->output = vaei_shape_size(o.out);
@@ -5814,6 +5883,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->example = vaei_shape_size(s->input);
     plan->latent = (size_t)s->latent;
     plan->classes = (size_t)s->classes;
+    plan->is_conditional = s->classes != 0;
     plan->threads = s->threads;
     plan->part = s->part;
     plan->moments = vaei_optimizers[s->optimizer.kind].moments;
@@ -6042,7 +6112,8 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     layer->classes = o.classes;
     layer->weight = p->parameters;
     layer->weight_count = vaei_count_weights(&o);
-    layer->is_tied = p->network->tied && index > p->network->encoders;
+    layer->is_tied = p->network->tied && index > p->network->encoders &&
+                     index <= p->network->encoders + p->network->decoders;
     if (layer->is_tied) {
         const vaei_layer *other = &p->plan->layers[vaei_undone(p->network, index)];
         layer->weight = other->weight;
@@ -6287,6 +6358,13 @@ VAEI_SETUP void vaei_fill_tables(const vaei_layer *layer, size_t micro) {
 
 /* ---- the whole ---- */
 
+/* A dense layer's three products. */
+VAEI_SETUP void vaei_note_dense(vaei_planning *p, size_t inputs, size_t outputs) {
+    vaei_note_product(p, p->rows, outputs, inputs);
+    if (p->plan->trains) vaei_note_product(p, inputs, outputs, p->rows);
+    if (p->plan->trains) vaei_note_product(p, p->rows, inputs, outputs);
+}
+
 VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     vaei_plan       *plan = p->plan;
     const vaei_brief b = vaei_brief_of(p, index);
@@ -6318,9 +6396,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     }
     if (dense) {
         vaei_place_dense(p, &b, &places);
-        vaei_note_product(p, p->rows, b.outputs, b.inputs);
-        if (plan->trains) vaei_note_product(p, b.inputs, b.outputs, p->rows);
-        if (plan->trains) vaei_note_product(p, p->rows, b.inputs, b.outputs);
+        vaei_note_dense(p, b.inputs, b.outputs);
         if (plan->trains && p->network->tied) vaei_note_product(p, b.outputs, b.inputs, p->rows);
     } else {
         vaei_image_sizes sizes;
@@ -6340,6 +6416,30 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     p->stage->output_gradient = p->below;
 }
 
+VAEI_SETUP void vaei_plan_classifier_layer(vaei_planning *p, int number) {
+    vaei_plan   *plan = p->plan;
+    const int    index = p->network->encoders + 1 + p->network->decoders + number;
+    vaei_layer  *layer = plan->layers ? &plan->layers[plan->classifier.first_layer + number] : NULL;
+    vaei_outline o;
+    vaei_brief   b;
+    vaei_places  places;
+    vaei_outline_at(p->network, index, &o, NULL);
+    memset(&b, 0, sizeof b);
+    b.saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
+    b.inputs = vaei_shape_size(o.in);
+    b.outputs = b.room = vaei_shape_size(o.out);
+    if (!number) {
+        p->rows = plan->batch;
+        p->before = plan->means;
+        p->below = plan->means_gradient;
+    }
+    vaei_place_dense(p, &b, &places);
+    vaei_note_dense(p, b.inputs, b.outputs);
+    if (!layer) return;
+    vaei_fill_layer(p, index, layer);
+    layer->places = places;
+}
+
 VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     vaei_plan *plan = p->plan;
     p->rows = plan->batch;
@@ -6351,7 +6451,6 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
         plan->noise = vaei_place_numbers(p, 0, plan->latent);
     }
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
-    if (plan->classes) plan->labels = vaei_place_numbers(p, 0, (sizeof(int) - 1) / sizeof(vae_real) + 1);
     if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
     if (plan->weighs) plan->sample_weights = vaei_place_numbers(p, 0, sizeof(double) / sizeof(vae_real));
     plan->held.offset = p->workspace.used / sizeof(vae_real);
@@ -6361,6 +6460,9 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     if (plan->trains) plan->z_gradient = vaei_place_numbers(p, 0, plan->latent);
     p->before = plan->input;
     p->rows = plan->batch;
+    if (plan->classes) plan->labels = vaei_place_numbers(p, 0, (sizeof(int) - 1) / sizeof(vae_real) + 1);
+    if (plan->classifier.layers) plan->means = vaei_place_numbers(p, 0, plan->latent);
+    if (plan->classifier.layers && plan->trains) plan->means_gradient = vaei_place_numbers(p, 0, plan->latent);
 }
 
 /* The workers' slots, and the areas in which the weight gradients of the chunks are summed. */
@@ -6389,10 +6491,11 @@ VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_
     p.plan = plan;
     p.arena = arena;
     p.first = vaei_first_layer(n, plan->part);
-    plan->layers = (vaei_layer *)vaei_take(arena, (size_t)plan->layer_count, sizeof(vaei_layer));
+    plan->layers = (vaei_layer *)vaei_take(arena, (size_t)vaei_all_layers(plan), sizeof(vaei_layer));
     plan->stages = (vaei_stage *)vaei_take(arena, (size_t)plan->stage_count, sizeof(vaei_stage));
     vaei_place_rows(&p);
     for (i = 0; i < plan->layer_count; i++) vaei_plan_layer(&p, p.first + i);
+    for (i = 0; i < plan->classifier.layers; i++) vaei_plan_classifier_layer(&p, i);
     vaei_place_slots(&p);
     if (plan->layers) {
         const int input_is_image = n->input.height > 1 || n->input.channels > 1;
@@ -6402,6 +6505,7 @@ VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_
             plan->layers[plan->heads].image_in = plan->layers[plan->heads - 1].connection != NULL;
         }
         vaei_name_layers(plan->layers + plan->decoder.first_layer, plan->decoder.layers, 0, output_is_image);
+        vaei_name_layers(plan->layers + plan->layer_count, plan->classifier.layers, 0, 0);
     }
 }
 
@@ -7925,6 +8029,69 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
 }
 #endif
 
+/* ---- the classifier ---- */
+
+/* rows' means -> logits */
+VAEI_PRIVATE void vaei_classifier_forward(const vaei_pass *pass) {
+    const vae_model *model = pass->model;
+    const size_t     latent = model->plan.latent;
+    size_t           row;
+    int              i;
+    for (row = 0; row < pass->count; row++)
+        memcpy(vaei_at(model, model->plan.means, 0, row, latent), vaei_heads(model) + row * 2 * latent,
+               latent * sizeof(vae_real));
+    for (i = model->plan.layer_count; i < vaei_all_layers(&model->plan); i++)
+        vaei_dense_forward(pass, &model->plan.layers[i]);
+}
+
+VAEI_PRIVATE const vaei_layer *vaei_logits_layer(const vae_model *model) {
+    return &model->plan.layers[vaei_all_layers(&model->plan) - 1];
+}
+
+/* log sum exp of a row's logits */
+VAEI_PRIVATE double vaei_log_sum(size_t n, const vae_real *logits) {
+    double most = (double)logits[0], sum = 0;
+    size_t i;
+    for (i = 1; i < n; i++) if ((double)logits[i] > most) most = (double)logits[i];
+    for (i = 0; i < n; i++) sum += vaei_scalar_exp((double)logits[i] - most);
+    return most + vaei_scalar_log(sum);
+}
+
+/* -log p(label | mean) of this row of the pass, 0 where it has no label. */
+VAEI_PRIVATE double vaei_row_classification(const vae_model *model, size_t row) {
+    const size_t    classes = model->plan.classes;
+    const vae_real *logits = vaei_at(model, vaei_logits_layer(model)->places.output, 0, row, classes);
+    const int       label = vaei_labels(model)[row];
+    return label < 0 ? 0 : vaei_log_sum(classes, logits) - (double)logits[label];
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* The gradient by the logits is softmax - one-hot, times `scale`. What reaches the means is added to the heads'. */
+VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale) {
+    const vae_model  *model = pass->model;
+    const vaei_layer *last = vaei_logits_layer(model), *heads = &model->plan.layers[model->plan.heads];
+    const size_t      classes = model->plan.classes, latent = model->plan.latent;
+    size_t            row, k;
+    int               i;
+    for (row = 0; row < pass->count; row++) {
+        const vae_real *logits = vaei_at(model, last->places.output, 0, row, classes);
+        vae_real       *d = vaei_at(model, last->places.output_gradient, 0, row, classes);
+        const int       label = vaei_labels(model)[row];
+        const double    log_sum = label < 0 ? 0 : vaei_log_sum(classes, logits);
+        for (k = 0; k < classes; k++)
+            d[k] = label < 0 ? 0
+                 : (vae_real)(vaei_scalar_exp((double)logits[k] - log_sum) - ((size_t)label == k)) * scale;
+    }
+    for (i = vaei_all_layers(&model->plan) - 1; i >= model->plan.layer_count; i--)
+        vaei_dense_backward(pass, &model->plan.layers[i], 1);
+    for (row = 0; row < pass->count; row++) {
+        vae_real       *d_mean = vaei_at(model, heads->places.output_gradient, 0, row, heads->outputs);
+        const vae_real *d = vaei_at(model, model->plan.means_gradient, 0, row, latent);
+        for (k = 0; k < latent; k++) d_mean[k] += d[k];
+    }
+}
+#endif
+
 /* ==== 29 >>model-implementation =================================================================================== */
 
 VAE_API const char *vae_status_name(vae_status status) {
@@ -7967,15 +8134,17 @@ VAEI_PRIVATE size_t vaei_head_tensors(const vae_model *model) {
 
 VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) {
     return (model->settings.tied ? 1 : 2) * (size_t)model->plan.decoder.layers + vaei_head_tensors(model) +
-           2 * (size_t)vaei_max_int(model->plan.heads, 0);
+           2 * (size_t)vaei_max_int(model->plan.heads, 0) + 2 * (size_t)model->plan.classifier.layers;
 }
 
 VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t index) {
     const size_t      heads = 2 * (size_t)(model->plan.heads < 0 ? VAEI_MAX_LAYERS : model->plan.heads);
-    const size_t      decoder = heads + vaei_head_tensors(model);
+    const size_t      decoder = heads + vaei_head_tensors(model), all = vaei_layer_tensors(model);
+    const size_t      classifier = all - 2 * (size_t)model->plan.classifier.layers;
     vaei_tensor_place place;
     place.head = index < heads || index >= decoder ? 0 : index < heads + 2 ? 1 : 2;
-    if (index >= decoder && model->settings.tied) index = 2 * (index - decoder) + 1 + heads + 2;
+    if (index >= classifier && index < all) index += 2 * (size_t)model->plan.layer_count - classifier;
+    else if (index >= decoder && model->settings.tied) index = 2 * (index - decoder) + 1 + heads + 2;
     else if (index >= decoder) index -= decoder - heads - 2;
     else if (place.head == 2) index -= 2;
     place.number = (int)(index / 2);
@@ -8006,6 +8175,10 @@ VAEI_PRIVATE vaei_other_tensor vaei_find_other_tensor(const vae_model *model, si
     return other;
 }
 
+VAEI_PRIVATE const char *vaei_part_of(const vaei_plan *plan, int layer) {
+    return layer < plan->heads ? "encoder" : layer < plan->layer_count ? "decoder" : "classifier";
+}
+
 VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error) {
     vaei_tensor_place place;
     vaei_text         text;
@@ -8030,7 +8203,7 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
     text.length = 0;
     if (place.head) vaei_format(&text, "%s.%s", place.head == 1 ? "mean" : "logvar", place.bias ? "bias" : "weight");
     else
-        vaei_format(&text, "%s.%d.%s", place.number < model->plan.heads ? "encoder" : "decoder", layer->name_index,
+        vaei_format(&text, "%s.%d.%s", vaei_part_of(&model->plan, place.number), layer->name_index,
                     place.bias ? "bias" : "weight");
     if (place.bias) {
         tensor->rank = 1;
@@ -8253,7 +8426,9 @@ VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
    decoder alone gets the weights that it has in the whole. */
 VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encoders) {
     const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(index, vaei_layer_tensors(model) - 1));
-    const int               layer = place.number + (model->plan.heads < 0 ? encoders + 1 : 0);
+    const int               layer = place.number >= model->plan.layer_count     /* of the classifier */
+                                        ? place.number - model->plan.layer_count + 2 * VAE_MAX_LAYERS + 1
+                                        : place.number + (model->plan.heads < 0 ? encoders + 1 : 0);
     const size_t            number =
         2 * (size_t)layer + (layer > encoders || place.head == 2 ? 2 : 0) + (size_t)place.bias;
     const double            fan_in = vaei_fan(place.layer, 0);
@@ -8491,7 +8666,8 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
     network->tied = model->settings.tied;
     network->encoders = model->plan.encoder.layers ? model->plan.encoder.layers - 1 : 0;
     network->decoders = model->plan.decoder.layers;
-    network->classes = model->plan.classes;
+    network->classes = (size_t)model->settings.classes;
+    network->classifiers = model->plan.classifier.layers;
     allocator = &model->settings.allocator;
     if (changes && (changes->allocator.allocate || changes->allocator.release)) allocator = &changes->allocator;
     return vaei_make_allocated(&source, allocator, view, error);
@@ -8523,6 +8699,8 @@ VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
     for (i = 0; i < plan->encoder.layers - 1; i++) vaei_describe(&plan->layers[i], &config->encoder[i]);
     for (i = 0; i < plan->decoder.layers; i++)
         vaei_describe(&plan->layers[plan->decoder.first_layer + i], &config->decoder[i]);
+    for (i = 0; i < plan->classifier.layers; i++)
+        vaei_describe(&plan->layers[plan->layer_count + i], &config->classifier[i]);
 }
 
 /* ---- summary ---- */
@@ -8569,7 +8747,7 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     const size_t      start = text->length;
     if (number == plan->heads)
         vaei_put_string(text, layer->outputs > plan->latent ? "mean, logvar" : "mean = logvar");
-    else vaei_format(text, "%s.%d", number < plan->heads ? "encoder" : "decoder", layer->name_index);
+    else vaei_format(text, "%s.%d", vaei_part_of(plan, number), layer->name_index);
     vaei_pad(text, start + 14);
     if (!layer->connection) vaei_put_string(text, "dense");
     else {
@@ -8610,6 +8788,8 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
         vaei_format(text, ", capacity %r", vaei_scheduled(model, s->capacity, &s->capacity_schedule));
     if (s->standardize) vaei_put_string(text, ", standardized pixels");
     if (s->classes) vaei_format(text, ", given one of %d classes", s->classes);
+    if (model->plan.classifier.layers)
+        vaei_format(text, ", classifier weight %r", (double)vaei_setting(s->classifier_weight));
 }
 
 VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
@@ -8653,11 +8833,11 @@ VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, in
     else if (plan->encoder.layers && line-- == 0) {
         vaei_put_string(text, "input                                             ");
         vaei_put_shape(text, s->input);
-    } else if (line <= plan->layer_count) {
+    } else if (line <= vaei_all_layers(plan)) {
         if (line == z) vaei_format(text, "z                                                 %d", s->latent);
         else vaei_put_layer(text, plan, line < z ? line : line - 1);
     } else
-        switch (line - plan->layer_count) {
+        switch (line - vaei_all_layers(plan)) {
         case 1:
             vaei_put_string(text, "total                                                             ");
             vaei_put_grouped(text, plan->parameter_count, 13);
@@ -8761,17 +8941,20 @@ VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vae_real *pixe
     return column;
 }
 
+/* A classifier's rows may have the label -1. */
+VAEI_PRIVATE int vaei_least_label(const vae_model *model) { return model->plan.is_conditional ? 0 : -1; }
+
 VAEI_PRIVATE int vaei_is_bad_label(const vae_model *model, int label) {
-    return label < 0 || (size_t)label >= model->plan.classes;
+    return label < vaei_least_label(model) || (label >= 0 && (size_t)label >= model->plan.classes);
 }
 
-/* Labels are there where the model is conditional, and only there. */
+/* Labels are there where the model is conditional, may be there for a classifier, and nowhere else. */
 VAEI_SETUP vae_status vaei_check_has_labels(const vae_model *model, const int *labels, size_t count, const char *call,
                                             vae_error *error) {
     if (!model->plan.classes && labels)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: labels are given, but the model is not conditional: set "
-                         "config.classes, or leave them NULL", call);
-    if (model->plan.classes && !labels && count)
+                         "config.classes (or config.classifier), or leave them NULL", call);
+    if (model->plan.is_conditional && !labels && count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model is conditional (classes is %z), and labels is NULL: "
                          "give each row's label", call, model->plan.classes);
     return VAE_OK;
@@ -8781,10 +8964,10 @@ VAEI_SETUP vae_status vaei_check_has_labels(const vae_model *model, const int *l
 VAEI_APART vae_status vaei_check_labels(const vae_model *model, const int *labels, size_t first, size_t count,
                                         const char *set, vae_error *error) {
     size_t row;
-    for (row = first; model->plan.classes && row < first + count; row++)
+    for (row = first; labels && row < first + count; row++)
         if (vaei_is_bad_label(model, labels[row]))
-            return vaei_fail(error, VAE_ERROR_DATA, "%srow %z has label %d: labels must lie in 0 to %z", set, row,
-                             labels[row], model->plan.classes - 1);
+            return vaei_fail(error, VAE_ERROR_DATA, "%srow %z has label %d: labels must lie in %d to %z", set, row,
+                             labels[row], vaei_least_label(model), model->plan.classes - 1);
     return VAE_OK;
 }
 
@@ -8799,11 +8982,12 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
         const size_t row = vaei_row_at(rows, i);
         vae_real    *to = vaei_at(model, model->plan.input, 0, i, size);
         if (model->plan.classes) {
-            if (vaei_is_bad_label(model, rows->data->labels[row])) {
+            const int label = rows->data->labels ? rows->data->labels[row] : -1;
+            if (vaei_is_bad_label(model, label)) {
                 rows->bad[slot] = i + 1;
                 return;
             }
-            vaei_labels(model)[i] = rows->data->labels[row];
+            vaei_labels(model)[i] = label;
         }
         if (rows->data->bytes) {
             const unsigned char *bytes = rows->data->bytes + row * size;
@@ -9113,7 +9297,13 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
     terms.kl = kl;
     terms.elbo = -(reconstruction + kl);
     terms.loss = reconstruction + (double)beta * kl;
+    terms.classification = 0;
     return terms;
+}
+
+VAEI_PRIVATE void vaei_add_classification(const vae_model *model, vae_terms *terms, double classification) {
+    terms->classification = classification;
+    terms->loss += VAEI_ROUNDED((double)vaei_setting(model->settings.classifier_weight) * classification);
 }
 
 /* ==== 31 >>inference-implementation =============================================================================== */
@@ -9202,6 +9392,40 @@ VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *
     return status;
 }
 
+VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, vae_real *probabilities,
+                                      vae_error *error) {
+    size_t     first, i, k;
+    vaei_pass  pass;
+    vae_status status = vaei_check_each(model, data, "vae_classify", error);
+    if (status == VAE_OK && !model->plan.classifier.layers)
+        status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_classify: the model has no classifier: set "
+                           "config.classifier");
+    if (status == VAE_OK && !probabilities && data->count)
+        status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_classify: probabilities is NULL");
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
+    for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
+        const size_t classes = model->plan.classes;
+        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) break;
+        vaei_classifier_forward(&pass);
+        for (i = 0; i < pass.count; i++) {
+            const vae_real *logits = vaei_at(model, vaei_logits_layer(model)->places.output, 0, i, classes);
+            const double    log_sum = vaei_log_sum(classes, logits);
+            if (!vaei_all_within(model->kernels, classes, logits, VAEI_LARGEST))
+                return vaei_fail_result(first + i, error);
+            for (k = 0; k < classes; k++)
+                *probabilities++ = (vae_real)vaei_scalar_exp((double)logits[k] - log_sum);
+        }
+    }
+    return status;
+}
+
+VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_classify", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_classify(model, data, probabilities, error));
+    return status;
+}
+
 VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents, int draws, const char *call,
                                     vae_real *pixels, vae_error *error) {
     const vae_real *z = latents ? latents->z : NULL;
@@ -9214,6 +9438,9 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
     if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
         vaei_check_count(model, count, call, error) != VAE_OK ||
         vaei_check_has_labels(model, latents->labels, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    if (latents->labels && !model->plan.is_conditional)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: labels are given, but the decoder takes none: leave them NULL",
+                         call);
     if (vaei_check_labels(model, latents->labels, 0, count, "", error) != VAE_OK) return VAE_ERROR_DATA;
     for (i = 0; i < count * model->plan.latent; i++)
         if (!vaei_finite(z[i]))
@@ -9225,7 +9452,8 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
         pass.first_drawn = model->samples_drawn + first;
         memcpy(vaei_at(model, model->plan.z, 0, 0, 0), z + first * model->plan.latent,
                pass.count * model->plan.latent * sizeof(vae_real));
-        if (model->plan.classes) memcpy(vaei_labels(model), latents->labels + first, pass.count * sizeof(int));
+        if (model->plan.is_conditional)
+            memcpy(vaei_labels(model), latents->labels + first, pass.count * sizeof(int));
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
     if (status == VAE_OK && draws) model->samples_drawn += count;
@@ -9290,6 +9518,7 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
 VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sample_config *how, const char *call,
                                     vae_real *pixels, vae_error *error) {
     const vae_sample_kind kind = how && how->kind ? how->kind : VAE_SAMPLE_MEAN;
+    const int            *labels = how ? how->labels : NULL;
     size_t                first, i;
     vaei_pass             pass;
     vae_status            status = VAE_OK;
@@ -9300,14 +9529,19 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
         vaei_check_count(model, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if ((int)kind < 1 || kind > VAE_SAMPLE_DRAW)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "how.kind is %d: use one of vae_sample_kind", (int)kind);
+    if (labels && !model->plan.is_conditional)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: how.labels are given, but the model is not conditional: set "
+                         "config.classes, or leave them NULL", call);
+    if (vaei_check_labels(model, labels, 0, count, "", error) != VAE_OK) return VAE_ERROR_DATA;
     for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
         pass.draws = kind == VAE_SAMPLE_DRAW;
         pass.first_drawn = model->samples_drawn + first;
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn + first,
                          pass.count, model->plan.latent, vaei_at(model, model->plan.z, 0, 0, 0));
-        for (i = 0; model->plan.classes && i < pass.count; i++)
-            vaei_labels(model)[i] = (int)((model->samples_drawn + first + i) % model->plan.classes);
+        for (i = 0; model->plan.is_conditional && i < pass.count; i++)
+            vaei_labels(model)[i] = labels ? labels[first + i]
+                                           : (int)((model->samples_drawn + first + i) % model->plan.classes);
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
     if (status == VAE_OK) model->samples_drawn += count;
@@ -9340,7 +9574,7 @@ VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *d
 
 VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                                     vae_error *error) {
-    double     reconstruction = 0, kl = 0;
+    double     reconstruction = 0, kl = 0, classification = 0;
     size_t     first, i;
     vaei_pass  pass;
     vae_status status = vaei_check_score(model, data, mean != NULL, "vae_elbo", error);
@@ -9353,14 +9587,22 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
         vaei_draw_noise(model, VAEI_STREAM_EVALUATION, 0, first, pass.count);
         vaei_latent_forward(&pass, row_kl);
         vaei_decoder_forward(&pass);
+        if (model->plan.classifier.layers) vaei_classifier_forward(&pass);
         for (i = 0; i < pass.count; i++) {
-            if (!vaei_finite_double(pass.reconstruction[i] + row_kl[i])) return vaei_fail_result(first + i, error);
+            const double nats = model->plan.classifier.layers ? vaei_row_classification(model, i) : 0;
+            if (!vaei_finite_double(pass.reconstruction[i] + row_kl[i] + nats))
+                return vaei_fail_result(first + i, error);
             reconstruction += pass.reconstruction[i];
             kl += row_kl[i];
-            if (each) each[first + i] = vaei_terms_of(pass.reconstruction[i], row_kl[i], vaei_beta(model));
+            classification += nats;
+            if (!each) continue;
+            each[first + i] = vaei_terms_of(pass.reconstruction[i], row_kl[i], vaei_beta(model));
+            vaei_add_classification(model, &each[first + i], nats);
         }
     }
-    if (mean) *mean = vaei_terms_of(reconstruction / (double)data->count, kl / (double)data->count, vaei_beta(model));
+    if (!mean) return VAE_OK;
+    *mean = vaei_terms_of(reconstruction / (double)data->count, kl / (double)data->count, vaei_beta(model));
+    vaei_add_classification(model, mean, classification / (double)data->count);
     return VAE_OK;
 }
 
@@ -9735,7 +9977,8 @@ VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction,
 VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
                                         vae_terms *terms, vae_error *error) {
     const size_t samples = model->plan.samples;
-    double       reconstruction = 0, kl = 0, penalty, *row_kl = vaei_row_kl(model);
+    const double weight = (double)vaei_setting(model->settings.classifier_weight);
+    double       reconstruction = 0, kl = 0, classification = 0, penalty, *row_kl = vaei_row_kl(model);
     size_t       i;
     int          s;
     vaei_pass    pass;
@@ -9747,6 +9990,10 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     pass.scale = (vae_real)(1 / (double)total);
     pass.reconstruction = vaei_row_terms(model);
     vaei_encoder_forward(&pass);
+    if (model->plan.classifier.layers) {
+        vaei_classifier_forward(&pass);
+        for (i = 0; i < count; i++) classification += vaei_row_classification(model, i);
+    }
     vaei_draw_noise(model, VAEI_STREAM_TRAINING, model->step, (uint64_t)first * samples, count * samples);
     pass.repeat = samples;
     vaei_latent_forward(&pass, row_kl);
@@ -9757,7 +10004,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     vaei_decoder_forward(&pass);
     for (i = 0; i < count * samples; i++) reconstruction += pass.reconstruction[i];
     reconstruction /= (double)samples;
-    if ((status = vaei_check_loss(model, reconstruction, kl, count, error)) != VAE_OK) {
+    if ((status = vaei_check_loss(model, reconstruction, kl + weight * classification, count, error)) != VAE_OK) {
         vaei_forget_gradients(model);
         return status;
     }
@@ -9767,10 +10014,12 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         pass.count = count;
         vaei_latent_backward_rows(&pass);
         pass.repeat = 1;
+        if (model->plan.classifier.layers) vaei_classifier_backward(&pass, (vae_real)(weight / (double)total));
     }
     model->has_gradients = !updates;
     *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
     terms->loss = vaei_loss(&pass, terms->reconstruction, penalty);
+    vaei_add_classification(model, terms, classification / (double)count);
     return VAE_OK;
 }
 
@@ -9915,7 +10164,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     work.factor = vaei_clip_factor(model);
     if (work.step.decay == 0 && work.step.shrink == 1) vaei_update_span(&work, &work.step, 0, plan->log_sigma);
     else
-        for (i = 0; i < plan->layer_count; i++) {
+        for (i = 0; i < vaei_all_layers(plan); i++) {
             const vaei_layer *layer = &plan->layers[i];
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
             vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
@@ -10000,7 +10249,8 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
 
 /* Rows of layer `i` in a batch of so many examples. */
 VAEI_PRIVATE size_t vaei_layer_rows(const vae_model *model, int i, size_t examples) {
-    return i < model->plan.decoder.first_layer ? examples : examples * model->plan.samples;
+    const int is_decoder = i >= model->plan.decoder.first_layer && i < model->plan.layer_count;
+    return is_decoder ? examples * model->plan.samples : examples;
 }
 
 /* Is every gradient that an update would meet surely within VAEI_MOST_GRADIENT? A sum of up to 10^6 products of numbers
@@ -10014,7 +10264,7 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     if (!vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count,
                          VAEI_MOST_GRADIENT))
         return 0;
-    for (i = 0; i < model->plan.layer_count; i++) {
+    for (i = 0; i < vaei_all_layers(&model->plan); i++) {
         const vaei_layer *layer = &model->plan.layers[i];
         const size_t      rows = vaei_layer_rows(model, i, examples);
         if (!vaei_are_within(model, model->gradients + layer->bias, layer->bias_count, VAEI_MOST_GRADIENT)) return 0;
@@ -10046,7 +10296,7 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     }
     if ((status = vaei_train_rows(model, count, 0, count, 1, terms, error)) != VAE_OK) return status;
     if (!vaei_update_is_finite(model, count)) {         /* not surely: the whole gradient decides */
-        for (i = 0; i < model->plan.layer_count; i++)
+        for (i = 0; i < vaei_all_layers(&model->plan); i++)
             if (model->plan.layers[i].kind == VAE_LAYER_DENSE) {
                 const vaei_product p =
                     vaei_dense_weights(model, &model->plan.layers[i], vaei_layer_rows(model, i, count));
@@ -10058,7 +10308,7 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     vaei_begin_update(&work, model);
     /* The last layer comes first. The first layer's weights, updated last, are then still in the cache when the next
        step's forward pass begins with them. */
-    for (i = model->plan.layer_count - 1; i >= 0; i--) {
+    for (i = vaei_all_layers(&model->plan) - 1; i >= 0; i--) {
         const vaei_layer *layer = &model->plan.layers[i];
         vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
         if (layer->kind != VAE_LAYER_DENSE) {
@@ -10283,7 +10533,7 @@ typedef struct vaei_fit {
     size_t                batch;
     vae_progress          progress;
     double                began, epoch_began, redrawn;
-    double                reconstruction, kl, loss;     /* sums over the epoch's examples */
+    double                reconstruction, kl, loss, classification;     /* sums over the epoch's examples */
     double                epoch_examples, examples, planned;
 } vaei_fit;
 
@@ -10314,6 +10564,7 @@ VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
         const double n = fit->epoch_examples;
         p->train = vaei_terms_of(fit->reconstruction / n, fit->kl / n, vaei_beta(fit->model));
         p->train.loss = fit->loss / n;
+        p->train.classification = fit->classification / n;
     }
     if (!fit->config->on_progress) return 0;
     return vaei_call_back(fit->model, fit->config, p) || fit->model->destroy_asked;
@@ -10329,6 +10580,7 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
     fit->reconstruction += fit->progress.last.reconstruction * (double)count;
     fit->kl += fit->progress.last.kl * (double)count;
     fit->loss += fit->progress.last.loss * (double)count;
+    fit->classification += fit->progress.last.classification * (double)count;
     fit->epoch_examples += (double)count;
     fit->examples += (double)count;
     fit->progress.batch = ((size_t)model->position - 1) / fit->batch + 1;
@@ -10381,7 +10633,7 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     model->epoch_batch = fit->batch;
     model->epoch_keeps_order = fit->config->keep_order != 0;
     fit->epoch_began = vaei_now();
-    fit->reconstruction = fit->kl = fit->loss = fit->epoch_examples = 0;
+    fit->reconstruction = fit->kl = fit->loss = fit->classification = fit->epoch_examples = 0;
     while (model->position < fit->data->count && !stopped) {
         const vae_status status = vaei_fit_batch(fit, fit->config->keep_order ? NULL : &shuffle, error);
         if (status == VAE_STOPPED) stopped = 1;
@@ -10549,11 +10801,16 @@ VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int is_s
     if (brevity > 1) return;
     vaei_put_string(text, named ? " (reconstruction " : " (");
     vaei_put_decimal(text, terms->reconstruction, places);
+    if (terms->classification > 0) is_sum = 0;
     vaei_put_string(text, is_sum ? " + " : ", ");
     snprintf(factor, sizeof factor, "%.3g x ", beta);
     if (is_sum && strcmp(factor, "1 x ")) vaei_put_string(text, factor);        /* so that the sum is seen to hold */
     if (named) vaei_put_string(text, "kl ");
     vaei_put_decimal(text, terms->kl, places);
+    if (terms->classification > 0) {
+        vaei_put_string(text, named ? ", classification " : ", ");
+        vaei_put_decimal(text, terms->classification, 5);       /* per row, labelled or not: it may be small */
+    }
     vaei_put(text, ')');
 }
 
@@ -10683,11 +10940,18 @@ VAEI_SETUP unsigned vaei_block_mask(const vae_model *model) {
     return model->plan.trains ? vaei_moment_mask(model->settings.optimizer.kind) : 0;
 }
 
-/* The layers of the encoder (`decoder` 0) or decoder (1), without the heads; none where the model lacks that part. */
-VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int decoder, int *count) {
+/* A network's lists of layers in files: encoder (0), decoder (1), classifier (2). */
+#define VAEI_LISTS 3
+
+/* The layers of a list, without the heads; none where the model lacks that part. */
+VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int part, int *count) {
     const vaei_plan *plan = &model->plan;
-    *count = decoder ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
-    return decoder ? plan->layers + plan->heads + 1 : plan->layers;
+    if (part == 2) {
+        *count = plan->classifier.layers;
+        return plan->layers + plan->layer_count;
+    }
+    *count = part ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
+    return part ? plan->layers + plan->heads + 1 : plan->layers;
 }
 
 /* ---- decimal numbers, exactly ----
@@ -10844,7 +11108,7 @@ typedef struct vaei_json {
     const char          *problem;       /* the first one, or NULL; nothing is read after it */
     const char          *field;         /* the field that the problem is about, or NULL */
     size_t               problem_at;
-    size_t               layers_at[2];  /* where the lists of layers begin, once they have been read; else 0 */
+    size_t               layers_at[VAEI_LISTS];  /* where the lists of layers begin, once they have been read; else 0 */
 } vaei_json;
 
 VAEI_SETUP vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t end, int inner) {
@@ -11144,7 +11408,7 @@ static const vaei_field vaei_optimizer_fields[] = {
     VAEI_LAST_ROW
 };
 
-/* In a row for a list of layers place[1] is no offset: 0 for the encoder, 1 for the decoder. */
+/* In a row for a list of layers place[1] is no offset: 0 for the encoder, 1 for the decoder, 2 for the classifier. */
 static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("input", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, input, NULL, NULL),
     VAEI_CONFIG_ROW("latent", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, latent, NULL, NULL),
@@ -11156,6 +11420,8 @@ static const vaei_field vaei_config_fields[] = {
                     NULL, NULL),
     VAEI_CONFIG_ROW("standardize", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_YES_OR_NO, standardize, NULL, NULL),
     VAEI_CONFIG_ROW("classes", VAEI_FIELD_INTS, VAEI_IS_NETWORK | VAEI_AGREES, classes, NULL, NULL),
+    { "classifier", VAEI_FIELD_LAYERS, 0, { offsetof(vae_config, classifier), 2 }, 0, NULL, NULL },
+    VAEI_CONFIG_ROW("classifier_weight", VAEI_FIELD_SETTING, VAEI_TAKEN, classifier_weight, NULL, NULL),
     VAEI_CONFIG_ROW("part", VAEI_FIELD_NAME, VAEI_NOT_FIRST, part, vaei_part_name, NULL),
     VAEI_CONFIG_ROW("beta", VAEI_FIELD_SETTING, VAEI_TAKEN, beta, NULL, NULL),
     VAEI_CONFIG_ROW("beta_schedule", VAEI_FIELD_OBJECT, VAEI_TAKEN | VAEI_AS_ONE | VAEI_NOT_FIRST, beta_schedule, NULL,
@@ -11801,8 +12067,8 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
 
 /* Whether the tensor belongs to the half that the model was made without. */
 VAEI_SETUP int vaei_is_other_half(const vaei_matching *matching, const vaei_file_tensor *found) {
-    static const char *const names[2][3] = {
-        { "decoder.", "log_sigma", "log_sigma" }, { "encoder.", "mean.", "logvar." }
+    static const char *const names[2][4] = {
+        { "decoder.", "log_sigma", "log_sigma", "log_sigma" }, { "encoder.", "mean.", "logvar.", "classifier." }
     };
     const vae_part           part = matching->model->settings.part;
     char                     shown[48];
@@ -11814,7 +12080,7 @@ VAEI_SETUP int vaei_is_other_half(const vaei_matching *matching, const vaei_file
         const char *const prefix = vaei_block_prefix(matching->file->version, i);
         if (prefix && !strncmp(shown, prefix, strlen(prefix))) name = shown + strlen(prefix);
     }
-    for (i = 0; i < 3; i++) {
+    for (i = 0; i < 4; i++) {
         const char *const begin = names[part == VAE_DECODER_ONLY][i];
         if (!strncmp(name, begin, strlen(begin))) return 1;
     }
@@ -12097,39 +12363,43 @@ typedef struct vaei_other {
     const char       *name;             /* for error messages, with what to do */
 } vaei_other;
 
-VAEI_SETUP int vaei_other_count(const vaei_other *other, int decoder) {
+VAEI_SETUP const vae_layer *vaei_config_layers(const vae_config *config, int list) {
+    return list == 0 ? config->encoder : list == 1 ? config->decoder : config->classifier;
+}
+
+VAEI_SETUP int vaei_other_count(const vaei_other *other, int list) {
     int count;
-    if (other->config) return vaei_count_layers(decoder ? other->config->decoder : other->config->encoder);
-    vaei_part_layers(other->model, decoder, &count);
+    if (other->config) return vaei_count_layers(vaei_config_layers(other->config, list));
+    vaei_part_layers(other->model, list, &count);
     return count;
 }
 
-VAEI_SETUP void vaei_other_layer(const vaei_other *other, int decoder, int number, vae_layer *layer) {
+VAEI_SETUP void vaei_other_layer(const vaei_other *other, int list, int number, vae_layer *layer) {
     int count;
-    if (other->config) *layer = decoder ? other->config->decoder[number] : other->config->encoder[number];
-    else vaei_describe(vaei_part_layers(other->model, decoder, &count) + number, layer);
+    if (other->config) *layer = vaei_config_layers(other->config, list)[number];
+    else vaei_describe(vaei_part_layers(other->model, list, &count) + number, layer);
 }
 
 /* Compares the file's list of layers, at json->layers_at, with the other network's, if that one lists any. */
-VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int decoder, vae_shape in, const vaei_other *other,
+VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int which, vae_shape in, const vaei_other *other,
                                         vae_error *error) {
-    vaei_json   list = vaei_json_of(json->bytes, json->layers_at[decoder], json->end, 1);
+    vaei_json   list = vaei_json_of(json->bytes, json->layers_at[which], json->end, 1);
     vaei_where  where;
     vae_layer   layer, given;
     vae_status  status = VAE_OK;
     int         read = 0, count = 0, same = 1;
-    where.part = decoder ? "decoder" : "encoder";
+    where.part = which == 0 ? "encoder" : which == 1 ? "decoder" : "classifier";
     where.number = 0;
-    count = vaei_other_count(other, decoder);
+    count = vaei_other_count(other, which);
     if (!count) return VAE_OK;
-    if (!json->layers_at[decoder])
+    if (!json->layers_at[which])
         return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part,
                          other->name);
     for (vaei_json_expect(&list, '[', ""); vaei_json_item(&list, ']', &read);) {
         vaei_json_layer(&list, &layer);
         if (read > count || !same) continue;
         where.number = read;
-        vaei_other_layer(other, decoder, read - 1, &given);
+        vaei_other_layer(other, which, read - 1, &given);
         status = vaei_same_layer(&layer, &given, where, &in, &same, error);
         if (status != VAE_OK) return status;
     }
@@ -12168,7 +12438,8 @@ VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input
     vae_shape  z = { 1, 1, 0 };
     vae_status status = vaei_agree_layers(json, 0, input, other, error);
     z.channels = latent;
-    return status == VAE_OK ? vaei_agree_layers(json, 1, z, other, error) : status;
+    if (status == VAE_OK) status = vaei_agree_layers(json, 1, z, other, error);
+    return status == VAE_OK ? vaei_agree_layers(json, 2, z, other, error) : status;
 }
 
 /* Half a network in the file can be loaded only as that half. */
@@ -12195,15 +12466,17 @@ VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, c
 VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, int column, void *base, size_t size,
                                        vae_error *error) {
     unsigned seen;
-    int      decoder;
+    int      list;
     *json = vaei_json_of(file->bytes, file->config_at, file->config_end, 1);
     memset(base, 0, size);
     if (vaei_json_object(json, vaei_config_fields, column, base, &seen) && vaei_json_peek_past_space(json) >= 0)
         vaei_json_wrong(json, "something follows");
-    for (decoder = 0; decoder < 2; decoder++) {
-        if (json->problem || !json->layers_at[decoder]) continue;
-        json->at = json->layers_at[decoder];
-        vaei_json_layers(json, column ? NULL : decoder ? ((vae_config *)base)->decoder : ((vae_config *)base)->encoder);
+    for (list = 0; list < VAEI_LISTS; list++) {
+        vae_config *config = (vae_config *)base;
+        if (json->problem || !json->layers_at[list]) continue;
+        json->at = json->layers_at[list];
+        vaei_json_layers(json, column ? NULL : list == 0 ? config->encoder : list == 1 ? config->decoder
+                                                                                       : config->classifier);
     }
     if (!json->problem) return VAE_OK;
     return vaei_fail_json(json, "the network in the file's metadata (vae.config) is wrong", error);
@@ -12243,11 +12516,14 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
     vaei_network network;
     vaei_outline o;
     vae_status   status = vaei_network_of(config, &network, error);
-    int          i;
-    for (i = vaei_first_layer(&network, config->part); i < vaei_end_layer(&network, config->part); i++) {
+    const int    decoder_end = network.encoders + 1 + network.decoders;
+    int          i, end = config->part == VAE_DECODER_ONLY ? decoder_end : decoder_end + network.classifiers;
+    for (i = vaei_first_layer(&network, config->part); i < end; i++) {
+        if (i == vaei_end_layer(&network, config->part)) i = decoder_end;       /* without a decoder */
+        if (i == end) break;
         if ((status = vaei_outline_at(&network, i, &o, error)) != VAE_OK) return status;
         weights = vaei_plus(weights, vaei_count_biases(&o));
-        if (!network.tied || i <= network.encoders) weights = vaei_plus(weights, vaei_count_weights(&o));
+        if (!network.tied || i <= network.encoders || i >= decoder_end) weights = vaei_plus(weights, vaei_count_weights(&o));
     }
     if (vaei_times(2, weights) <= file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "

@@ -8,7 +8,7 @@
 enum { ROWS = 12, SIZE = 36, DRAWN = 1500, OPTIONS_MAX = 24, VALUES_MAX = 8 };
 
 static vae_real pixels[ROWS * SIZE];
-static int      labels[ROWS];
+static int      labels[ROWS], known[ROWS];      /* of every row; where one in three has none */
 
 /* ---- the options: each sets one of its values ---- */
 
@@ -55,9 +55,18 @@ static void set_capacity(vae_config *c, int value) {
 }
 static void set_beta(vae_config *c, int value) { c->beta = value == 1 ? VAE_ZERO : value == 2 ? (vae_real)0.5 : 0; }
 static void set_initialization(vae_config *c, int value) { c->initialization = (vae_initialization)value; }
-static void set_optimizer(vae_config *c, int value) { c->optimizer.kind = (vae_optimizer_kind)value; }
+static void set_optimizer(vae_config *c, int value) {
+    c->optimizer.kind = (vae_optimizer_kind)value;
+    if (value == VAE_SGD) c->optimizer.learning_rate = (vae_real)1e-5;      /* its default diverges in some of them */
+}
 static void set_dropout(vae_config *c, int value) {
     if (value) c->encoder[value > 1 && c->encoder[1].kind ? 1 : 0].dropout = (vae_real)0.5;
+}
+static void set_classifier(vae_config *c, int value) {
+    if (value) c->classifier[0] = VAE_DENSE(value > 1 ? 4 : 3, value > 1 ? VAE_SILU : VAE_LINEAR);
+    if (value > 1) c->classifier[1] = VAE_DENSE(3, VAE_LINEAR);
+    if (value > 2) c->classifier[0].dropout = (vae_real)0.5;
+    if (value > 2) c->classifier_weight = 10;
 }
 static void set_keep_best(vae_config *c, int value) { c->keep_best = value; }
 static void set_decay(vae_config *c, int value) { c->optimizer.weight_decay = (vae_real)(0.1 * value); }
@@ -78,7 +87,7 @@ static const choice choices[] = {
     { "samples", 4, set_samples }, { "free_bits", 2, set_free_bits }, { "capacity", 3, set_capacity },
     { "beta", 3, set_beta }, { "initialization", 4, set_initialization }, { "optimizer", 6, set_optimizer }, { "dropout", 3, set_dropout }, { "keep_best", 2, set_keep_best },
     { "weight_decay", 2, set_decay }, { "clip_norm", 2, set_clip }, { "beta_schedule", 7, set_beta_schedule },
-    { "learning rate's schedule", 7, set_rate_schedule }
+    { "learning rate's schedule", 7, set_rate_schedule }, { "classifier", 4, set_classifier }
 };
 enum { CHOICES = (int)(sizeof choices / sizeof choices[0]) };
 
@@ -108,6 +117,7 @@ static vae_data rows_of(const vae_config *c, size_t first, size_t count) {
     data.pixels = pixels + first * SIZE;
     data.count = count;
     if (c->classes) data.labels = labels + first;
+    if (c->classifier[0].kind != VAE_LAYER_END) data.labels = known + first;
     return data;
 }
 
@@ -209,6 +219,7 @@ int main(void) {
     int i;
     for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)(draw(256) / 255.0);
     for (i = 0; i < ROWS; i++) labels[i] = i % 3;
+    for (i = 0; i < ROWS; i++) known[i] = i / 2 % 3 ? labels[i] : -1;
     RUN_LONG(test_options_together, "configs with options drawn at random, trained, saved, resumed");
     RUN(test_every_value_was_met);
     return test_finish();

@@ -34,7 +34,7 @@ static vae_real *random_pixels(const vae_config *config, size_t rows, uint64_t s
 }
 
 static double loss_of(vae_model *model, const vae_data *data) {
-    vae_terms terms = { 0, 0, 0, 0 };
+    vae_terms terms = { 0 };
     vae_clear_gradients(model);
     CHECK(vae_accumulate_gradients(model, data, NULL, &terms, NULL) == VAE_OK);
     return terms.loss;
@@ -98,10 +98,10 @@ static void check_model(gradient_check *check, vae_model *model, const vae_data 
     int              i;
     loss_of(model, data);
     memcpy(gradient, vae_gradients(model), plan->parameter_count * sizeof *gradient);
-    for (i = 0; i < plan->layer_count; i++) {
+    for (i = 0; i < vaei_all_layers(plan); i++) {
         const vaei_layer *layer = &plan->layers[i];
         char              what[64];
-        const char       *part = i == plan->heads ? "heads" : i < plan->heads ? "encoder" : "decoder";
+        const char       *part = i == plan->heads ? "heads" : vaei_part_of(plan, i);
         if (i == plan->heads) {             /* mean and logvar, whose gradients may be of very different sizes */
             size_t row, half;
             for (row = 0; row <= layer->inputs + layer->classes; row++)
@@ -140,12 +140,15 @@ static void check_config(const vae_config *config, size_t rows, size_t micro, si
     vae_model     *model;
     int            labels[64];
     size_t         i;
-    for (i = 0; i < 64; i++) labels[i] = (int)(i * i + i / 3) % (config->classes ? config->classes : 1);
-    if (config->classes) data.labels = labels;
-    CHECK(!config->classes || rows <= 64);
     batch.batch = rows;
     batch.threads = 1;
     model = make(&batch);
+    for (i = 0; i < 64 && model->plan.classes; i++) {
+        labels[i] = (int)((i * i + i / 3) % model->plan.classes);
+        if (!config->classes && i % 3 == 1) labels[i] = -1;
+    }
+    if (model->plan.classes) data.labels = labels;
+    CHECK(!model->plan.classes || rows <= 64);
     if (micro) {
         CHECK(micro <= model->plan.micro && chunk % micro == 0);
         model->plan.micro = micro;
@@ -335,7 +338,13 @@ TEST(test_labels) {
         { .input = { 3, 3, 2 }, .latent = 2, .classes = 3, .shared_heads = 1,
           .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_TANH) } },
         { .input = { 3, 3, 2 }, .latent = 2, .classes = 2, .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = 1,
-          .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_SILU), VAE_DENSE_INITIALIZER(5, VAE_GELU) } }
+          .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_SILU), VAE_DENSE_INITIALIZER(5, VAE_GELU) } },
+        { .input = { 1, 5, 1 }, .latent = 3, .encoder = { VAE_DENSE_INITIALIZER(4, VAE_TANH) },
+          .classifier = { VAE_DENSE_INITIALIZER(4, VAE_LINEAR) }, .classifier_weight = 3 },
+        { .input = { 3, 3, 2 }, .latent = 2, .shared_heads = 1, .beta = 2, .likelihood = VAE_LAPLACE,
+          .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_TANH) },
+          .classifier = { VAE_DENSE_INITIALIZER(4, VAE_SILU), VAE_DENSE_INITIALIZER(3, VAE_TANH),
+                          VAE_DENSE_INITIALIZER(2, VAE_LINEAR) } }
     };
     size_t i;
     for (i = 0; i < sizeof configs / sizeof *configs; i++) {
@@ -451,7 +460,7 @@ TEST(test_shares) {
         CHECK(vae_accumulate_gradients(model, &data, NULL, &terms, NULL) == VAE_OK);
         memcpy(whole, vae_gradients(model), count * sizeof *whole);
         for (c = 0; c < 4; c++) {
-            vae_terms sum = { 0, 0, 0, 0 }, part;
+            vae_terms sum = { 0 }, part;
             vae_clear_gradients(model);
             for (k = 0; k == 0 || cuts[c][k] < ROWS; k++) {
                 vae_data  piece = { 0 };
@@ -613,7 +622,7 @@ static vae_terms brute_force(const vae_model *model, const objective *o, const v
                              size_t first) {
     const int gaussian = model->settings.likelihood == VAE_GAUSSIAN;
     double    kls[BRUTE_LATENT] = { 0 }, kl_in_loss = 0, bound = 0;
-    vae_terms terms = { 0, 0, 0, 0 };
+    vae_terms terms = { 0 };
     size_t    row, s, j;
     for (row = 0; row < count; row++) {
         double hidden[BRUTE_UNITS], heads[2 * BRUTE_LATENT], sum = 0;
@@ -676,7 +685,7 @@ TEST(test_objectives_by_brute_force) {
                     const vae_data  data = { .pixels = pixels, .count = shares[i].count };
                     const vae_share share = { shares[i].first, shares[i].total };
                     const vae_terms expected = brute_force(model, &objectives[o], pixels, data.count, share.first);
-                    vae_terms       terms = { 0, 0, 0, 0 };
+                    vae_terms       terms = { 0 };
                     CHECK(vae_accumulate_gradients(model, &data, &share, &terms, NULL) == VAE_OK);
                     CHECK_NEAR(terms.reconstruction, expected.reconstruction, 1e-12 * (1 + fabs(expected.reconstruction)));
                     CHECK_NEAR(terms.kl, expected.kl, 1e-12);

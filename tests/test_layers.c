@@ -258,7 +258,7 @@ static vae_terms naive_train(naive_network *network, const vae_config *config, d
     const double  beta = config->beta == VAE_ZERO ? 0 : (double)config->beta, sigma = (double)config->sigma;
     double       *z = zeros((size_t)latent), *d_z = zeros((size_t)latent), *logits;
     naive_layer  *mean = &network->layers[network->mean], *logvar = mean + 1;
-    vae_terms     terms = { 0, 0, 0, 0 };
+    vae_terms     terms = { 0 };
     size_t        p;
     int           i;
     naive_encode(network, image);
@@ -539,7 +539,7 @@ static void check_gradients(vae_model *model, naive_network *network, const vae_
     const vae_config filled_config = config_of(model), *config = &filled_config;
     const size_t      size = vae_example_size(model), n = data->count, latent = (size_t)config->latent;
     double           *image = zeros(size), scale = 1e-3;
-    vae_terms         terms, expected = { 0, 0, 0, 0 };
+    vae_terms         terms, expected = { 0 };
     size_t            i, k;
     CHECK(vae_accumulate_gradients(model, data, NULL, &terms, NULL) == VAE_OK);
     network->nearest_kink = 1;

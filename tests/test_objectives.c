@@ -63,7 +63,7 @@ static vae_model *make(const vae_config *c) {
 }
 
 static vae_terms train(vae_model *model, int steps) {
-    vae_terms terms = { 0, 0, 0, 0 };
+    vae_terms terms = { 0 };
     while (steps--)
         if (!CHECK(vae_train_step(model, &rows, &terms, &problem) == VAE_OK)) printf("    %s\n", problem.message);
     return terms;
@@ -419,7 +419,7 @@ TEST(test_texts) {
     int i;
     for (i = 0; i < OBJECTIVES; i++) {
         const vae_config c = with(DENSE, i);
-        const vae_terms  terms = { 9, 3, -12, 12 };
+        const vae_terms  terms = { .reconstruction = 9, .kl = 3, .elbo = -12, .loss = 12 };
         vae_model       *model = make(&c);
         char             text[4096];
         vae_progress     progress;

@@ -197,7 +197,7 @@ TEST(test_training) {
             vae_config config = network(number, sharing & 1, sharing & 2);
             vae_data   data = rows(ROWS);
             vae_model *a, *b, *c;
-            vae_terms  first, last = { 0, 0, 0, 0 };
+            vae_terms  first, last = { 0 };
             int        i;
             config.optimizer.kind = VAE_ADAMW;
             config.optimizer.learning_rate = (vae_real)0.01;

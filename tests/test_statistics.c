@@ -677,7 +677,7 @@ static void test_noise_does_not_depend_on_the_split(void) {
     size_t       s, p, i;
     for (i = 0; i < COUNT * 30; i++) pixels[i] = (vae_real)(0.5 + 0.5 * sin(0.37 * (double)i));
     for (s = 0; s < 5; s++) {
-        vae_terms sums = { 0, 0, 0, 0 };
+        vae_terms sums = { 0 };
         vae_share share = { 0, COUNT };
         double    worst = 0;
         vae_clear_gradients(model);

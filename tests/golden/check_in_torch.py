@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 from network import Network                     # noqa: E402
 from safetensors_reader import read             # noqa: E402
 
-HALVES = ("encoder.", "mean.", "logvar.", "decoder.")
+HALVES = ("encoder.", "mean.", "logvar.", "decoder.", "classifier.")
 
 
 def layer_from(entry):
@@ -39,7 +39,7 @@ def main():
     config = json.loads(metadata["vae.config"])
     network = Network(tuple(config["input"]), config["latent"], [layer_from(e) for e in config["encoder"]],
                       [layer_from(e) for e in config["decoder"]], config.get("shared_heads"), config.get("tied"),
-                      config.get("classes", 0))
+                      config.get("classes", 0), [layer_from(e) for e in config.get("classifier", [])])
     state = {name: torch.tensor(values, dtype=torch.float64).reshape(shape)
              for name, (_, shape, values) in tensors.items() if name.startswith(HALVES)}
     if config.get("shared_heads"):              # one module under two names

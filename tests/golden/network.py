@@ -220,7 +220,8 @@ class Network(nn.Module):
     """Images go in and logits come out channel-first, {batch, channels, height, width}; a vector {1, n, 1} goes in as
     {batch, n} where a dense layer meets it first."""
 
-    def __init__(self, input_shape, latent, encoder, decoder=None, shared_heads=False, tied=False, classes=0):
+    def __init__(self, input_shape, latent, encoder, decoder=None, shared_heads=False, tied=False, classes=0,
+                 classifier=()):
         super().__init__()
         height, width, channels = input_shape
         self.input_shape = input_shape
@@ -240,6 +241,8 @@ class Network(nn.Module):
             ties = dict(zip(weighted(modules), sources))
             modules = [Tied(m, ties[m]) if m in ties else m for m in modules]
         self.decoder = nn.Sequential(*modules)
+        if classifier:                          # on the mean
+            self.classifier = nn.Sequential(*sequential(classifier, (1, 1, latent), False)[0])
 
     def images(self, rows):
         """From rows of height x width x channels."""
