@@ -739,7 +739,7 @@ typedef struct vae_latents {
    vae_sample: decodes z drawn from N(0, I). Each call gives new samples, for the model counts them: see
      vae_state.samples_drawn, which checkpoints keep. The sequence depends on the seed alone. With config.classes
      sample number n, counted from the model's first, has label n % classes: every class in turn. For chosen labels
-     give vae_sample_latent's z to vae_decode.
+     see vae_sample_config.
    vae_sample_latent: only draws the z, count x vae_latent_size, and counts alike. */
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error);
@@ -757,6 +757,7 @@ typedef enum vae_sample_kind {
 
 typedef struct vae_sample_config {
     vae_sample_kind kind;
+    const int      *labels;         /* of each sample, with config.classes. Default: every class in turn */
 } vae_sample_config;
 
 /* vae_sample_with: vae_sample's z, with these pixels; `how` NULL: vae_sample.
@@ -5811,6 +5812,9 @@ VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *pla
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d is %s", i + 1, vaei_is_dense(&o.layer)
                              ? "the last and gives the logits: make its activation VAE_LINEAR"
                              : "a convolution: use dense layers");
+        if (i + 1 == n->classifiers && o.layer.dropout > 0)
+            return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d is the last: its dropout would be that of "
+                             "logits, leave it 0", i + 1);
         plan->classes = vaei_shape_size(o.out);
         if (plan->classes > VAEI_MAX_OUTPUTS || (i + 1 == n->classifiers && plan->classes < 2))
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has %z units: give %s", i + 1, plan->classes,
@@ -10180,6 +10184,7 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
 VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sample_config *how, const char *call,
                                     vae_real *pixels, vae_error *error) {
     const vae_sample_kind kind = how && how->kind ? how->kind : VAE_SAMPLE_MEAN;
+    const int            *labels = how ? how->labels : NULL;
     size_t                first, i;
     vaei_pass             pass;
     vae_status            status = VAE_OK;
@@ -10190,6 +10195,10 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
         vaei_check_count(model, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if ((int)kind < 1 || kind > VAE_SAMPLE_DRAW)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "how.kind is %d: use one of vae_sample_kind", (int)kind);
+    if (labels && !model->plan.is_conditional)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: how.labels are given, but the model is not conditional: set "
+                         "config.classes, or leave them NULL", call);
+    if (vaei_check_labels(model, labels, 0, count, "", error) != VAE_OK) return VAE_ERROR_DATA;
     for (first = 0; status == VAE_OK && first < count; first += pass.count) {
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
         pass.draws = kind == VAE_SAMPLE_DRAW;

@@ -296,6 +296,10 @@ TEST(test_refusals) {
     CHECK(create(config) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier layer 2 is the last and gives the logits: make its activation VAE_LINEAR");
     config = base;
+    config.classifier[1].dropout = (vae_real)0.5;
+    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(error_of.message, "classifier layer 2 is the last: its dropout would be that of logits");
+    config = base;
     config.classifier[0] = VAE_CONV(4, 1, 1, VAE_RELU);
     CHECK(create(config) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier layer 1 is a convolution: use dense layers");

@@ -8,7 +8,7 @@
 enum { ROWS = 12, SIZE = 36, DRAWN = 1500, OPTIONS_MAX = 24, VALUES_MAX = 8 };
 
 static vae_real pixels[ROWS * SIZE];
-static int      labels[ROWS];
+static int      labels[ROWS], known[ROWS];      /* of every row; where one in three has none */
 
 /* ---- the options: each sets one of its values ---- */
 
@@ -67,6 +67,12 @@ static void set_batch_norm(vae_config *c, int value) {
     if (c->encoder[1].kind) c->encoder[1].batch_norm = value >> 1;
     if (value && c->decoder[1].kind) c->decoder[0].batch_norm = 1;
 }
+static void set_classifier(vae_config *c, int value) {
+    if (value) c->classifier[0] = VAE_DENSE(value > 1 ? 4 : 3, value > 1 ? VAE_SILU : VAE_LINEAR);
+    if (value > 1) c->classifier[1] = VAE_DENSE(3, VAE_LINEAR);
+    if (value > 2) c->classifier[0].dropout = (vae_real)0.5;
+    if (value > 2) c->classifier_weight = 10;
+}
 static void set_keep_best(vae_config *c, int value) { c->keep_best = value; }
 static void set_decay(vae_config *c, int value) { c->optimizer.weight_decay = (vae_real)(0.1 * value); }
 static void set_clip(vae_config *c, int value) { c->optimizer.clip_norm = (vae_real)value; }
@@ -87,7 +93,7 @@ static const choice choices[] = {
     { "beta", 3, set_beta }, { "initialization", 4, set_initialization }, { "optimizer", 6, set_optimizer },
     { "dropout", 3, set_dropout }, { "batch_norm", 4, set_batch_norm }, { "keep_best", 2, set_keep_best },
     { "weight_decay", 2, set_decay }, { "clip_norm", 2, set_clip }, { "beta_schedule", 7, set_beta_schedule },
-    { "learning rate's schedule", 7, set_rate_schedule }
+    { "learning rate's schedule", 7, set_rate_schedule }, { "classifier", 4, set_classifier }
 };
 enum { CHOICES = (int)(sizeof choices / sizeof choices[0]) };
 
@@ -117,6 +123,7 @@ static vae_data rows_of(const vae_config *c, size_t first, size_t count) {
     data.pixels = pixels + first * SIZE;
     data.count = count;
     if (c->classes) data.labels = labels + first;
+    if (c->classifier[0].kind != VAE_LAYER_END) data.labels = known + first;
     return data;
 }
 
@@ -218,6 +225,7 @@ int main(void) {
     int i;
     for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)(draw(256) / 255.0);
     for (i = 0; i < ROWS; i++) labels[i] = i % 3;
+    for (i = 0; i < ROWS; i++) known[i] = i / 2 % 3 ? labels[i] : -1;
     RUN_LONG(test_options_together, "configs with options drawn at random, trained, saved, resumed");
     RUN(test_every_value_was_met);
     return test_finish();

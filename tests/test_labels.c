@@ -265,6 +265,10 @@ TEST(test_samples) {
     static vae_real z[300 * LATENT], decoded[300 * PIXELS], sampled[300 * PIXELS];
     static int      labels[300];
     vae_latents     latents = { 0 };
+    vae_sample_config how = { 0 };
+    vae_config      config = images;
+    vae_model      *plain;
+    vae_error       error;
     size_t          i;
     for (i = 0; i < 300; i++) labels[i] = (int)(i % CLASSES);
     latents.z = z;
@@ -275,6 +279,26 @@ TEST(test_samples) {
     CHECK(vae_sample(model, 7, sampled, NULL) == VAE_OK);
     CHECK(vae_sample(model, 293, sampled + 7 * PIXELS, NULL) == VAE_OK);
     CHECK(!memcmp(sampled, decoded, sizeof sampled));
+    /* chosen ones, as means and drawn */
+    for (i = 0; i < 300; i++) labels[i] = (int)(i / 7 % CLASSES);
+    how.labels = labels;
+    CHECK(vae_sample_latent(twin, 300, z, NULL) == VAE_OK);
+    CHECK(vae_decode(twin, &latents, decoded, NULL) == VAE_OK);
+    CHECK(vae_sample_with(model, 300, &how, sampled, NULL) == VAE_OK);
+    CHECK(!memcmp(sampled, decoded, sizeof sampled));
+    how.kind = VAE_SAMPLE_DRAW;
+    CHECK(vae_sample_with(model, 300, &how, sampled, NULL) == VAE_OK);
+    for (i = 0; i < 300 * PIXELS; i++) CHECK(sampled[i] == 0 || sampled[i] == 1);
+    CHECK(vae_draw(model, &latents, sampled, NULL) == VAE_OK);
+    labels[299] = CLASSES;
+    CHECK(vae_draw(model, &latents, sampled, &error) == VAE_ERROR_DATA);
+    CHECK(vae_sample_with(model, 300, &how, sampled, &error) == VAE_ERROR_DATA);
+    CHECK_TEXT(error.message, "row 299 has label 4: labels must lie in 0 to 3");
+    config.classes = 0;
+    plain = make(&config);
+    CHECK(vae_sample_with(plain, 300, &how, sampled, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "vae_sample_with: how.labels are given, but the model is not conditional");
+    vae_destroy(plain);
     vae_destroy(model);
     vae_destroy(twin);
 }
