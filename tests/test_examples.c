@@ -34,16 +34,25 @@ static void *limited_malloc(size_t size) {
     return malloc(size);
 }
 
+static void *limited_realloc(void *block, size_t size) {
+    if (!allocations_left) return NULL;
+    if (allocations_left > 0) allocations_left--;
+    return realloc(block, size);
+}
+
 #define getenv pretended_getenv
 #define malloc limited_malloc
+#define realloc limited_realloc
 #define printf(...) fprintf(to_stdout, __VA_ARGS__)
 #undef stderr
 #define stderr to_stderr
+#include "../examples/support/csv_reader.h"
 #include "../examples/support/idx_reader.h"
 #include "../examples/support/options.h"
 #include "../examples/support/png_writer.h"
 #undef getenv
 #undef malloc
+#undef realloc
 #undef printf
 
 /* ---- files and commands ---- */
@@ -986,6 +995,115 @@ TEST(test_digits_mistakes) {
     CHECK_TEXT(heard, "\n0\n");
 }
 
+/* ---- the CSV reader ---- */
+
+static char csv_said[MESSAGE_SIZE];
+
+static int csv_from(const char *text, size_t size, const char *without, csv_table *found) {
+    csv_said[0] = '\0';
+    write_file("table.csv", text, size);
+    return csv_read(FOLDER "/table.csv", without, found, csv_said);
+}
+
+/* Reads the text and writes what was read as "names: numbers; numbers (lines)", gaps as _. */
+static const char *csv_seen(const char *text, const char *without) {
+    static char seen[2048];
+    csv_table   found;
+    size_t      used = 0, i, k;
+    if (csv_from(text, strlen(text), without, &found) != 0) snprintf(seen, sizeof seen, "%s", csv_said);
+    else {
+        for (k = 0; k < found.columns; k++)
+            used += (size_t)snprintf(seen + used, sizeof seen - used, "%s%s", k ? "|" : "", found.names[k]);
+        for (i = 0; i < found.rows; i++) {
+            used += (size_t)snprintf(seen + used, sizeof seen - used, " %lu:", (unsigned long)found.lines[i]);
+            for (k = 0; k < found.columns; k++) {
+                const float x = found.numbers[i * found.columns + k];
+                used += (size_t)(x == x ? snprintf(seen + used, sizeof seen - used, "%s%g", k ? "," : "", (double)x)
+                                        : snprintf(seen + used, sizeof seen - used, "%s_", k ? "," : ""));
+            }
+        }
+        snprintf(seen + used, sizeof seen - used, " gaps %lu", (unsigned long)found.gaps);
+    }
+    csv_free(&found);
+    return seen;
+}
+
+TEST(test_csv_good_files) {
+    CHECK_TEXT(csv_seen("a,b\n1,2\n3,-4.5e2\n", NULL), "a|b 2:1,2 3:3,-450 gaps 0");
+    CHECK_TEXT(csv_seen("1,2\n3,4", NULL), "column 1|column 2 1:1,2 2:3,4 gaps 0");
+    CHECK_TEXT(csv_seen("a;b\r\n1;2\r\n\r\n 3 ; .5 \r\n", NULL), "a|b 2:1,2 4:3,0.5 gaps 0");
+    CHECK_TEXT(csv_seen("a\tb, c\td\n1\t2\t3\n\t\t\n", NULL), "a|b, c|d 2:1,2,3 3:_,_,_ gaps 3");
+    CHECK_TEXT(csv_seen("\xEF\xBB\xBF\"a, \"\"b\"\"\",\"c\nd\"\n\"1\",+2\n", NULL), "a, \"b\"|c\nd 3:1,2 gaps 0");
+    CHECK_TEXT(csv_seen("a,,c\n,NA,?\n1,NaN,null\n2,3,", NULL), "a|column 2|c 2:_,_,_ 3:1,_,_ 4:2,3,_ gaps 6");
+    CHECK_TEXT(csv_seen("5\n\n6\n", NULL), "column 1 1:5 3:6 gaps 0");
+    CHECK_TEXT(csv_seen("\n\n7,8\n  \n", NULL), "column 1|column 2 3:7,8 gaps 0");
+    CHECK_TEXT(csv_seen("id,time,x\nfirst,Monday,3\n", "id,time"), "x 2:3 gaps 0");
+    CHECK_TEXT(csv_seen("id,time,x\nfirst,Monday,3\n", "2,1"), "x 2:3 gaps 0");
+    CHECK_TEXT(csv_seen("1,2,3\n", "2"), "column 1|column 3 1:1,3 gaps 0");
+    CHECK_TEXT(csv_seen("2,x\n5,6\n", "2"), "x 2:6 gaps 0");        /* names come before numbers */
+}
+
+TEST(test_csv_refusals) {
+    csv_table found;
+    int       left;
+    CHECK_CONTAINS(csv_seen("a,b\n1,2\n3\n", NULL), "/table.csv, line 3 has 1 fields, the first line has 2");
+    CHECK_CONTAINS(csv_seen("a,b\n1,2,3\n", NULL), "/table.csv, line 2 has 3 fields, the first line has 2");
+    CHECK_CONTAINS(csv_seen("a,size\n1,2\n3,tall\n", NULL), "/table.csv, line 3, size holds 'tall': that is no number");
+    CHECK_CONTAINS(csv_seen("1,2\n3,0x10\n", NULL), "/table.csv, line 2, column 2 holds '0x10': that is no number");
+    CHECK_CONTAINS(csv_seen("1,2\n3,inf\n", NULL), "column 2 holds 'inf': that is no number");
+    CHECK_CONTAINS(csv_seen("1,2\n3,1e5e\n", NULL), "column 2 holds '1e5e': that is no number");
+    CHECK_CONTAINS(csv_seen("1;2\n3;1,5\n", NULL), "column 2 holds '1,5': that is no number");
+    CHECK_CONTAINS(csv_seen("1,2\n3,-1e39\n", NULL), "line 2, column 2 holds -1e39: that is too large");
+    CHECK_CONTAINS(csv_seen("a,b\n\"1,2\n3,4\n", NULL), "/table.csv, line 2: a quoted field does not end");
+    CHECK_CONTAINS(csv_seen("a,b\n\"1\"2,3\n", NULL), "/table.csv, line 2: something follows a closing quote");
+    CHECK_CONTAINS(csv_seen("a,b\n", NULL), "/table.csv holds no rows");
+    CHECK_CONTAINS(csv_seen("", NULL), "/table.csv holds no rows");
+    CHECK_CONTAINS(csv_seen("\n \r\n", NULL), "/table.csv holds no rows");
+    CHECK_CONTAINS(csv_seen("a,b\n1,2\n", "c"), "/table.csv has no column 'c' to leave out");
+    CHECK_CONTAINS(csv_seen("a,b\n1,2\n", "3"), "/table.csv has no column '3' to leave out");
+    CHECK_CONTAINS(csv_seen("a,b\n1,2\n", "a,b"), "no column of " FOLDER "/table.csv is left");
+    CHECK(csv_from("a\0b\n", 4, NULL, &found) != 0);
+    CHECK_CONTAINS(csv_said, "/table.csv is no text in UTF-8: it holds a byte 0");
+    csv_free(&found);
+    CHECK(csv_read(FOLDER "/nothing.csv", NULL, &found, csv_said) != 0);
+    CHECK_CONTAINS(csv_said, "cannot open " FOLDER "/nothing.csv: ");
+    csv_free(&found);
+    CHECK(csv_read(FOLDER, NULL, &found, csv_said) != 0);
+    CHECK_CONTAINS(csv_said, "cannot ");
+    csv_free(&found);
+    for (left = 0; left < 20; left++) {     /* wherever memory ends */
+        write_file("table.csv", "a,b\n1,2\n", 8);
+        allocations_left = left;
+        if (csv_read(FOLDER "/table.csv", NULL, &found, csv_said) == 0) left = 20;
+        else CHECK_CONTAINS(csv_said, "not enough memory for ");
+        allocations_left = -1;
+        csv_free(&found);
+    }
+    CHECK(left > 20);       /* with enough of it the table was read */
+}
+
+/* Damaged files end in a table or a sentence. */
+TEST(test_csv_damage) {
+    static const char good[] = "\"a\"\"b\",c;d\n1,\"2\"\n3,\r\n\n4,5e-1\n";
+    static const char bytes[] = "\",;\n\r\t 1ex\\\xEF";
+    test_random       random = { 6 };
+    int               turn, change, read = 0;
+    for (turn = 0; turn < 3000; turn++) {
+        char      text[sizeof good];
+        csv_table found;
+        memcpy(text, good, sizeof good);
+        for (change = test_integer(&random, 1, 4); change > 0; change--)
+            text[test_integer(&random, 0, (int)sizeof good - 2)] =
+                bytes[test_integer(&random, 0, (int)sizeof bytes - 2)];
+        if (csv_from(text, (size_t)test_integer(&random, 0, (int)sizeof good - 1), NULL, &found) == 0) {
+            CHECK(found.rows && found.columns && found.lines[found.rows - 1] <= 7);
+            read++;
+        } else CHECK(csv_said[0]);
+        csv_free(&found);
+    }
+    CHECK(read > 300 && read < 2700);
+}
+
 /* ---- the example programs, as make builds them ---- */
 
 #define RUNS FOLDER "/runs"
@@ -1131,6 +1249,171 @@ TEST(test_pictures) {
     CHECK_CONTAINS(heard, "(train_mnist makes a model)");
 }
 
+#define DETECT "build/detect_anomalies "
+
+/* A table that the program is to be right about: b is 1000 a + 5, c noise, an identity that is no number. */
+static void write_sensors(const char *name, int rows, int odd) {
+    test_random random = { 3 };
+    char       *text = (char *)malloc((size_t)rows * 80 + 80);
+    size_t      used = (size_t)sprintf(text, "id,\"a, in V\",b,c\r\n");
+    int         i;
+    random.state += (uint64_t)rows;
+    for (i = 0; i < rows; i++) {
+        const double a = test_uniform(&random, 1, 3), c = test_uniform(&random, 0, 1e-3);
+        used += (size_t)sprintf(text + used, "s%d,%.5f,%.4f,%.6g\r\n", i, a,
+                                (i == odd ? 3500 - 1000 * a : 1000 * a) + 5 + test_uniform(&random, -20, 20), c);
+    }
+    used += (size_t)sprintf(text + used, "gap,,2,3\r\n");
+    write_file(name, text, used);
+    free(text);
+}
+
+TEST(test_detect_anomalies) {
+    const char *line;
+    if (!have_shell() || !can_be_opened("build/detect_anomalies")) SKIP("the examples are not built");
+    CHECK(run(DETECT) == 0);
+    CHECK_CONTAINS(heard, "pumps, line 50: score ");
+    CHECK_CONTAINS(heard, " of 1000 rows are above the threshold, ");
+    write_sensors("normal.csv", 1000, -1);
+    write_sensors("new.csv", 200, 77);
+    CHECK(run(DETECT FOLDER "/normal.csv --check " FOLDER "/new.csv --without id --scores " FOLDER "/scores.csv") == 0);
+    CHECK_CONTAINS(heard, "normal.csv: 1001 rows of 3 columns, 1 of them with gaps and left out");
+    line = strstr(heard, "new.csv, line 79: score ");        /* the header is line 1 */
+    if (CHECK(line != NULL)) CHECK_CONTAINS(line, " is ");
+    CHECK(run("grep -c . " FOLDER "/scores.csv; grep '^79,.*,1$' " FOLDER "/scores.csv") == 0);
+    CHECK_CONTAINS(heard, "201\n");
+    CHECK(run(DETECT FOLDER "/normal.csv --without id --show 0 --steps 200") == 0);
+    CHECK_CONTAINS(heard, " of 1000 rows are above the threshold, ");
+    /* mistakes */
+    CHECK(run(DETECT FOLDER "/normal.csv") == 1);
+    CHECK_CONTAINS(heard, "detect_anomalies: " FOLDER "/normal.csv, line 2, id holds 's0': that is no number");
+    CHECK(run(DETECT FOLDER "/nowhere.csv") == 1);
+    CHECK_CONTAINS(heard, "detect_anomalies: cannot open " FOLDER "/nowhere.csv");
+    write_file("few.csv", "1,2\n3,4\n5,6\n", 12);
+    CHECK(run(DETECT FOLDER "/few.csv") == 1);
+    CHECK_CONTAINS(heard, "detect_anomalies: ");
+    CHECK(run(DETECT FOLDER "/normal.csv --without id --check " FOLDER "/few.csv") == 1);
+    CHECK_CONTAINS(heard, FOLDER "/few.csv has no column 'id' to leave out");
+    CHECK(run(DETECT FOLDER "/normal.csv --without 1 --check " FOLDER "/few.csv") == 1);
+    CHECK_CONTAINS(heard, FOLDER "/normal.csv has 3 columns, " FOLDER "/few.csv has 1");
+    CHECK(run(DETECT "--check " FOLDER "/few.csv") == 2);
+    CHECK_CONTAINS(heard, "--check needs a table of normal rows too");
+    CHECK(run(DETECT FOLDER "/normal.csv --scores " FOLDER "/missing/s.csv") == 2);
+    CHECK_CONTAINS(heard, "there is no folder " FOLDER "/missing for --scores");
+}
+
+typedef struct scored { double score; int anomaly; } scored;
+
+static int by_score(const void *a, const void *b) {
+    const double x = ((const scored *)a)->score, y = ((const scored *)b)->score;
+    return (x > y) - (x < y);
+}
+
+/* The chance that an anomaly scores higher than a normal row: the area under the ROC curve. */
+static double auc(scored *each, size_t count) {
+    double anomalies = 0, normals = 0, below = 0;
+    size_t i, j;
+    qsort(each, count, sizeof *each, by_score);
+    for (i = 0; i < count; i = j) {
+        double more = 0, more_normals = 0;
+        for (j = i; j < count && !(each[j].score > each[i].score); j++) {
+            more += each[j].anomaly;
+            more_normals += !each[j].anomaly;
+        }
+        below += more * (normals + more_normals / 2);
+        anomalies += more;
+        normals += more_normals;
+    }
+    return below / (anomalies * normals);
+}
+
+/* The distance to the 5th nearest training row, squared, with all columns standardised by the training rows. */
+static void nearest_neighbours(const float *training, size_t rows, float *tested, size_t count, size_t columns,
+                               scored *each) {
+    float *scaled = (float *)malloc(rows * columns * sizeof *scaled);
+    size_t i, j, k;
+    for (k = 0; k < columns; k++) {
+        double mean = 0, variance = 0, deviation;
+        for (i = 0; i < rows; i++) mean += (double)training[i * columns + k] / (double)rows;
+        for (i = 0; i < rows; i++) variance += pow((double)training[i * columns + k] - mean, 2) / (double)rows;
+        deviation = variance > 1e-20 ? sqrt(variance) : 1;
+        for (i = 0; i < rows; i++)
+            scaled[i * columns + k] = (float)(((double)training[i * columns + k] - mean) / deviation);
+        for (i = 0; i < count; i++)
+            tested[i * columns + k] = (float)(((double)tested[i * columns + k] - mean) / deviation);
+    }
+    for (i = 0; i < count; i++) {
+        float best[5] = { 1e38f, 1e38f, 1e38f, 1e38f, 1e38f };
+        for (j = 0; j < rows; j++) {
+            const float *a = tested + i * columns, *b = scaled + j * columns;
+            float        sum = 0;
+            int          place = 4;
+            for (k = 0; k < columns && sum < best[4]; k++) sum += (a[k] - b[k]) * (a[k] - b[k]);
+            if (!(sum < best[4])) continue;
+            for (; place > 0 && best[place - 1] > sum; place--) best[place] = best[place - 1];
+            best[place] = sum;
+        }
+        each[i].score = (double)best[4];
+    }
+    free(scaled);
+}
+
+/* By the tables' protocol: the first half of the normal rows to learn from, the other rows to be told apart. The program
+   at its defaults is at least as good as the distance to the 5th nearest neighbour, on average over the tables. */
+TEST(test_anomalies_in_real_tables) {
+    static const char *const tables[] = { "cardio", "mammography", "pendigits", "satellite", "thyroid", "shuttle" };
+    const char *folder = getenv("TABLES_DIR") ? getenv("TABLES_DIR") : "../shared/tables";
+    double      ours = 0, theirs = 0;
+    size_t      t;
+    if (!have_shell() || !can_be_opened("build/detect_anomalies")) SKIP("the examples are not built");
+    for (t = 0; t < 6; t++) {
+        char      path[512], message[MESSAGE_SIZE], *text[2];
+        csv_table all, scores;
+        size_t    used[2] = { 0, 0 }, rows[2] = { 0, 0 }, normals = 0, columns, i, k;
+        scored   *each, *neighbours;
+        float    *numbers[2];
+        double    a, b;
+        snprintf(path, sizeof path, "%.400s/%s.csv", folder, tables[t]);
+        if (!can_be_opened(path)) SKIP("the real tables are not here: TABLES_DIR says where they are");
+        CHECK(csv_read(path, NULL, &all, message) == 0);
+        columns = all.columns - 1;
+        each = (scored *)malloc(all.rows * sizeof *each);
+        neighbours = (scored *)malloc(all.rows * sizeof *neighbours);
+        for (k = 0; k < 2; k++) {
+            text[k] = (char *)malloc(all.rows * all.columns * 16);
+            numbers[k] = (float *)malloc(all.rows * columns * sizeof **numbers);
+        }
+        for (i = 0; i < all.rows; i++) normals += all.numbers[i * all.columns + columns] < 0.5f;
+        for (i = 0; i < all.rows; i++) {
+            const float *row = all.numbers + i * all.columns;
+            const int    anomaly = row[columns] > 0.5f, to = anomaly || rows[0] >= normals / 2;
+            if (to) each[rows[1]].anomaly = neighbours[rows[1]].anomaly = anomaly;
+            memcpy(numbers[to] + rows[to]++ * columns, row, columns * sizeof *row);
+            for (k = 0; k < columns; k++)
+                used[to] += (size_t)sprintf(text[to] + used[to], "%.8g%c", (double)row[k], k + 1 < columns ? ',' : '\n');
+        }
+        write_file("train.csv", text[0], used[0]);
+        write_file("check.csv", text[1], used[1]);
+        CHECK(run(DETECT FOLDER "/train.csv --check " FOLDER "/check.csv --show 0 --scores " FOLDER "/scores.csv") == 0);
+        if (CHECK(csv_read(FOLDER "/scores.csv", NULL, &scores, message) == 0) && CHECK(scores.rows == rows[1]))
+            for (i = 0; i < rows[1]; i++) each[i].score = (double)scores.numbers[i * 3 + 1];
+        nearest_neighbours(numbers[0], rows[0], numbers[1], rows[1], columns, neighbours);
+        a = auc(each, rows[1]);
+        b = auc(neighbours, rows[1]);
+        ours += a / 6;
+        theirs += b / 6;
+        printf("  %-12s AUC %.4f; distance to the 5th nearest neighbour %.4f\n", tables[t], a, b);
+        fflush(stdout);
+        for (k = 0; k < 2; k++) free(text[k]), free(numbers[k]);
+        free(each);
+        free(neighbours);
+        csv_free(&all);
+        csv_free(&scores);
+    }
+    printf("  %-12s AUC %.4f; distance to the 5th nearest neighbour %.4f\n", "mean", ours, theirs);
+    CHECK(ours >= theirs);
+}
+
 TEST(test_readme) {
     if (!have_shell() || run("${CC:-cc} --version") != 0) SKIP("there is no C compiler");
     CHECK(run("sh tests/readme.sh") == 0);
@@ -1226,6 +1509,11 @@ int main(void) {
     RUN(test_second_interrupt);
     RUN(test_train_mistakes);
     RUN(test_pictures);
+    RUN(test_csv_good_files);
+    RUN(test_csv_refusals);
+    RUN(test_csv_damage);
+    RUN(test_detect_anomalies);
+    RUN_LONG(test_anomalies_in_real_tables, "two models for each of six tables, and neighbours");
     RUN(test_readme);
     RUN(test_get_mnist_usage);
     RUN(test_get_mnist_failures);

@@ -1,0 +1,169 @@
+/* anomaly_detector.h - learns what normal rows of a table look like, and says how odd others are.
+
+   Two models share the work. The fine one (beta 1) learns how the columns belong together. The coarse one (beta 5)
+   keeps only what is strongest, and sees which rows are far from all others. A row's score in a model is its negative
+   ELBO, but with codes of normal rows in place of the prior N(0, I): the mean of their posteriors, the prior that fits
+   them best (Tomczak and Welling 2018, "VAE with a VampPrior"). Both scores count in units of the held-out rows' own. */
+#ifndef ANOMALY_DETECTOR_H
+#define ANOMALY_DETECTOR_H
+
+#include "../../vae.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DETECTOR_MODELS = 2, DETECTOR_CODES = 2000, DETECTOR_LATENT = 16 };
+
+typedef struct detector_model {
+    vae_model *model;
+    size_t     codes;                   /* of normal rows */
+    float     *mean, *logvar, *inverse; /* of each code's posterior; the inverse of its variance */
+    double     middle, high;            /* scores of held-out rows: half of them, nine in ten are not above */
+} detector_model;
+
+typedef struct detector {
+    detector_model models[DETECTOR_MODELS];
+    size_t         columns;
+    double         threshold;
+    double        *usual;               /* what each column adds to the fine score of a held-out row, on average */
+} detector;
+
+static inline void detector_destroy(detector *d) {
+    int k;
+    for (k = 0; k < DETECTOR_MODELS; k++) {
+        vae_destroy(d->models[k].model);
+        free(d->models[k].mean);
+        free(d->models[k].logvar);
+        free(d->models[k].inverse);
+    }
+    free(d->usual);
+    memset(d, 0, sizeof *d);
+}
+
+static inline vae_status detector_no_memory(vae_error *error) {
+    error->status = VAE_ERROR_MEMORY;
+    strcpy(error->message, "not enough memory for the table's scores");
+    return error->status;
+}
+
+/* log q(z | x) at its own mean, less the log of the mean of q(z | code) over the codes. */
+static inline double detector_divergence(const detector_model *m, const float *mean, const float *logvar) {
+    double largest = -1e300, sum = 0, own = 0;
+    size_t i, k;
+    for (k = 0; k < DETECTOR_LATENT; k++) own -= (double)logvar[k] / 2;
+    for (i = 0; i < m->codes; i++) {
+        const size_t at = i * DETECTOR_LATENT;
+        float        log_q = 0;
+        for (k = 0; k < DETECTOR_LATENT; k++) {
+            const float off = mean[k] - m->mean[at + k];
+            log_q -= 0.5f * (off * off * m->inverse[at + k] + m->logvar[at + k]);
+        }
+        if ((double)log_q > largest) {
+            sum = sum * exp(largest - (double)log_q) + 1;
+            largest = (double)log_q;
+        } else sum += exp((double)log_q - largest);
+    }
+    return own - largest - log(sum / (double)m->codes);
+}
+
+static inline vae_status detector_score_in(const detector_model *m, const vae_data *rows, double *each,
+                                           vae_error *error) {
+    const vae_score_config reconstruction = { .kind = VAE_SCORE_RECONSTRUCTION };
+    float     *mean = malloc((rows->count + 1) * DETECTOR_LATENT * sizeof *mean);
+    float     *logvar = malloc((rows->count + 1) * DETECTOR_LATENT * sizeof *logvar);
+    vae_status status = mean && logvar ? VAE_OK : detector_no_memory(error);
+    size_t     i;
+    if (status == VAE_OK) status = vae_score(m->model, rows, &reconstruction, each, error);
+    if (status == VAE_OK) status = vae_encode(m->model, rows, mean, logvar, error);
+    for (i = 0; status == VAE_OK && i < rows->count; i++)
+        each[i] += detector_divergence(m, mean + i * DETECTOR_LATENT, logvar + i * DETECTOR_LATENT);
+    free(mean);
+    free(logvar);
+    return status;
+}
+
+/* The score of each row; d->threshold is where odd ones begin. Beyond the held-out rows' own a score counts by its
+   logarithm, so that neither model drowns the other. */
+static inline vae_status detector_score(const detector *d, const vae_data *rows, double *each, vae_error *error) {
+    double    *scores = malloc((rows->count + 1) * sizeof *scores);
+    vae_status status = scores ? VAE_OK : detector_no_memory(error);
+    size_t     i;
+    int        k;
+    for (i = 0; i < rows->count; i++) each[i] = 0;
+    for (k = 0; status == VAE_OK && k < DETECTOR_MODELS; k++) {
+        const detector_model *m = &d->models[k];
+        status = detector_score_in(m, rows, scores, error);
+        for (i = 0; status == VAE_OK && i < rows->count; i++) {
+            const double above = (scores[i] - m->middle) / fmax(m->high - m->middle, 1e-9);
+            each[i] += above > 0 ? log(1 + above) : above;
+        }
+    }
+    free(scores);
+    return status;
+}
+
+static inline vae_status detector_fit(detector_model *m, const vae_data *training, const vae_data *held, size_t columns,
+                                      float beta, size_t steps, double *scores, vae_error *error) {
+    const size_t     batches = (training->count + 127) / 128, codes = training->count;
+    const size_t     epochs = batches ? (steps + batches - 1) / batches : 1;
+    const vae_fit_config fit = { .epochs = epochs };
+    const vae_config config = {
+        .input = { 1, (int)columns, 1 }, .latent = DETECTOR_LATENT,
+        .encoder = { VAE_DENSE(128, VAE_SILU), VAE_DENSE(128, VAE_SILU) },
+        .likelihood = VAE_GAUSSIAN, .standardize = 1, .beta = beta,
+        .optimizer = { .learning_rate = 2e-3f, .schedule = { .kind = VAE_COSINE, .steps = epochs * batches + 1 } }
+    };
+    vae_data   some = *training;
+    vae_status status;
+    size_t     i;
+    some.count = m->codes = codes < DETECTOR_CODES ? codes : DETECTOR_CODES;
+    m->mean = malloc((m->codes + 1) * DETECTOR_LATENT * sizeof *m->mean);
+    m->logvar = malloc((m->codes + 1) * DETECTOR_LATENT * sizeof *m->logvar);
+    m->inverse = malloc((m->codes + 1) * DETECTOR_LATENT * sizeof *m->inverse);
+    status = m->mean && m->logvar && m->inverse ? VAE_OK : detector_no_memory(error);
+    if (status == VAE_OK) status = vae_create(&config, &m->model, error);
+    if (status == VAE_OK) status = vae_fit(m->model, training, &fit, error);
+    if (status == VAE_OK) status = vae_encode(m->model, &some, m->mean, m->logvar, error);
+    for (i = 0; status == VAE_OK && i < m->codes * DETECTOR_LATENT; i++)
+        m->inverse[i] = (float)exp(-(double)m->logvar[i]);
+    if (status == VAE_OK) status = detector_score_in(m, held, scores, error);
+    if (status == VAE_OK) status = vae_quantile(scores, held->count, 0.5, &m->middle, error);
+    return status == VAE_OK ? vae_quantile(scores, held->count, 0.9, &m->high, error) : status;
+}
+
+/* Learns from rows in an order of chance; a fifth of them, the last, is held out. `alarms` is the share of normal rows
+   that may be taken for odd. Release with detector_destroy, after a failure too. */
+static inline vae_status detector_learn(detector *d, const float *rows, size_t count, size_t columns, double alarms,
+                                        size_t steps, vae_error *error) {
+    const vae_data training = { .pixels = rows, .count = count - count / 5 };
+    const vae_data held = { .pixels = rows + training.count * columns, .count = count / 5 };
+    double        *scores = malloc((held.count * columns + 1) * sizeof *scores);
+    vae_status     status = VAE_OK;
+    size_t         i;
+    memset(d, 0, sizeof *d);
+    d->columns = columns;
+    d->usual = calloc(columns, sizeof *d->usual);
+    if (!scores || !d->usual) status = detector_no_memory(error);
+    if (status == VAE_OK) status = detector_fit(&d->models[0], &training, &held, columns, 1, steps, scores, error);
+    if (status == VAE_OK) status = detector_fit(&d->models[1], &training, &held, columns, 5, steps, scores, error);
+    if (status == VAE_OK) status = detector_score(d, &held, scores, error);
+    if (status == VAE_OK) status = vae_quantile(scores, held.count, 1 - alarms, &d->threshold, error);
+    if (status == VAE_OK) status = vae_score_numbers(d->models[0].model, &held, NULL, scores, error);
+    for (i = 0; status == VAE_OK && i < held.count * columns; i++)
+        d->usual[i % columns] += scores[i] / (double)held.count;
+    free(scores);
+    return status;
+}
+
+/* For one row: what each column adds beyond what is usual, and the value that the fine model has in its place. */
+static inline vae_status detector_explain(const detector *d, const float *row, double *added, float *expected,
+                                          vae_error *error) {
+    const vae_data one = { .pixels = row, .count = 1 };
+    vae_status     status = vae_score_numbers(d->models[0].model, &one, NULL, added, error);
+    size_t         k;
+    for (k = 0; status == VAE_OK && k < d->columns; k++) added[k] -= d->usual[k];
+    return status == VAE_OK ? vae_reconstruct(d->models[0].model, &one, expected, error) : status;
+}
+
+#endif
