@@ -151,6 +151,7 @@ extern "C" {
 #define vae_log_likelihood vae_log_likelihood_double
 #define vae_memory_needed vae_memory_needed_double
 #define vae_parameters vae_parameters_double
+#define vae_probe vae_probe_double
 #define vae_reconstruct vae_reconstruct_double
 #define vae_sample vae_sample_double
 #define vae_sample_latent vae_sample_latent_double
@@ -838,6 +839,21 @@ typedef struct vae_dimension {
 /* `each` receives vae_latent_size of them; `active`, which may be NULL, how many are active. */
 VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data, vae_dimension *each, size_t *active,
                                          vae_error *error);
+
+#ifndef VAE_INFERENCE_ONLY
+/* A linear probe: how well z tells classes apart to a linear classifier (multinomial logistic regression). */
+typedef struct vae_probe_config {
+    size_t latent, classes;     /* numbers in a z; labels are 0 to classes - 1 */
+    size_t iterations;          /* at most so many passes over the data. Default 100 */
+} vae_probe_config;
+
+/* The classifier is fitted to `train`, which has labels; `accuracy` receives its share of right answers on `test`.
+   `memory` is yours, vae_probe_memory(probe) doubles: the classifier, class by class with its bias last, stands in the
+   first classes * (latent + 1). The scale of z does not matter. */
+VAE_API size_t vae_probe_memory(const vae_probe_config *probe);
+VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *train, const vae_latents *test,
+                             double *memory, double *accuracy, vae_error *error);
+#endif
 
 /* ==== 7 >>files =================================================================================================== */
 
@@ -10206,7 +10222,8 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn + first,
                          pass.count, model->plan.latent, vaei_at(model, model->plan.z, 0, 0, 0));
         for (i = 0; model->plan.is_conditional && i < pass.count; i++)
-            vaei_labels(model)[i] = (int)((model->samples_drawn + first + i) % model->plan.classes);
+            vaei_labels(model)[i] = labels ? labels[first + i]
+                                           : (int)((model->samples_drawn + first + i) % model->plan.classes);
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
     if (status == VAE_OK) model->samples_drawn += count;
@@ -10700,6 +10717,175 @@ VAE_API vae_status vae_impute(vae_model *model, const vae_data *data, size_t sam
     if (before >= 0) status = vaei_leave(model, before, vaei_impute(model, data, samples, filled, spread, error));
     return status;
 }
+
+#ifndef VAE_INFERENCE_ONLY
+/* ---- the linear probe ---- */
+
+/* Three blocks of weights, a square matrix, the scores of one z and the z itself; VAEI_TOO_LARGE where it overflows. */
+VAE_API size_t vae_probe_memory(const vae_probe_config *probe) {
+    size_t side, weights;
+    if (!probe) return 0;
+    side = vaei_plus(probe->latent, 1);
+    weights = vaei_times(probe->classes, side);
+    return vaei_plus(vaei_plus(vaei_times(weights, 3), vaei_times(side, side)), vaei_plus(probe->classes, side));
+}
+
+typedef struct vaei_probe {
+    size_t  side, classes;                  /* latent + 1, for a bias */
+    double *weights, *ahead, *gradient;     /* [classes][side] */
+    double *factor;                         /* [side][side] */
+    double *scores, *input;                 /* of one z: [classes], [side] */
+} vaei_probe;
+
+VAEI_PRIVATE void vaei_probe_scores(const vaei_probe *p, const double *weights, const vae_real *z) {
+    size_t c, i;
+    for (i = 0; i + 1 < p->side; i++) p->input[i] = (double)z[i];
+    p->input[p->side - 1] = 1;
+    for (c = 0; c < p->classes; c++) {
+        double sum = 0;
+        for (i = 0; i < p->side; i++) sum += VAEI_ROUNDED(weights[c * p->side + i] * p->input[i]);
+        p->scores[c] = sum;
+    }
+}
+
+/* The mean cross-entropy at `ahead`, and its gradient. */
+VAEI_PRIVATE double vaei_probe_loss(const vaei_probe *p, const vae_latents *train) {
+    double loss = 0;
+    size_t row, c, i;
+    memset(p->gradient, 0, p->classes * p->side * sizeof(double));
+    for (row = 0; row < train->count; row++) {
+        const size_t label = (size_t)train->labels[row];
+        double       largest, sum = 0;
+        vaei_probe_scores(p, p->ahead, train->z + row * (p->side - 1));
+        largest = p->scores[0];
+        for (c = 1; c < p->classes; c++) if (p->scores[c] > largest) largest = p->scores[c];
+        loss += largest - p->scores[label];
+        for (c = 0; c < p->classes; c++) {
+            p->scores[c] = vaei_scalar_exp(p->scores[c] - largest);
+            sum += p->scores[c];
+        }
+        loss += vaei_scalar_log(sum);
+        for (c = 0; c < p->classes; c++) {
+            const double off = (p->scores[c] / sum - (c == label)) / (double)train->count;
+            for (i = 0; i < p->side; i++) p->gradient[c * p->side + i] += VAEI_ROUNDED(off * p->input[i]);
+        }
+    }
+    return loss / (double)train->count;
+}
+
+/* The second moments of (z, 1) as L L': L below the diagonal and on it. A dimension that says nothing which those before
+   it do not say gets no weight. */
+VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *train) {
+    double *l = p->factor;
+    size_t  row, i, j, k;
+    memset(l, 0, p->side * p->side * sizeof *l);
+    for (row = 0; row < train->count; row++) {
+        vaei_probe_scores(p, p->weights, train->z + row * (p->side - 1));
+        for (i = 0; i < p->side; i++)
+            for (j = 0; j <= i; j++)
+                l[i * p->side + j] += VAEI_ROUNDED(p->input[i] * p->input[j]) / (double)train->count;
+    }
+    for (i = 0; i < p->side; i++)
+        for (j = 0; j <= i; j++) {
+            const double own = l[i * p->side + j];
+            double       sum = own;
+            for (k = 0; k < j; k++) sum -= VAEI_ROUNDED(l[i * p->side + k] * l[j * p->side + k]);
+            if (j < i) l[i * p->side + j] = sum / l[j * p->side + j];
+            else l[i * p->side + i] = sum > 1e-9 * own ? vaei_scalar_exp(vaei_scalar_log(sum) / 2) : 1e30;
+        }
+}
+
+/* Solves L L' x = b in place. */
+VAEI_PRIVATE void vaei_probe_solve(const vaei_probe *p, double *b) {
+    const double *l = p->factor;
+    size_t        i, k;
+    for (i = 0; i < p->side; i++) {
+        for (k = 0; k < i; k++) b[i] -= VAEI_ROUNDED(l[i * p->side + k] * b[k]);
+        b[i] /= l[i * p->side + i];
+    }
+    for (i = p->side; i-- > 0;) {
+        for (k = i + 1; k < p->side; k++) b[i] -= VAEI_ROUNDED(l[k * p->side + i] * b[k]);
+        b[i] /= l[i * p->side + i];
+    }
+}
+
+/* The loss curves nowhere more than half the second moments do (Bohning 1992), so that a step by twice their inverse
+   never overshoots, whatever the scale of z; Nesterov's momentum on top, begun anew where the loss rose. A penalty of
+   one observation's weight, in the same measure, keeps classes that are separable from driving the weights off. */
+VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, size_t iterations) {
+    const size_t n = p->classes * p->side;
+    const double penalty = 1 / (double)train->count, rate = 1 / (0.5 + penalty);
+    double       before = 0, age = 1;
+    size_t       step, c, i;
+    int          small_steps = 0;
+    vaei_probe_factor(p, train);
+    for (step = 0; step < iterations && small_steps < 5; step++) {
+        const double loss = vaei_probe_loss(p, train);
+        const double next = (1 + vaei_scalar_exp(vaei_scalar_log(1 + 4 * age * age) / 2)) / 2;      /* a square root */
+        double       momentum = (age - 1) / next;
+        if (step && loss > before) momentum = 0;
+        small_steps = step && before - loss < 1e-7 * (1 + loss) && before >= loss ? small_steps + 1 : 0;
+        age = momentum > 0 || !step ? next : 1;
+        before = loss;
+        for (c = 0; c < p->classes; c++) vaei_probe_solve(p, p->gradient + c * p->side);
+        for (i = 0; i < n; i++) {
+            const double slope = p->gradient[i] + VAEI_ROUNDED(penalty * p->ahead[i]);
+            const double moved = p->ahead[i] - VAEI_ROUNDED(rate * slope);
+            p->ahead[i] = moved + VAEI_ROUNDED(momentum * (moved - p->weights[i]));
+            p->weights[i] = moved;
+        }
+    }
+}
+
+VAEI_SETUP vae_status vaei_check_probe_points(const vae_probe_config *probe, const vae_latents *points,
+                                              const char *set, vae_error *error) {
+    size_t i;
+    if (!points || !points->z || !points->labels)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: %s, its z or its labels is NULL", set);
+    if (!points->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: %s.count is 0", set);
+    for (i = 0; i < points->count; i++)
+        if (points->labels[i] < 0 || (size_t)points->labels[i] >= probe->classes)
+            return vaei_fail(error, VAE_ERROR_DATA, "%s row %z has label %d: labels must lie in 0 to %z", set, i,
+                             points->labels[i], probe->classes - 1);
+    for (i = 0; i < points->count * probe->latent; i++)
+        if (!vaei_finite(points->z[i]))
+            return vaei_fail(error, VAE_ERROR_DATA, "%s: z of row %z, dimension %z is not finite", set,
+                             i / probe->latent, i % probe->latent);
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *train, const vae_latents *test,
+                             double *memory, double *accuracy, vae_error *error) {
+    vaei_probe p;
+    vae_status status;
+    size_t     row, c, best, right = 0;
+    if (!probe || !memory || !accuracy)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: probe, memory or accuracy is NULL");
+    if (!probe->latent || probe->classes < 2 || vae_probe_memory(probe) > (size_t)-1 / sizeof(double))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: latent is %z, classes is %z: it takes at least one "
+                         "number and two classes, and not more than fit in memory", probe->latent, probe->classes);
+    status = vaei_check_probe_points(probe, train, "train", error);
+    if (status == VAE_OK) status = vaei_check_probe_points(probe, test, "test", error);
+    if (status != VAE_OK) return status;
+    p.side = probe->latent + 1;
+    p.classes = probe->classes;
+    p.weights = memory;
+    p.ahead = p.weights + p.classes * p.side;
+    p.gradient = p.ahead + p.classes * p.side;
+    p.factor = p.gradient + p.classes * p.side;
+    p.scores = p.factor + p.side * p.side;
+    p.input = p.scores + p.classes;
+    memset(p.weights, 0, 2 * p.classes * p.side * sizeof(double));
+    vaei_probe_fit(&p, train, probe->iterations ? probe->iterations : 100);
+    for (row = 0; row < test->count; row++) {
+        vaei_probe_scores(&p, p.weights, test->z + row * probe->latent);
+        for (best = 0, c = 1; c < p.classes; c++) if (p.scores[c] > p.scores[best]) best = c;
+        right += best == (size_t)test->labels[row];
+    }
+    *accuracy = (double)right / (double)test->count;
+    return VAE_OK;
+}
+#endif
 
 /* ==== 32 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY

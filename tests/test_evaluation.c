@@ -246,7 +246,7 @@ TEST(test_scores_of_numbers) {
 
 static double entropy(double x) { return x > 0 && x < 1 ? -x * log(x) - (1 - x) * log(1 - x) : 0; }
 
-/* A decoder whose mean is the row has no other Bernoulli nats than the row's entropy; black and white rows have none. */
+/* A decoder whose mean is the row has no other Bernoulli nats than the row's entropy; of black and white it is 0. */
 TEST(test_without_entropy) {
     vae_config       config = small_net();
     vae_model       *model = NULL;
@@ -455,6 +455,112 @@ TEST(test_latent_statistics) {
     }
 }
 
+/* ---- the linear probe ---- */
+
+enum { POINTS = 900, PROBED = 4, CLASSES = 3 };
+
+/* Three classes around three points of a plane, `spread` wide; dimension 2 is a copy of 0, dimension 3 stands still. */
+static void make_points(vae_real *z, int *labels, double spread, double scale) {
+    static const double middles[CLASSES][2] = { { 0, 0 }, { 1, 0 }, { 0.2, 1.3 } };
+    test_random         random = { 17 };
+    size_t              i;
+    for (i = 0; i < POINTS; i++) {
+        const double size = spread * sqrt(-2 * log(1 - test_uniform(&random, 0, 1)));
+        const double angle = test_uniform(&random, 0, 6.283185307179586);
+        labels[i] = (int)(i % CLASSES);
+        z[i * PROBED] = z[i * PROBED + 2] = (vae_real)(scale * (middles[labels[i]][0] + size * cos(angle)));
+        z[i * PROBED + 1] = (vae_real)(middles[labels[i]][1] + size * sin(angle));
+        z[i * PROBED + 3] = (vae_real)0.7;
+    }
+}
+
+/* The fitted classifier is where the penalised loss has no slope, in memory of exactly the size that was said; it finds
+   what there is to find, whatever the scale of a dimension. */
+TEST(test_probe) {
+    static const double spreads[] = { 0.05, 0.4, 1e3 };
+    static vae_real     z[POINTS * PROBED];
+    static int          labels[POINTS];
+    const vae_probe_config probe = { PROBED, CLASSES, 2000 };
+    const size_t           size = vae_probe_memory(&probe);
+    double                *memory = (double *)malloc((size + 1) * sizeof *memory), accuracy[3][2] = { { 0 } };
+    vae_latents            points;
+    size_t                 s, k, i, c;
+    memset(&points, 0, sizeof points);
+    points.z = z;
+    points.count = POINTS;
+    points.labels = labels;
+    for (s = 0; s < 3; s++)
+        for (k = 0; k < 2; k++) {
+            double slope[CLASSES][2] = { { 0 } };       /* by the weight of dimension 1 and by the bias */
+            make_points(z, labels, spreads[s], k ? 1000 : 1);
+            memory[size] = 7;
+            CHECK(vae_probe(&probe, &points, &points, memory, &accuracy[s][k], NULL) == VAE_OK && memory[size] == 7);
+            for (i = 0; i < POINTS; i++) {
+                double scores[CLASSES], sum = 0;
+                for (c = 0; c < CLASSES; c++) {
+                    const double *w = memory + c * (PROBED + 1);
+                    size_t        d;
+                    scores[c] = w[PROBED];
+                    for (d = 0; d < PROBED; d++) scores[c] += w[d] * (double)z[i * PROBED + d];
+                }
+                for (c = 0; c < CLASSES; c++) sum += exp(scores[c]);
+                for (c = 0; c < CLASSES; c++) {
+                    /* the penalty is 1 / POINTS^2 sum of squared scores / 2 */
+                    const double off = exp(scores[c]) / sum - (labels[i] == (int)c) + scores[c] / POINTS;
+                    slope[c][0] += off * (double)z[i * PROBED + 1] / POINTS;
+                    slope[c][1] += off / POINTS;
+                }
+            }
+            for (c = 0; c < CLASSES; c++) {
+                CHECK_NEAR(slope[c][0], 0, 3e-5 * fmax(1, spreads[s]));
+                CHECK_NEAR(slope[c][1], 0, 3e-5);
+            }
+        }
+    printf("  linear probe: %.3f %.3f %.3f right for classes ever wider\n", accuracy[0][0], accuracy[1][0],
+           accuracy[2][0]);
+    CHECK(accuracy[0][0] > 0.999 && accuracy[1][0] > 0.8 && accuracy[1][0] < 0.95 && accuracy[2][0] < 0.5);
+    for (s = 0; s < 3; s++) CHECK_NEAR(accuracy[s][0], accuracy[s][1], 0.003);
+    free(memory);
+}
+
+TEST(test_probe_refusals) {
+    static vae_real  z[POINTS * PROBED];
+    static int       labels[POINTS];
+    vae_probe_config probe = { PROBED, CLASSES, 0 };
+    double           memory[100], accuracy = 7;
+    vae_latents      points, none;
+    vae_error        error;
+    make_points(z, labels, 1, 1);
+    memset(&points, 0, sizeof points);
+    points.z = z;
+    points.count = 10;
+    points.labels = labels;
+    none = points;
+    CHECK(vae_probe_memory(&probe) <= 100 && vae_probe_memory(NULL) == 0);
+    REFUSED(vae_probe(NULL, &points, &points, memory, &accuracy, &error), "probe, memory or accuracy is NULL");
+    REFUSED(vae_probe(&probe, &points, &points, NULL, &accuracy, &error), "probe, memory or accuracy is NULL");
+    REFUSED(vae_probe(&probe, &points, &points, memory, NULL, &error), "probe, memory or accuracy is NULL");
+    REFUSED(vae_probe(&probe, NULL, &points, memory, &accuracy, &error), "train, its z or its labels is NULL");
+    none.labels = NULL;
+    REFUSED(vae_probe(&probe, &points, &none, memory, &accuracy, &error), "test, its z or its labels is NULL");
+    none.labels = labels;
+    none.count = 0;
+    REFUSED(vae_probe(&probe, &none, &points, memory, &accuracy, &error), "train.count is 0");
+    probe.classes = 1;
+    REFUSED(vae_probe(&probe, &points, &points, memory, &accuracy, &error), "classes is 1");
+    probe.classes = (size_t)-1 / 8;
+    CHECK(vae_probe_memory(&probe) == (size_t)-1);
+    REFUSED(vae_probe(&probe, &points, &points, memory, &accuracy, &error), "than fit in memory");
+    probe.classes = 2;
+    CHECK(vae_probe(&probe, &points, &points, memory, &accuracy, &error) == VAE_ERROR_DATA);
+    CHECK_CONTAINS(error.message, "train row 2 has label 2: labels must lie in 0 to 1");
+    probe.classes = 3;
+    z[7] = (vae_real)NAN;
+    CHECK(vae_probe(&probe, &points, &points, memory, &accuracy, &error) == VAE_ERROR_DATA);
+    CHECK_CONTAINS(error.message, "train: z of row 1, dimension 3 is not finite");
+    CHECK(accuracy == 7);
+}
+
 /* The half that a score needs. */
 TEST(test_parts) {
     vae_config    config = small_net();
@@ -488,5 +594,7 @@ int main(void) {
     RUN(test_quantile_covers);
     RUN(test_latent_statistics);
     RUN(test_parts);
+    RUN(test_probe);
+    RUN(test_probe_refusals);
     return test_finish();
 }

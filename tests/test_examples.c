@@ -1302,6 +1302,26 @@ TEST(test_detect_anomalies) {
     CHECK_CONTAINS(heard, "there is no folder " FOLDER "/missing for --scores");
 }
 
+/* Stopped and gone on with, also as C++, the loop ends with the bytes of one that never stopped. */
+TEST(test_own_loop) {
+    if (!have_shell() || !can_be_opened("build/own_loop")) SKIP("the examples are not built");
+    CHECK(run("build/own_loop 300 " FOLDER "/whole") == 0);
+    CHECK_CONTAINS(heard, "step 100: loss ");
+    CHECK(run("build/own_loop 130 " FOLDER "/parts") == 0);
+    if (run("${CXX:-c++} --version") == 0)
+        CHECK(run("${CXX:-c++} -std=c++11 -O1 -x c++ -o " FOLDER "/own_loop examples/own_loop.c -lm") == 0);
+    else CHECK(run("cp build/own_loop " FOLDER "/own_loop") == 0);
+    CHECK(run(FOLDER "/own_loop 300 " FOLDER "/parts") == 0);
+    CHECK(!strstr(heard, "step 100:") && strstr(heard, "step 200: loss "));
+    CHECK(run("cmp " FOLDER "/whole.safetensors " FOLDER "/parts.safetensors") == 0);
+    CHECK(run("cmp " FOLDER "/whole.momentum " FOLDER "/parts.momentum") == 0);
+    CHECK(run("cp " FOLDER "/whole.momentum " FOLDER "/parts.momentum; build/own_loop 10 " FOLDER "/other; cp " FOLDER
+              "/other.safetensors " FOLDER "/parts.safetensors; build/own_loop 300 " FOLDER "/parts") == 1);
+    CHECK_CONTAINS(heard, "own_loop: " FOLDER "/parts.momentum does not belong to the model's step");
+    CHECK(run("build/own_loop 10 " FOLDER "/missing/own") == 1);
+    CHECK_CONTAINS(heard, "own_loop: cannot ");
+}
+
 typedef struct scored { double score; int anomaly; } scored;
 
 static int by_score(const void *a, const void *b) {
@@ -1513,6 +1533,7 @@ int main(void) {
     RUN(test_csv_refusals);
     RUN(test_csv_damage);
     RUN(test_detect_anomalies);
+    RUN(test_own_loop);
     RUN_LONG(test_anomalies_in_real_tables, "two models for each of six tables, and neighbours");
     RUN(test_readme);
     RUN(test_get_mnist_usage);

@@ -3,7 +3,7 @@
    Two models share the work. The fine one (beta 1) learns how the columns belong together. The coarse one (beta 5)
    keeps only what is strongest, and sees which rows are far from all others. A row's score in a model is its negative
    ELBO, but with codes of normal rows in place of the prior N(0, I): the mean of their posteriors, the prior that fits
-   them best (Tomczak and Welling 2018, "VAE with a VampPrior"). Both scores count in units of the held-out rows' own. */
+   them best (Tomczak and Welling 2018, "VAE with a VampPrior"). Both count in units of the held-out rows' scores. */
 #ifndef ANOMALY_DETECTOR_H
 #define ANOMALY_DETECTOR_H
 
