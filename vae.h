@@ -422,6 +422,12 @@ typedef enum vae_part {
     VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY
 } vae_part;
 
+/* Which half's weights training leaves as they are; with the decoder's a learned sigma. */
+typedef enum vae_freeze {
+    VAE_FREEZE_DEFAULT = 0,         /* VAE_FREEZE_NONE */
+    VAE_FREEZE_NONE, VAE_FREEZE_ENCODER, VAE_FREEZE_DECODER
+} vae_freeze;
+
 #define VAE_MAX_LAYERS 16              /* in the encoder, and again in the decoder */
 #ifdef __cplusplus                     /* whose compilers may warn of C's casts */
 #define VAEI_REAL(number) vae_real(number)
@@ -482,6 +488,7 @@ typedef struct vae_config {
     vae_schedule       capacity_schedule;         /* of C, such as VAE_WARMUP from 0 */
     int                keep_best;                 /* nonzero: has room for the weights with the lowest validation loss,
                                                      which vae_fit leaves in place when it returns */
+    vae_freeze         freeze;                    /* such as the encoder's, after vae_load_matching */
 } vae_config;
 
 /* ==== 3 >>model =================================================================================================== */
@@ -788,7 +795,7 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
      - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
-       keep_best replace the file's where they are not zero; a checkpoint's moments are left out where the optimiser's kind
+       keep_best, freeze replace the file's where they are not zero; a checkpoint's moments are left out where the optimiser's kind
        changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes
@@ -4871,6 +4878,7 @@ typedef struct vaei_settings {
     vae_real           free_bits, capacity;
     vae_schedule       capacity_schedule;
     int                keep_best;
+    vae_freeze         freeze;
     int                unfused;             /* the last stage is not fused even where it could be: for the tests */
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
@@ -5464,6 +5472,11 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
     if ((status = vaei_check_objective(s, error)) != VAE_OK) return status;
+    if ((int)s->freeze < 1 || s->freeze > VAE_FREEZE_DECODER)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "freeze is %d: use one of vae_freeze", (int)s->freeze);
+    if (s->freeze != VAE_FREEZE_NONE && s->tied)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "freeze and tied are both set, but a tied decoder has the encoder's "
+                         "weights: leave one of them 0");
     if ((status = vaei_check_threads(s, error)) != VAE_OK) return status;
     if (s->classes && (s->classes < 2 || s->classes > 1048576))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes is %d: use 0 (not conditional), or the number of different "
@@ -5513,6 +5526,7 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->capacity = vaei_setting(c->capacity);
     s->capacity_schedule = c->capacity_schedule;
     s->keep_best = c->keep_best != 0;
+    s->freeze = c->freeze ? c->freeze : VAE_FREEZE_NONE;
     vaei_default_real(&s->beta, 1);
     if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
     if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
@@ -5546,6 +5560,7 @@ VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->parallel = s->parallel;
     c->allocator = s->allocator;
     c->keep_best = s->keep_best;
+    c->freeze = s->freeze;
     c->shared_heads = s->shared_heads;
     c->tied = s->tied;
     c->classes = s->classes;
@@ -6465,6 +6480,14 @@ VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t off
     return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + offset;
 }
 
+/* Do the weights of layer `index` stay as they are? */
+VAEI_PRIVATE int vaei_is_frozen(const vae_model *model, int index) {
+    const vaei_chain *chain = model->settings.freeze == VAE_FREEZE_ENCODER ? &model->plan.encoder
+                                                                           : &model->plan.decoder;
+    return model->settings.freeze != VAE_FREEZE_NONE && index >= chain->first_layer &&
+           index < chain->first_layer + chain->layers;
+}
+
 /* Refuses a call that needs a half of the network which the model does not hold. */
 VAEI_SETUP vae_status vaei_check_part(const vae_model *model, vae_part needed, const char *call, vae_error *error) {
     const int decoder = needed == VAE_DECODER_ONLY;
@@ -6883,6 +6906,7 @@ VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_
 VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *layer, int wants_input_gradient) {
     vae_model   *model = pass->model;
     vae_real    *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
+    const int    frozen = vaei_is_frozen(model, (int)(layer - model->plan.layers));
     vaei_product p;
     if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d_out, d_out);
     if (layer->activation != VAE_LINEAR) {
@@ -6893,9 +6917,10 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
         work.to = d_out;
         vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
     }
-    model->kernels->column_sums(pass->count, layer->outputs, d_out, layer->outputs, NULL,
-                     model->gradients + layer->bias, model->has_gradients);
-    if (layer->classes) {
+    if (!frozen)
+        model->kernels->column_sums(pass->count, layer->outputs, d_out, layer->outputs, NULL,
+                                    model->gradients + layer->bias, model->has_gradients);
+    if (layer->classes && !frozen) {
         vaei_label_context labels;
         labels.pass = pass;
         labels.layer = layer;
@@ -6903,7 +6928,7 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
         vaei_split(model, layer->outputs, 64, vaei_max_size(64, VAEI_PARALLEL_NUMBERS / pass->count),
                    vaei_label_gradient_part, &labels);
     }
-    if (!pass->updates) {
+    if (!pass->updates && !frozen) {
         p = vaei_dense_weights(model, layer, pass->count);
         vaei_multiply_parallel(model, &p);
     }
@@ -7165,17 +7190,21 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
     vae_real        *d_weight = micro->gradients + layer->weight_partial;
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
+    const int        frozen = vaei_is_frozen(model, micro->stage->first);
     /* The borders are zeros and may be summed along with the rest. */
-    model->kernels->column_sums(micro->count * (layer->connection->output_gradient.image / channels), channels,
-                     d_out, channels, NULL, d_bias, micro->accumulate);
+    if (!frozen)
+        model->kernels->column_sums(micro->count * (layer->connection->output_gradient.image / channels), channels,
+                                    d_out, channels, NULL, d_bias, micro->accumulate);
     if (layer->kind == VAE_LAYER_CONV) {
-        vaei_connection_weights(model, micro->slot, layer->connection, micro->count, in, d_out, d_weight,
-                                micro->accumulate);
+        if (!frozen)
+            vaei_connection_weights(model, micro->slot, layer->connection, micro->count, in, d_out, d_weight,
+                                    micro->accumulate);
         if (d_in)
             vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
     } else {
-        vaei_connection_weights(model, micro->slot, layer->connection, micro->count, d_out, in, d_weight,
-                                micro->accumulate);
+        if (!frozen)
+            vaei_connection_weights(model, micro->slot, layer->connection, micro->count, d_out, in, d_weight,
+                                    micro->accumulate);
         if (d_in) vaei_convolve(model, micro->slot, layer->connection, micro->count, d_out, d_in, weight, NULL, 0);
     }
 }
@@ -7319,6 +7348,7 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, d
 /* `step` counts from 0. */
 VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients, uint64_t step) {
     const double rate = 2 / ((double)step + 2);
+    if (model->settings.freeze == VAE_FREEZE_DECODER) return;
     vaei_move_sigma(model, gradients, rate > VAEI_SIGMA_RATE ? rate : VAEI_SIGMA_RATE);
 }
 #endif
@@ -7560,6 +7590,7 @@ VAEI_PRIVATE void vaei_sum_stage(const vaei_pass *pass, const vaei_stage *stage,
     const vae_real  *partials = model->workspace + model->plan.partials;
     vaei_sum_context sum;
     int              i;
+    if (vaei_is_frozen(model, stage->first)) return;
     sum.size = model->plan.partial_size;
     sum.chunks = chunks;
     sum.model = model;
@@ -8666,8 +8697,10 @@ VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, in
         case 3: vaei_put_objective(text, model); break;
         case 4:
             if (plan->part == VAE_WHOLE && plan->trains)
-                vaei_format(text, "optimizer: %s, learning rate %r", vaei_optimizers[s->optimizer.kind].name,
-                            (double)vaei_learning_rate(model));
+                vaei_format(text, "optimizer: %s, learning rate %r%s", vaei_optimizers[s->optimizer.kind].name,
+                            (double)vaei_learning_rate(model),
+                            s->freeze == VAE_FREEZE_ENCODER ? ", the encoder frozen"
+                            : s->freeze == VAE_FREEZE_DECODER ? ", the decoder frozen" : "");
             else
                 vaei_format(text, "cannot train: %s", plan->part == VAE_ENCODER_ONLY ? "the encoder only"
                                                      : plan->part == VAE_DECODER_ONLY ? "the decoder only"
@@ -9075,11 +9108,26 @@ VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
     model->has_gradients = 1;
 }
 
+/* Frozen weights have no gradient, and what was written in its place does not count. */
+VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
+    const vaei_plan *plan = &model->plan;
+    int              i;
+    for (i = 0; i < plan->layer_count; i++) {
+        const vaei_layer *layer = &plan->layers[i];
+        if (!vaei_is_frozen(model, i)) continue;
+        memset(model->gradients + layer->weight, 0, layer->weight_count * sizeof(vae_real));
+        memset(model->gradients + layer->bias, 0, layer->bias_count * sizeof(vae_real));
+    }
+    if (model->settings.freeze == VAE_FREEZE_DECODER)
+        memset(model->gradients + plan->log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
+}
+
 VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     vae_model *model = pass->model;
     if (model->settings.tied && !model->has_gradients) vaei_zero_gradients(model);     /* both uses add to them */
     pass->forward_only = 0;
-    pass->d_log_sigma = model->plan.log_sigma_count ? model->gradients + model->plan.log_sigma : NULL;
+    pass->d_log_sigma = model->plan.log_sigma_count && model->settings.freeze != VAE_FREEZE_DECODER
+                            ? model->gradients + model->plan.log_sigma : NULL;
     pass->adds = model->has_gradients;
 }
 
@@ -9091,7 +9139,7 @@ VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
     const vaei_plan *plan = &model->plan;
     vaei_pass        pass;
     size_t           i;
-    if (!plan->log_sigma_count) return 0;
+    if (!plan->log_sigma_count || model->settings.freeze == VAE_FREEZE_DECODER) return 0;
     for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return 0;
     vaei_begin_pass(&pass, model, count);
     pass.scale = (vae_real)(1 / (double)count);
@@ -9764,10 +9812,12 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     for (s = model->plan.stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
         if (s != model->plan.decoder.first_stage) continue;
+        if (model->settings.freeze == VAE_FREEZE_ENCODER) break;
         pass.count = count;
         vaei_latent_backward_rows(&pass);
         pass.repeat = 1;
     }
+    if (!updates && model->settings.freeze != VAE_FREEZE_NONE) vaei_zero_frozen(model);
     model->has_gradients = !updates;
     *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
     terms->loss = vaei_loss(&pass, terms->reconstruction, penalty);
@@ -9905,6 +9955,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     vaei_update_context work;
     int                 i;
     if (!model->has_gradients) vaei_zero_gradients(model);
+    if (model->settings.freeze != VAE_FREEZE_NONE) vaei_zero_frozen(model);
     if (!vaei_are_within(model, model->gradients, plan->parameter_count, VAEI_MOST_GRADIENT)) {
         vaei_forget_gradients(model);
         return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond 1e18; the weights were "
@@ -9913,10 +9964,12 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     }
     vaei_begin_update(&work, model);
     work.factor = vaei_clip_factor(model);
-    if (work.step.decay == 0 && work.step.shrink == 1) vaei_update_span(&work, &work.step, 0, plan->log_sigma);
+    if (work.step.decay == 0 && work.step.shrink == 1 && model->settings.freeze == VAE_FREEZE_NONE)
+        vaei_update_span(&work, &work.step, 0, plan->log_sigma);
     else
         for (i = 0; i < plan->layer_count; i++) {
             const vaei_layer *layer = &plan->layers[i];
+            if (vaei_is_frozen(model, i)) continue;
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
             vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
         }
@@ -10011,12 +10064,14 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     const int      bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
     int            i;
     if (examples * model->plan.samples > 1000000) return 0;
-    if (!vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count,
+    if (model->settings.freeze != VAE_FREEZE_DECODER &&
+        !vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count,
                          VAEI_MOST_GRADIENT))
         return 0;
     for (i = 0; i < model->plan.layer_count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
         const size_t      rows = vaei_layer_rows(model, i, examples);
+        if (vaei_is_frozen(model, i)) continue;
         if (!vaei_are_within(model, model->gradients + layer->bias, layer->bias_count, VAEI_MOST_GRADIENT)) return 0;
         if (layer->kind != VAE_LAYER_DENSE) {
             if (!vaei_are_within(model, model->gradients + layer->weight, layer->weight_count, VAEI_MOST_GRADIENT))
@@ -10047,7 +10102,7 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     if ((status = vaei_train_rows(model, count, 0, count, 1, terms, error)) != VAE_OK) return status;
     if (!vaei_update_is_finite(model, count)) {         /* not surely: the whole gradient decides */
         for (i = 0; i < model->plan.layer_count; i++)
-            if (model->plan.layers[i].kind == VAE_LAYER_DENSE) {
+            if (model->plan.layers[i].kind == VAE_LAYER_DENSE && !vaei_is_frozen(model, i)) {
                 const vaei_product p =
                     vaei_dense_weights(model, &model->plan.layers[i], vaei_layer_rows(model, i, count));
                 vaei_multiply_parallel(model, &p);
@@ -10060,6 +10115,7 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
        step's forward pass begins with them. */
     for (i = model->plan.layer_count - 1; i >= 0; i--) {
         const vaei_layer *layer = &model->plan.layers[i];
+        if (vaei_is_frozen(model, i)) continue;
         vaei_update_span(&work, &work.without_decay, layer->bias, layer->bias_count);
         if (layer->kind != VAE_LAYER_DENSE) {
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
@@ -10423,6 +10479,9 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
     if (fit->batch > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.batch is %z, the model was made for %z: raise config.batch",
                          fit->batch, model->plan.batch);
+    if (fit->output_bias_from_data && model->settings.freeze == VAE_FREEZE_DECODER)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.output_bias_from_data would change the decoder, which "
+                         "config.freeze leaves as it is: leave one of them 0");
     if (!fit->validation && vaei_judges(model, fit))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s goes by the validation loss: give fit.validation",
                          fit->patience ? "fit.patience" : fit->plateau_epochs ? "fit.plateau_epochs"
@@ -11110,6 +11169,10 @@ VAEI_SETUP const char *vaei_layout_name(int i) {
     static const char *const names[] = { "", "channels_last", "channels_first" };
     return vaei_name_of(names, 3, i);
 }
+VAEI_SETUP const char *vaei_freeze_name(int i) {
+    static const char *const names[] = { "", "none", "encoder", "decoder" };
+    return vaei_name_of(names, 4, i);
+}
 VAEI_SETUP const char *vaei_part_name(int i) {
     static const char *const names[] = { "", "whole", "encoder", "decoder" };
     return vaei_name_of(names, 4, i);
@@ -11172,6 +11235,7 @@ static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("adam", VAEI_FIELD_OBJECT, VAEI_OLD, optimizer, NULL, vaei_optimizer_fields),
     VAEI_CONFIG_ROW("seed", VAEI_FIELD_QUOTED, VAEI_TAKEN, seed, NULL, NULL),
     VAEI_CONFIG_ROW("batch", VAEI_FIELD_SIZE, VAEI_TAKEN, batch, NULL, NULL),
+    VAEI_CONFIG_ROW("freeze", VAEI_FIELD_NAME, VAEI_TAKEN | VAEI_NOT_FIRST, freeze, vaei_freeze_name, NULL),
     VAEI_CONFIG_ROW("keep_best", VAEI_FIELD_INTS, VAEI_TAKEN | VAEI_YES_OR_NO, keep_best, NULL, NULL),
     VAEI_CONFIG_ROW("tied", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_IS_NETWORK | VAEI_YES_OR_NO, tied, NULL, NULL),
     VAEI_CONFIG_ROW("shared_heads", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_IS_NETWORK | VAEI_YES_OR_NO, shared_heads,
@@ -11349,14 +11413,14 @@ VAEI_SETUP int vaei_json_pass_list(vaei_json *json) {
     return 1;
 }
 
-VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, unsigned *seen);
+VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, uint64_t *seen);
 
 VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int column, void *base) {
     char          *to = (char *)base + field->place[column];
     vae_real       real = 0;
     uint64_t       number;
     size_t         size;
-    unsigned       seen;
+    uint64_t       seen;
     switch (field->kind) {
     case VAEI_FIELD_INTS: return vaei_json_ints(json, (int)(field->size / sizeof(int)), to);
     case VAEI_FIELD_NAME: return vaei_json_choice(json, field, to);
@@ -11399,7 +11463,7 @@ VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int col
 
 /* Reads the name that comes next, and its colon. Returns which of the fields it is, or -1 after a problem; each may
    come once. */
-VAEI_SETUP int vaei_json_field(vaei_json *json, const vaei_field *fields, unsigned *seen) {
+VAEI_SETUP int vaei_json_field(vaei_json *json, const vaei_field *fields, uint64_t *seen) {
     const size_t at = json->at;
     char         name[32];
     int          i;
@@ -11409,12 +11473,12 @@ VAEI_SETUP int vaei_json_field(vaei_json *json, const vaei_field *fields, unsign
         json->at = at;
         return vaei_json_wrong(json, fields[i].name ? "a name comes twice" : vaei_unknown) - 1;
     }
-    *seen |= 1u << i;
+    *seen |= (uint64_t)1 << i;
     return vaei_json_expect(json, ':', "a colon is missing") ? i : -1;
 }
 
 /* Reads an object of these fields. `seen` receives a bit for each that was there. */
-VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, unsigned *seen) {
+VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, uint64_t *seen) {
     int count = 0, i;
     *seen = 0;
     if (!vaei_json_expect(json, '{', "an object is missing")) return 0;
@@ -11433,7 +11497,7 @@ VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int c
 }
 
 VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
-    unsigned seen, wanted;
+    uint64_t seen, wanted;
     memset(layer, 0, sizeof *layer);
     if (!vaei_json_object(json, vaei_layer_fields, 0, layer, &seen)) return 0;
     wanted = vaei_layer_mask(layer);
@@ -11525,7 +11589,7 @@ VAEI_SETUP vaei_walk vaei_walk_begin(const vaei_file *file) {
 VAEI_SETUP int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor *tensor) {
     vaei_json *json = &walk->json;
     char       name[16];
-    unsigned   seen;
+    uint64_t   seen;
     while (vaei_json_item(json, '}', &walk->count)) {
         if (walk->count > VAEI_MAX_FILE_TENSORS) return vaei_json_wrong(json, "there are more than 4096 tensors");
         memset(tensor, 0, sizeof *tensor);
@@ -12194,7 +12258,7 @@ VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, c
 /* Reads the file's vae.config into a vae_config (column 0) or, without its layers, into vaei_settings (column 1). */
 VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, int column, void *base, size_t size,
                                        vae_error *error) {
-    unsigned seen;
+    uint64_t seen;
     int      decoder;
     *json = vaei_json_of(file->bytes, file->config_at, file->config_end, 1);
     memset(base, 0, size);
@@ -12211,7 +12275,7 @@ VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, i
 
 VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, vae_error *error) {
     vaei_json json = vaei_json_of(file->bytes, file->state_at, file->state_end, 1);
-    unsigned  seen;
+    uint64_t  seen;
     if (vaei_json_object(&json, vaei_state_fields, 0, model, &seen)) {
         if (vaei_json_peek_past_space(&json) >= 0) vaei_json_wrong(&json, "something follows");
         if (model->step > UINT64_MAX / 2) vaei_json_wrong(&json, "step is too large");      /* step + 1 must fit */

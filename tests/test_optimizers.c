@@ -414,6 +414,7 @@ static void test_epochs_asked_for(void) {
 static vae_config swinging(void) {
     vae_config c = network();
     c.optimizer.learning_rate = (vae_real)0.3;
+    c.seed = 3;
     c.beta = (vae_real)0.5;
     c.beta_schedule = schedule_of(1);
     c.keep_best = 1;
@@ -685,6 +686,156 @@ static void test_watching_refused(void) {
     vae_destroy(model);
 }
 
+/* ---- freezing ---- */
+
+static void run_in_turn(void *user, vae_task task, void *context, size_t count) {
+    (void)user;
+    while (count--) task(context, count);
+}
+
+/* Dense; convolutional; both with labels or per-pixel sigmas; several samples. */
+static vae_config to_freeze(int which) {
+    vae_config c = network();
+    if (which % 2) {
+        c.input.width = 2;
+        c.input.channels = 3;
+        c.encoder[0] = VAE_CONV_1D(5, 3, 1, VAE_SILU);
+        c.encoder[1] = VAE_DENSE(7, VAE_TANH);
+    } else c.encoder[1] = VAE_DENSE(130, VAE_SILU);
+    if (which >= 2) {
+        c.likelihood = VAE_GAUSSIAN;
+        c.sigma_per_pixel = which >= 4;
+    }
+    if (which >= 4) c.samples = 3;
+    if (which == 4) c.classes = 3;
+    return c;
+}
+enum { NETWORKS_TO_FREEZE = 6 };
+
+static int is_decoders(const vae_tensor *tensor) {
+    return !strncmp(tensor->name, "decoder.", 8) || !strcmp(tensor->name, "log_sigma");
+}
+
+/* The block's numbers of one half: whether they are those of another block, or zeros where that is NULL. */
+static int half_is(const vae_model *model, int decoder, const vae_real *a, const vae_real *b) {
+    vae_tensor tensor;
+    size_t     i, k;
+    int        same = 1;
+    for (i = 0; i < vae_tensor_count(model); i++) {
+        CHECK(vae_tensor_at(model, i, &tensor, NULL) == VAE_OK);
+        if (!tensor.trained || is_decoders(&tensor) != decoder) continue;
+        for (k = 0; k < tensor.count; k++) {
+            const size_t at = vae_tensor_place(model, i, k);
+            same = same && a[at] == (b ? b[at] : 0);
+        }
+    }
+    return same;
+}
+
+static void test_freeze(void) {
+    static const int labels[8] = { 0, 1, 2, 0, 1, 2, 2, 1 };
+    vae_real         first[4000];
+    int              which, half, way, t;
+    for (which = 0; which < NETWORKS_TO_FREEZE; which++)
+        for (half = VAE_FREEZE_ENCODER; half <= VAE_FREEZE_DECODER; half++)
+            for (way = 0; way < 4; way++) {         /* plain; with decay; clipped; outputs too large to be sure of */
+                const int  frozen = half == VAE_FREEZE_DECODER;
+                vae_config c = to_freeze(which);
+                vae_data   data = toy(8);
+                vae_model *free_one, *model, *by_hand, *threaded;
+                vae_terms  a, b;
+                size_t     n;
+                if (c.classes) data.labels = labels;
+                c.optimizer.weight_decay = way == 1 ? (vae_real)0.1 : VAE_ZERO;
+                c.optimizer.clip_norm = way == 2 ? (vae_real)0.25 : 0;
+                if (way == 3 && which < 2) continue;
+                if (way == 3) for (t = 0; t < 48; t++) rows[t] *= 4000000;
+                free_one = make(&c);
+                c.freeze = (vae_freeze)half;
+                model = make(&c);
+                by_hand = make(&c);
+                c.threads = 3;
+                c.parallel.run = run_in_turn;
+                threaded = make(&c);
+                n = vae_parameter_count(model);
+                CHECK(n <= sizeof first / sizeof *first);
+                memcpy(first, vae_weights(model), n * sizeof *first);
+                for (t = 0; t < 3; t++) {
+                    vae_real *g = vae_gradients(by_hand);
+                    CHECK(vae_train_step(model, &data, &a, NULL) == VAE_OK);
+                    CHECK(vae_train_step(threaded, &data, NULL, NULL) == VAE_OK);
+                    if (t == 0) {
+                        CHECK(vae_train_step(free_one, &data, &b, NULL) == VAE_OK);
+                        CHECK(half_is(model, frozen, model->parameters, first));
+                        CHECK(!half_is(model, !frozen, model->parameters, first));
+                        CHECK(!half_is(model, frozen, free_one->parameters, first));
+                        if (way != 2 && !(frozen && which >= 2)) {      /* another norm; another sigma */
+                            CHECK(half_is(model, !frozen, model->parameters, free_one->parameters));
+                            CHECK(a.loss == b.loss);
+                        }
+                    }
+                    CHECK(vae_accumulate_gradients(by_hand, &data, NULL, NULL, NULL) == VAE_OK);
+                    if (t || which < 2 || frozen) CHECK(half_is(by_hand, frozen, g, NULL));
+                    CHECK(!half_is(by_hand, !frozen, g, NULL));
+                    if (frozen) g[n - 1] = 1;       /* does not count */
+                    else g[0] = 1;
+                    CHECK(vae_apply_gradients(by_hand, NULL) == VAE_OK);
+                }
+                CHECK(half_is(model, frozen, model->parameters, first));
+                CHECK(!memcmp(vae_weights(model), vae_weights(threaded), n * sizeof *first));
+                /* A fresh model's sigma moves before vae_train_step's first gradient, not before one by hand. */
+                if (frozen || which < 2) CHECK(same_weights(model, by_hand));
+                vae_destroy(free_one);
+                vae_destroy(model);
+                vae_destroy(by_hand);
+                vae_destroy(threaded);
+            }
+}
+
+/* Through a file, and freed when loading; what would have no effect. */
+static void test_freeze_settings(void) {
+    vae_config     c = network(), changes;
+    vae_data       data = toy(16);
+    vae_fit_config fit;
+    vae_model     *model, *loaded = NULL;
+    unsigned char *bytes;
+    size_t         size = 0;
+    vae_error      error;
+    c.freeze = VAE_FREEZE_DECODER;
+    model = make(&c);
+    memset(&fit, 0, sizeof fit);
+    fit.epochs = 1;
+    fit.output_bias_from_data = 1;
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "would change the decoder");
+    fit.output_bias_from_data = 0;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    CHECK(vae_save_memory(model, 1, NULL, 0, &size, NULL) == VAE_OK);
+    bytes = (unsigned char *)malloc(size);
+    CHECK(vae_save_memory(model, 1, bytes, size, &size, NULL) == VAE_OK);
+    CHECK(vae_load_memory(bytes, size, NULL, &loaded, NULL) == VAE_OK);
+    vae_get_config(loaded, &changes);
+    CHECK(changes.freeze == VAE_FREEZE_DECODER);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK && vae_fit(loaded, &data, &fit, NULL) == VAE_OK);
+    CHECK(same_weights(model, loaded));
+    vae_destroy(loaded);
+    memset(&changes, 0, sizeof changes);
+    changes.freeze = VAE_FREEZE_NONE;
+    CHECK(vae_load_memory(bytes, size, &changes, &loaded, NULL) == VAE_OK);
+    CHECK(vae_fit(loaded, &data, &fit, NULL) == VAE_OK);
+    CHECK(!half_is(model, 1, model->parameters, loaded->parameters));
+    vae_destroy(loaded);
+    free(bytes);
+    vae_destroy(model);
+    c.freeze = (vae_freeze)4;
+    CHECK(vae_create(&c, &model, &error) == VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(error.message, "freeze is 4");
+    c.freeze = VAE_FREEZE_ENCODER;
+    c.tied = 1;
+    CHECK(vae_create(&c, &model, &error) == VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(error.message, "freeze and tied are both set");
+}
+
 /* ---- gradients by hand ---- */
 
 /* An update of one's own: a step ends with vae_end_step, and the next meets other noise. */
@@ -943,6 +1094,8 @@ int main(void) {
     RUN(test_best_resumes);
     RUN(test_best_below_zero);
     RUN(test_watching_refused);
+    RUN(test_freeze);
+    RUN(test_freeze_settings);
     RUN(test_own_update);
     RUN(test_held_gradients);
     RUN(test_share_without_rows);
