@@ -55,10 +55,14 @@ static void set_capacity(vae_config *c, int value) {
 }
 static void set_beta(vae_config *c, int value) { c->beta = value == 1 ? VAE_ZERO : value == 2 ? (vae_real)0.5 : 0; }
 static void set_initialization(vae_config *c, int value) { c->initialization = (vae_initialization)value; }
-static void set_optimizer(vae_config *c, int value) { c->optimizer.kind = (vae_optimizer_kind)value; }
+static void set_optimizer(vae_config *c, int value) {
+    c->optimizer.kind = (vae_optimizer_kind)value;
+    if (value == VAE_SGD) c->optimizer.learning_rate = (vae_real)1e-5;     /* its steps grow with the gradient */
+}
 static void set_dropout(vae_config *c, int value) {
     if (value) c->encoder[value > 1 && c->encoder[1].kind ? 1 : 0].dropout = (vae_real)0.5;
 }
+static void set_freeze(vae_config *c, int value) { c->freeze = (vae_freeze)value; }
 static void set_keep_best(vae_config *c, int value) { c->keep_best = value; }
 static void set_decay(vae_config *c, int value) { c->optimizer.weight_decay = (vae_real)(0.1 * value); }
 static void set_clip(vae_config *c, int value) { c->optimizer.clip_norm = (vae_real)value; }
@@ -76,7 +80,8 @@ static const choice choices[] = {
     { "sigma", 3, set_sigma }, { "standardize", 2, set_standardize }, { "shared_heads", 2, set_shared },
     { "tied", 2, set_tied }, { "classes", 2, set_classes }, { "objective", 4, set_objective },
     { "samples", 4, set_samples }, { "free_bits", 2, set_free_bits }, { "capacity", 3, set_capacity },
-    { "beta", 3, set_beta }, { "initialization", 4, set_initialization }, { "optimizer", 6, set_optimizer }, { "dropout", 3, set_dropout }, { "keep_best", 2, set_keep_best },
+    { "beta", 3, set_beta }, { "initialization", 4, set_initialization }, { "optimizer", 6, set_optimizer },
+    { "dropout", 3, set_dropout }, { "keep_best", 2, set_keep_best }, { "freeze", 4, set_freeze },
     { "weight_decay", 2, set_decay }, { "clip_norm", 2, set_clip }, { "beta_schedule", 7, set_beta_schedule },
     { "learning rate's schedule", 7, set_rate_schedule }
 };
