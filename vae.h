@@ -13286,7 +13286,7 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
         if ((squares && number < 0) || (scale && !(number > 0)))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
                              i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
-        if (block == VAEI_BLOCK_M && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
+        if ((block == VAEI_BLOCK_M || block == VAEI_BLOCK_U) && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);

@@ -73,6 +73,7 @@ static void set_classifier(vae_config *c, int value) {
     if (value > 2) c->classifier[0].dropout = (vae_real)0.5;
     if (value > 2) c->classifier_weight = 10;
 }
+static void set_freeze(vae_config *c, int value) { c->freeze = (vae_freeze)value; }
 static void set_keep_best(vae_config *c, int value) { c->keep_best = value; }
 static void set_decay(vae_config *c, int value) { c->optimizer.weight_decay = (vae_real)(0.1 * value); }
 static void set_clip(vae_config *c, int value) { c->optimizer.clip_norm = (vae_real)value; }
@@ -92,6 +93,7 @@ static const choice choices[] = {
     { "samples", 4, set_samples }, { "free_bits", 2, set_free_bits }, { "capacity", 3, set_capacity },
     { "beta", 3, set_beta }, { "initialization", 4, set_initialization }, { "optimizer", 6, set_optimizer },
     { "dropout", 3, set_dropout }, { "batch_norm", 4, set_batch_norm }, { "keep_best", 2, set_keep_best },
+    { "freeze", 4, set_freeze },
     { "weight_decay", 2, set_decay }, { "clip_norm", 2, set_clip }, { "beta_schedule", 7, set_beta_schedule },
     { "learning rate's schedule", 7, set_rate_schedule }, { "classifier", 4, set_classifier }
 };

@@ -655,6 +655,40 @@ static void test_best_below_zero(void) {
     vae_destroy(model);
 }
 
+/* Whatever bit of a file's header is wrong, and whatever its moments are: it is refused, or trains. */
+static void test_best_damaged(void) {
+    vae_config     c = swinging();
+    vae_data       data = toy(16);
+    vae_fit_config fit = watched(&data, 2);
+    vae_model     *model, *loaded;
+    unsigned char *bytes;
+    size_t         size = 0, bit, end, refused = 0;
+    vae_status     status;
+    c.optimizer.kind = VAE_ADADELTA;
+    c.optimizer.learning_rate = 0;
+    model = make(&c);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    CHECK(vae_save_memory(model, 1, NULL, 0, &size, NULL) == VAE_OK);
+    bytes = (unsigned char *)malloc(size);
+    CHECK(vae_save_memory(model, 1, bytes, size, &size, NULL) == VAE_OK);
+    fit.until_epoch = 3;
+    end = 8 + (size_t)(bytes[0] + bytes[1] * 256);
+    for (bit = 64; bit < end * 8; bit += 7) {
+        loaded = NULL;
+        bytes[bit / 8] = (unsigned char)(bytes[bit / 8] ^ 1u << bit % 8);
+        if (vae_load_memory(bytes, size, NULL, &loaded, NULL) == VAE_OK) {
+            fit.batch = vae_weight_count(loaded) && loaded->plan.batch < 8 ? loaded->plan.batch : 8;
+            status = vae_fit(loaded, &data, &fit, NULL);
+            CHECK(status == VAE_OK || status == VAE_ERROR_ARGUMENT || status == VAE_ERROR_NUMERIC);
+            vae_destroy(loaded);
+        } else refused++;
+        bytes[bit / 8] = (unsigned char)(bytes[bit / 8] ^ 1u << bit % 8);
+    }
+    CHECK(refused > end / 2);
+    free(bytes);
+    vae_destroy(model);
+}
+
 static void test_watching_refused(void) {
     vae_config     c = network();
     vae_data       data = toy(16);
@@ -1093,6 +1127,7 @@ int main(void) {
     RUN(test_best_and_plateau);
     RUN(test_best_resumes);
     RUN(test_best_below_zero);
+    RUN(test_best_damaged);
     RUN(test_watching_refused);
     RUN(test_freeze);
     RUN(test_freeze_settings);
