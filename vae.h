@@ -143,6 +143,7 @@ extern "C" {
 #define vae_get_state vae_get_state_double
 #define vae_get_tensor vae_get_tensor_double
 #define vae_gradients vae_gradients_double
+#define vae_impute vae_impute_double
 #define vae_latent_statistics vae_latent_statistics_double
 #define vae_load vae_load_double
 #define vae_load_memory vae_load_memory_double
@@ -422,6 +423,22 @@ typedef enum vae_part {
     VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY
 } vae_part;
 
+/* Denoising: what happens to the encoder's input in a training step, drawn anew for each number of each row, while what
+   is scored stays clean (Vincent et al. 2010). The amount has no default. Pixels are taken as the network sees them, so
+   with config.standardize in standard deviations, and stay where the likelihood allows them.
+   VAE_CORRUPTION_GAUSSIAN: adds normal noise, `amount` is its standard deviation, up to 1000.
+   VAE_CORRUPTION_MASKING: sets to 0 with probability `amount`.
+   VAE_CORRUPTION_SALT_AND_PEPPER: sets to 0 or 1, either with probability `amount` / 2; not with config.standardize. */
+typedef enum vae_corruption_kind {
+    VAE_CORRUPTION_DEFAULT = 0,     /* VAE_CORRUPTION_NONE */
+    VAE_CORRUPTION_NONE, VAE_CORRUPTION_GAUSSIAN, VAE_CORRUPTION_MASKING, VAE_CORRUPTION_SALT_AND_PEPPER
+} vae_corruption_kind;
+
+typedef struct vae_corruption {
+    vae_corruption_kind kind;
+    vae_real            amount;
+} vae_corruption;
+
 #define VAE_MAX_LAYERS 16              /* in the encoder, and again in the decoder */
 #ifdef __cplusplus                     /* whose compilers may warn of C's casts */
 #define VAEI_REAL(number) vae_real(number)
@@ -482,6 +499,13 @@ typedef struct vae_config {
     vae_schedule       capacity_schedule;         /* of C, such as VAE_WARMUP from 0 */
     int                keep_best;                 /* nonzero: has room for the weights with the lowest validation loss,
                                                      which vae_fit leaves in place when it returns */
+    vae_corruption     corruption;                /* of the input, in training steps only */
+    int                binarize;                  /* VAE_BERNOULLI, nonzero: grey pixels are probabilities, from which
+                                                     pixels 0 or 1 are drawn: by training steps anew at every step, by
+                                                     vae_elbo, vae_log_likelihood and vae_latent_statistics by seed and
+                                                     row alone. All other calls take the pixels as they are */
+    int                missing;                   /* nonzero: numbers may be missing: see vae_data */
+    int                targets;                   /* nonzero: there is room for vae_data.targets */
 } vae_config;
 
 /* ==== 3 >>model =================================================================================================== */
@@ -543,12 +567,19 @@ VAE_API void vae_print_summary(const vae_model *model);       /* to standard out
 /* ==== 4 >>training ================================================================================================ */
 
 /* Rows of vae_example_size numbers, one after the other: set `pixels` or `bytes`, not both. The data stay yours, are
-   read during the call only and are never changed. */
+   read during the call only and are never changed.
+   With config.missing a pixel that is NaN, or 0 in `mask`, is missing: the encoder sees 0 there (with
+   config.standardize that is its mean), and nats, scores, sigma, means and scales count the others alone. A row may
+   miss all. A target that is NaN is not scored; the mask speaks of the pixels. vae_impute fills in what is missing. */
 typedef struct vae_data {
     const vae_real      *pixels;
     const unsigned char *bytes;
     size_t               count;          /* of rows */
     const int           *labels;         /* of each row; only with config.classes, and then required */
+    const vae_real      *targets;        /* optional, with config.targets: what is scored in place of the pixels, in
+                                            their units and layout: clean rows where the pixels are noisy, ... */
+    const unsigned char *mask;           /* optional, with config.missing: a byte for each pixel, 0 where it is missing
+                                            whatever it holds */
 } vae_data;
 
 /* Nats per example. In training with several samples a row, -log p(x | z) is their mean. */
@@ -730,6 +761,14 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
    zeros and ones under VAE_BERNOULLI. */
 VAE_API double vae_bits_per_dimension(const vae_model *model, double nats);
 
+/* What a row's missing numbers probably are, given the others (config.missing): their mean, and in `spread`, which may
+   be NULL, their standard deviation, by `samples` draws from q with self-normalised importance weights (Mattei and
+   Frellsen 2019, equation 12). Both arrays have count x vae_example_size numbers in your units; where nothing is
+   missing the pixels are copied and the spread is 0. The standard deviation counts the likelihood's own, too. The draws
+   depend on the seed and the row's place alone. */
+VAE_API vae_status vae_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
+                              vae_real *spread, vae_error *error);
+
 /* How unusual a row is: higher is stranger. The score depends on the model and the row alone, wherever the row stands
    and whatever stands beside it.
    VAE_SCORE_ELBO: reconstruction at z = mean, plus the KL: the negative ELBO without its noise, in nats.
@@ -788,8 +827,8 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
    without config.batch the file's batch is halved until the model's memory suits the file.
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
      - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
-       keep_best replace the file's where they are not zero; a checkpoint's moments are left out where the optimiser's kind
-       changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
+       keep_best, corruption, binarize, missing, targets replace the file's where they are not zero; a checkpoint's
+       moments are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes
        must be zero or as in the file;
@@ -973,6 +1012,16 @@ VAEI_PRIVATE int vaei_finite(vae_real x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return (bits & 0x7F800000) != 0x7F800000;
+#endif
+}
+
+VAEI_PRIVATE int vaei_is_nan(vae_real x) {
+#ifdef VAE_DOUBLE
+    return (vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY;
+#else
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7FFFFFFF) > 0x7F800000;
 #endif
 }
 
@@ -1794,7 +1843,8 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
    which they are drawn does not matter. The streams: */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
-    VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS,
+    VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS, VAEI_STREAM_BINARIZE, VAEI_STREAM_BINARIZE_TRAINING,
+    VAEI_STREAM_CORRUPTION,
     VAEI_STREAM_DROPOUT = 128       /* and those above it: one for each layer */
 };
 
@@ -4055,6 +4105,7 @@ typedef struct vaei_spread {
     const vae_real *inverse;    /* ... unless each has its own: 1 / sigma of each, else NULL */
     double          nats;       /* the part of a row's nats that is the same for every row: the density's constants, log
                                    sigma and log scale of all pixels */
+    const double   *each;       /* where numbers may be missing, the same of each pixel; NULL: those are all 0 */
 } vaei_spread;
 
 struct vaei_pairs;
@@ -4083,6 +4134,8 @@ typedef struct vaei_likelihood {
                       const vae_real *random);
     int         normal;
     int         tells_bits;     /* p is a probability of whatever data there are: progress tells bits per dimension */
+    vae_real    absent;         /* a first output that leaves a pixel of 0 no nats; the second one is 0 then */
+    double    (*variance)(double output, double second, double sigma);      /* of the pixel */
 } vaei_likelihood;
 
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
@@ -4464,25 +4517,78 @@ VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
 
 VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
 
+/* p (1 - p), with p = sigmoid(l) */
+VAEI_PRIVATE double vaei_variance_bernoulli(double output, double second, double sigma) {
+    const double e = vaei_scalar_exp(output < 0 ? output : -output);
+    (void)second;
+    (void)sigma;
+    return e / ((1 + e) * (1 + e));
+}
+
+VAEI_PRIVATE double vaei_variance_gaussian(double output, double second, double sigma) {
+    (void)output;
+    (void)second;
+    return sigma * sigma;
+}
+
+VAEI_PRIVATE double vaei_variance_laplace(double output, double second, double sigma) {
+    (void)output;
+    (void)second;
+    return 2 * sigma * sigma;
+}
+
+/* The derivative of the mean: 1/l^2 - exp(-l)/(1 - exp(-l))^2, near 0 by its series. */
+VAEI_PRIVATE double vaei_variance_continuous_bernoulli(double output, double second, double sigma) {
+    const double l = output < 0 ? -output : output, square = l * l, e = vaei_scalar_exp(-l);
+    (void)second;
+    (void)sigma;
+    if (l < 0.5) return 1.0 / 12 - square / 240 + square * square / 6048 - square * square * square / 172800;
+    return 1 / square - e / ((1 - e) * (1 - e));
+}
+
+VAEI_PRIVATE double vaei_variance_gaussian_predicted(double output, double second, double sigma) {
+    (void)output;
+    (void)sigma;
+    return vaei_scalar_exp((double)vaei_held((vae_real)second, VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED));
+}
+
+/* From the probabilities of level k or more, k = 1 .. 255: E x = sum P_k, E x^2 = sum (2 k - 1) P_k, in levels. Where
+   they are 0 or 1 to nine digits they are taken so. */
+VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double second, double sigma) {
+    const double scale = 255 * vaei_scalar_exp((double)vaei_held((vae_real)second, VAEI_LEAST_LOGISTIC,
+                                                                 VAEI_MOST_LOGISTIC));
+    double       first = 0, square = 0;
+    int          k;
+    (void)sigma;
+    for (k = 1; k < 256; k++) {
+        const double a = (255 * output - k + 0.5) / scale;
+        const double p = a > 20 ? 1 : a > -20 ? 1 / (1 + vaei_scalar_exp(-a)) : 0;
+        first += p;
+        square += (2 * k - 1) * p;
+    }
+    return square > first * first ? (square - first * first) / (255.0 * 255.0) : 0;
+}
+
 /* The largest pixel allowed: small enough that squares, their sums and gradients stay in range. */
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
-    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0, 0 },
+    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0, 0, 0, NULL },
     { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, 1,
-      NULL, vaei_draw_bernoulli, 0, 0 },
+      NULL, vaei_draw_bernoulli, 0, 0, -128, vaei_variance_bernoulli },
     { "gaussian", "VAE_GAUSSIAN", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 2, 0, VAEI_HALF_LOG_TWO_PI, vaei_score_gaussian,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1, 0 },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1, 0, 0, vaei_variance_gaussian },
     { "laplace", "VAE_LAPLACE", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 1, 0, 0.69314718055994530942, vaei_score_laplace,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0, 0 },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0, 0, 0, vaei_variance_laplace },
     { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_continuous_bernoulli,
-      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0, 0 },
+      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0, 0,
+      0, vaei_variance_continuous_bernoulli },
     { "gaussian_predicted", "VAE_GAUSSIAN_PREDICTED", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, 0, 0, VAEI_HALF_LOG_TWO_PI,
       vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_first_predicted,
-      vaei_draw_gaussian_predicted, 1, 0 },
+      vaei_draw_gaussian_predicted, 1, 0, 0, vaei_variance_gaussian_predicted },
     { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 0, 1, 0, 0, 0, 0, vaei_score_discretized_logistic,
       vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_first_logistic,
-      vaei_draw_discretized_logistic, 0, 1 }
+      vaei_draw_discretized_logistic, 0, 1, -10000, vaei_variance_discretized_logistic }
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
 
@@ -4841,6 +4947,12 @@ typedef struct vaei_plan {
     vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighed */
     vaei_place  held;                               /* per latent dimension, with free bits: see vaei_hold_dimensions */
     vaei_place  inverse_sigma;                      /* of each pixel, where there is more than one */
+    /* Where numbers may be missing: */
+    size_t      observed_size;                      /* a row's in `observed`; 0: none may be missing */
+    vaei_place  observed;                           /* per example a byte for each pixel: 0 where it is not scored */
+    vaei_place  pixel_nats;                         /* a double for each pixel: see vaei_spread */
+    vaei_place  kept;                               /* the decoder's outputs for as many rows as inference takes */
+    char        has_target;                         /* `target` is a place of its own */
 } vaei_plan;
 
 /* What a config says, defaults applied, without its layers: those stand in the plan. */
@@ -4871,6 +4983,8 @@ typedef struct vaei_settings {
     vae_real           free_bits, capacity;
     vae_schedule       capacity_schedule;
     int                keep_best;
+    vae_corruption     corruption;
+    int                binarize, missing, targets;
     int                unfused;             /* the last stage is not fused even where it could be: for the tests */
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
@@ -5411,6 +5525,25 @@ VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *er
     return vaei_check_schedule(&s->capacity_schedule, "capacity_schedule", error);
 }
 
+VAEI_SETUP vae_status vaei_check_corruption(const vaei_settings *s, vae_error *error) {
+    const vae_corruption *c = &s->corruption;
+    const vae_real        most = c->kind == VAE_CORRUPTION_GAUSSIAN ? 1000 : 1;
+    if ((int)c->kind < 1 || c->kind > VAE_CORRUPTION_SALT_AND_PEPPER)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "corruption.kind is %d: use one of vae_corruption_kind",
+                         (int)c->kind);
+    if (c->kind == VAE_CORRUPTION_NONE)
+        return c->amount == 0 ? VAE_OK
+             : vaei_fail(error, VAE_ERROR_CONFIG, "corruption.amount is %r, but there is no corruption: set its kind, "
+                         "or leave it 0", (double)c->amount);
+    if (!vaei_lies_in(c->amount, 0, most) || c->amount == 0)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "corruption.amount is %r: it must be above 0 and at most %r",
+                         (double)c->amount, (double)most);
+    if (c->kind == VAE_CORRUPTION_SALT_AND_PEPPER && s->standardize)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "VAE_CORRUPTION_SALT_AND_PEPPER sets pixels to 0 and 1, which mean "
+                         "nothing beside standardize: use another kind, or leave standardize 0");
+    return VAE_OK;
+}
+
 VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *error) {
     const vae_shape i = s->input;
     vae_status      status;
@@ -5471,6 +5604,10 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (s->classes && s->tied)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
                          "other's mirror image: leave one of them 0");
+    if ((status = vaei_check_corruption(s, error)) != VAE_OK) return status;
+    if (s->binarize && s->likelihood != VAE_BERNOULLI)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "binarize draws pixels 0 or 1, which %s is not for: leave it 0, or "
+                         "use VAE_BERNOULLI", vaei_likelihoods[s->likelihood].symbol);
     if (s->batch > VAEI_MAX_BATCH)
         return vaei_fail(error, VAE_ERROR_CONFIG, "batch is %z: use 1 to 16777216", s->batch);
     if (!s->allocator.allocate != !s->allocator.release)
@@ -5514,6 +5651,11 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->capacity_schedule = c->capacity_schedule;
     s->keep_best = c->keep_best != 0;
     vaei_default_real(&s->beta, 1);
+    s->corruption = c->corruption;
+    if (!s->corruption.kind) s->corruption.kind = VAE_CORRUPTION_NONE;
+    s->binarize = c->binarize != 0;
+    s->missing = c->missing != 0;
+    s->targets = c->targets != 0;
     if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
     if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
     vaei_default_optimizer(&s->optimizer);
@@ -5554,6 +5696,10 @@ VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
     c->free_bits = s->free_bits;
     c->capacity = s->capacity;
     c->capacity_schedule = s->capacity_schedule;
+    c->corruption = s->corruption;
+    c->binarize = s->binarize;
+    c->missing = s->missing;
+    c->targets = s->targets;
 }
 
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
@@ -5839,6 +5985,10 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
     plan->decoder_batch = vaei_times(plan->batch, plan->samples);
+    if (s->part == VAE_WHOLE) {
+        plan->has_target = (plan->trains && s->corruption.kind != VAE_CORRUPTION_NONE) || s->targets;
+        if (s->missing) plan->observed_size = (plan->example - 1) / sizeof(vae_real) + 1;
+    }
 }
 
 /* ---- memory of the tensors ---- */
@@ -6345,7 +6495,8 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     p->rows = plan->batch;
     if (plan->encoder.layers) {
         plan->input = vaei_place_numbers(p, 0, plan->example);
-        plan->target = plan->input;
+        plan->target = plan->has_target ? vaei_place_numbers(p, 0, plan->example) : plan->input;
+        if (plan->observed_size) plan->observed = vaei_place_numbers(p, 0, plan->observed_size);
         plan->logvar = vaei_place_numbers(p, 0, plan->latent);
         p->rows = plan->decoder_batch;
         plan->noise = vaei_place_numbers(p, 0, plan->latent);
@@ -6358,6 +6509,12 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     vaei_take_reals(&p->workspace, plan->holds ? plan->latent : 0);
     plan->inverse_sigma.offset = p->workspace.used / sizeof(vae_real);
     vaei_take_reals(&p->workspace, plan->log_sigma_count > 1 ? plan->log_sigma_count : 0);
+    if (plan->observed_size) {
+        plan->pixel_nats.offset = p->workspace.used / sizeof(vae_real);
+        vaei_take(&p->workspace, plan->example, sizeof(double));
+        plan->kept.offset = p->workspace.used / sizeof(vae_real);
+        vaei_take_reals(&p->workspace, vaei_times(plan->rows, plan->output));
+    }
     if (plan->trains) plan->z_gradient = vaei_place_numbers(p, 0, plan->latent);
     p->before = plan->input;
     p->rows = plan->batch;
@@ -6649,6 +6806,7 @@ typedef struct vaei_pass {
     int        adds;                /* ... in addition to what is there */
     int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
     double    *numbers;             /* ... and this what each number adds to them, in the caller's layout; or NULL */
+    vae_real  *kept;                /* receives every row's outputs; or NULL */
     vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
     int        draws;               /* they are drawn, not means, */
     uint64_t   first_drawn;         /* ... by this number for the first row, and so on */
@@ -7191,6 +7349,32 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 #define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average */
 #define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
 
+/* A byte for each pixel of a row in the workspace, 0 where it is not scored; NULL where no number may be missing. */
+VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
+    const vaei_plan *plan = &model->plan;
+    if (!plan->observed_size) return NULL;
+    return (unsigned char *)vaei_at(model, plan->observed, 0, row, plan->observed_size);
+}
+
+/* The share of pixel i in spread.nats. */
+VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
+    const vaei_plan       *plan = &model->plan;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    double                 nats = likelihood->constant;
+    if (plan->log_sigma_count) nats += (double)model->weights[plan->log_sigma + (plan->log_sigma_count > 1 ? i : 0)];
+    else if (likelihood->has_sigma) nats += vaei_scalar_log((double)model->settings.sigma);
+    if (model->settings.standardize) nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
+    return nats;
+}
+
+/* The same of each pixel, in the workspace. */
+VAEI_PRIVATE const double *vaei_pixel_nats(const vae_model *model) {
+    double *each = (double *)(void *)vaei_at(model, model->plan.pixel_nats, 0, 0, 0);
+    size_t  i;
+    for (i = 0; i < model->plan.example; i++) each[i] = vaei_constant_nats(model, i);
+    return each;
+}
+
 /* What a pass needs of sigma and of the change of scale. Instead of a log of each scale, one log is taken of the
    product of as many as keep it in range. */
 VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
@@ -7232,6 +7416,7 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
         }
         spread.nats += vaei_scalar_log(product);
     }
+    if (plan->observed_size) spread.each = vaei_pixel_nats(model);
     return spread;
 }
 
@@ -7246,6 +7431,26 @@ VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
     return vaei_scalar_exp(sum / (double)plan->log_sigma_count);
 }
 
+/* spread.nats of one row of the pass: of the pixels that it has. */
+VAEI_PRIVATE double vaei_row_nats(const vaei_pass *pass, size_t row) {
+    const unsigned char *observed;
+    double               sum = 0;
+    size_t               i;
+    if (!pass->spread.each) return pass->spread.nats;
+    observed = vaei_observed(pass->model, row / pass->repeat);
+    for (i = 0; i < pass->model->plan.example; i++) if (observed[i]) sum += pass->spread.each[i];
+    return sum;
+}
+
+/* How many pixels of a row in the workspace are scored. */
+VAEI_PRIVATE size_t vaei_count_observed(const vae_model *model, size_t row) {
+    const unsigned char *observed = vaei_observed(model, row);
+    size_t               count = 0, i;
+    if (!observed) return model->plan.example;
+    for (i = 0; i < model->plan.example; i++) count += observed[i];
+    return count;
+}
+
 #ifndef VAE_INFERENCE_ONLY
 VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) { return pass->weights ? pass->weights[row] : 1; }
 
@@ -7258,14 +7463,14 @@ VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     double           sum = 0;
     size_t           i;
     for (i = 0; i < pass->count; i++)
-        sum += VAEI_ROUNDED(vaei_weight_of(pass, i) * ((double)model->plan.example -
+        sum += VAEI_ROUNDED(vaei_weight_of(pass, i) * ((double)vaei_count_observed(model, i / pass->repeat) -
                                                        VAEI_ROUNDED(power * (pass->reconstruction[i] -
-                                                                             pass->spread.nats))));
+                                                                             vaei_row_nats(pass, i)))));
     *pass->d_log_sigma = (vae_real)((double)pass->scale * sum) + (pass->adds ? *pass->d_log_sigma : 0);
 }
 
 /* The same where each pixel has its sigma, for pixels first .. first + count - 1: from the outputs of the whole batch,
-   before their gradients replace them. */
+   before their gradients replace them. A missing number counts as lying just sigma away: it has no gradient. */
 VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_pass *pass = (const vaei_pass *)opaque;
     const vae_model *model = pass->model;
@@ -7286,10 +7491,13 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
             const vae_real *x = vaei_at(model, plan->target, 0, row / pass->repeat, plan->example) + first;
             const vae_real *output =
                 vaei_at(model, plan->stages[plan->stage_count - 1].output, 0, row, plan->output) + first;
+            const unsigned char *observed = vaei_observed(model, row / pass->repeat);
             for (i = 0; i < count; i++) {
                 const vae_real off = (output[i] - x[i]) * pass->spread.inverse[first + i];
-                sums[i] += VAEI_ROUNDED(
-                    weight * (squares ? VAEI_ROUNDED((double)off * (double)off) : (double)(off < 0 ? -off : off)));
+                if (observed && !observed[first + i]) sums[i] += weight;
+                else
+                    sums[i] += VAEI_ROUNDED(
+                        weight * (squares ? VAEI_ROUNDED((double)off * (double)off) : (double)(off < 0 ? -off : off)));
             }
         }
         for (i = 0; i < count; i++)
@@ -7299,7 +7507,8 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
 
 /* Moves sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place of
    the optimiser. At first a batch weighs in proportion to its step number, so that the beginning is soon forgotten.
-   With `rate` 1 the batch at hand decides alone. */
+   With `rate` 1 the batch at hand decides alone. Of missing numbers the gradient has none, and so a batch weighs the
+   less the more it misses; what sigma moves towards stays the same. */
 VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
     const vaei_plan *plan = &model->plan;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -7342,38 +7551,30 @@ VAEI_PRIVATE double vaei_infinity(void) {
 }
 
 /* The sum of (x - pixel)^2 over a row, in the caller's units. */
-VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels) {
+VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels,
+                                       const unsigned char *observed) {
     const vae_real *scale = model->settings.standardize ? model->weights + model->plan.standardize_scale : NULL;
     double          sum = 0;
     size_t          i;
     for (i = 0; i < model->plan.example; i++) {
         const double off = ((double)pixels[i] - (double)mean[i]) * (scale ? (double)scale[i] : 1);
-        sum += VAEI_ROUNDED(off * off);
+        if (!observed || observed[i]) sum += VAEI_ROUNDED(off * off);
     }
     return sum;
 }
 
-/* The share of pixel i in spread.nats. */
-VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
-    const vaei_plan       *plan = &model->plan;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    double                 nats = likelihood->constant;
-    if (plan->log_sigma_count) nats += (double)model->weights[plan->log_sigma + (plan->log_sigma_count > 1 ? i : 0)];
-    else if (likelihood->has_sigma) nats += vaei_scalar_log((double)model->settings.sigma);
-    if (model->settings.standardize) nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
-    return nats;
-}
-
-/* What each number of a row adds to its nats or, where `output` holds the mean pixels, to its squared error. */
+/* What each number of a row adds to its nats or, where `output` holds the mean pixels, to its squared error; one that
+   is missing adds nothing. */
 VAEI_PRIVATE void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *output, const vae_real *pixels,
-                                        double *numbers) {
+                                        const unsigned char *observed, double *numbers) {
     const vae_model       *model = pass->model;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const vae_real        *scale = model->settings.standardize ? model->weights + model->plan.standardize_scale : NULL;
     size_t                 k;
     for (k = 0; k < model->plan.example; k++) {
         const size_t i = vaei_inner_place(model, k);
-        if (pass->squared) {
+        if (observed && !observed[i]) numbers[k] = 0;
+        else if (pass->squared) {
             const double off = ((double)pixels[i] - (double)output[i]) * (scale ? (double)scale[i] : 1);
             numbers[k] = off * off;
         } else {
@@ -7388,6 +7589,30 @@ VAEI_PRIVATE void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *o
                          vaei_constant_nats(model, i);
         }
     }
+}
+
+/* The score of a row of which pixels are missing, without what it has whatever their values. Those pixels are 0 by now;
+   the outputs for them are replaced. */
+VAEI_PRIVATE double vaei_score_observed(const vaei_pass *pass, const unsigned char *observed, vae_real *output,
+                                        const vae_real *row, vae_real scale, vae_real *d) {
+    const vaei_likelihood *likelihood = &vaei_likelihoods[pass->model->settings.likelihood];
+    const size_t           size = pass->model->plan.example;
+    double                 nats;
+    size_t                 i;
+    for (i = 0; i < size; i++)
+        if (!observed[i]) {
+            vae_real *place = output + vaei_output_place(pass->spread.channels, likelihood->outputs, i);
+            *place = likelihood->absent;
+            if (likelihood->outputs > 1) place[pass->spread.channels] = 0;
+        }
+    nats = likelihood->score(pass->model->kernels, size, output, row, &pass->spread, scale, d);
+    for (i = 0; d && i < size; i++)
+        if (!observed[i]) {
+            vae_real *place = d + vaei_output_place(pass->spread.channels, likelihood->outputs, i);
+            *place = 0;
+            if (likelihood->outputs > 1) place[pass->spread.channels] = 0;
+        }
+    return nats;
 }
 
 /* What becomes of the outputs of rows first .. first + count - 1: scored against their pixels and turned into their
@@ -7405,6 +7630,8 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         const vae_real *row = pixels + i / pass->repeat * size;
         const int       finite =
             !pass->forward_only || vaei_all_within(kernels, model->plan.output, output, VAEI_LARGEST);
+        const unsigned char *observed = vaei_observed(model, i / pass->repeat);
+        if (pass->kept) memcpy(pass->kept + i * model->plan.output, output, model->plan.output * sizeof(vae_real));
         if (pass->decoded) {
             vae_real *decoded = pass->decoded + i * size;
             vaei_store_row(pass, i, output, decoded);
@@ -7415,10 +7642,14 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
             pass->reconstruction[i] = vaei_infinity();
         } else if (pass->squared || pass->numbers) {
             if (pass->squared) likelihood->mean(kernels, size, output, &pass->spread, output);
-            if (pass->numbers) vaei_score_numbers_of(pass, output, row, pass->numbers + i * size);
-            pass->reconstruction[i] = pass->numbers ? 0 : vaei_squared_error(model, output, row);
+            if (pass->numbers) vaei_score_numbers_of(pass, output, row, observed, pass->numbers + i * size);
+            pass->reconstruction[i] = pass->numbers ? 0 : vaei_squared_error(model, output, row, observed);
         } else {
             if (d && weight == 0) memset(d, 0, model->plan.output * sizeof(vae_real));
+            else if (observed)
+                pass->reconstruction[i] = vaei_score_observed(pass, observed, output, row,
+                                                              (vae_real)(weight * (double)pass->scale), d) +
+                                          vaei_row_nats(pass, i);
             else
                 pass->reconstruction[i] = likelihood->score(kernels, size, output, row, &pass->spread,
                                                             (vae_real)(weight * (double)pass->scale), d) +
@@ -8590,6 +8821,11 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     if (layer->dropout > 0) vaei_format(text, "  dropout %r", (double)layer->dropout);
 }
 
+VAEI_SETUP const char *vaei_corruption_name(int i) {
+    static const char *const names[] = { "", "none", "gaussian", "masking", "salt_and_pepper" };
+    return i < 5 ? names[i] : NULL;
+}
+
 VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
     const vaei_settings *s = &model->settings;
     vae_state            state;
@@ -8610,6 +8846,11 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
         vaei_format(text, ", capacity %r", vaei_scheduled(model, s->capacity, &s->capacity_schedule));
     if (s->standardize) vaei_put_string(text, ", standardized pixels");
     if (s->classes) vaei_format(text, ", given one of %d classes", s->classes);
+    if (s->binarize) vaei_put_string(text, ", binarized pixels");
+    if (s->missing) vaei_put_string(text, ", some may be missing");
+    if (s->corruption.kind != VAE_CORRUPTION_NONE)
+        vaei_format(text, ", input corrupted (%s, %r)", vaei_corruption_name((int)s->corruption.kind),
+                    (double)s->corruption.amount);
 }
 
 VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
@@ -8713,12 +8954,17 @@ VAE_API void vae_print_summary(const vae_model *model) {
 
 /* ==== 30 >>batch ================================================================================================== */
 
+/* What rows are loaded for: to be encoded or scored as they are, for the ELBO and log p(x), or for a training step. */
+typedef enum vaei_use { VAEI_AS_GIVEN, VAEI_FOR_NATS, VAEI_FOR_TRAINING } vaei_use;
+
 /* Rows of the caller's data on their way into the workspace, checked and put channels last. */
 typedef struct vaei_rows {
     vae_model          *model;
     const vae_data     *data;
     size_t              first;          /* of the batch, in the (shuffled) data */
     const vaei_shuffle *shuffle;        /* or NULL */
+    vaei_use            use;
+    size_t              number;         /* of the first row: what is drawn for a row depends on its number */
     size_t              bad[VAEI_MAX_THREADS];  /* the first bad row in each worker's share, counted from 1; 0: none */
 } vaei_rows;
 
@@ -8746,16 +8992,63 @@ VAEI_PRIVATE double vaei_standardized(const vae_model *model, size_t i, vae_real
            (double)model->weights[model->plan.standardize_scale + i];
 }
 
+/* A row of the caller's: its pixels, as numbers or bytes and with their mask or NULL, or its targets. */
+typedef struct vaei_given {
+    const vae_real      *pixels;
+    const unsigned char *bytes, *mask;
+} vaei_given;
+
+VAEI_PRIVATE vaei_given vaei_given_pixels(const vae_model *model, const vae_data *data, size_t row) {
+    const size_t at = row * model->plan.example;
+    vaei_given   given;
+    given.pixels = data->pixels ? data->pixels + at : NULL;
+    given.bytes = data->bytes ? data->bytes + at : NULL;
+    given.mask = data->mask ? data->mask + at : NULL;
+    return given;
+}
+
+VAEI_PRIVATE vaei_given vaei_given_targets(const vae_model *model, const vae_data *data, size_t row) {
+    vaei_given given;
+    given.pixels = data->targets + row * model->plan.example;
+    given.bytes = given.mask = NULL;
+    return given;
+}
+
+VAEI_PRIVATE int vaei_is_missing(const vae_model *model, const vaei_given *given, size_t k) {
+    return model->settings.missing && ((given->mask && !given->mask[k]) ||
+                                       (given->pixels && vaei_is_nan(given->pixels[k])));
+}
+
+VAEI_PRIVATE vae_real vaei_given_pixel(const vaei_given *given, size_t k) {
+    return given->bytes ? (vae_real)given->bytes[k] / 255 : given->pixels[k];
+}
+
+/* The first column of a caller's row that holds no finite number; plan.example where there is none. */
+VAEI_PRIVATE size_t vaei_not_finite_column(const vae_model *model, const vaei_given *given) {
+    size_t column = 0;
+    if (!given->pixels) return model->plan.example;
+    for (;;) {
+        column += model->kernels->check_range(model->plan.example - column, given->pixels + column, -VAEI_LARGEST,
+                                              VAEI_LARGEST);
+        if (column == model->plan.example || !vaei_is_missing(model, given, column)) return column;
+        if (++column == model->plan.example) return column;
+    }
+}
+
 /* The first column of a caller's row whose pixel the likelihood does not allow; plan.example where there is none. */
-VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vae_real *pixels) {
+VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_given *given) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const size_t           size = model->plan.example;
     size_t                 column, k;
-    if (!model->settings.standardize)
-        return model->kernels->check_range(size, pixels, likelihood->low, likelihood->high);
-    column = model->kernels->check_range(size, pixels, -VAEI_LARGEST, VAEI_LARGEST);
+    if (!given->pixels) return size;
+    if (!model->settings.standardize && !model->settings.missing)
+        return model->kernels->check_range(size, given->pixels, likelihood->low, likelihood->high);
+    column = vaei_not_finite_column(model, given);
     for (k = 0; k < column; k++) {
-        const double x = vaei_standardized(model, vaei_inner_place(model, k), pixels[k]);
+        double x;
+        if (vaei_is_missing(model, given, k)) continue;
+        x = (double)given->pixels[k];
+        if (model->settings.standardize) x = vaei_standardized(model, vaei_inner_place(model, k), given->pixels[k]);
         if (x < (double)likelihood->low || x > (double)likelihood->high) return k;
     }
     return column;
@@ -8788,12 +9081,122 @@ VAEI_APART vae_status vaei_check_labels(const vae_model *model, const int *label
     return VAE_OK;
 }
 
+/* ---- rows that do not go into the workspace as they are ---- */
+
+#ifdef VAE_SMALL
+#define VAEI_DRAWN 16               /* numbers drawn at a time: few on a small stack, */
+#else
+#define VAEI_DRAWN 64               /* ... or as many as the kernels make at a time */
+#endif
+
+/* What is drawn for one row. */
+typedef struct vaei_drawing {
+    const vae_model *model;
+    uint32_t         stream;
+    uint64_t         step, row;
+} vaei_drawing;
+
+/* Numbers first .. first + count - 1 of those for the row. */
+VAEI_PRIVATE size_t vaei_draw_numbers(const vaei_drawing *drawing, int normal, size_t first, vae_real *numbers) {
+    const size_t count = vaei_min_size(VAEI_DRAWN, drawing->model->plan.example - first);
+    vaei_random_elements(drawing->model->kernels, normal, drawing->model->settings.seed, drawing->stream, drawing->step,
+                         drawing->row, first, count, numbers);
+    return count;
+}
+
+/* Each pixel becomes 1 with the probability that it holds, else 0. */
+VAEI_PRIVATE void vaei_binarize_row(const vaei_drawing *drawing, vae_real *row) {
+    vae_real uniform[VAEI_DRAWN];
+    size_t   done, count, i;
+    for (done = 0; done < drawing->model->plan.example; done += count) {
+        count = vaei_draw_numbers(drawing, 0, done, uniform);
+        for (i = 0; i < count; i++) row[done + i] = uniform[i] < row[done + i] ? 1 : 0;
+    }
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* `observed` as vaei_observed: what is missing stays 0. */
+VAEI_PRIVATE void vaei_corrupt_row(const vaei_drawing *drawing, const unsigned char *observed, vae_real *row) {
+    const vaei_likelihood *likelihood = &vaei_likelihoods[drawing->model->settings.likelihood];
+    const vae_corruption  *corruption = &drawing->model->settings.corruption;
+    const vae_real         amount = corruption->amount;
+    vae_real               drawn[VAEI_DRAWN];
+    size_t                 done, count, i;
+    for (done = 0; done < drawing->model->plan.example; done += count) {
+        count = vaei_draw_numbers(drawing, corruption->kind == VAE_CORRUPTION_GAUSSIAN, done, drawn);
+        for (i = 0; i < count; i++) {
+            vae_real *x = row + done + i;
+            if (observed && !observed[done + i]) continue;
+            if (corruption->kind == VAE_CORRUPTION_GAUSSIAN) {
+                *x += VAEI_ROUNDED(amount * drawn[i]);
+                *x = *x < likelihood->low ? likelihood->low : *x > likelihood->high ? likelihood->high : *x;
+            } else if (drawn[i] < amount)
+                *x = corruption->kind == VAE_CORRUPTION_SALT_AND_PEPPER && drawn[i] < amount / 2 ? 1 : 0;
+        }
+    }
+}
+#endif
+
+/* A caller's row, channels last and standardised, 0 where it is missing; unless NULL, `observed` receives where it is
+   not. */
+VAEI_PRIVATE void vaei_take_row(const vae_model *model, const vaei_given *given, vae_real *to,
+                                unsigned char *observed) {
+    size_t k;
+    for (k = 0; k < model->plan.example; k++) {
+        const size_t i = vaei_inner_place(model, k);
+        const int    missing = vaei_is_missing(model, given, k);
+        if (missing) to[i] = 0;
+        else if (!model->settings.standardize) to[i] = vaei_given_pixel(given, k);
+        else to[i] = (vae_real)vaei_standardized(model, i, vaei_given_pixel(given, k));
+        if (observed) observed[i] = !missing;
+    }
+}
+
+/* Row `row` of the data becomes row `place` of the batch. Pixels are drawn first, so that what is scored is what was
+   drawn, then what is scored is set apart, then the input is corrupted. */
+VAEI_PRIVATE void vaei_load_altered(const vaei_rows *rows, size_t row, size_t place) {
+    const vae_model   *model = rows->model;
+    const vaei_plan   *plan = &model->plan;
+    const int          trains = rows->use == VAEI_FOR_TRAINING;
+    const int          binarizes = model->settings.binarize && rows->use != VAEI_AS_GIVEN;
+    vae_real          *input = vaei_at(model, plan->input, 0, place, plan->example);
+    vae_real          *target = vaei_at(model, plan->target, 0, place, plan->example);
+    unsigned char     *observed = vaei_observed(model, place);
+    vaei_given         given = vaei_given_pixels(model, rows->data, row);
+    vaei_drawing       drawing;
+    drawing.model = model;
+    drawing.stream = trains ? VAEI_STREAM_BINARIZE_TRAINING : VAEI_STREAM_BINARIZE;
+    drawing.step = trains ? model->step : 0;
+    drawing.row = rows->number + place;
+    vaei_take_row(model, &given, input, observed);
+    if (binarizes) vaei_binarize_row(&drawing, input);
+    if (!plan->has_target) return;
+    if (!rows->data->targets) memcpy(target, input, plan->example * sizeof(vae_real));
+#ifndef VAE_INFERENCE_ONLY
+    if (trains && model->settings.corruption.kind != VAE_CORRUPTION_NONE) {
+        drawing.stream = VAEI_STREAM_CORRUPTION;
+        vaei_corrupt_row(&drawing, observed, input);
+        drawing.stream = VAEI_STREAM_BINARIZE_TRAINING;
+    }
+#endif
+    if (!rows->data->targets) return;
+    given = vaei_given_targets(model, rows->data, row);
+    vaei_take_row(model, &given, target, observed);
+    if (binarizes) vaei_binarize_row(&drawing, target);
+}
+
+/* Whether the rows of this model's data may need it. */
+VAEI_PRIVATE int vaei_alters_rows(const vae_model *model) {
+    return model->plan.has_target || model->settings.missing || model->settings.binarize;
+}
+
 VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_rows             *rows = (vaei_rows *)opaque;
     vae_model             *model = rows->model;
     const vaei_kernel_set *kernels = model->kernels;
     const size_t           size = model->plan.example;
     const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
+    const int              alters = vaei_alters_rows(model);
     size_t                 i, k;
     for (i = first; i < first + count; i++) {
         const size_t row = vaei_row_at(rows, i);
@@ -8805,13 +9208,23 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
             }
             vaei_labels(model)[i] = rows->data->labels[row];
         }
+        if (alters) {
+            const vaei_given given = vaei_given_pixels(model, rows->data, row);
+            if (vaei_bad_column(model, &given) < size) {
+                rows->bad[slot] = i + 1;
+                return;
+            }
+            vaei_load_altered(rows, row, i);
+            continue;
+        }
         if (rows->data->bytes) {
             const unsigned char *bytes = rows->data->bytes + row * size;
             if (!swap) kernels->bytes_to_real(size, bytes, to);
             else for (k = 0; k < size; k++) to[vaei_channels_last(model->settings.input, k)] = (vae_real)bytes[k] / 255;
         } else {
-            const vae_real *pixels = rows->data->pixels + row * size;
-            if (vaei_bad_column(model, pixels) < size) {
+            const vae_real  *pixels = rows->data->pixels + row * size;
+            const vaei_given given = vaei_given_pixels(model, rows->data, row);
+            if (vaei_bad_column(model, &given) < size) {
                 rows->bad[slot] = i + 1;
                 return;
             }
@@ -8824,10 +9237,12 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
 }
 
 /* `set` is "" or says which data, as in "validation ". */
-VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *data, const char *set, size_t row,
+VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, const char *set, size_t row,
                                       size_t column, vae_error *error) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    const vae_real         value = data->pixels[row * model->plan.example + column];
+    if (vaei_is_nan(value))
+        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds NaN: pixels must be finite numbers; where "
+                         "NaN means missing, set config.missing to 1", set, row, column);
     if (!vaei_finite(value))
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must be finite numbers", set, row,
                          column, (double)value);
@@ -8842,16 +9257,20 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vae_data *da
                      "them, or set config.standardize to 1", set, row, column, (double)value);
 }
 
-/* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. */
+/* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. What is drawn for
+   them is drawn as for rows number, number + 1, .... Only pixels are checked: targets have been. */
 VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, size_t first, size_t count,
-                                       const vaei_shuffle *shuffle, vae_error *error) {
-    vaei_rows rows;
-    size_t    slot, worst = 0, row;
+                                       const vaei_shuffle *shuffle, vaei_use use, size_t number, vae_error *error) {
+    vaei_rows  rows;
+    vaei_given given;
+    size_t     slot, worst = 0, row, column;
     memset(&rows, 0, sizeof rows);
     rows.model = model;
     rows.data = data;
     rows.first = first;
     rows.shuffle = shuffle;
+    rows.use = use;
+    rows.number = number;
     vaei_split(model, count, 1, vaei_max_size(1, VAEI_PARALLEL_READS / model->plan.example), vaei_load_part,
                &rows);
     for (slot = 0; slot < VAEI_MAX_THREADS; slot++)
@@ -8859,8 +9278,9 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     if (!worst) return VAE_OK;
     row = vaei_row_at(&rows, worst - 1);
     if (vaei_check_labels(model, data->labels, row, 1, "", error) != VAE_OK) return VAE_ERROR_DATA;
-    return vaei_fail_pixel(model, data, "", row, vaei_bad_column(model, data->pixels + row * model->plan.example),
-                           error);
+    given = vaei_given_pixels(model, data, row);
+    column = vaei_bad_column(model, &given);
+    return vaei_fail_pixel(model, given.pixels[column], "", row, column, error);
 }
 
 /* The way back, for results: the outputs of one row of the pass become pixels in the caller's layout and units. The
@@ -8896,6 +9316,12 @@ VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *da
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has both pixels and bytes: set one of them", call);
     if (!data->pixels && !data->bytes && data->count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has neither pixels nor bytes: set one of them", call);
+    if (data->mask && !model->settings.missing)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has a mask, but in this model no number may be missing: "
+                         "set config.missing to 1", call);
+    if (data->targets && !model->settings.targets)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has targets, for which this model has no room: set "
+                         "config.targets to 1", call);
     if (vaei_times(vaei_times(data->count, model->plan.example), sizeof(vae_real)) == VAEI_TOO_LARGE)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is %z, more than fits in memory", call,
                          data->count);
@@ -8910,18 +9336,32 @@ VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *da
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
 }
 
+VAEI_APART vae_status vaei_check_targets(const vae_model *model, const vae_data *data, const char *set,
+                                         vae_error *error) {
+    size_t row;
+    for (row = 0; data->targets && row < data->count; row++) {
+        const vaei_given given = vaei_given_targets(model, data, row);
+        const size_t     column = vaei_bad_column(model, &given);
+        if (column < model->plan.example)
+            return vaei_fail_pixel(model, given.pixels[column], *set ? "validation target " : "target ", row, column,
+                                   error);
+    }
+    return VAE_OK;
+}
+
 /* Looks at all rows beforehand, so that a bad one late in the data leaves the caller's arrays and the model as they
    were. */
 VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *data, const char *set,
                                         vae_error *error) {
     size_t row;
     if (vaei_check_labels(model, data->labels, 0, data->count, set, error) != VAE_OK) return VAE_ERROR_DATA;
-    if (data->bytes) return VAE_OK;
-    for (row = 0; row < data->count; row++) {
-        const size_t column = vaei_bad_column(model, data->pixels + row * model->plan.example);
-        if (column < model->plan.example) return vaei_fail_pixel(model, data, set, row, column, error);
+    for (row = 0; data->pixels && row < data->count; row++) {
+        const vaei_given given = vaei_given_pixels(model, data, row);
+        const size_t     column = vaei_bad_column(model, &given);
+        if (column < model->plan.example)
+            return vaei_fail_pixel(model, given.pixels[column], set, row, column, error);
     }
-    return VAE_OK;
+    return vaei_check_targets(model, data, set, error);
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -8934,29 +9374,30 @@ VAEI_PRIVATE vae_real vaei_deviation(double variance) {
     return variance > 0 ? (vae_real)vaei_scalar_exp(vaei_scalar_log(variance) / 2) : 0;
 }
 
-/* Means and variances of columns first .. first + count - 1, at most 16, over all rows. Differences from the first row
-   are summed: they are small where the data vary little, so that little cancels in the variance. */
+/* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none
+   has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in the
+   variance. */
 VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data *data, size_t first, size_t count,
                                          double *means, double *variances) {
-    const size_t size = model->plan.example;
-    double       start[16];
-    size_t       row, i;
-    for (row = 0; row < data->count; row++)
+    double start[16], rows[16];
+    size_t row, i;
+    for (i = 0; i < count; i++) start[i] = means[i] = variances[i] = rows[i] = 0;
+    for (row = 0; row < data->count; row++) {
+        const vaei_given given = vaei_given_pixels(model, data, row);
         for (i = 0; i < count; i++) {
-            const size_t at = row * size + first + i;
-            const double x = data->bytes ? (double)((vae_real)data->bytes[at] / 255) : (double)data->pixels[at];
-            double       off;
-            if (!row) {
-                start[i] = x;
-                means[i] = variances[i] = 0;
-            }
+            double x, off;
+            if (vaei_is_missing(model, &given, first + i)) continue;
+            x = (double)vaei_given_pixel(&given, first + i);
+            if (rows[i] == 0) start[i] = x;
+            rows[i] += 1;
             off = x - start[i];
             means[i] += off;
             variances[i] += VAEI_ROUNDED(off * off);
         }
+    }
     for (i = 0; i < count; i++) {
-        const double off = means[i] / (double)data->count;
-        const double variance = variances[i] / (double)data->count - VAEI_ROUNDED(off * off);
+        const double off = rows[i] > 0 ? means[i] / rows[i] : 0;
+        const double variance = rows[i] > 0 ? variances[i] / rows[i] - VAEI_ROUNDED(off * off) : 0;
         means[i] = start[i] + off;
         variances[i] = variance > 0 ? variance : 0;
     }
@@ -8997,10 +9438,11 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
     if (model->step)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_standardize: the model has made %z steps with other numbers: "
                          "standardise before the first", (size_t)model->step);
-    for (row = 0; data->pixels && row < data->count; row++) {
-        column = model->kernels->check_range(model->plan.example, data->pixels + row * model->plan.example,
-                                             -VAEI_LARGEST, VAEI_LARGEST);
-        if (column < model->plan.example) return vaei_fail_pixel(model, data, "", row, column, error);
+    for (row = 0; row < data->count; row++) {
+        const vaei_given given = vaei_given_pixels(model, data, row);
+        column = vaei_not_finite_column(model, &given);
+        if (column < model->plan.example)
+            return vaei_fail_pixel(model, given.pixels[column], "", row, column, error);
     }
     vaei_set_standardize(model, data);
     return VAE_OK;
@@ -9038,8 +9480,10 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
     const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
     vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
     if (status != VAE_OK) return status;
-    if (fresh) status = vaei_standardize(model, data, error);
-    else status = vaei_check_pixels(model, data, "", error);
+    if (fresh) {
+        status = vaei_standardize(model, data, error);
+        if (status == VAE_OK) status = vaei_check_targets(model, data, "", error);
+    } else status = vaei_check_pixels(model, data, "", error);
     if (status == VAE_OK && !model->step && !model->settings.standardize &&
         (model->plan.log_sigma_count || model->settings.likelihood == VAE_GAUSSIAN_PREDICTED))
         status = vaei_check_spread(model, data, error);
@@ -9083,6 +9527,20 @@ VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     pass->adds = model->has_gradients;
 }
 
+/* Makes the gradient of log sigma what it would be if all numbers were like those observed. */
+VAEI_PRIVATE void vaei_count_for_sigma(const vae_model *model, size_t count, vae_real *gradients) {
+    const vaei_plan *plan = &model->plan;
+    size_t           i, row;
+    for (i = 0; i < plan->log_sigma_count; i++) {
+        double all = (double)count, observed = 0;
+        for (row = 0; row < count; row++)
+            observed += plan->log_sigma_count > 1 ? vaei_observed(model, row)[i]
+                                                  : (double)vaei_count_observed(model, row);
+        if (plan->log_sigma_count == 1) all *= (double)plan->example;
+        if (observed > 0) gradients[i] = (vae_real)((double)gradients[i] * (all / observed));
+    }
+}
+
 /* Before a fresh model's first step a forward pass of its own gives sigma the value that fits the batch in the
    workspace best. Otherwise, for pixels in the thousands, the first gradients would be about a million times the later
    ones, and Adam, which divides by the size of the gradients that it remembers, would stand still. Returns whether
@@ -9101,6 +9559,7 @@ VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
     vaei_latent_forward(&pass, vaei_row_kl(model));
     pass.d_log_sigma = model->moment1 + plan->log_sigma;        /* free: the optimiser leaves sigma alone */
     vaei_decoder_forward(&pass);
+    if (plan->observed_size) vaei_count_for_sigma(model, count, pass.d_log_sigma);
     vaei_move_sigma(model, pass.d_log_sigma, 1);
     memset(pass.d_log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
     return 1;
@@ -9124,11 +9583,11 @@ VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
 
 /* Takes rows from `first` on through the encoder, as many as the workspace holds; the caller then takes what it
    wants. */
-VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_pass *pass,
-                                       vae_error *error) {
+VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_use use,
+                                       vaei_pass *pass, vae_error *error) {
     const size_t count = vaei_min_size(model->plan.rows, data->count - first), heads = 2 * model->plan.latent;
     size_t       i;
-    vae_status   status = vaei_load_rows(model, data, first, count, NULL, error);
+    vae_status   status = vaei_load_rows(model, data, first, count, NULL, use, first, error);
     if (status != VAE_OK) return status;
     vaei_begin_pass(pass, model, count);
     vaei_encoder_forward(pass);
@@ -9183,7 +9642,7 @@ VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_
     if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
     for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
         const size_t latent = model->plan.latent;
-        status = vaei_encode_rows(model, data, first, &pass, error);
+        status = vaei_encode_rows(model, data, first, VAEI_AS_GIVEN, &pass, error);
         if (status != VAE_OK) break;
         for (i = 0; mean && i < pass.count; i++)
             memcpy(mean + (first + i) * latent, vaei_heads(model) + 2 * i * latent, latent * sizeof(vae_real));
@@ -9255,7 +9714,7 @@ VAEI_PRIVATE vae_status vaei_reconstruct(vae_model *model, const vae_data *data,
         status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_reconstruct: pixels is NULL");
     if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
     for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
-        status = vaei_encode_rows(model, data, first, &pass, error);
+        status = vaei_encode_rows(model, data, first, VAEI_AS_GIVEN, &pass, error);
         if (status != VAE_OK) break;
         vaei_take_means(&pass);
         status = vaei_decode_rows(&pass, first, pixels, error);
@@ -9347,7 +9806,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += pass.count) {
         double *row_kl;
-        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
+        if ((status = vaei_encode_rows(model, data, first, VAEI_FOR_NATS, &pass, error)) != VAE_OK) return status;
         pass.reconstruction = vaei_row_terms(model);
         row_kl = vaei_row_kl(model);
         vaei_draw_noise(model, VAEI_STREAM_EVALUATION, 0, first, pass.count);
@@ -9397,6 +9856,7 @@ typedef struct vaei_importance {
     size_t    first_row, done;      /* of the data, and samples of each row in earlier turns */
     int       same_noise;           /* every row has the noise of row 0 */
     double   *log_sums;             /* per row: the log of the sum of its samples' weights */
+    vae_real *filled, *spread;      /* the caller's arrays for the rows of the pass, or NULL: see vae_impute */
 } vaei_importance;
 
 VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, size_t count) {
@@ -9417,6 +9877,39 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
     }
 }
 
+/* Adds a sample, whose share of the weights so far is `share`, to the mean and variance of a row's missing numbers, in
+   the network's units. Decoded row i is its output. */
+VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, size_t i, double share) {
+    const vae_model       *model = turn->pass.model;
+    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_spread     *known = &turn->pass.spread;
+    const size_t           size = model->plan.example;
+    const unsigned char   *observed = vaei_observed(model, row);
+    vae_real              *output = turn->pass.kept + i * model->plan.output;
+    vae_real              *filled = turn->filled + row * size;
+    vae_real              *spread = turn->spread ? turn->spread + row * size : NULL;
+    size_t                 k;
+    for (k = 0; spread && k < size; k++) {
+        const size_t at = vaei_inner_place(model, k);
+        const double sigma = known->inverse ? 1 / (double)known->inverse[at] : known->sigma;
+        const vae_real *place = output + vaei_output_place(known->channels, likelihood->outputs, at);
+        const double second = likelihood->outputs > 1 ? (double)place[known->channels] : 0;
+        if (!observed[at])
+            spread[k] = (vae_real)(VAEI_ROUNDED((1 - share) * (double)spread[k]) +
+                                   VAEI_ROUNDED(share * likelihood->variance((double)*place, second, sigma)));
+    }
+    likelihood->mean(model->kernels, size, output, known, output);
+    for (k = 0; k < size; k++) {
+        const size_t at = vaei_inner_place(model, k);
+        const double off = (double)output[at] - (double)filled[k];
+        if (observed[at]) continue;
+        filled[k] = (vae_real)((double)filled[k] + VAEI_ROUNDED(share * off));
+        if (spread)
+            spread[k] = (vae_real)((double)spread[k] + VAEI_ROUNDED(VAEI_ROUNDED(share * (1 - share)) *
+                                                                    VAEI_ROUNDED(off * off)));
+    }
+}
+
 VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
     const vae_model       *model = turn->pass.model;
@@ -9431,6 +9924,8 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
                                                   vaei_at(model, model->plan.z, 0, i, latent)) -
                                   turn->pass.reconstruction[i];
             turn->log_sums[row] = turn->done + s ? vaei_add_logs(turn->log_sums[row], weight) : weight;
+            if (turn->filled && vaei_finite_double(weight) && vaei_finite_double(turn->log_sums[row]))
+                vaei_blend_sample(turn, row, i, vaei_scalar_exp(weight - turn->log_sums[row]));
         }
 }
 
@@ -9465,9 +9960,11 @@ VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *da
     if (status == VAE_OK) status = vaei_check_prior(model, "vae_log_likelihood", error);
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += turn.pass.count) {
-        if ((status = vaei_encode_rows(model, data, first, &turn.pass, error)) != VAE_OK) return status;
+        status = vaei_encode_rows(model, data, first, VAEI_FOR_NATS, &turn.pass, error);
+        if (status != VAE_OK) return status;
         turn.first_row = first;
         turn.same_noise = 0;
+        turn.filled = NULL;
         vaei_estimate_log_p(&turn, samples);
         for (i = 0; i < turn.pass.count; i++) {
             const double log_p = turn.pass.reconstruction[i];
@@ -9573,7 +10070,9 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
     width = numbers ? model->plan.example : 1;
     for (first = 0; first < data->count; first += turn.pass.count) {
         double *results = each + first * width;
-        if ((status = vaei_encode_rows(model, data, first, &turn.pass, error)) != VAE_OK) return status;
+        status = vaei_encode_rows(model, data, first, VAEI_AS_GIVEN, &turn.pass, error);
+        if (status != VAE_OK) return status;
+        turn.filled = NULL;
         if (numbers) vaei_score_each_number(&turn.pass, &config, results);
         else vaei_score_rows(&turn, &config, results);
         for (i = 0; i < turn.pass.count * width; i++)
@@ -9649,7 +10148,8 @@ VAEI_PRIVATE vae_status vaei_latent_statistics(vae_model *model, const vae_data 
     memset(each, 0, model->plan.latent * sizeof *each);
     for (first = 0; first < data->count; first += pass.count) {
         const size_t latent = model->plan.latent;
-        if ((status = vaei_encode_rows(model, data, first, &pass, error)) != VAE_OK) return status;
+        status = vaei_encode_rows(model, data, first, VAEI_FOR_NATS, &pass, error);
+        if (status != VAE_OK) return status;
         for (i = 0; i < pass.count; i++)
             for (d = 0; d < latent; d++) {
                 const vae_real *mean = vaei_heads(model) + 2 * i * latent + d;
@@ -9674,6 +10174,83 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
     const int  before = vaei_enter(model, "vae_latent_statistics", error);
     vae_status status = VAE_ERROR_BUSY;
     if (before >= 0) status = vaei_leave(model, before, vaei_latent_statistics(model, data, each, active, error));
+    return status;
+}
+
+/* ---- missing numbers ---- */
+
+/* Before the samples of these rows: nothing is known of the missing numbers. */
+VAEI_PRIVATE void vaei_begin_filling(const vaei_importance *turn, size_t rows) {
+    const size_t numbers = rows * turn->pass.model->plan.example;
+    memset(turn->filled, 0, numbers * sizeof(vae_real));
+    if (turn->spread) memset(turn->spread, 0, numbers * sizeof(vae_real));
+}
+
+/* After them: the row in the caller's units, and what was given where it was. */
+VAEI_PRIVATE int vaei_end_filling(const vaei_importance *turn, const vae_data *data, size_t row) {
+    const vae_model *model = turn->pass.model;
+    const size_t     size = model->plan.example;
+    const vaei_given given = vaei_given_pixels(model, data, turn->first_row + row);
+    vae_real        *filled = turn->filled + row * size, *spread = turn->spread ? turn->spread + row * size : NULL;
+    size_t           k;
+    for (k = 0; k < size; k++) {
+        if (!vaei_is_missing(model, &given, k)) {
+            filled[k] = vaei_given_pixel(&given, k);
+            continue;
+        }
+        if (spread && spread[k] > 0) spread[k] = vaei_sqrt(spread[k]);
+        if (model->settings.standardize) {
+            const size_t at = vaei_inner_place(model, k);
+            const double scale = (double)model->weights[model->plan.standardize_scale + at];
+            filled[k] = (vae_real)(VAEI_ROUNDED((double)filled[k] * scale) +
+                                   (double)model->weights[model->plan.standardize_mean + at]);
+            if (spread) spread[k] = (vae_real)((double)spread[k] * scale);
+        }
+        if (!vaei_finite(filled[k]) || (spread && !vaei_finite(spread[k]))) return 0;
+    }
+    return 1;
+}
+
+VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
+                                    vae_real *spread, vae_error *error) {
+    size_t          first, rows, i;
+    vae_data        pixels;
+    vaei_importance turn;
+    vae_status      status;
+    memset(&pixels, 0, sizeof pixels);
+    if (data) pixels = *data;
+    pixels.targets = NULL;          /* what they say is not asked here */
+    status = vaei_check_score(model, data ? &pixels : NULL, 0, "vae_impute", error);
+    if (status != VAE_OK) return status;
+    if (!model->settings.missing)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_impute: in this model no number may be missing: set "
+                         "config.missing to 1, also where it is loaded");
+    if (vaei_check_prior(model, "vae_impute", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    if (!samples) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_impute: samples is 0: give at least 1");
+    if (!filled && data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_impute: filled is NULL");
+    for (first = 0; first < data->count; first += rows) {
+        status = vaei_encode_rows(model, &pixels, first, VAEI_AS_GIVEN, &turn.pass, error);
+        if (status != VAE_OK) return status;
+        rows = turn.pass.count;
+        turn.first_row = first;
+        turn.same_noise = 0;
+        turn.filled = filled + first * model->plan.example;
+        turn.spread = spread ? spread + first * model->plan.example : NULL;
+        turn.pass.kept = vaei_at(model, model->plan.kept, 0, 0, 0);
+        vaei_begin_filling(&turn, rows);
+        vaei_estimate_log_p(&turn, samples);
+        for (i = 0; i < rows; i++)
+            if (!vaei_finite_double(turn.pass.reconstruction[i]) || !vaei_end_filling(&turn, data, i))
+                return vaei_fail_result(first + i, error);
+    }
+    return VAE_OK;
+}
+
+VAE_API vae_status vae_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
+                              vae_real *spread, vae_error *error) {
+    const int  before = vaei_enter(model, "vae_impute", error);
+    vae_status status = VAE_ERROR_BUSY;
+    if (before >= 0) status = vaei_leave(model, before, vaei_impute(model, data, samples, filled, spread, error));
     return status;
 }
 
@@ -10094,15 +10671,17 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
 
 /* ---- one batch, by the caller ---- */
 
-/* Checks a batch and loads it into the workspace. */
-VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch, const char *call, vae_error *error) {
+/* Checks a batch and loads it into the workspace: its rows are those from `number` on of the step. */
+VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch, size_t number, const char *call,
+                                        vae_error *error) {
     vae_status status = vaei_check_data(model, batch, call, error);
+    if (status == VAE_OK) status = vaei_check_targets(model, batch, "", error);
     if (status != VAE_OK) return status;
     if (batch->count > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT,
                          "the batch has %z rows, the model was made for %z: raise config.batch", batch->count,
                          model->plan.batch);
-    return vaei_load_rows(model, batch, 0, batch->count, NULL, error);
+    return vaei_load_rows(model, batch, 0, batch->count, NULL, VAEI_FOR_TRAINING, number, error);
 }
 
 VAEI_PRIVATE vae_status vaei_accumulate(vae_model *model, const vae_data *batch, const vae_share *share,
@@ -10122,7 +10701,7 @@ VAEI_PRIVATE vae_status vaei_accumulate(vae_model *model, const vae_data *batch,
         if (terms) memset(terms, 0, sizeof *terms);
         return VAE_OK;
     }
-    status = vaei_load_batch(model, batch, "vae_accumulate_gradients", error);
+    status = vaei_load_batch(model, batch, whole.first, "vae_accumulate_gradients", error);
     if (status == VAE_OK) status = vaei_train_rows(model, batch->count, whole.first, whole.total, 0, &made, error);
     if (status == VAE_OK && terms) *terms = made;
     return status;
@@ -10169,7 +10748,7 @@ VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_t
     vae_terms  made;
     vae_status status = vaei_begin_training(model, "vae_train_step", error);
     if (status != VAE_OK) return status;
-    status = vaei_load_batch(model, batch, "vae_train_step", error);
+    status = vaei_load_batch(model, batch, 0, "vae_train_step", error);
     if (status == VAE_OK) status = vaei_update(model, batch->count, &made, error);
     if (status == VAE_OK) vaei_forget_best(model);
     if (status == VAE_OK && terms) *terms = made;
@@ -10247,24 +10826,31 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     size_t                 row, i, k;
     int                    which;
     vae_status             status;
-    /* Running means, in the gradient block, which is free before the first step; then those of squares about them. */
-    vae_real *means = model->gradients;
+    /* Running means, in the gradient block, then those of squares about them, and what they are taken over, in rows, in
+       the moments': both are free before the first step. */
+    vae_real *means = model->gradients, *counts = model->moment1;
     vaei_zero_gradients(model);
-    for (which = 0; which < outputs; which++)
+    for (which = 0; which < outputs; which++, memset(counts, 0, units * sizeof(vae_real)))
         for (row = 0; row < data->count; row += stride) {
-            vae_real *running = means + (size_t)which * units;
-            if ((status = vaei_load_rows(model, data, row, 1, NULL, error)) != VAE_OK) {
+            vae_real            *running = means + (size_t)which * units;
+            const unsigned char *observed = vaei_observed(model, 0);
+            if ((status = vaei_load_rows(model, data, row, 1, NULL, VAEI_AS_GIVEN, 0, error)) != VAE_OK) {
                 vaei_forget_gradients(model);
+                memset(counts, 0, units * sizeof(vae_real));
                 return status;
             }
             for (i = 0; i < units; i++) {
-                double sum = 0;
+                double sum = 0, found = 0, weight;
                 for (k = i; k < size; k += units) {
                     const double off = (double)pixels[k] - (which ? (double)means[i] : 0);
+                    if (observed && !observed[k]) continue;
                     sum += which ? VAEI_ROUNDED(off * off) : off;
+                    found += 1;
                 }
-                sum /= (double)(size / units);
-                running[i] += (vae_real)((sum - (double)running[i]) / (double)(row / stride + 1));
+                if (!(found > 0)) continue;
+                weight = found / (double)(size / units);
+                counts[i] += (vae_real)weight;
+                running[i] += (vae_real)((sum / found - (double)running[i]) * weight / (double)counts[i]);
             }
         }
     for (i = 0; i < units; i++) {
@@ -10322,7 +10908,7 @@ VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
 VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffle, vae_error *error) {
     vae_model   *model = fit->model;
     const size_t first = (size_t)model->position, count = vaei_min_size(fit->batch, fit->data->count - first);
-    vae_status   status = vaei_load_rows(model, fit->data, first, count, shuffle, error);
+    vae_status   status = vaei_load_rows(model, fit->data, first, count, shuffle, VAEI_FOR_TRAINING, 0, error);
     if (status == VAE_OK) status = vaei_update(model, count, &fit->progress.last, error);
     if (status != VAE_OK) return status;
     model->position += count;
@@ -11144,6 +11730,12 @@ static const vaei_field vaei_optimizer_fields[] = {
     VAEI_LAST_ROW
 };
 
+static const vaei_field vaei_corruption_fields[] = {
+    VAEI_ROW(vae_corruption, "kind", VAEI_FIELD_NAME, 0, kind, vaei_corruption_name, NULL),
+    VAEI_ROW(vae_corruption, "amount", VAEI_FIELD_REAL, 0, amount, NULL, NULL),
+    VAEI_LAST_ROW
+};
+
 /* In a row for a list of layers place[1] is no offset: 0 for the encoder, 1 for the decoder. */
 static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("input", VAEI_FIELD_INTS, VAEI_REQUIRED | VAEI_IS_NETWORK | VAEI_AGREES, input, NULL, NULL),
@@ -11176,6 +11768,11 @@ static const vaei_field vaei_config_fields[] = {
     VAEI_CONFIG_ROW("tied", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_IS_NETWORK | VAEI_YES_OR_NO, tied, NULL, NULL),
     VAEI_CONFIG_ROW("shared_heads", VAEI_FIELD_INTS, VAEI_AGREES | VAEI_IS_NETWORK | VAEI_YES_OR_NO, shared_heads,
                     NULL, NULL),
+    VAEI_CONFIG_ROW("corruption", VAEI_FIELD_OBJECT, VAEI_TAKEN | VAEI_AS_ONE | VAEI_NOT_FIRST, corruption, NULL,
+                    vaei_corruption_fields),
+    VAEI_CONFIG_ROW("binarize", VAEI_FIELD_INTS, VAEI_TAKEN | VAEI_YES_OR_NO, binarize, NULL, NULL),
+    VAEI_CONFIG_ROW("missing", VAEI_FIELD_INTS, VAEI_TAKEN | VAEI_YES_OR_NO, missing, NULL, NULL),
+    VAEI_CONFIG_ROW("targets", VAEI_FIELD_INTS, VAEI_TAKEN | VAEI_YES_OR_NO, targets, NULL, NULL),
     VAEI_LAST_ROW
 };
 
@@ -11260,7 +11857,7 @@ VAEI_SETUP void vaei_set_enum(void *at, size_t size, int number) {
 VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const void *base) {
     const unsigned char *bytes = (const unsigned char *)base + field->place[column];
     size_t               i;
-    if (field->inner == vaei_schedule_fields) return !vaei_enum_value(bytes, sizeof(vae_schedule_kind));
+    if (field->inner && field->flags & VAEI_AS_ONE) return !vaei_enum_value(bytes, field->inner->size);
     for (i = 0; i < field->size; i++)
         if (bytes[i]) return 0;
     return 1;

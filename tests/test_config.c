@@ -942,6 +942,8 @@ static void test_arguments(void) {
     DATA(vae_elbo(m, data, &terms, NULL, &error));
     DATA(vae_log_likelihood(m, data, 3, &mean, NULL, &error));
     DATA(vae_latent_statistics(m, data, dimensions, NULL, &error));
+    DATA_AND_NONE(vae_impute(m, data, 2, pixels, NULL, &error),
+                  ARGUMENT(vae_impute(m, data, 2, pixels, NULL, &error), "no number may be missing"));
     DATA(vae_fit(m, data, &fit, &error));
     DATA(vae_train_step(m, data, &terms, &error));
     DATA(vae_accumulate_gradients(m, data, NULL, &terms, &error));

@@ -141,7 +141,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     data.pixels = pixels;
     data.count = rows;
     data.labels = golden->classes ? golden_labels : NULL;
-    CHECK(vaei_load_rows(model, &data, 0, rows, NULL, NULL) == VAE_OK);
+    CHECK(vaei_load_rows(model, &data, 0, rows, NULL, VAEI_FOR_TRAINING, 0, NULL) == VAE_OK);
     vaei_begin_pass(&pass, model, rows);
     if (!forward) vaei_begin_backward(&pass);
     pass.scale = (vae_real)(1 / (double)rows);

@@ -134,7 +134,7 @@ static int has_kinks(const vae_config *config) {
 /* `micro` and `chunk`: rows at a time, fewer than the plan's; 0: as planned. */
 static void check_config(const vae_config *config, size_t rows, size_t micro, size_t chunk, size_t each) {
     vae_config     batch = *config, own;
-    vae_real      *pixels = random_pixels(config, rows, 7);
+    vae_real      *pixels = random_pixels(config, rows, 7), *targets = NULL;
     vae_data       data = { 0 };
     gradient_check check = { 0, 1e-3, 0, 0, 0, 0, 0 };
     vae_model     *model;
@@ -153,6 +153,11 @@ static void check_config(const vae_config *config, size_t rows, size_t micro, si
     }
     data.pixels = pixels;
     data.count = rows;
+    if (config->targets) data.targets = targets = random_pixels(config, rows, 8);
+    for (i = 0; config->missing && i < rows * vae_example_size(model); i++) {
+        if (i % 3 == 1) pixels[i] = NAN;
+        if (targets && i % 5 == 2) targets[i] = NAN;
+    }
     check.each = each;
     if (config->standardize) CHECK(vae_standardize(model, &data, NULL) == VAE_OK);
     for (i = 0; i < model->plan.log_sigma_count; i++)       /* not all alike, and none at its best */
@@ -380,6 +385,46 @@ TEST(test_pair_scores) {
             likelihood->score(set, 1, output, &x, &spread, 1, output);        /* in place */
             CHECK(output[0] == d[0] && output[1] == d[1]);
         }
+}
+
+/* What is scored is not what the encoder sees, or not all of it: targets, corrupted input, drawn pixels, missing ones. */
+TEST(test_rows_altered) {
+    int likelihood, sigma, kind, convolutional;
+    for (likelihood = VAE_BERNOULLI; likelihood <= VAE_DISCRETIZED_LOGISTIC; likelihood++)
+        for (sigma = 0; sigma < 3; sigma++)
+            for (kind = 0; kind < 8; kind++)
+                for (convolutional = 0; convolutional < 3; convolutional++) {
+                    const int  has_sigma = likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE;
+                    vae_config config = { .input = { 4, 3, 2 }, .latent = 3,
+                                          .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(6, VAE_TANH) },
+                                          .decoder = { VAE_DENSE_SHAPED(2, 2, 3, VAE_TANH),
+                                                       VAE_CONV_TRANSPOSED(3, 3, 2, VAE_SILU),
+                                                       { VAE_LAYER_CONV, { 0, 0, 2 }, 1, 2, 1, 1, VAE_EXPLICIT } } };
+                    if (!has_sigma && sigma) continue;
+                    config.likelihood = (vae_likelihood)likelihood;
+                    if (likelihood >= VAE_GAUSSIAN_PREDICTED) config.decoder[2].shape.channels = 4;
+                    if (!convolutional) {
+                        config.decoder[1] = VAE_DENSE(likelihood >= VAE_GAUSSIAN_PREDICTED ? 48 : 24, VAE_LINEAR);
+                        memset(&config.decoder[2], 0, sizeof config.decoder[2]);
+                    } else if (convolutional == 2) {
+                        if (!has_sigma) continue;
+                        config.decoder[2].activation = VAE_SILU;
+                    }
+                    config.sigma = has_sigma && !sigma ? 0.4 : 0;
+                    config.sigma_per_pixel = sigma == 2;
+                    config.layout = kind & 1 ? VAE_CHANNELS_FIRST : VAE_CHANNELS_LAST;
+                    config.targets = kind == 1 || kind == 5 || kind == 7;
+                    config.missing = kind >= 4;
+                    config.binarize = (kind == 3 || kind == 7) && likelihood == VAE_BERNOULLI;
+                    if (kind == 2 || kind >= 6) {
+                        config.corruption.kind = kind == 2 ? VAE_CORRUPTION_GAUSSIAN : VAE_CORRUPTION_MASKING;
+                        config.corruption.amount = 0.3;
+                    }
+                    if (kind == 6) config.objective = VAE_OBJECTIVE_IWAE;
+                    if (kind >= 5) config.samples = 3;
+                    check_config(&config, 5, 0, 0, 12);
+                    check_config(&config, 7, 2, 4, 6);
+                }
 }
 
 /* Batches of several micro-batches and chunks, as the plan makes them and in smaller ones. */
@@ -703,6 +748,7 @@ int main(void) {
     RUN(test_sigmas);
     RUN(test_labels);
     RUN(test_pair_scores);
+    RUN(test_rows_altered);
     RUN(test_batches);
     RUN(test_shares);
     RUN(test_beta_while_training);

@@ -238,7 +238,7 @@ TEST(test_same_bits) {
                     source.unfused = 1;
                     CHECK(vaei_make_allocated(&source, &c.allocator, &other, NULL) == VAE_OK);
                     for (step = 0; step < 6; step++) {
-                        if (!step) (void)vaei_load_rows(other, &rows, 0, ROWS, NULL, NULL);
+                        if (!step) (void)vaei_load_rows(other, &rows, 0, ROWS, NULL, VAEI_FOR_TRAINING, 0, NULL);
                         if (!step) (void)vaei_first_sigma(other, ROWS);        /* as vae_train_step does */
                         CHECK(vae_accumulate_gradients(other, &rows, NULL, &terms, &problem) == VAE_OK);
                         CHECK(vae_apply_gradients(other, NULL) == VAE_OK);

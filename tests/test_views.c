@@ -266,8 +266,10 @@ TEST(test_parts) {
         NEEDS_ENCODER(vae_log_likelihood(decoder, &rows, 2, NULL, NULL, &error));
         NEEDS_ENCODER(vae_score(decoder, &rows, NULL, NULL, &error));
         NEEDS_ENCODER(vae_score_numbers(decoder, &rows, NULL, NULL, &error));
+        NEEDS_ENCODER(vae_impute(decoder, &rows, 2, NULL, NULL, &error));
         NEEDS_ENCODER(vae_latent_statistics(decoder, &rows, NULL, NULL, &error));
         NEEDS_DECODER(vae_score(encoder, &rows, NULL, NULL, &error));
+        NEEDS_DECODER(vae_impute(encoder, &rows, 2, NULL, NULL, &error));
         NEEDS_DECODER(vae_score_numbers(encoder, &rows, NULL, NULL, &error));
         NEEDS_DECODER(vae_decode(encoder, &z, pixels, &error));
         NEEDS_DECODER(vae_draw(encoder, &z, pixels, &error));
