@@ -9154,7 +9154,7 @@ VAEI_PRIVATE void vaei_take_row(const vae_model *model, const vaei_given *given,
 
 /* Row `row` of the data becomes row `place` of the batch. Pixels are drawn first, so that what is scored is what was
    drawn, then what is scored is set apart, then the input is corrupted. */
-VAEI_PRIVATE void vaei_load_altered(const vaei_rows *rows, size_t row, size_t place) {
+VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t place) {
     const vae_model   *model = rows->model;
     const vaei_plan   *plan = &model->plan;
     const int          trains = rows->use == VAEI_FOR_TRAINING;
