@@ -588,8 +588,8 @@ VAE_API void vae_print_summary(const vae_model *model);       /* to standard out
 /* Rows of vae_example_size numbers, one after the other: set `pixels` or `bytes`, not both. The data stay yours, are
    read during the call only and are never changed.
    With config.missing a pixel that is NaN, or 0 in `mask`, is missing: the encoder sees 0 there (with
-   config.standardize that is its mean), and nats, scores, sigma, means and scales count the others alone. A row may miss
-   all. A target that is NaN is not scored; the mask speaks of the pixels. vae_impute fills in what is missing. */
+   config.standardize that is its mean), and nats, scores, sigma, means and scales count the others alone. A row may
+   miss all. A target that is NaN is not scored; the mask speaks of the pixels. vae_impute fills in what is missing. */
 typedef struct vae_data {
     const vae_real      *pixels;
     const unsigned char *bytes;
@@ -790,9 +790,9 @@ VAE_API double vae_bits_per_dimension(const vae_model *model, double nats);
 
 /* What a row's missing numbers probably are, given the others (config.missing): their mean, and in `spread`, which may
    be NULL, their standard deviation, by `samples` draws from q with self-normalised importance weights (Mattei and
-   Frellsen 2019, equation 12). Both arrays have count x vae_example_size numbers in your units; where nothing is missing
-   the pixels are copied and the spread is 0. The standard deviation counts the likelihood's own, too. The draws depend
-   on the seed and the row's place alone. */
+   Frellsen 2019, equation 12). Both arrays have count x vae_example_size numbers in your units; where nothing is
+   missing the pixels are copied and the spread is 0. The standard deviation counts the likelihood's own, too. The draws
+   depend on the seed and the row's place alone. */
 VAE_API vae_status vae_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
                               vae_real *spread, vae_error *error);
 
@@ -7790,8 +7790,8 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
 
 /* Moves sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place of
    the optimiser. At first a batch weighs in proportion to its step number, so that the beginning is soon forgotten.
-   With `rate` 1 the batch at hand decides alone. Of missing numbers the gradient has none, and so a batch weighs the less
-   the more it misses; what sigma moves towards stays the same. */
+   With `rate` 1 the batch at hand decides alone. Of missing numbers the gradient has none, and so a batch weighs the
+   less the more it misses; what sigma moves towards stays the same. */
 VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
     const vaei_plan *plan = &model->plan;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -7847,8 +7847,8 @@ VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *m
     return sum;
 }
 
-/* What each number of a row adds to its nats or, where `output` holds the mean pixels, to its squared error; one that is
-   missing nothing. */
+/* What each number of a row adds to its nats or, where `output` holds the mean pixels, to its squared error; one that
+   is missing adds nothing. */
 VAEI_PRIVATE void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *output, const vae_real *pixels,
                                         const unsigned char *observed, double *numbers) {
     const vae_model       *model = pass->model;
@@ -9540,7 +9540,7 @@ VAEI_PRIVATE void vaei_take_row(const vae_model *model, const vaei_given *given,
 
 /* Row `row` of the data becomes row `place` of the batch. Pixels are drawn first, so that what is scored is what was
    drawn, then what is scored is set apart, then the input is corrupted. */
-VAEI_PRIVATE void vaei_load_altered(const vaei_rows *rows, size_t row, size_t place) {
+VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t place) {
     const vae_model   *model = rows->model;
     const vaei_plan   *plan = &model->plan;
     const int          trains = rows->use == VAEI_FOR_TRAINING;
@@ -9594,6 +9594,15 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
                 return;
             }
             vaei_labels(model)[i] = label;
+        }
+        if (alters) {
+            const vaei_given given = vaei_given_pixels(model, rows->data, row);
+            if (vaei_bad_column(model, &given) < size) {
+                rows->bad[slot] = i + 1;
+                return;
+            }
+            vaei_load_altered(rows, row, i);
+            continue;
         }
         if (alters) {
             const vaei_given given = vaei_given_pixels(model, rows->data, row);
@@ -9761,8 +9770,8 @@ VAEI_PRIVATE vae_real vaei_deviation(double variance) {
     return variance > 0 ? (vae_real)vaei_scalar_exp(vaei_scalar_log(variance) / 2) : 0;
 }
 
-/* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none has.
-   Differences from the first row are summed: they are small where the data vary little, so that little cancels in the
+/* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none
+   has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in the
    variance. */
 VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data *data, size_t first, size_t count,
                                          double *means, double *variances) {
@@ -10351,7 +10360,8 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
     const size_t           size = model->plan.example;
     const unsigned char   *observed = vaei_observed(model, row);
     vae_real              *output = turn->pass.kept + i * model->plan.output;
-    vae_real              *filled = turn->filled + row * size, *spread = turn->spread ? turn->spread + row * size : NULL;
+    vae_real              *filled = turn->filled + row * size;
+    vae_real              *spread = turn->spread ? turn->spread + row * size : NULL;
     size_t                 k;
     for (k = 0; spread && k < size; k++) {
         const size_t at = vaei_inner_place(model, k);

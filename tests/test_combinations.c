@@ -5,9 +5,9 @@
 #include "../vae.h"
 #include "test.h"
 
-enum { ROWS = 12, SIZE = 36, DRAWN = 1500, OPTIONS_MAX = 24, VALUES_MAX = 8 };
+enum { ROWS = 12, SIZE = 36, DRAWN = 1500, OPTIONS_MAX = 32, VALUES_MAX = 8 };
 
-static vae_real pixels[ROWS * SIZE];
+static vae_real pixels[ROWS * SIZE], holed[ROWS * SIZE], targets[ROWS * SIZE];
 static int      labels[ROWS], known[ROWS];      /* of every row; where one in three has none */
 
 /* ---- the options: each sets one of its values ---- */
@@ -75,6 +75,13 @@ static void set_classifier(vae_config *c, int value) {
 }
 static void set_freeze(vae_config *c, int value) { c->freeze = (vae_freeze)value; }
 static void set_keep_best(vae_config *c, int value) { c->keep_best = value; }
+static void set_corruption(vae_config *c, int value) {
+    c->corruption.kind = (vae_corruption_kind)value;
+    c->corruption.amount = value > 1 ? (vae_real)0.25 : 0;
+}
+static void set_binarize(vae_config *c, int value) { c->binarize = value; }
+static void set_missing(vae_config *c, int value) { c->missing = value; }
+static void set_targets(vae_config *c, int value) { c->targets = value; }
 static void set_decay(vae_config *c, int value) { c->optimizer.weight_decay = (vae_real)(0.1 * value); }
 static void set_clip(vae_config *c, int value) { c->optimizer.clip_norm = (vae_real)value; }
 static void set_schedule(vae_schedule *s, int value) {
@@ -95,7 +102,9 @@ static const choice choices[] = {
     { "dropout", 3, set_dropout }, { "batch_norm", 4, set_batch_norm }, { "keep_best", 2, set_keep_best },
     { "freeze", 4, set_freeze },
     { "weight_decay", 2, set_decay }, { "clip_norm", 2, set_clip }, { "beta_schedule", 7, set_beta_schedule },
-    { "learning rate's schedule", 7, set_rate_schedule }, { "classifier", 4, set_classifier }
+    { "learning rate's schedule", 7, set_rate_schedule }, { "classifier", 4, set_classifier },
+    { "corruption", 5, set_corruption },
+    { "binarize", 2, set_binarize }, { "missing", 2, set_missing }, { "targets", 2, set_targets }
 };
 enum { CHOICES = (int)(sizeof choices / sizeof choices[0]) };
 
@@ -122,7 +131,8 @@ static void explain(const char *what) {
 static vae_data rows_of(const vae_config *c, size_t first, size_t count) {
     vae_data data;
     memset(&data, 0, sizeof data);
-    data.pixels = pixels + first * SIZE;
+    data.pixels = (c->missing ? holed : pixels) + first * SIZE;
+    if (c->targets) data.targets = targets + first * SIZE;
     data.count = count;
     if (c->classes) data.labels = labels + first;
     if (c->classifier[0].kind != VAE_LAYER_END) data.labels = known + first;
@@ -226,6 +236,10 @@ TEST(test_every_value_was_met) {
 int main(void) {
     int i;
     for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)(draw(256) / 255.0);
+    for (i = 0; i < ROWS * SIZE; i++) {
+        holed[i] = i % 5 ? pixels[i] : (vae_real)NAN;
+        targets[i] = 1 - pixels[i];
+    }
     for (i = 0; i < ROWS; i++) labels[i] = i % 3;
     for (i = 0; i < ROWS; i++) known[i] = i / 2 % 3 ? labels[i] : -1;
     RUN_LONG(test_options_together, "configs with options drawn at random, trained, saved, resumed");

@@ -1501,6 +1501,64 @@ TEST(test_get_mnist_bad_mirrors) {
     CHECK_CONTAINS(heard, "get_mnist.sh: train-images-idx3-ubyte could not be had from any mirror");
 }
 
+/* b is 1000 a + 5 with a gap in every third row, c lacks where b does not in every fifth; an identity that is no number. */
+static void write_gaps(const char *name, int rows) {
+    test_random random = { 4 };
+    char       *text = (char *)malloc((size_t)rows * 80 + 80);
+    size_t      used = (size_t)sprintf(text, "id,\"a, in \"\"V\"\"\",b,c\n");
+    int         i;
+    for (i = 0; i < rows; i++) {
+        const double a = test_uniform(&random, 1, 3);
+        used += (size_t)sprintf(text + used, "s%d,%.5f,", i, a);
+        if (i % 3) used += (size_t)sprintf(text + used, "%.4f,", 1000 * a + 5 + test_uniform(&random, -20, 20));
+        else used += (size_t)sprintf(text + used, "NA,");
+        if (i % 5 == 1) used += (size_t)sprintf(text + used, "\n");
+        else used += (size_t)sprintf(text + used, "%.6g\n", -0.25 * a);
+    }
+    write_file(name, text, used);
+    free(text);
+}
+
+/* The table that the program wrote, without its header: `count` numbers, of which `values` receives so many. */
+static int read_numbers(const char *path, const char *header, double *values, int count) {
+    FILE *file = fopen(path, "r");
+    char  line[200];
+    int   i, good = file != NULL && fgets(line, sizeof line, file) != NULL;
+    if (good) CHECK_TEXT(line, header);
+    for (i = 0; good && i < count; i++) good = fscanf(file, i % 3 ? ",%lf" : "%lf", &values[i]) == 1;
+    if (file) fclose(file);
+    return good;
+}
+
+TEST(test_fill_missing) {
+    enum { GAPPED = 300 };
+    static double filled[GAPPED * 3], spread[GAPPED * 3];
+    const char   *header = "\"a, in \"\"V\"\"\",\"b\",\"c\"\n";
+    double        off = 0, told = 0;
+    int           i;
+    if (!have_shell() || !can_be_opened("build/fill_missing")) SKIP("the examples are not built");
+    write_gaps("gaps.csv", GAPPED);
+    CHECK(run("build/fill_missing " FOLDER "/gaps.csv --without id --steps 1500 --samples 100 --out " FOLDER
+              "/filled.csv --spread " FOLDER "/spread.csv") == 0);
+    CHECK_CONTAINS(heard, "gaps.csv: 300 rows of 3 columns, 160 gaps");
+    CHECK_CONTAINS(heard, " hidden numbers: off by 0.");
+    if (!CHECK(read_numbers(FOLDER "/filled.csv", header, filled, GAPPED * 3))) return;
+    if (!CHECK(read_numbers(FOLDER "/spread.csv", header, spread, GAPPED * 3))) return;
+    for (i = 0; i < GAPPED; i++) {
+        CHECK(spread[3 * i] == 0 && (i % 3 == 0) == (spread[3 * i + 1] > 0) && (i % 5 == 1) == (spread[3 * i + 2] > 0));
+        if (i % 3) continue;
+        off += pow(filled[3 * i + 1] - (1000 * filled[3 * i] + 5), 2) / (GAPPED / 3);
+        told += pow(spread[3 * i + 1], 2) / (GAPPED / 3);
+    }
+    CHECK(sqrt(off) < 150 && sqrt(told) > 10 && sqrt(told) < 300);      /* of a deviation of 577 */
+    CHECK(run("build/fill_missing --steps 200 --samples 20 --check 0") == 0);
+    CHECK_CONTAINS(heard, "pumps: 2000 rows of 6 columns, ");
+    CHECK(strstr(heard, "hidden") == NULL);
+    CHECK(run("build/fill_missing " FOLDER "/gaps.csv") == 1);
+    CHECK_CONTAINS(heard, "fill_missing: " FOLDER "/gaps.csv, line 2, id holds 's0': that is no number");
+    CHECK(run("build/fill_missing " FOLDER "/gaps.csv --check 0.7") == 2);
+}
+
 int main(void) {
     if (system(NULL)) (void)!system("rm -rf " FOLDER); /* of a run that was stopped */
     write_file("png/mark", "", 0);
@@ -1534,6 +1592,7 @@ int main(void) {
     RUN(test_csv_damage);
     RUN(test_detect_anomalies);
     RUN(test_own_loop);
+    RUN(test_fill_missing);
     RUN_LONG(test_anomalies_in_real_tables, "two models for each of six tables, and neighbours");
     RUN(test_readme);
     RUN(test_get_mnist_usage);
