@@ -7745,10 +7745,10 @@ VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
     double           sum = 0;
     size_t           i;
-    for (i = 0; i < pass->count; i++)
-        sum += VAEI_ROUNDED(vaei_weight_of(pass, i) * ((double)vaei_count_observed(model, i / pass->repeat) -
-                                                       VAEI_ROUNDED(power * (pass->reconstruction[i] -
-                                                                             vaei_row_nats(pass, i)))));
+    for (i = 0; i < pass->count; i++) {
+        const double s = VAEI_ROUNDED(power * (pass->reconstruction[i] - vaei_row_nats(pass, i)));
+        sum += VAEI_ROUNDED(vaei_weight_of(pass, i) * ((double)vaei_count_observed(model, i / pass->repeat) - s));
+    }
     *pass->d_log_sigma = (vae_real)((double)pass->scale * sum) + (pass->adds ? *pass->d_log_sigma : 0);
 }
 
@@ -7777,10 +7777,10 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
             const unsigned char *observed = vaei_observed(model, row / pass->repeat);
             for (i = 0; i < count; i++) {
                 const vae_real off = (output[i] - x[i]) * pass->spread.inverse[first + i];
-                if (observed && !observed[first + i]) sums[i] += weight;
-                else
-                    sums[i] += VAEI_ROUNDED(
-                        weight * (squares ? VAEI_ROUNDED((double)off * (double)off) : (double)(off < 0 ? -off : off)));
+                double         power = (double)(off < 0 ? -off : off);
+                if (squares) power = VAEI_ROUNDED((double)off * (double)off);
+                if (observed && !observed[first + i]) power = 1;
+                sums[i] += VAEI_ROUNDED(weight * power);
             }
         }
         for (i = 0; i < count; i++)
@@ -10378,9 +10378,10 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
         const double off = (double)output[at] - (double)filled[k];
         if (observed[at]) continue;
         filled[k] = (vae_real)((double)filled[k] + VAEI_ROUNDED(share * off));
-        if (spread)
-            spread[k] = (vae_real)((double)spread[k] + VAEI_ROUNDED(VAEI_ROUNDED(share * (1 - share)) *
-                                                                    VAEI_ROUNDED(off * off)));
+        if (spread) {
+            const double part = VAEI_ROUNDED(share * (1 - share)), square = VAEI_ROUNDED(off * off);
+            spread[k] = (vae_real)((double)spread[k] + VAEI_ROUNDED(part * square));
+        }
     }
 }
 

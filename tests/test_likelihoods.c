@@ -516,8 +516,8 @@ TEST(test_sentences_about_data) {
                             "maximum, or use VAE_GAUSSIAN" },
         { VAE_CONTINUOUS_BERNOULLI, -1, "validation row 1, column 2 holds -1: VAE_CONTINUOUS_BERNOULLI needs pixels in "
                                         "[0, 1]; shift and scale them, or use VAE_GAUSSIAN" },
-        { VAE_BERNOULLI, 0, "validation row 1, column 2 holds nan: pixels must be finite numbers" },
-        { VAE_LAPLACE, 0, "validation row 1, column 2 holds nan: pixels must be finite numbers" },
+        { VAE_BERNOULLI, 0, "validation row 1, column 2 holds NaN: pixels must be finite numbers" },
+        { VAE_LAPLACE, 0, "validation row 1, column 2 holds NaN: pixels must be finite numbers" },
         { VAE_GAUSSIAN, 1.5e9f, "validation row 1, column 2 holds 1500000000: pixels must lie within -1e9 to 1e9; scale them, or "
                                 "set config.standardize to 1" }
     };
