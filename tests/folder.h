@@ -13,7 +13,7 @@
 #define make_directory(path) mkdir(path, 0777)
 #define remove_directory(path) rmdir(path)
 #define go_to_directory(path) chdir(path)
-#if defined(__wasi__)
+#if defined(__wasi__) && !defined(_WASI_EMULATED_GETPID)
 #include <time.h>
 #define process_number() ((long)time(NULL))
 #else
