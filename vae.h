@@ -4807,10 +4807,11 @@ typedef struct vaei_plan {
     char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
     char        weighs;                             /* the samples of a row have importance weights, */
     char        holds;                              /* ... dimensions of z may be free of the KL's gradient */
+    char        is_conditional;                     /* every row needs its label, and so does every z */
+    char        has_target;                         /* `target` is a place of its own */
     int         threads;
     size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
     size_t      classes;                            /* that a label may name; 0: rows have no labels */
-    char        is_conditional;                     /* every row needs its label, and so does every z */
     size_t      samples, decoder_batch;             /* z of each example in training; rows of the decoder then */
     size_t      output;                             /* numbers that the decoder gives for an example */
     size_t      micro, chunk;                       /* examples in a micro-batch; in a chunk, a multiple of it */
@@ -4839,7 +4840,6 @@ typedef struct vaei_plan {
     vaei_place  observed;                           /* per example a byte for each pixel: 0 where it is not scored */
     vaei_place  pixel_nats;                         /* a double for each pixel: see vaei_spread */
     vaei_place  kept;                               /* the decoder's outputs for as many rows as inference takes */
-    char        has_target;                         /* `target` is a place of its own */
 } vaei_plan;
 
 /* What a config says, defaults applied, without its layers: those stand in the plan. */
@@ -5047,7 +5047,7 @@ VAEI_SETUP vae_status vaei_outline_layer(vaei_outline *o, vaei_where where, vae_
     int32_t    height, width;
     vae_status status;
     vaei_default_layer(l);
-    if ((status = vaei_check_layer(l, where, error)) != VAE_OK) return status;
+    if (where.part && (status = vaei_check_layer(l, where, error)) != VAE_OK) return status;
     o->out = l->shape;
     if (vaei_is_dense(l)) return VAE_OK;
     if ((status = vaei_check_image(o->in, "takes", where, error)) != VAE_OK) return status;
@@ -5133,6 +5133,7 @@ typedef struct vaei_network {
     int               classifiers;      /* layers of the classifier, whose indices come last */
     int               is_mirrored;      /* the config has no decoder of its own */
     int               shared_heads, tied;
+    int               is_checked;       /* walking through encoder and decoder finds no fault any more */
     size_t            classes;
 } vaei_network;
 
@@ -5144,7 +5145,8 @@ VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activatio
     layer->activation = activation;
 }
 
-/* Walks through the first `count` of these layers; o then describes the last one. With `count` 0 only o->out is set. */
+/* Walks through the first `count` of these layers; o then describes the last one. With `count` 0 only o->out is set.
+   `part` NULL: they have been checked, and what the checks take of the stack is spared. */
 VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_shape in, const char *part,
                                        vaei_outline *o, vae_error *error) {
     vaei_where where;
@@ -5154,7 +5156,10 @@ VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_s
     for (where.number = 1; status == VAE_OK && where.number <= count; where.number++) {
         o->layer = layers[where.number - 1];
         o->in = o->out;
-        status = vaei_outline_layer(o, where, error);
+        if (!part && vaei_is_dense(&o->layer)) {
+            vaei_default_layer(&o->layer);
+            o->out = o->layer.shape;
+        } else status = vaei_outline_layer(o, where, error);
     }
     return status;
 }
@@ -5175,35 +5180,39 @@ VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     return where;
 }
 
+/* Layer `index` of a network that a plan holds. */
+VAEI_SETUP vae_status vaei_outline_kept(const vaei_network *n, int index, vaei_outline *o) {
+    const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
+    const vaei_layer *layer = &n->plan->layers[index - first];
+    vaei_describe(layer, &o->layer);
+    o->in = layer->in;
+    o->out = layer->out;
+    o->classes = layer->classes;
+    if (layer->connection) {
+        o->layer.top = layer->connection->top;
+        o->layer.bottom = layer->connection->bottom;
+        o->layer.left = layer->connection->left;
+        o->layer.right = layer->connection->right;
+    }
+    return VAE_OK;
+}
+
 /* Layer `index` of the network. An error is about this layer or one before it. */
 VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_outline *o, vae_error *error) {
     const vae_layer *encoder = n->config ? n->config->encoder : NULL;
+    const char      *in_encoder = n->is_checked ? NULL : "encoder";
     const int        undone = n->encoders - (index - n->encoders - 1);     /* the encoder layer a mirrored one undoes */
     vae_shape        z = { 1, 1, 0 }, both = { 1, 1, 0 };
     vae_status       status;
     z.channels = n->latent;
     both.channels = n->shared_heads ? n->latent : 2 * n->latent;
-    if (!n->config) {
-        const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
-        const vaei_layer *layer = &n->plan->layers[index - first];
-        vaei_describe(layer, &o->layer);
-        o->in = layer->in;
-        o->out = layer->out;
-        o->classes = layer->classes;
-        if (layer->connection) {
-            o->layer.top = layer->connection->top;
-            o->layer.bottom = layer->connection->bottom;
-            o->layer.left = layer->connection->left;
-            o->layer.right = layer->connection->right;
-        }
-        return VAE_OK;
-    }
+    if (!n->config) return vaei_outline_kept(n, index, o);
     o->classes = n->classes && vaei_takes_label(n, index) ? n->classes : 0;
     if (index > n->encoders + n->decoders)
         return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", o, error);
-    if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, "encoder", o, error);
+    if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, in_encoder, o, error);
     if (index == n->encoders || (n->is_mirrored && undone == n->encoders)) {
-        status = vaei_walk_layers(encoder, n->encoders, n->input, "encoder", o, error);
+        status = vaei_walk_layers(encoder, n->encoders, n->input, in_encoder, o, error);
         if (status != VAE_OK) return status;
         if (index == n->encoders) {
             o->in = o->out;
@@ -5220,7 +5229,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         return VAE_OK;
     }
     if (n->is_mirrored) {
-        status = vaei_walk_layers(encoder, undone + 1, n->input, "encoder", o, error);
+        status = vaei_walk_layers(encoder, undone + 1, n->input, in_encoder, o, error);
         if (status != VAE_OK) return status;
         vaei_mirror_layer(o);
         o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
@@ -5233,7 +5242,8 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
                 return vaei_check_image(o->out, "gives", vaei_where_is(n, index), error);
         }
     } else {
-        status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, "decoder", o, error);
+        status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, n->is_checked ? NULL : "decoder", o,
+                                  error);
         if (status != VAE_OK) return status;
     }
     /* A dense last layer may be written in any shape of the right size: its numbers are those of the output's shape. */
@@ -6014,11 +6024,18 @@ VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
     return index && n->config->encoder[n->encoders - index].kind != VAE_LAYER_DENSE;
 }
 
+/* Is this convolution's product normalised? */
+VAEI_SETUP int vaei_is_normalized(const vaei_network *n, int index) {
+    if (!n->config) return n->plan->layers[index - (n->plan->encoder.layers ? 0 : n->encoders + 1)].normalizes;
+    if (index < n->encoders) return n->config->encoder[index].batch_norm != 0;
+    index -= n->encoders + 1;
+    if (!n->is_mirrored) return n->config->decoder[index].batch_norm != 0;
+    return index < n->encoders && n->config->encoder[n->encoders - 1 - index].batch_norm != 0;
+}
+
 /* Does this convolution go on with the one before it in one stage? */
 VAEI_SETUP int vaei_is_joined(const vaei_network *n, int index) {
-    vaei_outline before;
-    if (!vaei_is_convolution(n, index) || !vaei_is_convolution(n, index - 1)) return 0;
-    return vaei_outline_at(n, index - 1, &before, NULL) == VAE_OK && !before.layer.batch_norm;
+    return vaei_is_convolution(n, index) && vaei_is_convolution(n, index - 1) && !vaei_is_normalized(n, index - 1);
 }
 
 enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
@@ -6092,32 +6109,31 @@ enum {
 /* What placing needs to know of a layer. */
 typedef struct vaei_brief {
     vae_layer_kind kind;
-    int            saves_apart;                 /* what the activation's derivative needs is not the output */
-    int            normalizes;
     size_t         inputs, outputs;
     size_t         channels;                    /* that batch normalisation knows */
     size_t         room;                        /* for a dense layer's outputs: the heads always have both halves */
-    int            ends;                        /* the last of its stage, */
-    int            fused;                       /* which is the fused one */
-    int            finishes;                    /* the likelihood's gradient replaces its output */
+    char           saves_apart;                 /* what the activation's derivative needs is not the output */
+    char           normalizes;
+    char           begins, ends;                /* the first of its stage, the last, */
+    char           fused;                       /* which is the fused one */
+    char           finishes;                    /* the likelihood's gradient replaces its output */
 } vaei_brief;
 
-VAEI_SETUP vaei_brief vaei_brief_of(const vaei_planning *p, int index) {
+VAEI_SETUP void vaei_brief_of(const vaei_planning *p, int index, vaei_brief *b) {
     const vaei_plan *plan = p->plan;
     vaei_outline     o;
-    vaei_brief       b;
     vaei_outline_at(p->network, index, &o, NULL);
-    b.kind = o.layer.kind;
-    b.saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
-    b.normalizes = o.layer.batch_norm != 0;
-    b.inputs = vaei_shape_size(o.in);
-    b.outputs = vaei_shape_size(o.out);
-    b.channels = vaei_count_biases(&o);
-    b.room = index == p->network->encoders ? 2 * plan->latent : b.outputs;
-    b.ends = !vaei_is_joined(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
-    b.fused = plan->fused && index - p->first >= plan->last_stage_layer;
-    b.finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
-    return b;
+    b->kind = o.layer.kind;
+    b->saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
+    b->normalizes = o.layer.batch_norm != 0;
+    b->inputs = vaei_shape_size(o.in);
+    b->outputs = vaei_shape_size(o.out);
+    b->channels = vaei_count_biases(&o);
+    b->room = index == p->network->encoders ? 2 * plan->latent : b->outputs;
+    b->begins = !vaei_is_joined(p->network, index);
+    b->ends = !vaei_is_joined(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
+    b->fused = plan->fused && index - p->first >= plan->last_stage_layer;
+    b->finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
 }
 
 /* Batch normalisation keeps its input for the way back; inference needs no more room. */
@@ -6149,7 +6165,7 @@ typedef struct vaei_image_sizes {
 } vaei_image_sizes;
 
 /* Numbers in one image of this tensor; `kept`, NULL while counting, receives its layout. */
-VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_image *kept) {
+VAEI_SETUP size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_image *kept) {
     const vaei_image image = vaei_image_at(p->network, index, which);
     if (kept) *kept = image;
     /* Entries of the tables have 32 bits. */
@@ -6158,10 +6174,10 @@ VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_i
 }
 
 /* What the backward pass needs again is kept for the whole batch, unless that pass follows at once. */
-VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int starts, const vaei_brief *b, const vaei_image_sizes *sizes,
+VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_brief *b, const vaei_image_sizes *sizes,
                                        vaei_places *places) {
     const int trains = p->plan->trains, output_in_slot = b->ends ? b->fused : b->fused || !trains;
-    places->input = starts ? vaei_place_numbers(p, 1, sizes->input) : p->before;
+    places->input = b->begins ? vaei_place_numbers(p, 1, sizes->input) : p->before;
     places->input_gradient = p->below;
     places->output = vaei_place_numbers(p, output_in_slot, sizes->output);
     places->saved = places->output;
@@ -6450,11 +6466,15 @@ VAEI_SETUP void vaei_note_dense(vaei_planning *p, size_t inputs, size_t outputs)
 
 VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     vaei_plan       *plan = p->plan;
-    const vaei_brief b = vaei_brief_of(p, index);
-    const int        dense = b.kind == VAE_LAYER_DENSE, at = index - p->first;
+    const int        at = index - p->first;
     vaei_layer      *layer = plan->layers ? &plan->layers[at] : NULL;
-    vaei_connection *c = dense ? NULL : (vaei_connection *)vaei_take(p->arena, 1, sizeof(vaei_connection));
+    vaei_connection *c = NULL;
     vaei_places      places;
+    vaei_brief       b;
+    int              dense;
+    vaei_brief_of(p, index, &b);
+    dense = b.kind == VAE_LAYER_DENSE;
+    if (!dense) c = (vaei_connection *)vaei_take(p->arena, 1, sizeof(vaei_connection));
     if (index == p->network->encoders + 1) {            /* the decoder's first */
         p->before = plan->z;
         p->below = plan->z_gradient;
@@ -6466,7 +6486,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         layer->connection = c;
         if (c) vaei_fill_connection(p->network, index, c);
         if (!p->stage || p->stage->convolutional == dense || at == plan->decoder.first_layer ||
-            (c && !vaei_is_joined(p->network, index))) {
+            (c && b.begins)) {
             p->stage = p->stage ? p->stage + 1 : plan->stages;
             p->stage->first = at;
             p->stage->convolutional = !dense;
@@ -6488,7 +6508,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         sizes.output = vaei_lay_image(p, index, VAEI_OUTPUT, c ? &c->output : NULL);
         sizes.output_gradient = vaei_lay_image(p, index, VAEI_OUTPUT_GRADIENT, c ? &c->output_gradient : NULL);
         vaei_lay_image(p, index, VAEI_INPUT_GRADIENT, c ? &c->input_gradient : NULL);
-        vaei_place_convolution(p, !vaei_is_joined(p->network, index), &b, &sizes, &places);
+        vaei_place_convolution(p, &b, &sizes, &places);
         if (!plan->is_bare) vaei_take_tables(p, index, c);
     }
     if (!layer) return;
@@ -8973,7 +8993,23 @@ VAEI_SETUP void vaei_lay_out(const vaei_network *network, vaei_plan *plan, vaei_
     model->pool = pool;
 }
 
-VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error *error) {
+/* Checks settings and layers before a plan lies on the stack, so that refusals, with their sentences, stay shallow. */
+VAEI_SETUP vae_status vaei_check_source(vaei_source *source, vae_error *error) {
+    vaei_settings settings;
+    return vaei_settle_source(source, &settings, error);
+}
+VAEI_SETUP vae_status vaei_check_layers(vaei_network *n, vae_part part, vae_error *error) {
+    const int    end = vaei_end_layer(n, part);
+    int          index;
+    vaei_outline o;
+    vae_status   status;
+    if (!n->config) return VAE_OK;
+    for (index = n->encoders ? 0 : vaei_first_layer(n, part); index < end; index++)
+        if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
+    return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_count_bytes(vaei_source *source, size_t *bytes, vae_error *error) {
     vaei_plan  plan;
     vaei_arena arena;
     vae_status status;
@@ -8988,6 +9024,17 @@ VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error
                          "the network does not fit in memory: make `batch` or the layers smaller");
     *bytes = arena.used + VAEI_ALIGNMENT;
     return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error *error) {
+    const vae_config *config = source->config;
+    vae_status        status;
+    if (!config) return vaei_count_bytes(source, bytes, error);
+    source->network.is_checked = 0;
+    if ((status = vaei_check_source(source, error)) != VAE_OK ||
+        (status = vaei_check_layers(&source->network, config->part, error)) != VAE_OK) return status;
+    source->network.is_checked = 1;
+    return vaei_count_bytes(source, bytes, error);
 }
 
 /* Makes the model in memory that is large enough; nothing can fail any more. */
