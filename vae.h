@@ -319,10 +319,10 @@ typedef enum vae_likelihood {
 
 /* What training minimises, on average over the rows of a batch: vae_terms.loss.
    VAE_OBJECTIVE_ELBO: reconstruction + beta kl, the reconstruction averaged over config.samples draws of z.
-   VAE_OBJECTIVE_IWAE: -log 1/k sum_k p(x | z_k) (p(z_k) / q(z_k | x))^beta over k = config.samples draws, where beta is 1
-     a tighter bound on log p(x) (Burda et al. 2016, equation 8). With one draw it is the ELBO.
-   VAE_OBJECTIVE_AUTOENCODER: the reconstruction at z = mean; there is no noise and no KL (where one is asked for it is 0),
-     no logvar, and no p(z) to sample from: calls that need these are refused. */
+   VAE_OBJECTIVE_IWAE: -log 1/k sum_k p(x | z_k) (p(z_k) / q(z_k | x))^beta over k = config.samples draws, where beta is
+     1 a tighter bound on log p(x) (Burda et al. 2016, equation 8). With one draw it is the ELBO.
+   VAE_OBJECTIVE_AUTOENCODER: the reconstruction at z = mean; there is no noise and no KL (where one is asked for it is
+     0), no logvar, and no p(z) to sample from: calls that need these are refused. */
 typedef enum vae_objective {
     VAE_OBJECTIVE_DEFAULT = 0,      /* VAE_OBJECTIVE_ELBO */
     VAE_OBJECTIVE_ELBO, VAE_OBJECTIVE_IWAE, VAE_OBJECTIVE_AUTOENCODER
@@ -502,12 +502,12 @@ typedef struct vae_config {
                                                      input of the encoder's first dense layer (or of the heads where it
                                                      has none) and beside z; the decoder begins with a dense layer */
     vae_objective      objective;
-    size_t             samples;                   /* z drawn for each row in training, each a row of the decoder's batch; 1
-                                                     to 65536. Default 1, of VAE_OBJECTIVE_IWAE 5 */
+    size_t             samples;                   /* z drawn for each row in training, each a row of the decoder's
+                                                     batch; 1 to 65536. Default 1, of VAE_OBJECTIVE_IWAE 5 */
     vae_real           free_bits;                 /* above 0: in the loss each latent dimension's KL, averaged over the
                                                      batch, counts as this many nats at least (Kingma et al. 2016) */
-    vae_real           capacity;                  /* above 0: C nats; the loss has beta |kl - C|, the KL averaged over the
-                                                     batch (Burgess et al. 2018) */
+    vae_real           capacity;                  /* above 0: C nats; the loss has beta |kl - C|, the KL averaged over
+                                                     the batch (Burgess et al. 2018) */
     vae_schedule       capacity_schedule;         /* of C, such as VAE_WARMUP from 0 */
     int                keep_best;                 /* nonzero: has room for the weights with the lowest validation loss,
                                                      which vae_fit leaves in place when it returns */
@@ -705,8 +705,9 @@ typedef struct vae_share {
 
 /* Adds to the gradient block the gradient of this batch's summed loss divided by `total`. With share NULL the batch is
    the whole (first 0, total count); a share may have no rows. Row r's noise depends on the seed, the step and first + r
-   alone: a batch cut into pieces, over time or over machines, meets the same noise. The averages of config.free_bits and
-   capacity are over the rows given. `terms`, which may be NULL, are means over these, too. After a loss that is not finite (VAE_ERROR_NUMERIC) the gradients are zero. */
+   alone: a batch cut into pieces, over time or over machines, meets the same noise. The averages of config.free_bits
+   and capacity are over the rows given. `terms`, which may be NULL, are means over these, too. After a loss that is not
+   finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
 /* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to
@@ -5954,8 +5955,8 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->samples = plan->trains ? s->samples : 1;
     plan->weighs = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
     plan->holds = plan->trains && s->free_bits != 0;
-    /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those of
-       weighed samples the scores of the others. */
+    /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those
+       of weighed samples the scores of the others. */
     plan->fused = !s->unfused && !(plan->trains && (plan->log_sigma_count > 1 || plan->weighs));
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
@@ -6861,8 +6862,8 @@ typedef struct vaei_pass {
     /* what becomes of the logits: */
     double    *reconstruction;      /* per row, nats; or NULL */
     size_t     repeat;              /* so many rows in succession belong to one row of pixels */
-    double    *weights;             /* per row, of its gradient, those of one row of pixels adding up to 1; or NULL: they
-                                       follow from the scores, which come first. Then behind `reconstruction`: */
+    double    *weights;             /* per row, of its gradient, those of one row of pixels adding up to 1; or NULL:
+                                       they follow from the scores, which come first. Then behind `reconstruction`: */
     double    *row_loss;            /* ... per row of pixels, -log of the mean weight before they were scaled to 1 */
     vae_real   scale;               /* of the gradient: 1 / rows in the whole batch */
     vae_real   kl_scale;            /* of the KL's gradient */
@@ -8188,7 +8189,7 @@ VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
 #ifndef VAE_INFERENCE_ONLY
 /* ---- importance weights ---- */
 
-#define VAEI_LEAST_WEIGHT 1e-20     /* a smaller one is 0: it adds nothing, but would fill the way back with denormals */
+#define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill the way back with denormals */
 
 VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z);
 
@@ -8227,7 +8228,8 @@ VAEI_PRIVATE void vaei_weigh_rows(vaei_pass *pass) {
     scores.forward_only = 1;
     vaei_finish_batch(&scores);
     vaei_split(pass->model, pass->count / pass->repeat, 1,
-               vaei_max_size(1, VAEI_PARALLEL_SAMPLES / (pass->repeat * pass->model->plan.latent)), vaei_weigh_part, pass);
+               vaei_max_size(1, VAEI_PARALLEL_SAMPLES / (pass->repeat * pass->model->plan.latent)), vaei_weigh_part,
+               pass);
 }
 #endif
 
@@ -9818,8 +9820,8 @@ VAEI_PRIVATE vae_real vaei_deviation(double variance) {
 }
 
 /* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none
-   has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in the
-   variance. */
+   has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in
+   the variance. */
 VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data *data, size_t first, size_t count,
                                          double *means, double *variances) {
     double start[16], rows[16];
@@ -10830,8 +10832,8 @@ VAEI_PRIVATE double vaei_probe_loss(const vaei_probe *p, const vae_latents *trai
     return loss / (double)train->count;
 }
 
-/* The second moments of (z, 1) as L L': L below the diagonal and on it. A dimension that says nothing which those before
-   it do not say gets no weight. */
+/* The second moments of (z, 1) as L L': L below the diagonal and on it. A dimension that says nothing which those
+   before it do not say gets no weight. */
 VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *train) {
     double *l = p->factor;
     size_t  row, i, j, k;
@@ -13244,8 +13246,8 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
         return vaei_fail_type(file, found, error);
     /* The shape has been found to be the network's, so its product does not overflow. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
-        return vaei_fail_tensor(file, found, "does not have the number of bytes that its shape and dtype need: the file "
-                                "is damaged", error);
+        return vaei_fail_tensor(file, found, "does not have the number of bytes that its shape and dtype need: the "
+                                "file is damaged", error);
     return VAE_OK;
 }
 
@@ -13343,7 +13345,8 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
         if ((squares && number < 0) || (scale && !(number > 0)))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
                              i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
-        if ((block == VAEI_BLOCK_M || block == VAEI_BLOCK_U) && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
+        if ((block == VAEI_BLOCK_M || block == VAEI_BLOCK_U) &&
+            (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
@@ -13605,7 +13608,8 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
         if (i == end) break;
         if ((status = vaei_outline_at(&network, i, &o, error)) != VAE_OK) return status;
         weights = vaei_plus(weights, vaei_count_biases(&o));
-        if (!network.tied || i <= network.encoders || i >= decoder_end) weights = vaei_plus(weights, vaei_count_weights(&o));
+        if (!network.tied || i <= network.encoders || i >= decoder_end)
+            weights = vaei_plus(weights, vaei_count_weights(&o));
     }
     if (vaei_times(2, weights) <= file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "
