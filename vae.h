@@ -5588,6 +5588,7 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
     vaei_default_optimizer(&s->optimizer);
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
+    if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
     if (!s->threads) s->threads = threads ? threads : vaei_core_count();
     if (s->weights) s->inference_only = 1;
     return VAE_OK;
