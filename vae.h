@@ -5274,6 +5274,7 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     n->latent = config->latent;
     n->shared_heads = config->shared_heads != 0;
     n->tied = config->tied != 0;
+    n->is_checked = 0;
     n->encoders = vaei_count_layers(config->encoder);
     n->decoders = vaei_count_layers(config->decoder);
     n->is_mirrored = !n->decoders;
@@ -9149,6 +9150,7 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
     network->decoders = model->plan.decoder.layers;
     network->classes = (size_t)model->settings.classes;
     network->classifiers = model->plan.classifier.layers;
+    network->is_checked = 0;
     allocator = &model->settings.allocator;
     if (changes && (changes->allocator.allocate || changes->allocator.release)) allocator = &changes->allocator;
     return vaei_make_allocated(&source, allocator, view, error);
