@@ -319,10 +319,10 @@ typedef enum vae_likelihood {
 
 /* What training minimises, on average over the rows of a batch: vae_terms.loss.
    VAE_OBJECTIVE_ELBO: reconstruction + beta kl, the reconstruction averaged over config.samples draws of z.
-   VAE_OBJECTIVE_IWAE: -log 1/k sum_k p(x | z_k) (p(z_k) / q(z_k | x))^beta over k = config.samples draws, where beta is 1
-     a tighter bound on log p(x) (Burda et al. 2016, equation 8). With one draw it is the ELBO.
-   VAE_OBJECTIVE_AUTOENCODER: the reconstruction at z = mean; there is no noise and no KL (where one is asked for it is 0),
-     no logvar, and no p(z) to sample from: calls that need these are refused. */
+   VAE_OBJECTIVE_IWAE: -log 1/k sum_k p(x | z_k) (p(z_k) / q(z_k | x))^beta over k = config.samples draws, where beta is
+     1 a tighter bound on log p(x) (Burda et al. 2016, equation 8). With one draw it is the ELBO.
+   VAE_OBJECTIVE_AUTOENCODER: the reconstruction at z = mean; there is no noise and no KL (where one is asked for it is
+     0), no logvar, and no p(z) to sample from: calls that need these are refused. */
 typedef enum vae_objective {
     VAE_OBJECTIVE_DEFAULT = 0,      /* VAE_OBJECTIVE_ELBO */
     VAE_OBJECTIVE_ELBO, VAE_OBJECTIVE_IWAE, VAE_OBJECTIVE_AUTOENCODER
@@ -502,12 +502,12 @@ typedef struct vae_config {
                                                      input of the encoder's first dense layer (or of the heads where it
                                                      has none) and beside z; the decoder begins with a dense layer */
     vae_objective      objective;
-    size_t             samples;                   /* z drawn for each row in training, each a row of the decoder's batch; 1
-                                                     to 65536. Default 1, of VAE_OBJECTIVE_IWAE 5 */
+    size_t             samples;                   /* z drawn for each row in training, each a row of the decoder's
+                                                     batch; 1 to 65536. Default 1, of VAE_OBJECTIVE_IWAE 5 */
     vae_real           free_bits;                 /* above 0: in the loss each latent dimension's KL, averaged over the
                                                      batch, counts as this many nats at least (Kingma et al. 2016) */
-    vae_real           capacity;                  /* above 0: C nats; the loss has beta |kl - C|, the KL averaged over the
-                                                     batch (Burgess et al. 2018) */
+    vae_real           capacity;                  /* above 0: C nats; the loss has beta |kl - C|, the KL averaged over
+                                                     the batch (Burgess et al. 2018) */
     vae_schedule       capacity_schedule;         /* of C, such as VAE_WARMUP from 0 */
     int                keep_best;                 /* nonzero: has room for the weights with the lowest validation loss,
                                                      which vae_fit leaves in place when it returns */
@@ -705,8 +705,9 @@ typedef struct vae_share {
 
 /* Adds to the gradient block the gradient of this batch's summed loss divided by `total`. With share NULL the batch is
    the whole (first 0, total count); a share may have no rows. Row r's noise depends on the seed, the step and first + r
-   alone: a batch cut into pieces, over time or over machines, meets the same noise. The averages of config.free_bits and
-   capacity are over the rows given. `terms`, which may be NULL, are means over these, too. After a loss that is not finite (VAE_ERROR_NUMERIC) the gradients are zero. */
+   alone: a batch cut into pieces, over time or over machines, meets the same noise. The averages of config.free_bits
+   and capacity are over the rows given. `terms`, which may be NULL, are means over these, too. After a loss that is not
+   finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
 /* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to
@@ -4807,10 +4808,11 @@ typedef struct vaei_plan {
     char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
     char        weighs;                             /* the samples of a row have importance weights, */
     char        holds;                              /* ... dimensions of z may be free of the KL's gradient */
+    char        is_conditional;                     /* every row needs its label, and so does every z */
+    char        has_target;                         /* `target` is a place of its own */
     int         threads;
     size_t      example, latent, batch;             /* numbers in an example, in z; examples in a batch */
     size_t      classes;                            /* that a label may name; 0: rows have no labels */
-    char        is_conditional;                     /* every row needs its label, and so does every z */
     size_t      samples, decoder_batch;             /* z of each example in training; rows of the decoder then */
     size_t      output;                             /* numbers that the decoder gives for an example */
     size_t      micro, chunk;                       /* examples in a micro-batch; in a chunk, a multiple of it */
@@ -4839,7 +4841,6 @@ typedef struct vaei_plan {
     vaei_place  observed;                           /* per example a byte for each pixel: 0 where it is not scored */
     vaei_place  pixel_nats;                         /* a double for each pixel: see vaei_spread */
     vaei_place  kept;                               /* the decoder's outputs for as many rows as inference takes */
-    char        has_target;                         /* `target` is a place of its own */
 } vaei_plan;
 
 /* What a config says, defaults applied, without its layers: those stand in the plan. */
@@ -5047,7 +5048,7 @@ VAEI_SETUP vae_status vaei_outline_layer(vaei_outline *o, vaei_where where, vae_
     int32_t    height, width;
     vae_status status;
     vaei_default_layer(l);
-    if ((status = vaei_check_layer(l, where, error)) != VAE_OK) return status;
+    if (where.part && (status = vaei_check_layer(l, where, error)) != VAE_OK) return status;
     o->out = l->shape;
     if (vaei_is_dense(l)) return VAE_OK;
     if ((status = vaei_check_image(o->in, "takes", where, error)) != VAE_OK) return status;
@@ -5133,6 +5134,7 @@ typedef struct vaei_network {
     int               classifiers;      /* layers of the classifier, whose indices come last */
     int               is_mirrored;      /* the config has no decoder of its own */
     int               shared_heads, tied;
+    int               is_checked;       /* walking through encoder and decoder finds no fault any more */
     size_t            classes;
 } vaei_network;
 
@@ -5144,7 +5146,8 @@ VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activatio
     layer->activation = activation;
 }
 
-/* Walks through the first `count` of these layers; o then describes the last one. With `count` 0 only o->out is set. */
+/* Walks through the first `count` of these layers; o then describes the last one. With `count` 0 only o->out is set.
+   `part` NULL: they have been checked, and what the checks take of the stack is spared. */
 VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_shape in, const char *part,
                                        vaei_outline *o, vae_error *error) {
     vaei_where where;
@@ -5154,7 +5157,10 @@ VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_s
     for (where.number = 1; status == VAE_OK && where.number <= count; where.number++) {
         o->layer = layers[where.number - 1];
         o->in = o->out;
-        status = vaei_outline_layer(o, where, error);
+        if (!part && vaei_is_dense(&o->layer)) {
+            vaei_default_layer(&o->layer);
+            o->out = o->layer.shape;
+        } else status = vaei_outline_layer(o, where, error);
     }
     return status;
 }
@@ -5175,35 +5181,39 @@ VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     return where;
 }
 
+/* Layer `index` of a network that a plan holds. */
+VAEI_SETUP vae_status vaei_outline_kept(const vaei_network *n, int index, vaei_outline *o) {
+    const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
+    const vaei_layer *layer = &n->plan->layers[index - first];
+    vaei_describe(layer, &o->layer);
+    o->in = layer->in;
+    o->out = layer->out;
+    o->classes = layer->classes;
+    if (layer->connection) {
+        o->layer.top = layer->connection->top;
+        o->layer.bottom = layer->connection->bottom;
+        o->layer.left = layer->connection->left;
+        o->layer.right = layer->connection->right;
+    }
+    return VAE_OK;
+}
+
 /* Layer `index` of the network. An error is about this layer or one before it. */
 VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_outline *o, vae_error *error) {
     const vae_layer *encoder = n->config ? n->config->encoder : NULL;
+    const char      *in_encoder = n->is_checked ? NULL : "encoder";
     const int        undone = n->encoders - (index - n->encoders - 1);     /* the encoder layer a mirrored one undoes */
     vae_shape        z = { 1, 1, 0 }, both = { 1, 1, 0 };
     vae_status       status;
     z.channels = n->latent;
     both.channels = n->shared_heads ? n->latent : 2 * n->latent;
-    if (!n->config) {
-        const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
-        const vaei_layer *layer = &n->plan->layers[index - first];
-        vaei_describe(layer, &o->layer);
-        o->in = layer->in;
-        o->out = layer->out;
-        o->classes = layer->classes;
-        if (layer->connection) {
-            o->layer.top = layer->connection->top;
-            o->layer.bottom = layer->connection->bottom;
-            o->layer.left = layer->connection->left;
-            o->layer.right = layer->connection->right;
-        }
-        return VAE_OK;
-    }
+    if (!n->config) return vaei_outline_kept(n, index, o);
     o->classes = n->classes && vaei_takes_label(n, index) ? n->classes : 0;
     if (index > n->encoders + n->decoders)
         return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", o, error);
-    if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, "encoder", o, error);
+    if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, in_encoder, o, error);
     if (index == n->encoders || (n->is_mirrored && undone == n->encoders)) {
-        status = vaei_walk_layers(encoder, n->encoders, n->input, "encoder", o, error);
+        status = vaei_walk_layers(encoder, n->encoders, n->input, in_encoder, o, error);
         if (status != VAE_OK) return status;
         if (index == n->encoders) {
             o->in = o->out;
@@ -5220,7 +5230,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         return VAE_OK;
     }
     if (n->is_mirrored) {
-        status = vaei_walk_layers(encoder, undone + 1, n->input, "encoder", o, error);
+        status = vaei_walk_layers(encoder, undone + 1, n->input, in_encoder, o, error);
         if (status != VAE_OK) return status;
         vaei_mirror_layer(o);
         o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
@@ -5233,7 +5243,8 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
                 return vaei_check_image(o->out, "gives", vaei_where_is(n, index), error);
         }
     } else {
-        status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, "decoder", o, error);
+        status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, n->is_checked ? NULL : "decoder", o,
+                                  error);
         if (status != VAE_OK) return status;
     }
     /* A dense last layer may be written in any shape of the right size: its numbers are those of the output's shape. */
@@ -5263,6 +5274,7 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     n->latent = config->latent;
     n->shared_heads = config->shared_heads != 0;
     n->tied = config->tied != 0;
+    n->is_checked = 0;
     n->encoders = vaei_count_layers(config->encoder);
     n->decoders = vaei_count_layers(config->decoder);
     n->is_mirrored = !n->decoders;
@@ -5577,6 +5589,7 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
     vaei_default_optimizer(&s->optimizer);
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
+    if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
     if (!s->threads) s->threads = threads ? threads : vaei_core_count();
     if (s->weights) s->inference_only = 1;
     return VAE_OK;
@@ -5944,8 +5957,8 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->samples = plan->trains ? s->samples : 1;
     plan->weighs = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
     plan->holds = plan->trains && s->free_bits != 0;
-    /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those of
-       weighed samples the scores of the others. */
+    /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those
+       of weighed samples the scores of the others. */
     plan->fused = !s->unfused && !(plan->trains && (plan->log_sigma_count > 1 || plan->weighs));
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
@@ -6014,11 +6027,18 @@ VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
     return index && n->config->encoder[n->encoders - index].kind != VAE_LAYER_DENSE;
 }
 
+/* Is this convolution's product normalised? */
+VAEI_SETUP int vaei_is_normalized(const vaei_network *n, int index) {
+    if (!n->config) return n->plan->layers[index - (n->plan->encoder.layers ? 0 : n->encoders + 1)].normalizes;
+    if (index < n->encoders) return n->config->encoder[index].batch_norm != 0;
+    index -= n->encoders + 1;
+    if (!n->is_mirrored) return n->config->decoder[index].batch_norm != 0;
+    return index < n->encoders && n->config->encoder[n->encoders - 1 - index].batch_norm != 0;
+}
+
 /* Does this convolution go on with the one before it in one stage? */
 VAEI_SETUP int vaei_is_joined(const vaei_network *n, int index) {
-    vaei_outline before;
-    if (!vaei_is_convolution(n, index) || !vaei_is_convolution(n, index - 1)) return 0;
-    return vaei_outline_at(n, index - 1, &before, NULL) == VAE_OK && !before.layer.batch_norm;
+    return vaei_is_convolution(n, index) && vaei_is_convolution(n, index - 1) && !vaei_is_normalized(n, index - 1);
 }
 
 enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
@@ -6092,32 +6112,31 @@ enum {
 /* What placing needs to know of a layer. */
 typedef struct vaei_brief {
     vae_layer_kind kind;
-    int            saves_apart;                 /* what the activation's derivative needs is not the output */
-    int            normalizes;
     size_t         inputs, outputs;
     size_t         channels;                    /* that batch normalisation knows */
     size_t         room;                        /* for a dense layer's outputs: the heads always have both halves */
-    int            ends;                        /* the last of its stage, */
-    int            fused;                       /* which is the fused one */
-    int            finishes;                    /* the likelihood's gradient replaces its output */
+    char           saves_apart;                 /* what the activation's derivative needs is not the output */
+    char           normalizes;
+    char           begins, ends;                /* the first of its stage, the last, */
+    char           fused;                       /* which is the fused one */
+    char           finishes;                    /* the likelihood's gradient replaces its output */
 } vaei_brief;
 
-VAEI_SETUP vaei_brief vaei_brief_of(const vaei_planning *p, int index) {
+VAEI_SETUP void vaei_brief_of(const vaei_planning *p, int index, vaei_brief *b) {
     const vaei_plan *plan = p->plan;
     vaei_outline     o;
-    vaei_brief       b;
     vaei_outline_at(p->network, index, &o, NULL);
-    b.kind = o.layer.kind;
-    b.saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
-    b.normalizes = o.layer.batch_norm != 0;
-    b.inputs = vaei_shape_size(o.in);
-    b.outputs = vaei_shape_size(o.out);
-    b.channels = vaei_count_biases(&o);
-    b.room = index == p->network->encoders ? 2 * plan->latent : b.outputs;
-    b.ends = !vaei_is_joined(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
-    b.fused = plan->fused && index - p->first >= plan->last_stage_layer;
-    b.finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
-    return b;
+    b->kind = o.layer.kind;
+    b->saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
+    b->normalizes = o.layer.batch_norm != 0;
+    b->inputs = vaei_shape_size(o.in);
+    b->outputs = vaei_shape_size(o.out);
+    b->channels = vaei_count_biases(&o);
+    b->room = index == p->network->encoders ? 2 * plan->latent : b->outputs;
+    b->begins = !vaei_is_joined(p->network, index);
+    b->ends = !vaei_is_joined(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
+    b->fused = plan->fused && index - p->first >= plan->last_stage_layer;
+    b->finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
 }
 
 /* Batch normalisation keeps its input for the way back; inference needs no more room. */
@@ -6149,7 +6168,7 @@ typedef struct vaei_image_sizes {
 } vaei_image_sizes;
 
 /* Numbers in one image of this tensor; `kept`, NULL while counting, receives its layout. */
-VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_image *kept) {
+VAEI_SETUP size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_image *kept) {
     const vaei_image image = vaei_image_at(p->network, index, which);
     if (kept) *kept = image;
     /* Entries of the tables have 32 bits. */
@@ -6158,10 +6177,10 @@ VAEI_INLINE size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_i
 }
 
 /* What the backward pass needs again is kept for the whole batch, unless that pass follows at once. */
-VAEI_SETUP void vaei_place_convolution(vaei_planning *p, int starts, const vaei_brief *b, const vaei_image_sizes *sizes,
+VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_brief *b, const vaei_image_sizes *sizes,
                                        vaei_places *places) {
     const int trains = p->plan->trains, output_in_slot = b->ends ? b->fused : b->fused || !trains;
-    places->input = starts ? vaei_place_numbers(p, 1, sizes->input) : p->before;
+    places->input = b->begins ? vaei_place_numbers(p, 1, sizes->input) : p->before;
     places->input_gradient = p->below;
     places->output = vaei_place_numbers(p, output_in_slot, sizes->output);
     places->saved = places->output;
@@ -6450,11 +6469,15 @@ VAEI_SETUP void vaei_note_dense(vaei_planning *p, size_t inputs, size_t outputs)
 
 VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     vaei_plan       *plan = p->plan;
-    const vaei_brief b = vaei_brief_of(p, index);
-    const int        dense = b.kind == VAE_LAYER_DENSE, at = index - p->first;
+    const int        at = index - p->first;
     vaei_layer      *layer = plan->layers ? &plan->layers[at] : NULL;
-    vaei_connection *c = dense ? NULL : (vaei_connection *)vaei_take(p->arena, 1, sizeof(vaei_connection));
+    vaei_connection *c = NULL;
     vaei_places      places;
+    vaei_brief       b;
+    int              dense;
+    vaei_brief_of(p, index, &b);
+    dense = b.kind == VAE_LAYER_DENSE;
+    if (!dense) c = (vaei_connection *)vaei_take(p->arena, 1, sizeof(vaei_connection));
     if (index == p->network->encoders + 1) {            /* the decoder's first */
         p->before = plan->z;
         p->below = plan->z_gradient;
@@ -6466,7 +6489,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         layer->connection = c;
         if (c) vaei_fill_connection(p->network, index, c);
         if (!p->stage || p->stage->convolutional == dense || at == plan->decoder.first_layer ||
-            (c && !vaei_is_joined(p->network, index))) {
+            (c && b.begins)) {
             p->stage = p->stage ? p->stage + 1 : plan->stages;
             p->stage->first = at;
             p->stage->convolutional = !dense;
@@ -6488,7 +6511,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         sizes.output = vaei_lay_image(p, index, VAEI_OUTPUT, c ? &c->output : NULL);
         sizes.output_gradient = vaei_lay_image(p, index, VAEI_OUTPUT_GRADIENT, c ? &c->output_gradient : NULL);
         vaei_lay_image(p, index, VAEI_INPUT_GRADIENT, c ? &c->input_gradient : NULL);
-        vaei_place_convolution(p, !vaei_is_joined(p->network, index), &b, &sizes, &places);
+        vaei_place_convolution(p, &b, &sizes, &places);
         if (!plan->is_bare) vaei_take_tables(p, index, c);
     }
     if (!layer) return;
@@ -6841,8 +6864,8 @@ typedef struct vaei_pass {
     /* what becomes of the logits: */
     double    *reconstruction;      /* per row, nats; or NULL */
     size_t     repeat;              /* so many rows in succession belong to one row of pixels */
-    double    *weights;             /* per row, of its gradient, those of one row of pixels adding up to 1; or NULL: they
-                                       follow from the scores, which come first. Then behind `reconstruction`: */
+    double    *weights;             /* per row, of its gradient, those of one row of pixels adding up to 1; or NULL:
+                                       they follow from the scores, which come first. Then behind `reconstruction`: */
     double    *row_loss;            /* ... per row of pixels, -log of the mean weight before they were scaled to 1 */
     vae_real   scale;               /* of the gradient: 1 / rows in the whole batch */
     vae_real   kl_scale;            /* of the KL's gradient */
@@ -8168,7 +8191,7 @@ VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
 #ifndef VAE_INFERENCE_ONLY
 /* ---- importance weights ---- */
 
-#define VAEI_LEAST_WEIGHT 1e-20     /* a smaller one is 0: it adds nothing, but would fill the way back with denormals */
+#define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill the way back with denormals */
 
 VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z);
 
@@ -8207,7 +8230,8 @@ VAEI_PRIVATE void vaei_weigh_rows(vaei_pass *pass) {
     scores.forward_only = 1;
     vaei_finish_batch(&scores);
     vaei_split(pass->model, pass->count / pass->repeat, 1,
-               vaei_max_size(1, VAEI_PARALLEL_SAMPLES / (pass->repeat * pass->model->plan.latent)), vaei_weigh_part, pass);
+               vaei_max_size(1, VAEI_PARALLEL_SAMPLES / (pass->repeat * pass->model->plan.latent)), vaei_weigh_part,
+               pass);
 }
 #endif
 
@@ -8973,7 +8997,23 @@ VAEI_SETUP void vaei_lay_out(const vaei_network *network, vaei_plan *plan, vaei_
     model->pool = pool;
 }
 
-VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error *error) {
+/* Checks settings and layers before a plan lies on the stack, so that refusals, with their sentences, stay shallow. */
+VAEI_SETUP vae_status vaei_check_source(vaei_source *source, vae_error *error) {
+    vaei_settings settings;
+    return vaei_settle_source(source, &settings, error);
+}
+VAEI_SETUP vae_status vaei_check_layers(vaei_network *n, vae_part part, vae_error *error) {
+    const int    end = vaei_end_layer(n, part);
+    int          index;
+    vaei_outline o;
+    vae_status   status;
+    if (!n->config) return VAE_OK;
+    for (index = n->encoders ? 0 : vaei_first_layer(n, part); index < end; index++)
+        if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
+    return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_count_bytes(vaei_source *source, size_t *bytes, vae_error *error) {
     vaei_plan  plan;
     vaei_arena arena;
     vae_status status;
@@ -8988,6 +9028,17 @@ VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error
                          "the network does not fit in memory: make `batch` or the layers smaller");
     *bytes = arena.used + VAEI_ALIGNMENT;
     return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error *error) {
+    const vae_config *config = source->config;
+    vae_status        status;
+    if (!config) return vaei_count_bytes(source, bytes, error);
+    source->network.is_checked = 0;
+    if ((status = vaei_check_source(source, error)) != VAE_OK ||
+        (status = vaei_check_layers(&source->network, config->part, error)) != VAE_OK) return status;
+    source->network.is_checked = 1;
+    return vaei_count_bytes(source, bytes, error);
 }
 
 /* Makes the model in memory that is large enough; nothing can fail any more. */
@@ -9099,6 +9150,7 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
     network->decoders = model->plan.decoder.layers;
     network->classes = (size_t)model->settings.classes;
     network->classifiers = model->plan.classifier.layers;
+    network->is_checked = 0;
     allocator = &model->settings.allocator;
     if (changes && (changes->allocator.allocate || changes->allocator.release)) allocator = &changes->allocator;
     return vaei_make_allocated(&source, allocator, view, error);
@@ -9771,8 +9823,8 @@ VAEI_PRIVATE vae_real vaei_deviation(double variance) {
 }
 
 /* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none
-   has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in the
-   variance. */
+   has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in
+   the variance. */
 VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data *data, size_t first, size_t count,
                                          double *means, double *variances) {
     double start[16], rows[16];
@@ -10784,8 +10836,8 @@ VAEI_PRIVATE double vaei_probe_loss(const vaei_probe *p, const vae_latents *trai
     return loss / (double)train->count;
 }
 
-/* The second moments of (z, 1) as L L': L below the diagonal and on it. A dimension that says nothing which those before
-   it do not say gets no weight. */
+/* The second moments of (z, 1) as L L': L below the diagonal and on it. A dimension that says nothing which those
+   before it do not say gets no weight. */
 VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *train) {
     double *l = p->factor;
     size_t  row, i, j, k;
@@ -13198,8 +13250,8 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
         return vaei_fail_type(file, found, error);
     /* The shape has been found to be the network's, so its product does not overflow. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
-        return vaei_fail_tensor(file, found, "does not have the number of bytes that its shape and dtype need: the file "
-                                "is damaged", error);
+        return vaei_fail_tensor(file, found, "does not have the number of bytes that its shape and dtype need: the "
+                                "file is damaged", error);
     return VAE_OK;
 }
 
@@ -13297,7 +13349,8 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
         if ((squares && number < 0) || (scale && !(number > 0)))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %s: the file is damaged",
                              i, vaei_block_names[block], wanted->name, number < 0 ? "negative" : "0");
-        if ((block == VAEI_BLOCK_M || block == VAEI_BLOCK_U) && (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
+        if ((block == VAEI_BLOCK_M || block == VAEI_BLOCK_U) &&
+            (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
@@ -13559,7 +13612,8 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
         if (i == end) break;
         if ((status = vaei_outline_at(&network, i, &o, error)) != VAE_OK) return status;
         weights = vaei_plus(weights, vaei_count_biases(&o));
-        if (!network.tied || i <= network.encoders || i >= decoder_end) weights = vaei_plus(weights, vaei_count_weights(&o));
+        if (!network.tied || i <= network.encoders || i >= decoder_end)
+            weights = vaei_plus(weights, vaei_count_weights(&o));
     }
     if (vaei_times(2, weights) <= file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "

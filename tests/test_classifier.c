@@ -235,6 +235,18 @@ TEST(test_files) {
     other.part = VAE_DECODER_ONLY;
     CHECK(vae_load_memory(bytes, size, &other, &part, &error) == VAE_OK);
     CHECK(vae_classify(part, &data, p[1], &error) == VAE_ERROR_ARGUMENT);
+    {                                       /* the decoder's own file and config serve again */
+        vae_model     *again = NULL;
+        size_t         length;
+        unsigned char *half = saved(part, 0, &length);
+        CHECK(vae_load_memory(half, length, NULL, &again, &error) == VAE_OK);
+        vae_destroy(again);
+        again = NULL;
+        vae_get_config(part, &other);
+        CHECK(vae_create(&other, &again, &error) == VAE_OK);
+        vae_destroy(again);
+        free(half);
+    }
     vae_destroy(part);
     memset(&other, 0, sizeof other);
     other.classifier_weight = 7;

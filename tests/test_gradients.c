@@ -100,7 +100,7 @@ static void check_model(gradient_check *check, vae_model *model, const vae_data 
     memcpy(gradient, vae_gradients(model), plan->parameter_count * sizeof *gradient);
     for (i = 0; i < vaei_all_layers(plan); i++) {
         const vaei_layer *layer = &plan->layers[i];
-        char              what[64];
+        char              what[96];
         const char       *part = i == plan->heads ? "heads" : vaei_part_of(plan, i);
         if (i == plan->heads) {             /* mean and logvar, whose gradients may be of very different sizes */
             size_t row, half;
