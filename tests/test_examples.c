@@ -1559,6 +1559,35 @@ TEST(test_fill_missing) {
     CHECK(run("build/fill_missing " FOLDER "/gaps.csv --check 0.7") == 2);
 }
 
+/* "NAME: mean squared error A as measured, B by a moving median of W (the best), C by the model": C below B below A. */
+static void check_denoised(const char *name) {
+    const char *at = strstr(heard, name);
+    double      noisy = 0, median = 0, model = 0;
+    int         width;
+    if (!CHECK(at != NULL)) return;
+    CHECK(sscanf(at + strlen(name), " mean squared error %lf as measured, %lf by a moving median of %d (the best), %lf",
+                 &noisy, &median, &width, &model) == 4);
+    CHECK(model > 0 && model < median && median < noisy);
+}
+
+TEST(test_denoise_series) {
+    if (!have_shell() || !can_be_opened("build/denoise_series")) SKIP("the examples are not built");
+    CHECK(run("build/denoise_series --steps 1500 --out " FOLDER "/clean.csv") == 0);
+    check_denoised("\nwave:");
+    check_denoised("\nsteps:");
+    CHECK(run("build/denoise_series " FOLDER "/clean.csv --steps 20 --truth " FOLDER "/clean.csv") == 0);
+    CHECK_CONTAINS(heard, "/clean.csv: 3000 rows of 2 columns, 0 gaps\nwave: mean squared error 0 as measured");
+    write_gaps("series.csv", 40);
+    CHECK(run("build/denoise_series " FOLDER "/series.csv --without id --steps 5 --window 16 --out " FOLDER
+              "/clean.csv") == 0);
+    CHECK(run("grep -ci nan " FOLDER "/clean.csv") == 1);       /* gaps are filled */
+    CHECK(run("build/denoise_series " FOLDER "/series.csv --without id") == 1);
+    CHECK_CONTAINS(heard, "denoise_series: 40 rows are fewer than a window of 64: choose a smaller --window");
+    CHECK(run("build/denoise_series " FOLDER "/series.csv") == 1);
+    CHECK_CONTAINS(heard, "/series.csv, line 2, id holds 's0': that is no number");
+    CHECK(run("build/denoise_series --truth x.csv") == 2);
+}
+
 int main(void) {
     if (system(NULL)) (void)!system("rm -rf " FOLDER); /* of a run that was stopped */
     write_file("png/mark", "", 0);
@@ -1593,6 +1622,7 @@ int main(void) {
     RUN(test_detect_anomalies);
     RUN(test_own_loop);
     RUN(test_fill_missing);
+    RUN(test_denoise_series);
     RUN_LONG(test_anomalies_in_real_tables, "two models for each of six tables, and neighbours");
     RUN(test_readme);
     RUN(test_get_mnist_usage);
