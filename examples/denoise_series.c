@@ -58,7 +58,8 @@ static vae_status denoise(vae_model *model, const csv_table *table, size_t windo
             for (k = 0; k < size; k++) clean[(first + i) * columns + k] += made[i * size + k];
     }
     for (i = 0; i < table->rows; i++) {
-        const size_t before = i + 1 < window ? i + 1 : window, after = table->rows - i < window ? table->rows - i : window;
+        const size_t before = i + 1 < window ? i + 1 : window;
+        const size_t after = table->rows - i < window ? table->rows - i : window;
         size_t       covered = before < after ? before : after;
         if (covered > places) covered = places;
         for (k = 0; k < columns; k++) clean[i * columns + k] /= (float)covered;
@@ -81,7 +82,7 @@ int main(int argc, char **argv) {
         { "steps", "N", "updates of 64 windows", OPTION_INTEGER, &steps, 1, 1e9 },
         OPTIONS_END
     };
-    csv_table  table = { NULL }, clean_table = { NULL };
+    csv_table  table = { 0 }, clean_table = { 0 };
     vae_model *model = NULL;
     vae_error  error = { VAE_OK, "" };
     float     *clean = NULL, *windows = NULL, *truth = NULL;

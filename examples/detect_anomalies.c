@@ -101,7 +101,7 @@ int main(int argc, char **argv) {
         { "scores", "FILE", "every row's score, as CSV", OPTION_OUTPUT, &scores, 0, 0 },
         OPTIONS_END
     };
-    csv_table normal = { NULL }, checked = { NULL };
+    csv_table normal = { 0 }, checked = { 0 };
     detector  d = { .threshold = 0 };
     vae_error error;
     float    *rows = NULL;

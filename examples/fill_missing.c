@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
         { "samples", "N", "draws for each row", OPTION_INTEGER, &samples, 1, 1e6 },
         OPTIONS_END
     };
-    csv_table      table = { NULL };
+    csv_table      table = { 0 };
     vae_model     *model = NULL;
     vae_error      error;
     unsigned char *mask = NULL;

@@ -8,10 +8,9 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
-#include <signal.h>
-
 #include "support/evaluation.h"
 #include "support/idx_reader.h"
+#include "support/interrupt.h"
 #include "support/loss_log.h"
 #include "support/options.h"
 #include "support/png_writer.h"
@@ -30,13 +29,6 @@ typedef struct training {
     vae_progress latest;
     char         message[256];          /* what went wrong in the callback */
 } training;
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number) {
-    interrupted = number;
-    signal(number, SIG_DFL);            /* a second Ctrl-C ends the program at once */
-}
 
 static int write_samples(training *t, vae_model *model) {
     const png_grid grid = { .images = t->pixels, .count = SHOWN, .height = t->test.height, .width = t->test.width,
@@ -140,8 +132,7 @@ int main(int argc, char **argv) {
     if (!t.pixels) return complain("train_mnist", "not enough memory for the pictures");
     if ((t.resume ? vae_load(t.checkpoint, config, &model, &error)
                   : vae_create(config, &model, &error)) != VAE_OK) return complain("train_mnist", error.message);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    interrupt_begin();
     vae_print_summary(model);
     if (!t.resume && file_can_be_read(t.checkpoint))
         printf("%s is there already: --resume would go on from it\n", t.checkpoint);

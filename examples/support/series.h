@@ -67,7 +67,8 @@ static inline void series_judge(const csv_table *table, const float *truth, cons
             best = sum;
             best_width = width;
         }
-        printf("%s: mean squared error %.4g as measured, %.4g by a moving median of %lu (the best), %.4g by the model\n",
+        printf("%s: mean squared error %.4g as measured, %.4g by a moving median of %lu (the best), %.4g by the "
+               "model\n",
                table->names[k], noisy, best, (unsigned long)best_width, model);
     }
 }
