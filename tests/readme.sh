@@ -26,7 +26,7 @@ extern vae_fit_config fit;
 extern vae_data data;
 extern vae_error error;
 extern unsigned char images[];
-extern float table[], series[], mean[], pixels[], chances[];
+extern float table[], series[], mean[], pixels[], chances[], spread[];
 extern int labels[], wanted[];
 extern double score[], each[];
 extern int n;
