@@ -177,6 +177,7 @@ static void check_config(const vae_config *config, size_t rows, size_t micro, si
     CHECK(check.tried >= 8 && check.skipped * 50 <= check.tried);
     vae_destroy(model);
     free(pixels);
+    free(targets);
 }
 
 TEST(test_activations) {
