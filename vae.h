@@ -89,10 +89,10 @@
         9 >>platform     errors as text, clock, threads    22 >>tables       likelihoods, optimisers, schedules
        10 >>memory       sizes, allocation                 23 >>plan         from a config to shapes and places
        11 >>arithmetic   what compiler and target have     24 >>execution    the model itself, work shared out
-       12 >>scalar-math  one number at a time              25 >>layers       dense, convolution: forward and backward
+       12 >>scalar-math  one number at a time              25 >>layers       dense, convolution, dropout, batch norm
        13 >>random       streams, shuffle, Philox          26 >>outcome      what becomes of the decoder's output
        14 >>vectors      four floats at a time             27 >>stages       the walk through the layers
-       15 >>product      what a matrix product is          28 >>latent       the sample and its gradient
+       15 >>product      what a matrix product is          28 >>latent       the sample, the KL, the classifier
        16 >>kernels      what a kernel set offers          29 >>model-implementation  tensors, first weights, create
        17 >>primitives   compiled once per instruction     30 >>batch        rows into the workspace
        18 >>vector-math    set: this file includes itself  31 >>inference-implementation
@@ -244,8 +244,8 @@ typedef struct vae_layer {
 } vae_layer;
 
 /* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU); what they leave 0 is set beside
-   them: config.encoder[0].dropout = 0.1f. `kernel` and `stride` hold for
-   height and width alike. Static tables, where strict C wants constants, take the names with _INITIALIZER instead. */
+   them: config.encoder[0].dropout = 0.1f. `kernel` and `stride` hold for height and width alike. Static tables, where
+   strict C wants constants, take the names with _INITIALIZER instead. */
 #define VAE_DENSE_INITIALIZER(units, activation) VAE_DENSE_SHAPED_INITIALIZER(1, 1, units, activation)
 #define VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation) \
     { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
@@ -352,7 +352,8 @@ typedef enum vae_kernels {
     VAE_KERNELS_NEON
 } vae_kernels;
 
-/* A factor for beta or the learning rate, by the number of updates made: a resumed run carries on in the right place.
+/* A factor for beta, the capacity or the learning rate, by the number of updates made: a resumed run carries on in the
+   right place.
    VAE_CONSTANT: 1.
    VAE_WARMUP: from `from` to 1 in a straight line over `steps` updates, then 1. For beta: KL warm-up (Sonderby et al.
      2016).
@@ -451,7 +452,7 @@ typedef struct vae_corruption {
     vae_real            amount;
 } vae_corruption;
 
-#define VAE_MAX_LAYERS 16              /* in the encoder, and again in the decoder */
+#define VAE_MAX_LAYERS 16              /* in the encoder, again in the decoder, and in the classifier */
 #ifdef __cplusplus                     /* whose compilers may warn of C's casts */
 #define VAEI_REAL(number) vae_real(number)
 #else
@@ -904,9 +905,9 @@ VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes,
 /* ==== 8 >>parameters ============================================================================================== */
 
 /* The weights as one block of the model's, in the library's own order: first the vae_parameter_count numbers that are
-   trained, then the constants (those of vae_standardize), vae_weight_count in all. vae_parameters is for writing: sums
-   over machines, averages, optimisers of your own; NULL where the model does not own its weights. vae_weights is for
-   reading: what a program with constant weights keeps in flash, and gives as config.weights. */
+   trained, then the others (those of vae_standardize, running averages), vae_weight_count in all. vae_parameters is for
+   writing: sums over machines, averages, optimisers of your own; NULL where the model does not own its weights.
+   vae_weights is for reading: what a program with constant weights keeps in flash, and gives as config.weights. */
 VAE_API size_t vae_parameter_count(const vae_model *model);
 VAE_API size_t vae_weight_count(const vae_model *model);
 VAE_API vae_real *vae_parameters(vae_model *model);
@@ -925,7 +926,7 @@ typedef struct vae_tensor {
     int    rank;          /* 1, 2 or 4 */
     size_t shape[4];      /* unused ones are 1 */
     size_t count;         /* product of the shape */
-    int    trained;       /* nonzero: it has gradients; else it is a constant */
+    int    trained;       /* nonzero: it has gradients; else it is a constant or a running average */
 } vae_tensor;
 
 VAE_API size_t vae_tensor_count(const vae_model *model);
@@ -2465,6 +2466,7 @@ VAEI_HELPER vaei_uints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_NAME(name) name##_avx512
 #define VAEI_TYPE(name) name##16
 #define VAEI_TARGET VAEI_FETCHED __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_PRIVATE
+#define VAEI_HELPER __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) VAEI_INLINE
 #define VAEI_LANES 16
 /* gcc's builtins take the value of masked-out lanes, a mask (all ones) and a rounding mode (4: the current one). Some
    intrinsics are masked, too: without a mask they use something uninitialised, of which gcc 12 warns (gcc bug
@@ -2975,120 +2977,93 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
         }
 }
 
-/* ---- optimisers ---- */
-
-/* Gradient descent with momentum: m = beta1 m + (g + decay p),  p -= rate m. */
-VAEI_TARGET void VAEI_NAME(vaei_sgd)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
-                                     const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
-    const VAEI_V beta1 = VAEI_SET(step->beta1), rate = VAEI_SET(step->rate), decay = VAEI_SET(step->decay);
-    const VAEI_V tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
-    size_t       r, i;
-    (void)v;
-    for (r = 0; r < rows; r++, p += n, m += n) {
-        const VAEI_V factor = VAEI_SET(factors[r]);
-        for (i = 0; i < n; i += VAEI_LANES) {
-            const VAEI_V parameter = VAEI_LOAD(p + i);
-            const VAEI_V gradient = VAEI_FMA(decay, parameter, VAEI_FMA(factor, VAEI_LOAD(g + i), zero));
-            VAEI_V       first = VAEI_FMA(beta1, VAEI_LOAD(m + i), gradient);
-            first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
-            VAEI_STORE(p + i, VAEI_FNMA(rate, first, parameter));
-            VAEI_STORE(m + i, first);
-        }
-    }
-}
-
-/* With g the gradient and the decay: v = beta2 v + (1 - beta2) g^2,  p -= rate g / (sqrt(v) + epsilon). The first
-   moment's place holds v. As above, what is too small for a square that is no denormal number counts as 0 in it. */
-VAEI_TARGET void VAEI_NAME(vaei_rmsprop)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
-                                         const vae_real *factors, const vae_real *g, vae_real *v, vae_real *unused) {
-    const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
-    const VAEI_V rate = VAEI_SET(step->rate), decay = VAEI_SET(step->decay), epsilon = VAEI_SET(step->epsilon);
-    const VAEI_V tiny = VAEI_SET((vae_real)1e-30), least = VAEI_SET((vae_real)1e-15), zero = VAEI_SET(0);
-    size_t       r, i;
-    (void)unused;
-    for (r = 0; r < rows; r++, p += n, v += n) {
-        const VAEI_V factor = VAEI_SET(factors[r]);
-        for (i = 0; i < n; i += VAEI_LANES) {
-            const VAEI_V parameter = VAEI_LOAD(p + i);
-            const VAEI_V gradient = VAEI_FMA(decay, parameter, VAEI_FMA(factor, VAEI_LOAD(g + i), zero));
-            const VAEI_V squared = VAEI_SELECT_LESS(VAEI_ABS(gradient), least, zero, gradient);
-            VAEI_V       second = VAEI_FMA(one_minus_beta2 * squared, squared, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
-            second = VAEI_SELECT_LESS(second, tiny, zero, second);
-            VAEI_STORE(p + i, VAEI_FNMA(rate, gradient / (VAEI_SQRT(second) + epsilon), parameter));
-            VAEI_STORE(v + i, second);
-        }
-    }
-}
-
-/* The same v, then d = sqrt(u + epsilon) / sqrt(v + epsilon) g,  u = beta2 u + (1 - beta2) d^2,  p -= rate d. */
-VAEI_TARGET void VAEI_NAME(vaei_adadelta)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
-                                          const vae_real *factors, const vae_real *g, vae_real *v, vae_real *u) {
-    const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
-    const VAEI_V rate = VAEI_SET(step->rate), decay = VAEI_SET(step->decay), epsilon = VAEI_SET(step->epsilon);
-    const VAEI_V tiny = VAEI_SET((vae_real)1e-30), least = VAEI_SET((vae_real)1e-15), zero = VAEI_SET(0);
-    size_t       r, i;
-    for (r = 0; r < rows; r++, p += n, v += n, u += n) {
-        const VAEI_V factor = VAEI_SET(factors[r]);
-        for (i = 0; i < n; i += VAEI_LANES) {
-            const VAEI_V parameter = VAEI_LOAD(p + i), moved = VAEI_LOAD(u + i);
-            const VAEI_V gradient = VAEI_FMA(decay, parameter, VAEI_FMA(factor, VAEI_LOAD(g + i), zero));
-            VAEI_V       squared = VAEI_SELECT_LESS(VAEI_ABS(gradient), least, zero, gradient), second, delta;
-            second = VAEI_FMA(one_minus_beta2 * squared, squared, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
-            second = VAEI_SELECT_LESS(second, tiny, zero, second);
-            delta = VAEI_PRODUCT(VAEI_SQRT(moved + epsilon) / VAEI_SQRT(second + epsilon), gradient);
-            squared = VAEI_SELECT_LESS(VAEI_ABS(delta), least, zero, delta);
-            squared = VAEI_FMA(one_minus_beta2 * squared, squared, VAEI_PRODUCT(beta2, moved));
-            VAEI_STORE(p + i, VAEI_FNMA(rate, delta, parameter));
-            VAEI_STORE(v + i, second);
-            VAEI_STORE(u + i, VAEI_SELECT_LESS(squared, tiny, zero, squared));
-        }
-    }
-}
-
 #endif /* not AVX-512 */
 
-/* Adam and AdamW:
-     g += decay p,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
-     p = shrink p - rate m / (sqrt(v) inverse_root + epsilon)         for the constants see vaei_begin_adam
-   Moments below 1e-30 become 0: those of weights without gradients would otherwise decay to denormal numbers, which are
-   slow. (Beside an epsilon of 1e-12 or more that makes no difference; a smaller one is not honoured where gradients are
-   below 1e-14.)
-   p, m and v have `rows` rows of n numbers, and the gradients of row r are factors[r] times those in g. So are those of
-   a layer's weights when the batch is one example; any other n parameters are one row with the factor 1.
-   In training p, m and v lie in a far cache. Wide vectors use them up faster than the processor fetches them by itself,
-   so they are prefetched. */
+/* ---- optimisers ----
+
+   p = shrink p - rate d, where the direction d comes of the gradient g, to which decay p has been added, and of one or
+   two moments, which move. p and the moments have `rows` rows of n numbers, and the gradients of row r are factors[r]
+   times those in g. So are those of a layer's weights when the batch is one example; any other n parameters are one row
+   with the factor 1. In training they lie in a far cache. Wide vectors use them up faster than the processor fetches
+   them by itself, so they are prefetched. */
 #define VAEI_UPDATE_AHEAD 2048    /* bytes */
-VAEI_TARGET void VAEI_NAME(vaei_adam)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p,
-                                      const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) {
-    const VAEI_V beta1 = VAEI_SET(step->beta1), one_minus_beta1 = VAEI_SET(step->one_minus_beta1);
-    const VAEI_V beta2 = VAEI_SET(step->beta2), one_minus_beta2 = VAEI_SET(step->one_minus_beta2);
-    const VAEI_V rate = VAEI_SET(step->rate), inverse_root = VAEI_SET(step->inverse_root);
-    const VAEI_V epsilon = VAEI_SET(step->epsilon), tiny = VAEI_SET((vae_real)1e-30), zero = VAEI_SET(0);
-    const VAEI_V decay = VAEI_SET(step->decay), shrink = VAEI_SET(step->shrink);
-    size_t       r, i;
-    for (r = 0; r < rows; r++, p += n, m += n, v += n) {
-        const VAEI_V factor = VAEI_SET(factors[r]);
-        for (i = 0; i < n; i += VAEI_LANES) {
-            const VAEI_V parameter = VAEI_LOAD(p + i);
-            VAEI_V       gradient = VAEI_FMA(factor, VAEI_LOAD(g + i), zero), first, second, root;
-            if (VAEI_LANES >= 8) {
-                VAEI_PREFETCH(p + i, VAEI_UPDATE_AHEAD);
-                VAEI_PREFETCH(m + i, VAEI_UPDATE_AHEAD);
-                VAEI_PREFETCH(v + i, VAEI_UPDATE_AHEAD);
-            }
-            gradient = VAEI_FMA(decay, parameter, gradient);
-            first = VAEI_FMA(one_minus_beta1, gradient, VAEI_PRODUCT(beta1, VAEI_LOAD(m + i)));
-            gradient = VAEI_SELECT_LESS(VAEI_ABS(gradient), VAEI_SET((vae_real)1e-15), zero, gradient);
-            second = VAEI_FMA(one_minus_beta2 * gradient, gradient, VAEI_PRODUCT(beta2, VAEI_LOAD(v + i)));
-            first = VAEI_SELECT_LESS(VAEI_ABS(first), tiny, zero, first);
-            second = VAEI_SELECT_LESS(second, tiny, zero, second);
-            root = VAEI_FMA(VAEI_SQRT(second), inverse_root, epsilon);
-            VAEI_STORE(p + i, VAEI_FNMA(rate, first / root, VAEI_PRODUCT(shrink, parameter)));
-            VAEI_STORE(m + i, first);
-            VAEI_STORE(v + i, second);
-        }
+#define VAEI_UPDATE_KERNEL(name, direction, has_second) \
+    VAEI_TARGET void VAEI_NAME(name)(const vaei_update_step *given, size_t rows, size_t n, vae_real *p, \
+                                     const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) { \
+        const vaei_update_step step = *given;           /* a copy that no store to p can change */ \
+        const VAEI_V zero = VAEI_SET(0), decay = VAEI_SET(step.decay); \
+        size_t r, i; \
+        for (r = 0; r < rows; r++, p += n, m += n, v = has_second ? v + n : v) { \
+            const VAEI_V factor = VAEI_SET(factors[r]); \
+            for (i = 0; i < n; i += VAEI_LANES) { \
+                const VAEI_V parameter = VAEI_LOAD(p + i); \
+                VAEI_V first = VAEI_LOAD(m + i), second = has_second ? VAEI_LOAD(v + i) : zero, d; \
+                if (VAEI_LANES >= 8) { \
+                    VAEI_PREFETCH(p + i, VAEI_UPDATE_AHEAD); \
+                    VAEI_PREFETCH(m + i, VAEI_UPDATE_AHEAD); \
+                    if (has_second) VAEI_PREFETCH(v + i, VAEI_UPDATE_AHEAD); \
+                } \
+                d = VAEI_FMA(decay, parameter, VAEI_FMA(factor, VAEI_LOAD(g + i), zero)); \
+                d = VAEI_NAME(direction)(&step, d, &first, &second); \
+                VAEI_STORE(p + i, VAEI_FNMA(VAEI_SET(step.rate), d, VAEI_PRODUCT(VAEI_SET(step.shrink), parameter))); \
+                VAEI_STORE(m + i, first); \
+                if (has_second) VAEI_STORE(v + i, second); \
+            } \
+        } \
     }
+
+/* A moment so small that it would decay to denormal numbers, which are slow, is 0. (Beside an epsilon of 1e-12 or more
+   that makes no difference; a smaller one is not honoured where gradients are below 1e-14.) */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_moment)(VAEI_V m) {
+    return VAEI_SELECT_LESS(VAEI_ABS(m), VAEI_SET((vae_real)1e-30), VAEI_SET(0), m);
 }
+
+/* v = beta2 v + (1 - beta2) g^2. What is too small for a square that is no denormal number counts as 0. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_mean_square)(const vaei_update_step *step, VAEI_V g, VAEI_V v) {
+    g = VAEI_SELECT_LESS(VAEI_ABS(g), VAEI_SET((vae_real)1e-15), VAEI_SET(0), g);
+    v = VAEI_FMA(VAEI_SET(step->one_minus_beta2) * g, g, VAEI_PRODUCT(VAEI_SET(step->beta2), v));
+    return VAEI_NAME(vaei_moment)(v);
+}
+
+/* Adam and AdamW: m = beta1 m + (1 - beta1) g,  d = m / (sqrt(v) inverse_root + epsilon). For the constants see
+   vaei_begin_adam. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_by_moments)(const vaei_update_step *step, VAEI_V g, VAEI_V *m, VAEI_V *v) {
+    *m = VAEI_FMA(VAEI_SET(step->one_minus_beta1), g, VAEI_PRODUCT(VAEI_SET(step->beta1), *m));
+    *m = VAEI_NAME(vaei_moment)(*m);
+    *v = VAEI_NAME(vaei_mean_square)(step, g, *v);
+    return *m / VAEI_FMA(VAEI_SQRT(*v), VAEI_SET(step->inverse_root), VAEI_SET(step->epsilon));
+}
+VAEI_UPDATE_KERNEL(vaei_adam, vaei_by_moments, 1)
+
+#if VAEI_PASS != VAEI_PASS_AVX512
+
+/* Gradient descent with momentum: d = m = beta1 m + g. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_by_momentum)(const vaei_update_step *step, VAEI_V g, VAEI_V *m, VAEI_V *unused) {
+    (void)unused;
+    return *m = VAEI_NAME(vaei_moment)(VAEI_FMA(VAEI_SET(step->beta1), *m, g));
+}
+VAEI_UPDATE_KERNEL(vaei_sgd, vaei_by_momentum, 0)
+
+/* RMSprop, whose one moment is v: d = g / (sqrt(v) + epsilon). */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_by_square)(const vaei_update_step *step, VAEI_V g, VAEI_V *v, VAEI_V *unused) {
+    (void)unused;
+    *v = VAEI_NAME(vaei_mean_square)(step, g, *v);
+    return g / (VAEI_SQRT(*v) + VAEI_SET(step->epsilon));
+}
+VAEI_UPDATE_KERNEL(vaei_rmsprop, vaei_by_square, 0)
+
+/* Adadelta: d = sqrt(u + epsilon) / sqrt(v + epsilon) g,  u = beta2 u + (1 - beta2) d^2. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_by_squares)(const vaei_update_step *step, VAEI_V g, VAEI_V *v, VAEI_V *u) {
+    const VAEI_V epsilon = VAEI_SET(step->epsilon);
+    VAEI_V       d;
+    *v = VAEI_NAME(vaei_mean_square)(step, g, *v);
+    d = VAEI_PRODUCT(VAEI_SQRT(*u + epsilon) / VAEI_SQRT(*v + epsilon), g);
+    *u = VAEI_NAME(vaei_mean_square)(step, d, *u);
+    return d;
+}
+VAEI_UPDATE_KERNEL(vaei_adadelta, vaei_by_squares, 1)
+
+#endif /* not AVX-512 */
 
 /* ==== 19 >>product-kernels ======================================================================================== */
 
@@ -3400,10 +3375,7 @@ VAEI_PRIVATE void vaei_latent_backward(const vaei_kernel_set *set, size_t n, con
     set->latent_backward(tail.whole, mean, logvar, epsilon, dz, kl_scale, d_mean, d_logvar);
 }
 
-/* ---- optimiser ---- */
-
-/* Rows of n parameters, one after the other, whose gradients are multiples of g: see the kernels. v is NULL for
-   optimisers with one moment. */
+/* An optimiser's update of rows: see VAEI_UPDATE_KERNEL. v is NULL for one moment. */
 VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, const vaei_kernel_set *set, const vaei_update_step *step,
                                    size_t rows, size_t n, vae_real *p, const vae_real *factors, const vae_real *g,
                                    vae_real *m, vae_real *v) {
@@ -3493,15 +3465,12 @@ VAEI_PRIVATE void vaei_random_fill(const vaei_kernel_set *set, const vaei_random
                                    vae_real *out) {
     uint32_t           words[4][VAEI_RANDOM_BLOCKS];
     vae_real           numbers[4][VAEI_RANDOM_BLOCKS];
-    vaei_random_cursor cursor, begin;
-    size_t             count, j;
+    vaei_random_cursor cursor = { 0, request->first / 4 };
+    size_t             j;
     int                c;
-    if (request->columns == 0) return;
-    cursor.row = 0;
-    cursor.block = request->first / 4;
-    while (cursor.row < request->rows) {
-        begin = cursor;
-        count = vaei_random_words(request, &cursor, words);
+    while (request->columns && cursor.row < request->rows) {
+        const vaei_random_cursor begin = cursor;
+        const size_t             count = vaei_random_words(request, &cursor, words);
         if (normal) set->words_to_normals(count, words, numbers);
         else                                                /* the upper 24 bits: multiples of 2^-24 in [0, 1) */
             for (c = 0; c < 4; c++)
@@ -4007,6 +3976,7 @@ typedef struct vaei_likelihood {
                       const vae_real *random);
     int         normal;
     int         tells_bits;     /* p is a probability of whatever data there are: progress tells bits per dimension */
+    int         is_binary;      /* data are 0 and 1, or grey: their probability of 1, which has an entropy of its own */
     vae_real    absent;         /* a first output that leaves a pixel of 0 no nats; the second one is 0 then */
     double    (*variance)(double output, double second, double sigma);      /* of the pixel */
 } vaei_likelihood;
@@ -4449,22 +4419,22 @@ VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double sec
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
-    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0, 0, 0, NULL },
+    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0, 0, 0, 0, NULL },
     { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, 1,
-      NULL, vaei_draw_bernoulli, 0, 0, -128, vaei_variance_bernoulli },
+      NULL, vaei_draw_bernoulli, 0, 0, 1, -128, vaei_variance_bernoulli },
     { "gaussian", "VAE_GAUSSIAN", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 2, 0, VAEI_HALF_LOG_TWO_PI, vaei_score_gaussian,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1, 0, 0, vaei_variance_gaussian },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1, 0, 0, 0, vaei_variance_gaussian },
     { "laplace", "VAE_LAPLACE", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 1, 0, 0.69314718055994530942, vaei_score_laplace,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0, 0, 0, vaei_variance_laplace },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0, 0, 0, 0, vaei_variance_laplace },
     { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_continuous_bernoulli,
       vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0, 0,
-      0, vaei_variance_continuous_bernoulli },
+      0, 0, vaei_variance_continuous_bernoulli },
     { "gaussian_predicted", "VAE_GAUSSIAN_PREDICTED", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, 0, 0, VAEI_HALF_LOG_TWO_PI,
       vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_first_predicted,
-      vaei_draw_gaussian_predicted, 1, 0, 0, vaei_variance_gaussian_predicted },
+      vaei_draw_gaussian_predicted, 1, 0, 0, 0, vaei_variance_gaussian_predicted },
     { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 0, 1, 0, 0, 0, 0, vaei_score_discretized_logistic,
       vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_first_logistic,
-      vaei_draw_discretized_logistic, 0, 1, -10000, vaei_variance_discretized_logistic }
+      vaei_draw_discretized_logistic, 0, 1, 0, -10000, vaei_variance_discretized_logistic }
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
 
@@ -4711,7 +4681,7 @@ typedef struct vaei_place {
 typedef struct vaei_places {
     vaei_place input, output, saved, input_gradient, output_gradient;
     vaei_place linear;      /* batch normalisation: its input */
-    size_t     statistics;  /* ... and vaei_statistics, in the workspace */
+    size_t     statistics;  /* ... and what VAEI_STATISTICS counts, in the workspace */
 } vaei_places;
 
 /* The output positions of a transposed convolution that meet the same taps of the kernel. They are those with the same
@@ -5456,9 +5426,8 @@ VAEI_SETUP vae_status vaei_check_corruption(const vaei_settings *s, vae_error *e
     return VAE_OK;
 }
 
-VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *error) {
     const vae_shape i = s->input;
-    vae_status      status;
     if (i.height < 1 || i.width < 1 || i.channels < 1 || i.height > VAEI_MAX_SIDE || i.width > VAEI_MAX_SIDE ||
         i.channels > VAEI_MAX_SIDE || vaei_shape_size(i) > VAEI_MAX_OUTPUTS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d: give height, width and channels, each 1 to "
@@ -5490,6 +5459,10 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (!vae_kernels_available(s->kernels))
         return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "kernels %s are not in this build or not on this processor: use "
                          "VAE_KERNELS_BEST", vae_kernels_name(s->kernels));
+    return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error) {
     if (!vaei_finite(s->sigma) || (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)1e-6, (vae_real)1e6)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
                          (double)s->sigma);
@@ -5503,6 +5476,13 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (s->sigma != 0 && s->sigma_per_pixel)
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: "
                          "leave one of them 0", (double)s->sigma);
+    return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *error) {
+    vae_status status;
+    if ((status = vaei_check_network(s, error)) != VAE_OK) return status;
+    if ((status = vaei_check_sigma(s, error)) != VAE_OK) return status;
     if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_MOST_SETTING))
         return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
                          (double)s->beta);
@@ -5525,7 +5505,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
                          "other's mirror image: leave one of them 0");
     if ((status = vaei_check_corruption(s, error)) != VAE_OK) return status;
-    if (s->binarize && s->likelihood != VAE_BERNOULLI)
+    if (s->binarize && !vaei_likelihoods[s->likelihood].is_binary)
         return vaei_fail(error, VAE_ERROR_CONFIG, "binarize draws pixels 0 or 1, which %s is not for: leave it 0, or "
                          "use VAE_BERNOULLI", vaei_likelihoods[s->likelihood].symbol);
     if (s->batch > VAEI_MAX_BATCH)
@@ -5856,6 +5836,17 @@ VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *pla
     return VAE_OK;
 }
 
+/* Where in the block lies what belongs to no layer: sigmas, then the numbers that are not trained. */
+VAEI_SETUP void vaei_plan_block(vaei_plan *plan, size_t running) {
+    plan->log_sigma = plan->parameter_count;
+    plan->parameter_count = vaei_plus(plan->parameter_count, plan->log_sigma_count);
+    plan->standardize_mean = plan->parameter_count;
+    plan->standardize_scale = plan->parameter_count + plan->constant_count / 2;
+    plan->running = vaei_plus(plan->parameter_count, plan->constant_count);
+    plan->constant_count = vaei_plus(plan->constant_count, running);
+    plan->weight_count = vaei_plus(plan->parameter_count, plan->constant_count);
+}
+
 /* Checks the layers up to the last one that the model holds, and counts those that it holds: a decoder alone may be the
    mirror image of an encoder that it does not hold. */
 VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
@@ -5918,13 +5909,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
         if (!convolutional) plan->fused = 0;
         plan->finishes_in_place = o.layer.activation == VAE_LINEAR;
     } else plan->fused = 0;
-    plan->log_sigma = plan->parameter_count;
-    plan->parameter_count = vaei_plus(plan->parameter_count, plan->log_sigma_count);
-    plan->standardize_mean = plan->parameter_count;
-    plan->standardize_scale = plan->parameter_count + plan->constant_count / 2;
-    plan->running = vaei_plus(plan->parameter_count, plan->constant_count);
-    plan->constant_count = vaei_plus(plan->constant_count, running);
-    plan->weight_count = vaei_plus(plan->parameter_count, plan->constant_count);
+    vaei_plan_block(plan, running);
     plan->partial_size = weights > 1 ? weights : 0;
     vaei_plan_micro_batch(plan, largest, weights);
     return VAE_OK;
@@ -6985,6 +6970,53 @@ VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer,
 }
 #endif
 
+/* ---- how a layer ends: activation, dropout ---- */
+
+/* Where the forward pass leaves what goes into the activation, what comes out of it, and the layer's output. */
+typedef struct vaei_way {
+    vae_real *before, *made, *out;
+} vaei_way;
+
+VAEI_PRIVATE vaei_way vaei_way_of(const vaei_pass *pass, const vaei_layer *layer, size_t slot, size_t first,
+                                  size_t each) {
+    const vae_model *model = pass->model;
+    vae_real        *saved = vaei_at(model, layer->places.saved, slot, first, each);
+    vaei_way         way;
+    way.before = way.made = way.out = vaei_at(model, layer->places.output, slot, first, each);
+    if (model->plan.trains && vaei_activation_saves_input(layer->activation)) way.before = saved;
+    if (vaei_drops(pass, layer) && vaei_saves_output(layer->activation)) way.before = way.made = saved;
+    return way;
+}
+
+/* All rows of the pass at once. */
+VAEI_PRIVATE void vaei_end_dense(const vaei_pass *pass, const vaei_layer *layer, const vaei_way *way, int activates) {
+    vaei_activate_context work;
+    work.model = pass->model;
+    work.activation = layer->activation;
+    work.from = way->before;
+    work.to = way->made;
+    if (activates)
+        vaei_split(pass->model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_part, &work);
+#ifndef VAE_INFERENCE_ONLY
+    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, way->made, way->out);
+#endif
+}
+
+#ifndef VAE_INFERENCE_ONLY
+/* d, the gradient of the output, becomes that of what went into the activation. */
+VAEI_PRIVATE void vaei_end_dense_backward(const vaei_pass *pass, const vaei_layer *layer, vae_real *d) {
+    vaei_activate_context work;
+    work.model = pass->model;
+    work.activation = layer->activation;
+    work.from = vaei_at(pass->model, layer->places.saved, 0, 0, 0);
+    work.to = d;
+    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d, d);
+    if (layer->activation == VAE_LINEAR) return;
+    vaei_split(pass->model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part,
+               &work);
+}
+#endif
+
 /* ---- batch normalisation: Ioffe and Szegedy 2015, with PyTorch's epsilon and momentum ----
 
    A layer's output, before its activation, is a table with a column for each channel: for each unit of a dense layer,
@@ -7027,11 +7059,11 @@ VAEI_PRIVATE vae_real vaei_norm_limited(double variance) {
 /* By what the channels first .. first + count - 1 are normalised. */
 VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
-    const vaei_layer        *layer = norm->layer;
-    const vae_real          *weights = norm->pass->model->weights;
-    const size_t             channels = layer->bias_count, end = first + count;
-    double                   means[VAEI_NORM_COLUMNS], squares[VAEI_NORM_COLUMNS];
-    size_t                   row, i;
+    const vaei_layer      *layer = norm->layer;
+    const vae_real        *weights = norm->pass->model->weights;
+    const size_t           channels = layer->bias_count, end = first + count;
+    double                 means[VAEI_NORM_COLUMNS], squares[VAEI_NORM_COLUMNS];
+    size_t                 row, i;
     (void)slot;
     for (; first < end; first += count) {
         const vae_real *from = norm->linear + first;
@@ -7065,11 +7097,11 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
 
 VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
-    const size_t             channels = norm->layer->bias_count;
-    const vae_real          *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
-    const vae_real          *scale = vaei_norm_statistic(norm, VAEI_NORM_SCALE);
-    const vae_real          *bias = norm->pass->model->weights + norm->layer->bias + 2 * channels;
-    size_t                   row, i;
+    const size_t           channels = norm->layer->bias_count;
+    const vae_real        *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
+    const vae_real        *scale = vaei_norm_statistic(norm, VAEI_NORM_SCALE);
+    const vae_real        *bias = norm->pass->model->weights + norm->layer->bias + 2 * channels;
+    size_t                 row, i;
     (void)slot;
     for (row = first; row < first + count; row++) {
         const vae_real *from = norm->linear + row * channels;
@@ -7080,27 +7112,14 @@ VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t
 
 /* Makes the layer's output of what its product has left in `linear`. */
 VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *layer) {
-    vae_model        *model = pass->model;
-    vaei_batch_norm norm = vaei_norm_of(pass, layer);
-    vae_real         *out = vaei_at(model, layer->places.output, 0, 0, 0), *made = out;
-    vae_real         *saved = vaei_at(model, layer->places.saved, 0, 0, 0);
-    norm.to = out;
-    if (model->plan.trains && vaei_activation_saves_input(layer->activation)) norm.to = saved;
-    if (vaei_drops(pass, layer) && vaei_saves_output(layer->activation)) norm.to = made = saved;
+    const vae_model *model = pass->model;
+    const vaei_way   way = vaei_way_of(pass, layer, 0, 0, 0);
+    vaei_batch_norm  norm = vaei_norm_of(pass, layer);
+    norm.to = way.before;
     vaei_split(model, layer->bias_count, VAEI_NORM_COLUMNS, VAEI_PARALLEL_NUMBERS / norm.rows + 1, vaei_norm_measure,
                &norm);
     vaei_split(model, norm.rows, 1, VAEI_PARALLEL_NUMBERS / layer->bias_count + 1, vaei_norm_rows, &norm);
-    if (layer->activation != VAE_LINEAR) {
-        vaei_activate_context work;
-        work.model = model;
-        work.activation = layer->activation;
-        work.from = norm.to;
-        work.to = made;
-        vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_part, &work);
-    }
-#ifndef VAE_INFERENCE_ONLY
-    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, made, out);
-#endif
+    vaei_end_dense(pass, layer, &way, layer->activation != VAE_LINEAR);
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -7110,11 +7129,11 @@ VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *lay
    The last two terms are the ways over mean and variance; running averages have none. */
 VAEI_PRIVATE void vaei_norm_sums(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
-    const vae_model         *model = norm->pass->model;
-    const size_t             channels = norm->layer->bias_count, end = first + count;
-    const vae_real          *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
-    double                   sums[VAEI_NORM_COLUMNS], products[VAEI_NORM_COLUMNS];
-    size_t                   row, i;
+    const vae_model       *model = norm->pass->model;
+    const size_t           channels = norm->layer->bias_count, end = first + count;
+    const vae_real        *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
+    double                 sums[VAEI_NORM_COLUMNS], products[VAEI_NORM_COLUMNS];
+    size_t                 row, i;
     (void)slot;
     for (; first < end; first += count) {
         count = vaei_min_size(VAEI_NORM_COLUMNS, end - first);
@@ -7142,12 +7161,12 @@ VAEI_PRIVATE void vaei_norm_sums(void *opaque, size_t slot, size_t first, size_t
 
 VAEI_PRIVATE void vaei_norm_rows_backward(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
-    const size_t             channels = norm->layer->bias_count;
-    const vae_real          *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
-    const vae_real          *scale = vaei_norm_statistic(norm, VAEI_NORM_SCALE);
-    const vae_real          *less = vaei_norm_statistic(norm, VAEI_NORM_LESS);
-    const vae_real          *less_input = vaei_norm_statistic(norm, VAEI_NORM_LESS_INPUT);
-    size_t                   row, i;
+    const size_t           channels = norm->layer->bias_count;
+    const vae_real        *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
+    const vae_real        *scale = vaei_norm_statistic(norm, VAEI_NORM_SCALE);
+    const vae_real        *less = vaei_norm_statistic(norm, VAEI_NORM_LESS);
+    const vae_real        *less_input = vaei_norm_statistic(norm, VAEI_NORM_LESS_INPUT);
+    size_t                 row, i;
     (void)slot;
     for (row = first; row < first + count; row++) {
         const vae_real *x = norm->linear + row * channels;
@@ -7159,18 +7178,10 @@ VAEI_PRIVATE void vaei_norm_rows_backward(void *opaque, size_t slot, size_t firs
 
 /* `d`, the gradient of the layer's output, becomes that of its product. */
 VAEI_PRIVATE void vaei_norm_backward(const vaei_pass *pass, const vaei_layer *layer, vae_real *d) {
-    vae_model        *model = pass->model;
-    vaei_batch_norm norm = vaei_norm_of(pass, layer);
+    const vae_model *model = pass->model;
+    vaei_batch_norm  norm = vaei_norm_of(pass, layer);
     norm.d = d;
-    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d, d);
-    if (layer->activation != VAE_LINEAR) {
-        vaei_activate_context work;
-        work.model = model;
-        work.activation = layer->activation;
-        work.from = vaei_at(model, layer->places.saved, 0, 0, 0);
-        work.to = d;
-        vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
-    }
+    vaei_end_dense_backward(pass, layer, d);
     vaei_split(model, layer->bias_count, VAEI_NORM_COLUMNS, VAEI_PARALLEL_NUMBERS / norm.rows + 1, vaei_norm_sums,
                &norm);
     vaei_split(model, norm.rows, 1, VAEI_PARALLEL_NUMBERS / layer->bias_count + 1, vaei_norm_rows_backward, &norm);
@@ -7263,13 +7274,10 @@ VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t fir
 #endif
 
 VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
-    vae_model   *model = pass->model;
-    vae_real    *out = vaei_at(model, layer->places.output, 0, 0, 0);
-    vae_real    *saved = vaei_at(model, layer->places.saved, 0, 0, 0), *before = out, *made = out;
-    vaei_product p;
-    if (model->plan.trains && vaei_activation_saves_input(layer->activation)) before = saved;
-    if (vaei_drops(pass, layer) && vaei_saves_output(layer->activation)) before = made = saved;
-    if (layer->normalizes) before = vaei_at(model, layer->places.linear, 0, 0, 0);
+    vae_model     *model = pass->model;
+    const vaei_way way = vaei_way_of(pass, layer, 0, 0, 0);
+    vae_real      *before = layer->normalizes ? vaei_at(model, layer->places.linear, 0, 0, 0) : way.before;
+    vaei_product   p;
     memset(&p, 0, sizeof p);
     p.rows = pass->count;
     p.columns = layer->outputs;
@@ -7294,21 +7302,9 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
         vaei_split(model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / layer->outputs),
                    vaei_add_label_part, &labels);
     }
-    if (layer->normalizes) {
-        vaei_norm_forward(pass, layer);
-        return;
-    }
-    if (vaei_separate_activation(layer->activation) || (layer->classes && layer->activation == VAE_RELU)) {
-        vaei_activate_context work;
-        work.model = model;
-        work.activation = layer->activation;
-        work.from = before;
-        work.to = made;
-        vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_part, &work);
-    }
-#ifndef VAE_INFERENCE_ONLY
-    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, made, out);
-#endif
+    if (layer->normalizes) vaei_norm_forward(pass, layer);
+    else vaei_end_dense(pass, layer, &way, vaei_separate_activation(layer->activation) ||
+                                               (layer->classes && layer->activation == VAE_RELU));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -7342,15 +7338,7 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     const int    frozen = vaei_is_frozen(model, (int)(layer - model->plan.layers));
     vaei_product p;
     if (layer->normalizes) vaei_norm_backward(pass, layer, d_out);
-    else if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d_out, d_out);
-    if (layer->activation != VAE_LINEAR && !layer->normalizes) {
-        vaei_activate_context work;
-        work.model = model;
-        work.activation = layer->activation;
-        work.from = vaei_at(model, layer->places.saved, 0, 0, 0);
-        work.to = d_out;
-        vaei_split(model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_backward_part, &work);
-    }
+    else vaei_end_dense_backward(pass, layer, d_out);
     if (!frozen)
         vaei_bias_sums(pass, layer, pass->count, d_out, model->gradients + layer->bias, model->has_gradients);
     if (layer->classes && !frozen) {
@@ -7591,15 +7579,12 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
     const vae_model *model = micro->pass->model;
     const vae_real  *in =
         vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
-    vae_real        *out =
-        vaei_at(model, layer->places.output, micro->slot, micro->first, layer->connection->output.image);
-    vae_real        *before = out, *made = out;
+    const vaei_way   way =
+        vaei_way_of(micro->pass, layer, micro->slot, micro->first, layer->connection->output.image);
     const vae_real  *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
-    vae_real        *saved =
-        vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->connection->output.image);
-    if (model->plan.trains && vaei_activation_saves_input(layer->activation)) before = saved;
-    if (vaei_drops(micro->pass, layer) && vaei_saves_output(layer->activation)) before = made = saved;
-    if (layer->normalizes) before = vaei_at(model, layer->places.linear, micro->slot, micro->first, layer->outputs);
+    vae_real        *before = layer->normalizes
+                           ? vaei_at(model, layer->places.linear, micro->slot, micro->first, layer->outputs)
+                           : way.before;
     if (layer->kind == VAE_LAYER_CONV)
         vaei_convolve(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
                     layer->activation == VAE_RELU && !layer->normalizes);
@@ -7608,9 +7593,9 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
                      layer->activation == VAE_RELU && !layer->normalizes);
     if (layer->normalizes) return;          /* the whole batch goes on together: see vaei_norm_forward */
     if (vaei_separate_activation(layer->activation))
-        vaei_activate_images(model, layer->activation, micro->count, &layer->connection->output, before, made);
+        vaei_activate_images(model, layer->activation, micro->count, &layer->connection->output, before, way.made);
 #ifndef VAE_INFERENCE_ONLY
-    if (vaei_drops(micro->pass, layer)) vaei_drop_images(micro, layer, &layer->connection->output, made, out);
+    if (vaei_drops(micro->pass, layer)) vaei_drop_images(micro, layer, &layer->connection->output, way.made, way.out);
 #endif
 }
 
@@ -7872,8 +7857,8 @@ VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *m
 
 /* What each number of a row adds to its nats or, where `output` holds the mean pixels, to its squared error; one that
    is missing adds nothing. */
-VAEI_PRIVATE void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *output, const vae_real *pixels,
-                                        const unsigned char *observed, double *numbers) {
+VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *output, const vae_real *pixels,
+                                      const unsigned char *observed, double *numbers) {
     const vae_model       *model = pass->model;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     const vae_real        *scale = model->settings.standardize ? model->weights + model->plan.standardize_scale : NULL;
@@ -7900,8 +7885,8 @@ VAEI_PRIVATE void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *o
 
 /* The score of a row of which pixels are missing, without what it has whatever their values. Those pixels are 0 by now;
    the outputs for them are replaced. */
-VAEI_PRIVATE double vaei_score_observed(const vaei_pass *pass, const unsigned char *observed, vae_real *output,
-                                        const vae_real *row, vae_real scale, vae_real *d) {
+VAEI_APART double vaei_score_observed(const vaei_pass *pass, const unsigned char *observed, vae_real *output,
+                                      const vae_real *row, vae_real scale, vae_real *d) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[pass->model->settings.likelihood];
     const size_t           size = pass->model->plan.example;
     double                 nats;
@@ -8225,7 +8210,7 @@ VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_
 }
 
 /* The scores come first; the pass itself then finishes its rows with the weights. */
-VAEI_PRIVATE void vaei_weigh_rows(vaei_pass *pass) {
+VAEI_APART void vaei_weigh_rows(vaei_pass *pass) {
     vaei_pass scores = *pass;
     scores.forward_only = 1;
     vaei_finish_batch(&scores);
@@ -8278,10 +8263,7 @@ VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
    `bounded` may be raw. */
 VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bounded) {
     size_t i;
-    for (i = 0; i < n; i++) {
-        const vae_real raised = VAE_LOGVAR_MIN > raw[i] ? VAE_LOGVAR_MIN : raw[i];
-        bounded[i] = VAE_LOGVAR_MAX < raised ? VAE_LOGVAR_MAX : raised;
-    }
+    for (i = 0; i < n; i++) bounded[i] = vaei_held(raw[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX);
 }
 
 /* The true derivative is 0 outside the bounds, so a value that got there would stay there for ever. Instead the
@@ -8289,10 +8271,7 @@ VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bou
    only gradients >= 0 pass, at the lower one only those <= 0. Needs the bounded values only. */
 VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, vae_real *d) {
     size_t i;
-    for (i = 0; i < n; i++) {
-        if (!(bounded[i] < VAE_LOGVAR_MAX) && d[i] < 0) d[i] = 0;
-        if (!(bounded[i] > VAE_LOGVAR_MIN) && d[i] > 0) d[i] = 0;
-    }
+    for (i = 0; i < n; i++) d[i] = vaei_held_slope(bounded[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX, d[i]);
 }
 
 VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
@@ -9628,59 +9607,43 @@ VAEI_PRIVATE int vaei_alters_rows(const vae_model *model) {
     return model->plan.has_target || model->settings.missing || model->settings.binarize;
 }
 
+/* Row `row` of the data, whose pixels may be taken as they are, becomes row `place` of the batch. */
+VAEI_PRIVATE void vaei_load_plain(const vaei_rows *rows, size_t row, size_t place) {
+    const vae_model *model = rows->model;
+    const size_t     size = model->plan.example;
+    const int        swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
+    vae_real        *to = vaei_at(model, model->plan.input, 0, place, size);
+    size_t           k;
+    if (rows->data->bytes) {
+        const unsigned char *bytes = rows->data->bytes + row * size;
+        if (!swap) model->kernels->bytes_to_real(size, bytes, to);
+        else for (k = 0; k < size; k++) to[vaei_channels_last(model->settings.input, k)] = (vae_real)bytes[k] / 255;
+    } else {
+        const vae_real *pixels = rows->data->pixels + row * size;
+        if (swap) vaei_to_channels_last(model->settings.input, pixels, to);
+        else memcpy(to, pixels, size * sizeof(vae_real));
+    }
+    if (model->settings.standardize)
+        for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
+}
+
 VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t count) {
-    vaei_rows             *rows = (vaei_rows *)opaque;
-    vae_model             *model = rows->model;
-    const vaei_kernel_set *kernels = model->kernels;
-    const size_t           size = model->plan.example;
-    const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
-    const int              alters = vaei_alters_rows(model);
-    size_t                 i, k;
+    vaei_rows       *rows = (vaei_rows *)opaque;
+    const vae_model *model = rows->model;
+    const int        alters = vaei_alters_rows(model);
+    size_t           i;
     for (i = first; i < first + count; i++) {
-        const size_t row = vaei_row_at(rows, i);
-        vae_real    *to = vaei_at(model, model->plan.input, 0, i, size);
-        if (model->plan.classes) {
-            const int label = rows->data->labels ? rows->data->labels[row] : -1;
-            if (vaei_is_bad_label(model, label)) {
-                rows->bad[slot] = i + 1;
-                return;
-            }
-            vaei_labels(model)[i] = label;
+        const size_t     row = vaei_row_at(rows, i);
+        const vaei_given given = vaei_given_pixels(model, rows->data, row);
+        const int        label = rows->data->labels ? rows->data->labels[row] : -1;
+        if ((model->plan.classes && vaei_is_bad_label(model, label)) ||
+            vaei_bad_column(model, &given) < model->plan.example) {
+            rows->bad[slot] = i + 1;
+            return;
         }
-        if (alters) {
-            const vaei_given given = vaei_given_pixels(model, rows->data, row);
-            if (vaei_bad_column(model, &given) < size) {
-                rows->bad[slot] = i + 1;
-                return;
-            }
-            vaei_load_altered(rows, row, i);
-            continue;
-        }
-        if (alters) {
-            const vaei_given given = vaei_given_pixels(model, rows->data, row);
-            if (vaei_bad_column(model, &given) < size) {
-                rows->bad[slot] = i + 1;
-                return;
-            }
-            vaei_load_altered(rows, row, i);
-            continue;
-        }
-        if (rows->data->bytes) {
-            const unsigned char *bytes = rows->data->bytes + row * size;
-            if (!swap) kernels->bytes_to_real(size, bytes, to);
-            else for (k = 0; k < size; k++) to[vaei_channels_last(model->settings.input, k)] = (vae_real)bytes[k] / 255;
-        } else {
-            const vae_real  *pixels = rows->data->pixels + row * size;
-            const vaei_given given = vaei_given_pixels(model, rows->data, row);
-            if (vaei_bad_column(model, &given) < size) {
-                rows->bad[slot] = i + 1;
-                return;
-            }
-            if (swap) vaei_to_channels_last(model->settings.input, pixels, to);
-            else memcpy(to, pixels, size * sizeof(vae_real));
-        }
-        if (model->settings.standardize)
-            for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
+        if (model->plan.classes) vaei_labels(model)[i] = label;
+        if (alters) vaei_load_altered(rows, row, i);
+        else vaei_load_plain(rows, row, i);
     }
 }
 
@@ -9921,6 +9884,13 @@ VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *
     return VAE_OK;
 }
 
+/* How far off pixels are is learned, as a sigma or by the decoder, and not bounded by what pixels there can be. */
+VAEI_PRIVATE int vaei_learns_spread(const vae_model *model) {
+    const vae_likelihood likelihood = model->settings.likelihood;
+    return model->plan.log_sigma_count ||
+           (vaei_takes_any_pixel(likelihood) && vaei_likelihoods[likelihood].outputs > 1);
+}
+
 /* For a fit: checks that the model can take the data, and those of validation (or NULL). A fresh model that
    standardizes takes its means and scales from the data. */
 VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, const vae_data *validation,
@@ -9932,8 +9902,7 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
         status = vaei_standardize(model, data, error);
         if (status == VAE_OK) status = vaei_check_targets(model, data, "", error);
     } else status = vaei_check_pixels(model, data, "", error);
-    if (status == VAE_OK && !model->step && !model->settings.standardize &&
-        (model->plan.log_sigma_count || model->settings.likelihood == VAE_GAUSSIAN_PREDICTED))
+    if (status == VAE_OK && !model->step && !model->settings.standardize && vaei_learns_spread(model))
         status = vaei_check_spread(model, data, error);
     if (status == VAE_OK && validation) status = vaei_check_pixels(model, validation, "validation ", error);
     if (status != VAE_OK && fresh) vaei_set_standardize(model, NULL);
@@ -10533,7 +10502,7 @@ VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_score_numbers: this kind of score is no sum over a row's "
                          "numbers: use VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR");
     if (score->without_entropy &&
-        (score->kind == VAE_SCORE_SQUARED_ERROR || model->settings.likelihood != VAE_BERNOULLI))
+        (score->kind == VAE_SCORE_SQUARED_ERROR || !vaei_likelihoods[model->settings.likelihood].is_binary))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.without_entropy has a meaning only for VAE_BERNOULLI's "
                          "nats: leave it 0");
     return VAE_OK;
@@ -11140,15 +11109,15 @@ VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_
 }
 
 /* The sum of squares is made in so many pieces, whatever the threads, and each in four partial sums. */
-#define VAEI_NORM_PIECES 32
-typedef struct vaei_norm_context {
+#define VAEI_CLIP_PIECES 32
+typedef struct vaei_clip_context {
     const vae_real *numbers;
     size_t          count, piece;
-    double          sums[VAEI_NORM_PIECES];
-} vaei_norm_context;
+    double          sums[VAEI_CLIP_PIECES];
+} vaei_clip_context;
 
-VAEI_PRIVATE void vaei_norm_part(void *opaque, size_t slot, size_t first, size_t count) {
-    vaei_norm_context *work = (vaei_norm_context *)opaque;
+VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t count) {
+    vaei_clip_context *work = (vaei_clip_context *)opaque;
     const size_t       pieces_end = first + count;
     (void)slot;
     for (; first < pieces_end; first++) {
@@ -11167,15 +11136,15 @@ VAEI_PRIVATE void vaei_norm_part(void *opaque, size_t slot, size_t first, size_t
    it. A sum of squares below the smallest double has no need of it. */
 VAEI_PRIVATE vae_real vaei_clip_factor(const vae_model *model) {
     const double      most = (double)vaei_setting(model->settings.optimizer.clip_norm);
-    vaei_norm_context work;
+    vaei_clip_context work;
     double            sum = 0, factor;
     size_t            i;
     if (most == 0) return 1;
     work.numbers = model->gradients;
     work.count = model->plan.log_sigma;
-    work.piece = (work.count / VAEI_NORM_PIECES + 4) / 4 * 4;
-    vaei_split(model, VAEI_NORM_PIECES, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work.piece), vaei_norm_part, &work);
-    for (i = 0; i < VAEI_NORM_PIECES; i++) sum += work.sums[i];
+    work.piece = (work.count / VAEI_CLIP_PIECES + 4) / 4 * 4;
+    vaei_split(model, VAEI_CLIP_PIECES, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work.piece), vaei_clip_part, &work);
+    for (i = 0; i < VAEI_CLIP_PIECES; i++) sum += work.sums[i];
     if (sum < DBL_MIN) return 1;
     factor = most / (vaei_scalar_exp(vaei_scalar_log(sum) / 2) + 1e-6);
     return factor < 1 ? (vae_real)factor : 1;

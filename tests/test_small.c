@@ -123,13 +123,13 @@ static int depth_of(void (*call)(void)) {
 }
 
 TEST(test_stack) {
-    static const struct { const char *name; void (*call)(void); int bound; } calls[] = {
+    static const struct { const char *name; void (*call)(void); int bound; } calls[] = {      /* 2: on 32 bits */
         { "vae_defaults", call_defaults, 1 }, { "vae_memory_needed", call_memory_needed, 1 },
         { "a refusal with its sentence", call_refused, 1 }, { "vae_create_in", call_create_in, 0 },
         { "vae_get_config", call_get_config, 1 }, { "vae_summary", call_summary, 1 },
         { "vae_tensor_at", call_tensor_at, 1 }, { "vae_get_tensor", call_get_tensor, 1 },
-        { "vae_set_tensor", call_set_tensor, 1 }, { "vae_train_step", call_train_step, 0 },
-        { "vae_encode", call_encode, 0 }, { "vae_decode", call_decode, 0 }
+        { "vae_set_tensor", call_set_tensor, 1 }, { "vae_train_step", call_train_step, 1 },
+        { "vae_encode", call_encode, 1 }, { "vae_decode", call_decode, 2 }
     };
     size_t i;
     int    nothing;
@@ -142,7 +142,7 @@ TEST(test_stack) {
     for (i = 0; i < sizeof calls / sizeof *calls; i++) {
         const int depth = depth_of(calls[i].call) - nothing;
         printf("  %-28s %5d bytes of stack\n", calls[i].name, depth);
-        if (calls[i].bound) CHECK(depth > 0 && depth <= (WIDE ? 2 * STACK : STACK_HERE));
+        if (calls[i].bound == 1 || (calls[i].bound && !WIDE)) CHECK(depth > 0 && depth <= (WIDE ? 2 * STACK : STACK_HERE));
     }
     vae_destroy(one);
     free(block);
