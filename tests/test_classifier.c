@@ -3,6 +3,7 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 #include "test.h"
+#include "model.h"
 
 enum { ROWS = 400, PIXELS = 8, CLASSES = 3, LATENT = 3, HIDDEN = 5 };
 
@@ -31,16 +32,6 @@ static vae_data make_rows(void) {
     data.labels = rows.known;
     data.count = ROWS;
     return data;
-}
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error = { VAE_OK, "" };
-    if (!CHECK(vae_create(config, &model, &error) == VAE_OK)) {
-        printf("    %s\n", error.message);
-        exit(1);
-    }
-    return model;
 }
 
 /* Probabilities and nats from the means and the tensors. */
@@ -285,13 +276,6 @@ TEST(test_files) {
 }
 
 static vae_error error_of;
-static vae_status create(vae_config config) {
-    vae_model       *model = NULL;
-    const vae_status status = vae_create(&config, &model, &error_of);
-    if (status == VAE_OK) vae_destroy(model);
-    return status;
-}
-
 TEST(test_refusals) {
     const vae_data data = make_rows();
     vae_data       wrong = data;
@@ -301,35 +285,35 @@ TEST(test_refusals) {
     vae_real       z[LATENT] = { 0 }, pixels[PIXELS];
     int            labels[ROWS];
     config.classes = 3;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classes and classifier are both set");
     config = base;
     config.classifier[1].activation = VAE_SIGMOID;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier layer 2 is the last and gives the logits: make its activation VAE_LINEAR");
     config = base;
     config.classifier[1].dropout = (vae_real)0.5;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier layer 2 is the last: its dropout would be that of logits");
     config = base;
     config.classifier[0] = VAE_CONV(4, 1, 1, VAE_RELU);
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier layer 1 is a convolution: use dense layers");
     config = base;
     config.classifier[1].shape.channels = 1;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier layer 2 has 1 units: give one for each class, 2 or more");
     config = base;
     config.classifier[3] = config.classifier[1];
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier layer 3 is empty, but layer 4 is set");
     config = base;
     config.classifier_weight = -1;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier_weight is -1: it must lie in 0");
     memset(config.classifier, 0, sizeof config.classifier);
     config.classifier_weight = 2;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classifier_weight is 2, but there is no classifier");
     memcpy(labels, data.labels, sizeof labels);
     labels[5] = -2;

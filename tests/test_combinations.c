@@ -4,6 +4,7 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 #include "test.h"
+#include "model.h"
 
 enum { ROWS = 12, SIZE = 36, DRAWN = 1500, OPTIONS_MAX = 32, VALUES_MAX = 8 };
 
@@ -146,11 +147,6 @@ static int train(vae_model *model, const vae_config *c, int steps) {
         if (vae_train_step(model, &batch, NULL, &problem) != VAE_OK) return 0;
     }
     return 1;
-}
-
-static int same_weights(const vae_model *a, const vae_model *b) {
-    return vae_weight_count(a) == vae_weight_count(b) &&
-           !memcmp(vae_weights(a), vae_weights(b), vae_weight_count(a) * sizeof(vae_real));
 }
 
 /* An on-off task runner: the second half of the tasks first, as threads might. */

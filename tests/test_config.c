@@ -32,6 +32,7 @@ static void *counted_realloc(void *block, size_t size) {
 #include <math.h>
 #include "ledger.h"
 #include "test.h"
+#include "model.h"
 
 #define SIZE_LIMIT ((size_t)-1)
 
@@ -86,16 +87,6 @@ static vae_config convolutional(void) {
     c.encoder[1] = VAE_DENSE(9, VAE_TANH);
     c.batch = 5;
     return c;
-}
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error;
-    if (vae_create(config, &model, &error) != VAE_OK) {
-        printf("vae_create: %s\n", error.message);
-        exit(1);
-    }
-    return model;
 }
 
 /* Whatever makes or measures a model refuses this config, and changes nothing. */
@@ -699,7 +690,7 @@ static void test_mirror_of_anything(void) {
 
 /* ---- memory ---- */
 
-static void fill(unsigned char *bytes, size_t count) {
+static void fill_bytes(unsigned char *bytes, size_t count) {
     size_t i;
     for (i = 0; i < count; i++) bytes[i] = (unsigned char)(i * i + i / 7);
 }
@@ -735,7 +726,7 @@ static void test_training_and_inference_allocate_nothing(void) {
     vae_model    *model;
     unsigned char bytes[7 * 84];
     size_t        needed;
-    fill(bytes, sizeof bytes);
+    fill_bytes(bytes, sizeof bytes);
     CHECK(vae_memory_needed(&c, &needed, NULL) == VAE_OK);
     allocations = 0;
     model = make(&c);
@@ -782,7 +773,7 @@ static void test_memory_of_the_callers(void) {
     size_t        needed, offset, i, parameters;
     vae_model    *reference = make(&c), *model = NULL;
     vae_error     error;
-    fill(bytes, sizeof bytes);
+    fill_bytes(bytes, sizeof bytes);
     use_everything(reference, bytes);
     parameters = vae_parameter_count(reference) * sizeof(vae_real);
     CHECK(vae_memory_needed(&c, &needed, NULL) == VAE_OK);
@@ -819,7 +810,7 @@ static void test_memory_need_not_be_clear(void) {
     unsigned char bytes[7 * 84], *buffer;
     vae_real      first[2000];
     int           value;
-    fill(bytes, sizeof bytes);
+    fill_bytes(bytes, sizeof bytes);
     CHECK(vae_memory_needed(&c, &needed, NULL) == VAE_OK);
     buffer = (unsigned char *)malloc(needed);
     for (value = 0; value < 256; value += 51) {
@@ -845,7 +836,7 @@ static void test_inference_only(void) {
     vae_terms      terms_a, terms_b;
     vae_error      error;
     double         log_a = 1, log_b = 2;
-    fill(bytes, sizeof bytes);
+    fill_bytes(bytes, sizeof bytes);
     CHECK(vae_memory_needed(&c, &all, NULL) == VAE_OK);
     trains = make(&c);
     c.inference_only = 1;
@@ -894,7 +885,7 @@ static void test_arguments(void) {
     size_t         size = 0;
     double         mean = 0;
     vae_real      *before = (vae_real *)malloc(vae_parameter_count(model) * sizeof(vae_real));
-    fill(bytes, sizeof bytes);
+    fill_bytes(bytes, sizeof bytes);
     memset(pixels, 0, sizeof pixels);
     memcpy(before, vae_parameters(model), vae_parameter_count(model) * sizeof(vae_real));
     both = good;

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 
 enum { ROWS = 40, SIZE = 12 };          /* of the data below: images of 2 x 3 x 2 */
 
@@ -31,16 +32,6 @@ static vae_config convolutional_network(vae_likelihood likelihood) {
 }
 
 static int has_sigma(vae_likelihood likelihood) { return likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE; }
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error = { VAE_OK, "" };
-    if (!CHECK(vae_create(config, &model, &error) == VAE_OK)) {
-        printf("    %s\n", error.message);
-        exit(1);
-    }
-    return model;
-}
 
 /* In [0, 1], so that every likelihood allows them, and related to each other. */
 static void draw_rows(vae_real *pixels, size_t rows, uint64_t seed) {

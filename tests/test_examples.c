@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "test.h"
+#include "auc.h"
 
 /* Not test_examples.d: that is the file where make keeps dependencies. */
 #define FOLDER "build/test_examples.files"
@@ -1320,31 +1321,6 @@ TEST(test_own_loop) {
     CHECK_CONTAINS(heard, "own_loop: " FOLDER "/parts.momentum does not belong to the model's step");
     CHECK(run("build/own_loop 10 " FOLDER "/missing/own") == 1);
     CHECK_CONTAINS(heard, "own_loop: cannot ");
-}
-
-typedef struct scored { double score; int anomaly; } scored;
-
-static int by_score(const void *a, const void *b) {
-    const double x = ((const scored *)a)->score, y = ((const scored *)b)->score;
-    return (x > y) - (x < y);
-}
-
-/* The chance that an anomaly scores higher than a normal row: the area under the ROC curve. */
-static double auc(scored *each, size_t count) {
-    double anomalies = 0, normals = 0, below = 0;
-    size_t i, j;
-    qsort(each, count, sizeof *each, by_score);
-    for (i = 0; i < count; i = j) {
-        double more = 0, more_normals = 0;
-        for (j = i; j < count && !(each[j].score > each[i].score); j++) {
-            more += each[j].anomaly;
-            more_normals += !each[j].anomaly;
-        }
-        below += more * (normals + more_normals / 2);
-        anomalies += more;
-        normals += more_normals;
-    }
-    return below / (anomalies * normals);
 }
 
 /* The distance to the 5th nearest training row, squared, with all columns standardised by the training rows. */

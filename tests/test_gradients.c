@@ -8,20 +8,11 @@
 
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 
 /* Of the largest gradient in the same tensor, and at least of 0.01 and a thousandth of the loss, below which the
    differences' own rounding shows. */
 #define TOLERANCE 1e-7
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error = { VAE_OK, "" };
-    if (!CHECK(vae_create(config, &model, &error) == VAE_OK)) {
-        printf("    %s\n", error.message);
-        exit(1);
-    }
-    return model;
-}
 
 static vae_real *random_pixels(const vae_config *config, size_t rows, uint64_t seed) {
     test_random  random = { 0 };
@@ -216,13 +207,13 @@ TEST(test_geometries) {
         /* a kernel larger than the image, strides larger than kernel and image, uneven padding and cropping */
         { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 5, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 4, VAE_GELU) } },
         { .input = { 9, 8, 2 }, .latent = 2,
-          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU },
-                       { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_EXPLICIT, 3, 0, 0, 3, 0, 0, VAE_GELU } } },
+          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU, 0, 0 },
+                       { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_EXPLICIT, 3, 0, 0, 3, 0, 0, VAE_GELU, 0, 0 } } },
         { .input = { 6, 7, 1 }, .latent = 2, .encoder = { VAE_DENSE_INITIALIZER(6, VAE_TANH) },
           .decoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 2, 4, VAE_SILU),
                        { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, 3 }, 4, 5, 2, 3, VAE_EXPLICIT, 2, 1, 1, 2, 1, 2,
-                         VAE_SOFTPLUS },
-                       { VAE_LAYER_CONV, { 0, 0, 1 }, 2, 3, 1, 1, VAE_EXPLICIT, 0, 1, 1, 1, 0, 0, VAE_LINEAR } } },
+                         VAE_SOFTPLUS, 0, 0 },
+                       { VAE_LAYER_CONV, { 0, 0, 1 }, 2, 3, 1, 1, VAE_EXPLICIT, 0, 1, 1, 1, 0, 0, VAE_LINEAR, 0, 0 } } },
         /* stages that alternate, a decoder that ends dense, convolutions of z */
         { .input = { 5, 4, 2 }, .latent = 3,
           .encoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 1, VAE_GELU), VAE_DENSE_INITIALIZER(8, VAE_TANH),
@@ -512,7 +503,7 @@ TEST(test_shares) {
         { .input = { 4, 3, 2 }, .latent = 3, .shared_heads = 1, .tied = 1,
           .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(4, VAE_RELU) } },
         { .input = { 4, 3, 2 }, .latent = 3,
-          .encoder = { { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_SAME, 0, 0, 0, 0, 0, 0, VAE_TANH, 0.3 },
+          .encoder = { { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_SAME, 0, 0, 0, 0, 0, 0, VAE_TANH, 0.3, 0 },
                        { .kind = VAE_LAYER_DENSE, .shape = { 1, 1, 4 }, .activation = VAE_SILU, .dropout = 0.6 } } },
         { .input = { 1, 7, 1 }, .latent = 3, .samples = 3,
           .encoder = { { .kind = VAE_LAYER_DENSE, .shape = { 1, 1, 4 }, .activation = VAE_GELU, .dropout = 0.4 } } }

@@ -3,16 +3,7 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 #include "test.h"
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error = { VAE_OK, "" };
-    if (!CHECK(vae_create(config, &model, &error) == VAE_OK)) {
-        printf("    %s\n", error.message);
-        exit(1);
-    }
-    return model;
-}
+#include "model.h"
 
 static void copy_tensor(const vae_model *from, vae_model *to, const char *name) {
     vae_tensor tensor;
@@ -396,13 +387,6 @@ TEST(test_files) {
 }
 
 static vae_error error_of;
-static vae_status create(vae_config config) {
-    vae_model       *model = NULL;
-    const vae_status status = vae_create(&config, &model, &error_of);
-    if (status == VAE_OK) vae_destroy(model);
-    return status;
-}
-
 TEST(test_refusals) {
     const vae_data data = make_rows();
     vae_data       wrong = data, validation = data;
@@ -414,20 +398,20 @@ TEST(test_refusals) {
     int            labels[ROWS];
     char           text[4000];
     config.classes = 1;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classes is 1: use 0 (not conditional), or the number of different labels");
     config.classes = -4;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     config.classes = 1048577;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     config.classes = 2;
     config.tied = 1;
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "classes and tied are both set");
     config.tied = 0;
     config.decoder[0] = VAE_CONV_TRANSPOSED(4, 3, 2, VAE_RELU);
     config.decoder[1] = VAE_DENSE(PIXELS, VAE_LINEAR);
-    CHECK(create(config) == VAE_ERROR_CONFIG);
+    CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
     CHECK_CONTAINS(error_of.message, "decoder layer 1 is a convolution, which cannot take the label");
     vae_get_config(model, &filled);
     CHECK(filled.classes == CLASSES);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 
 enum { MOST_LAYERS = 2 * VAE_MAX_LAYERS + 2, MOST_KERNELS = VAE_KERNELS_NEON + 1, MOST_WORK = 60000 };
 
@@ -688,11 +689,11 @@ TEST(test_chosen_networks) {
           .encoder = { VAE_DENSE_INITIALIZER(193, VAE_RELU), VAE_DENSE_INITIALIZER(31, VAE_LEAKY_RELU) } },
         /* a stride that never meets some taps and some of the image */
         { .input = { 9, 8, 2 }, .latent = 2,
-          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU },
-                       { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_EXPLICIT, 3, 0, 0, 3, 0, 0, VAE_GELU } } },
+          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU, 0, 0 },
+                       { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_EXPLICIT, 3, 0, 0, 3, 0, 0, VAE_GELU, 0, 0 } } },
         /* more padding than kernel: borders that give the bias alone; and much cropping of the mirror image */
         { .input = { 3, 4, 1 }, .latent = 2,
-          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 2, 1, 1, VAE_EXPLICIT, 3, 4, 5, 2, 0, 0, VAE_SIGMOID } } }
+          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 2, 1, 1, VAE_EXPLICIT, 3, 4, 5, 2, 0, 0, VAE_SIGMOID, 0, 0 } } }
     };
     test_random random = { 2 };
     size_t      i;
@@ -731,16 +732,6 @@ TEST(test_larger_networks) {
 }
 
 /* ---- the same network in other ways ---- */
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error = { VAE_OK, "" };
-    if (!CHECK(vae_create(config, &model, &error) == VAE_OK)) {
-        printf("    %s\n", error.message);
-        exit(1);
-    }
-    return model;
-}
 
 /* Channels first is the same as channels last once the pixels are in their places: the same bits. */
 TEST(test_layouts) {

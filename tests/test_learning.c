@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include "test.h"
+#include "auc.h"
 
 static double normal(test_random *random) {
     return sqrt(-2 * log(1 - test_uniform(random, 0, 1))) * cos(6.283185307179586 * test_uniform(random, 0, 1));
@@ -254,31 +255,6 @@ TEST(test_series) {
 }
 
 /* ---- anomalies ---- */
-
-typedef struct scored { double score; int anomaly; } scored;
-
-static int by_score(const void *a, const void *b) {
-    const double x = ((const scored *)a)->score, y = ((const scored *)b)->score;
-    return (x > y) - (x < y);
-}
-
-/* The chance that an anomaly scores higher than a normal row: the area under the ROC curve. */
-static double auc(scored *each, size_t count) {
-    double anomalies = 0, normals = 0, below = 0;
-    size_t i, j;
-    qsort(each, count, sizeof *each, by_score);
-    for (i = 0; i < count; i = j) {
-        double more = 0, more_normals = 0;
-        for (j = i; j < count && each[j].score == each[i].score; j++) {
-            more += each[j].anomaly;
-            more_normals += !each[j].anomaly;
-        }
-        below += more * (normals + more_normals / 2);
-        anomalies += more;
-        normals += more_normals;
-    }
-    return below / (anomalies * normals);
-}
 
 static double auc_of(vae_model *model, const vae_real *pixels, const unsigned char *anomaly, size_t count) {
     const vae_data data = rows(pixels, count);

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 
 /* The last two take two numbers a pixel: see test_pixels.c. */
 static const vae_likelihood all[] = { VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI, VAE_GAUSSIAN_PREDICTED,
@@ -15,26 +16,6 @@ static const vae_likelihood all[] = { VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, 
 static const vae_score_config nats = { .kind = VAE_SCORE_RECONSTRUCTION };
 
 static int has_sigma(vae_likelihood likelihood) { return likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE; }
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error;
-    if (CHECK(vae_create(config, &model, &error) == VAE_OK)) return model;
-    printf("    %s\n", error.message);
-    exit(1);
-}
-
-static void set(vae_model *model, const char *name, const vae_real *values, size_t count) {
-    CHECK(vae_set_tensor(model, name, values, count, NULL) == VAE_OK);
-}
-
-static void fill(vae_model *model, const char *name, size_t count, vae_real value) {
-    vae_real *values = (vae_real *)malloc(count * sizeof *values);
-    size_t    i;
-    for (i = 0; i < count; i++) values[i] = value;
-    set(model, name, values, count);
-    free(values);
-}
 
 /* log C of the continuous Bernoulli: log(l / tanh(l / 2)). */
 static long double log_normaliser(long double l) {

@@ -5,6 +5,7 @@
 #include "config_of.h"
 
 #include "test.h"
+#include "model.h"
 
 enum { ROWS = 23, HEIGHT = 6, WIDTH = 5, SIZE = HEIGHT * WIDTH, LATENT = 4, DENSE = 0, CONVOLUTIONS, NETWORKS };
 
@@ -53,24 +54,11 @@ static void draw_pixels(void) {
     for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)test_uniform(&random, 0, 1);
 }
 
-static vae_model *make(const vae_config *c) {
-    vae_model *model = NULL;
-    if (!CHECK(vae_create(c, &model, &problem) == VAE_OK)) {
-        printf("    %s\n", problem.message);
-        exit(1);
-    }
-    return model;
-}
-
 static vae_terms train(vae_model *model, int steps) {
     vae_terms terms = { 0 };
     while (steps--)
         if (!CHECK(vae_train_step(model, &rows, &terms, &problem) == VAE_OK)) printf("    %s\n", problem.message);
     return terms;
-}
-
-static int same_weights(const vae_model *a, const vae_model *b) {
-    return !memcmp(vae_weights(a), vae_weights(b), vae_weight_count(a) * sizeof(vae_real));
 }
 
 /* ---- limits ---- */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 #include "golden/optimizers.h"
 
 static vae_config network(void) {
@@ -21,13 +22,6 @@ static vae_config network(void) {
     return c;
 }
 
-static vae_model *make(const vae_config *c) {
-    vae_model *model = NULL;
-    vae_error  error;
-    if (vae_create(c, &model, &error) != VAE_OK) { printf("%s\n", error.message); exit(1); }
-    return model;
-}
-
 static vae_real rows[64 * 6];
 static vae_data toy(size_t count) {
     vae_data data;
@@ -37,10 +31,6 @@ static vae_data toy(size_t count) {
     data.pixels = rows;
     data.count = count;
     return data;
-}
-
-static int same_weights(const vae_model *a, const vae_model *b) {
-    return !memcmp(vae_weights(a), vae_weights(b), vae_weight_count(a) * sizeof(vae_real));
 }
 
 /* ---- golden ---- */

@@ -5,31 +5,12 @@
 
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 
 static const vae_likelihood pairs[2] = { VAE_GAUSSIAN_PREDICTED, VAE_DISCRETIZED_LOGISTIC };
 
 /* The nats of a row at z = mean, without the KL. */
 static const vae_score_config nats = { .kind = VAE_SCORE_RECONSTRUCTION };
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error;
-    if (CHECK(vae_create(config, &model, &error) == VAE_OK)) return model;
-    printf("    %s\n", error.message);
-    exit(1);
-}
-
-static void set(vae_model *model, const char *name, const vae_real *values, size_t count) {
-    CHECK(vae_set_tensor(model, name, values, count, NULL) == VAE_OK);
-}
-
-static void fill(vae_model *model, const char *name, size_t count, vae_real value) {
-    vae_real *values = (vae_real *)malloc(count * sizeof *values);
-    size_t    i;
-    for (i = 0; i < count; i++) values[i] = value;
-    set(model, name, values, count);
-    free(values);
-}
 
 static long double softplus(long double x) { return fmaxl(x, 0) + log1pl(expl(-fabsl(x))); }
 

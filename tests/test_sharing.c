@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 
 enum { ROWS = 37, NETWORKS = 4, MOST = 4096 };
 
@@ -28,32 +29,9 @@ static vae_config network(int number, int shared_heads, int tied) {
     return config;
 }
 
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error = { VAE_OK, "" };
-    if (!CHECK(vae_create(config, &model, &error) == VAE_OK)) {
-        printf("    %s\n", error.message);
-        exit(1);
-    }
-    return model;
-}
-
 static vae_real pixels[ROWS * 128];
 
-static vae_data rows(size_t count) {
-    vae_data    data = { 0 };
-    test_random random = { 5 };
-    size_t      i;
-    for (i = 0; i < sizeof pixels / sizeof *pixels; i++) pixels[i] = (vae_real)test_uniform(&random, 0, 1);
-    data.pixels = pixels;
-    data.count = count;
-    return data;
-}
-
-static int same_weights(const vae_model *a, const vae_model *b) {
-    return vae_weight_count(a) == vae_weight_count(b) &&
-           !memcmp(vae_weights(a), vae_weights(b), vae_weight_count(a) * sizeof(vae_real));
-}
+static vae_data rows(size_t count) { return uniform_rows(pixels, sizeof pixels / sizeof *pixels, count); }
 
 static void names_of(const vae_model *model, char *names) {
     vae_tensor tensor;

@@ -7,26 +7,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 
 #define SIGMAS 5.0
 #define HALF_LOG_TWO_PI 0.918938533204672741780329736406L
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error;
-    error.message[0] = 0;
-    if (vae_create(config, &model, &error) != VAE_OK) printf("vae_create: %s\n", error.message);
-    CHECK(model != NULL);
-    if (!model) exit(1);
-    return model;
-}
-
-static void set(vae_model *model, const char *name, const vae_real *values, size_t count) {
-    vae_error  error;
-    vae_status status = vae_set_tensor(model, name, values, count, &error);
-    if (status != VAE_OK) printf("%s: %s\n", name, error.message);
-    CHECK(status == VAE_OK);
-}
 
 /* A tensor becomes all zeros. */
 static void clear(vae_model *model, const char *name, size_t count) {

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include "test.h"
+#include "model.h"
 
 /* ---- small networks of every kind ---- */
 
@@ -74,21 +75,6 @@ static vae_data toy(const vae_config *c, size_t count) {
     data.bytes = toy_bytes;
     data.count = count;
     return data;
-}
-
-static vae_model *make(const vae_config *config) {
-    vae_model *model = NULL;
-    vae_error  error;
-    if (vae_create(config, &model, &error) != VAE_OK) {
-        printf("vae_create: %s\n", error.message);
-        exit(1);
-    }
-    return model;
-}
-
-static int same_weights(vae_model *a, vae_model *b) {
-    return vae_parameter_count(a) == vae_parameter_count(b) &&
-           !memcmp(vae_parameters(a), vae_parameters(b), vae_parameter_count(a) * sizeof(vae_real));
 }
 
 static vae_real *copy_weights(vae_model *model) {
