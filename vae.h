@@ -3931,9 +3931,10 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
    default. */
 
 /* What a setting stands for. Filling in the defaults leaves VAE_ZERO in its field, so that the filled config can be
-   given again; here it becomes 0. */
+   given again; here it becomes 0. It is told by its bits: comparing a NaN may trap. */
 VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
-    return vaei_finite(field) && field == VAE_ZERO ? (vae_real)0 : field;
+    const vae_real zero = VAE_ZERO;
+    return memcmp(&field, &zero, sizeof zero) == 0 ? (vae_real)0 : field;
 }
 
 /* ---- likelihoods ---- */
@@ -4063,9 +4064,10 @@ VAEI_PRIVATE size_t vaei_output_place(size_t channels, int outputs, size_t i) {
     return outputs == 1 ? i : i / channels * (2 * channels) + i % channels;
 }
 
-VAEI_PRIVATE vae_real vaei_held(vae_real x, vae_real low, vae_real high) {      /* NaN stays NaN */
+/* A NaN stays NaN; it is asked by its bits, as clang's -Ofast takes it for impossible. */
+VAEI_PRIVATE vae_real vaei_held(vae_real x, vae_real low, vae_real high) {
     const vae_real raised = low > x ? low : x;
-    return high < raised ? high : raised;
+    return vaei_is_nan(x) ? x : high < raised ? high : raised;
 }
 
 /* As vaei_bound_logvar_backward: a gradient passes a bound that binds only where it leads back. */
