@@ -1166,6 +1166,68 @@ TEST(test_resume) {
     check_same_files("model");
 }
 
+#define FEW "build/train_mnist --threads 1 --data " RUNS "/few --recipe "
+
+/* Every recipe of the list makes a model, trains it and draws. */
+TEST(test_recipes) {
+    static char list[sizeof heard];
+    char        names[32][32], *line;
+    int         count = 0, i;
+    if (!have_examples()) SKIP("the examples are not built");
+    CHECK(run(FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
+    CHECK(run("build/train_mnist --recipe list") == 0);
+    memcpy(list, heard, sizeof list);
+    for (line = strtok(list, "\n"); line && count < 32; line = strtok(NULL, "\n"))
+        if (strchr(line, ' ') && sscanf(line, "%31s", names[count]) == 1) count++;
+    CHECK(count >= 14);
+    for (i = 0; i < count; i++) {
+        run("rm -f " RUNS "/c/*");
+        CHECK(run(FEW "%s --epochs 1 --batch 32%s" FILES("c"), names[i],
+                  strcmp(names[i], "autoencoder") ? " --evaluate 2" : "") == 0);
+        if (!CHECK(strstr(heard, "final: epochs=1 train_loss=") != NULL)) printf("%s: %s\n", names[i], heard);
+        CHECK((strcmp(names[i], "autoencoder") != 0) == (strstr(heard, "\nevaluated: samples=2 log_p=-") != NULL));
+        CHECK(can_be_opened(RUNS "/c/model") && can_be_opened(RUNS "/c/samples.png"));
+    }
+}
+
+/* The rate that the checkpoint tells, after so many passes. */
+static double rate_after(const char *objective, int passes) {
+    const char    *at;
+    unsigned char *bytes;
+    size_t         size = 0;
+    double         rate = 0;
+    CHECK(run(FEW "iwae --k 2 --objective %s --epochs %d --resume" FILES("a"), objective, passes) == 0);
+    if ((bytes = read_file(RUNS "/a/checkpoint", &size)) == NULL) return 0;
+    if ((at = strstr((char *)bytes + 8, "learning_rate")) != NULL) sscanf(at, "%*[^:]:%lf", &rate);
+    free(bytes);
+    return rate;
+}
+
+/* 3^i passes at 10^(-i/7) of the rate, i = 0, 1, ..; the same bits where each stage is a run of its own. */
+TEST(test_stages) {
+    if (!have_examples()) SKIP("the examples are not built");
+    CHECK(run(FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
+    run("rm -f " RUNS "/a/* " RUNS "/b/*");
+    CHECK(run(FEW "iwae --k 2 --objective iwae --epochs 1" FILES("a")) == 0);
+    CHECK_NEAR(rate_after("iwae", 1), 1e-3, 1e-9);
+    CHECK_NEAR(rate_after("iwae", 2), 1e-3 * pow(10, -1.0 / 7), 1e-9);
+    CHECK_NEAR(rate_after("iwae", 4), 1e-3 * pow(10, -1.0 / 7), 1e-9);
+    CHECK_NEAR(rate_after("iwae", 5), 1e-3 * pow(10, -2.0 / 7), 1e-9);
+    CHECK_NEAR(rate_after("iwae", 14), 1e-3 * pow(10, -3.0 / 7), 1e-9);
+    CHECK(run(FEW "iwae --k 2 --epochs 14" FILES("b")) == 0);
+    check_same_files("model");
+    check_same_files("checkpoint");
+    check_same_files("samples.png");
+    CHECK(run(FEW "iwae --k 2 --objective vae --epochs 14" FILES("b")) == 0);
+    CHECK(hash_of_file(RUNS "/a/model") != hash_of_file(RUNS "/b/model"));
+    CHECK(run(FEW "iwae --objective elbo" FILES("b")) == 2);
+    CHECK_CONTAINS(heard, "train_mnist: --objective is vae or iwae, not elbo: see --help");
+    CHECK(run(FEW "cvae --epochs 1" FILES("b")) == 0);
+    CHECK(run("cp " RUNS "/digits/t10k-labels-idx1-ubyte " RUNS "/few/") == 0);
+    CHECK(run(FEW "cvae --epochs 1" FILES("b")) == 1);
+    CHECK_CONTAINS(heard, "/few/t10k-labels-idx1-ubyte has 200 labels for 16 images");
+}
+
 /* A second Ctrl-C does not wait for the batch, here one of a second or so. */
 TEST(test_second_interrupt) {
     int tries;
@@ -1187,6 +1249,7 @@ TEST(test_train_mistakes) {
     CHECK(run("build/train_mnist --recipe list") == 0);
     CHECK_CONTAINS(heard, "torch-400-20     ");
     CHECK_CONTAINS(heard, "keras-conv       ");
+    CHECK_CONTAINS(heard, "keras-conv-134k ");
     CHECK(run("build/train_mnist --recipe tensorflow") == 2);
     CHECK_CONTAINS(heard, "train_mnist: --recipe list has no tensorflow: see --help");
     CHECK(run(TRAIN FILES("missing")) == 2);
@@ -1589,6 +1652,8 @@ int main(void) {
     RUN(test_digits_overwrite_only_their_own);
     RUN(test_digits_mistakes);
     RUN(test_resume);
+    RUN(test_recipes);
+    RUN(test_stages);
     RUN(test_second_interrupt);
     RUN(test_train_mistakes);
     RUN(test_pictures);
