@@ -1228,6 +1228,52 @@ TEST(test_stages) {
     CHECK_CONTAINS(heard, "/few/t10k-labels-idx1-ubyte has 200 labels for 16 images");
 }
 
+#define REPRODUCE "MNIST_DIR=" FOLDER "/real sh tests/reproduce.sh " FOLDER "/fake " FOLDER "/table"
+
+/* With a program in train_mnist's place that says its figures, leaves a checkpoint and, at its second call, is stopped. */
+TEST(test_reproduce) {
+    static const char fake[] =
+        "#!/bin/sh\n"
+        "while [ $# -gt 0 ]; do case $1 in --epochs) e=$2 ;; --evaluate) k=$2 ;; --checkpoint) c=$2 ;; --log) l=$2 ;; "
+        "--resume) r=1 ;; esac; shift; done\n"
+        "echo $e $r >>" FOLDER "/calls; echo x >$c\n"
+        "[ $(wc -l <" FOLDER "/calls) != 2 ] || exit 130\n"
+        "echo \"$e,1.234,5,6,7\" >>$l\n"
+        "echo \"final: epochs=$e train_loss=1.00 test_loss=-2.50 reconstruction=3.00 kl=4.00 seconds=5.0\"\n"
+        "[ $k = 0 ] || echo \"evaluated: samples=$k log_p=-88.75 active=19\"\n";
+    static const char *const names[4] = { "real/train-images-idx3-ubyte", "real/train-labels-idx1-ubyte",
+                                          "real/t10k-images-idx3-ubyte", "real/t10k-labels-idx1-ubyte" };
+    unsigned char           *text;
+    size_t                   size = 0;
+    int                      i;
+    if (!have_shell()) SKIP("it needs a shell");
+    write_file("fake/train_mnist", fake, sizeof fake - 1);
+    if (run("chmod +x " FOLDER "/fake/train_mnist && command -v awk") != 0) SKIP("it needs chmod and awk");
+    CHECK(run("rm -rf " FOLDER "/real; " REPRODUCE) == 0);
+    CHECK_CONTAINS(heard, "SKIPPED: no figure was reproduced. They need real MNIST, which is not in " FOLDER "/real");
+    for (i = 0; i < 4; i++) write_file(names[i], "x", 1);
+    write_file("real/GENERATED", "", 0);
+    CHECK(run(REPRODUCE) == 0);
+    CHECK_CONTAINS(heard, "SKIPPED: ");
+    CHECK(!can_be_opened(FOLDER "/calls") && run("rm " FOLDER "/real/GENERATED") == 0);
+    CHECK(run(REPRODUCE) == 130);
+    CHECK_CONTAINS(heard, "interrupted; the same command goes on");
+    CHECK(run(REPRODUCE) == 0);
+    CHECK_CONTAINS(heard, "torch-400-20, 10 epochs: finished before\n");
+    CHECK_CONTAINS(heard, "| torch-400-20, 10 | training; test | 1.23; 2.50 | 106.37; 105.56 | ");
+    CHECK_CONTAINS(heard, "active units | 2.50; 88.75; 19 | 112.40; 104.89; 49 | ");
+    CHECK(strstr(heard, "| vae-1, 20 |") == NULL);
+    CHECK(run("FULL=1 " REPRODUCE) == 0);
+    CHECK_CONTAINS(heard, "| vae-1, 3280 | −ELBO; −log p (5000 samples); active units | 2.50; 88.75; 19 | ");
+    CHECK((text = read_file(FOLDER "/calls", &size)) != NULL);
+    if (text) CHECK_TEXT((char *)text, "10\n10\n10 1\n10\n3\n4\n4\n20 1\n40 1\n60\n121 1\n3280 1\n");
+    free(text);
+    CHECK(run("rm " FOLDER "/table/best-60.log; printf '#!/bin/sh\\necho no memory; exit 1\\n' >" FOLDER
+              "/fake/train_mnist; FULL=1 " REPRODUCE) == 1);
+    CHECK_CONTAINS(heard, "best failed; " FOLDER "/table/best-60.log ends with\nno memory\n");
+    CHECK(run("rm -rf " FOLDER "/calls " FOLDER "/table") == 0);
+}
+
 /* A second Ctrl-C does not wait for the batch, here one of a second or so. */
 TEST(test_second_interrupt) {
     int tries;
@@ -1654,6 +1700,7 @@ int main(void) {
     RUN(test_resume);
     RUN(test_recipes);
     RUN(test_stages);
+    RUN(test_reproduce);
     RUN(test_second_interrupt);
     RUN(test_train_mistakes);
     RUN(test_pictures);
