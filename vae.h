@@ -45,7 +45,7 @@
 
    CONVENTIONS, the same everywhere
      - Every figure is in nats per example: summed over pixels and latent dimensions, averaged over examples, never
-       rescaled silently. loss = reconstruction + beta * kl where config.objective is left alone, elbo =
+       rescaled silently. loss = reconstruction + beta * kl unless the config asks for another objective; elbo =
        -(reconstruction + kl).
      - The encoder gives mean and logvar, the log of the variance, held within [-20, 10]. The decoder gives one number a
        pixel, or two, from which the likelihood makes the pixel's mean: see vae_likelihood.
@@ -54,9 +54,9 @@
        A vector of n numbers, such as a row of a table, is { 1, n, 1 }. Rows follow each other without gaps.
      - "Pixel" means any number of a row. Pixels are vae_real (float), or bytes 0 to 255, which count as 0 to 1. A pixel
        that the likelihood does not allow is an error that names its row and its place in it, both counted from 0.
-     - Set the fields that you need, leave the others 0: 0 means "the default", which is told beside each field and by
-       vae_defaults(). Every enum's explicit values are 1 or more. Where 0 means a default and you want an exact zero,
-       write VAE_ZERO. A setting that has no effect beside the others is refused, not ignored.
+     - Set the fields that you need and leave the others 0: 0 means "the default", which stands beside each field, and
+       which vae_defaults() fills in. Every enum's explicit values are 1 or more. Where 0 means a default and you want
+       an exact zero, write VAE_ZERO. A setting that could have no effect is refused, not ignored.
      - Sizes and counts are size_t; small structural numbers (layers, kernel, stride) are int. A count of 0 is allowed
        wherever results are per row, and does nothing; a mean, an update or a fit needs at least one row.
      - Same seed, same kernels: same bits, for any number of threads and at any time.
@@ -67,7 +67,7 @@
      - Structs may grow at their end in later versions: name the fields, do not count on positions or sizes.
 
    COMPILE-TIME OPTIONS (define them in the file that has VAE_IMPLEMENTATION; those marked * wherever vae.h is included)
-       VAE_API *             what stands before every public function, such as __declspec(dllexport); else extern
+       VAE_API *             what stands before every public function, such as __declspec(dllexport); default: extern
        VAE_STATIC *          every function is static: the library is private to one file
        VAE_NO_STDIO *        no <stdio.h>: no calls with a path, no vae_print_*; the *_memory calls remain
        VAE_NO_MALLOC         no <stdlib.h>: memory comes from vae_create_in or from config.allocator
@@ -207,24 +207,24 @@ typedef enum vae_layer_kind {
     VAE_LAYER_END = 0, VAE_LAYER_DENSE, VAE_LAYER_CONV, VAE_LAYER_CONV_TRANSPOSED
 } vae_layer_kind;
 
-typedef struct vae_shape {      /* each 1 to 67108864, of images that convolutions take or give to 65535 */
+typedef struct vae_shape {      /* each 1 to 67108864; where a convolution takes or gives the image, 1 to 65535 */
     int height, width, channels;
 } vae_shape;
 
 /* How many zeros stand around a convolution's input.
-   VAE_SAME is TensorFlow's rule: a convolution gives ceil(size / stride), a transposed one size * stride; an odd
-   amount of padding puts the larger half after. VAE_EXPLICIT takes the four amounts as they are; with all four equal it
-   is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's padding=1 pads
-   1 and 1: the same output shape, different numbers. */
+   VAE_SAME is TensorFlow's rule: a convolution gives ceil(size / stride), a transposed one size * stride; of an odd
+   amount the larger half comes after. VAE_EXPLICIT takes the four amounts as they are; with top = bottom and left =
+   right it is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's
+   padding=1 pads 1 and 1: the same output shape, different numbers. */
 typedef enum vae_padding {
     VAE_PADDING_DEFAULT = 0,        /* VAE_SAME */
     VAE_SAME, VAE_EXPLICIT
 } vae_padding;
 
 /* One layer, best written with the macros below. For input H x W x C:
-     dense            activation(W x + b), x the flattened input; height * width * channels of `shape` units, which a
-                      convolution that follows sees as an image of that shape
-     conv             H' = (H + top + bottom - kernel) / stride + 1, rounded down, and W' alike; shape.channels filters
+     dense            activation(W x + b), x the flattened input; it has shape.height * width * channels units, which
+                      a convolution that follows sees as an image of that shape
+     conv             H' = (H + top + bottom - kernel) / stride + 1, rounded down, W' likewise; shape.channels filters
      conv transposed  H' = (H - 1) stride - top - bottom + kernel + output_padding; padding crops the output, and
                       output_padding (smaller than the stride) adds rows below and columns to the right */
 typedef struct vae_layer {
@@ -237,10 +237,10 @@ typedef struct vae_layer {
     vae_activation activation;
     vae_real       dropout;         /* in [0, 1): in training each output of the activation becomes 0 with this
                                        probability, and the others grow by 1 / (1 - dropout). Not in the last layer */
-    int            batch_norm;      /* nonzero: what goes into the activation is normalised, as by BatchNorm1d and 2d of
-                                       PyTorch: in training by the batch (each share by itself; a single number by
-                                       the running averages), in inference by the running averages. Not in the last
-                                       layer */
+    int            batch_norm;      /* nonzero: what goes into the activation is normalised, as PyTorch's BatchNorm1d
+                                       and 2d do: in training by the batch's mean and variance (a vae_share's by its
+                                       own), in inference, or where a channel has one number only, by the running
+                                       averages. Not in the last layer */
 } vae_layer;
 
 /* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU); what they leave 0 is set beside
@@ -308,7 +308,7 @@ typedef struct vae_layer {
      a pixel predicted without error would draw its sigma to 0, and the gradients beyond all bounds.
    VAE_DISCRETIZED_LOGISTIC: bytes. x in [0, 1] counts as the nearest k/255, and p is the share of a logistic
      distribution of mean l and scale exp(v) that lies within 1/510 of it; 0 and 1 also take what lies beyond (Salimans
-     et al. 2017, section 2.1). v is held within [-8, 4], from where one level to where only 0 and 1 have any share.
+     et al. 2017, section 2.1). v is held within [-8, 4]: at -8 one level has nearly all of p, at 4 only 0 and 1 do.
    VAE_BERNOULLI and VAE_DISCRETIZED_LOGISTIC are probabilities. The others are densities, which may exceed 1: there a
    negative loss is normal. */
 typedef enum vae_likelihood {
@@ -338,7 +338,7 @@ typedef enum vae_initialization {
     VAE_INIT_PYTORCH, VAE_INIT_GLOROT, VAE_INIT_HE
 } vae_initialization;
 
-/* How your pixels lie in memory. Say it at every creation and every load: it is not taken from files. */
+/* How your pixels lie in memory. State it at every creation and every load: it is not taken from files. */
 typedef enum vae_layout {
     VAE_LAYOUT_DEFAULT = 0,         /* VAE_CHANNELS_LAST */
     VAE_CHANNELS_LAST, VAE_CHANNELS_FIRST
@@ -360,9 +360,9 @@ typedef enum vae_kernels {
    VAE_COSINE: first `warmup` updates in a straight line from `from` to 1; then from 1 to `to` along half a cosine until
      update `steps`, then `to` (Loshchilov and Hutter 2017, equation 5).
    VAE_STEP: the same warm-up; then 1, and `to` times what it was after every `steps` updates.
-   VAE_EXPONENTIAL: the same, but falling evenly: to^(t / steps) at update t after the warm-up.
-   VAE_CYCLICAL: in every `steps` updates, `warmup` of them in a straight line from `from` to 1, the others 1. For beta:
-     Fu et al. 2019, equation 6, with R = warmup / steps.
+   VAE_EXPONENTIAL: the same without jumps: to^(t / steps) at update t after the warm-up.
+   VAE_CYCLICAL: of every `steps` updates the first `warmup` in a straight line from `from` to 1, the others 1. For
+     beta: Fu et al. 2019, equation 6, with R = warmup / steps.
    In epochs: steps = epochs * batches, and an epoch has rows / batch batches, rounded up. Ten epochs of 60000 rows in
    batches of 128 are 10 * 469 steps. */
 typedef enum vae_schedule_kind {
@@ -394,17 +394,17 @@ typedef enum vae_optimizer_kind {
 
 typedef struct vae_optimizer {
     vae_optimizer_kind kind;
-    vae_real           learning_rate;   /* up to 1e6. Default 1e-3, of VAE_SGD 1e-2, of VAE_ADADELTA 1 */
+    vae_real           learning_rate;   /* up to 1e6. Default 1e-3, for VAE_SGD 1e-2, for VAE_ADADELTA 1 */
     vae_real           beta1;           /* VAE_ADAM, VAE_ADAMW: in [0, 1). Default 0.9 */
-    vae_real           beta2;           /* all but VAE_SGD: in [0, 1). Default 0.999, of VAE_RMSPROP 0.99, of
+    vae_real           beta2;           /* all but VAE_SGD: in [0, 1). Default 0.999, for VAE_RMSPROP 0.99, for
                                            VAE_ADADELTA 0.9 */
-    vae_real           epsilon;         /* all but VAE_SGD: above 0. Default 1e-8, of VAE_ADADELTA 1e-6 */
+    vae_real           epsilon;         /* all but VAE_SGD: above 0. Default 1e-8, for VAE_ADADELTA 1e-6 */
     vae_real           momentum;        /* VAE_SGD: in [0, 1). Default 0.9 */
-    vae_real           weight_decay;    /* of weights, never of biases; up to 1e6. Default none, of VAE_ADAMW 1e-2 */
+    vae_real           weight_decay;    /* of weights, never of biases; up to 1e6. Default none, for VAE_ADAMW 1e-2 */
     vae_schedule       schedule;        /* of the learning rate */
-    vae_real           clip_norm;       /* a gradient whose norm over all weights is larger is scaled down to this norm,
-                                           as PyTorch's clip_grad_norm_ does; a learned sigma does not count. Default
-                                           none. Steps are then somewhat slower */
+    vae_real           clip_norm;       /* a gradient whose norm over all weights is larger is scaled down to it, as by
+                                           PyTorch's clip_grad_norm_; a learned sigma is left out. Default none. Steps
+                                           with it are somewhat slower */
 } vae_optimizer;
 
 /* Memory of your own: give both functions or neither. allocate gives a block aligned for any type, or NULL; release
@@ -430,7 +430,7 @@ typedef enum vae_part {
     VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY
 } vae_part;
 
-/* Which half's weights training leaves as they are; with the decoder's a learned sigma. */
+/* Which half's weights training leaves as they are. A learned sigma belongs to the decoder. */
 typedef enum vae_freeze {
     VAE_FREEZE_DEFAULT = 0,         /* VAE_FREEZE_NONE */
     VAE_FREEZE_NONE, VAE_FREEZE_ENCODER, VAE_FREEZE_DECODER
@@ -465,7 +465,7 @@ typedef struct vae_corruption {
 typedef struct vae_config {
     vae_shape          input;                     /* required: the shape of one row */
     int                latent;                    /* required: dimensions of z, 1 to 1048576 */
-    vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; those for mean and logvar follow by themselves */
+    vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; the layers that give mean and logvar are added */
     vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to one number a pixel, or two where the likelihood takes
                                                      two; none: the encoder's mirror image. The last one is linear,
                                                      but for VAE_GAUSSIAN and VAE_LAPLACE */
@@ -567,8 +567,8 @@ typedef struct vae_state {
     vae_real learning_rate;     /* likewise */
     vae_real sigma;             /* fixed or learned, in units of the (standardised) pixels; their geometric mean where
                                    each pixel has its own; 0 for likelihoods without */
-    uint64_t best_epoch;        /* with the lowest validation loss so far, and that loss, where vae_fit went by it: */
-    vae_real best_loss;         /* ... keep_best, patience or plateau_epochs was set; else both are 0 */
+    uint64_t best_epoch;        /* with the lowest validation loss so far, and that loss: both are 0 unless */
+    vae_real best_loss;         /* ... keep_best, patience or plateau_epochs is set */
 } vae_state;
 VAE_API void vae_get_state(const vae_model *model, vae_state *state);
 
@@ -590,7 +590,7 @@ VAE_API void vae_print_summary(const vae_model *model);       /* to standard out
    read during the call only and are never changed.
    With config.missing a pixel that is NaN, or 0 in `mask`, is missing: the encoder sees 0 there (with
    config.standardize that is its mean), and nats, scores, sigma, means and scales count the others alone. A row may
-   miss all. A target that is NaN is not scored; the mask speaks of the pixels. vae_impute fills in what is missing. */
+   lack all its pixels. With targets, those that are not NaN are scored, whatever the mask says. See vae_impute. */
 typedef struct vae_data {
     const vae_real      *pixels;
     const unsigned char *bytes;
@@ -615,9 +615,9 @@ typedef struct vae_terms {
 
 #ifndef VAE_INFERENCE_ONLY
 
-/* When on_progress is called. The last batch of an epoch brings VAE_EVENT_BATCH and then VAE_EVENT_EPOCH; an answer
-   other than 0 to either brings VAE_EVENT_STOPPED, whose own answer does not count. Stopping at an epoch's last batch
-   still ends that epoch, but its validation is left out unless patience, plateau_epochs or keep_best is set. */
+/* When on_progress is called. The last batch of an epoch brings VAE_EVENT_BATCH and then VAE_EVENT_EPOCH; returning
+   nonzero from either brings VAE_EVENT_STOPPED, from which the return value is ignored. Stopping at an epoch's last
+   batch still ends that epoch, but leaves out its validation unless patience, plateau_epochs or keep_best is set. */
 typedef enum vae_event {
     VAE_EVENT_BATCH = 1,             /* after each batch */
     VAE_EVENT_EPOCH,                 /* after each epoch, when the validation data have been scored */
@@ -648,10 +648,10 @@ typedef struct vae_fit_config {
                                              model comes from a file, what that was trained with */
     const vae_data *validation;           /* optional: scored after each epoch */
     int             keep_order;           /* nonzero: rows are taken in order; else shuffled anew each epoch */
-    int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias to give
-                                             the data's mean: of each pixel, after a convolution of each channel; where
-                                             pixels lie in [0, 1], held in [0.001, 0.999] (Burda et al. 2016); or the
-                                             nearest to it that the last activation can give. A second number a pixel
+    int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias so that
+                                             it gives the data's mean, or what the last activation can give nearest to
+                                             it: of each pixel, or after a convolution of each channel; for pixels in
+                                             [0, 1] held in [0.001, 0.999] (Burda et al. 2016). A second number a pixel
                                              begins with the data's variance */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;                 /* handed to on_progress */
@@ -824,10 +824,9 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
 VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, const vae_score_config *score,
                                      double *each, vae_error *error);
 
-/* The threshold for anomalies, from the scores of normal rows that were not trained on: one of them, which a further
-   normal row exceeds with a chance of at most 1 - `fraction`, whatever their distribution (the smallest but
-   (count + 1) fraction, rounded up: split conformal prediction). At .99 that takes at least 99 scores, at .999 at least
-   999. */
+/* The threshold for anomalies, from the scores of normal rows that were not trained on: the k-th smallest of them, k =
+   (count + 1) fraction rounded up. A further normal row exceeds it with a chance of at most 1 - `fraction`, whatever
+   the scores' distribution (split conformal prediction). At .99 that takes at least 99 scores, at .999 at least 999. */
 VAE_API vae_status vae_quantile(const double *scores, size_t count, double fraction, double *threshold,
                                 vae_error *error);
 
@@ -869,7 +868,7 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    like are refused.
    Loading trusts nothing in the file, and takes memory in proportion to the file's size and to what you ask for:
    without config.batch the file's batch is halved until the model's memory suits the file.
-   vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
+   vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Otherwise, of its fields,
      - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
        keep_best, freeze, classifier_weight, corruption, binarize, missing, targets replace the file's where they are
        not zero; a checkpoint's moments are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW,
@@ -882,7 +881,7 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
    _memory form allocates nothing: with vae_create_in a trained model runs without a heap.
    vae_load_matching takes those tensors whose names and shapes are the model's, for transfer from another network:
-   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. None is an error. */
+   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. No match: an error. */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
