@@ -955,6 +955,10 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 
 /* ==== 9 >>platform ================================================================================================ */
 
+/* What differs from one compiler or operating system to the next: how numbers are rounded, the clock, the terminal,
+   threads. (What belongs to files stands in >>files-implementation.) No section below this one asks which system it
+   runs on, except where it says so. */
+
 #include <stdarg.h>
 #include <string.h>
 #ifndef VAE_NO_MALLOC
@@ -1016,7 +1020,8 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #define VAEI_PRIVATE static
 #endif
 
-/* The bits of a double. Where double is as small as float (AVR), those that the same number would have as 64 bits. */
+/* The bits of a double. Where double is as small as float (AVR), the bits that the same number has as a double of 64
+   bits: so the code that takes doubles apart is the same everywhere. */
 VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
 #if DBL_MANT_DIG == 53
     uint64_t bits;
@@ -1082,9 +1087,14 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #endif
 #define VAEI_APART VAEI_NOINLINE VAEI_PRIVATE
 
-/* ---- errors ---- */
+/* ---- errors ----
 
-typedef struct vaei_text {      /* `length` also counts what did not fit the buffer */
+   Sentences are put together by the few functions here and not by snprintf, which VAE_NO_STDIO leaves out, and which in
+   some locales writes a decimal comma. */
+
+/* A text in the making. It stops at the end of its buffer, but `length` goes on counting: so the caller learns how long
+   the whole text is. */
+typedef struct vaei_text {
     char  *bytes;
     size_t size, length;
 } vaei_text;
@@ -1109,7 +1119,7 @@ VAEI_SETUP void vaei_put_unsigned(vaei_text *text, uint64_t number) {
 /* The shortest decimal number that reads back as `real`: see >>files-implementation. */
 VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real);
 
-/* %s string, %d int, %z size_t, %r double. */
+/* %s string, %d int, %z size_t, %r double (written as the shortest vae_real). Ends the text with a zero. */
 VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list list) {
     for (; *format; format++) {
         if (*format != '%') { vaei_put(text, *format); continue; }
@@ -1195,7 +1205,8 @@ __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsig
 
 /* ---- time and terminals: for progress, never for results ---- */
 
-/* Seconds since some fixed moment, by a clock that cannot be set where the system has one. */
+/* vaei_now: seconds since some fixed moment, by a clock that nobody can set, where the system has one.
+   vaei_is_terminal: whether standard output goes to a terminal. */
 #if !defined(VAE_NO_STDIO) && defined(VAEI_POSIX)
 #include <sys/time.h>
 #include <time.h>
@@ -1243,14 +1254,17 @@ VAEI_PRIVATE double vaei_now(void) { return 0; }
 /* The seconds between two calls of vaei_now; 0 if the clock was set back in between. */
 VAEI_PRIVATE double vaei_elapsed(double from, double to) { return to > from ? to - from : 0; }
 
-/* ---- numbers that threads share ---- */
+/* ---- numbers that threads share ----
+
+   GET reads a counter, ADD adds and gives the old value, SET stores; SWAP stores n if the counter holds `old`, and says
+   whether it did. They order memory as well: whoever reads a value sees all that was written before it was stored. */
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define VAEI_HAS_ATOMICS 1
 #include <intrin.h>
 typedef volatile long vaei_counter;
 #define VAEI_COUNTER_GET(c) _InterlockedCompareExchange(&(c), 0, 0)
-#define VAEI_COUNTER_ADD(c, n) _InterlockedExchangeAdd(&(c), (n))       /* gives the old value */
+#define VAEI_COUNTER_ADD(c, n) _InterlockedExchangeAdd(&(c), (n))
 #define VAEI_COUNTER_SET(c, n) _InterlockedExchange(&(c), (n))
 #define VAEI_COUNTER_SWAP(c, old, n) (_InterlockedCompareExchange(&(c), (n), (old)) == (old))
 #elif (defined(__GCC_ATOMIC_LONG_LOCK_FREE) && __GCC_ATOMIC_LONG_LOCK_FREE == 2) || \
@@ -1291,7 +1305,10 @@ VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { *flag = value; }
    An idle thread of the pool spins for about as long as the pause between two products of a training step and then
    sleeps, so that it does not hold a core that others could use. Whoever is free takes the next task, the caller
    included: a thread that the system does not let run takes none, and the others do its share. Task i always runs on
-   slot i, so no result depends on which thread takes it. */
+   slot i, so no result depends on which thread takes it.
+
+   A monitor is a lock with one condition, "something has changed": wait gives up the lock, sleeps until some other
+   thread calls wake, and takes the lock again. */
 
 #if defined(VAE_THREADS) && (defined(_WIN32) || (defined(VAEI_POSIX) && !defined(__wasi__)))
 #define VAEI_HAS_POOL 1
@@ -1369,6 +1386,7 @@ VAEI_PRIVATE void vaei_signals_block(vaei_signals *before) {
 }
 VAEI_PRIVATE void vaei_signals_restore(const vaei_signals *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }
 #elif defined(VAEI_HIDDEN_POSIX)
+/* The set as C libraries on Linux lay it out: bit n - 1 stands for signal n. */
 typedef struct vaei_signals { unsigned long bits[1024 / 8 / sizeof(unsigned long)]; } vaei_signals;
 extern int vaei_pthread_sigmask(int how, const vaei_signals *now, vaei_signals *before) __asm__("pthread_sigmask");
 #if defined(__mips__) || defined(__alpha__)
@@ -1526,11 +1544,13 @@ struct vaei_pool {
     long         process;           /* the one that started the threads */
 };
 
+/* Is there a task that nobody has taken yet? */
 VAEI_PRIVATE int vaei_pool_has_work(vaei_pool *pool) {
     const long work = VAEI_COUNTER_GET(pool->work);
     return work % 256 < work / 256;
 }
 
+/* Wakes whoever sleeps. The lock is taken even if nobody does: see vaei_pool_wait. */
 VAEI_PRIVATE void vaei_pool_wake(vaei_pool *pool) {
     vaei_monitor_enter(&pool->monitor);
     if (VAEI_COUNTER_GET(pool->sleepers)) vaei_monitor_wake(&pool->monitor);
@@ -1572,6 +1592,7 @@ VAEI_PRIVATE void vaei_pool_wait(vaei_pool *pool, long tasks) {
     vaei_monitor_leave(&pool->monitor);
 }
 
+/* What each thread of the pool does from its start to its end. */
 VAEI_PRIVATE VAEI_THREAD_RESULT vaei_pool_work(void *opaque) {
     vaei_pool *pool = (vaei_pool *)opaque;
     for (;;) {
@@ -1613,6 +1634,7 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
     vaei_pool_wait(pool, (long)count);
 }
 
+/* Ends the threads and waits for them. In a child process after fork there are none to wait for. */
 VAEI_PRIVATE void vaei_pool_stop(vaei_pool *pool) {
     size_t i;
     if (pool->process != vaei_process()) return;
@@ -1626,6 +1648,7 @@ VAEI_PRIVATE void vaei_pool_stop(vaei_pool *pool) {
     vaei_monitor_close(&pool->monitor);
 }
 #else
+/* Without threads vaei_run does all tasks by itself: see section execution. */
 typedef struct vaei_pool { int unused; } vaei_pool;
 VAEI_PRIVATE int  vaei_core_count(void) { return 1; }
 VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, size_t count) {
@@ -1634,6 +1657,9 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
 #endif
 
 /* ==== 10 >>memory ================================================================================================= */
+
+/* A model's sizes are sums and products of numbers that a user or a file has chosen. So each step of the calculation is
+   checked; and memory is taken and given back by the two functions here and nowhere else. */
 
 VAEI_PRIVATE size_t vaei_min_size(size_t a, size_t b) { return a < b ? a : b; }
 VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
@@ -1789,6 +1815,11 @@ VAEI_INLINE int32_t vaei_order(vae_real x) {
 
 /* ==== 12 >>scalar-math ============================================================================================ */
 
+/* Functions of one number, for the few places where a whole array is not at hand. libm is not used: its results differ
+   in the last bits from one platform to the next, and the same seed could then not give the same bits. */
+
+/* A sum over an array is made of partial sums, whose order is fixed: it must not depend on how wide a processor's
+   vectors are. */
 #define VAEI_SUM_LANES 16       /* partial sums of every sum over an array: element i goes to number i mod 16 */
 #define VAEI_SUM_BLOCK 256      /* elements, or rows, after which the partial sums are added to the total */
 #define VAEI_LEAKY_SLOPE ((vae_real)0.01)
@@ -1831,6 +1862,7 @@ VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
 
 /* ---- one number at a time, in double: for the few places outside the kernels that need more than a float ---- */
 
+/* 2^exponent, by its bits. */
 VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
     return vaei_bits_double((uint64_t)(exponent + 1023) << 52);
 }
@@ -1871,7 +1903,8 @@ VAEI_PRIVATE double vaei_scalar_log(double x) {
            (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED(n * 1.90821492927058770002e-10)));
 }
 
-/* base^exponent by squaring: Adam's beta^t. */
+/* base^exponent by squaring: Adam's beta^t, a schedule's factor. A base that would become denormal becomes 0, as it
+   does anyway on a processor that flushes denormals: so the bits do not depend on that. */
 VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
     double power = 1;
     for (; exponent > 0; exponent >>= 1) {
@@ -1884,8 +1917,9 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
 
 /* ==== 13 >>random ================================================================================================= */
 
-/* Every random number is a function of seed, stream and counters, not of the numbers drawn before, so the order in
-   which they are drawn does not matter. The streams: */
+/* Every random number is a function of the seed, a stream and counters, not of the numbers drawn before. So it does not
+   matter in which order, by which thread or on which machine they are drawn, and a resumed run need not know what has
+   been drawn. What is drawn for different purposes comes from different streams: */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
     VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS, VAEI_STREAM_BINARIZE, VAEI_STREAM_BINARIZE_TRAINING,
@@ -1908,6 +1942,7 @@ VAEI_PRIVATE uint64_t vaei_mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
+/* The order of `count` rows in this epoch. */
 VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_t count) {
     vaei_shuffle shuffle;
     shuffle.key = vaei_mix(vaei_mix(seed + VAEI_STREAM_SHUFFLE) + epoch);
@@ -1917,6 +1952,7 @@ VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_
     return shuffle;
 }
 
+/* The row that comes at place `index` of the epoch. */
 VAEI_PRIVATE uint64_t vaei_shuffled(const vaei_shuffle *shuffle, uint64_t index) {
     const int      bits = shuffle->half_bits;
     const uint64_t mask = ((uint64_t)1 << bits) - 1;
@@ -1970,6 +2006,7 @@ VAEI_PRIVATE void vaei_random_key(uint64_t seed, uint32_t key[2]) {
     key[1] = (uint32_t)(seed >> 32);
 }
 
+/* The counter's last word. */
 VAEI_PRIVATE uint32_t vaei_random_origin(uint32_t stream, uint64_t step, uint64_t example) {
     return stream ^ ((uint32_t)(example >> 32) << 8) ^ ((uint32_t)(step >> 32) << 20);
 }
@@ -3925,9 +3962,9 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
 
 /* ==== 22 >>tables ================================================================================================= */
 
-/* Each likelihood, optimiser and schedule is a row of a table. The rest of the code calls through the row and never
-   asks which one it has. The enum's value is the index; row 0 is not used, since every 0 has been replaced by its
-   default. */
+/* Each likelihood, optimiser and schedule is a row of a table. The rest of the code calls through the row and does not
+   ask which one it has: a new one is a row, its functions and its place in the enum. The enum's value is the index; row
+   0 is not used, since every 0 has been replaced by its default. */
 
 /* What a setting stands for. Filling in the defaults leaves VAE_ZERO in its field, so that the filled config can be
    given again; here it becomes 0. It is told by its bits: comparing a NaN may trap. */
@@ -3936,11 +3973,16 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
     return memcmp(&field, &zero, sizeof zero) == 0 ? (vae_real)0 : field;
 }
 
-/* ---- likelihoods ---- */
+/* ---- likelihoods ----
+
+   The formulas of -log p(x | z) stand with vae_likelihood, in the public part. Here `output` is what the decoder gives
+   for a row: l, or the pairs l, v; x is the row, as the network sees it: standardised where the model standardises.
+   What does not depend on x and l (the density's constants, log sigma) is left out of a score: see vaei_spread.nats. */
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
-/* Sigma, and what else a likelihood needs to know, as one pass uses it. */
+/* What a likelihood needs to know beside outputs and pixels: sigma and the nats that all rows have. Set once for each
+   pass. */
 typedef struct vaei_spread {
     size_t          channels;   /* of an image */
     double          sigma;      /* of all pixels, */
@@ -3981,12 +4023,14 @@ typedef struct vaei_likelihood {
     double    (*variance)(double output, double second, double sigma);      /* of the pixel */
 } vaei_likelihood;
 
+/* Gradient by l: sigmoid(l) - x. */
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                          const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     (void)spread;
     return vaei_bernoulli(set, n, output, x, scale, d);
 }
 
+/* Gradient by l: the mean at l, minus x. */
 VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                     const vae_real *x, const vaei_spread *spread, vae_real scale,
                                                     vae_real *d) {
@@ -3994,6 +4038,7 @@ VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, 
     return vaei_continuous_bernoulli(set, n, output, x, scale, d);
 }
 
+/* off = (l - x)/sigma: the nats are off^2/2, the gradient by l off/sigma. */
 VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                         const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     const vae_real s = (vae_real)spread->sigma;
@@ -4008,6 +4053,7 @@ VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, co
     return sum * 0.5;
 }
 
+/* off = (l - x)/sigma: the nats are |off|, the gradient by l is sign(off)/sigma, and 0 where l = x. */
 VAEI_PRIVATE double vaei_score_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                        const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     double sum = 0;
@@ -4033,9 +4079,10 @@ VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const
     vaei_activate(set, VAE_LINEAR, n, output, pixels);
 }
 
+/* Pixels of 0, and means of 0 for vaei_reparameterize, which then is exp(logvar/2) epsilon. */
 static const vae_real vaei_zeros[VAEI_SUM_LANES] = { 0 };
 
-/* The gradient by the output is mean - x, so for pixels of 0 it is the mean. */
+/* The gradient by l is mean - x, so for pixels of 0 it is the mean. */
 VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                  const vaei_spread *spread, vae_real *pixels) {
     size_t done, count;
@@ -4063,13 +4110,15 @@ VAEI_PRIVATE size_t vaei_output_place(size_t channels, int outputs, size_t i) {
     return outputs == 1 ? i : i / channels * (2 * channels) + i % channels;
 }
 
-/* A NaN stays NaN; it is asked by its bits, as clang's -Ofast takes it for impossible. */
+/* x held within [low, high]. A NaN stays NaN; it is recognised by its bits, since clang's -Ofast takes it for
+   impossible. */
 VAEI_PRIVATE vae_real vaei_held(vae_real x, vae_real low, vae_real high) {
     const vae_real raised = low > x ? low : x;
     return vaei_is_nan(x) ? x : high < raised ? high : raised;
 }
 
-/* As vaei_bound_logvar_backward: a gradient passes a bound that binds only where it leads back. */
+/* The gradient `slope` of vaei_held: where a bound binds, it passes only if a step against it leads back inside. The
+   reason stands with vaei_bound_logvar_backward. */
 VAEI_PRIVATE vae_real vaei_held_slope(vae_real held, vae_real low, vae_real high, vae_real slope) {
     return (!(held < high) && slope < 0) || (!(held > low) && slope > 0) ? 0 : slope;
 }
@@ -4121,6 +4170,7 @@ VAEI_PRIVATE double vaei_score_gaussian_predicted(const vaei_kernel_set *set, si
     return sum * 0.5;
 }
 
+/* For likelihoods of two numbers a pixel whose mean is the first. */
 VAEI_PRIVATE void vaei_mean_first(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                   const vaei_spread *spread, vae_real *pixels) {
     size_t i;
@@ -4249,7 +4299,10 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
     }
 }
 
-/* ---- drawn pixels ---- */
+/* ---- drawn pixels ----
+
+   From a uniform number u the inverse of the distribution function gives the pixel. A random number serves one pixel,
+   so that each pixel's value depends on seed, row and place alone. */
 
 VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
                                       const vae_real *random) {
@@ -4263,7 +4316,8 @@ VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p,
 /* The middle of the interval that a uniform number stands for: never 0 or 1. */
 VAEI_PRIVATE double vaei_middle(vae_real uniform) { return (double)uniform + 1.0 / 33554432; }
 
-/* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), seen from 1 where l is above 0. */
+/* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), where x is counted from 1 downwards if l is
+   above 0. */
 VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
                                                  const vaei_spread *spread, const vae_real *random) {
     size_t j;
@@ -4280,6 +4334,7 @@ VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vae
     }
 }
 
+/* The sigma of pixel i. */
 VAEI_PRIVATE double vaei_sigma_of(const vaei_spread *spread, size_t i) {
     return spread->inverse ? 1 / (double)spread->inverse[i] : spread->sigma;
 }
@@ -4294,6 +4349,7 @@ VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, 
     }
 }
 
+/* u below 1/2 gives l + sigma log(2 u), the rest its mirror image. */
 VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
                                     const vae_real *random) {
     size_t j;
@@ -4330,6 +4386,7 @@ VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vae
     }
 }
 
+/* The v whose sigma^2 = exp(v) is this variance. */
 VAEI_SETUP double vaei_first_predicted(double variance) {
     if (!(variance > 0)) return (double)VAEI_LEAST_PREDICTED;
     return (double)vaei_held((vae_real)vaei_scalar_log(variance), VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
@@ -4342,12 +4399,13 @@ VAEI_SETUP double vaei_first_logistic(double variance) {
                              VAEI_MOST_LOGISTIC);
 }
 
+/* The l whose sigmoid is this mean; held within [0.001, 0.999], as l would be infinite at 0 and 1. */
 VAEI_SETUP double vaei_bias_logit(double mean) {
     mean = mean < 0.001 ? 0.001 : mean > 0.999 ? 0.999 : mean;
     return vaei_scalar_log(mean / (1 - mean));
 }
 
-/* By bisection: there is no closed form. */
+/* The l with this mean, by bisection: there is no closed form. */
 VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
     const int above = mean > 0.5;
     double    low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
@@ -4378,6 +4436,7 @@ VAEI_PRIVATE double vaei_variance_gaussian(double output, double second, double 
     return sigma * sigma;
 }
 
+/* A Laplace distribution of scale sigma has variance 2 sigma^2. */
 VAEI_PRIVATE double vaei_variance_laplace(double output, double second, double sigma) {
     (void)output;
     (void)second;
@@ -4416,7 +4475,7 @@ VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double sec
     return square > first * first ? (square - first * first) / (255.0 * 255.0) : 0;
 }
 
-/* The largest pixel allowed: small enough that squares, their sums and gradients stay in range. */
+/* The largest pixel allowed: small enough that squares, their sums over a row and gradients stay within a float. */
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
@@ -4439,7 +4498,7 @@ static const vaei_likelihood vaei_likelihoods[] = {
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
 
-/* Pixels of one row, drawn from its outputs, whose place they may take. */
+/* Pixels of one row, drawn from its outputs, whose place they may take. `row` counts all rows ever drawn. */
 VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likelihood *likelihood, size_t n,
                                    const vae_real *output, const vaei_spread *spread, uint64_t seed, uint64_t row,
                                    vae_real *pixels) {
@@ -4459,11 +4518,14 @@ VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likeli
     }
 }
 
-/* ---- optimisers ---- */
+/* ---- optimisers ----
+
+   A row's `begin` turns the settings and the step into a few constants, its kernel (in >>vector-math) then updates a
+   span of parameters with them. */
 
 /* What a checkpoint keeps for each weight: the weight, then the optimiser's moments, the mean gradient m, the mean
    squared gradient v and the mean squared update u; and the weight of the best epoch (or, while that one is in place,
-   the last). The numbers are those of a file's blocks. */
+   the last). A model has some of these blocks, a file names each: see vaei_block_names. */
 enum { VAEI_BLOCK_WEIGHTS, VAEI_BLOCK_M, VAEI_BLOCK_V, VAEI_BLOCK_U, VAEI_BLOCK_BEST, VAEI_BLOCKS };
 #define VAEI_MAX_MOMENTS 2
 
@@ -4500,6 +4562,7 @@ VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *made, const vae_optimizer *
     made->decay = 0;
 }
 
+/* m = momentum m + g, p -= rate m, as PyTorch has it; the kernel knows the momentum as beta1. */
 VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
     (void)step;
     memset(made, 0, sizeof *made);
@@ -4509,7 +4572,7 @@ VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *made, const vae_optimizer *se
     made->shrink = 1;
 }
 
-/* Of VAE_RMSPROP and VAE_ADADELTA, which need no correction by the step. */
+/* For VAE_RMSPROP and VAE_ADADELTA, which have no bias correction and so do not depend on the step. */
 VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *made, const vae_optimizer *settings, double rate,
                                      uint64_t step) {
     const double beta2 = (double)vaei_setting(settings->beta2);
@@ -4539,7 +4602,9 @@ static const vaei_optimizer vaei_optimizers[] = {
 };
 #define VAEI_OPTIMIZERS ((int)(sizeof vaei_optimizers / sizeof vaei_optimizers[0]))
 
-/* ---- schedules ---- */
+/* ---- schedules ----
+
+   Each is a function of the step alone: a resumed run needs to know nothing else. */
 
 /* cos(pi x) for 0 <= x <= 1, by its series about the nearer of 0 and 1/2. */
 VAEI_PRIVATE double vaei_cosine(double x) {
@@ -4573,6 +4638,8 @@ VAEI_PRIVATE double vaei_warmup(const vae_schedule *schedule, uint64_t step) {
     return vaei_rise((double)schedule->from, schedule->steps, step);
 }
 
+/* to + (1 - to)/2 (1 + cos(pi t/T)), with t and T counted from the end of the warm-up: Loshchilov and Hutter 2017,
+   equation 5. */
 VAEI_PRIVATE double vaei_cosine_decay(const vae_schedule *schedule, uint64_t step) {
     const double to = (double)schedule->to;
     if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
@@ -4586,6 +4653,7 @@ VAEI_PRIVATE double vaei_stepwise(const vae_schedule *schedule, uint64_t step) {
     return vaei_power((double)schedule->to, (step - schedule->warmup) / schedule->steps);
 }
 
+/* to^(t / steps), with t counted from the end of the warm-up. */
 VAEI_PRIVATE double vaei_exponential(const vae_schedule *schedule, uint64_t step) {
     if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
     return vaei_scalar_exp(VAEI_ROUNDED(vaei_scalar_log((double)schedule->to) *
@@ -4850,13 +4918,14 @@ typedef struct vaei_settings {
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
 
+/* The classifier's included. */
 VAEI_PRIVATE int vaei_all_layers(const vaei_plan *plan) { return plan->layer_count + plan->classifier.layers; }
 
 VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
     return vaei_times(vaei_times((size_t)s.height, (size_t)s.width), (size_t)s.channels);
 }
 
-/* The shape of what the decoder gives for an image. A likelihood that there is not counts as one of one number a pixel:
+/* The shape of what the decoder gives for an image. For a likelihood that does not exist it is the image's own: later
    vaei_check_settings says what is wrong. */
 VAEI_SETUP vae_shape vaei_output_shape(vae_shape input, vae_likelihood likelihood) {
     if ((int)likelihood > 0 && (int)likelihood < VAEI_LIKELIHOODS && input.channels <= INT_MAX / 2)
@@ -4870,7 +4939,10 @@ VAEI_PRIVATE int vaei_same_shape(vae_shape a, vae_shape b) {
 
 VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) { return layer->kind == VAE_LAYER_DENSE; }
 
-/* ---- shapes ---- */
+/* ---- shapes ----
+
+   The limits keep extents, and what strides and padding make of them, within 32 bits; sizes of tensors, which are
+   products of extents, are size_t and checked one by one. */
 
 #define VAEI_MAX_SIDE 67108864      /* each of an input's or a dense layer's three numbers, */
 #define VAEI_MAX_EXTENT 65535       /* ... of an image's that a convolution takes or gives, and of padding */
@@ -4892,9 +4964,11 @@ typedef struct vaei_outline {
     size_t    classes;              /* it also takes a label, one of so many; 0: it does not */
 } vaei_outline;
 
+/* The larger of a and 0. */
 VAEI_PRIVATE int32_t vaei_not_below_0(int32_t a) { return a > 0 ? a : 0; }
 
-/* One axis of a convolution: the output's extent and the padding before and after it, or 0 with an error. */
+/* One axis of a convolution: returns the output's extent, or 0 with an error. With VAE_SAME it also sets the padding
+   before and after, so that the output has ceil(size / stride) numbers. */
 VAEI_SETUP int32_t vaei_conv_extent(vae_padding rule, int32_t size, int32_t kernel, int32_t stride, int *before,
                                     int *after, vaei_where where, vae_error *error) {
     if (rule == VAE_SAME) {
@@ -4912,7 +4986,7 @@ VAEI_SETUP int32_t vaei_conv_extent(vae_padding rule, int32_t size, int32_t kern
     return (size + *before + *after - kernel) / stride + 1;
 }
 
-/* The same of a transposed convolution. */
+/* The same for a transposed convolution, whose padding crops the output; VAE_SAME gives size * stride numbers. */
 VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_t kernel, int32_t stride,
                                           int output_padding, int *before, int *after, vaei_where where,
                                           vae_error *error) {
@@ -4930,7 +5004,8 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
     return out < 1 ? 0 : out;
 }
 
-/* The layer's defaults are filled in already. */
+/* Checks what the config says of a layer, whose defaults are filled in already. What follows from its input's shape is
+   checked later, in vaei_outline_layer. */
 VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
     const int       convolution = layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED;
     const int       amounts = layer->top || layer->bottom || layer->left || layer->right;
@@ -4992,6 +5067,7 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
     return VAE_OK;
 }
 
+/* Whether a convolution can take or give (`does`) this image. */
 VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where where, vae_error *error) {
     if (s.height <= VAEI_MAX_EXTENT && s.width <= VAEI_MAX_EXTENT && s.channels <= VAEI_MAX_EXTENT) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d %s %d x %d x %d: no side may be larger than 65535 in a "
@@ -5070,7 +5146,9 @@ VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
     return count;
 }
 
-/* Replaces o's layer by its adjoint, which undoes the change of shape. */
+/* Replaces o's layer by its adjoint, which undoes the change of shape: a convolution becomes a transposed one with the
+   same kernel, stride and padding, and the output padding makes good what the convolution's division had rounded off.
+   */
 VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
     const vae_shape in = o->in, out = o->out;
     vae_layer      *l = &o->layer;
@@ -5092,7 +5170,11 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
                                     ((int32_t)out.width - 1) * l->stride_width);
 }
 
-/* ---- the network, layer by layer ---- */
+/* ---- the network, layer by layer ----
+
+   Nothing stores the layers' shapes before there is a model: vaei_outline_at finds any layer's by walking through those
+   before it. That is slow for deep networks and does not matter: it happens when a model is made, with at most 49
+   layers. */
 
 /* Where the layers are described: in a config, whose defaults need not be filled in, or in the plan of a model. One
    index runs through them all: the encoder's, the heads, the decoder's. */
@@ -5109,6 +5191,7 @@ typedef struct vaei_network {
     size_t            classes;
 } vaei_network;
 
+/* A dense layer of this shape, with nothing else set. */
 VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activation activation) {
     memset(layer, 0, sizeof *layer);
     layer->kind = VAE_LAYER_DENSE;
@@ -5145,6 +5228,7 @@ VAEI_SETUP int vaei_takes_label(const vaei_network *n, int index) {
     return index == first || index == n->encoders + 1;
 }
 
+/* How sentences call layer `index` of the network. */
 VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     vaei_where where;
     where.part = index <= n->encoders ? "encoder" : n->is_mirrored ? "mirrored decoder" : "decoder";
@@ -5236,6 +5320,7 @@ VAEI_SETUP vae_status vaei_check_gaps(const vae_layer *layers, const char *part,
     return VAE_OK;
 }
 
+/* The network that a config describes. Counts its layers; their shapes are not looked at yet. */
 VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n, vae_error *error) {
     vae_status status;
     n->config = config;
@@ -5265,8 +5350,12 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     return VAE_OK;
 }
 
-/* ---- defaults ---- */
+/* ---- defaults and checks of the settings ----
 
+   vaei_settle is the only place where a default is filled in. Every refusal names the setting, its value and what to
+   change. */
+
+/* A NaN is left as it is, for the checks to find. */
 VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
     if (vaei_finite(*field) && *field == 0) *field = value;
 }
@@ -5275,6 +5364,7 @@ VAEI_PRIVATE int vaei_lies_in(vae_real x, vae_real low, vae_real high) {
     return vaei_finite(x) && x >= low && x <= high;
 }
 
+/* Where a row has VAE_ZERO as its weight decay, the default is none, but one may be given. */
 VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
     const vaei_optimizer *row;
     if (!o->kind) o->kind = VAE_ADAM;
@@ -5382,7 +5472,7 @@ VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *erro
     return VAE_OK;
 }
 
-/* What else sets the loss must have something to act on. */
+/* The objective, and the settings that change the loss: each must have something to act on. */
 VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *error) {
     const int   plain = s->objective == VAE_OBJECTIVE_AUTOENCODER;
     const char *idle = s->free_bits != 0 ? "free_bits" : s->capacity != 0 ? "capacity" : NULL;
@@ -5427,6 +5517,7 @@ VAEI_SETUP vae_status vaei_check_corruption(const vaei_settings *s, vae_error *e
     return VAE_OK;
 }
 
+/* Input, latent size and the enums that describe the network. */
 VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *error) {
     const vae_shape i = s->input;
     if (i.height < 1 || i.width < 1 || i.channels < 1 || i.height > VAEI_MAX_SIDE || i.width > VAEI_MAX_SIDE ||
@@ -5691,8 +5782,9 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
     }
 }
 
-/* ---- the layers' own numbers ---- */
+/* ---- how many numbers a layer has ---- */
 
+/* The kernel's area. */
 VAEI_SETUP size_t vaei_window(const vaei_outline *o) {
     return vaei_times((size_t)o->layer.kernel_height, (size_t)o->layer.kernel_width);
 }
@@ -5707,7 +5799,7 @@ VAEI_SETUP size_t vaei_count_biases(const vaei_outline *o) {
     return vaei_is_dense(&o->layer) ? vaei_shape_size(o->out) : (size_t)o->out.channels;
 }
 
-/* The layer as vae_defaults fills it. */
+/* The way back, from a plan's layer to the config's: as vae_defaults fills it. */
 VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
     const vaei_connection *c = layer->connection;
     vaei_make_dense(l, layer->written, layer->activation);
