@@ -956,8 +956,7 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 /* ==== 9 >>platform ================================================================================================ */
 
 /* What differs from one compiler or operating system to the next: how numbers are rounded, the clock, the terminal,
-   threads. (What belongs to files stands in >>files-implementation.) No section below this one asks which system it
-   runs on, except where it says so. */
+   threads. What concerns files stands in >>files-implementation, what concerns the processor in >>arithmetic. */
 
 #include <stdarg.h>
 #include <string.h>
@@ -1815,8 +1814,9 @@ VAEI_INLINE int32_t vaei_order(vae_real x) {
 
 /* ==== 12 >>scalar-math ============================================================================================ */
 
-/* Functions of one number, for the few places where a whole array is not at hand. libm is not used: its results differ
-   in the last bits from one platform to the next, and the same seed could then not give the same bits. */
+/* Functions of one number, for the few places where a whole array is not at hand. libm is not used
+   (but for VAE_DOUBLE's square root): its results differ in the last bits from one platform to the next, and the same
+   seed could then not give the same bits. */
 
 /* A sum over an array is made of partial sums, whose order is fixed: it must not depend on how wide a processor's
    vectors are. */
@@ -5734,7 +5734,10 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     return VAE_OK;
 }
 
-/* ---- names: the index of each layer in the nn.Sequential that one would write ---- */
+/* ---- names: the index of each layer in the nn.Sequential that one would write ----
+
+   Files name tensors as PyTorch would, "encoder.2.weight", where 2 is the place in an nn.Sequential. Modules without
+   tensors take places there too, so they are counted here. */
 
 /* Whether PyTorch's Conv2d(padding=(top, left)), or its ConvTranspose2d with an output_padding below the stride, has
    this geometry. Otherwise a ZeroPad2d stands before the Conv2d, or one that crops after the ConvTranspose2d. */
@@ -5754,6 +5757,8 @@ VAEI_SETUP int vaei_even_padding(const vaei_layer *layer) {
     }
 }
 
+/* Gives the layers of one nn.Sequential their indices. Flatten stands before a dense layer whose input is an image,
+   Unflatten after one whose output a convolution takes. */
 VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_image, int output_is_image) {
     int image = input_is_image, index = 0, i;
     for (i = 0; i < count; i++) {
@@ -5821,12 +5826,16 @@ VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
     l->output_padding_width = c->output_padding_width;
 }
 
-/* ---- what is counted before anything is laid out ---- */
+/* ---- what is counted before anything is laid out ----
 
-/* The layer that decoder layer `index` undoes where one half is the other's mirror image. */
+   The first walk over the network: it checks every layer, and finds how many stages and parameters there are and how
+   large micro-batches may be. */
+
+/* The encoder layer (or the heads) that decoder layer `index` undoes, where one half is the other's mirror image. */
 VAEI_SETUP int vaei_undone(const vaei_network *n, int index) { return 2 * n->encoders + 1 - index; }
 
-/* The heads, of whose outputs only the mean goes on, are undone by a dense layer; the others by their adjoints. */
+/* Whether decoder layer `index`, which is tied, has the shape of weights that the layer it undoes has, transposed. The
+   heads, of whose outputs only the mean goes on, are undone by a dense layer; the others by their adjoints. */
 VAEI_SETUP vae_status vaei_check_tied(const vaei_network *n, int index, const vaei_outline *o, vae_error *error) {
     const vaei_where where = vaei_where_is(n, index);
     const int        undone = vaei_undone(n, index);
@@ -5859,6 +5868,8 @@ VAEI_SETUP int vaei_end_layer(const vaei_network *n, vae_part part) {
     return part == VAE_ENCODER_ONLY ? n->encoders + 1 : n->encoders + 1 + n->decoders;
 }
 
+/* Whether the decoder's last layer gives what the likelihood takes, and nothing stands between it and the likelihood.
+   */
 VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_outline *last, int free_activation,
                                             vae_error *error) {
     const vaei_where where = vaei_where_is(n, n->encoders + n->decoders);
@@ -5897,7 +5908,7 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t we
     plan->chunk = plan->micro * (count / shares);
 }
 
-/* The same for the classifier, which belongs to the encoder. */
+/* As vaei_plan_numbers, for the classifier, which belongs to the encoder's half. */
 VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *plan, vae_error *error) {
     const int    first = n->encoders + 1 + n->decoders;
     int          i;
@@ -6008,7 +6019,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     return VAE_OK;
 }
 
-/* What the settings decide by themselves. */
+/* What the settings decide by themselves, before any layer is looked at. */
 VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     const int has_sigma = vaei_has_sigma(s->likelihood);
     memset(plan, 0, sizeof *plan);
@@ -6047,8 +6058,13 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     }
 }
 
-/* ---- memory of the tensors ---- */
+/* ---- memory of the tensors ----
 
+   Dense layers and the ends of stages have flat tensors. Inside a stage of convolutions each image lies in a border of
+   zeros, as wide as the next layer's kernel reaches: then every tap of every position reads a number, and no loop asks
+   whether it is inside. The borders are set to 0 once, when the model is made, and nothing writes to them again. */
+
+/* An image without a border. */
 VAEI_APART vaei_image vaei_flat_image(vae_shape shape) {
     vaei_image image;
     image.height = shape.height;
@@ -6081,6 +6097,7 @@ VAEI_SETUP vaei_image vaei_fine_image(const vae_layer *l, vae_shape fine, vae_sh
     return vaei_bordered_image(fine, l->top, below, l->left, right);
 }
 
+/* C's division rounds towards 0; this one rounds down. b > 0. */
 VAEI_SETUP int32_t vaei_floor_divide(int32_t a, int32_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 /* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. */
@@ -6119,6 +6136,7 @@ VAEI_SETUP int vaei_is_joined(const vaei_network *n, int index) {
     return vaei_is_convolution(n, index) && vaei_is_convolution(n, index - 1) && !vaei_is_normalized(n, index - 1);
 }
 
+/* A convolution's four tensors. */
 enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 
 /* How a tensor of a convolution lies in memory. Within a stage a layer's output is the next one's input, and has the
@@ -6187,7 +6205,7 @@ enum {
     VAEI_STATISTICS
 };
 
-/* What placing needs to know of a layer. */
+/* The facts about a layer that decide how much room its tensors need, and where. */
 typedef struct vaei_brief {
     vae_layer_kind kind;
     size_t         inputs, outputs;
@@ -6200,6 +6218,7 @@ typedef struct vaei_brief {
     char           finishes;                    /* the likelihood's gradient replaces its output */
 } vaei_brief;
 
+/* These facts, from the network's layer `index`. */
 VAEI_SETUP void vaei_brief_of(const vaei_planning *p, int index, vaei_brief *b) {
     const vaei_plan *plan = p->plan;
     vaei_outline     o;
@@ -6270,6 +6289,8 @@ VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_brief *b, co
     if (trains && b->ends) p->below = b->finishes ? places->output : vaei_place_numbers(p, b->fused, b->outputs);
 }
 
+/* The plan's entry for a layer, but for its places and tables. Its numbers follow those of the layer before: weights,
+   bias, and for batch normalisation weight and bias once more. */
 VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) {
     vaei_outline o;
     vaei_outline_at(p->network, index, &o, NULL);
@@ -6306,6 +6327,7 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     p->plan->layer_tensors += 4;
 }
 
+/* The geometry of a convolution, either way round: its input is the fine image, a transposed one's the coarse image. */
 VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_connection *c) {
     vaei_outline     o;
     const vae_layer *l = &o.layer;
@@ -6335,14 +6357,24 @@ VAEI_SETUP void vaei_note_product(vaei_planning *p, size_t rows, size_t columns,
     p->scratch = vaei_max_size(p->scratch, needed);
 }
 
-/* ---- tables of the convolutions ---- */
+/* ---- tables of the convolutions ----
 
+   vaei_product finds the rows of A and C through tables of offsets: that makes a convolution a matrix product without
+   copying patches. A convolution's three products need these:
+     gather    for each coarse position, where its patch begins in the fine images and where its result goes; for each
+               row of the kernel, how far it lies from the patch's beginning
+     scatter   the same the other way round, phase by phase
+   weights   for each number of a patch, how far it lies from the patch's beginning; for each line of coarse positions,
+               where it begins in both images
+   The tables hold offsets for one micro-batch and are the same for all. */
+
+/* Room for a table; NULL while counting. */
 VAEI_SETUP uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
     return (uint32_t *)vaei_take(arena, count, sizeof(uint32_t));
 }
 
 /* Of the fine positions 0 .. extent-1, those whose (position + before) mod stride is `parity`: the first, their count,
-   and the taps of the kernel that they meet. */
+   and the number of the kernel's taps that they meet, which are parity, parity + stride, .... */
 VAEI_SETUP int vaei_first_of_parity(int parity, int before, int stride) {
     return (int)((((int32_t)parity - before) % stride + stride) % stride);
 }
@@ -6362,6 +6394,7 @@ VAEI_SETUP int vaei_parity(int position, int before, int stride) {
     return (int)(((int32_t)position + before) % stride);
 }
 
+/* Takes room for the tables of a scatter, and counts the rows and taps of its phases; `c` is NULL while counting. */
 VAEI_SETUP void vaei_take_phases(const vaei_outline *o, vae_shape fine, size_t micro, vaei_arena *arena,
                                  vaei_connection *c) {
     const vae_layer *l = &o->layer;
@@ -6441,6 +6474,7 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
     if (weights / 2 > 0x7FFFFFFF) arena->used = VAEI_TOO_LARGE;       /* entries of 32 bits */
 }
 
+/* Offsets into the fine image count from its border's corner, where the first patch begins. */
 VAEI_SETUP void vaei_fill_gather(vaei_connection *c, const vaei_image *fine, const vaei_image *coarse, size_t micro) {
     const size_t channels = (size_t)c->fine.channels;
     size_t       n, i = 0;
@@ -6491,6 +6525,7 @@ VAEI_SETUP void vaei_fill_phase(const vaei_connection *c, vaei_phase *phase, int
         }
 }
 
+/* All phases: one for each pair of parities, row by row. */
 VAEI_SETUP void vaei_fill_scatter(vaei_connection *c, const vaei_image *coarse, const vaei_image *fine, size_t micro) {
     const int parities_x = c->stride_width < c->fine.width ? c->stride_width : c->fine.width;
     size_t    i;
@@ -6499,6 +6534,7 @@ VAEI_SETUP void vaei_fill_scatter(vaei_connection *c, const vaei_image *coarse, 
                         vaei_parity((int)(i % (size_t)parities_x), c->left, c->stride_width), coarse, fine, micro);
 }
 
+/* Row i of the weights' product stands for number i of a patch: kernel row, tap and fine channel. */
 VAEI_SETUP void vaei_fill_weights(vaei_connection *c, const vaei_image *fine, const vaei_image *coarse, size_t micro) {
     const size_t run = (size_t)c->kernel_width * (size_t)c->fine.channels, rows = (size_t)c->kernel_height * run;
     size_t       n, i;
@@ -6512,7 +6548,8 @@ VAEI_SETUP void vaei_fill_weights(vaei_connection *c, const vaei_image *fine, co
         }
 }
 
-/* The four tensors that a convolution's three products touch. */
+/* Which of a layer's tensors each of the three products reads and writes: gather goes forward in a convolution and
+   backward in a transposed one, scatter the other way. */
 typedef struct vaei_connection_images {
     const vaei_image *gather_fine, *gather_coarse, *scatter_coarse, *scatter_fine;
 } vaei_connection_images;
@@ -6536,15 +6573,19 @@ VAEI_SETUP void vaei_fill_tables(const vaei_layer *layer, size_t micro) {
     if (c->weight_rows) vaei_fill_weights(c, images.gather_fine, images.scatter_coarse, micro);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole ----
 
-/* A dense layer's three products. */
+   The second walk, made twice: it takes room for layers, stages and tables from the model's block (`arena`) and for
+   tensors from the workspace and the slots, which are only counted. Once there is a block, it also fills them. */
+
+/* A dense layer's three products: forward, its weights' gradient, its input's gradient. */
 VAEI_SETUP void vaei_note_dense(vaei_planning *p, size_t inputs, size_t outputs) {
     vaei_note_product(p, p->rows, outputs, inputs);
     if (p->plan->trains) vaei_note_product(p, inputs, outputs, p->rows);
     if (p->plan->trains) vaei_note_product(p, p->rows, inputs, outputs);
 }
 
+/* Layer `index` of the network: fills its entry, opens a stage where one begins, and places its tensors. */
 VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     vaei_plan       *plan = p->plan;
     const int        at = index - p->first;
@@ -6601,6 +6642,8 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     p->stage->output_gradient = p->below;
 }
 
+/* The same for layer `number` of the classifier, which is always dense and in no stage. Its input is a copy of the
+   means. */
 VAEI_SETUP void vaei_plan_classifier_layer(vaei_planning *p, int number) {
     vaei_plan   *plan = p->plan;
     const int    index = p->network->encoders + 1 + p->network->decoders + number;
@@ -6625,6 +6668,7 @@ VAEI_SETUP void vaei_plan_classifier_layer(vaei_planning *p, int number) {
     layer->places = places;
 }
 
+/* The tensors that belong to no layer: the batch, what is drawn for it, z, and each row's terms. */
 VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     vaei_plan *plan = p->plan;
     p->rows = plan->batch;
@@ -6703,6 +6747,10 @@ VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_
 
 /* ==== 24 >>execution ============================================================================================== */
 
+/* The model itself; how work is shared out among threads; and who may use a model at which time. Loops that are worth
+   sharing go through vaei_split or vaei_run, so that the sections below say only what one piece is. Pieces never share
+   a sum: that keeps the bits the same for any number of threads. */
+
 struct vae_model {
     vaei_settings           settings;
     vaei_plan               plan;
@@ -6757,6 +6805,7 @@ VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t sl
     return model->workspace + place.offset + first * each;
 }
 
+/* A place in the piece of the workspace that belongs to the worker with this slot. */
 VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t offset) {
     return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + offset;
 }
@@ -6800,6 +6849,7 @@ typedef struct vaei_cut {
 
 VAEI_PRIVATE size_t vaei_units(const vaei_cut *cut) { return (cut->items + cut->unit - 1) / cut->unit; }
 
+/* The first item of piece `index`. Pieces differ by at most one unit. */
 VAEI_PRIVATE size_t vaei_piece_begin(const vaei_cut *cut, size_t index) {
     return vaei_min_size(cut->items, vaei_units(cut) * index / cut->pieces * cut->unit);
 }
@@ -6916,6 +6966,7 @@ VAEI_APART int vaei_enter(vae_model *model, const char *call, vae_error *error) 
     return -1;
 }
 
+/* Gives the model back to whoever had it before; returns `status`, so that a call can end with it. */
 VAEI_PRIVATE vae_status vaei_leave(vae_model *model, int before, vae_status status) {
     if (model) vaei_flag_set(&model->in_use, before);
     return status;
@@ -6931,6 +6982,11 @@ VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_e
 }
 
 /* ==== 25 >>layers ================================================================================================= */
+
+/* Each kind of layer forward and backward, side by side. Tensors have one row per example, [count][numbers], channels
+   last. d_x is the gradient of the loss by x. Forward functions read weights and leave what the way back needs in the
+   workspace; backward functions turn the gradient of a layer's output, in place, into that of what went into its
+   activation, add to the gradients of its weights, and make the gradient of its input. */
 
 /* One batch, or one score of a batch, on its way through the network. */
 typedef struct vaei_pass {
@@ -6972,7 +7028,10 @@ typedef struct vaei_micro {
 #define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
 #define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
-/* ---- activations ---- */
+/* ---- activations ----
+
+   Forward to = f(from); backward to *= f', computed from `from`, which then is f's output or input: see
+   vaei_activation_saves_input. */
 
 typedef struct vaei_activate_context {
     const vae_model *model;
@@ -6993,7 +7052,9 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
     vaei_activate_backward(work->model->kernels, work->activation, count, work->from + first, work->to + first);
 }
 
-/* ---- dropout: Srivastava et al. 2014, scaled in training as in PyTorch ---- */
+/* ---- dropout: Srivastava et al. 2014, scaled in training as in PyTorch ----
+
+   to = from / (1 - p), or 0 with probability p. The backward pass is the same function, applied to the gradient. */
 
 /* Whether this pass drops outputs of the layer. */
 VAEI_PRIVATE int vaei_drops(const vaei_pass *pass, const vaei_layer *layer) {
@@ -7053,6 +7114,7 @@ VAEI_PRIVATE void vaei_drop_part(void *opaque, size_t slot, size_t first, size_t
         vaei_drop(work->pass, work->layer, row, 0, outputs, work->from + row * outputs, work->to + row * outputs);
 }
 
+/* All rows of the pass: from, to [count][outputs]. */
 VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer, const vae_real *from, vae_real *to) {
     vaei_drop_context work;
     work.pass = pass;
@@ -7063,13 +7125,17 @@ VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer,
 }
 #endif
 
-/* ---- how a layer ends: activation, dropout ---- */
+/* ---- how a layer ends: activation, dropout ----
+
+   made = f(before), out = dropout(made), all [count][outputs]. They are one place unless the way back needs what the
+   next step would overwrite. */
 
 /* Where the forward pass leaves what goes into the activation, what comes out of it, and the layer's output. */
 typedef struct vaei_way {
     vae_real *before, *made, *out;
 } vaei_way;
 
+/* Those places for the rows from `first` on, `each` numbers apart, in the worker with this slot. */
 VAEI_PRIVATE vaei_way vaei_way_of(const vaei_pass *pass, const vaei_layer *layer, size_t slot, size_t first,
                                   size_t each) {
     const vae_model *model = pass->model;
@@ -7114,8 +7180,10 @@ VAEI_PRIVATE void vaei_end_dense_backward(const vaei_pass *pass, const vaei_laye
 
    A layer's output, before its activation, is a table with a column for each channel: for each unit of a dense layer,
    or for each channel of a convolution, whose positions are rows. In training every column is brought to mean 0 and
-   variance 1, then scaled by the weight and moved by the bias. It takes the whole batch, so a convolution that is
-   normalised ends its stage, and the activation and dropout follow here. */
+   variance 1, then scaled by the weight and moved by the bias: with x, y [rows][channels],
+     y = weight (x - mean) / deviation + bias,    deviation = sqrt(variance + epsilon)
+   It takes the whole batch, so a convolution that is normalised ends its stage, and the activation and dropout follow
+   here. */
 
 #define VAEI_NORM_EPSILON 1e-5
 #define VAEI_NORM_MOMENTUM 0.1
@@ -7141,10 +7209,12 @@ VAEI_PRIVATE vaei_batch_norm vaei_norm_of(const vaei_pass *pass, const vaei_laye
     return norm;
 }
 
+/* The [channels] of this statistic, one of VAEI_NORM_MEAN and so on. */
 VAEI_PRIVATE vae_real *vaei_norm_statistic(const vaei_batch_norm *norm, int which) {
     return norm->pass->model->workspace + norm->layer->places.statistics + (size_t)which * norm->layer->bias_count;
 }
 
+/* The variance of numbers near the largest float may be infinite as a float; a file must not hold that. */
 VAEI_PRIVATE vae_real vaei_norm_limited(double variance) {
     return variance > (double)VAEI_LARGEST ? VAEI_LARGEST : (vae_real)variance;
 }
@@ -7188,6 +7258,7 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
     }
 }
 
+/* y from x, for rows first .. first + count - 1. */
 VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
     const size_t           channels = norm->layer->bias_count;
@@ -7219,7 +7290,8 @@ VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *lay
 /* With x the input and d the gradient of the normalised and scaled output, n numbers in a column:
      d_weight += sum of d (x - mean) / deviation          d_bias += sum of d
      d_x = weight / deviation (d - d_bias / n - (x - mean) / deviation d_weight / n)
-   The last two terms are the ways over mean and variance; running averages have none. */
+   The last two terms come by way of the mean and the variance, which depend on x too; running averages do not.
+   vaei_norm_sums is for channels first .. first + count - 1, vaei_norm_rows_backward then for rows. */
 VAEI_PRIVATE void vaei_norm_sums(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
     const vae_model       *model = norm->pass->model;
@@ -7311,9 +7383,12 @@ VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
 }
 #endif
 
-/* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias) ----
+/* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias [outputs]) ----
 
-   A tied layer's weights lie transposed, [outputs][inputs], in rows of which they may be the first part. */
+   Backward, with d_out the gradient of what went into the activation:
+     d_weight += in^T d_out        d_bias += sum of d_out's rows        d_in = d_out weight^T
+   A tied layer's weights lie transposed, [outputs][inputs]: they are those of an encoder layer, or the first columns of
+   the heads', whose rows are longer. */
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
 VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
@@ -7350,8 +7425,8 @@ VAEI_PRIVATE void vaei_add_label_part(void *opaque, size_t slot, size_t first, s
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* A label's row of weights meets the gradients of its rows, summed in their order; for outputs first .. first + count -
-   1. */
+/* The gradient of a label's row of weights is the sum over the rows with that label, in their order; for outputs
+   first .. first + count - 1. */
 VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_label_context *work = (const vaei_label_context *)opaque;
     const vaei_layer         *layer = work->layer;
@@ -7366,6 +7441,7 @@ VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t fir
 }
 #endif
 
+/* in -> what goes into the activation -> out, for all rows of the pass. */
 VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
     vae_model     *model = pass->model;
     const vaei_way way = vaei_way_of(pass, layer, 0, 0, 0);
@@ -7423,8 +7499,8 @@ VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_
     return p;
 }
 
-/* d_out [count][outputs] is the gradient of the layer's output and becomes that of what went into the activation;
-   d_weight as above, d_bias += sum of d_out's rows, d_in = d_out weight^T. */
+/* d_out [count][outputs] is the gradient of the layer's output and becomes that of what went into the activation. With
+   pass->updates the weights' gradient is left out: vaei_update makes it later. */
 VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *layer, int wants_input_gradient) {
     vae_model   *model = pass->model;
     vae_real    *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
@@ -7471,8 +7547,11 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
      gather   coarse[i][s] = bias[s] + sum over taps k, channels b of fine[i stride + k - top][b] weight[k][b][s]
      scatter  fine[p][b]   = bias[b] + sum over the coarse positions i and taps k with i stride + k - top = p,
                                       and channels s, of coarse[i][s] weight[k][b][s]
-     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s] */
+     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s]
+   A convolution is a gather forward and a scatter backward, a transposed one a scatter forward and a gather backward;
+   in `weights` the coarse or the fine image is then the gradient. Each function does n images. */
 
+/* gather: one matrix product. A row of A is a patch, a segment one of its lines. */
 VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                               const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
                               int relu) {
@@ -7497,6 +7576,7 @@ VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_
     vaei_multiply(model->kernels, &p, vaei_slot(model, slot, model->plan.product_scratch));
 }
 
+/* scatter: one matrix product for each phase. A segment is one tap, of all coarse channels. */
 VAEI_PRIVATE void vaei_convolve_transposed(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                                const vae_real *coarse, vae_real *fine, const vae_real *weight, const vae_real *bias,
                                int relu) {
@@ -7526,6 +7606,8 @@ VAEI_PRIVATE void vaei_convolve_transposed(const vae_model *model, size_t slot, 
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* weights: one matrix product. A row of it is a number of the patch, a column a coarse channel; a segment is a line of
+   positions, over which the sum goes. */
 VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                                           const vae_real *fine, const vae_real *coarse, vae_real *d_weight,
                                           int accumulate) {
@@ -7626,6 +7708,7 @@ VAEI_PRIVATE void vaei_copy_images(size_t n, const vaei_image *from, const vae_r
                    source + i * from->image + from->origin + (size_t)y * from->row, line * sizeof(vae_real));
 }
 
+/* As vaei_activate, for n images inside their borders, which stay 0: f(0) need not be 0. */
 VAEI_PRIVATE void vaei_activate_images(const vae_model *model, vae_activation activation, size_t n,
                                        const vaei_image *image, const vae_real *from, vae_real *to) {
     const size_t line = (size_t)image->width * (size_t)image->channels;
@@ -7638,6 +7721,7 @@ VAEI_PRIVATE void vaei_activate_images(const vae_model *model, vae_activation ac
         }
 }
 
+/* Its way back. What the forward pass saved may have another border than the gradient. */
 VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_activation activation, size_t n,
                                                 const vaei_image *saved_image, const vae_real *saved,
                                                 const vaei_image *image, vae_real *d) {
@@ -7654,7 +7738,7 @@ VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_acti
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The same of a micro-batch's images, inside their borders. */
+/* Dropout of a micro-batch's images, inside their borders. */
 VAEI_PRIVATE void vaei_drop_images(const vaei_micro *micro, const vaei_layer *layer, const vaei_image *image,
                                    const vae_real *from, vae_real *to) {
     const size_t line = (size_t)image->width * (size_t)image->channels;
@@ -7668,6 +7752,7 @@ VAEI_PRIVATE void vaei_drop_images(const vaei_micro *micro, const vaei_layer *la
 }
 #endif
 
+/* in [count][in] -> out [count][out], both images inside their borders, for the rows of one micro-batch. */
 VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
     const vae_model *model = micro->pass->model;
     const vae_real  *in =
@@ -7693,7 +7778,8 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The layer's output gradient, already taken through its activation, lies in its bordered place. */
+/* d_out [count][out], already taken back through the activation, lies inside its border. Sums d_weight and d_bias in
+   micro->gradients and, unless d_in is NULL, makes d_in [count][in]. */
 VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_layer *layer, vae_real *d_in) {
     const vae_model *model = micro->pass->model;
     const vae_real  *in =
