@@ -3967,7 +3967,7 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
    0 is not used, since every 0 has been replaced by its default. */
 
 /* What a setting stands for. Filling in the defaults leaves VAE_ZERO in its field, so that the filled config can be
-   given again; here it becomes 0. It is told by its bits: comparing a NaN may trap. */
+   given again; here it becomes 0. It is recognised by its bits, since comparing a NaN may trap. */
 VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
     const vae_real zero = VAE_ZERO;
     return memcmp(&field, &zero, sizeof zero) == 0 ? (vae_real)0 : field;
@@ -3989,14 +3989,14 @@ typedef struct vaei_spread {
     const vae_real *inverse;    /* ... unless each has its own: 1 / sigma of each, else NULL */
     double          nats;       /* the part of a row's nats that is the same for every row: the density's constants, log
                                    sigma and log scale of all pixels */
-    const double   *each;       /* where numbers may be missing, the same of each pixel; NULL: those are all 0 */
+    const double   *each;       /* the same of each pixel, where numbers may be missing; else NULL */
 } vaei_spread;
 
 struct vaei_pairs;
 
 typedef struct vaei_likelihood {
     const char *name;           /* in files */
-    const char *symbol;         /* in sentences */
+    const char *symbol;         /* in error messages */
     vae_real    low, high;      /* pixels allowed, as the network sees them */
     int         has_sigma;      /* it has a sigma, and the decoder's last layer may have any activation */
     int         power;          /* sigma fits best where sigma^power is the mean of |x - output|^power */
@@ -4010,14 +4010,14 @@ typedef struct vaei_likelihood {
     void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vaei_spread *spread,
                       vae_real *pixels);
     double    (*first_bias)(double mean);       /* the output whose mean is this */
-    int         outputs;        /* numbers a pixel: 1, or 2 as vaei_pairs tells */
+    int         outputs;        /* numbers a pixel: 1, or 2: see vaei_pairs */
     double    (*first_spread)(double variance); /* the second output for this variance */
     /* Draws the pixels from i on, whose outputs are p's, into p->first. `random` holds standard normals where `normal`
        says so, else uniform multiples of 2^-24 from 0 up to below 1. */
     void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_spread *spread,
                       const vae_real *random);
     int         normal;
-    int         tells_bits;     /* p is a probability of whatever data there are: progress tells bits per dimension */
+    int         tells_bits;     /* p is a probability of whatever data there are: progress shows bits per dimension */
     int         is_binary;      /* data are 0 and 1, or grey: their probability of 1, which has an entropy of its own */
     vae_real    absent;         /* a first output that leaves a pixel of 0 no nats; the second one is 0 then */
     double    (*variance)(double output, double second, double sigma);      /* of the pixel */
@@ -4530,7 +4530,7 @@ enum { VAEI_BLOCK_WEIGHTS, VAEI_BLOCK_M, VAEI_BLOCK_V, VAEI_BLOCK_U, VAEI_BLOCK_
 #define VAEI_MAX_MOMENTS 2
 
 typedef struct vaei_optimizer {
-    const char          *name, *symbol;     /* in files; in sentences */
+    const char          *name, *symbol;     /* in files; in error messages */
     int                  moments;           /* numbers kept for each parameter */
     unsigned char        blocks[VAEI_MAX_MOMENTS];          /* what they are */
     vae_real             learning_rate, weight_decay;       /* defaults; 0: it has no such setting */
@@ -4617,7 +4617,7 @@ VAEI_PRIVATE double vaei_cosine(double x) {
 }
 
 typedef struct vaei_schedule {
-    const char *name, *symbol;                                          /* in files; in sentences */
+    const char *name, *symbol;                                          /* in files; in error messages */
     double    (*factor)(const vae_schedule *schedule, uint64_t step);   /* of update `step`, from 0 */
     char        has_warmup, has_to;
     char        multiplies;                                             /* by `to`, which must not be 0 */
@@ -4796,7 +4796,8 @@ typedef struct vaei_layer {
     vae_shape        in, out;
     vae_shape        written;                       /* the shape that the config gives it */
     size_t           inputs, outputs;               /* numbers per example */
-    size_t           classes;                       /* dense, and it takes the label: rows of weights behind `inputs` */
+    size_t           classes;                       /* a dense layer that takes the label: so many rows of weights
+                                                       follow those of its inputs; else 0 */
     size_t           weight, weight_count;          /* in the parameter block; tied: where the encoder layer's lie, 0 */
     size_t           weight_row;                    /* tied and dense: from one row there to the next */
     size_t           weight_partial;                /* convolution: where in its stage's span the weights' gradients
@@ -4865,8 +4866,9 @@ typedef struct vaei_plan {
     size_t      weight_count;                       /* trained numbers and constants */
     /* The workspace, in numbers: */
     size_t      workspace_size, slot_base, slot_size;   /* slot_base: where the first one begins */
-    size_t      partials, partial_size, partial_count;
-    size_t      product_scratch;                    /* in a slot */
+    size_t      partials, partial_size, partial_count;      /* sums of a stage's gradients, one area per chunk or one
+                                                       alone: where they begin, numbers in an area, how many areas */
+    size_t      product_scratch;                    /* in a slot: what a product needs to pack its factors */
     vaei_place  input, target;                      /* what the encoder sees, what is scored: one place if the same */
     vaei_place  labels;                             /* an int per example, where rows have labels */
     vaei_place  means, means_gradient;              /* what the classifier takes */
@@ -4952,7 +4954,7 @@ VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) { return layer->kind == V
 #define VAEI_MOST_SETTING ((vae_real)1e6)    /* of beta and the learning rate: no step can then overflow a weight */
 #define VAEI_MAX_OUTPUTS 0x7FFFFFFF /* numbers per example */
 
-typedef struct vaei_where {         /* which layer an error speaks of */
+typedef struct vaei_where {         /* which layer an error is about */
     const char *part;               /* "encoder", "decoder" or "mirrored decoder" */
     int         number;             /* from 1 */
 } vaei_where;
@@ -6937,10 +6939,10 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
 /* ---- who may use the model now ----
 
    A model is free, at work in some call, or waiting while its vae_fit calls on_progress; then inference may use it and
-   training may not. The mark in_use tells which. With it, two threads in one model, or a callback that trains the
-   model, get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the
-   mark stays behind. So the stack tells whether a call comes from within the callback: stacks grow downwards, and the
-   frame of such a call lies below that of the callback's caller. */
+   training may not. The mark in_use says which. With it, two threads in one model, or a callback that trains the model,
+   get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the mark
+   stays behind. So the place of the stack decides whether a call comes from within the callback: stacks grow downwards,
+   and the frame of such a call lies below that of the callback's caller. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -6993,22 +6995,22 @@ typedef struct vaei_pass {
     vae_model *model;
     size_t     count;               /* rows */
     int        forward_only;        /* no backward pass follows */
-    int        updates;             /* dense layers' weight gradients are left to vaei_update */
+    int        updates;             /* the gradients of dense layers' weights are left to vaei_update */
     size_t     first;               /* the row of the whole batch with which these begin */
-    /* what becomes of the logits: */
+    /* what becomes of the decoder's outputs: */
     double    *reconstruction;      /* per row, nats; or NULL */
-    size_t     repeat;              /* so many rows in succession belong to one row of pixels */
-    double    *weights;             /* per row, of its gradient, those of one row of pixels adding up to 1; or NULL:
-                                       they follow from the scores, which come first. Then behind `reconstruction`: */
-    double    *row_loss;            /* ... per row of pixels, -log of the mean weight before they were scaled to 1 */
-    vae_real   scale;               /* of the gradient: 1 / rows in the whole batch */
-    vae_real   kl_scale;            /* of the KL's gradient */
-    const vae_real *held;           /* per dimension 1 where the KL has no gradient; or NULL */
+    size_t     repeat;              /* so many rows in succession are samples of one row of pixels */
+    double    *weights;             /* importance weights, by which each row's gradient is multiplied, those of one row
+                                       of pixels adding up to 1: computed from the scores of all. NULL: all are 1 */
+    double    *row_loss;            /* with weights, per row of pixels: -log of their mean before they were scaled */
+    vae_real   scale;               /* of the gradient: 1 / rows in the whole batch, and also 1 / repeat if unweighed */
+    vae_real   kl_scale;            /* of the KL's gradient: beta / rows in the whole batch */
+    const vae_real *held;           /* per dimension 1 where free bits leave the KL without gradient; or NULL */
     vaei_spread spread;
     vae_real  *d_log_sigma;         /* where its gradient goes; NULL: nowhere */
     int        adds;                /* ... in addition to what is there */
     int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
-    double    *numbers;             /* ... and this what each number adds to them, in the caller's layout; or NULL */
+    double    *numbers;             /* ... and this what each number adds to a row's score, in the caller's layout */
     vae_real  *kept;                /* receives every row's outputs; or NULL */
     vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
     int        draws;               /* they are drawn, not means, */
@@ -7814,9 +7816,13 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 /* ==== 26 >>outcome ================================================================================================ */
 
+/* What becomes of the decoder's output: it is scored against the target, in nats or squared errors, and turned into its
+   own gradient; or it becomes pixels. Both happen row by row, so that in a fused stage they happen while the row is in
+   the cache. A learned sigma belongs here too: its gradient comes from the same scores. */
+
 /* ---- sigma ---- */
 
-#define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average */
+#define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average of sigma^p */
 #define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
 
 /* A byte for each pixel of a row in the workspace, 0 where it is not scored; NULL where no number may be missing. */
@@ -7826,7 +7832,7 @@ VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
     return (unsigned char *)vaei_at(model, plan->observed, 0, row, plan->observed_size);
 }
 
-/* The share of pixel i in spread.nats. */
+/* What pixel i adds to the nats of every row, whatever its value: it is its share of spread.nats. */
 VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
     const vaei_plan       *plan = &model->plan;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -7837,7 +7843,7 @@ VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
     return nats;
 }
 
-/* The same of each pixel, in the workspace. */
+/* The same for each pixel, in the workspace. */
 VAEI_PRIVATE const double *vaei_pixel_nats(const vae_model *model) {
     double *each = (double *)(void *)vaei_at(model, model->plan.pixel_nats, 0, 0, 0);
     size_t  i;
@@ -7922,11 +7928,13 @@ VAEI_PRIVATE size_t vaei_count_observed(const vae_model *model, size_t row) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* The importance weight of a row of the decoder; 1 where rows are not weighed. */
 VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) { return pass->weights ? pass->weights[row] : 1; }
 
-/* With s the mean of |x - output|^p over the numbers that share a sigma, their nats are s/(p sigma^p) + log sigma each,
-   and the derivative by log sigma is 1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows'
-   nats, which have been computed by now. */
+/* The gradient of log sigma. With s the mean of |x - output|^p over the numbers that share a sigma (p is 2 for the
+   Gaussian, 1 for Laplace), their nats are s/(p sigma^p) + log sigma each, and the derivative by log sigma is
+   1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows' nats, which have been computed by
+   now. */
 VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -7995,7 +8003,8 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, d
     }
 }
 
-/* `step` counts from 0. */
+/* The move after update number `step`, counted from 0: 2/(step + 2) is the weight that makes the average over batches
+   favour the late ones, until it falls to VAEI_SIGMA_RATE. */
 VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients, uint64_t step) {
     const double rate = 2 / ((double)step + 2);
     if (model->settings.freeze == VAE_FREEZE_DECODER) return;
@@ -8014,6 +8023,7 @@ VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
 
 VAEI_PRIVATE double *vaei_row_kl(const vae_model *model) { return vaei_row_terms(model) + model->plan.decoder_batch; }
 
+/* The score of a row whose outputs are not finite. */
 VAEI_PRIVATE double vaei_infinity(void) {
     const uint64_t bits = (uint64_t)0x7FF << 52;
     double         infinity;
@@ -8130,6 +8140,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     }
 }
 
+/* The same for a whole batch, where the last stage is not fused. */
 VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_pass  *pass = (const vaei_pass *)opaque;
     const vae_model  *model = pass->model;
@@ -8141,12 +8152,18 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
 
 /* ==== 27 >>stages ================================================================================================= */
 
+/* The walk through the layers, stage by stage. A stage of dense layers takes all rows at once, layer by layer. A stage
+   of convolutions takes one micro-batch through all its layers before the next: see section plan. Workers share out
+   chunks of micro-batches, since the sums of the weights' gradients belong to a chunk. */
+
 /* A fused last stage takes each micro-batch forward, through the likelihood and backward before it begins the next one.
    Otherwise the likelihood takes the whole batch between the two passes; the bits are the same. */
 VAEI_PRIVATE int vaei_is_fused(const vaei_plan *plan, const vaei_stage *stage) {
     return plan->fused && stage == &plan->stages[plan->stage_count - 1];
 }
 
+/* One micro-batch through a stage of convolutions: its rows are copied inside the first layer's border, and the last
+   layer leaves flat rows. */
 VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
     const vaei_stage *stage = micro->stage;
@@ -8162,6 +8179,8 @@ VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* The way back, from the gradient of the stage's output, which is flat, to that of its input. Each layer's input
+   gradient becomes the gradient of what went into the activation of the layer below. */
 VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
     const vaei_stage *stage = micro->stage;
@@ -8225,6 +8244,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
     }
 }
 
+/* What worker `index` does of a stage: every workers-th chunk or, where there is no way back, micro-batch. */
 VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
     const vaei_stage_context *work = (const vaei_stage_context *)opaque;
     const vae_model          *model = work->pass->model;
@@ -8313,6 +8333,7 @@ VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_sta
 #endif
 }
 
+/* A stage forward; if it is fused and trained, backward as well. */
 VAEI_PRIVATE void vaei_stage_forward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
     if (stage->convolutional) {
@@ -8347,6 +8368,7 @@ VAEI_PRIVATE void vaei_encoder_forward(const vaei_pass *pass) {
     if (pass->model->settings.shared_heads) vaei_share_heads(pass);
 }
 
+/* Scores or decodes all rows of the pass, where the last stage has not done it on the way. */
 VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
     vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / pass->model->plan.example),
                vaei_finish_part, pass);
@@ -8416,6 +8438,7 @@ VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* A stage backward, unless it went there on the forward pass. The first layer of all needs no input gradient. */
 VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
     if (stage->convolutional) {
@@ -8432,8 +8455,15 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 
 /* ==== 28 >>latent ================================================================================================= */
 
-/* From the heads' output, [count][latent means, latent logvars], come the bounded logvar and z = mean + exp(logvar / 2)
-   noise; the noise has been drawn before. Kingma and Welling 2014, section 2.4. */
+/* From the heads' output, [count][latent means, latent logvars], come the bounded logvar [count][latent] and
+     z = mean + exp(logvar / 2) noise              [count][repeat][latent], as is the noise, which has been drawn before
+     kl = 1/2 sum (mean^2 + exp(logvar) - 1 - logvar)                      [count], in nats, the sum over the dimensions
+   (Kingma and Welling 2014, section 2.4 and appendix B). With s the KL's weight in the loss, beta / rows, backward is
+     d_mean   = d_z + s mean
+     d_logvar = d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2
+   summed over a row's samples, the terms with s once. */
+
+/* [count][2 latent] */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
     return vaei_at(model, model->plan.layers[model->plan.heads].places.output, 0, 0, 0);
 }
@@ -8453,6 +8483,7 @@ VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, 
     for (i = 0; i < n; i++) d[i] = vaei_held_slope(bounded[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX, d[i]);
 }
 
+/* The bounded logvar of every row of the pass. */
 VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8472,7 +8503,7 @@ VAEI_PRIVATE double vaei_kl_of(const vae_model *model, size_t n, const vae_real 
     return vaei_is_autoencoder(model) ? 0 : vaei_gaussian_kl(model->kernels, n, mean, logvar);
 }
 
-/* With pass->repeat samples of each row, one after the other. */
+/* Heads -> logvar, z and, unless NULL, kl. A row's pass->repeat samples stand one after the other. */
 VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8536,6 +8567,7 @@ VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
     return kl;
 }
 
+/* Whether the loss is reconstruction + beta kl, so that it may be shown as that sum. */
 VAEI_PRIVATE int vaei_loss_is_sum(const vae_model *model) {
     return !model->plan.weighs && !model->plan.holds && model->settings.capacity == 0;
 }
@@ -8549,7 +8581,8 @@ VAEI_PRIVATE double vaei_loss(const vaei_pass *pass, double reconstruction, doub
     return sum / (double)pass->count;
 }
 
-/* d_mean = d_z + s mean, d_logvar = d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2, with s the KL's scale. */
+/* d_mean and, behind it, d_logvar from the d_z of the row's first sample, with the KL's gradient. In dimensions that
+   free bits hold they are computed once more, without the KL's. */
 VAEI_PRIVATE void vaei_latent_backward_row(const vaei_pass *pass, size_t row, vae_real *d_mean) {
     const vae_model       *model = pass->model;
     const vaei_kernel_set *kernels = model->kernels;
@@ -8607,6 +8640,7 @@ VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
     }
 }
 
+/* d_z -> the gradient of the heads' output, for all rows of the pass. */
 VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8628,7 +8662,7 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
 }
 #endif
 
-/* ---- the classifier ---- */
+/* ---- the classifier: logits [count][classes] from means [count][latent], and its cross-entropy in nats ---- */
 
 /* rows' means -> logits */
 VAEI_PRIVATE void vaei_classifier_forward(const vaei_pass *pass) {
@@ -8643,11 +8677,12 @@ VAEI_PRIVATE void vaei_classifier_forward(const vaei_pass *pass) {
         vaei_dense_forward(pass, &model->plan.layers[i]);
 }
 
+/* The classifier's last. */
 VAEI_PRIVATE const vaei_layer *vaei_logits_layer(const vae_model *model) {
     return &model->plan.layers[vaei_all_layers(&model->plan) - 1];
 }
 
-/* log sum exp of a row's logits */
+/* log sum exp of a row's logits; the largest is taken out first, so that exp cannot overflow */
 VAEI_PRIVATE double vaei_log_sum(size_t n, const vae_real *logits) {
     double most = (double)logits[0], sum = 0;
     size_t i;
@@ -8693,6 +8728,10 @@ VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale
 
 /* ==== 29 >>model-implementation =================================================================================== */
 
+/* From a config to a model, and what can be asked about it. A model is one block of memory: the struct, the plan,
+   weights, gradients, moments, the workspace, the threads. It is laid out twice, first to count the bytes, then to fill
+   them. */
+
 VAE_API const char *vae_status_name(vae_status status) {
     switch (status) {
     case VAE_OK: return "VAE_OK";
@@ -8710,7 +8749,11 @@ VAE_API const char *vae_status_name(vae_status status) {
     return "unknown status";
 }
 
-/* ---- tensors, as PyTorch has them ---- */
+/* ---- tensors, as PyTorch has them ----
+
+   The block of weights has an order of its own, which suits the kernels. Names, shapes and the order of the elements
+   are PyTorch's only here: vaei_tensor_element says where in the block an element lies, and reading, writing and
+   initialising are loops over it. */
 
 /* A tensor's layer, and which of its tensors it is. The heads have four: mean and logvar, weight and bias; shared ones
    are called mean. A tied layer has no weight. */
@@ -8726,6 +8769,7 @@ typedef struct vaei_tensor_place {
     int               head;             /* 0: not a head, 1: mean, 2: logvar */
 } vaei_tensor_place;
 
+/* A tensor that belongs to no layer. */
 typedef struct vaei_other_tensor {
     const char *name;
     size_t      place, count;       /* in the parameter block */
@@ -8734,6 +8778,7 @@ typedef struct vaei_other_tensor {
 
 VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) { return model->plan.layer_tensors; }
 
+/* Tensor `index`, one of the layers'. */
 VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t index) {
     vaei_tensor_place place;
     place.number = vaei_all_layers(&model->plan) - 1;
@@ -8775,6 +8820,7 @@ VAEI_PRIVATE vaei_other_tensor vaei_find_other_tensor(const vae_model *model, si
     return other;
 }
 
+/* The part of the network that a layer, not one of the heads, belongs to: the beginning of its tensors' names. */
 VAEI_PRIVATE const char *vaei_part_of(const vaei_plan *plan, int layer) {
     return layer < plan->heads ? "encoder" : layer < plan->layer_count ? "decoder" : "classifier";
 }
@@ -8889,6 +8935,8 @@ VAEI_SETUP int vaei_nearest_tensor(const vae_model *model, const char *name, vae
     return least >= 0;
 }
 
+/* The index of the tensor with this name, which must have `count` numbers. The usual reason for a wrong name is a
+   module that the caller has not counted: the error says so. */
 VAEI_SETUP vae_status vaei_tensor_named(const vae_model *model, const char *name, size_t count, size_t *index,
                                           vae_error *error) {
     vae_tensor tensor;
@@ -8943,6 +8991,7 @@ VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_
     return VAE_OK;
 }
 
+/* Whether it is a batch normalisation's running variance. */
 VAEI_SETUP int vaei_is_variance(const char *name) {
     const size_t length = strlen(name);
     return length > 12 && !strcmp(name + length - 12, ".running_var");
@@ -9023,9 +9072,10 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     state->best_loss = model->best_loss;
 }
 
-/* ---- first weights ---- */
+/* ---- first weights: the rules and their sources stand with vae_initialization ---- */
 
-/* As vae_initialization counts the inputs of a unit, and its outputs. */
+/* The inputs of a unit, or its outputs (`out`), as vae_initialization counts them. In a transposed convolution the two
+   are exchanged, as in PyTorch, which takes the weight's second dimension for the inputs whichever layer it is. */
 VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
     const vaei_connection *c = layer->connection;
     if (!c) return (double)(out ? layer->outputs : layer->inputs + layer->classes);
@@ -9076,7 +9126,11 @@ VAEI_SETUP void vaei_initialize(vae_model *model, int encoders) {
     for (i = 0; i < vae_tensor_count(model); i++) vaei_initialize_tensor(model, i, encoders);
 }
 
-/* ---- create, destroy ---- */
+/* ---- create, destroy ----
+
+   A settled source gives the settings, these begin the plan, the plan is laid out. Whatever can fail does so while the
+   bytes are counted: vaei_make only repeats what has succeeded. Plan and settings are large, so each lies on the stack
+   of one function that is called when it is needed, and not on that of all. */
 
 /* What a model is made from: a config, or another model of which it is a view. */
 typedef struct vaei_source {
@@ -9088,12 +9142,14 @@ typedef struct vaei_source {
     int               unfused, tensors_only;
 } vaei_source;
 
+/* A config as the source. */
 VAEI_SETUP vae_status vaei_source_of(const vae_config *config, vaei_source *source, vae_error *error) {
     memset(source, 0, sizeof *source);
     source->config = config;
     return vaei_network_of(config, &source->network, error);
 }
 
+/* The settings of a view: the model's, with what may change. */
 VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings *s, vae_error *error) {
     const vae_config *c = source->changes;
     *s = source->model->settings;
@@ -9171,6 +9227,7 @@ VAEI_SETUP vae_status vaei_check_layers(vaei_network *n, vae_part part, vae_erro
     return VAE_OK;
 }
 
+/* The bytes that a model of this source takes, with what aligning its block may cost. */
 VAEI_SETUP vae_status vaei_count_bytes(vaei_source *source, size_t *bytes, vae_error *error) {
     vaei_plan  plan;
     vaei_arena arena;
@@ -9188,6 +9245,7 @@ VAEI_SETUP vae_status vaei_count_bytes(vaei_source *source, size_t *bytes, vae_e
     return VAE_OK;
 }
 
+/* The same, once all has been checked. */
 VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error *error) {
     const vae_config *config = source->config;
     vae_status        status;
@@ -9344,7 +9402,8 @@ VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
         vaei_describe(&plan->layers[plan->layer_count + i], &config->classifier[i]);
 }
 
-/* ---- summary ---- */
+/* ---- summary: a line for each layer, the total, memory, objective, optimiser, batches. It is made line by line, so
+   that printing it needs no buffer for the whole ---- */
 
 VAEI_SETUP const char *vaei_activation_name(vae_activation activation) {
     static const char *const names[] = {
@@ -9353,11 +9412,13 @@ VAEI_SETUP const char *vaei_activation_name(vae_activation activation) {
     return names[activation];
 }
 
+/* At least one space, up to this column of the text. */
 VAEI_SETUP void vaei_pad(vaei_text *text, size_t column) {
     do vaei_put(text, ' ');
     while (text->length < column);
 }
 
+/* Without sides of 1, where that leaves no doubt: a vector is one number. */
 VAEI_SETUP void vaei_put_shape(vaei_text *text, vae_shape s) {
     if (s.height == 1 && s.width == 1) vaei_format(text, "%d", s.channels);
     else if (s.height == 1 && s.channels == 1) vaei_format(text, "%d", s.width);
@@ -9547,6 +9608,10 @@ VAE_API void vae_print_summary(const vae_model *model) {
 
 /* ==== 30 >>batch ================================================================================================== */
 
+/* Rows on their way into the workspace and out of it. The caller's rows are floats or bytes, in the caller's layout and
+   units; in the workspace they are floats, channels last, standardised where the model standardises, 0 where they are
+   missing. Whatever a row may have wrong with it is found here, and named by its row and column. */
+
 /* What rows are loaded for: to be encoded or scored as they are, for the ELBO and log p(x), or for a training step. */
 typedef enum vaei_use { VAEI_AS_GIVEN, VAEI_FOR_NATS, VAEI_FOR_TRAINING } vaei_use;
 
@@ -9561,6 +9626,7 @@ typedef struct vaei_rows {
     size_t              bad[VAEI_MAX_THREADS];  /* the first bad row in each worker's share, counted from 1; 0: none */
 } vaei_rows;
 
+/* The row of the data that is the batch's row `place`. */
 VAEI_PRIVATE size_t vaei_row_at(const vaei_rows *rows, size_t place) {
     return rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + place) : rows->first + place;
 }
@@ -9607,11 +9673,13 @@ VAEI_PRIVATE vaei_given vaei_given_targets(const vae_model *model, const vae_dat
     return given;
 }
 
+/* Whether pixel k of a caller's row counts as missing. */
 VAEI_PRIVATE int vaei_is_missing(const vae_model *model, const vaei_given *given, size_t k) {
     return model->settings.missing && ((given->mask && !given->mask[k]) ||
                                        (given->pixels && vaei_is_nan(given->pixels[k])));
 }
 
+/* Pixel k in the caller's units; bytes count as 0 to 1. */
 VAEI_PRIVATE vae_real vaei_given_pixel(const vaei_given *given, size_t k) {
     return given->bytes ? (vae_real)given->bytes[k] / 255 : given->pixels[k];
 }
@@ -9650,6 +9718,7 @@ VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_given *gi
 /* A classifier's rows may have the label -1. */
 VAEI_PRIVATE int vaei_least_label(const vae_model *model) { return model->plan.is_conditional ? 0 : -1; }
 
+/* Whether no row may have this label. */
 VAEI_PRIVATE int vaei_is_bad_label(const vae_model *model, int label) {
     return label < vaei_least_label(model) || (label >= 0 && (size_t)label >= model->plan.classes);
 }
@@ -9666,7 +9735,7 @@ VAEI_SETUP vae_status vaei_check_has_labels(const vae_model *model, const int *l
     return VAE_OK;
 }
 
-/* Whether they all lie in the model's classes. */
+/* Whether the labels of these rows all lie in the model's classes. `set` as in vaei_fail_pixel. */
 VAEI_APART vae_status vaei_check_labels(const vae_model *model, const int *labels, size_t first, size_t count,
                                         const char *set, vae_error *error) {
     size_t row;
@@ -9677,7 +9746,10 @@ VAEI_APART vae_status vaei_check_labels(const vae_model *model, const int *label
     return VAE_OK;
 }
 
-/* ---- rows that do not go into the workspace as they are ---- */
+/* ---- rows that do not go into the workspace as they are ----
+
+   Binarised, corrupted, with targets of their own or with missing pixels. What is drawn for a row depends on the seed,
+   the row's number and, in training, the step: not on the worker, nor on how the rows are cut into batches. */
 
 #ifdef VAE_SMALL
 #define VAEI_DRAWN 16               /* numbers drawn at a time: few on a small stack, */
@@ -9711,7 +9783,8 @@ VAEI_PRIVATE void vaei_binarize_row(const vaei_drawing *drawing, vae_real *row) 
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* `observed` as vaei_observed: what is missing stays 0. */
+/* Denoising (Vincent et al. 2010), as vae_corruption describes it. `observed` as vaei_observed: what is missing stays
+   0. */
 VAEI_PRIVATE void vaei_corrupt_row(const vaei_drawing *drawing, const unsigned char *observed, vae_real *row) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[drawing->model->settings.likelihood];
     const vae_corruption  *corruption = &drawing->model->settings.corruption;
@@ -9781,7 +9854,7 @@ VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t plac
     if (binarizes) vaei_binarize_row(&drawing, target);
 }
 
-/* Whether the rows of this model's data may need it. */
+/* Whether the rows of this model's data may need vaei_load_altered. */
 VAEI_PRIVATE int vaei_alters_rows(const vae_model *model) {
     return model->plan.has_target || model->settings.missing || model->settings.binarize;
 }
@@ -9806,6 +9879,7 @@ VAEI_PRIVATE void vaei_load_plain(const vaei_rows *rows, size_t row, size_t plac
         for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
 }
 
+/* Rows first .. first + count - 1 of the batch. A worker stops at its first bad row. */
 VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_rows       *rows = (vaei_rows *)opaque;
     const vae_model *model = rows->model;
@@ -9826,7 +9900,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     }
 }
 
-/* `set` is "" or says which data, as in "validation ". */
+/* The error for a pixel that is not allowed. `set` is "" or says which data, as in "validation ". */
 VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, const char *set, size_t row,
                                       size_t column, vae_error *error) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -9926,6 +10000,7 @@ VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *da
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
 }
 
+/* Loading a batch does not look at its targets, so all of them are checked beforehand, by the rule for pixels. */
 VAEI_APART vae_status vaei_check_targets(const vae_model *model, const vae_data *data, const char *set,
                                          vae_error *error) {
     size_t row;
@@ -9957,9 +10032,10 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
 #ifndef VAE_INFERENCE_ONLY
 /* ---- the data's own scale ---- */
 
-#define VAEI_LEAST_SPREAD 1e-3
-#define VAEI_MOST_SIZE 1e3
+#define VAEI_LEAST_SPREAD 1e-3      /* root of the columns' mean variance: see vaei_check_spread */
+#define VAEI_MOST_SIZE 1e3          /* root of the mean square */
 
+/* The square root, for variances. */
 VAEI_PRIVATE vae_real vaei_deviation(double variance) {
     return variance > 0 ? (vae_real)vaei_scalar_exp(vaei_scalar_log(variance) / 2) : 0;
 }
@@ -10002,6 +10078,8 @@ VAEI_PRIVATE int vaei_is_standardized(const vae_model *model) {
     return 0;
 }
 
+/* Each pixel's mean and scale over the data; of a pixel that never changes the scale is 1. `data` NULL: 0 and 1, as in
+   a fresh model. */
 VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
     vae_real *mean = model->parameters + model->plan.standardize_mean;
     vae_real *scale = model->parameters + model->plan.standardize_scale;
@@ -10089,6 +10167,8 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
 }
 #endif
 
+/* A pass that only goes forward, with one row of the decoder for each row; the caller changes what it wants otherwise.
+   */
 VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t count) {
     memset(pass, 0, sizeof *pass);
     pass->model = model;
@@ -10108,8 +10188,8 @@ VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t st
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* To save clearing the block, it counts as zeros, whatever it holds, until the first gradients are written. Once the
-   caller has a pointer to it (vae_gradients) the zeros are really written. */
+/* Really writes the zeros. Mostly that is spared: with has_gradients 0 the block counts as zeros, whatever it holds,
+   and the first gradients replace them. But a caller who has a pointer to it (vae_gradients) must see them. */
 VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
     memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
     model->has_gradients = 1;
@@ -10134,6 +10214,7 @@ VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
         memset(model->gradients + plan->log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
 }
 
+/* Makes the pass one that goes backward too, and adds to the gradients that are there. */
 VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     vae_model *model = pass->model;
     if (model->settings.tied && !model->has_gradients) vaei_zero_gradients(model);     /* both uses add to them */
@@ -10143,7 +10224,7 @@ VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     pass->adds = model->has_gradients;
 }
 
-/* Makes the gradient of log sigma what it would be if all numbers were like those observed. */
+/* Makes the gradient of log sigma what it would be if all numbers had been observed and were like those that were. */
 VAEI_PRIVATE void vaei_count_for_sigma(const vae_model *model, size_t count, vae_real *gradients) {
     const vaei_plan *plan = &model->plan;
     size_t           i, row;
@@ -10182,6 +10263,7 @@ VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
 }
 #endif
 
+/* The terms of the plain objective; where the loss is another, the caller replaces it. */
 VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real beta) {
     vae_terms terms;
     terms.reconstruction = reconstruction;
@@ -10192,12 +10274,18 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
     return terms;
 }
 
+/* Adds the classifier's cross-entropy to the loss. */
 VAEI_PRIVATE void vaei_add_classification(const vae_model *model, vae_terms *terms, double classification) {
     terms->classification = classification;
     terms->loss += VAEI_ROUNDED((double)vaei_setting(model->settings.classifier_weight) * classification);
 }
 
 /* ==== 31 >>inference-implementation =============================================================================== */
+
+/* The calls for inference. Each stands twice: vaei_x does the work, and vae_x around it marks the model as being at
+   work. Any number of rows goes through in turns of as many as the workspace holds. All rows are checked before the
+   first turn, so a bad pixel leaves the caller's arrays as they were; a result that is not finite is found only on the
+   way. */
 
 VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_NUMERIC, "row %z: the result is not finite: the weights are too large", row);
@@ -10317,6 +10405,7 @@ VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real
     return status;
 }
 
+/* Means, or with `draws` drawn pixels, of the z given. */
 VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents, int draws, const char *call,
                                     vae_real *pixels, vae_error *error) {
     const vae_real *z = latents ? latents->z : NULL;
@@ -10389,6 +10478,7 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
     return status;
 }
 
+/* z from N(0, I): numbers samples_drawn, samples_drawn + 1, ... of the model's sequence. */
 VAEI_PRIVATE vae_status vaei_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
     if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
     if (vaei_check_prior(model, "vae_sample_latent", error) != VAE_OK ||
@@ -10406,6 +10496,7 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
     return status;
 }
 
+/* The z of vae_sample, decoded as `how` says. */
 VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sample_config *how, const char *call,
                                     vae_real *pixels, vae_error *error) {
     const vae_sample_kind kind = how && how->kind ? how->kind : VAE_SAMPLE_MEAN;
@@ -10463,6 +10554,7 @@ VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *d
     return status == VAE_OK ? vaei_check_pixels(model, data, "", error) : status;
 }
 
+/* One z per row, drawn by seed and row alone; in nats. */
 VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                                     vae_error *error) {
     double     reconstruction = 0, kl = 0, classification = 0;
@@ -10533,6 +10625,7 @@ typedef struct vaei_importance {
     vae_real *filled, *spread;      /* the caller's arrays for the rows of the pass, or NULL: see vae_impute */
 } vaei_importance;
 
+/* The noise and z of the turn's samples, for rows first .. first + count - 1. */
 VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
     const vae_model       *model = turn->pass.model;
@@ -10552,7 +10645,8 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
 }
 
 /* Adds a sample, whose share of the weights so far is `share`, to the mean and variance of a row's missing numbers, in
-   the network's units. Decoded row i is its output. */
+   the network's units. Decoded row i is its output. With m, v what they were and m', v' the sample's own, the mean
+   becomes m + share (m' - m), the variance (1 - share) v + share v' + share (1 - share) (m' - m)^2. */
 VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, size_t i, double share) {
     const vae_model       *model = turn->pass.model;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -10585,6 +10679,8 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
     }
 }
 
+/* The weights of the turn's samples, for rows first .. first + count - 1: log w = log p(x | z) + log p(z) - log q(z |
+   x). */
 VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
     const vae_model       *model = turn->pass.model;
@@ -10604,7 +10700,8 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
         }
 }
 
-/* Makes pass.reconstruction the estimates of log p(x) of the rows in the pass. */
+/* Makes pass.reconstruction the estimates of log p(x) of the rows in the pass, in nats: Burda et al. 2016, equation 8,
+   turn after turn. */
 VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
     const vae_model *model = turn->pass.model;
     const size_t     rows = turn->pass.count, most = model->plan.rows / rows;
@@ -10662,7 +10759,7 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
 
 /* ---- scores ---- */
 
-/* Minus the log of a Bernoulli likelihood cannot fall below this for pixel x. */
+/* The entropy of a pixel x in nats: minus the log of a Bernoulli likelihood cannot fall below it. */
 VAEI_PRIVATE double vaei_entropy(double x) {
     if (!(x > 0) || !(x < 1)) return 0;
     return -VAEI_ROUNDED(x * vaei_scalar_log(x)) - VAEI_ROUNDED((1 - x) * vaei_scalar_log(1 - x));
@@ -10728,7 +10825,8 @@ VAEI_PRIVATE void vaei_score_each_number(vaei_pass *pass, const vae_score_config
     }
 }
 
-/* Both calls: `width` results a row, 1 or the row's length. */
+/* Both calls: `width` results a row, 1 or the row's length. Nothing is drawn but VAE_SCORE_LOG_LIKELIHOOD's samples,
+   and those alike for every row: a score depends on the row alone. */
 VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const vae_score_config *score, int numbers,
                                    double *each, vae_error *error) {
     const char      *call = numbers ? "vae_score_numbers" : "vae_score";
@@ -10852,7 +10950,8 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
     return status;
 }
 
-/* ---- missing numbers ---- */
+/* ---- missing numbers: means and variances are summed in the caller's own arrays, in the network's units, and turned
+   into the caller's at the end ---- */
 
 /* Before the samples of these rows: nothing is known of the missing numbers. */
 VAEI_PRIVATE void vaei_begin_filling(const vaei_importance *turn, size_t rows) {
@@ -10930,7 +11029,7 @@ VAE_API vae_status vae_impute(vae_model *model, const vae_data *data, size_t sam
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* ---- the linear probe ---- */
+/* ---- the linear probe: multinomial logistic regression, scores = weights (z, 1) ---- */
 
 /* Three blocks of weights, a square matrix, the scores of one z and the z itself; VAEI_TOO_LARGE where it overflows. */
 VAE_API size_t vae_probe_memory(const vae_probe_config *probe) {
@@ -10948,6 +11047,7 @@ typedef struct vaei_probe {
     double *scores, *input;                 /* of one z: [classes], [side] */
 } vaei_probe;
 
+/* The scores of one z, and p->input, which is (z, 1). */
 VAEI_PRIVATE void vaei_probe_scores(const vaei_probe *p, const double *weights, const vae_real *z) {
     size_t c, i;
     for (i = 0; i + 1 < p->side; i++) p->input[i] = (double)z[i];
@@ -11101,6 +11201,10 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
 /* ==== 32 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY
 
+/* A step: load a batch, forward, likelihood, backward, update. A step that fails changes nothing: whatever may refuse
+   it (a loss, a gradient that is not finite) is looked at before the first weight changes. vae_fit is steps in a
+   shuffled order, with what belongs to epochs: validation, the best weights, the learning rate on a plateau. */
+
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
     if (model->plan.trains) return VAE_OK;
@@ -11109,6 +11213,7 @@ VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call
                      : model->parameters           ? "" : " (its weights are another's)");
 }
 
+/* Marks the model as being at work, if it can train and nobody else uses it. */
 VAEI_SETUP vae_status vaei_begin_training(vae_model *model, const char *call, vae_error *error) {
     const vae_status status = vaei_check_trains(model, call, error);
     return status == VAE_OK ? vaei_enter_alone(model, call, error) : status;
@@ -11120,6 +11225,7 @@ VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
 
 /* ---- the gradient block ---- */
 
+/* From here on the block counts as zeros. */
 VAEI_PRIVATE void vaei_forget_gradients(vae_model *model) {
     model->has_gradients = 0;
     if (model->shows_gradients) vaei_zero_gradients(model);
@@ -11135,8 +11241,9 @@ VAEI_PRIVATE void vaei_end_step(vae_model *model) {
 #define VAEI_MOST_GRADIENT ((vae_real)1e18)     /* its square is still far from the largest float */
 #define VAEI_DIVERGED 1e4                       /* times the first loss: see vaei_check_loss */
 
-/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights. The
-   bound is taken from the first loss plus one nat per pixel, so that a first loss near zero does not make it narrow. */
+/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights.
+   Both sums are over the batch's rows. The bound is taken from the first loss plus one nat per pixel, so that a first
+   loss near zero does not make it narrow. */
 VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction, double kl, size_t count,
                                         vae_error *error) {
     const double loss = (reconstruction + kl) / (double)count, size = loss < 0 ? -loss : loss;
@@ -11151,8 +11258,10 @@ VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction,
                      (size_t)model->step + 1, loss, VAEI_DIVERGED);
 }
 
-/* Takes the batch in the workspace forward and backward, and adds to the gradients. With `updates` the gradients of
-   dense layers' weights are left to vaei_update. */
+/* Takes the batch in the workspace forward and backward, and adds to the gradients of the loss divided by `total`: the
+   batch is rows first .. first + count - 1 of that many. With `updates` the gradients of dense layers' weights are left
+   to vaei_update. *terms are means over the batch. pass.count and pass.repeat change on the way: the encoder has
+   `count` rows, the decoder samples as many for each. */
 VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
                                         vae_terms *terms, vae_error *error) {
     const size_t samples = model->plan.samples;
@@ -11204,7 +11313,10 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     return VAE_OK;
 }
 
-/* ---- the update ---- */
+/* ---- the update ----
+
+   p, m and v are updated in one walk over the parameters, cut into spans for the threads. Weights and biases have
+   constants of their own, since weight decay leaves biases alone. */
 
 typedef struct vaei_update_context {
     vae_model          *model;
@@ -11223,6 +11335,7 @@ typedef struct vaei_update_context {
     int                 is_outer;               /* one example: a row is a multiple of the output's gradient */
 } vaei_update_context;
 
+/* The constants of the next update, for all of the model's spans. */
 VAEI_PRIVATE void vaei_begin_update(vaei_update_context *work, vae_model *model) {
     const vae_optimizer  *settings = &model->settings.optimizer;
     const vaei_optimizer *optimizer = &vaei_optimizers[settings->kind];
@@ -11270,6 +11383,7 @@ VAEI_PRIVATE void vaei_update_at(const vaei_update_context *work, size_t at, siz
                      model->moment1 + at, model->moment2 ? model->moment2 + at : NULL);
 }
 
+/* The same for one span, whose gradient is g times the factor. */
 VAEI_PRIVATE void vaei_update_numbers(const vaei_update_context *work, size_t at, size_t count, const vae_real *g) {
     vaei_update_at(work, at, 1, count, &work->factor, g);
 }
@@ -11281,6 +11395,7 @@ VAEI_PRIVATE void vaei_span_part(void *opaque, size_t slot, size_t first, size_t
     vaei_update_numbers(work, at, count, work->model->gradients + at);
 }
 
+/* Updates parameters base .. base + count - 1 with the gradient block, by all threads. */
 VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_step *step, size_t base, size_t count) {
     work->now = step;
     work->base = base;
@@ -11329,7 +11444,7 @@ VAEI_PRIVATE vae_real vaei_clip_factor(const vae_model *model) {
     return factor < 1 ? (vae_real)factor : 1;
 }
 
-/* One update with the whole gradient block. */
+/* One update with the whole gradient block, after which that counts as zeros. A learned sigma follows its own rule. */
 VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     const vaei_plan    *plan = &model->plan;
     vaei_update_context work;
@@ -11471,6 +11586,8 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     return 1;
 }
 
+/* One update on the batch in the workspace: in the way described above, or with the whole gradient where that is not
+   possible. */
 VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
     vaei_update_context work;
     vae_status          status;
@@ -11548,6 +11665,7 @@ VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch,
     return vaei_load_rows(model, batch, 0, batch->count, NULL, VAEI_FOR_TRAINING, number, error);
 }
 
+/* `share` NULL: the batch is the whole. A share without rows adds nothing, but makes the block readable. */
 VAEI_PRIVATE vae_status vaei_accumulate(vae_model *model, const vae_data *batch, const vae_share *share,
                                         vae_terms *terms, vae_error *error) {
     vae_share  whole;
@@ -11727,6 +11845,7 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     return VAE_OK;
 }
 
+/* A vae_fit on its way. Times are vaei_now's; what is counted in examples is a double, as it is divided. */
 typedef struct vaei_fit {
     vae_model            *model;
     const vae_data       *data;
@@ -11750,6 +11869,7 @@ VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, co
     return stop;
 }
 
+/* Fills in the progress and calls on_progress, if there is one. Returns whether to stop. */
 VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     vae_progress *p = &fit->progress;
     const double  now = vaei_now(), training = vaei_elapsed(fit->epoch_began, now);
@@ -11771,6 +11891,7 @@ VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     return vaei_call_back(fit->model, fit->config, p) || fit->model->destroy_asked;
 }
 
+/* The next batch of the epoch: one update, and a report. */
 VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffle, vae_error *error) {
     vae_model   *model = fit->model;
     const size_t first = (size_t)model->position, count = vaei_min_size(fit->batch, fit->data->count - first);
@@ -11804,7 +11925,8 @@ VAEI_PRIVATE int vaei_judges(const vae_model *model, const vae_fit_config *fit) 
     return model->plan.keeps_best || fit->patience || fit->plateau_epochs;
 }
 
-/* Takes note of the loss of the epoch that has ended. As a vae_real it is the same after a checkpoint. */
+/* Takes note of the loss of the epoch that has ended: keeps its weights if they are the best so far, and lowers the
+   learning rate when it is time. As a vae_real the loss is the same after a checkpoint. */
 VAEI_PRIVATE void vaei_judge(vae_model *model, const vae_fit_config *fit, const vae_terms *validation) {
     vae_optimizer *const optimizer = &model->settings.optimizer;
     const double         most = (double)VAEI_LARGEST;
@@ -11825,7 +11947,8 @@ VAEI_PRIVATE void vaei_judge(vae_model *model, const vae_fit_config *fit, const 
     if (optimizer->learning_rate == 0) optimizer->learning_rate = VAE_ZERO;
 }
 
-/* An epoch may have been stopped or saved after its last batch: then no batch is left, and it only ends here. */
+/* The rest of the epoch in progress, or a new one. An epoch may have been stopped or saved after its last batch: then
+   no batch is left, and it only ends here. */
 VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     vae_model         *model = fit->model;
     const vaei_shuffle shuffle = vaei_shuffle_of(model->settings.seed, model->epoch, fit->data->count);
@@ -11902,6 +12025,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
     return VAE_OK;
 }
 
+/* `config` is a copy that may be changed. Everything is checked before the first weight changes. */
 VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae_fit_config *config, vae_error *error) {
     vaei_fit   fit;
     const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
@@ -11981,6 +12105,7 @@ VAEI_SETUP int vaei_terminal_width(void) {
     return width > 0 ? width : 80;
 }
 
+/* "12s", "3m 20s", "1h 5m". */
 VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
     const size_t whole = seconds > 0 && seconds < 3e9 ? (size_t)(seconds + 0.5) : 0;
     if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
@@ -11990,13 +12115,14 @@ VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
 
 #define VAEI_LINE 256               /* the longest line that is printed, with its closing zero */
 
+/* Numbers for people: with so many places after the point, unless they are absurdly large. */
 VAEI_SETUP void vaei_put_decimal(vaei_text *text, double number, int places) {
     char digits[32];
     snprintf(digits, sizeof digits, number > -1e15 && number < 1e15 ? "%.*f" : "%.*g", places, number);
     vaei_put_string(text, digits);
 }
 
-/* `is_sum`: the loss is the sum of its two terms. */
+/* "105.221 (reconstruction 79.900 + kl 25.321)", or shorter. `is_sum`: the loss is the sum of its two terms. */
 VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int is_sum, int brevity, int named) {
     const int    places = brevity ? 2 : 3;
     const double beta = terms->kl > 0 ? (terms->loss - terms->reconstruction) / terms->kl : 1;
@@ -12057,7 +12183,8 @@ VAEI_SETUP void vaei_put_bar(vaei_text *text, const vae_progress *p, int brevity
     if (brevity < 3) vaei_put_string(text, " left");
 }
 
-/* On a terminal no line reaches the last column, where some wrap; spaces cover what an earlier, longer line left. */
+/* Takes the least brevity and the longest bar with which the line fits the terminal. No line reaches the last column,
+   where some terminals wrap; spaces cover what an earlier, longer line left. */
 VAE_API int vae_print_progress(void *user, const vae_progress *p) {
     enum { LONGEST_BAR = 24, SHORTEST_BAR = 6 };
     const int width = vaei_terminal_width(), room = width > 1 && width < VAEI_LINE ? width - 1 : VAEI_LINE - 1;
@@ -12094,6 +12221,11 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
    by what they must contain, not as JSON in general: anything unexpected is refused where it is met. The header is
    walked through anew for each question, so that nothing of it has to be remembered, and loading weights allocates
    nothing.
+
+   Loading: check the header's syntax; read the config, make a model of it; match the file's tensors with the model's,
+   by name, shape and place; only then read numbers. Saving: write the header to nowhere, which gives its length, then
+   the file. Config, layers, state and tensors are described by tables of fields; reading, writing and comparing are
+   loops over them.
 */
 
 #define VAEI_FORMAT_VERSION 2               /* 1 is that of vae.h 0.1 */
@@ -12102,7 +12234,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #define VAEI_MAX_METADATA 512
 #define VAEI_MAX_RANK 8
 #define VAEI_MAX_NAME 255                   /* characters of a name in a file */
-#define VAEI_MAX_TENSORS (6 * VAEI_MAX_LAYERS + 3)     /* the heads have four */
+#define VAEI_MAX_TENSORS (6 * VAEI_MAX_LAYERS + 3)     /* a bound; there are fewer than 256: see vaei_order_tensors */
 
 /* What stands before a tensor's name in a file, by the block that it belongs to. */
 static const char *const vaei_block_names[VAEI_BLOCKS] = { "", "optimizer.m.", "optimizer.v.", "optimizer.u.",
@@ -12135,11 +12267,13 @@ VAEI_SETUP int vaei_block_holds(int block, const vae_tensor *tensor) {
     return tensor->trained || block == VAEI_BLOCK_WEIGHTS || block == VAEI_BLOCK_BEST;
 }
 
+/* Numbers in a block. */
 VAEI_SETUP size_t vaei_block_count(const vae_model *model, int block) {
     return block == VAEI_BLOCK_WEIGHTS || block == VAEI_BLOCK_BEST ? vae_weight_count(model)
                                                                    : vae_parameter_count(model);
 }
 
+/* The moments that this model keeps, as bits. */
 VAEI_SETUP unsigned vaei_block_mask(const vae_model *model) {
     return model->plan.trains ? vaei_moment_mask(model->settings.optimizer.kind) : 0;
 }
@@ -12170,7 +12304,7 @@ typedef uint64_t vaei_word;
 #define VAEI_EXPONENT_BIAS 1075             /* of the fraction's last bit */
 #define VAEI_DECIMAL_DIGITS 17              /* enough to tell any two numbers apart */
 #define VAEI_DECIMAL_RANGE 330              /* numbers from 10^RANGE on are too large, below 10^-RANGE 0 */
-#define VAEI_WHOLE_WORDS 72
+#define VAEI_WHOLE_WORDS 72                 /* enough for the largest whole number that vaei_compare_decimal makes */
 #else
 typedef uint32_t vaei_word;
 #define VAEI_FRACTION_BITS 23
@@ -12179,9 +12313,10 @@ typedef uint32_t vaei_word;
 #define VAEI_DECIMAL_RANGE 50
 #define VAEI_WHOLE_WORDS 12
 #endif
+/* The bits of infinity, the first that are too large. */
 #define VAEI_INFINITE_WORD ((vaei_word)-1 >> (VAEI_FRACTION_BITS + 1) << VAEI_FRACTION_BITS)
 
-typedef struct vaei_whole {                 /* the low word first */
+typedef struct vaei_whole {                 /* a whole number, the low word first; count 0: it is 0 */
     uint32_t words[VAEI_WHOLE_WORDS];
     int      count;
 } vaei_whole;
@@ -12303,7 +12438,11 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
     vaei_put_digits(text, digits, count, point);
 }
 
-/* ---- reading JSON ---- */
+/* ---- reading JSON ----
+
+   A vaei_json is a place in a text. Functions that read move it forward, and return 0, or -1 where they give a number,
+   after a problem; the first problem stays, and from then on everything fails. So a caller may read on and look once at
+   the end. A text inside a string of the header is read through its escapes (`inner`), without being copied. */
 
 typedef struct vaei_json {
     const unsigned char *bytes;
@@ -12325,6 +12464,7 @@ VAEI_SETUP vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t 
     return json;
 }
 
+/* Notes a problem, unless there is one already. Returns 0. */
 VAEI_SETUP int vaei_json_wrong(vaei_json *json, const char *problem) {
     if (!json->problem) {
         json->problem = problem;
@@ -12333,6 +12473,7 @@ VAEI_SETUP int vaei_json_wrong(vaei_json *json, const char *problem) {
     return 0;
 }
 
+/* Four hexadecimal digits, or -1. */
 VAEI_SETUP int32_t vaei_json_hex(vaei_json *json) {
     int32_t number = 0;
     int     i;
@@ -12449,6 +12590,7 @@ VAEI_SETUP void vaei_json_shown(const vaei_json *json, size_t at, char *out, siz
     if (again.problem) out[0] = 0;
 }
 
+/* Whether the strings at a and b have the same characters, however they are escaped. */
 VAEI_SETUP int vaei_json_same(const vaei_json *json, size_t a, size_t b) {
     vaei_json first = vaei_json_of(json->bytes, a, json->end, 0), second = vaei_json_of(json->bytes, b, json->end, 0);
     int32_t   c;
@@ -12459,6 +12601,7 @@ VAEI_SETUP int vaei_json_same(const vaei_json *json, size_t a, size_t b) {
     return 0;
 }
 
+/* The next digit, or -1 where another character follows, which is left. */
 VAEI_SETUP int vaei_json_digit(vaei_json *json) {
     const int32_t c = vaei_json_peek(json);
     if (c < '0' || c > '9') return -1;
@@ -12466,6 +12609,7 @@ VAEI_SETUP int vaei_json_digit(vaei_json *json) {
     return (int)(c - '0');
 }
 
+/* A whole number, 0 to `most`. */
 VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *number) {
     int digit, first;
     vaei_json_peek_past_space(json);
@@ -12515,7 +12659,10 @@ VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     return 1;
 }
 
-/* ---- fields: a table's row says how one is read, written, compared and taken over ---- */
+/* ---- fields ----
+
+   A field of a JSON object belongs to a member of a struct. Its row says how it is read, written, compared with another
+   network's and taken over from vae_load's config: as a rule a new setting is a new row. */
 
 typedef enum vaei_field_kind {
     VAEI_FIELD_INTS,              /* one number or an array, as many as the field has */
@@ -12541,7 +12688,7 @@ enum {
     VAEI_NOT_FIRST = 64,    /* left out where the enum, or the object's first field, has its first value, the default */
     VAEI_OF_SIGMA = 128,    /* left out where the likelihood has no sigma */
     VAEI_YES_OR_NO = 256,   /* an int: only whether it is 0 counts */
-    VAEI_OF_SAMPLES = 512   /* left out where it is the ELBO's default */
+    VAEI_OF_SAMPLES = 512   /* left out where it is 1, the ELBO's default */
 };
 
 typedef struct vaei_field {
@@ -12740,12 +12887,14 @@ VAEI_SETUP int vaei_enum_value(const void *at, size_t size) {
     return number;
 }
 
+/* The way back; an enum that is not an int is a byte. */
 VAEI_SETUP void vaei_set_enum(void *at, size_t size, int number) {
     const unsigned char octet = (unsigned char)number;
     if (size == sizeof number) memcpy(at, &number, sizeof number);
     else memcpy(at, &octet, 1);
 }
 
+/* Whether the field is left at 0; an object that overrides as a whole is where its first field, an enum, is. */
 VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const void *base) {
     const unsigned char *bytes = (const unsigned char *)base + field->place[column];
     size_t               i;
@@ -12776,6 +12925,7 @@ VAEI_SETUP int vaei_json_numbers(vaei_json *json, int limit, uint64_t largest, u
     return json->problem ? -1 : count;
 }
 
+/* One number, or an array of `count`, at most 4, stored as ints. */
 VAEI_SETUP int vaei_json_ints(vaei_json *json, int count, void *to) {
     uint64_t numbers[4];
     int      number, read = 1, i;
@@ -12790,6 +12940,7 @@ VAEI_SETUP int vaei_json_ints(vaei_json *json, int count, void *to) {
     return 1;
 }
 
+/* An enum's value, by its name. An unknown name is pointed at, since a newer version may have written it. */
 VAEI_SETUP int vaei_json_choice(vaei_json *json, const vaei_field *field, void *to) {
     const size_t at = (vaei_json_peek_past_space(json), json->at);
     char         name[32];
@@ -12812,6 +12963,7 @@ VAEI_SETUP int vaei_json_padding(vaei_json *json, vae_layer *layer) {
            (!strcmp(name, "same") || vaei_json_wrong(json, "a padding rule is unknown"));
 }
 
+/* A dtype that is not read is no error here: the tensor may be one that is left out. */
 VAEI_SETUP int vaei_json_type(vaei_json *json, vaei_file_tensor *tensor) {
     static const char *const types[] = { "F32", "F64", "F16", "BF16" };
     char                     name[8];
@@ -12840,6 +12992,7 @@ VAEI_SETUP int vaei_json_pass_list(vaei_json *json) {
 
 VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, uint64_t *seen);
 
+/* The value of a field, into the struct at `base`; `column` chooses among the field's two places. */
 VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int column, void *base) {
     char          *to = (char *)base + field->place[column];
     vae_real       real = 0;
@@ -12921,6 +13074,7 @@ VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int c
     return !json->problem;
 }
 
+/* A layer must have just the fields of its kind; three of them are optional. */
 VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
     uint64_t seen, wanted;
     memset(layer, 0, sizeof *layer);
@@ -12945,6 +13099,7 @@ VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
 
 /* ---- reading the header ---- */
 
+/* A file in memory, or its header alone, and where in the header the strings of our metadata begin and end. */
 typedef struct vaei_file {
     const unsigned char *bytes, *data;                  /* `data` NULL: only the header is there */
     size_t               header_end, data_size;         /* the header begins at byte 8 */
@@ -12973,6 +13128,7 @@ VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, va
                      json->field ? json->field : "", json->field ? ": " : "", json->problem);
 }
 
+/* Notes where the metadata of ours stand; others may hold anything, but no name may come twice. */
 VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
     char key[16];
     int  count = 0, earlier;
@@ -13002,6 +13158,7 @@ VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
     return !json->problem;
 }
 
+/* At the header's opening bracket. */
 VAEI_SETUP vaei_walk vaei_walk_begin(const vaei_file *file) {
     vaei_walk walk;
     walk.json = vaei_json_of(file->bytes, 8, file->header_end, 0);
@@ -13099,6 +13256,7 @@ VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size
     return VAE_OK;
 }
 
+/* The version of the format, which says how the rest of the metadata is to be read. */
 VAEI_SETUP vae_status vaei_read_version(vaei_file *file, vae_error *error) {
     vaei_json json = vaei_json_of(file->bytes, file->version_at, file->version_end, 0);
     uint64_t  version = 0;
@@ -13112,7 +13270,8 @@ VAEI_SETUP vae_status vaei_read_version(vaei_file *file, vae_error *error) {
     return VAE_OK;
 }
 
-/* The same with the first `known` bytes of the file at hand: names the kind of another kind of file. */
+/* The same with the first `known` bytes at hand. A file of another kind is recognised by what it begins with, so
+   that the error can say what to do about it. */
 VAEI_SETUP vae_status vaei_check_beginning(const unsigned char *bytes, size_t known, size_t size, size_t *length,
                                            vae_error *error) {
     const vae_status  status = vaei_header_length(bytes, size, length, error);
@@ -13177,7 +13336,10 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
     return 1;
 }
 
-/* ---- matching a file's tensors with a model's ---- */
+/* ---- matching a file's tensors with a model's ----
+
+   First everything that the header says is checked (vaei_match_header), then the numbers are read (vaei_match_numbers).
+   Both walk through the header and look each tensor up by its name, in whatever order the file has them. */
 
 typedef struct vaei_matching {
     const vae_model *model;
@@ -13188,10 +13350,12 @@ typedef struct vaei_matching {
     unsigned char    seen[VAEI_BLOCKS][(VAEI_MAX_TENSORS + 7) / 8];
 } vaei_matching;
 
+/* Whether the file has this tensor of the model's. */
 VAEI_SETUP int vaei_is_seen(const vaei_matching *matching, int block, size_t index) {
     return matching->seen[block][index / 8] >> (index % 8) & 1;
 }
 
+/* Whether the model takes this block from the file. */
 VAEI_SETUP int vaei_is_wanted(const vaei_matching *matching, int block) {
     return !block || (matching->blocks >> block & 1u);
 }
@@ -13255,6 +13419,7 @@ VAEI_SETUP vae_status vaei_fail_type(const vaei_file *file, const vaei_file_tens
                      shown.shape);
 }
 
+/* Whether the file's tensor has the shape of the model's. */
 VAEI_SETUP int vaei_has_shape(const vaei_file_tensor *found, const vae_tensor *wanted) {
     int i;
     for (i = 0; i < found->rank && i < 4; i++)
@@ -13369,6 +13534,7 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
                      "use the network that the file was made for", shown.name, shown.shape, listed);
 }
 
+/* The error for a shape that differs; a transposed tensor is recognised, since that is the usual reason. */
 VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_file_tensor *found,
                                       const vae_tensor *wanted, vae_error *error) {
     const char *advice = "use the network that the file was made for";
@@ -13403,6 +13569,7 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
     return VAE_OK;
 }
 
+/* Whether vae_load_matching takes this tensor. */
 VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const vae_tensor *wanted) {
     return !block && vaei_has_shape(found, wanted) && found->type < VAEI_TYPES;
 }
@@ -13569,7 +13736,10 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
     vaei_format(text, "");
 }
 
-/* ---- comparing the file's network with the one given ---- */
+/* ---- comparing the file's network with the one given ----
+
+   Layers are compared by what they do, not by how they are written: VAE_SAME and the amounts that it chooses are the
+   same. */
 
 /* Whether two layers do the same with an input of this shape. `in` then becomes the shape of their output, and the
    first one's padding is given in numbers. */
@@ -13600,10 +13770,12 @@ typedef struct vaei_other {
     const char       *name;             /* for error messages, with what to do */
 } vaei_other;
 
+/* A config's list of layers: see VAEI_LISTS. */
 VAEI_SETUP const vae_layer *vaei_config_layers(const vae_config *config, int list) {
     return list == 0 ? config->encoder : list == 1 ? config->decoder : config->classifier;
 }
 
+/* How many layers the other network has in this list. */
 VAEI_SETUP int vaei_other_count(const vaei_other *other, int list) {
     int count;
     if (other->config) return vaei_count_layers(vaei_config_layers(other->config, list));
@@ -13670,6 +13842,7 @@ VAEI_SETUP vae_status vaei_agree_fields(int flag, int column, const void *file, 
     return VAE_OK;
 }
 
+/* All lists of layers. */
 VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input, int latent, const vaei_other *other,
                                           vae_error *error) {
     vae_shape  z = { 1, 1, 0 };
@@ -13719,6 +13892,7 @@ VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, i
     return vaei_fail_json(json, "the network in the file's metadata (vae.config) is wrong", error);
 }
 
+/* Where training stood, from a checkpoint into the model. */
 VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, vae_error *error) {
     vaei_json json = vaei_json_of(file->bytes, file->state_at, file->state_end, 1);
     uint64_t  seen;
@@ -13732,6 +13906,7 @@ VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, v
 
 /* ---- loading ---- */
 
+/* What vaei_make_model needs of the file's config; it comes from the allocator, since a config is large for a stack. */
 typedef struct vaei_loading {
     vae_config config;              /* for vae_create */
     size_t     file_batch;
@@ -13921,6 +14096,7 @@ VAEI_SETUP vae_status vaei_agree_with_settings(const vaei_file *file, const vae_
                                                          VAEI_THE_MODEL, error);
 }
 
+/* Whether the file's network is the model's, layers included. */
 VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_model *model, vae_error *error) {
     vaei_other other;
     vaei_json  json;
@@ -14015,6 +14191,7 @@ typedef struct vaei_writer {
     size_t         room;
 } vaei_writer;
 
+/* Every byte of a file passes here: it is stored, put into the buffer, or only counted. */
 VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char value) {
     if (writer->memory) writer->memory[writer->total] = value;
     writer->total++;
@@ -14023,6 +14200,7 @@ VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char value) {
     writer->buffer[writer->used++] = value;
 }
 
+/* Of a JSON string's content only quotes need escaping: names and numbers have no other such character. */
 VAEI_SETUP void vaei_write_string(vaei_writer *writer, const char *string) {
     for (; *string; string++) {
         if (writer->in_string && *string == '"') vaei_write_byte(writer, '\\');
@@ -14043,6 +14221,8 @@ VAEI_SETUP void vaei_write(vaei_writer *writer, const char *format, ...) {
 
 VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder);
 
+/* Whether a field is written. Zeros are left out, and enums at their first value where the row says so: both are read
+   back as what they were. */
 VAEI_SETUP int vaei_is_written(const vaei_field *field, int column, const void *base, const vae_model *model) {
     const size_t size = field->inner ? field->inner->size : field->size;
     int          count;
@@ -14082,6 +14262,7 @@ VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields,
     vaei_write_string(writer, "}");
 }
 
+/* A list of layers; `decoder` is the list's number: see VAEI_LISTS. */
 VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder) {
     const vaei_layer *layers;
     int               i, count;
@@ -14099,7 +14280,9 @@ VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder) {
     vaei_write_string(writer, "]");
 }
 
-/* The numbers of the tensors in the order of their names, as safetensors writes them. */
+/* The indices of the tensors in the order of their names, as safetensors writes them. A byte holds one: there are at
+   most 16 encoder layers of 6 tensors, 4 of the heads, 15 decoder layers of 6 and a last one of 2, 16 classifier layers
+   of 2, and 3 others, 227 in all. */
 VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order) {
     vae_tensor a, b;
     size_t     i, j;
@@ -14114,11 +14297,13 @@ VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order)
     }
 }
 
+/* Whether this block goes into the file. */
 VAEI_SETUP int vaei_is_saved(const vae_model *model, int checkpoint, int block) {
     return !block || (checkpoint && vaei_block(model, block));
 }
 
-/* The weights come first, then the moments of those that are trained. */
+/* The weights come first; in a checkpoint the moments of those that are trained follow, then the best epoch's weights.
+   Within a block the tensors stand in the order of their names. */
 VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const unsigned char *order) {
     const vae_model *model = writer->model;
     vae_tensor       tensor;
@@ -14150,6 +14335,7 @@ VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const uns
     vaei_write_string(writer, "}");
 }
 
+/* The bytes of one block, in the header's order, little-endian whatever the host is. */
 VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned char *order) {
     const vae_real *from = block ? vaei_block(writer->model, block) : vae_weights(writer->model);
     vae_tensor      tensor;
@@ -14199,6 +14385,7 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     return VAE_OK;
 }
 
+/* Whether all of these numbers are finite. */
 VAEI_SETUP int vaei_block_is_finite(const vae_real *block, size_t count) {
     size_t i;
     for (i = 0; i < count; i++)
@@ -14296,6 +14483,7 @@ VAEI_SETUP int vaei_is_special(const char *path) {
     return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
 }
 
+/* The size in bytes, or -1. The file is then at its beginning. */
 VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
     const off_t size = lseek(file, 0, SEEK_END);
     return size < 0 || lseek(file, 0, SEEK_SET) != 0 ? -1 : (int64_t)size;
@@ -14370,6 +14558,7 @@ VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
    A save holds a lock on its temporary file until the file has its final name. When a process is killed its lock goes
    too, so that its file can be told from one that is being written, and is removed. Without locks its age decides. */
 
+/* Whether `path` still names this open file. */
 VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
     struct stat of_file, of_name;
     return !fstat(file, &of_file) && !stat(path, &of_name) && of_file.st_dev == of_name.st_dev &&
@@ -14611,6 +14800,7 @@ VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_erro
     return status;
 }
 
+/* Empties the buffer into the file. An interrupted write is tried again; after a failure nothing more is written. */
 VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
     const vaei_handle file = *(const vaei_handle *)writer->file;
     size_t            done = 0;
@@ -14693,6 +14883,7 @@ VAEI_SETUP int vaei_write_file(vaei_saving *saving, vaei_handle file, const vae_
     return writer->failed;
 }
 
+/* At every instant the old file or the new one is whole: write beside it, flush, rename, flush the directory. */
 VAEI_SETUP vae_status vaei_save_as(vaei_saving *saving, const vae_model *model, int checkpoint, const char *path,
                                    vae_error *error) {
     vaei_handle file;
@@ -14717,6 +14908,7 @@ VAEI_SETUP vae_status vaei_save_as(vaei_saving *saving, const vae_model *model, 
     return status;
 }
 
+/* Checks what can be checked before a file is touched. */
 VAEI_SETUP vae_status vaei_save_file(const vae_model *model, int checkpoint, const char *path, const char *call,
                                      vae_error *error) {
     vaei_saving *saving;
@@ -14822,6 +15014,7 @@ VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle fil
     return vaei_fail_file("read", reading->path, failed, error);
 }
 
+/* Opens, reads and closes the file; on success reading->bytes is to be released. */
 VAEI_SETUP vae_status vaei_read_file(vaei_reading *reading, vae_error *error) {
     vaei_handle file;
     vae_status  status;
@@ -14860,6 +15053,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     return vaei_in_file(path, status, error);
 }
 
+/* Reads a file's weights into an existing model. */
 VAEI_SETUP vae_status vaei_load_into(vae_model *model, const char *path, int is_transfer, unsigned char *taken,
                                      vae_error *error) {
     vaei_reading reading;
