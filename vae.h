@@ -504,7 +504,7 @@ typedef struct vae_config {
                                                      has none) and beside z; the decoder begins with a dense layer */
     vae_objective      objective;
     size_t             samples;                   /* z drawn for each row in training, each a row of the decoder's
-                                                     batch; 1 to 65536. Default 1, of VAE_OBJECTIVE_IWAE 5 */
+                                                     batch; 1 to 65536. Default 1, for VAE_OBJECTIVE_IWAE 5 */
     vae_real           free_bits;                 /* above 0: in the loss each latent dimension's KL, averaged over the
                                                      batch, counts as this many nats at least (Kingma et al. 2016) */
     vae_real           capacity;                  /* above 0: C nats; the loss has beta |kl - C|, the KL averaged over
@@ -4713,6 +4713,7 @@ typedef struct vaei_arena {
 } vaei_arena;
 
 VAEI_PRIVATE void *vaei_take(vaei_arena *arena, size_t count, size_t size) {
+    /* used is always a multiple of the alignment: what is added is rounded up. */
     const size_t start = arena->used, end = vaei_plus(vaei_plus(start, vaei_times(count, size)), VAEI_ALIGNMENT - 1);
     arena->used = end == VAEI_TOO_LARGE ? end : end / VAEI_ALIGNMENT * VAEI_ALIGNMENT;
     return arena->base ? (void *)(arena->base + start) : NULL;
@@ -5269,6 +5270,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
     if (index > n->encoders + n->decoders)
         return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", o, error);
     if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, in_encoder, o, error);
+    /* The heads, and what undoes them: a dense layer from z back to what the heads see. */
     if (index == n->encoders || (n->is_mirrored && undone == n->encoders)) {
         status = vaei_walk_layers(encoder, n->encoders, n->input, in_encoder, o, error);
         if (status != VAE_OK) return status;
@@ -5290,11 +5292,14 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         status = vaei_walk_layers(encoder, undone + 1, n->input, in_encoder, o, error);
         if (status != VAE_OK) return status;
         vaei_mirror_layer(o);
+        /* What comes out is what went into the undone layer: the output of the one before it, so it has that one's
+           activation, dropout and normalisation. */
         o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
         o->layer.dropout = undone ? encoder[undone - 1].dropout : 0;
         o->layer.batch_norm = undone ? encoder[undone - 1].batch_norm : 0;
         vaei_default_layer(&o->layer);
         if (!undone) {
+            /* The last layer: the likelihood may take two numbers a pixel. */
             o->layer.shape.channels = o->out.channels = n->output.channels;
             if (!vaei_is_dense(&o->layer))
                 return vaei_check_image(o->out, "gives", vaei_where_is(n, index), error);
@@ -5665,6 +5670,7 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
     if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
     if (!s->threads) s->threads = threads ? threads : vaei_core_count();
+    /* The caller's weights may be constant, in flash: nothing may train them. */
     if (s->weights) s->inference_only = 1;
     return VAE_OK;
 }
@@ -5904,6 +5910,7 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t we
     size_t       count = (plan->batch - 1) / most + 1, chunks = 4, shares = 1;
     /* Every chunk may need a copy of the stage's weights: fewer of them where those are large. */
     while (chunks < VAEI_MAX_CHUNKS && vaei_times(2 * chunks, weights) <= VAEI_CHUNK_NUMBERS) chunks *= 2;
+    /* As many shares as chunks, unless there are fewer micro-batches than that. */
     while (shares < chunks && shares < count) shares *= 2;
     count = ((count - 1) / shares + 1) * shares;
     plan->micro = (plan->batch - 1) / count + 1;
@@ -5962,6 +5969,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     vaei_outline o;
     vae_status   status;
     for (index = n->config && n->encoders ? 0 : first; index < end; index++) {
+        /* Layers before `first` are only checked: the decoder may be their mirror image. */
         const vaei_where where = vaei_where_is(n, index);
         if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
         if (vaei_shape_size(o.out) > VAEI_MAX_OUTPUTS)
@@ -5987,6 +5995,8 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
                              "smaller", where.part, where.number);
         before = convolutional;
         convolutional = !vaei_is_dense(&o.layer);
+        /* A stage begins with each half, where dense layers and convolutions meet, and after a normalised convolution.
+           */
         if (index == first || index == n->encoders + 1 || convolutional != before || (convolutional && ended)) {
             plan->stage_count++;
             stage_weights = 0;
@@ -5997,6 +6007,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
             plan->decoder.first_stage = plan->stage_count - 1;
         }
         if (!convolutional) continue;
+        /* Tied weights count too: their gradients are summed in the stage's areas, behind its own. */
         stage_weights += numbers;
         weights = vaei_max_size(weights, stage_weights);
         largest = vaei_max_size(largest, vaei_max_size(vaei_shape_size(o.in), vaei_shape_size(o.out)));
@@ -6444,6 +6455,7 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
     lines = vaei_times(micro, (size_t)coarse.height);
     positions = vaei_times(lines, (size_t)coarse.width);
     weights = vaei_times(rows, (size_t)coarse.channels);
+    /* gather: forward in a convolution, backward in a transposed one */
     if (plan->trains || !transposed) {
         from = vaei_take_offsets(arena, positions);
         to = vaei_take_offsets(arena, positions);
@@ -6455,6 +6467,7 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
         }
         vaei_note_product(p, positions, (size_t)coarse.channels, rows);
     }
+    /* scatter: the other way */
     if (plan->trains || transposed) {
         vaei_take_phases(&o, fine, micro, arena, c);
         vaei_note_product(p, vaei_times(micro, vaei_times((size_t)fine.height, (size_t)fine.width)),
@@ -6619,12 +6632,14 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
             p->stage->input_gradient = p->below;
             p->partial = plan->partial_size;
         }
+        /* The stage's area is filled from the front by its own span, from the back by tied weights. */
         if (layer->is_tied && c) layer->weight_partial = p->partial -= layer->weight_partial;
         else layer->weight_partial = layer->weight - p->stage->parameter;
     }
     if (dense) {
         vaei_place_dense(p, &b, &places);
         vaei_note_dense(p, b.inputs, b.outputs);
+        /* A tied layer makes its weights' gradient transposed. */
         if (plan->trains && p->network->tied) vaei_note_product(p, b.outputs, b.inputs, p->rows);
     } else {
         vaei_image_sizes sizes;
@@ -6909,6 +6924,7 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
    the one whose largest piece is smallest, and among equals the one with the fewest row pieces, since each of these
    packs B for itself. */
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
+    /* In double, since the product of the sizes may not fit. */
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
     const size_t          worth = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
@@ -8126,6 +8142,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
             if (pass->numbers) vaei_score_numbers_of(pass, output, row, observed, pass->numbers + i * size);
             pass->reconstruction[i] = pass->numbers ? 0 : vaei_squared_error(model, output, row, observed);
         } else {
+            /* A sample without weight has no gradient; its score is there already. */
             if (d && weight == 0) memset(d, 0, model->plan.output * sizeof(vae_real));
             else if (observed)
                 pass->reconstruction[i] = vaei_score_observed(pass, observed, output, row,
@@ -8400,6 +8417,7 @@ VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_
                                                              vaei_at(model, model->plan.z, 0, i, latent))) -
                          pass->reconstruction[i];
         }
+        /* softmax of the log weights, the largest taken out first, so that exp cannot overflow */
         for (most = weights[0], s = 1; s < samples; s++) if (weights[s] > most) most = weights[s];
         for (s = 0; s < samples; s++) sum += weights[s] = vaei_scalar_exp(weights[s] - most);
         for (s = 0; s < samples; s++) {
@@ -8651,6 +8669,7 @@ VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
         if (pass->weights) vaei_weighed_backward(pass, i);
         vaei_latent_backward_row(pass, i, d_mean);
         if (pass->repeat > 1) vaei_latent_add_samples(pass, i, d_mean);
+        /* -beta / 2 for each sample, times its weight: these add up to 1. */
         for (j = 0; pass->weights && j < latent; j++) d_mean[latent + j] -= vaei_beta(model) * pass->scale / 2;
         vaei_bound_logvar_backward(latent, vaei_at(model, model->plan.logvar, 0, i, latent), d_mean + latent);
     }
@@ -8891,6 +8910,7 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
         const size_t columns = layer->inputs + layer->classes;
         const int    is_weight = place.which == VAEI_TENSOR_WEIGHT;
         size_t       out = is_weight ? i / columns : i, in = is_weight ? i % columns : 0;
+        /* PyTorch flattens an image channel by channel, the workspace pixel by pixel. */
         if (layer->image_out) out = vaei_channels_last(layer->out, out);
         if (!is_weight) return vaei_channel_place(&place) + shift + out;
         if (layer->image_in && in < layer->inputs) in = vaei_channels_last(layer->in, in);
@@ -9106,6 +9126,7 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encod
         for (i = 0; i < tensor.count; i++) model->parameters[vaei_tensor_element(model, index, i)] = value;
         return;
     }
+    /* uniform in +-scale, or normal times scale */
     if (how == VAE_INIT_PYTORCH) scale = 1 / vaei_sqrt((vae_real)fan_in);
     else if (place.which == VAEI_TENSOR_BIAS) scale = 0;
     else if (how == VAE_INIT_GLOROT) scale = vaei_sqrt((vae_real)(6 / (fan_in + fan_out)));
@@ -9265,6 +9286,7 @@ VAEI_SETUP vae_model *vaei_make(vaei_source *source, void *memory, size_t needed
     arena.used = 0;
     memset(arena.base, 0, needed - VAEI_ALIGNMENT);     /* the borders of images, the moments */
     model = (vae_model *)vaei_take(&arena, 1, sizeof(vae_model));
+    /* The same steps as in vaei_count_bytes, now with a place for what they make. */
     vaei_settle_source(source, &model->settings, NULL);
     vaei_begin_plan(&model->settings, &model->plan);
     vaei_plan_numbers(&source->network, &model->plan, NULL);
@@ -10899,6 +10921,7 @@ VAE_API vae_status vae_quantile(const double *scores, size_t count, double fract
     if (rank > count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are too few for the fraction %r, it takes "
                          "at least %z", count, fraction, (size_t)(fraction / (1 - fraction) * (1 - 1e-12)) + 1);
+    /* The largest number below which there are fewer than `rank` scores: it is the score wanted. */
     for (bit = 63; bit >= 0; bit--) {
         const uint64_t tried = low | (uint64_t)1 << bit;
         for (below = 0, i = 0; i < count; i++) below += vaei_rank_bits(scores[i]) < tried;
@@ -11132,6 +11155,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
     vaei_probe_factor(p, train);
     for (step = 0; step < iterations && small_steps < 5; step++) {
         const double loss = vaei_probe_loss(p, train);
+        /* Nesterov's sequence: t' = (1 + sqrt(1 + 4 t^2))/2, momentum (t - 1)/t' */
         const double next = (1 + vaei_scalar_exp(vaei_scalar_log(1 + 4 * age * age) / 2)) / 2;      /* a square root */
         double       momentum = (age - 1) / next;
         if (step && loss > before) momentum = 0;
@@ -11282,6 +11306,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         vaei_classifier_forward(&pass);
         for (i = 0; i < count; i++) classification += vaei_row_classification(model, i);
     }
+    /* From here on each row has `samples` rows of the decoder. */
     vaei_draw_noise(model, VAEI_STREAM_TRAINING, model->step, (uint64_t)first * samples, count * samples);
     pass.repeat = samples;
     vaei_latent_forward(&pass, row_kl);
@@ -11296,6 +11321,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         vaei_forget_gradients(model);
         return status;
     }
+    /* Backward, last stage first; between decoder and encoder through z, where the rows are counted once again. */
     for (s = model->plan.stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
         if (s != model->plan.decoder.first_stage) continue;
@@ -11305,6 +11331,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         pass.repeat = 1;
         if (model->plan.classifier.layers) vaei_classifier_backward(&pass, (vae_real)(weight / (double)total));
     }
+    /* What the caller reads in the block must be zeros there. */
     if (!updates && model->settings.freeze != VAE_FREEZE_NONE) vaei_zero_frozen(model);
     model->has_gradients = !updates;
     *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
@@ -11440,6 +11467,7 @@ VAEI_PRIVATE vae_real vaei_clip_factor(const vae_model *model) {
     vaei_split(model, VAEI_CLIP_PIECES, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work.piece), vaei_clip_part, &work);
     for (i = 0; i < VAEI_CLIP_PIECES; i++) sum += work.sums[i];
     if (sum < DBL_MIN) return 1;
+    /* PyTorch adds the 1e-6, too. */
     factor = most / (vaei_scalar_exp(vaei_scalar_log(sum) / 2) + 1e-6);
     return factor < 1 ? (vae_real)factor : 1;
 }
@@ -11459,6 +11487,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     }
     vaei_begin_update(&work, model);
     work.factor = vaei_clip_factor(model);
+    /* Without decay all parameters are alike, and one span takes them. */
     if (work.step.decay == 0 && work.step.shrink == 1 && model->settings.freeze == VAE_FREEZE_NONE)
         vaei_update_span(&work, &work.step, 0, plan->log_sigma);
     else
@@ -12418,12 +12447,15 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
     bits = bits << 1 >> 1;
     if (bits == VAEI_INFINITE_WORD) { vaei_put_string(text, "inf"); return; }
     vaei_take_apart(bits, &mantissa, &exponent);
+    /* point: the power of ten of the first digit, estimated from the power of two and then corrected */
     while (mantissa >> top) top++;
     point = (int)((long)(exponent + top - 1) * 30103 / 100000) - 1;     /* log10 of 2: never too large */
     while (vaei_compare_decimal(1, point + 1, mantissa, exponent) <= 0) point++;
     for (count = 1; count < VAEI_DECIMAL_DIGITS; count++) unit *= 10;
+    /* all: the first DECIMAL_DIGITS digits, cut off, by bisection */
     for (step = (uint64_t)1 << (VAEI_DECIMAL_DIGITS * 10 / 3); step; step >>= 1)
         if (vaei_compare_decimal(all + step, point + 1 - VAEI_DECIMAL_DIGITS, mantissa, exponent) <= 0) all += step;
+    /* The first of its prefixes, rounded to nearest, that reads back as the same number. */
     for (count = 1;; count++, unit /= 10) {
         digits = all / unit;
         order = vaei_compare_decimal(10 * digits + 5, point - count, mantissa, exponent);
@@ -12431,6 +12463,7 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
         if (count == VAEI_DECIMAL_DIGITS || (vaei_rounds_within(digits, point + 1 - count, bits) &&
                                              !vaei_rounds_within(digits, point + 1 - count, bits - 1))) break;
     }
+    /* 9.6 rounded to one digit is 10: one digit again, at the next power. */
     if (count == 1 && digits == 10) {
         digits = 1;
         point++;
