@@ -4536,50 +4536,51 @@ typedef struct vaei_optimizer {
     vae_real             learning_rate, weight_decay;       /* defaults; 0: it has no such setting */
     vae_real             beta1, beta2, epsilon, momentum;
     /* Sets the constants of update number `step`, counted from 0; `rate` is the learning rate of that update. */
-    void               (*begin)(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step);
+    void               (*begin)(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step);
     vaei_update_kernel *(*kernel)(const vaei_kernel_set *set);
 } vaei_optimizer;
 
 /* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon; t = step + 1:
    p -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon) */
-VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
+VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step) {
     const double beta1 = (double)vaei_setting(settings->beta1), beta2 = (double)vaei_setting(settings->beta2);
-    made->beta1 = (vae_real)beta1;
-    made->beta2 = (vae_real)beta2;
-    made->one_minus_beta1 = (vae_real)(1 - beta1);
-    made->one_minus_beta2 = (vae_real)(1 - beta2);
-    made->rate = (vae_real)(rate / (1 - vaei_power(beta1, step + 1)));
-    made->inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step + 1)));
-    made->epsilon = settings->epsilon;
-    made->decay = vaei_setting(settings->weight_decay);
-    made->shrink = 1;
+    update->beta1 = (vae_real)beta1;
+    update->beta2 = (vae_real)beta2;
+    update->one_minus_beta1 = (vae_real)(1 - beta1);
+    update->one_minus_beta2 = (vae_real)(1 - beta2);
+    update->rate = (vae_real)(rate / (1 - vaei_power(beta1, step + 1)));
+    update->inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step + 1)));
+    update->epsilon = settings->epsilon;
+    update->decay = vaei_setting(settings->weight_decay);
+    update->shrink = 1;
 }
 
 /* Loshchilov and Hutter 2019, algorithm 2: the decay shrinks the weights directly and stays out of the moments. */
-VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
-    vaei_begin_adam(made, settings, rate, step);
-    made->shrink = (vae_real)(1 - rate * (double)made->decay);
-    made->decay = 0;
+VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *update, const vae_optimizer *settings, double rate,
+                                   uint64_t step) {
+    vaei_begin_adam(update, settings, rate, step);
+    update->shrink = (vae_real)(1 - rate * (double)update->decay);
+    update->decay = 0;
 }
 
 /* m = momentum m + g, p -= rate m, as PyTorch has it; the kernel knows the momentum as beta1. */
-VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
+VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step) {
     (void)step;
-    memset(made, 0, sizeof *made);
-    made->beta1 = vaei_setting(settings->momentum);
-    made->rate = (vae_real)rate;
-    made->decay = vaei_setting(settings->weight_decay);
-    made->shrink = 1;
+    memset(update, 0, sizeof *update);
+    update->beta1 = vaei_setting(settings->momentum);
+    update->rate = (vae_real)rate;
+    update->decay = vaei_setting(settings->weight_decay);
+    update->shrink = 1;
 }
 
 /* For VAE_RMSPROP and VAE_ADADELTA, which have no bias correction and so do not depend on the step. */
-VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *made, const vae_optimizer *settings, double rate,
+VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *update, const vae_optimizer *settings, double rate,
                                      uint64_t step) {
     const double beta2 = (double)vaei_setting(settings->beta2);
-    vaei_begin_sgd(made, settings, rate, step);
-    made->beta2 = (vae_real)beta2;
-    made->one_minus_beta2 = (vae_real)(1 - beta2);
-    made->epsilon = settings->epsilon;
+    vaei_begin_sgd(update, settings, rate, step);
+    update->beta2 = (vae_real)beta2;
+    update->one_minus_beta2 = (vae_real)(1 - beta2);
+    update->epsilon = settings->epsilon;
 }
 
 VAEI_PRIVATE vaei_update_kernel *vaei_adam_of(const vaei_kernel_set *set) { return set->adam; }
@@ -12311,14 +12312,14 @@ VAEI_SETUP unsigned vaei_block_mask(const vae_model *model) {
 #define VAEI_LISTS 3
 
 /* The layers of a list, without the heads; none where the model lacks that part. */
-VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int part, int *count) {
+VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int list, int *count) {
     const vaei_plan *plan = &model->plan;
-    if (part == 2) {
+    if (list == 2) {
         *count = plan->classifier.layers;
         return plan->layers + plan->layer_count;
     }
-    *count = part ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
-    return part ? plan->layers + plan->heads + 1 : plan->layers;
+    *count = list ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
+    return list ? plan->layers + plan->heads + 1 : plan->layers;
 }
 
 /* ---- decimal numbers, exactly ----
@@ -14252,7 +14253,7 @@ VAEI_SETUP void vaei_write(vaei_writer *writer, const char *format, ...) {
     vaei_write_string(writer, line);
 }
 
-VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder);
+VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int list);
 
 /* Whether a field is written. Zeros are left out, and enums at their first value where the row says so: both are read
    back as what they were. */
@@ -14295,11 +14296,11 @@ VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields,
     vaei_write_string(writer, "}");
 }
 
-/* A list of layers; `decoder` is the list's number: see VAEI_LISTS. */
-VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder) {
+/* A list of layers, by its number: see VAEI_LISTS. */
+VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int list) {
     const vaei_layer *layers;
     int               i, count;
-    layers = vaei_part_layers(writer->model, decoder, &count);
+    layers = vaei_part_layers(writer->model, list, &count);
     vaei_write_string(writer, "[");
     for (i = 0; i < count; i++) {
         vae_layer described, *layer = &described;
