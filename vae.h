@@ -1814,9 +1814,9 @@ VAEI_INLINE int32_t vaei_order(vae_real x) {
 
 /* ==== 12 >>scalar-math ============================================================================================ */
 
-/* Functions of one number, for the few places where a whole array is not at hand. libm is not used
-   (but for VAE_DOUBLE's square root): its results differ in the last bits from one platform to the next, and the same
-   seed could then not give the same bits. */
+/* Functions of one number, for the few places where a whole array is not at hand. libm is not used, but for
+   VAE_DOUBLE's square root: its results differ in the last bits from one platform to the next, and then the same seed
+   would not give the same bits. */
 
 /* A sum over an array is made of partial sums, whose order is fixed: it must not depend on how wide a processor's
    vectors are. */
@@ -5151,8 +5151,8 @@ VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
 }
 
 /* Replaces o's layer by its adjoint, which undoes the change of shape: a convolution becomes a transposed one with the
-   same kernel, stride and padding, and the output padding makes good what the convolution's division had rounded off.
-   */
+   same kernel, stride and padding, and the output padding makes good what the convolution's division had rounded
+   off. */
 VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
     const vae_shape in = o->in, out = o->out;
     vae_layer      *l = &o->layer;
@@ -5232,7 +5232,7 @@ VAEI_SETUP int vaei_takes_label(const vaei_network *n, int index) {
     return index == first || index == n->encoders + 1;
 }
 
-/* How sentences call layer `index` of the network. */
+/* How error messages name layer `index` of the network. */
 VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     vaei_where where;
     where.part = index <= n->encoders ? "encoder" : n->is_mirrored ? "mirrored decoder" : "decoder";
@@ -5877,8 +5877,8 @@ VAEI_SETUP int vaei_end_layer(const vaei_network *n, vae_part part) {
     return part == VAE_ENCODER_ONLY ? n->encoders + 1 : n->encoders + 1 + n->decoders;
 }
 
-/* Whether the decoder's last layer gives what the likelihood takes, and nothing stands between it and the likelihood.
-   */
+/* Whether the decoder's last layer gives what the likelihood takes, and nothing stands between it and the
+   likelihood. */
 VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_outline *last, int free_activation,
                                             vae_error *error) {
     const vaei_where where = vaei_where_is(n, n->encoders + n->decoders);
@@ -5996,8 +5996,8 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
                              "smaller", where.part, where.number);
         before = convolutional;
         convolutional = !vaei_is_dense(&o.layer);
-        /* A stage begins with each half, where dense layers and convolutions meet, and after a normalised convolution.
-           */
+        /* A stage begins with each half, where dense layers and convolutions meet, and after a normalised
+           convolution. */
         if (index == first || index == n->encoders + 1 || convolutional != before || (convolutional && ended)) {
             plan->stage_count++;
             stage_weights = 0;
@@ -6378,8 +6378,8 @@ VAEI_SETUP void vaei_note_product(vaei_planning *p, size_t rows, size_t columns,
      gather    for each coarse position, where its patch begins in the fine images and where its result goes; for each
                row of the kernel, how far it lies from the patch's beginning
      scatter   the same the other way round, phase by phase
-   weights   for each number of a patch, how far it lies from the patch's beginning; for each line of coarse positions,
-               where it begins in both images
+     weights   for each number of a patch, how far it lies from the patch's beginning; for each line of coarse
+               positions, where it begins in both images
    The tables hold offsets for one micro-batch and are the same for all. */
 
 /* Room for a table; NULL while counting. */
@@ -6958,8 +6958,8 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
    A model is free, at work in some call, or waiting while its vae_fit calls on_progress; then inference may use it and
    training may not. The mark in_use says which. With it, two threads in one model, or a callback that trains the model,
    get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the mark
-   stays behind. So the place of the stack decides whether a call comes from within the callback: stacks grow downwards,
-   and the frame of such a call lies below that of the callback's caller. */
+   stays behind. So the position on the stack decides whether a call comes from within the callback: stacks grow
+   downwards, and the frame of such a call lies below that of the callback's caller. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -10190,8 +10190,8 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
 }
 #endif
 
-/* A pass that only goes forward, with one row of the decoder for each row; the caller changes what it wants otherwise.
-   */
+/* A pass that only goes forward, with one row of the decoder for each row; the caller changes what it wants
+   otherwise. */
 VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t count) {
     memset(pass, 0, sizeof *pass);
     pass->model = model;
@@ -10702,8 +10702,8 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
     }
 }
 
-/* The weights of the turn's samples, for rows first .. first + count - 1: log w = log p(x | z) + log p(z) - log q(z |
-   x). */
+/* The weights of the turn's samples, for rows first .. first + count - 1: log w =
+   log p(x | z) + log p(z) - log q(z | x). */
 VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
     const vae_model       *model = turn->pass.model;
@@ -11332,7 +11332,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         pass.repeat = 1;
         if (model->plan.classifier.layers) vaei_classifier_backward(&pass, (vae_real)(weight / (double)total));
     }
-    /* What the caller reads in the block must be zeros there. */
+    /* The caller must read zeros for frozen weights. */
     if (!updates && model->settings.freeze != VAE_FREEZE_NONE) vaei_zero_frozen(model);
     model->has_gradients = !updates;
     *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
