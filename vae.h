@@ -14471,6 +14471,11 @@ VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void 
 
 #include <errno.h>
 #define VAEI_MAX_PATH 4096          /* with the closing zero */
+#ifndef EINTR
+#define VAEI_IO_INTERRUPTED() 0
+#else
+#define VAEI_IO_INTERRUPTED() (errno == EINTR)
+#endif
 
 #if defined(VAEI_POSIX)
 #include <fcntl.h>
@@ -14511,10 +14516,11 @@ extern int     vaei_fchown(int file, uid_t user, gid_t group) __asm__("fchown");
 #endif
 
 /* Saving renames a file over `path`. That must not replace a device or pipe, and for a directory its error would not
-   help. */
+   help. Returns -1 where the system does not tell what is there. */
 VAEI_SETUP int vaei_is_special(const char *path) {
     struct stat about;
-    return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
+    if (stat(path, &about) == 0) return !S_ISREG(about.st_mode);
+    return errno == EIO || errno == ENOMEM || VAEI_IO_INTERRUPTED() ? -1 : 0;
 }
 
 /* The size in bytes, or -1. The file is then at its beginning. */
@@ -14544,7 +14550,8 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
     int         links, is_there;
     strcpy(target, path);
     for (links = 0; links < 40; links++) {
-        const long   size = (long)vaei_readlink(target, link, VAEI_MAX_PATH);
+        const long   size = (errno = 0, (long)vaei_readlink(target, link, VAEI_MAX_PATH));
+        const int    reason = size >= 0 ? 0 : errno ? errno : -1;
         const char  *slash = strrchr(target, '/');
         const size_t folder = size > 0 && link[0] == '/' ? 0 : slash ? (size_t)(slash - target) + 1 : 0;
         if (size > 0) {
@@ -14553,6 +14560,9 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
             target[folder + (size_t)size] = 0;
             continue;
         }
+        /* Else it is not known whether it is one. */
+        if (reason && reason != EINVAL && reason != ENOENT && reason != ENOTDIR && reason != ENAMETOOLONG &&
+            reason != ENOSYS && reason != ENOTSUP) return reason;
         if (!links) return 0;
         /* A link below /proc leads to an open file, whose name may be gone. */
         is_there = stat(path, &about[0]) == 0;
@@ -14562,10 +14572,11 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
     return ELOOP;
 }
 
-/* 0600 where a file is replaced: nobody else may read the new one until it has the old one's owner and mode. */
+/* 0600 where a file is or may be replaced: nobody else may read the new one until it has the old one's owner and
+   mode. */
 VAEI_SETUP unsigned vaei_first_mode(const char *target) {
     struct stat about;
-    return stat(target, &about) == 0 ? 0600u : 0666u;
+    return stat(target, &about) == 0 || errno != ENOENT ? 0600u : 0666u;
 }
 
 /* Gives `file` the owner and mode of the file that it will replace, as far as the process may. Where the group cannot
@@ -14592,23 +14603,30 @@ VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
    A save holds a lock on its temporary file until the file has its final name. When a process is killed its lock goes
    too, so that its file can be told from one that is being written, and is removed. Without locks its age decides. */
 
-/* Whether `path` still names this open file. */
+/* Whether `path` is a name of the open file; -1 where the system does not tell. */
 VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
     struct stat of_file, of_name;
-    return !fstat(file, &of_file) && !stat(path, &of_name) && of_file.st_dev == of_name.st_dev &&
-           of_file.st_ino == of_name.st_ino;
+    if (fstat(file, &of_file)) return -1;
+    if (stat(path, &of_name)) return errno == ENOENT ? 0 : -1;
+    return of_file.st_dev == of_name.st_dev && of_file.st_ino == of_name.st_ino;
 }
 
+/* What vaei_lock returns in place of a lock. */
+enum { VAEI_LOCK_TAKEN = -1, VAEI_LOCK_NONE = -2, VAEI_LOCK_FAILED = -3 };
+
 #ifdef LOCK_EX
-/* Locks `path` without reading it. Returns the lock, -1 if someone else has it, -2 if there are no locks here. */
+/* Locks `path` without reading it. Returns the lock, or that someone else has it or has removed the file, that there
+   are no locks here, or that the file cannot be opened (errno says why). */
 VAEI_SETUP vaei_handle vaei_lock(const char *path) {
-    const vaei_handle file = open(path, O_RDWR | O_NONBLOCK | VAEI_IO_NO_LINK | VAEI_IO_FLAGS);
-    int               result;
-    if (file < 0) return -1;
+    vaei_handle file;
+    int         result;
+    do file = open(path, O_RDWR | O_NONBLOCK | VAEI_IO_NO_LINK | VAEI_IO_FLAGS);
+    while (file < 0 && VAEI_IO_INTERRUPTED());
+    if (file < 0) return errno == ENOENT ? VAEI_LOCK_TAKEN : VAEI_LOCK_FAILED;
     do result = flock(file, LOCK_EX | LOCK_NB);
     while (result && errno == EINTR);
     if (!result) return file;
-    result = errno == EWOULDBLOCK || errno == EAGAIN ? -1 : -2;
+    result = errno == EWOULDBLOCK || errno == EAGAIN ? VAEI_LOCK_TAKEN : VAEI_LOCK_NONE;
     close(file);
     return result;
 }
@@ -14616,7 +14634,7 @@ VAEI_SETUP void vaei_unlock(vaei_handle lock) {
     if (lock >= 0) close(lock);
 }
 #else
-VAEI_SETUP vaei_handle vaei_lock(const char *path) { (void)path; return -2; }
+VAEI_SETUP vaei_handle vaei_lock(const char *path) { (void)path; return VAEI_LOCK_NONE; }
 VAEI_SETUP void        vaei_unlock(vaei_handle lock) { (void)lock; }
 #endif
 
@@ -14633,27 +14651,44 @@ VAEI_SETUP int vaei_is_mine(const struct stat *about) {
 VAEI_SETUP void vaei_remove_stale(const char *temporary) {
     const vaei_handle lock = vaei_lock(temporary);
     struct stat       about;
-    if (lock != -1 && !stat(temporary, &about) && S_ISREG(about.st_mode) && vaei_is_mine(&about) &&
-        (lock >= 0 ? vaei_has_name(lock, temporary) : time(NULL) - about.st_mtime > 3600)) VAEI_IO_REMOVE(temporary);
+    if ((lock >= 0 || lock == VAEI_LOCK_NONE) && !stat(temporary, &about) && S_ISREG(about.st_mode) &&
+        vaei_is_mine(&about) && (lock >= 0 ? vaei_has_name(lock, temporary) > 0
+                                           : time(NULL) - about.st_mtime > 3600)) VAEI_IO_REMOVE(temporary);
     vaei_unlock(lock);
 }
 
-/* A new name is on the disk only once its directory is flushed. Cuts `path` down to the directory. Where directories
-   cannot be opened or flushed, nothing more can be done. */
-VAEI_SETUP int vaei_sync_directory(char *path) {
-    char       *slash = strrchr(path, '/');
-    vaei_handle file;
-    int         result;
-    if (!slash) {
-        path[0] = '.';
-        slash = path;
-    }
-    slash[slash == path] = 0;
-    if ((file = VAEI_IO_OPEN(path)) == VAEI_IO_NONE) return 0;
-    do result = VAEI_IO_SYNC(file);
-    while (result && errno == EINTR);
-    if (result && (errno == EINVAL || errno == EBADF)) result = 0;
-    VAEI_IO_CLOSE(file);
+/* A new name is on the disk only once its directory is flushed. Opens the directory of `path` for that: a save that
+   cannot be made to last fails before it replaces anything. Returns 0, or the error's number. The directory is
+   VAEI_IO_NONE where the system, or its owner, does not let it be read: then nothing more can be done. */
+VAEI_SETUP int vaei_open_directory(char *path, vaei_handle *directory) {
+    char        *slash = strrchr(path, '/'), first;
+    if (slash == path) slash++;             /* the root */
+    first = slash ? *slash : 0;
+    if (slash) *slash = 0;
+    do {
+        errno = 0;
+        *directory = VAEI_IO_OPEN(slash ? path : ".");
+    } while (*directory == VAEI_IO_NONE && VAEI_IO_INTERRUPTED());
+    if (slash) *slash = first;
+    if (*directory != VAEI_IO_NONE) return 0;
+#ifdef __wasi__
+    return 0;
+#else
+    return errno == EACCES || errno == EPERM || errno == EISDIR || errno == EINVAL || errno == ENOTSUP ? 0
+         : errno ? errno : -1;
+#endif
+}
+
+/* Flushes and closes it. Some systems open directories, but do not flush them. Returns 0, or the error's number. */
+VAEI_SETUP int vaei_sync_directory(vaei_handle directory) {
+    int result;
+    if (directory == VAEI_IO_NONE) return 0;
+    do {
+        errno = 0;
+        result = VAEI_IO_SYNC(directory);
+    } while (result && VAEI_IO_INTERRUPTED());
+    if (result) result = errno == EINVAL || errno == EBADF || errno == ENOTSUP ? 0 : errno ? errno : -1;
+    VAEI_IO_CLOSE(directory);
     return result;
 }
 
@@ -14768,16 +14803,17 @@ VAEI_SETUP int vaei_follow_links(const char *path, char *target, char *link) {
 VAEI_SETUP unsigned    vaei_first_mode(const char *target) { (void)target; return 0; }
 VAEI_SETUP void        vaei_keep_mode(vaei_handle file, const char *target) { (void)file; (void)target; }
 VAEI_SETUP int         vaei_has_name(vaei_handle file, const char *path) { (void)file; (void)path; return 1; }
-VAEI_SETUP int         vaei_lock(const char *path) { (void)path; return -2; }
+enum { VAEI_LOCK_TAKEN = -1, VAEI_LOCK_NONE = -2, VAEI_LOCK_FAILED = -3 };
+VAEI_SETUP int         vaei_lock(const char *path) { (void)path; return VAEI_LOCK_NONE; }
 VAEI_SETUP void        vaei_unlock(int lock) { (void)lock; }
-VAEI_SETUP int         vaei_sync_directory(char *path) { (void)path; return 0; }
+VAEI_SETUP int         vaei_open_directory(char *path, vaei_handle *directory) {
+    (void)path;
+    *directory = VAEI_IO_NONE;
+    return 0;
+}
+VAEI_SETUP int         vaei_sync_directory(vaei_handle directory) { (void)directory; return 0; }
 #endif
 
-#ifndef EINTR
-#define VAEI_IO_INTERRUPTED() 0
-#else
-#define VAEI_IO_INTERRUPTED() (errno == EINTR)
-#endif
 #define VAEI_IO_PIECE ((size_t)1 << 20)     /* bytes read at once */
 #define VAEI_SHOWN_PATH 100                 /* bytes of a path in a sentence */
 
@@ -14848,13 +14884,23 @@ VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
     writer->used = 0;
 }
 
+VAEI_SETUP vaei_handle vaei_create_file(const char *path, unsigned mode) {
+    vaei_handle file;
+    do {
+        errno = 0;
+        file = VAEI_IO_CREATE(path, mode);
+    } while (file == VAEI_IO_NONE && VAEI_IO_INTERRUPTED());
+    (void)mode;
+    return file;
+}
+
 /* Creates a new file beside `target`, and locks it. Its name is short, whatever the target's, since names have a
    largest length. All saves into a directory share the same names, so the next one clears away what a killed one
    left. */
 VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAEI_MAX_PATH + 32], int *lock) {
     const unsigned mode = vaei_first_mode(target);
     size_t         folder = strlen(target);
-    int            attempt;
+    int            attempt, is_ours, reason;
 #ifdef _WIN32
     while (folder && !strchr("/\\:", target[folder - 1])) folder--;
 #else
@@ -14868,20 +14914,24 @@ VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAE
         text.size = VAEI_MAX_PATH + 32;
         text.length = folder;
         vaei_format(&text, "vae-unfinished-%d.tmp", attempt);
-        errno = 0;
-        if ((file = VAEI_IO_CREATE(temporary, mode)) == VAEI_IO_NONE && VAEI_IO_EXISTS()) {
+        if ((file = vaei_create_file(temporary, mode)) == VAEI_IO_NONE && VAEI_IO_EXISTS()) {
             vaei_remove_stale(temporary);
-            errno = 0;
-            file = VAEI_IO_CREATE(temporary, mode);
+            file = vaei_create_file(temporary, mode);
         }
         if (file == VAEI_IO_NONE) {
             if (VAEI_IO_EXISTS()) continue;
             return VAEI_IO_NONE;
         }
         /* Before it is locked, another save may have taken it for one left behind and removed it. */
-        if ((*lock = vaei_lock(temporary)) != -1 && vaei_has_name(file, temporary)) return file;
+        if ((*lock = vaei_lock(temporary)) == VAEI_LOCK_FAILED) is_ours = -1;
+        else is_ours = *lock == VAEI_LOCK_TAKEN ? 0 : vaei_has_name(file, temporary);
+        if (is_ours > 0) return file;
+        reason = errno;
+        if (is_ours < 0 && vaei_has_name(file, temporary) > 0) VAEI_IO_REMOVE(temporary);
         vaei_unlock(*lock);
         VAEI_IO_CLOSE(file);
+        errno = reason;
+        if (is_ours < 0) return VAEI_IO_NONE;
     }
     return VAEI_IO_NONE;
 }
@@ -14920,25 +14970,28 @@ VAEI_SETUP int vaei_write_file(vaei_saving *saving, vaei_handle file, const vae_
 /* At every instant the old file or the new one is whole: write beside it, flush, rename, flush the directory. */
 VAEI_SETUP vae_status vaei_save_as(vaei_saving *saving, const vae_model *model, int checkpoint, const char *path,
                                    vae_error *error) {
-    vaei_handle file;
+    vaei_handle file, directory = VAEI_IO_NONE;
+    int         failed, lock, is_written = 0;
     vae_status  status;
-    int         failed, lock;
     if ((failed = vaei_follow_links(path, saving->target, saving->temporary)) != 0)
-        return vaei_fail_file("follow the link", path, failed, error);
+        return vaei_fail_file("follow the links of", path, failed, error);
     if ((file = vaei_create_beside(saving->target, saving->temporary, &lock)) == VAEI_IO_NONE)
         return vaei_fail_file("create a file beside", path, errno, error);
-    failed = vaei_write_file(saving, file, model, checkpoint);
-    if (!failed) {
+    if ((failed = vaei_write_file(saving, file, model, checkpoint)) != 0)
+        status = vaei_fail_file("write", path, failed, error);
+    else if ((failed = vaei_open_directory(saving->temporary, &directory)) != 0)
+        status = vaei_fail_file("open the directory of", path, failed, error);
+    else {
         errno = 0;
-        if (!VAEI_IO_RENAME(saving->temporary, saving->target)) {
-            vaei_unlock(lock);
-            if (!vaei_sync_directory(saving->temporary)) return VAE_OK;
-            return vaei_fail_file("flush the directory of", path, errno, error);
-        }
-        status = vaei_fail_file("replace", path, errno, error);
-    } else status = vaei_fail_file("write", path, failed, error);
-    VAEI_IO_REMOVE(saving->temporary);
+        is_written = !VAEI_IO_RENAME(saving->temporary, saving->target);
+        status = is_written ? VAE_OK : vaei_fail_file("replace", path, errno, error);
+    }
+    if (!is_written) VAEI_IO_REMOVE(saving->temporary);
     vaei_unlock(lock);
+    if (!is_written) {
+        if (directory != VAEI_IO_NONE) VAEI_IO_CLOSE(directory);
+    } else if ((failed = vaei_sync_directory(directory)) != 0)
+        status = vaei_fail_file("flush the directory of", path, failed, error);
     return status;
 }
 
@@ -14947,11 +15000,13 @@ VAEI_SETUP vae_status vaei_save_file(const vae_model *model, int checkpoint, con
                                      vae_error *error) {
     vaei_saving *saving;
     vae_status   status;
+    int          special;
     if (!path || !*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path is NULL or empty", call);
     if (strlen(path) >= VAEI_MAX_PATH)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path has more than %d bytes", call, VAEI_MAX_PATH - 1);
     if ((status = vaei_check_saving(model, checkpoint, call, error)) != VAE_OK) return status;
-    if (VAEI_IO_IS_SPECIAL(path)) return vaei_fail_special("save to", path, error);
+    if ((special = VAEI_IO_IS_SPECIAL(path)) < 0) return vaei_fail_file("look at", path, errno, error);
+    if (special) return vaei_fail_special("save to", path, error);
     saving = (vaei_saving *)vaei_allocate(&model->settings.allocator, sizeof *saving);
     if (!saving)
         return vaei_fail(error, VAE_ERROR_MEMORY, "%s: %z bytes could not be allocated to write the file", call,
@@ -15052,10 +15107,12 @@ VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle fil
 VAEI_SETUP vae_status vaei_read_file(vaei_reading *reading, vae_error *error) {
     vaei_handle file;
     vae_status  status;
-    if (VAEI_IO_IS_SPECIAL(reading->path)) return vaei_fail_special("load", reading->path, error);
-    errno = 0;
-    if ((file = VAEI_IO_OPEN(reading->path)) == VAEI_IO_NONE)
-        return vaei_fail_file("open", reading->path, errno, error);
+    if (VAEI_IO_IS_SPECIAL(reading->path) > 0) return vaei_fail_special("load", reading->path, error);
+    do {
+        errno = 0;
+        file = VAEI_IO_OPEN(reading->path);
+    } while (file == VAEI_IO_NONE && VAEI_IO_INTERRUPTED());
+    if (file == VAEI_IO_NONE) return vaei_fail_file("open", reading->path, errno, error);
     status = vaei_read_open_file(reading, file, error);
     VAEI_IO_CLOSE(file);
     return status;
