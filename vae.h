@@ -1035,6 +1035,7 @@ VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
 #endif
 }
 
+/* The double with these bits, as vaei_double_bits gives them. */
 VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
     double x;
 #if DBL_MANT_DIG != 53
@@ -4339,6 +4340,7 @@ VAEI_PRIVATE double vaei_sigma_of(const vaei_spread *spread, size_t i) {
     return spread->inverse ? 1 / (double)spread->inverse[i] : spread->sigma;
 }
 
+/* l + sigma times a standard normal. */
 VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
                                      const vae_real *random) {
     size_t j;
@@ -4821,7 +4823,7 @@ typedef struct vaei_stage {
 
 /* Encoder (with the heads) or decoder: its layers and its stages. None of either where the model does not hold it. */
 typedef struct vaei_chain {
-    int first_layer, layers, first_stage, stages;
+    int first_layer, layers, first_stage, stages;       /* `layers` and `stages` are counts */
 } vaei_chain;
 
 #define VAEI_MAX_LAYERS (3 * VAE_MAX_LAYERS + 1)
@@ -5387,6 +5389,7 @@ VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
     vaei_default_real(&o->momentum, row->momentum);
 }
 
+/* A schedule's kind and the numbers that it takes; `name` is the setting's. */
 VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *name, vae_error *error) {
     const vaei_schedule *row;
     if ((int)s->kind < 1 || (int)s->kind >= VAEI_SCHEDULES)
@@ -5430,6 +5433,7 @@ VAEI_SETUP vae_status vaei_check_own_setting(const vae_optimizer *o, const char 
     return VAE_OK;
 }
 
+/* Each optimiser has only some of the settings, which its row of the table says by a default other than 0. */
 VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *error) {
     const vaei_optimizer *row;
     vae_status            status;
@@ -5462,6 +5466,7 @@ VAEI_PRIVATE int vaei_has_sigma(vae_likelihood likelihood) { return vaei_likelih
 /* Not only those in [0, 1]. */
 VAEI_PRIVATE int vaei_takes_any_pixel(vae_likelihood likelihood) { return vaei_likelihoods[likelihood].low < 0; }
 
+/* More than one thread needs a pool in this build, or a run of the caller's. */
 VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *error) {
     if (s->threads < 0 || s->threads > VAEI_MAX_THREADS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", s->threads,
@@ -5506,6 +5511,7 @@ VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *er
     return vaei_check_schedule(&s->capacity_schedule, "capacity_schedule", error);
 }
 
+/* The amount has no default: how much noise helps depends on the data. */
 VAEI_SETUP vae_status vaei_check_corruption(const vaei_settings *s, vae_error *error) {
     const vae_corruption *c = &s->corruption;
     const vae_real        most = c->kind == VAE_CORRUPTION_GAUSSIAN ? 1000 : 1;
@@ -5562,6 +5568,7 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
     return VAE_OK;
 }
 
+/* What depends on a pixel's range: sigma and standardising are for likelihoods that take any pixel. */
 VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error) {
     if (!vaei_finite(s->sigma) || (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)1e-6, (vae_real)1e6)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
@@ -6506,6 +6513,7 @@ VAEI_SETUP void vaei_fill_gather(vaei_connection *c, const vaei_image *fine, con
     for (y = 0; y < c->kernel_height; y++) c->kernel_lines[y] = (uint32_t)((size_t)y * fine->row);
 }
 
+/* The tables of one phase: its rows in all images of a micro-batch, and its taps, the last of the kernel first. */
 VAEI_SETUP void vaei_fill_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
                                 const vaei_image *coarse, const vaei_image *fine, size_t micro) {
     const size_t  coarse_channels = (size_t)c->coarse.channels, fine_channels = (size_t)c->fine.channels;
@@ -7211,11 +7219,12 @@ VAEI_PRIVATE void vaei_end_dense_backward(const vaei_pass *pass, const vaei_laye
 typedef struct vaei_batch_norm {
     const vaei_pass  *pass;
     const vaei_layer *layer;
-    size_t            rows;
+    size_t            rows;             /* of the table: rows of the pass, times positions */
     int               by_batch;         /* else by the running averages */
-    vae_real         *linear, *to, *d;
+    vae_real         *linear, *to, *d;  /* x; y forward; backward the gradient of y, which becomes that of x */
 } vaei_batch_norm;
 
+/* How this pass normalises the layer. A frozen layer keeps its running averages, and uses them. */
 VAEI_PRIVATE vaei_batch_norm vaei_norm_of(const vaei_pass *pass, const vaei_layer *layer) {
     vaei_batch_norm norm;
     norm.pass = pass;
@@ -7238,7 +7247,8 @@ VAEI_PRIVATE vae_real vaei_norm_limited(double variance) {
     return variance > (double)VAEI_LARGEST ? VAEI_LARGEST : (vae_real)variance;
 }
 
-/* By what the channels first .. first + count - 1 are normalised. */
+/* By what the channels first .. first + count - 1 are normalised. The mean comes first and the squares are summed about
+   it, so that nothing large cancels. */
 VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
     const vaei_layer      *layer = norm->layer;
@@ -7293,7 +7303,7 @@ VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t
     }
 }
 
-/* Makes the layer's output of what its product has left in `linear`. */
+/* Makes the layer's output from what its product has left in `linear`. */
 VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *layer) {
     const vae_model *model = pass->model;
     const vaei_way   way = vaei_way_of(pass, layer, 0, 0, 0);
@@ -7380,7 +7390,8 @@ VAEI_PRIVATE void vaei_bias_sums(const vaei_pass *pass, const vaei_layer *layer,
     else if (!accumulate) memset(d_bias, 0, layer->bias_count * sizeof(vae_real));
 }
 
-/* After a step that did not fail: the running averages move towards what the batch of `count` rows had. */
+/* After a step that did not fail: the running averages move a tenth of the way towards the mean and variance of the
+   batch of `count` rows. As in PyTorch the variance is here the estimate of the population's, sum / (n - 1). */
 VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
     int    i;
     size_t c;
@@ -8230,8 +8241,8 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
 typedef struct vaei_stage_context {
     const vaei_pass  *pass;
     const vaei_stage *stage;
-    size_t            workers;
-    int               forward, backward;
+    size_t            workers;              /* at most one for each thread */
+    int               forward, backward;    /* both in a fused stage */
 } vaei_stage_context;
 
 /* Rows first .. end - 1 of a convolutional stage, micro-batch by micro-batch. */
@@ -8276,9 +8287,9 @@ VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
 #ifndef VAE_INFERENCE_ONLY
 typedef struct vaei_sum_context {
     vae_real       *total;
-    const vae_real *partials;
+    const vae_real *partials;               /* one for each chunk, `size` numbers apart */
     size_t          chunks, size;
-    int             accumulate;
+    int             accumulate;             /* add to the total instead of replacing it */
     const vae_model *model;
 } vaei_sum_context;
 
@@ -9191,6 +9202,7 @@ VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings 
     return vaei_check_settings(s, error);
 }
 
+/* The settings, checked. The number of threads is asked of the system once and then kept in the source. */
 VAEI_SETUP vae_status vaei_settle_source(vaei_source *source, vaei_settings *s, vae_error *error) {
     const vae_status status = source->model ? vaei_settle_view(source, s, error)
                                             : vaei_settle(source->config, source->threads, s, error);
@@ -9467,6 +9479,7 @@ VAEI_SETUP void vaei_put_bytes(vaei_text *text, size_t bytes) {
     else vaei_format(text, "%z MB", (bytes + 500000) / 1000000);
 }
 
+/* "encoder.0 conv 3x3 /2 relu 14 x 14 x 32 320", in columns. */
 VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int number) {
     const vaei_layer *layer = &plan->layers[number];
     const size_t      start = text->length;
@@ -9499,6 +9512,7 @@ VAEI_SETUP const char *vaei_corruption_name(int i) {
     return i < 5 ? names[i] : NULL;
 }
 
+/* The likelihood, then only those settings that are not at their defaults. */
 VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
     const vaei_settings *s = &model->settings;
     vae_state            state;
@@ -9528,6 +9542,7 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
                     (double)s->corruption.amount);
 }
 
+/* What is neither weights nor gradients, moments or best weights counts as workspace. */
 VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
     const vaei_plan *plan = &model->plan;
     const size_t     weights = plan->weight_count * sizeof(vae_real), own = plan->owns_weights ? weights : 0;
@@ -10365,6 +10380,7 @@ VAEI_SETUP vae_status vaei_check_prior(const vae_model *model, const char *call,
                      "draw from: train with another config.objective, or decode z of your own", call);
 }
 
+/* The rows' means and bounded logvars, copied from the heads. */
 VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                                     vae_error *error) {
     size_t     first, i;
@@ -10394,6 +10410,7 @@ VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *
     return status;
 }
 
+/* softmax of the classifier's logits at the mean. */
 VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, vae_real *probabilities,
                                       vae_error *error) {
     size_t     first, i, k;
@@ -10477,6 +10494,7 @@ VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_re
     return status;
 }
 
+/* Decodes the mean of q(z | x). */
 VAEI_PRIVATE vae_status vaei_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
     size_t     first;
     vaei_pass  pass;
@@ -10744,6 +10762,7 @@ VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
     for (i = 0; i < rows; i++) turn->pass.reconstruction[i] = turn->log_sums[i] - vaei_scalar_log((double)samples);
 }
 
+/* The noise of row i depends on the seed and i alone, as in vaei_elbo. */
 VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                     double *each, vae_error *error) {
     double          sum = 0;
@@ -10788,6 +10807,7 @@ VAEI_PRIVATE double vaei_entropy(double x) {
     return -VAEI_ROUNDED(x * vaei_scalar_log(x)) - VAEI_ROUNDED((1 - x) * vaei_scalar_log(1 - x));
 }
 
+/* Whether this kind of score can be had of this model, with these settings. */
 VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_score_config *score, int numbers,
                                               vae_error *error) {
     if ((int)score->kind < 1 || score->kind > VAE_SCORE_LOG_LIKELIHOOD)
@@ -11009,6 +11029,8 @@ VAEI_PRIVATE int vaei_end_filling(const vaei_importance *turn, const vae_data *d
     return 1;
 }
 
+/* Rows turn by turn, all samples of a turn's rows before the next. What is given is copied from the data, not from the
+   workspace, so that it comes out bit by bit. */
 VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
                                     vae_real *spread, vae_error *error) {
     size_t          first, rows, i;
@@ -11173,6 +11195,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
     }
 }
 
+/* Whether these z and labels can be used; `set` names them. */
 VAEI_SETUP vae_status vaei_check_probe_points(const vae_probe_config *probe, const vae_latents *points,
                                               const char *set, vae_error *error) {
     size_t i;
@@ -11382,7 +11405,7 @@ typedef struct vaei_within_context {
     const vaei_kernel_set *kernels;
     const vae_real        *numbers;
     vae_real               most;
-    unsigned char          found[VAEI_MAX_THREADS];
+    unsigned char          found[VAEI_MAX_THREADS];     /* by each worker: one that is larger, or a NaN */
 } vaei_within_context;
 
 VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -11434,10 +11457,11 @@ VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_
 #define VAEI_CLIP_PIECES 32
 typedef struct vaei_clip_context {
     const vae_real *numbers;
-    size_t          count, piece;
+    size_t          count, piece;           /* numbers in all, and in one piece */
     double          sums[VAEI_CLIP_PIECES];
 } vaei_clip_context;
 
+/* The sums of squares of pieces first .. first + count - 1. */
 VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_clip_context *work = (vaei_clip_context *)opaque;
     const size_t       pieces_end = first + count;
@@ -11882,9 +11906,9 @@ typedef struct vaei_fit {
     const vae_fit_config *config;
     size_t                batch;
     vae_progress          progress;
-    double                began, epoch_began, redrawn;
+    double                began, epoch_began, redrawn;                  /* redrawn: when a display was last due */
     double                reconstruction, kl, loss, classification;     /* sums over the epoch's examples */
-    double                epoch_examples, examples, planned;
+    double                epoch_examples, examples, planned;            /* in this epoch, in this fit, in all of it */
 } vaei_fit;
 
 /* Calls on_progress. The room on the stack separates the frame of this vae_fit from those of the callback and of all
@@ -12351,6 +12375,7 @@ typedef struct vaei_whole {                 /* a whole number, the low word firs
     int      count;
 } vaei_whole;
 
+/* whole *= by, word by word from the lowest. */
 VAEI_SETUP void vaei_whole_multiply(vaei_whole *whole, uint32_t by) {
     uint64_t carry = 0;
     int      i;
@@ -12488,6 +12513,7 @@ typedef struct vaei_json {
     size_t               layers_at[VAEI_LISTS];  /* where the lists of layers begin, once they have been read; else 0 */
 } vaei_json;
 
+/* The text from `at` to `end`. */
 VAEI_SETUP vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t end, int inner) {
     vaei_json json;
     memset(&json, 0, sizeof json);
@@ -13394,6 +13420,7 @@ VAEI_SETUP int vaei_is_wanted(const vaei_matching *matching, int block) {
     return !block || (matching->blocks >> block & 1u);
 }
 
+/* "[32, 1, 3, 3]". */
 VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int rank) {
     int i;
     vaei_put(text, '[');
@@ -13608,7 +13635,8 @@ VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const
     return !block && vaei_has_shape(found, wanted) && found->type < VAEI_TYPES;
 }
 
-/* Checks everything about one tensor but its numbers. *block is -1 where it is left out. */
+/* Checks everything about one tensor but its numbers. *block is -1 where it is left out: one of the half that the model
+   does not hold, PyTorch's count of batches, or in a transfer whatever does not fit. Any other is an error. */
 VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
                                         size_t *index, vae_tensor *wanted, vae_error *error) {
     const int known = vaei_identify(matching, found, block, index, wanted);
