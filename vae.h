@@ -6121,7 +6121,9 @@ VAEI_SETUP vaei_image vaei_fine_image(const vae_layer *l, vae_shape fine, vae_sh
 /* C's division rounds towards 0; this one rounds down. b > 0. */
 VAEI_SETUP int32_t vaei_floor_divide(int32_t a, int32_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-/* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. */
+/* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. Coarse
+   position i meets the fine ones from i stride - top to i stride - top + kernel - 1; so fine position 0 meets no i
+   below (top - kernel + 1) / stride, rounded up, and the last one, p, no i above (p + top) / stride, rounded down. */
 VAEI_SETUP vaei_image vaei_coarse_image(const vae_layer *l, vae_shape fine, vae_shape coarse) {
     const int32_t above = -vaei_floor_divide((int32_t)l->top - l->kernel_height + l->stride_height, l->stride_height);
     const int32_t left = -vaei_floor_divide((int32_t)l->left - l->kernel_width + l->stride_width, l->stride_width);
@@ -6173,9 +6175,11 @@ VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which)
         which = VAEI_OUTPUT_GRADIENT;
     }
     vaei_outline_at(n, index, &o, NULL);
+    /* At the ends of a stage. */
     if (which == VAEI_OUTPUT) return vaei_flat_image(o.out);
     if (which == VAEI_INPUT_GRADIENT) return vaei_flat_image(o.in);
     transposed = o.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+    /* What a gather reads is a fine image, what a scatter reads a coarse one. */
     if ((which == VAEI_INPUT) != transposed)
         return vaei_fine_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
     return vaei_coarse_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
@@ -6307,6 +6311,7 @@ VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_brief *b, co
     p->before = places->output;
     if (trains) p->below = vaei_place_numbers(p, 1, sizes->output_gradient);
     places->output_gradient = p->below;
+    /* The gradient of the stage's output arrives flat; its bordered copy is the one above. */
     if (trains && b->ends) p->below = b->finishes ? places->output : vaei_place_numbers(p, b->fused, b->outputs);
 }
 
@@ -7491,6 +7496,7 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
     p.c = before;
     p.c_row = layer->outputs;
     p.bias = model->weights + layer->bias;
+    /* Only if nothing comes between: a label's row of weights, or a normalisation. */
     p.relu = layer->activation == VAE_RELU && !layer->classes && !layer->normalizes;
     vaei_multiply_parallel(model, &p);
     if (layer->classes) {
@@ -8216,6 +8222,7 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vaei_layer *first = &model->plan.layers[stage->first], *layer = first + stage->count - 1;
     vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
     const vaei_image  flat = vaei_flat_image(layer->out);
+    /* A normalised layer's gradient has come this far already, in vaei_norm_backward. */
     if (vaei_drops(micro->pass, layer) && !layer->normalizes) vaei_drop_images(micro, layer, &flat, d_out, d_out);
     if (layer->activation != VAE_LINEAR && !layer->normalizes)
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
@@ -8261,6 +8268,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
 #ifndef VAE_INFERENCE_ONLY
         if (work->backward) {
             if (!work->forward) {
+                /* A slot holds one micro-batch, by now another one: the input is copied in once more. */
                 const vaei_layer *layer = &model->plan.layers[work->stage->first];
                 const vaei_image  flat = vaei_flat_image(layer->in);
                 vaei_copy_images(micro.count, &flat, vaei_at(model, work->stage->input, 0, micro.first, flat.image),
@@ -8591,6 +8599,7 @@ VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
     }
     if (settings->capacity != 0) {
         const double off = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
+        /* |kl - C|: below C the gradient raises the KL. */
         pass->kl_scale = off < 0 ? -pass->kl_scale : off > 0 ? pass->kl_scale : 0;
         return off < 0 ? -off : off;
     }
@@ -10193,6 +10202,7 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
     const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
     vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
     if (status != VAE_OK) return status;
+    /* A fresh model can judge pixels only once it has their scale; it then allows all that are finite. */
     if (fresh) {
         status = vaei_standardize(model, data, error);
         if (status == VAE_OK) status = vaei_check_targets(model, data, "", error);
@@ -12092,7 +12102,9 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         if (config->until_epoch <= model->epoch) return VAE_OK;
         config->epochs = config->until_epoch - (size_t)model->epoch;
     }
+    /* An earlier call may have used up the patience. */
     if (config->patience && model->waited >= config->patience) return VAE_OK;
+    /* Training goes on with the last weights, and in the end the best ones are put in place again. */
     if (model->shows_best) vaei_exchange_best(model);
     if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
     if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
@@ -12104,6 +12116,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     fit.began = vaei_now();
     fit.planned = (double)config->epochs * (double)data->count - (double)model->position;
     fit.progress.epochs = (size_t)model->epoch;
+    /* The sum may not fit. */
     fit.progress.epochs += vaei_min_size(config->epochs, (size_t)-1 - fit.progress.epochs);
     fit.progress.batches = (data->count - 1) / fit.batch + 1;
     while (status == VAE_OK && model->epoch < fit.progress.epochs &&
@@ -12618,6 +12631,7 @@ VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
         return c < 0 ? vaei_json_wrong(json, "an escape in a string is wrong") - 1 : c;
     }
     if (c < 0x80) return c;
+    /* UTF-8: the first byte says by its upper bits how many follow; each of those has six bits more. */
     c &= c < 0xE0 ? 31 : c < 0xF0 ? 15 : 7;
     while (json->at < json->end && json->bytes[json->at] >> 6 == 2) c = c << 6 | (json->bytes[json->at++] & 63);
     return c;
@@ -13362,7 +13376,8 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
     return file->config_at ? vaei_read_version(file, error) : VAE_OK;
 }
 
-/* ---- numbers in files ---- */
+/* ---- numbers in files: little-endian, of four types. The bits are put together by hand, so that it does not matter
+   how the host stores its numbers ---- */
 
 /* Reads the number at `at`; returns 0 where it is not finite as a vae_real. */
 VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
@@ -13381,6 +13396,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
     }
     low = (uint32_t)bits;
     if (type == VAEI_F16) {
+        /* Five bits of exponent, biased by 15 where a float's is by 127; exponent 0 is fraction / 2^24. */
         const uint32_t exponent = low >> 10 & 31, sign = low >> 15, fraction = low & 1023;
         if (exponent == 31) return 0;
         if (!exponent) {
@@ -13389,7 +13405,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
             return 1;
         }
         low = sign << 31 | (exponent + 112) << 23 | fraction << 13;
-    } else if (type == VAEI_BF16) low <<= 16;
+    } else if (type == VAEI_BF16) low <<= 16;       /* the upper half of a float */
     if ((low >> 23 & 255) == 255) return 0;
     memcpy(&single, &low, sizeof single);
     *number = (vae_real)single;
@@ -14047,6 +14063,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     if (!config->optimizer.kind) config->optimizer.kind = VAE_ADAM;         /* version 1 has no other */
     loading->keeps_best = config->keep_best;
     loading->blocks = file->state_at ? vaei_moment_mask(config->optimizer.kind) : 0;
+    /* The layout is the caller's, even if a file of version 1 has one. */
     config->layout = VAE_LAYOUT_DEFAULT;
     if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
     else if (file->version == 1 && config->sigma == 0) config->sigma = 1;       /* it was not learned then */
@@ -14060,6 +14077,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
         if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &other, error);
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
+        /* From here on the given config has its way. */
         vaei_take_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
         if (given->part) config->part = given->part;
         config->layout = given->layout;
@@ -14105,6 +14123,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
         if (status == VAE_OK) status = vae_create(&loading->config, made, error);
         if (status == VAE_OK) {
             (*made)->file_batch = loading->file_batch;
+            /* The moments are of use only to an optimiser that has the same. */
             if (loading->blocks == vaei_block_mask(*made)) matching->blocks = loading->blocks;
             keeps_best = loading->keeps_best && (*made)->best;
         }
@@ -15162,6 +15181,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     reading.is_new = 1;
     reading.allocator = &allocator;
     if ((status = vaei_read_file(&reading, error)) == VAE_OK) {
+        /* The model was made with the header alone at hand; now all of the file is. */
         reading.file.bytes = reading.bytes;
         reading.file.data = reading.bytes + reading.file.header_end;
         status = vaei_match_numbers(&reading.matching, reading.model, error);
