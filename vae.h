@@ -8493,13 +8493,16 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 
 /* ==== 28 >>latent ================================================================================================= */
 
-/* From the heads' output, [count][latent means, latent logvars], come the bounded logvar [count][latent] and
-     z = mean + exp(logvar / 2) noise              [count][repeat][latent], as is the noise, which has been drawn before
-     kl = 1/2 sum (mean^2 + exp(logvar) - 1 - logvar)                      [count], in nats, the sum over the dimensions
-   (Kingma and Welling 2014, section 2.4 and appendix B). With s the KL's weight in the loss, beta / rows, backward is
-     d_mean   = d_z + s mean
-     d_logvar = d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2
-   summed over a row's samples, the terms with s once. */
+/* The sample and the KL (Kingma and Welling 2014, section 2.4 and appendix B). From the heads' output, a row's means
+   and then its logvars, [count][2 latent], come
+     logvar    [count][latent]           held within bounds
+     z         [count][repeat][latent]   = mean + exp(logvar / 2) noise; the noise, of the same shape, is drawn before
+     kl        [count]                   = 1/2 sum (mean^2 + exp(logvar) - 1 - logvar), in nats
+   and backward, with s = beta / rows the KL's weight in the loss and sums over the samples of a row,
+     d_mean    [count][latent]           = sum d_z + s mean
+     d_logvar  [count][latent]           = sum d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2
+   Importance weights take the place of the KL (vaei_weigh_part), and free bits or a capacity change it
+   (vaei_kl_in_loss). */
 
 /* [count][2 latent] */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
@@ -8513,7 +8516,7 @@ VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bou
     for (i = 0; i < n; i++) bounded[i] = vaei_held(raw[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX);
 }
 
-/* The true derivative is 0 outside the bounds, so a value that got there would stay there for ever. Instead the
+/* The true derivative is 0 outside the bounds, so a value that got there would stay there. Instead the
    gradient passes unless the bound binds and a step against the gradient would push further out: at the upper bound
    only gradients >= 0 pass, at the lower one only those <= 0. Needs the bounded values only. */
 VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, vae_real *d) {
