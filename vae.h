@@ -1920,7 +1920,17 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
 
 /* Every random number is a function of the seed, a stream and counters, not of the numbers drawn before. So it does not
    matter in which order, by which thread or on which machine they are drawn, and a resumed run need not know what has
-   been drawn. What is drawn for different purposes comes from different streams: */
+   been drawn. What is drawn for different purposes comes from different streams; a number's place in its
+   stream is a step, an example and an element:
+     weights       step 0, the tensor's number in the network, its element in PyTorch's order
+     training      noise of z: the step, the number of the sample in the whole batch, the dimension
+     evaluation    noise of vae_elbo: step 0, the row, the dimension
+     samples       z of vae_sample: step 0, the number of the sample since the model was made, the dimension
+     likelihood    noise of vae_log_likelihood: the row in place of the step, the sample, the dimension
+     pixels        of drawn samples: step 0, the sample as above, the pixel
+     binarize      of scored rows: step 0, the row, the pixel; in training, as corruption, by step and row
+     dropout       the step, the row of the layer in the whole batch, the output; a stream for each layer
+   The order of an epoch's rows is no such stream: see vaei_shuffle. */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
     VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS, VAEI_STREAM_BINARIZE, VAEI_STREAM_BINARIZE_TRAINING,
@@ -4691,9 +4701,20 @@ static const vaei_schedule vaei_schedules[] = {
    cache when the next reads it. For the same reason inference, which needs no row again, takes only so many rows at
    once, however large the batch. Between stages tensors are flat: one row per example, channels last.
 
+   The examples of a batch are cut twice: into micro-batches, which a stage of convolutions takes one after the other,
+   and into chunks of some micro-batches, which workers take. The gradients of a chunk have an area of their own.
+
    The plan lies in the model's own block, whose size must be known before there is one. So the same walk over the
    config is made twice: first it only counts, then it fills the block. Both times each layer's shapes are derived anew
-   from the config when they are needed, so that no memory is needed to remember them.
+   from the config when they are needed, so that no memory is needed to remember them. The block holds
+
+   model | layers | stages | tables of convolutions | weights | gradients | moments | best weights | workspace | pool
+
+   and the workspace holds
+
+   batch, noise, z, row terms | tensors of the layers | sums of weight gradients, a chunk each | slots, a thread each
+
+   where a slot has the tensors of one micro-batch, and what a product needs to pack its factors.
 */
 
 #include <limits.h>
@@ -4759,7 +4780,8 @@ typedef struct vaei_places {
 
 /* The output positions of a transposed convolution that meet the same taps of the kernel. They are those with the same
    parity, which here means the remainder of (position + padding) divided by the stride, in both directions. A phase is
-   one matrix product; a position is a row of it. */
+   one matrix product; a position is a row of it. With stride 2 and a kernel of 3 x 3, for instance, there are four
+   phases, of 2 x 2, 2 x 1, 1 x 2 and 1 x 1 taps. */
 typedef struct vaei_phase {
     size_t    rows, taps;                   /* rows of one image */
     uint32_t *from, *to;                    /* per row of a micro-batch */
@@ -5183,7 +5205,11 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
    layers. */
 
 /* Where the layers are described: in a config, whose defaults need not be filled in, or in the plan of a model. One
-   index runs through them all: the encoder's, the heads, the decoder's. */
+   index runs through them all, whether the model holds them or not:
+     0 .. encoders - 1                       the encoder's
+     encoders                                the heads
+     encoders + 1 .. encoders + decoders     the decoder's
+     and behind these                        the classifier's */
 typedef struct vaei_network {
     const vae_config *config;           /* or NULL: */
     const vaei_plan  *plan;
@@ -5753,7 +5779,8 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
 /* ---- names: the index of each layer in the nn.Sequential that one would write ----
 
    Files name tensors as PyTorch would, "encoder.2.weight", where 2 is the place in an nn.Sequential. Modules without
-   tensors take places there too, so they are counted here. */
+   tensors take places there too, so they are counted here: a convolution and a dense layer, both with ReLU, are 0
+   Conv2d, 1 ReLU, 2 Flatten, 3 Linear, 4 ReLU. */
 
 /* Whether PyTorch's Conv2d(padding=(top, left)), or its ConvTranspose2d with an output_padding below the stride, has
    this geometry. Otherwise a ZeroPad2d stands before the Conv2d, or one that crops after the ConvTranspose2d. */
@@ -11264,7 +11291,20 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
 
 /* A step: load a batch, forward, likelihood, backward, update. A step that fails changes nothing: whatever may refuse
    it (a loss, a gradient that is not finite) is looked at before the first weight changes. vae_fit is steps in a
-   shuffled order, with what belongs to epochs: validation, the best weights, the learning rate on a plateau. */
+   shuffled order, with what belongs to epochs: validation, the best weights, the learning rate on a plateau. The way of
+   one step through this file:
+
+       vae_train_step, vae_fit
+         vaei_load_rows                 rows -> the workspace                                             >>batch
+         vaei_update
+           vaei_train_rows
+             vaei_encoder_forward       rows -> heads                                                     >>stages
+             vaei_draw_noise
+             vaei_latent_forward        heads, noise -> z, kl                                             >>latent
+             vaei_decoder_forward       z -> outputs -> nats and their gradient (vaei_finish_rows)        >>outcome
+             vaei_stage_backward        from the last stage to the first, with                            >>stages
+             vaei_latent_backward_rows  ... between decoder and encoder                                   >>latent
+           vaei_update_span             gradients -> weights, or vaei_update_part while they are made */
 
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
@@ -12287,10 +12327,14 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 
 /*
    A model file (safetensors) is eight bytes with the header's length, then the header, JSON that says where each tensor
-   lies, then the tensors' bytes. The network stands in the header's metadata, as JSON inside a string. Both are read
-   by what they must contain, not as JSON in general: anything unexpected is refused where it is met. The header is
-   walked through anew for each question, so that nothing of it has to be remembered, and loading weights allocates
-   nothing.
+   lies, then the tensors' bytes:
+
+       length | {"__metadata__":{"format":"pt","vae.version":"2","vae.config":"{\"input\":[28,28,1],...}"},
+                 "encoder.1.weight":{"dtype":"F32","shape":[400,784],"data_offsets":[0,1254400]},...} | data
+
+   The network stands in the header's metadata, as JSON inside a string. Both are read by what they must contain, not as
+   JSON in general: anything unexpected is refused where it is met. The header is walked through anew for each question,
+   so that nothing of it has to be remembered, and loading weights allocates nothing.
 
    Loading: check the header's syntax; read the config, make a model of it; match the file's tensors with the model's,
    by name, shape and place; only then read numbers. Saving: write the header to nowhere, which gives its length, then
