@@ -385,8 +385,7 @@ typedef struct vae_schedule {
    VAE_SGD: m = momentum m + (g + w p), p -= learning_rate m, PyTorch's form.
    VAE_RMSPROP: g += w p, v = beta2 v + (1 - beta2) g^2, p -= learning_rate g / (sqrt v + epsilon), PyTorch's form with
      beta2 for its alpha (Tieleman and Hinton 2012).
-   VAE_ADADELTA: Zeiler 2012, algorithm 1, with beta2 for rho, weight decay as in VAE_ADAM, and each step times
-     learning_rate. */
+   VAE_ADADELTA: Zeiler 2012, algorithm 1, times learning_rate; beta2 is its rho, weight decay as in VAE_ADAM. */
 typedef enum vae_optimizer_kind {
     VAE_OPTIMIZER_DEFAULT = 0,      /* VAE_ADAM */
     VAE_ADAM, VAE_ADAMW, VAE_SGD, VAE_RMSPROP, VAE_ADADELTA
@@ -472,8 +471,7 @@ typedef struct vae_config {
     vae_likelihood     likelihood;
     vae_real           sigma;                     /* VAE_GAUSSIAN, VAE_LAPLACE: fixed, 1e-6 to 1e6; 0: learned */
     int                sigma_per_pixel;           /* nonzero: learns a sigma for each pixel, not one for all */
-    int                standardize;               /* VAE_GAUSSIAN, VAE_GAUSSIAN_PREDICTED, VAE_LAPLACE: nonzero: see
-                                                     vae_standardize */
+    int                standardize;               /* nonzero: see vae_standardize. Not where pixels lie in [0, 1] */
     vae_real           beta;                      /* weight of the KL, 0 or more. Default 1 */
     vae_schedule       beta_schedule;
     vae_initialization initialization;
@@ -711,8 +709,9 @@ typedef struct vae_share {
    finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
-/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to
-   the optimiser: its gradient tells where its best value lies. */
+/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to the
+   optimiser: its gradient says where its best value lies. In the first step it is 1, to which vae_train_step and
+   vae_fit prefer the first batch's: standardise data of another size. */
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
 /* Ends a step whose update you made yourself: zeroes the gradients, moves on to the next step's noise and schedules. */
 VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
@@ -770,8 +769,7 @@ VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sam
                                    vae_error *error);
 VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
 
-/* With config.classifier: each row's probabilities of the classes, count x its last layer's units. data->labels do not
-   count. */
+/* With config.classifier: each row's probabilities of the classes, count x classes. data->labels are ignored. */
 VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error);
 
 /* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
