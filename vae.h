@@ -710,8 +710,8 @@ typedef struct vae_share {
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
 /* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to the
-   optimiser: its gradient says where its best value lies. In the first step it is 1, to which vae_train_step and
-   vae_fit prefer the first batch's: standardise data of another size. */
+   optimiser: its gradient says where its best value lies. It begins at 1, where vae_train_step and vae_fit first fit it
+   to the batch: standardise data of another size. */
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
 /* Ends a step whose update you made yourself: zeroes the gradients, moves on to the next step's noise and schedules. */
 VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
@@ -769,7 +769,7 @@ VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sam
                                    vae_error *error);
 VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
 
-/* With config.classifier: each row's probabilities of the classes, count x classes. data->labels are ignored. */
+/* With config.classifier: each row's probabilities of the classes, count x classes. data->labels change nothing. */
 VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error);
 
 /* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
