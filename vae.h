@@ -243,9 +243,9 @@ typedef struct vae_layer {
                                        averages. Not in the last layer */
 } vae_layer;
 
-/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU); what they leave 0 is set beside
-   them: config.encoder[0].dropout = 0.1f. `kernel` and `stride` hold for height and width alike. Static tables, where
-   strict C wants constants, take the names with _INITIALIZER instead. */
+/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU); other fields are set afterwards:
+   config.encoder[0].dropout = 0.1f. `kernel` and `stride` hold for height and width alike. Static tables, where strict
+   C wants constants, take the names with _INITIALIZER instead. */
 #define VAE_DENSE_INITIALIZER(units, activation) VAE_DENSE_SHAPED_INITIALIZER(1, 1, units, activation)
 #define VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation) \
     { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
@@ -640,8 +640,8 @@ typedef struct vae_progress {
 
 typedef struct vae_fit_config {
     size_t          epochs;               /* passes over the data in this call. Set this or until_epoch, not both */
-    size_t          until_epoch;          /* trains until the model has made so many passes in all, maybe none more: a
-                                             program that resumes says the same number again */
+    size_t          until_epoch;          /* trains until the model has made this many passes in all, which may be no
+                                             more: a program that resumes gives the same number again */
     size_t          batch;                /* rows in an update, at most config.batch. 0: config.batch, or, where the
                                              model comes from a file, what that was trained with */
     const vae_data *validation;           /* optional: scored after each epoch */
@@ -655,7 +655,7 @@ typedef struct vae_fit_config {
     void           *user;                 /* handed to on_progress */
     size_t          patience;             /* no further epoch begins after so many in a row whose validation loss was
                                              not the lowest so far; 0: no limit */
-    size_t          plateau_epochs;       /* after so many such epochs in a row, and again after as many more, the
+    size_t          plateau_epochs;       /* after this many of those in a row, and again after as many more, the
                                              learning rate is multiplied by plateau_factor; 0: never */
     vae_real        plateau_factor;       /* between 0 and 1. Default 0.1 */
 } vae_fit_config;
@@ -742,7 +742,7 @@ typedef struct vae_latents {
      vae_state.samples_drawn, which checkpoints keep. The sequence depends on the seed alone. With config.classes
      sample number n, counted from the model's first, has label n % classes: every class in turn. For chosen labels
      see vae_sample_config.
-   vae_sample_latent: only draws the z, count x vae_latent_size, and counts alike. */
+   vae_sample_latent: only draws the z, count x vae_latent_size, and counts them likewise. */
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error);
 VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
@@ -843,7 +843,7 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
 /* A linear probe: how well z tells classes apart to a linear classifier (multinomial logistic regression). */
 typedef struct vae_probe_config {
     size_t latent, classes;     /* numbers in a z; labels are 0 to classes - 1 */
-    size_t iterations;          /* at most so many passes over the data. Default 100 */
+    size_t iterations;          /* passes over the data, at most. Default 100 */
 } vae_probe_config;
 
 /* The classifier is fitted to `train`, which has labels; `accuracy` receives its share of right answers on `test`.
@@ -1090,8 +1090,8 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
    Sentences are put together by the few functions here and not by snprintf, which VAE_NO_STDIO leaves out, and which in
    some locales writes a decimal comma. */
 
-/* A text in the making. It stops at the end of its buffer, but `length` goes on counting: so the caller learns how long
-   the whole text is. */
+/* A text that is being written. It stops at the end of its buffer, but `length` goes on counting: so the caller learns
+   how long the whole text is. */
 typedef struct vaei_text {
     char  *bytes;
     size_t size, length;
@@ -3990,7 +3990,7 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
-/* What a likelihood needs to know beside outputs and pixels: sigma and the nats that all rows have. Set once for each
+/* What a likelihood needs to know besides outputs and pixels: sigma and the nats that all rows have. Set once for each
    pass. */
 typedef struct vaei_spread {
     size_t          channels;   /* of an image */
@@ -4696,7 +4696,7 @@ static const vaei_schedule vaei_schedules[] = {
    chains, the encoder with the heads and the decoder; a model of one part holds one of them. A chain is walked in
    stages. A stage of dense layers takes the whole batch at once, so that the matrix products are large. A stage of
    convolutions is walked depth-first in micro-batches of a few images, so that what one layer writes is still in the
-   cache when the next reads it. For the same reason inference, which needs no row again, takes only so many rows at
+   cache when the next reads it. For the same reason inference, which needs no row again, takes only a few rows at
    once, however large the batch. Between stages tensors are flat: one row per example, channels last.
 
    The examples of a batch are cut twice: into micro-batches, which a stage of convolutions takes one after the other,
@@ -4820,12 +4820,12 @@ typedef struct vaei_layer {
     vae_shape        in, out;
     vae_shape        written;                       /* the shape that the config gives it */
     size_t           inputs, outputs;               /* numbers per example */
-    size_t           classes;                       /* a dense layer that takes the label: so many rows of weights
+    size_t           classes;                       /* a dense layer that takes the label: this many rows of weights
                                                        follow those of its inputs; else 0 */
     size_t           weight, weight_count;          /* in the parameter block; tied: where the encoder layer's lie, 0 */
     size_t           weight_row;                    /* tied and dense: from one row there to the next */
     size_t           weight_partial;                /* convolution: where in its stage's span the weights' gradients
-                                                       are summed; tied ones stand behind the span */
+                                                       are summed; tied ones follow the span */
     size_t           bias, bias_count;
     int              is_tied;                       /* to layer 2 heads + 1 - number: see vaei_undone */
     int              image_in, image_out;           /* dense: that side is an image, flattened channel-first in files */
@@ -4858,7 +4858,7 @@ typedef struct vaei_plan {
     vaei_stage *stages;
     int         layer_count, stage_count;           /* without the classifier */
     vaei_chain  encoder, decoder;
-    vaei_chain  classifier;                         /* its layers stand behind the others, in no stage */
+    vaei_chain  classifier;                         /* its layers come after the others, in no stage */
     int         heads;                              /* the index of that layer, -1 where there is no encoder */
     vae_part    part;
     int         moments;                            /* numbers that the optimiser keeps for each weight */
@@ -4883,7 +4883,7 @@ typedef struct vaei_plan {
     size_t      rows;                               /* that inference takes at once: a batch at most */
     size_t      parameter_count;                    /* numbers that are trained */
     size_t      log_sigma, log_sigma_count;         /* the last of them: where they begin, how many are learned */
-    size_t      constant_count;                     /* numbers behind those that are not trained: */
+    size_t      constant_count;                     /* numbers after those, which are not trained: */
     size_t      standardize_mean, standardize_scale;    /* ... where these begin, `example` each, if there are any */
     size_t      running;                            /* ... where those of batch normalisation begin */
     size_t      layer_tensors;                      /* tensors that belong to layers */
@@ -4987,7 +4987,7 @@ typedef struct vaei_where {         /* which layer an error is about */
 typedef struct vaei_outline {
     vae_layer layer;                /* activation and padding rule filled in, the padding's amounts in numbers */
     vae_shape in, out;
-    size_t    classes;              /* it also takes a label, one of so many; 0: it does not */
+    size_t    classes;              /* it also takes a label, one of this many; 0: it does not */
 } vaei_outline;
 
 /* The larger of a and 0. */
@@ -5207,7 +5207,7 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
      0 .. encoders - 1                       the encoder's
      encoders                                the heads
      encoders + 1 .. encoders + decoders     the decoder's
-     and behind these                        the classifier's */
+     and after these                         the classifier's */
 typedef struct vaei_network {
     const vae_config *config;           /* or NULL: */
     const vaei_plan  *plan;
@@ -5343,7 +5343,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
     return VAE_OK;
 }
 
-/* A layer behind the first empty place would be left out silently. */
+/* A layer after the first empty place would be silently left out. */
 VAEI_SETUP vae_status vaei_check_gaps(const vae_layer *layers, const char *part, vae_error *error) {
     const int count = vaei_count_layers(layers);
     int       i;
@@ -5845,7 +5845,7 @@ VAEI_SETUP size_t vaei_count_biases(const vaei_outline *o) {
     return vaei_is_dense(&o->layer) ? vaei_shape_size(o->out) : (size_t)o->out.channels;
 }
 
-/* The way back, from a plan's layer to the config's: as vae_defaults fills it. */
+/* A plan's layer as the config's, as vae_defaults fills it. */
 VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
     const vaei_connection *c = layer->connection;
     vaei_make_dense(l, layer->written, layer->activation);
@@ -6040,7 +6040,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
             plan->decoder.first_stage = plan->stage_count - 1;
         }
         if (!convolutional) continue;
-        /* Tied weights count too: their gradients are summed in the stage's areas, behind its own. */
+        /* Tied weights count too: their gradients are summed in the stage's areas, after its own. */
         stage_weights += numbers;
         weights = vaei_max_size(weights, stage_weights);
         largest = vaei_max_size(largest, vaei_max_size(vaei_shape_size(o.in), vaei_shape_size(o.out)));
@@ -6157,7 +6157,7 @@ VAEI_SETUP vaei_image vaei_coarse_image(const vae_layer *l, vae_shape fine, vae_
     return vaei_bordered_image(coarse, above, below, left, right);
 }
 
-/* Is this layer of the network a convolution? `index` may lie before or behind them all. */
+/* Is this layer of the network a convolution? `index` may lie before or after them all. */
 VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
     if (index < 0 || index == n->encoders || index > n->encoders + n->decoders) return 0;
     if (!n->config) {
@@ -6188,7 +6188,7 @@ VAEI_SETUP int vaei_is_joined(const vaei_network *n, int index) {
 enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 
 /* How a tensor of a convolution lies in memory. Within a stage a layer's output is the next one's input, and has the
-   border that the next one reads; likewise the gradients on the way back. */
+   border that the next one reads; likewise the gradients on the backward pass. */
 VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
     vaei_outline o;
     int          transposed;
@@ -6210,7 +6210,7 @@ VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which)
     return vaei_coarse_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
 }
 
-/* A plan in the making: it counts and, once there is a block, fills it. */
+/* A plan that is being made: it counts and, once there is a block, fills it. */
 typedef struct vaei_planning {
     const vaei_network *network;
     vaei_plan          *plan;
@@ -6248,8 +6248,8 @@ VAEI_SETUP int vaei_saves_apart(vae_activation activation, vae_real dropout) {
 }
 
 /* What batch normalisation knows of each channel, one array after the other: mean and 1 / deviation by which it
-   normalises; the variance as an estimate of the population's; 1 / deviation times weight; and on the way back what is
-   taken off every gradient, and off it in proportion to the input. */
+   normalises; the variance as an estimate of the population's; 1 / deviation times weight; and on the backward pass
+   what is taken off every gradient, and off it in proportion to the input. */
 enum {
     VAEI_NORM_MEAN, VAEI_NORM_INVERSE, VAEI_NORM_VARIANCE, VAEI_NORM_SCALE, VAEI_NORM_LESS, VAEI_NORM_LESS_INPUT,
     VAEI_STATISTICS
@@ -6286,7 +6286,7 @@ VAEI_SETUP void vaei_brief_of(const vaei_planning *p, int index, vaei_brief *b) 
     b->finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
 }
 
-/* Batch normalisation keeps its input for the way back; inference needs no more room. */
+/* Batch normalisation keeps its input for the backward pass; inference needs no more room. */
 VAEI_SETUP void vaei_place_linear(vaei_planning *p, const vaei_brief *b, vaei_places *places) {
     places->linear = places->output;
     if (b->normalizes && p->plan->trains) places->linear = vaei_place_numbers(p, 0, b->outputs);
@@ -7041,11 +7041,11 @@ VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_e
 /* ==== 25 >>layers ================================================================================================= */
 
 /* Each kind of layer forward and backward, side by side. Tensors have one row per example, [count][numbers], channels
-   last. d_x is the gradient of the loss by x. Forward functions read weights and leave what the way back needs in the
-   workspace; backward functions turn the gradient of a layer's output, in place, into that of what went into its
+   last. d_x is the gradient of the loss by x. Forward functions read weights and leave what the backward pass needs in
+   the workspace; backward functions turn the gradient of a layer's output, in place, into that of what went into its
    activation, add to the gradients of its weights, and make the gradient of its input. */
 
-/* One batch, or one score of a batch, on its way through the network. */
+/* One batch, or one score of a batch, that passes through the network. */
 typedef struct vaei_pass {
     vae_model *model;
     size_t     count;               /* rows */
@@ -7054,7 +7054,7 @@ typedef struct vaei_pass {
     size_t     first;               /* the row of the whole batch with which these begin */
     /* what becomes of the decoder's outputs: */
     double    *reconstruction;      /* per row, nats; or NULL */
-    size_t     repeat;              /* so many rows in succession are samples of one row of pixels */
+    size_t     repeat;              /* this many rows in succession are samples of one row of pixels */
     double    *weights;             /* importance weights, by which each row's gradient is multiplied, those of one row
                                        of pixels adding up to 1: computed from the scores of all. NULL: all are 1 */
     double    *row_loss;            /* with weights, per row of pixels: -log of their mean before they were scaled */
@@ -7184,8 +7184,8 @@ VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer,
 
 /* ---- how a layer ends: activation, dropout ----
 
-   made = f(before), out = dropout(made), all [count][outputs]. They are one place unless the way back needs what the
-   next step would overwrite. */
+   made = f(before), out = dropout(made), all [count][outputs]. They are one place unless the backward pass needs what
+   the next step would overwrite. */
 
 /* Where the forward pass leaves what goes into the activation, what comes out of it, and the layer's output. */
 typedef struct vaei_way {
@@ -7782,7 +7782,7 @@ VAEI_PRIVATE void vaei_activate_images(const vae_model *model, vae_activation ac
         }
 }
 
-/* Its way back. What the forward pass saved may have another border than the gradient. */
+/* Its backward pass. What the forward pass saved may have another border than the gradient. */
 VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_activation activation, size_t n,
                                                 const vaei_image *saved_image, const vae_real *saved,
                                                 const vaei_image *image, vae_real *d) {
@@ -8239,7 +8239,7 @@ VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The way back, from the gradient of the stage's output, which is flat, to that of its input. Each layer's input
+/* The backward pass, from the gradient of the stage's output, which is flat, to that of its input. Each layer's input
    gradient becomes the gradient of what went into the activation of the layer below. */
 VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
@@ -8306,7 +8306,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
     }
 }
 
-/* What worker `index` does of a stage: every workers-th chunk or, where there is no way back, micro-batch. */
+/* What worker `index` does of a stage: every workers-th chunk or, where there is no backward pass, micro-batch. */
 VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
     const vaei_stage_context *work = (const vaei_stage_context *)opaque;
     const vae_model          *model = work->pass->model;
@@ -8439,7 +8439,7 @@ VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
 #ifndef VAE_INFERENCE_ONLY
 /* ---- importance weights ---- */
 
-#define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill the way back with denormals */
+#define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill gradients with denormals */
 
 VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z);
 
@@ -8648,7 +8648,7 @@ VAEI_PRIVATE double vaei_loss(const vaei_pass *pass, double reconstruction, doub
     return sum / (double)pass->count;
 }
 
-/* d_mean and, behind it, d_logvar from the d_z of the row's first sample, with the KL's gradient. In dimensions that
+/* d_mean and, after it, d_logvar from the d_z of the row's first sample, with the KL's gradient. In dimensions that
    free bits hold they are computed once more, without the KL's. */
 VAEI_PRIVATE void vaei_latent_backward_row(const vaei_pass *pass, size_t row, vae_real *d_mean) {
     const vae_model       *model = pass->model;
@@ -9239,7 +9239,7 @@ VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings 
     return vaei_check_settings(s, error);
 }
 
-/* The settings, checked. The number of threads is asked of the system once and then kept in the source. */
+/* The settings, checked. The system is asked for the number of threads once; the source keeps it. */
 VAEI_SETUP vae_status vaei_settle_source(vaei_source *source, vaei_settings *s, vae_error *error) {
     const vae_status status = source->model ? vaei_settle_view(source, s, error)
                                             : vaei_settle(source->config, source->threads, s, error);
@@ -10022,7 +10022,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     return vaei_fail_pixel(model, given.pixels[column], "", row, column, error);
 }
 
-/* The way back, for results: the outputs of one row of the pass become pixels in the caller's layout and units. The
+/* For results: the outputs of one row of the pass become pixels in the caller's layout and units. The
    outputs are not kept. */
 VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels) {
     const vae_model       *model = pass->model;
@@ -10271,12 +10271,12 @@ VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
     model->has_gradients = 1;
 }
 
-/* Biases, and what batch normalisation has behind them: weight decay leaves them alone. */
+/* Biases, and batch normalisation's weights and biases after them: weight decay leaves all of these alone. */
 VAEI_PRIVATE size_t vaei_bias_numbers(const vaei_layer *layer) {
     return (layer->normalizes ? 3 : 1) * layer->bias_count;
 }
 
-/* Frozen weights have no gradient, and what was written in its place does not count. */
+/* Frozen weights have no gradient, and what was written in its place is ignored. */
 VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
     const vaei_plan *plan = &model->plan;
     int              i;
@@ -10845,7 +10845,7 @@ VAEI_PRIVATE double vaei_entropy(double x) {
     return -VAEI_ROUNDED(x * vaei_scalar_log(x)) - VAEI_ROUNDED((1 - x) * vaei_scalar_log(1 - x));
 }
 
-/* Whether this kind of score can be had of this model, with these settings. */
+/* Whether this model can give this kind of score, with these settings. */
 VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_score_config *score, int numbers,
                                               vae_error *error) {
     if ((int)score->kind < 1 || score->kind > VAE_SCORE_LOG_LIKELIHOOD)
@@ -11205,7 +11205,7 @@ VAEI_PRIVATE void vaei_probe_solve(const vaei_probe *p, double *b) {
 }
 
 /* The loss curves nowhere more than half the second moments do (Bohning 1992), so that a step by twice their inverse
-   never overshoots, whatever the scale of z; Nesterov's momentum on top, begun anew where the loss rose. A penalty of
+   never overshoots, whatever the scale of z; Nesterov's momentum on top, restarted where the loss rose. A penalty of
    one observation's weight, in the same measure, keeps classes that are separable from driving the weights off. */
 VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, size_t iterations) {
     const size_t n = p->classes * p->side;
@@ -11431,7 +11431,7 @@ typedef struct vaei_update_context {
     const vaei_layer   *layer;
     size_t              examples;               /* rows of the layer in the batch */
     vaei_product        product;                /* gives the gradients of the layer's weights, */
-    size_t              rows;                   /* ... so many rows at a time, */
+    size_t              rows;                   /* ... this many rows at a time, */
     vae_real           *room;                   /* ... each thread's in its own part of this room, */
     vae_real           *packed;                 /* ... with the product's B packed here; NULL: not packed */
     int                 is_outer;               /* one example: a row is a multiple of the output's gradient */
@@ -11504,7 +11504,7 @@ VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_
     vaei_split(work->model, count, 64, VAEI_PARALLEL_NUMBERS, vaei_span_part, work);
 }
 
-/* The sum of squares is made in so many pieces, whatever the threads, and each in four partial sums. */
+/* The sum of squares is made in this many pieces, whatever the threads, and each in four partial sums. */
 #define VAEI_CLIP_PIECES 32
 typedef struct vaei_clip_context {
     const vae_real *numbers;
@@ -11543,7 +11543,7 @@ VAEI_PRIVATE vae_real vaei_clip_factor(const vae_model *model) {
     vaei_split(model, VAEI_CLIP_PIECES, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work.piece), vaei_clip_part, &work);
     for (i = 0; i < VAEI_CLIP_PIECES; i++) sum += work.sums[i];
     if (sum < DBL_MIN) return 1;
-    /* PyTorch adds the 1e-6, too. */
+    /* the 1e-6 is PyTorch's */
     factor = most / (vaei_scalar_exp(vaei_scalar_log(sum) / 2) + 1e-6);
     return factor < 1 ? (vae_real)factor : 1;
 }
@@ -11651,7 +11651,7 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
     }
 }
 
-/* Rows of layer `i` in a batch of so many examples. */
+/* Rows of layer `i` in a batch of this many examples. */
 VAEI_PRIVATE size_t vaei_layer_rows(const vae_model *model, int i, size_t examples) {
     const int is_decoder = i >= model->plan.decoder.first_layer && i < model->plan.layer_count;
     return is_decoder ? examples * model->plan.samples : examples;
@@ -11950,7 +11950,7 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     return VAE_OK;
 }
 
-/* A vae_fit on its way. Times are vaei_now's; what is counted in examples is a double, as it is divided. */
+/* A vae_fit in progress. Times are vaei_now's; what is counted in examples is a double, as it is divided. */
 typedef struct vaei_fit {
     vae_model            *model;
     const vae_data       *data;
@@ -12223,7 +12223,7 @@ VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
 
 #define VAEI_LINE 256               /* the longest line that is printed, with its closing zero */
 
-/* Numbers for people: with so many places after the point, unless they are absurdly large. */
+/* Numbers for people: with this many digits after the point, unless they are absurdly large. */
 VAEI_SETUP void vaei_put_decimal(vaei_text *text, double number, int places) {
     char digits[32];
     snprintf(digits, sizeof digits, number > -1e15 && number < 1e15 ? "%.*f" : "%.*g", places, number);
@@ -12741,7 +12741,7 @@ VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *numb
     return *number <= most ? 1 : vaei_json_wrong(json, "a number is too large");
 }
 
-/* With `real` NULL the number is only read past. Digits after the nineteenth do not count. */
+/* With `real` NULL the number is only read past. Digits after the nineteenth are not used. */
 VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     const int negative = vaei_json_peek_past_space(json) == '-';
     uint64_t  digits = 0;
@@ -13006,7 +13006,7 @@ VAEI_SETUP int vaei_enum_value(const void *at, size_t size) {
     return number;
 }
 
-/* The way back; an enum that is not an int is a byte. */
+/* The same for writing; an enum that is not an int is a byte. */
 VAEI_SETUP void vaei_set_enum(void *at, size_t size, int number) {
     const unsigned char octet = (unsigned char)number;
     if (size == sizeof number) memcpy(at, &number, sizeof number);
@@ -13247,7 +13247,7 @@ VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, va
                      json->field ? json->field : "", json->field ? ": " : "", json->problem);
 }
 
-/* Notes where the metadata of ours stand; others may hold anything, but no name may come twice. */
+/* Notes where our own metadata are; others may hold anything, but no name may come twice. */
 VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
     char key[16];
     int  count = 0, earlier;
@@ -13465,7 +13465,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
 typedef struct vaei_matching {
     const vae_model *model;
     vaei_file       *file;
-    unsigned         blocks;            /* those that are wanted beside the weights, as in vaei_block_mask */
+    unsigned         blocks;            /* those that are wanted besides the weights, as in vaei_block_mask */
     int              is_transfer;       /* what does not fit is left out */
     size_t           taken;             /* tensors that fit */
     unsigned char    seen[VAEI_BLOCKS][(VAEI_MAX_TENSORS + 7) / 8];
@@ -13571,7 +13571,7 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
         name += strlen(prefix);
         break;
     }
-    if (*block && !matching->file->config_at) return 0;         /* only files of ours have moments */
+    if (*block && !matching->file->config_at) return 0;         /* only our own files have moments */
     *index = vaei_index_named(matching->model, name, wanted);
     return *index < vae_tensor_count(matching->model) && vaei_block_holds(*block, wanted);
 }
@@ -14122,7 +14122,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
         if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &other, error);
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
-        /* From here on the given config has its way. */
+        /* What the given config says overrides the file's from here on. */
         vaei_take_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
         if (given->part) config->part = given->part;
         config->layout = given->layout;
@@ -15226,7 +15226,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     reading.is_new = 1;
     reading.allocator = &allocator;
     if ((status = vaei_read_file(&reading, error)) == VAE_OK) {
-        /* The model was made with the header alone at hand; now all of the file is. */
+        /* The model was made from the header alone; now all of the file is there. */
         reading.file.bytes = reading.bytes;
         reading.file.data = reading.bytes + reading.file.header_end;
         status = vaei_match_numbers(&reading.matching, reading.model, error);
