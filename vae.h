@@ -47,7 +47,7 @@
      - Every figure is in nats per example: summed over pixels and latent dimensions, averaged over examples, never
        rescaled silently. loss = reconstruction + beta * kl unless the config asks for another objective; elbo =
        -(reconstruction + kl).
-     - The encoder gives mean and logvar, the log of the variance, held within [-20, 10]. The decoder gives one number a
+     - The encoder gives mean and logvar, the log of the variance, clamped to [-20, 10]. The decoder gives one number a
        pixel, or two, from which the likelihood makes the pixel's mean: see vae_likelihood.
      - A row is an image of height x width x channels, the channels interleaved, as C programs and stb_image have them;
        with VAE_CHANNELS_FIRST channels x height x width. A series is an image of height 1: { 1, length, channels }.
@@ -304,11 +304,11 @@ typedef struct vae_layer {
    with the weights and stays near its best value (the closed form of Rybkin, Daniilidis and Levine 2021, "sigma-VAE").
    Two take two numbers a pixel: the decoder gives an image of twice the channels, first those of l, then those of the
    second number v (in PyTorch l, v = output.chunk(2, dim=1)). Its last layer is linear.
-   VAE_GAUSSIAN_PREDICTED: VAE_GAUSSIAN with log sigma = v/2 of each pixel of each row; v is held within [-12, 40]: else
+   VAE_GAUSSIAN_PREDICTED: VAE_GAUSSIAN with log sigma = v/2 of each pixel of each row; v is clamped to [-12, 40]: else
      a pixel predicted without error would draw its sigma to 0, and the gradients beyond all bounds.
    VAE_DISCRETIZED_LOGISTIC: bytes. x in [0, 1] counts as the nearest k/255, and p is the share of a logistic
      distribution of mean l and scale exp(v) that lies within 1/510 of it; 0 and 1 also take what lies beyond (Salimans
-     et al. 2017, section 2.1). v is held within [-8, 4]: at -8 one level has nearly all of p, at 4 only 0 and 1 do.
+     et al. 2017, section 2.1). v is clamped to [-8, 4]: at -8 one level has nearly all of p, at 4 only 0 and 1 do.
    VAE_BERNOULLI and VAE_DISCRETIZED_LOGISTIC are probabilities. The others are densities, which may exceed 1: there a
    negative loss is normal. */
 typedef enum vae_likelihood {
@@ -458,7 +458,7 @@ typedef struct vae_corruption {
 #define VAEI_REAL(number) ((vae_real)(number))
 #endif
 #define VAE_ZERO VAEI_REAL(-1e-30)     /* an exact zero, in fields where 0 means the default; no other use */
-#define VAE_LOGVAR_MIN VAEI_REAL(-20)  /* the encoder's logvar is held between these */
+#define VAE_LOGVAR_MIN VAEI_REAL(-20)  /* the encoder's logvar is clamped to these */
 #define VAE_LOGVAR_MAX VAEI_REAL(10)
 
 typedef struct vae_config {
@@ -649,12 +649,12 @@ typedef struct vae_fit_config {
     int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias so that
                                              it gives the data's mean, or what the last activation can give nearest to
                                              it: of each pixel, or after a convolution of each channel; for pixels in
-                                             [0, 1] held in [0.001, 0.999] (Burda et al. 2016). A second number a pixel
+   [0, 1] clamped to [0.001, 0.999] (Burda et al. 2016). A second number a pixel
                                              begins with the data's variance */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;                 /* handed to on_progress */
-    size_t          patience;             /* no further epoch begins after so many in a row whose validation loss was
-                                             not the lowest so far; 0: no limit */
+    size_t          patience;             /* no further epoch begins after this many in a row that did not bring the
+                                             lowest validation loss so far; 0: no limit */
     size_t          plateau_epochs;       /* after this many of those in a row, and again after as many more, the
                                              learning rate is multiplied by plateau_factor; 0: never */
     vae_real        plateau_factor;       /* between 0 and 1. Default 0.1 */
@@ -4119,7 +4119,7 @@ VAEI_PRIVATE size_t vaei_output_place(size_t channels, int outputs, size_t i) {
     return outputs == 1 ? i : i / channels * (2 * channels) + i % channels;
 }
 
-/* x held within [low, high]. A NaN stays NaN; it is recognised by its bits, since clang's -Ofast takes it for
+/* x clamped to [low, high]. A NaN stays NaN; it is recognised by its bits, since clang's -Ofast takes it for
    impossible. */
 VAEI_PRIVATE vae_real vaei_held(vae_real x, vae_real low, vae_real high) {
     const vae_real raised = low > x ? low : x;
@@ -4132,7 +4132,7 @@ VAEI_PRIVATE vae_real vaei_held_slope(vae_real held, vae_real low, vae_real high
     return (!(held < high) && slope < 0) || (!(held > low) && slope > 0) ? 0 : slope;
 }
 
-/* The pairs of the pixels from `i` on, the second numbers held within bounds. */
+/* The pairs of the pixels from `i` on, the second numbers clamped. */
 VAEI_PRIVATE void vaei_take_pairs(vaei_pairs *p, size_t n, size_t i, const vae_real *output, size_t channels,
                                   vae_real low, vae_real high) {
     size_t at = vaei_output_place(channels, 2, i), channel = i % channels, j;
@@ -4409,7 +4409,7 @@ VAEI_SETUP double vaei_first_logistic(double variance) {
                              VAEI_MOST_LOGISTIC);
 }
 
-/* The l whose sigmoid is this mean; held within [0.001, 0.999], as l would be infinite at 0 and 1. */
+/* The l whose sigmoid is this mean; clamped to [0.001, 0.999], as l would be infinite at 0 and 1. */
 VAEI_SETUP double vaei_bias_logit(double mean) {
     mean = mean < 0.001 ? 0.001 : mean > 0.999 ? 0.999 : mean;
     return vaei_scalar_log(mean / (1 - mean));
@@ -8520,7 +8520,7 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 
 /* The sample and the KL (Kingma and Welling 2014, section 2.4 and appendix B). From the heads' output, a row's means
    and then its logvars, [count][2 latent], come
-     logvar    [count][latent]           held within bounds
+     logvar    [count][latent]           clamped
      z         [count][repeat][latent]   = mean + exp(logvar / 2) noise; the noise, of the same shape, is drawn before
      kl        [count]                   = 1/2 sum (mean^2 + exp(logvar) - 1 - logvar), in nats
    and backward, with s = beta / rows the KL's weight in the loss and sums over the samples of a row,
@@ -8534,7 +8534,7 @@ VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
     return vaei_at(model, model->plan.layers[model->plan.heads].places.output, 0, 0, 0);
 }
 
-/* logvar is held within [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
+/* logvar is clamped to [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
    `bounded` may be raw. */
 VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bounded) {
     size_t i;
