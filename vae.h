@@ -4898,7 +4898,7 @@ typedef struct vaei_plan {
     vaei_place  means, means_gradient;              /* what the classifier takes */
     vaei_place  noise, z, logvar, z_gradient;
     vaei_place  row_terms;                          /* per row of the decoder two doubles: see vaei_row_terms */
-    vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighed */
+    vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighted */
     vaei_place  held;                               /* per latent dimension, with free bits: see vaei_hold_dimensions */
     vaei_place  inverse_sigma;                      /* of each pixel, where there is more than one */
     /* Where numbers may be missing: */
@@ -6093,7 +6093,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->weighs = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
     plan->holds = plan->trains && s->free_bits != 0;
     /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those
-       of weighed samples the scores of the others. */
+       of weighted samples the scores of the others. */
     plan->fused = !s->unfused && !(plan->trains && (plan->log_sigma_count > 1 || plan->weighs));
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
@@ -7058,7 +7058,7 @@ typedef struct vaei_pass {
     double    *weights;             /* importance weights, by which each row's gradient is multiplied, those of one row
                                        of pixels adding up to 1: computed from the scores of all. NULL: all are 1 */
     double    *row_loss;            /* with weights, per row of pixels: -log of their mean before they were scaled */
-    vae_real   scale;               /* of the gradient: 1 / rows in the whole batch, and also 1 / repeat if unweighed */
+   vae_real   scale;               /* of the gradient: 1 / rows in the whole batch, and also 1 / repeat if unweighted */
     vae_real   kl_scale;            /* of the KL's gradient: beta / rows in the whole batch */
     const vae_real *held;           /* per dimension 1 where free bits leave the KL without gradient; or NULL */
     vaei_spread spread;
@@ -7082,7 +7082,7 @@ typedef struct vaei_micro {
 } vaei_micro;
 
 #define VAEI_PARALLEL_NUMBERS 16384     /* numbers, each computed by itself, that are worth another thread */
-#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
+#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighted, that are worth another thread */
 #define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
 /* ---- activations ----
@@ -7987,7 +7987,7 @@ VAEI_PRIVATE size_t vaei_count_observed(const vae_model *model, size_t row) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The importance weight of a row of the decoder; 1 where rows are not weighed. */
+/* The importance weight of a row of the decoder; 1 where rows are not weighted. */
 VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) { return pass->weights ? pass->weights[row] : 1; }
 
 /* The gradient of log sigma. With s the mean of |x - output|^p over the numbers that share a sigma (p is 2 for the
@@ -8044,8 +8044,8 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
 
 /* Moves sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place of
    the optimiser. At first a batch weighs in proportion to its step number, so that the beginning is soon forgotten.
-   With `rate` 1 the batch at hand decides alone. Of missing numbers the gradient has none, and so a batch weighs the
-   less the more it misses; what sigma moves towards stays the same. */
+   With `rate` 1 this batch decides alone. Missing numbers add nothing to the gradient, and so a batch weighs the less
+   the more it misses; what sigma moves towards stays the same. */
 VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
     const vaei_plan *plan = &model->plan;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -8074,8 +8074,8 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 /* ---- rows ---- */
 
 /* Two arrays: the first has a number for each row of the decoder, its reconstruction; the second, vaei_row_kl, one for
-   each row of pixels, its KL, and then, where samples are weighed, one more. Decoding stores in the first one whether a
-   pixel of the row is not finite. */
+   each row of pixels, its KL, and then, where samples are weighted, one more. Decoding stores in the first one whether
+   a pixel of the row is not finite. */
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
     return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
 }
@@ -8692,7 +8692,7 @@ VAEI_PRIVATE void vaei_latent_add_samples(const vaei_pass *pass, size_t row, vae
     }
 }
 
-/* Where samples are weighed, -beta log (p(z) / q(z | x)) = beta (z^2 - noise^2 - logvar) / 2 of each takes the KL's
+/* Where samples are weighted, -beta log (p(z) / q(z | x)) = beta (z^2 - noise^2 - logvar) / 2 of each takes the KL's
    place. Given the noise, its gradient by z is beta z, and by logvar itself -beta / 2. */
 VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
     const vae_model *model = pass->model;
