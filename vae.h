@@ -4032,14 +4032,14 @@ typedef struct vaei_likelihood {
     double    (*variance)(double output, double second, double sigma);      /* of the pixel */
 } vaei_likelihood;
 
-/* Gradient by l: sigmoid(l) - x. */
+/* Gradient with respect to l: sigmoid(l) - x. */
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                          const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     (void)spread;
     return vaei_bernoulli(set, n, output, x, scale, d);
 }
 
-/* Gradient by l: the mean at l, minus x. */
+/* Gradient with respect to l: the mean at l, minus x. */
 VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                     const vae_real *x, const vaei_spread *spread, vae_real scale,
                                                     vae_real *d) {
@@ -4047,7 +4047,7 @@ VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, 
     return vaei_continuous_bernoulli(set, n, output, x, scale, d);
 }
 
-/* off = (l - x)/sigma: the nats are off^2/2, the gradient by l off/sigma. */
+/* off = (l - x)/sigma: the nats are off^2/2, the gradient with respect to l off/sigma. */
 VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                         const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     const vae_real s = (vae_real)spread->sigma;
@@ -4062,7 +4062,7 @@ VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, co
     return sum * 0.5;
 }
 
-/* off = (l - x)/sigma: the nats are |off|, the gradient by l is sign(off)/sigma, and 0 where l = x. */
+/* off = (l - x)/sigma: the nats are |off|, the gradient with respect to l is sign(off)/sigma, and 0 where l = x. */
 VAEI_PRIVATE double vaei_score_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                        const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     double sum = 0;
@@ -4091,7 +4091,7 @@ VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const
 /* Pixels of 0, and means of 0 for vaei_reparameterize, which then is exp(logvar/2) epsilon. */
 static const vae_real vaei_zeros[VAEI_SUM_LANES] = { 0 };
 
-/* The gradient by l is mean - x, so for pixels of 0 it is the mean. */
+/* The gradient with respect to l is mean - x, so for pixels of 0 it is the mean. */
 VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                  const vaei_spread *spread, vae_real *pixels) {
     size_t done, count;
@@ -4242,7 +4242,7 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
         if (!d) continue;
         vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, made);
         for (j = 0; j < p.count; j++) {
-            /* delta/(exp(delta) - 1), and the derivative of the rest by log s */
+            /* delta/(exp(delta) - 1), and the derivative of the rest with respect to log s */
             const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * p.first[j]) : 0;
             const vae_real slope = width - (VAEI_ROUNDED(minus_a[j] * upper[j]) + VAEI_ROUNDED(b[j] * lower[j]));
             d[p.at[j]] = (upper[j] - lower[j]) * (255 * delta[j]) * scale;
@@ -7041,9 +7041,9 @@ VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_e
 /* ==== 25 >>layers ================================================================================================= */
 
 /* Each kind of layer forward and backward, side by side. Tensors have one row per example, [count][numbers], channels
-   last. d_x is the gradient of the loss by x. Forward functions read weights and leave what the backward pass needs in
-   the workspace; backward functions turn the gradient of a layer's output, in place, into that of what went into its
-   activation, add to the gradients of its weights, and make the gradient of its input. */
+   last. d_x is the gradient of the loss with respect to x. Forward functions read weights and leave what the backward
+   pass needs in the workspace; backward functions turn the gradient of a layer's output, in place, into that of what
+   went into its activation, add to the gradients of its weights, and make the gradient of its input. */
 
 /* One batch, or one score of a batch, that passes through the network. */
 typedef struct vaei_pass {
@@ -7991,8 +7991,8 @@ VAEI_PRIVATE size_t vaei_count_observed(const vae_model *model, size_t row) {
 VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) { return pass->weights ? pass->weights[row] : 1; }
 
 /* The gradient of log sigma. With s the mean of |x - output|^p over the numbers that share a sigma (p is 2 for the
-   Gaussian, 1 for Laplace), their nats are s/(p sigma^p) + log sigma each, and the derivative by log sigma is
-   1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows' nats, which have been computed by
+   Gaussian, 1 for Laplace), their nats are s/(p sigma^p) + log sigma each, and the derivative with respect to log sigma
+   is 1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows' nats, which have been computed by
    now. */
 VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const vae_model *model = pass->model;
@@ -8693,7 +8693,7 @@ VAEI_PRIVATE void vaei_latent_add_samples(const vaei_pass *pass, size_t row, vae
 }
 
 /* Where samples are weighted, -beta log (p(z) / q(z | x)) = beta (z^2 - noise^2 - logvar) / 2 of each takes the KL's
-   place. Given the noise, its gradient by z is beta z, and by logvar itself -beta / 2. */
+   place. Given the noise, its gradient with respect to z is beta z, and to logvar itself -beta / 2. */
 VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8745,7 +8745,7 @@ VAEI_PRIVATE void vaei_classifier_forward(const vaei_pass *pass) {
         vaei_dense_forward(pass, &model->plan.layers[i]);
 }
 
-/* The classifier's last. */
+/* The classifier's last layer. */
 VAEI_PRIVATE const vaei_layer *vaei_logits_layer(const vae_model *model) {
     return &model->plan.layers[vaei_all_layers(&model->plan) - 1];
 }
@@ -8768,7 +8768,8 @@ VAEI_PRIVATE double vaei_row_classification(const vae_model *model, size_t row) 
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The gradient by the logits is softmax - one-hot, times `scale`. What reaches the means is added to the heads'. */
+/* The gradient with respect to the logits is softmax - one-hot, times `scale`. What reaches the means is added to the
+   heads'. */
 VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale) {
     const vae_model  *model = pass->model;
     const vaei_layer *last = vaei_logits_layer(model), *heads = &model->plan.layers[model->plan.heads];
@@ -10022,8 +10023,8 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     return vaei_fail_pixel(model, given.pixels[column], "", row, column, error);
 }
 
-/* For results: the outputs of one row of the pass become pixels in the caller's layout and units. The
-   outputs are not kept. */
+/* For results: the outputs of one row of the pass become pixels in the caller's layout and units. The outputs are not
+   kept. */
 VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels) {
     const vae_model       *model = pass->model;
     const size_t           size = model->plan.example;
