@@ -385,8 +385,7 @@ typedef struct vae_schedule {
    VAE_SGD: m = momentum m + (g + w p), p -= learning_rate m, PyTorch's form.
    VAE_RMSPROP: g += w p, v = beta2 v + (1 - beta2) g^2, p -= learning_rate g / (sqrt v + epsilon), PyTorch's form with
      beta2 for its alpha (Tieleman and Hinton 2012).
-   VAE_ADADELTA: Zeiler 2012, algorithm 1, with beta2 for rho, weight decay as in VAE_ADAM, and each step times
-     learning_rate. */
+   VAE_ADADELTA: Zeiler 2012, algorithm 1, times learning_rate; beta2 is its rho, weight decay as in VAE_ADAM. */
 typedef enum vae_optimizer_kind {
     VAE_OPTIMIZER_DEFAULT = 0,      /* VAE_ADAM */
     VAE_ADAM, VAE_ADAMW, VAE_SGD, VAE_RMSPROP, VAE_ADADELTA
@@ -472,8 +471,7 @@ typedef struct vae_config {
     vae_likelihood     likelihood;
     vae_real           sigma;                     /* VAE_GAUSSIAN, VAE_LAPLACE: fixed, 1e-6 to 1e6; 0: learned */
     int                sigma_per_pixel;           /* nonzero: learns a sigma for each pixel, not one for all */
-    int                standardize;               /* VAE_GAUSSIAN, VAE_GAUSSIAN_PREDICTED, VAE_LAPLACE: nonzero: see
-                                                     vae_standardize */
+    int                standardize;               /* nonzero: see vae_standardize. Not where pixels lie in [0, 1] */
     vae_real           beta;                      /* weight of the KL, 0 or more. Default 1 */
     vae_schedule       beta_schedule;
     vae_initialization initialization;
@@ -711,8 +709,9 @@ typedef struct vae_share {
    finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
-/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to
-   the optimiser: its gradient tells where its best value lies. */
+/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to the
+   optimiser: its gradient says where its best value lies. It begins at 1, where vae_train_step and vae_fit first fit it
+   to the batch: standardise data of another size. */
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
 /* Ends a step whose update you made yourself: zeroes the gradients, moves on to the next step's noise and schedules. */
 VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
@@ -770,8 +769,7 @@ VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sam
                                    vae_error *error);
 VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
 
-/* With config.classifier: each row's probabilities of the classes, count x its last layer's units. data->labels do not
-   count. */
+/* With config.classifier: each row's probabilities of the classes, count x classes. data->labels change nothing. */
 VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error);
 
 /* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
@@ -1035,6 +1033,7 @@ VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
 #endif
 }
 
+/* The double with these bits, as vaei_double_bits gives them. */
 VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
     double x;
 #if DBL_MANT_DIG != 53
@@ -1919,7 +1918,17 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
 
 /* Every random number is a function of the seed, a stream and counters, not of the numbers drawn before. So it does not
    matter in which order, by which thread or on which machine they are drawn, and a resumed run need not know what has
-   been drawn. What is drawn for different purposes comes from different streams: */
+   been drawn. What is drawn for different purposes comes from different streams; a number's place in its
+   stream is a step, an example and an element:
+     weights       step 0, the tensor's number in the network, its element in PyTorch's order
+     training      noise of z: the step, the number of the sample in the whole batch, the dimension
+     evaluation    noise of vae_elbo: step 0, the row, the dimension
+     samples       z of vae_sample: step 0, the number of the sample since the model was made, the dimension
+     likelihood    noise of vae_log_likelihood: the row in place of the step, the sample, the dimension
+     pixels        of drawn samples: step 0, the sample as above, the pixel
+     binarize      of scored rows: step 0, the row, the pixel; in training, as corruption, by step and row
+     dropout       the step, the row of the layer in the whole batch, the output; a stream for each layer
+   The order of an epoch's rows is no such stream: see vaei_shuffle. */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
     VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS, VAEI_STREAM_BINARIZE, VAEI_STREAM_BINARIZE_TRAINING,
@@ -4339,6 +4348,7 @@ VAEI_PRIVATE double vaei_sigma_of(const vaei_spread *spread, size_t i) {
     return spread->inverse ? 1 / (double)spread->inverse[i] : spread->sigma;
 }
 
+/* l + sigma times a standard normal. */
 VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
                                      const vae_real *random) {
     size_t j;
@@ -4689,9 +4699,20 @@ static const vaei_schedule vaei_schedules[] = {
    cache when the next reads it. For the same reason inference, which needs no row again, takes only so many rows at
    once, however large the batch. Between stages tensors are flat: one row per example, channels last.
 
+   The examples of a batch are cut twice: into micro-batches, which a stage of convolutions takes one after the other,
+   and into chunks of some micro-batches, which workers take. The gradients of a chunk have an area of their own.
+
    The plan lies in the model's own block, whose size must be known before there is one. So the same walk over the
    config is made twice: first it only counts, then it fills the block. Both times each layer's shapes are derived anew
-   from the config when they are needed, so that no memory is needed to remember them.
+   from the config when they are needed, so that no memory is needed to remember them. The block holds
+
+   model | layers | stages | tables of convolutions | weights | gradients | moments | best weights | workspace | pool
+
+   and the workspace holds
+
+   batch, noise, z, row terms | tensors of the layers | sums of weight gradients, a chunk each | slots, a thread each
+
+   where a slot has the tensors of one micro-batch, and what a product needs to pack its factors.
 */
 
 #include <limits.h>
@@ -4757,7 +4778,8 @@ typedef struct vaei_places {
 
 /* The output positions of a transposed convolution that meet the same taps of the kernel. They are those with the same
    parity, which here means the remainder of (position + padding) divided by the stride, in both directions. A phase is
-   one matrix product; a position is a row of it. */
+   one matrix product; a position is a row of it. With stride 2 and a kernel of 3 x 3, for instance, there are four
+   phases, of 2 x 2, 2 x 1, 1 x 2 and 1 x 1 taps. */
 typedef struct vaei_phase {
     size_t    rows, taps;                   /* rows of one image */
     uint32_t *from, *to;                    /* per row of a micro-batch */
@@ -4821,7 +4843,7 @@ typedef struct vaei_stage {
 
 /* Encoder (with the heads) or decoder: its layers and its stages. None of either where the model does not hold it. */
 typedef struct vaei_chain {
-    int first_layer, layers, first_stage, stages;
+    int first_layer, layers, first_stage, stages;       /* `layers` and `stages` are counts */
 } vaei_chain;
 
 #define VAEI_MAX_LAYERS (3 * VAE_MAX_LAYERS + 1)
@@ -5181,7 +5203,11 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
    layers. */
 
 /* Where the layers are described: in a config, whose defaults need not be filled in, or in the plan of a model. One
-   index runs through them all: the encoder's, the heads, the decoder's. */
+   index runs through them all, whether the model holds them or not:
+     0 .. encoders - 1                       the encoder's
+     encoders                                the heads
+     encoders + 1 .. encoders + decoders     the decoder's
+     and behind these                        the classifier's */
 typedef struct vaei_network {
     const vae_config *config;           /* or NULL: */
     const vaei_plan  *plan;
@@ -5387,6 +5413,7 @@ VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
     vaei_default_real(&o->momentum, row->momentum);
 }
 
+/* A schedule's kind and the numbers that it takes; `name` is the setting's. */
 VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *name, vae_error *error) {
     const vaei_schedule *row;
     if ((int)s->kind < 1 || (int)s->kind >= VAEI_SCHEDULES)
@@ -5430,6 +5457,7 @@ VAEI_SETUP vae_status vaei_check_own_setting(const vae_optimizer *o, const char 
     return VAE_OK;
 }
 
+/* Each optimiser has only some of the settings, which its row of the table says by a default other than 0. */
 VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *error) {
     const vaei_optimizer *row;
     vae_status            status;
@@ -5462,6 +5490,7 @@ VAEI_PRIVATE int vaei_has_sigma(vae_likelihood likelihood) { return vaei_likelih
 /* Not only those in [0, 1]. */
 VAEI_PRIVATE int vaei_takes_any_pixel(vae_likelihood likelihood) { return vaei_likelihoods[likelihood].low < 0; }
 
+/* More than one thread needs a pool in this build, or a run of the caller's. */
 VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *error) {
     if (s->threads < 0 || s->threads > VAEI_MAX_THREADS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", s->threads,
@@ -5506,6 +5535,7 @@ VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *er
     return vaei_check_schedule(&s->capacity_schedule, "capacity_schedule", error);
 }
 
+/* The amount has no default: how much noise helps depends on the data. */
 VAEI_SETUP vae_status vaei_check_corruption(const vaei_settings *s, vae_error *error) {
     const vae_corruption *c = &s->corruption;
     const vae_real        most = c->kind == VAE_CORRUPTION_GAUSSIAN ? 1000 : 1;
@@ -5562,6 +5592,7 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
     return VAE_OK;
 }
 
+/* What depends on a pixel's range: sigma and standardising are for likelihoods that take any pixel. */
 VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error) {
     if (!vaei_finite(s->sigma) || (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)1e-6, (vae_real)1e6)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
@@ -5746,7 +5777,8 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
 /* ---- names: the index of each layer in the nn.Sequential that one would write ----
 
    Files name tensors as PyTorch would, "encoder.2.weight", where 2 is the place in an nn.Sequential. Modules without
-   tensors take places there too, so they are counted here. */
+   tensors take places there too, so they are counted here: a convolution and a dense layer, both with ReLU, are 0
+   Conv2d, 1 ReLU, 2 Flatten, 3 Linear, 4 ReLU. */
 
 /* Whether PyTorch's Conv2d(padding=(top, left)), or its ConvTranspose2d with an output_padding below the stride, has
    this geometry. Otherwise a ZeroPad2d stands before the Conv2d, or one that crops after the ConvTranspose2d. */
@@ -6114,7 +6146,9 @@ VAEI_SETUP vaei_image vaei_fine_image(const vae_layer *l, vae_shape fine, vae_sh
 /* C's division rounds towards 0; this one rounds down. b > 0. */
 VAEI_SETUP int32_t vaei_floor_divide(int32_t a, int32_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-/* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. */
+/* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. Coarse
+   position i meets the fine ones from i stride - top to i stride - top + kernel - 1; so fine position 0 meets no i
+   below (top - kernel + 1) / stride, rounded up, and the last one, p, no i above (p + top) / stride, rounded down. */
 VAEI_SETUP vaei_image vaei_coarse_image(const vae_layer *l, vae_shape fine, vae_shape coarse) {
     const int32_t above = -vaei_floor_divide((int32_t)l->top - l->kernel_height + l->stride_height, l->stride_height);
     const int32_t left = -vaei_floor_divide((int32_t)l->left - l->kernel_width + l->stride_width, l->stride_width);
@@ -6166,9 +6200,11 @@ VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which)
         which = VAEI_OUTPUT_GRADIENT;
     }
     vaei_outline_at(n, index, &o, NULL);
+    /* At the ends of a stage. */
     if (which == VAEI_OUTPUT) return vaei_flat_image(o.out);
     if (which == VAEI_INPUT_GRADIENT) return vaei_flat_image(o.in);
     transposed = o.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+    /* What a gather reads is a fine image, what a scatter reads a coarse one. */
     if ((which == VAEI_INPUT) != transposed)
         return vaei_fine_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
     return vaei_coarse_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
@@ -6300,6 +6336,7 @@ VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_brief *b, co
     p->before = places->output;
     if (trains) p->below = vaei_place_numbers(p, 1, sizes->output_gradient);
     places->output_gradient = p->below;
+    /* The gradient of the stage's output arrives flat; its bordered copy is the one above. */
     if (trains && b->ends) p->below = b->finishes ? places->output : vaei_place_numbers(p, b->fused, b->outputs);
 }
 
@@ -6506,6 +6543,7 @@ VAEI_SETUP void vaei_fill_gather(vaei_connection *c, const vaei_image *fine, con
     for (y = 0; y < c->kernel_height; y++) c->kernel_lines[y] = (uint32_t)((size_t)y * fine->row);
 }
 
+/* The tables of one phase: its rows in all images of a micro-batch, and its taps, the last of the kernel first. */
 VAEI_SETUP void vaei_fill_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
                                 const vaei_image *coarse, const vaei_image *fine, size_t micro) {
     const size_t  coarse_channels = (size_t)c->coarse.channels, fine_channels = (size_t)c->fine.channels;
@@ -7211,11 +7249,12 @@ VAEI_PRIVATE void vaei_end_dense_backward(const vaei_pass *pass, const vaei_laye
 typedef struct vaei_batch_norm {
     const vaei_pass  *pass;
     const vaei_layer *layer;
-    size_t            rows;
+    size_t            rows;             /* of the table: rows of the pass, times positions */
     int               by_batch;         /* else by the running averages */
-    vae_real         *linear, *to, *d;
+    vae_real         *linear, *to, *d;  /* x; y forward; backward the gradient of y, which becomes that of x */
 } vaei_batch_norm;
 
+/* How this pass normalises the layer. A frozen layer keeps its running averages, and uses them. */
 VAEI_PRIVATE vaei_batch_norm vaei_norm_of(const vaei_pass *pass, const vaei_layer *layer) {
     vaei_batch_norm norm;
     norm.pass = pass;
@@ -7238,7 +7277,8 @@ VAEI_PRIVATE vae_real vaei_norm_limited(double variance) {
     return variance > (double)VAEI_LARGEST ? VAEI_LARGEST : (vae_real)variance;
 }
 
-/* By what the channels first .. first + count - 1 are normalised. */
+/* By what the channels first .. first + count - 1 are normalised. The mean comes first and the squares are summed about
+   it, so that nothing large cancels. */
 VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
     const vaei_layer      *layer = norm->layer;
@@ -7293,7 +7333,7 @@ VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t
     }
 }
 
-/* Makes the layer's output of what its product has left in `linear`. */
+/* Makes the layer's output from what its product has left in `linear`. */
 VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *layer) {
     const vae_model *model = pass->model;
     const vaei_way   way = vaei_way_of(pass, layer, 0, 0, 0);
@@ -7380,7 +7420,8 @@ VAEI_PRIVATE void vaei_bias_sums(const vaei_pass *pass, const vaei_layer *layer,
     else if (!accumulate) memset(d_bias, 0, layer->bias_count * sizeof(vae_real));
 }
 
-/* After a step that did not fail: the running averages move towards what the batch of `count` rows had. */
+/* After a step that did not fail: the running averages move a tenth of the way towards the mean and variance of the
+   batch of `count` rows. As in PyTorch the variance is here the estimate of the population's, sum / (n - 1). */
 VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
     int    i;
     size_t c;
@@ -7480,6 +7521,7 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
     p.c = before;
     p.c_row = layer->outputs;
     p.bias = model->weights + layer->bias;
+    /* Only if nothing comes between: a label's row of weights, or a normalisation. */
     p.relu = layer->activation == VAE_RELU && !layer->classes && !layer->normalizes;
     vaei_multiply_parallel(model, &p);
     if (layer->classes) {
@@ -8205,6 +8247,7 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vaei_layer *first = &model->plan.layers[stage->first], *layer = first + stage->count - 1;
     vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
     const vaei_image  flat = vaei_flat_image(layer->out);
+    /* A normalised layer's gradient has come this far already, in vaei_norm_backward. */
     if (vaei_drops(micro->pass, layer) && !layer->normalizes) vaei_drop_images(micro, layer, &flat, d_out, d_out);
     if (layer->activation != VAE_LINEAR && !layer->normalizes)
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
@@ -8230,8 +8273,8 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
 typedef struct vaei_stage_context {
     const vaei_pass  *pass;
     const vaei_stage *stage;
-    size_t            workers;
-    int               forward, backward;
+    size_t            workers;              /* at most one for each thread */
+    int               forward, backward;    /* both in a fused stage */
 } vaei_stage_context;
 
 /* Rows first .. end - 1 of a convolutional stage, micro-batch by micro-batch. */
@@ -8250,6 +8293,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
 #ifndef VAE_INFERENCE_ONLY
         if (work->backward) {
             if (!work->forward) {
+                /* A slot holds one micro-batch, by now another one: the input is copied in once more. */
                 const vaei_layer *layer = &model->plan.layers[work->stage->first];
                 const vaei_image  flat = vaei_flat_image(layer->in);
                 vaei_copy_images(micro.count, &flat, vaei_at(model, work->stage->input, 0, micro.first, flat.image),
@@ -8276,9 +8320,9 @@ VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
 #ifndef VAE_INFERENCE_ONLY
 typedef struct vaei_sum_context {
     vae_real       *total;
-    const vae_real *partials;
+    const vae_real *partials;               /* one for each chunk, `size` numbers apart */
     size_t          chunks, size;
-    int             accumulate;
+    int             accumulate;             /* add to the total instead of replacing it */
     const vae_model *model;
 } vaei_sum_context;
 
@@ -8474,13 +8518,16 @@ VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *s
 
 /* ==== 28 >>latent ================================================================================================= */
 
-/* From the heads' output, [count][latent means, latent logvars], come the bounded logvar [count][latent] and
-     z = mean + exp(logvar / 2) noise              [count][repeat][latent], as is the noise, which has been drawn before
-     kl = 1/2 sum (mean^2 + exp(logvar) - 1 - logvar)                      [count], in nats, the sum over the dimensions
-   (Kingma and Welling 2014, section 2.4 and appendix B). With s the KL's weight in the loss, beta / rows, backward is
-     d_mean   = d_z + s mean
-     d_logvar = d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2
-   summed over a row's samples, the terms with s once. */
+/* The sample and the KL (Kingma and Welling 2014, section 2.4 and appendix B). From the heads' output, a row's means
+   and then its logvars, [count][2 latent], come
+     logvar    [count][latent]           held within bounds
+     z         [count][repeat][latent]   = mean + exp(logvar / 2) noise; the noise, of the same shape, is drawn before
+     kl        [count]                   = 1/2 sum (mean^2 + exp(logvar) - 1 - logvar), in nats
+   and backward, with s = beta / rows the KL's weight in the loss and sums over the samples of a row,
+     d_mean    [count][latent]           = sum d_z + s mean
+     d_logvar  [count][latent]           = sum d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2
+   Importance weights take the place of the KL (vaei_weigh_part), and free bits or a capacity change it
+   (vaei_kl_in_loss). */
 
 /* [count][2 latent] */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
@@ -8494,7 +8541,7 @@ VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bou
     for (i = 0; i < n; i++) bounded[i] = vaei_held(raw[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX);
 }
 
-/* The true derivative is 0 outside the bounds, so a value that got there would stay there for ever. Instead the
+/* The true derivative is 0 outside the bounds, so a value that got there would stay there. Instead the
    gradient passes unless the bound binds and a step against the gradient would push further out: at the upper bound
    only gradients >= 0 pass, at the lower one only those <= 0. Needs the bounded values only. */
 VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, vae_real *d) {
@@ -8580,6 +8627,7 @@ VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
     }
     if (settings->capacity != 0) {
         const double off = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
+        /* |kl - C|: below C the gradient raises the KL. */
         pass->kl_scale = off < 0 ? -pass->kl_scale : off > 0 ? pass->kl_scale : 0;
         return off < 0 ? -off : off;
     }
@@ -9191,6 +9239,7 @@ VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings 
     return vaei_check_settings(s, error);
 }
 
+/* The settings, checked. The number of threads is asked of the system once and then kept in the source. */
 VAEI_SETUP vae_status vaei_settle_source(vaei_source *source, vaei_settings *s, vae_error *error) {
     const vae_status status = source->model ? vaei_settle_view(source, s, error)
                                             : vaei_settle(source->config, source->threads, s, error);
@@ -9467,6 +9516,7 @@ VAEI_SETUP void vaei_put_bytes(vaei_text *text, size_t bytes) {
     else vaei_format(text, "%z MB", (bytes + 500000) / 1000000);
 }
 
+/* "encoder.0 conv 3x3 /2 relu 14 x 14 x 32 320", in columns. */
 VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int number) {
     const vaei_layer *layer = &plan->layers[number];
     const size_t      start = text->length;
@@ -9499,6 +9549,7 @@ VAEI_SETUP const char *vaei_corruption_name(int i) {
     return i < 5 ? names[i] : NULL;
 }
 
+/* The likelihood, then only those settings that are not at their defaults. */
 VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
     const vaei_settings *s = &model->settings;
     vae_state            state;
@@ -9528,6 +9579,7 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
                     (double)s->corruption.amount);
 }
 
+/* What is neither weights nor gradients, moments or best weights counts as workspace. */
 VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
     const vaei_plan *plan = &model->plan;
     const size_t     weights = plan->weight_count * sizeof(vae_real), own = plan->owns_weights ? weights : 0;
@@ -10178,6 +10230,7 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
     const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
     vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
     if (status != VAE_OK) return status;
+    /* A fresh model can judge pixels only once it has their scale; it then allows all that are finite. */
     if (fresh) {
         status = vaei_standardize(model, data, error);
         if (status == VAE_OK) status = vaei_check_targets(model, data, "", error);
@@ -10365,6 +10418,7 @@ VAEI_SETUP vae_status vaei_check_prior(const vae_model *model, const char *call,
                      "draw from: train with another config.objective, or decode z of your own", call);
 }
 
+/* The rows' means and bounded logvars, copied from the heads. */
 VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                                     vae_error *error) {
     size_t     first, i;
@@ -10394,6 +10448,7 @@ VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *
     return status;
 }
 
+/* softmax of the classifier's logits at the mean. */
 VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, vae_real *probabilities,
                                       vae_error *error) {
     size_t     first, i, k;
@@ -10477,6 +10532,7 @@ VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_re
     return status;
 }
 
+/* Decodes the mean of q(z | x). */
 VAEI_PRIVATE vae_status vaei_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
     size_t     first;
     vaei_pass  pass;
@@ -10744,6 +10800,7 @@ VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
     for (i = 0; i < rows; i++) turn->pass.reconstruction[i] = turn->log_sums[i] - vaei_scalar_log((double)samples);
 }
 
+/* The noise of row i depends on the seed and i alone, as in vaei_elbo. */
 VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                     double *each, vae_error *error) {
     double          sum = 0;
@@ -10788,6 +10845,7 @@ VAEI_PRIVATE double vaei_entropy(double x) {
     return -VAEI_ROUNDED(x * vaei_scalar_log(x)) - VAEI_ROUNDED((1 - x) * vaei_scalar_log(1 - x));
 }
 
+/* Whether this kind of score can be had of this model, with these settings. */
 VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_score_config *score, int numbers,
                                               vae_error *error) {
     if ((int)score->kind < 1 || score->kind > VAE_SCORE_LOG_LIKELIHOOD)
@@ -11009,6 +11067,8 @@ VAEI_PRIVATE int vaei_end_filling(const vaei_importance *turn, const vae_data *d
     return 1;
 }
 
+/* Rows turn by turn, all samples of a turn's rows before the next. What is given is copied from the data, not from the
+   workspace, so that it comes out bit by bit. */
 VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
                                     vae_real *spread, vae_error *error) {
     size_t          first, rows, i;
@@ -11173,6 +11233,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
     }
 }
 
+/* Whether these z and labels can be used; `set` names them. */
 VAEI_SETUP vae_status vaei_check_probe_points(const vae_probe_config *probe, const vae_latents *points,
                                               const char *set, vae_error *error) {
     size_t i;
@@ -11228,7 +11289,20 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
 
 /* A step: load a batch, forward, likelihood, backward, update. A step that fails changes nothing: whatever may refuse
    it (a loss, a gradient that is not finite) is looked at before the first weight changes. vae_fit is steps in a
-   shuffled order, with what belongs to epochs: validation, the best weights, the learning rate on a plateau. */
+   shuffled order, with what belongs to epochs: validation, the best weights, the learning rate on a plateau. The way of
+   one step through this file:
+
+       vae_train_step, vae_fit
+         vaei_load_rows                 rows -> the workspace                                             >>batch
+         vaei_update
+           vaei_train_rows
+             vaei_encoder_forward       rows -> heads                                                     >>stages
+             vaei_draw_noise
+             vaei_latent_forward        heads, noise -> z, kl                                             >>latent
+             vaei_decoder_forward       z -> outputs -> nats and their gradient (vaei_finish_rows)        >>outcome
+             vaei_stage_backward        from the last stage to the first, with                            >>stages
+             vaei_latent_backward_rows  ... between decoder and encoder                                   >>latent
+           vaei_update_span             gradients -> weights, or vaei_update_part while they are made */
 
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
@@ -11382,7 +11456,7 @@ typedef struct vaei_within_context {
     const vaei_kernel_set *kernels;
     const vae_real        *numbers;
     vae_real               most;
-    unsigned char          found[VAEI_MAX_THREADS];
+    unsigned char          found[VAEI_MAX_THREADS];     /* by each worker: one that is larger, or a NaN */
 } vaei_within_context;
 
 VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -11434,10 +11508,11 @@ VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_
 #define VAEI_CLIP_PIECES 32
 typedef struct vaei_clip_context {
     const vae_real *numbers;
-    size_t          count, piece;
+    size_t          count, piece;           /* numbers in all, and in one piece */
     double          sums[VAEI_CLIP_PIECES];
 } vaei_clip_context;
 
+/* The sums of squares of pieces first .. first + count - 1. */
 VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_clip_context *work = (vaei_clip_context *)opaque;
     const size_t       pieces_end = first + count;
@@ -11882,9 +11957,9 @@ typedef struct vaei_fit {
     const vae_fit_config *config;
     size_t                batch;
     vae_progress          progress;
-    double                began, epoch_began, redrawn;
+    double                began, epoch_began, redrawn;                  /* redrawn: when a display was last due */
     double                reconstruction, kl, loss, classification;     /* sums over the epoch's examples */
-    double                epoch_examples, examples, planned;
+    double                epoch_examples, examples, planned;            /* in this epoch, in this fit, in all of it */
 } vaei_fit;
 
 /* Calls on_progress. The room on the stack separates the frame of this vae_fit from those of the callback and of all
@@ -12068,7 +12143,9 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         if (config->until_epoch <= model->epoch) return VAE_OK;
         config->epochs = config->until_epoch - (size_t)model->epoch;
     }
+    /* An earlier call may have used up the patience. */
     if (config->patience && model->waited >= config->patience) return VAE_OK;
+    /* Training goes on with the last weights, and in the end the best ones are put in place again. */
     if (model->shows_best) vaei_exchange_best(model);
     if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
     if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
@@ -12080,6 +12157,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     fit.began = vaei_now();
     fit.planned = (double)config->epochs * (double)data->count - (double)model->position;
     fit.progress.epochs = (size_t)model->epoch;
+    /* The sum may not fit. */
     fit.progress.epochs += vaei_min_size(config->epochs, (size_t)-1 - fit.progress.epochs);
     fit.progress.batches = (data->count - 1) / fit.batch + 1;
     while (status == VAE_OK && model->epoch < fit.progress.epochs &&
@@ -12247,10 +12325,14 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 
 /*
    A model file (safetensors) is eight bytes with the header's length, then the header, JSON that says where each tensor
-   lies, then the tensors' bytes. The network stands in the header's metadata, as JSON inside a string. Both are read
-   by what they must contain, not as JSON in general: anything unexpected is refused where it is met. The header is
-   walked through anew for each question, so that nothing of it has to be remembered, and loading weights allocates
-   nothing.
+   lies, then the tensors' bytes:
+
+       length | {"__metadata__":{"format":"pt","vae.version":"2","vae.config":"{\"input\":[28,28,1],...}"},
+                 "encoder.1.weight":{"dtype":"F32","shape":[400,784],"data_offsets":[0,1254400]},...} | data
+
+   The network stands in the header's metadata, as JSON inside a string. Both are read by what they must contain, not as
+   JSON in general: anything unexpected is refused where it is met. The header is walked through anew for each question,
+   so that nothing of it has to be remembered, and loading weights allocates nothing.
 
    Loading: check the header's syntax; read the config, make a model of it; match the file's tensors with the model's,
    by name, shape and place; only then read numbers. Saving: write the header to nowhere, which gives its length, then
@@ -12351,6 +12433,7 @@ typedef struct vaei_whole {                 /* a whole number, the low word firs
     int      count;
 } vaei_whole;
 
+/* whole *= by, word by word from the lowest. */
 VAEI_SETUP void vaei_whole_multiply(vaei_whole *whole, uint32_t by) {
     uint64_t carry = 0;
     int      i;
@@ -12488,6 +12571,7 @@ typedef struct vaei_json {
     size_t               layers_at[VAEI_LISTS];  /* where the lists of layers begin, once they have been read; else 0 */
 } vaei_json;
 
+/* The text from `at` to `end`. */
 VAEI_SETUP vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t end, int inner) {
     vaei_json json;
     memset(&json, 0, sizeof json);
@@ -12592,6 +12676,7 @@ VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
         return c < 0 ? vaei_json_wrong(json, "an escape in a string is wrong") - 1 : c;
     }
     if (c < 0x80) return c;
+    /* UTF-8: the first byte says by its upper bits how many follow; each of those has six bits more. */
     c &= c < 0xE0 ? 31 : c < 0xF0 ? 15 : 7;
     while (json->at < json->end && json->bytes[json->at] >> 6 == 2) c = c << 6 | (json->bytes[json->at++] & 63);
     return c;
@@ -13336,7 +13421,8 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
     return file->config_at ? vaei_read_version(file, error) : VAE_OK;
 }
 
-/* ---- numbers in files ---- */
+/* ---- numbers in files: little-endian, of four types. The bits are put together by hand, so that it does not matter
+   how the host stores its numbers ---- */
 
 /* Reads the number at `at`; returns 0 where it is not finite as a vae_real. */
 VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
@@ -13355,6 +13441,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
     }
     low = (uint32_t)bits;
     if (type == VAEI_F16) {
+        /* Five bits of exponent, biased by 15 where a float's is by 127; exponent 0 is fraction / 2^24. */
         const uint32_t exponent = low >> 10 & 31, sign = low >> 15, fraction = low & 1023;
         if (exponent == 31) return 0;
         if (!exponent) {
@@ -13363,7 +13450,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
             return 1;
         }
         low = sign << 31 | (exponent + 112) << 23 | fraction << 13;
-    } else if (type == VAEI_BF16) low <<= 16;
+    } else if (type == VAEI_BF16) low <<= 16;       /* the upper half of a float */
     if ((low >> 23 & 255) == 255) return 0;
     memcpy(&single, &low, sizeof single);
     *number = (vae_real)single;
@@ -13394,6 +13481,7 @@ VAEI_SETUP int vaei_is_wanted(const vaei_matching *matching, int block) {
     return !block || (matching->blocks >> block & 1u);
 }
 
+/* "[32, 1, 3, 3]". */
 VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int rank) {
     int i;
     vaei_put(text, '[');
@@ -13608,7 +13696,8 @@ VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const
     return !block && vaei_has_shape(found, wanted) && found->type < VAEI_TYPES;
 }
 
-/* Checks everything about one tensor but its numbers. *block is -1 where it is left out. */
+/* Checks everything about one tensor but its numbers. *block is -1 where it is left out: one of the half that the model
+   does not hold, PyTorch's count of batches, or in a transfer whatever does not fit. Any other is an error. */
 VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
                                         size_t *index, vae_tensor *wanted, vae_error *error) {
     const int known = vaei_identify(matching, found, block, index, wanted);
@@ -14019,6 +14108,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     if (!config->optimizer.kind) config->optimizer.kind = VAE_ADAM;         /* version 1 has no other */
     loading->keeps_best = config->keep_best;
     loading->blocks = file->state_at ? vaei_moment_mask(config->optimizer.kind) : 0;
+    /* The layout is the caller's, even if a file of version 1 has one. */
     config->layout = VAE_LAYOUT_DEFAULT;
     if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
     else if (file->version == 1 && config->sigma == 0) config->sigma = 1;       /* it was not learned then */
@@ -14032,6 +14122,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
         if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &other, error);
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
+        /* From here on the given config has its way. */
         vaei_take_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
         if (given->part) config->part = given->part;
         config->layout = given->layout;
@@ -14077,6 +14168,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
         if (status == VAE_OK) status = vae_create(&loading->config, made, error);
         if (status == VAE_OK) {
             (*made)->file_batch = loading->file_batch;
+            /* The moments are of use only to an optimiser that has the same. */
             if (loading->blocks == vaei_block_mask(*made)) matching->blocks = loading->blocks;
             keeps_best = loading->keeps_best && (*made)->best;
         }
@@ -15134,6 +15226,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     reading.is_new = 1;
     reading.allocator = &allocator;
     if ((status = vaei_read_file(&reading, error)) == VAE_OK) {
+        /* The model was made with the header alone at hand; now all of the file is. */
         reading.file.bytes = reading.bytes;
         reading.file.data = reading.bytes + reading.file.header_end;
         status = vaei_match_numbers(&reading.matching, reading.model, error);
