@@ -530,7 +530,8 @@ typedef struct vae_config {
 
 typedef struct vae_model vae_model;
 
-/* Checks the config and copies it with every default in its place, a mirrored decoder too. `filled` may be `config`. */
+/* Checks the settings and copies them with every default in its place, a mirrored decoder too. `filled` may be `config`.
+   Whether the layers of a decoder of your own meet is found by the calls below. */
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error);
 
 /* Bytes that a model takes in all: parameters, gradients, moments, workspace. It never grows. (Saving to and loading
@@ -769,7 +770,8 @@ VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sam
                                    vae_error *error);
 VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
 
-/* With config.classifier: each row's probabilities of the classes, count x classes. data->labels change nothing. */
+/* With config.classifier: each row's probabilities of the classes, count x classes. data->labels may be given; they are
+   checked, but do not count. */
 VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error);
 
 /* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
@@ -1106,6 +1108,15 @@ VAEI_SETUP void vaei_put_string(vaei_text *text, const char *string) {
     while (*string) vaei_put(text, *string++);
 }
 
+/* Names and paths come from files and users: what a terminal would obey, control characters of ASCII and, as UTF-8, of
+   Latin-1, becomes a question mark. Returns how many bytes it read. */
+VAEI_SETUP size_t vaei_put_shown(vaei_text *text, const char *at) {
+    const unsigned char first = (unsigned char)at[0], next = first == 0xC2 ? (unsigned char)at[1] : 0;
+    const int           is_control = first < 32 || first == 127 || (next >= 0x80 && next < 0xA0);
+    vaei_put(text, is_control ? '?' : at[0]);
+    return is_control && next ? 2 : 1;
+}
+
 VAEI_SETUP void vaei_put_unsigned(vaei_text *text, uint64_t number) {
     char digits[20];
     int  count = 0;
@@ -1122,7 +1133,10 @@ VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list li
     for (; *format; format++) {
         if (*format != '%') { vaei_put(text, *format); continue; }
         format++;
-        if (*format == 's') vaei_put_string(text, va_arg(list, const char *));
+        if (*format == 's') {
+            const char *string = va_arg(list, const char *);
+            while (*string) string += vaei_put_shown(text, string);
+        }
         else if (*format == 'z') vaei_put_unsigned(text, va_arg(list, size_t));
         else if (*format == 'r') vaei_put_exact_real(text, (vae_real)va_arg(list, double));
         else if (*format == 'd') {
@@ -5398,11 +5412,18 @@ VAEI_PRIVATE int vaei_lies_in(vae_real x, vae_real low, vae_real high) {
     return vaei_finite(x) && x >= low && x <= high;
 }
 
+/* A schedule's factors have no defaults: VAE_ZERO and 0 are the same, so one of them is kept. */
+VAEI_SETUP void vaei_default_schedule(vae_schedule *s) {
+    if (!s->kind) s->kind = VAE_CONSTANT;
+    s->from = vaei_setting(s->from);
+    s->to = vaei_setting(s->to);
+}
+
 /* Where a row has VAE_ZERO as its weight decay, the default is none, but one may be given. */
 VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
     const vaei_optimizer *row;
     if (!o->kind) o->kind = VAE_ADAM;
-    if (!o->schedule.kind) o->schedule.kind = VAE_CONSTANT;
+    vaei_default_schedule(&o->schedule);
     if ((int)o->kind < 1 || (int)o->kind >= VAEI_OPTIMIZERS) return;
     row = &vaei_optimizers[o->kind];
     vaei_default_real(&o->learning_rate, row->learning_rate);
@@ -5434,10 +5455,10 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
     if (s->kind == VAE_CYCLICAL && (!s->warmup || s->warmup > s->steps))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: give the updates that it rises in each "
                          "cycle, 1 to all of them", name, (double)s->warmup, (double)s->steps);
-    if (!vaei_lies_in(vaei_setting(s->from), 0, 1) || !vaei_lies_in(vaei_setting(s->to), 0, 1))
+    if (!vaei_lies_in(s->from, 0, 1) || !vaei_lies_in(s->to, 0, 1))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, its `to` %r: both are factors and must lie in [0, 1]",
                          name, (double)s->from, (double)s->to);
-    if (row->multiplies && vaei_setting(s->to) == 0)
+    if (row->multiplies && s->to == 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.to is 0: give the factor of every %r updates, above 0 and up to "
                          "1", name, (double)s->steps);
     if (row->has_warmup && !s->warmup && s->from != 0)
@@ -5696,8 +5717,8 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->binarize = c->binarize != 0;
     s->missing = c->missing != 0;
     s->targets = c->targets != 0;
-    if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
-    if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
+    vaei_default_schedule(&s->beta_schedule);
+    vaei_default_schedule(&s->capacity_schedule);
     vaei_default_optimizer(&s->optimizer);
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
     if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
@@ -7883,6 +7904,7 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 #define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average of sigma^p */
 #define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
+#define VAEI_MOST_GIVEN_LOG_SIGMA 13.82 /* the log of that, rounded up: of files and of vae_set_tensor */
 
 /* A byte for each pixel of a row in the workspace, 0 where it is not scored; NULL where no number may be missing. */
 VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
@@ -9092,6 +9114,10 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
         if (!(values[i] > 0))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must be larger than 0", i, name,
                              (double)values[i]);
+    for (i = 0; !strcmp(name, "log_sigma") && i < count; i++)
+        if (!vaei_lies_in(values[i], (vae_real)-VAEI_MOST_GIVEN_LOG_SIGMA, (vae_real)VAEI_MOST_GIVEN_LOG_SIGMA))
+            return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: sigma must lie in 1e-6 to 1e6, its "
+                             "log in -13.82 to 13.82", i, name, (double)values[i]);
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
     vaei_forget_best(model);
@@ -10970,7 +10996,9 @@ VAE_API vae_status vae_quantile(const double *scores, size_t count, double fract
     int      bit;
     if (!threshold || (!scores && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: scores or threshold is NULL");
-    if (!(fraction > 0) || !(fraction < 1))
+    if (count > (size_t)-1 / sizeof *scores)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are more than memory can hold", count);
+    if (!vaei_finite_double(fraction) || !(fraction > 0) || !(fraction < 1))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: fraction is %r: use one between 0 and 1, as 0.99",
                          fraction);
     for (i = 0; i < count; i++)
@@ -12297,11 +12325,12 @@ VAEI_SETUP void vaei_put_bar(vaei_text *text, const vae_progress *p, int brevity
 VAE_API int vae_print_progress(void *user, const vae_progress *p) {
     enum { LONGEST_BAR = 24, SHORTEST_BAR = 6 };
     const int width = vaei_terminal_width(), room = width > 1 && width < VAEI_LINE ? width - 1 : VAEI_LINE - 1;
-    const int ended = p->event == VAE_EVENT_EPOCH;
+    const int ended = p && p->event == VAE_EVENT_EPOCH;
     char      line[VAEI_LINE];
     vaei_text text;
     int       brevity, marks;
     (void)user;
+    if (!p) return 0;
     text.bytes = line; text.size = sizeof line; text.length = VAEI_LINE;
     if (p->event == VAE_EVENT_STOPPED && width) printf("\n");
     if (ended || (p->event == VAE_EVENT_BATCH && width && p->redraw)) {
@@ -13776,7 +13805,9 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
 VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
     const int            squares = block == VAEI_BLOCK_V || block == VAEI_BLOCK_U || vaei_is_variance(wanted->name);
-    const int            scale = (!block || block == VAEI_BLOCK_BEST) && !strcmp(wanted->name, "standardize.scale");
+    const int            is_weight = !block || block == VAEI_BLOCK_BEST;
+    const int            scale = is_weight && !strcmp(wanted->name, "standardize.scale");
+    const int            log_sigma = is_weight && !strcmp(wanted->name, "log_sigma");
     const unsigned char *from = matching->file->data + (size_t)found->offsets[0];
     vae_real             number;
     size_t               i;
@@ -13792,6 +13823,10 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
             (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
+                             (double)number);
+        if (log_sigma && !vaei_lies_in(number, (vae_real)-VAEI_MOST_GIVEN_LOG_SIGMA, (vae_real)VAEI_MOST_GIVEN_LOG_SIGMA))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie in "
+                             "1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
         if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
     }
@@ -14920,9 +14955,9 @@ VAEI_SETUP void vaei_put_path(vaei_text *text, const char *path, size_t room) {
         while (first && ((unsigned char)path[first] & 0xC0) == 0x80) first--;
         while (last < length && ((unsigned char)path[last] & 0xC0) == 0x80) last++;
     }
-    for (i = 0; i < first; i++) vaei_put(text, path[i]);
+    for (i = 0; i < first;) i += vaei_put_shown(text, path + i);
     if (last > first) vaei_put_string(text, "...");
-    for (i = last; i < length; i++) vaei_put(text, path[i]);
+    for (i = last; i < length;) i += vaei_put_shown(text, path + i);
 }
 
 /* "cannot open model.safetensors: No such file or directory". */
@@ -15151,14 +15186,17 @@ VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned ch
     vaei_file *file = &reading->file;
     vae_status status = vaei_open_file(file, header, reading->size, error);
     file->data = NULL;
-    if (status != VAE_OK || reading->is_transfer) return status;
+    if (status != VAE_OK) return status;
     if (reading->is_new)
         return vaei_make_model(file, reading->config, &reading->matching, &reading->model, error);
-    if (file->config_at && (status = vaei_agree_with_model(file, reading->model, error)) != VAE_OK) return status;
+    if (!reading->is_transfer && file->config_at &&
+        (status = vaei_agree_with_model(file, reading->model, error)) != VAE_OK) return status;
     memset(&reading->matching, 0, sizeof reading->matching);
     reading->matching.model = reading->model;
     reading->matching.file = file;
-    return vaei_match_header(&reading->matching, error);
+    reading->matching.is_transfer = reading->is_transfer;
+    if ((status = vaei_match_header(&reading->matching, error)) != VAE_OK || reading->matching.taken) return status;
+    return reading->is_transfer ? vaei_fail_transfer(&reading->matching, error) : VAE_OK;
 }
 
 /* Reads an open file: its first bytes, then its header, then the rest. A file that is no model for us is not read to
