@@ -130,7 +130,10 @@ static void put_floats(FILE *file, const char *name, int network, const float *v
 static int add_network(FILE *program, int network, vae_model *model, char *message) {
     char             path[512], name[32];
     exported_network n;
-    export_options   o = { NULL, "a test", EXPORT_SCORE, 0 };
+    export_options   o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO };
+    vae_score_config score;
+    double           scores[ROWS];
+    float            rounded[ROWS];
     FILE            *file;
     int              example, latent, labelled, row, stands, code;
     float           *pixels, *z, *mean, *logvar, *decoded;
@@ -141,6 +144,8 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
     if (exported_read(model, &n, message) != 0) return -1;
     sprintf(name, "net%d", network);
     o.name = name;
+    memset(&score, 0, sizeof score);
+    o.score = score.kind = (vae_score_kind)test_integer(&chance, VAE_SCORE_ELBO, VAE_SCORE_SQUARED_ERROR);
     snprintf(path, sizeof path, "%s/%s.h", folder, name);
     file = fopen(path, "w");
     if (!file) return fail(message, "cannot write %s", path);
@@ -165,7 +170,10 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
     if (labelled) data.labels = latents.labels = labels;
     CHECK(vae_encode(model, &data, mean, stands ? logvar : NULL, NULL) == VAE_OK);
     CHECK(vae_decode(model, &latents, decoded, NULL) == VAE_OK);
+    CHECK(vae_score(model, &data, &score, scores, NULL) == VAE_OK);
+    for (row = 0; row < ROWS; row++) rounded[row] = (float)scores[row];
     fprintf(program, "#include \"%s.h\"\n", name);
+    put_bits(program, "score", network, rounded, ROWS);
     put_floats(program, "pixels", network, pixels, (size_t)(ROWS * example));
     put_floats(program, "z", network, z, (size_t)(ROWS * latent));
     put_bits(program, "mean", network, mean, (size_t)(ROWS * latent));
@@ -173,7 +181,9 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
     put_bits(program, "decoded", network, decoded, (size_t)(ROWS * example));
     fprintf(program, "static void check_%d(void) {\n    static float mean[%d], logvar[%d], decoded[%d];\n", network, latent,
             latent, example);
-    fprintf(program, "    static float encode[NET%d_ENCODE_SCRATCH], decode[NET%d_DECODE_SCRATCH];\n", network, network);
+    fprintf(program, "    static float encode[NET%d_ENCODE_SCRATCH], decode[NET%d_DECODE_SCRATCH], score;\n", network,
+            network);
+    fprintf(program, "    static float score_scratch[NET%d_SCORE_SCRATCH];\n", network);
     for (row = 0; row < ROWS; row++) {
         char label[16] = "", also[16] = "";
         if (labelled) sprintf(label, "%d, ", labels[row]);
@@ -187,6 +197,8 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
         fprintf(program, "    %s_decode(z_%d + %d, %sdecoded, decode);\n", name, network, row * latent, label);
         fprintf(program, "    check(%d, \"pixels\", decoded, decoded_%d + %d, %d);\n", network, network, row * example,
                 example);
+        fprintf(program, "    score = %s_score(pixels_%d + %d, %sscore_scratch);\n", name, network, row * example, label);
+        fprintf(program, "    check_score(%d, score, score_%d + %d);\n", network, network, row);
     }
     fprintf(program, "}\n\n");
     free(pixels);
@@ -207,6 +219,14 @@ static const char program_head[] =
     "        if (wrong++ < 10) printf(\"network %d, %s %d: %.9g, not %.9g\\n\", network, what, i, (double)got[i],\n"
     "                                 (double)number);\n"
     "    }\n"
+    "}\n\n"
+    "/* The sum of the constants is rounded otherwise than the library's: the last place of a double may differ. */\n"
+    "static void check_score(int network, float got, const uint32_t *wanted) {\n"
+    "    int32_t bits[2];\n"
+    "    memcpy(bits, &got, sizeof got);\n"
+    "    memcpy(bits + 1, wanted, sizeof *wanted);\n"
+    "    if (bits[0] - bits[1] >= -1 && bits[0] - bits[1] <= 1) checks++;\n"
+    "    else check(network, \"score\", &got, wanted, 1);\n"
     "}\n\n";
 
 /* All networks as one program, and the same text as C++. */

@@ -13,7 +13,8 @@ typedef enum export_part { EXPORT_DECODER = 1, EXPORT_ENCODER, EXPORT_SCORE } ex
 typedef struct export_options {
     const char *name, *model;       /* what the functions' names begin with; the model's file, for the comment */
     export_part part;
-    int         mean_only;          /* the encoder gives no logvar */
+    int         mean_only;          /* the encoder gives no logvar; not for EXPORT_SCORE */
+    vae_score_kind score;           /* VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR */
 } export_options;
 
 /* Text that grows; net_ and NET_ in it stand for the name. */
@@ -215,7 +216,7 @@ static inline void export_put_scratch(export_text *t, const char *function, int 
                (unsigned long)(room ? room : 1) * sizeof(float));
 }
 
-static inline void export_put_encode(export_text *t, const exported_network *n, const export_options *o) {
+static inline int export_put_encode(export_text *t, const exported_network *n, const export_options *o) {
     const int logvar = n->has_logvar && !o->mean_only, stands = n->config.standardize != 0;
     const int room = export_put_encoder(t, n, o);
     export_put_scratch(t, "ENCODE", room + stands * n->example);
@@ -228,12 +229,23 @@ static inline void export_put_encode(export_text *t, const exported_network *n, 
                n->config.classes ? "label, " : "", logvar ? "logvar, " : "");
     if (stands) export_put(t, " + %d", n->example);
     export_put(t, ");\n}\n\n");
+    return room;
 }
 
-static inline void export_put_decode(export_text *t, const exported_network *n) {
-    const vae_likelihood likelihood = n->config.likelihood;
-    const int            room = export_put_decoder(t, n), both = n->outputs > 1 ? n->outputs * n->example : 0;
-    const int            channels = n->config.input.channels;
+/* What becomes of the decoder's outputs: the mean pixels, from `y` to `pixels`, in place but for two numbers a pixel. */
+static inline void export_put_means(export_text *t, const exported_network *n, const char *y, const char *pixels) {
+    const int channels = n->config.input.channels;
+    if (n->config.likelihood == VAE_BERNOULLI) export_put(t, "    net_each(net_sigmoid, %s, %d);\n", pixels, n->example);
+    if (n->config.likelihood == VAE_CONTINUOUS_BERNOULLI)
+        export_put(t, "    net_each(net_continuous_mean, %s, %d);\n", pixels, n->example);
+    if (n->outputs > 1)
+        export_put(t, "    net_%s(%s, %s, %d, %d);\n",
+                   n->config.likelihood == VAE_GAUSSIAN_PREDICTED ? "first_numbers" : "logistic_means", y, pixels,
+                   n->example / channels, channels);
+}
+
+static inline int export_put_decode(export_text *t, const exported_network *n) {
+    const int room = export_put_decoder(t, n), both = n->outputs > 1 ? n->outputs * n->example : 0;
     export_put_scratch(t, "DECODE", room + both);
     export_put(t, "NET_CALL void net_decode(const float z[%d], %sfloat pixels[%d], "
                "float scratch[NET_DECODE_SCRATCH]) {\n", n->latent, n->config.classes ? "int label, " : "", n->example);
@@ -241,15 +253,75 @@ static inline void export_put_decode(export_text *t, const exported_network *n) 
     if (room) export_put(t, both ? ", scratch + %d" : ", scratch", both);
     else if (!both) export_put(t, ");\n    (void)scratch");
     export_put(t, room || both ? ");\n" : ";\n");
-    if (likelihood == VAE_BERNOULLI) export_put(t, "    net_each(net_sigmoid, pixels, %d);\n", n->example);
-    if (likelihood == VAE_CONTINUOUS_BERNOULLI)
-        export_put(t, "    net_each(net_continuous_mean, pixels, %d);\n", n->example);
-    if (both)
-        export_put(t, "    net_%s(scratch, pixels, %d, %d);\n",
-                   likelihood == VAE_GAUSSIAN_PREDICTED ? "first_numbers" : "logistic_means", n->example / channels,
-                   channels);
+    export_put_means(t, n, "scratch", "pixels");
     if (n->config.standardize) export_put(t, "    net_restore(pixels, net_center, net_scale, %d);\n", n->example);
     export_put(t, "}\n");
+    return room;
+}
+
+/* The nats that every row has: of the density's constants, sigma and the change of scale. */
+static inline double export_constant_nats(const exported_network *n) {
+    const vae_likelihood likelihood = n->config.likelihood;
+    const int            has_sigma = likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE;
+    double               each = 0, sum = 0;
+    int                  i;
+    if (likelihood == VAE_GAUSSIAN || likelihood == VAE_GAUSSIAN_PREDICTED) each = 0.91893853320467274178;
+    if (likelihood == VAE_LAPLACE) each = 0.69314718055994530942;
+    if (has_sigma && !n->config.sigma_per_pixel)
+        each += n->log_sigma ? (double)n->log_sigma[0] : log((double)n->config.sigma);
+    for (i = 0; i < n->example; i++) {
+        if (has_sigma && n->config.sigma_per_pixel) sum += (double)n->log_sigma[i];
+        if (n->scale) sum += log((double)n->scale[i]);
+    }
+    return n->example * each + sum;
+}
+
+static inline void export_put_nats(export_text *t, const exported_network *n) {
+    static const char *const sums[] = { "", "bernoulli", "gaussian", "laplace", "continuous_bernoulli", "predicted",
+                                        "logistic" };
+    const vae_likelihood likelihood = n->config.likelihood;
+    const char          *name = sums[likelihood];
+    const int            channels = n->config.input.channels;
+    const float          sigma = (float)(n->log_sigma ? exp((double)n->log_sigma[0]) : (double)n->config.sigma);
+    if (n->outputs > 1) export_put(t, "    score = net_%s(y, x, %d, %d)", name, n->example / channels, channels);
+    else if (n->config.sigma_per_pixel) export_put(t, "    score = net_%ss(y, x, net_inverse_sigma, %d)", name, n->example);
+    else export_put(t, "    score = net_sum(net_%s, y, x, %d)", name, n->example);
+    if (!n->config.sigma_per_pixel && likelihood == VAE_GAUSSIAN)
+        export_put(t, " * 0.5 * %.17g", (double)(1 / (sigma * sigma)));
+    if (!n->config.sigma_per_pixel && likelihood == VAE_LAPLACE) export_put(t, " * %.17g", (double)(1 / sigma));
+    export_put(t, " + %.17g;\n", export_constant_nats(n));
+}
+
+static inline void export_put_score(export_text *t, const exported_network *n, const export_options *o, int encoder_room,
+                                    int decoder_room) {
+    const int   stands = n->config.standardize ? n->example : 0, outputs = n->outputs * n->example;
+    const int   heads = n->latent * (1 + n->has_logvar), squared = o->score == VAE_SCORE_SQUARED_ERROR;
+    const int   means = squared && n->outputs > 1 ? n->example : 0;
+    const int   decoding = outputs + (decoder_room > means ? decoder_room : means);
+    const char *label = n->config.classes ? "label, " : "";
+    export_put(t, "\n");
+    export_put_scratch(t, "SCORE", stands + heads + (encoder_room > decoding ? encoder_room : decoding));
+    export_put(t, "NET_CALL float net_score(const float pixels[%d], %sfloat scratch[NET_SCORE_SCRATCH]) {\n", n->example,
+               n->config.classes ? "int label, " : "");
+    if (stands) export_put(t, "    float *x = scratch;\n");
+    else export_put(t, "    const float *x = pixels;\n");
+    export_put(t, "    float *mean = scratch + %d;\n", stands);
+    if (n->has_logvar) export_put(t, "    float *logvar = mean + %d;\n", n->latent);
+    export_put(t, "    float *y = scratch + %d;\n    double score;\n", stands + heads);
+    if (stands) export_put(t, "    net_standardize(pixels, net_center, net_scale, x, %d);\n", n->example);
+    export_put(t, "    net_encode_row(x, %smean, %sy);\n", label, n->has_logvar ? "logvar, " : "");
+    export_put(t, "    net_decode_row(mean, %sy", label);
+    if (decoder_room) export_put(t, ", y + %d", outputs);
+    export_put(t, ");\n");
+    if (squared) {
+        char pixels[32] = "y";
+        if (means) sprintf(pixels, "y + %d", outputs);
+        export_put_means(t, n, "y", pixels);
+        export_put(t, "    score = net_squared_error(%s, x, %s, %d);\n", pixels, stands ? "net_scale" : "0", n->example);
+    } else export_put_nats(t, n);
+    if (o->score == VAE_SCORE_ELBO && n->has_logvar)
+        export_put(t, "    score += net_sum(net_kl, mean, logvar, %d) * 0.5;\n", n->latent);
+    export_put(t, "    return (float)score;\n}\n");
 }
 
 /* ---- the file ---- */
@@ -272,12 +344,18 @@ static inline void export_write_layer(FILE *file, const char *name, const char *
     export_write_geometry(file, name, which, l);
 }
 
+/* Whether the score takes a sigma for each pixel. */
+static inline int export_needs_sigmas(const exported_network *n, const export_options *o) {
+    return o->part == EXPORT_SCORE && n->config.sigma_per_pixel && o->score != VAE_SCORE_SQUARED_ERROR;
+}
+
 /* The constants of the layers that the part has, written where there is a file; returns their number. */
 static inline size_t export_write_layers(FILE *file, const exported_network *n, const export_options *o) {
     const int encodes = o->part != EXPORT_DECODER, decodes = o->part != EXPORT_ENCODER;
     size_t    count = n->center ? 2 * (size_t)n->example : 0;
     char      which[32];
     int       i;
+    if (export_needs_sigmas(n, o)) count += (size_t)n->example;
     for (i = 0; encodes && i < n->encoders; i++) {
         sprintf(which, "encoder_%d", i);
         count += export_weight_count(&n->encoder[i]);
@@ -299,6 +377,8 @@ static inline size_t export_write_layers(FILE *file, const exported_network *n, 
     if (file) {
         export_write_floats(file, o->name, "center", n->center, (size_t)n->example);
         export_write_floats(file, o->name, "scale", n->scale, (size_t)n->example);
+        if (export_needs_sigmas(n, o)) export_write_floats(file, o->name, "inverse_sigma", n->inverse_sigma,
+                                                           (size_t)n->example);
     }
     return count;
 }
@@ -331,9 +411,10 @@ static inline int export_write(FILE *file, const exported_network *n, const expo
     static const char *const parts[] = { "", "decoder", "encoder", "score" };
     static const char        guard[] = "#ifndef NET_H\n#define NET_H\n\n#include <stdint.h>\n\n";
     export_text body = { NULL, 0, 0, 0 };
-    int         needed[EXPORTED_PIECES], i;
-    if (o->part != EXPORT_DECODER) export_put_encode(&body, n, o);
-    if (o->part != EXPORT_ENCODER) export_put_decode(&body, n);
+    int         needed[EXPORTED_PIECES], i, encoder_room = 0, decoder_room = 0;
+    if (o->part != EXPORT_DECODER) encoder_room = export_put_encode(&body, n, o);
+    if (o->part != EXPORT_ENCODER) decoder_room = export_put_decode(&body, n);
+    if (o->part == EXPORT_SCORE) export_put_score(&body, n, o, encoder_room, decoder_room);
     if (body.failed) {
         free(body.text);
         return fail(message, "not enough memory");

@@ -336,6 +336,144 @@ static inline void net_logistic_means(const float *x, float *y, int positions, i
 }
 )
 
+/* ---- scores ---- */
+
+EXPORTED(fold,
+static inline double net_fold(float sums[16], int count) {
+    int half, i;
+    for (half = 8; half > 0; half /= 2)
+        for (i = 0; i < half && i + half < count; i++) sums[i] += sums[i + half];
+    return (double)sums[0];
+}
+)
+EXPORTED(sum,
+static inline double net_sum(float (*add)(float, float, float), const float *a, const float *b, int count) {
+    double total = 0;
+    while (count > 0) {
+        const int part = count >= 256 ? 256 : count >= 16 ? count - count % 16 : count;
+        float     sums[16];
+        int       i;
+        for (i = 0; i < part; i++) sums[i % 16] = add(i < 16 ? 0.0f : sums[i % 16], *a++, *b++);
+        total += net_fold(sums, part);
+        count -= part;
+    }
+    return total;
+}
+)
+EXPORTED(kl,
+static inline float net_kl(float sum, float mean, float logvar) {
+    const float above = -1.0f > logvar ? -1.0f : logvar;
+    const float x = 1.0f < above ? 1.0f : above;
+    float       p = 2.41456269e-06f;
+    p = p * x + 2.53045891e-05f;
+    p = p * x + 0.000199219547f;
+    p = p * x + 0.00138863234f;
+    p = p * x + 0.00833282247f;
+    p = p * x + 0.0416666977f;
+    p = p * x + 0.166666746f;
+    p = p * x + 0.5f;
+    p = x * x * p;
+    if (!(net_size(logvar) < 1.0f)) p = net_exp(logvar) - 1.0f - logvar;
+    return sum + (mean * mean + p);
+}
+)
+EXPORTED(bernoulli,
+static inline float net_bernoulli(float sum, float l, float x) {
+    return sum + net_plus_log1p((0.0f > l ? 0.0f : l) - l * x, net_exp(-net_size(l)));
+}
+)
+EXPORTED(continuous_bernoulli,
+static inline float net_continuous_bernoulli(float sum, float l, float x) {
+    const float a = net_size(l);
+    const float most = 1.0f > a ? 1.0f : a;
+    const float large = 1e30f < most ? 1e30f : most;
+    const float y = 0.5f * (1.0f < a ? 1.0f : a);
+    const float z = y * y;
+    float       p = (float)(1 / 467775.0);
+    p = p * z + (float)(-1 / 37800.0);
+    p = p * z + (float)(1 / 2835.0);
+    p = p * z + (float)(-1 / 180.0);
+    p = p * z + (float)(1 / 6.0);
+    p = a < 1.0f ? p * z + -y : net_log((1.0f - net_exp(-large)) / large);
+    return sum + ((0.0f > l ? 0.0f : l) - l * x + p);
+}
+)
+EXPORTED(gaussian,
+static inline float net_gaussian(float sum, float y, float x) { return (y - x) * (y - x) + sum; }
+)
+EXPORTED(laplace,
+static inline float net_laplace(float sum, float y, float x) { return sum + net_size(y - x); }
+)
+EXPORTED(gaussians,
+static inline double net_gaussians(const float *y, const float *x, const float *inverse, int count) {
+    double sum = 0;
+    for (; count > 0; count--) {
+        const float off = (*y++ - *x++) * *inverse++;
+        sum += (double)off * (double)off;
+    }
+    return sum * 0.5;
+}
+)
+EXPORTED(laplaces,
+static inline double net_laplaces(const float *y, const float *x, const float *inverse, int count) {
+    double sum = 0;
+    for (; count > 0; count--) {
+        const float off = (*y++ - *x++) * *inverse++;
+        sum += (double)(off < 0.0f ? -off : off);
+    }
+    return sum;
+}
+)
+EXPORTED(predicted,
+static inline double net_predicted(const float *y, const float *x, int positions, int channels) {
+    double sum = 0;
+    int    channel;
+    for (; positions > 0; positions--, y += channels)
+        for (channel = 0; channel < channels; channel++, y++) {
+            const float v = net_hold(y[channels], -12.0f, 40.0f);
+            const float off = net_exp(-v * 0.5f) * (y[0] - *x++);
+            sum += (double)off * (double)off + (double)v;
+        }
+    return sum * 0.5;
+}
+)
+EXPORTED(logistic,
+static inline double net_logistic(const float *y, const float *x, int positions, int channels) {
+    const int count = positions * channels;
+    float     sums[16];
+    double    sum = 0;
+    int       i, channel = 0;
+    for (i = 0; i < count; i++, y++) {
+        const float v = net_hold(y[channels], -8.0f, 4.0f);
+        const float delta = net_level_width(v);
+        const int   level = (int)(255.0f * x[i] + 0.5f);
+        const int   inner = level > 0 && level < 255;
+        const float off = (float)level - 255.0f * y[0];
+        const float upper = net_softplus(level == 255 ? -1000.0f : -(off + 0.5f) * delta);
+        const float lower = net_softplus(level == 0 ? -1000.0f : (off - 0.5f) * delta);
+        sum += (double)upper + (double)lower;
+        if (inner) sum += (double)v + 5.54126354515842934;
+        sums[i % 16] = net_continuous_bernoulli(0.0f, inner ? delta : 0.0f, inner ? 1.0f : 0.0f);
+        if (i % 16 == 15 || i + 1 == count) sum -= net_fold(sums, i % 16 + 1);
+        if (++channel == channels) {
+            channel = 0;
+            y += channels;
+        }
+    }
+    return sum;
+}
+)
+EXPORTED(squared_error,
+static inline double net_squared_error(const float *y, const float *x, const float *scale, int count) {
+    double sum = 0;
+    for (; count > 0; count--) {
+        const double off = ((double)*x++ - (double)*y++) * (scale ? (double)*scale++ : 1);
+        sum += off * off;
+    }
+    return sum;
+}
+)
+
 /* In the order in which they stand in a file. */
 typedef struct exported_piece {
     const char *name, *text, *comment;
@@ -377,7 +515,19 @@ static const exported_piece exported_pieces[] = {
     EXPORTED_PIECE(level_width, NULL),
     EXPORTED_PIECE(mean_level, NULL),
     EXPORTED_PIECE(logistic_mean, "The mean of a logistic distribution rounded to k/255."),
-    EXPORTED_PIECE(logistic_means, NULL)
+    EXPORTED_PIECE(logistic_means, NULL),
+    EXPORTED_PIECE(fold, NULL),
+    EXPORTED_PIECE(sum, "Terms are added up in the library's order."),
+    EXPORTED_PIECE(kl, "Twice the KL of one dimension."),
+    EXPORTED_PIECE(bernoulli, NULL),
+    EXPORTED_PIECE(continuous_bernoulli, NULL),
+    EXPORTED_PIECE(gaussian, NULL),
+    EXPORTED_PIECE(laplace, NULL),
+    EXPORTED_PIECE(gaussians, "Each number has a sigma of its own."),
+    EXPORTED_PIECE(laplaces, "Each number has a sigma of its own."),
+    EXPORTED_PIECE(predicted, NULL),
+    EXPORTED_PIECE(logistic, NULL),
+    EXPORTED_PIECE(squared_error, NULL)
 };
 enum { EXPORTED_PIECES = (int)(sizeof exported_pieces / sizeof exported_pieces[0]) };
 

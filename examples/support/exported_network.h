@@ -34,7 +34,7 @@ typedef struct exported_network {
     exported_layer encoder[VAE_MAX_LAYERS], mean, logvar, decoder[VAE_MAX_LAYERS];
     int            has_logvar;
     float         *center, *scale;              /* of standardising, else NULL */
-    float         *log_sigma;                   /* of each pixel; where all have one: of the first; else NULL */
+    float         *log_sigma, *inverse_sigma;   /* of each pixel; where all have one: of the first; else NULL */
 } exported_network;
 
 /* Where reading the tensors has come to. */
@@ -211,6 +211,7 @@ static inline void exported_free(exported_network *n) {
     free(n->center);
     free(n->scale);
     free(n->log_sigma);
+    free(n->inverse_sigma);
     memset(n, 0, sizeof *n);
 }
 
@@ -263,6 +264,12 @@ static inline int exported_read(const vae_model *model, exported_network *n, cha
     if (!failed && (n->config.likelihood == VAE_GAUSSIAN || n->config.likelihood == VAE_LAPLACE) && n->config.sigma == 0)
         failed = !(n->log_sigma = exported_next_image(&reader, "log_sigma",
                                                       n->config.sigma_per_pixel ? n->config.input : one));
+    if (n->log_sigma) {
+        const int sigmas = n->config.sigma_per_pixel ? n->example : 1;
+        int       i;
+        failed = !(n->inverse_sigma = (float *)malloc((size_t)sigmas * sizeof(float)));
+        for (i = 0; !failed && i < sigmas; i++) n->inverse_sigma[i] = (float)exp(-(double)n->log_sigma[i]);
+    }
     if (!failed && n->config.standardize)
         failed = !(n->center = exported_next_image(&reader, "standardize.mean", n->config.input)) ||
                  !(n->scale = exported_next_image(&reader, "standardize.scale", n->config.input));
