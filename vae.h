@@ -2626,9 +2626,9 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VA
 }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_pair)(VAEI_I word0, VAEI_I word1, VAEI_V *second) {
     const double radius = sqrt(-2 * log(((double)(word0 >> 1) + 0.5) / 2147483648.0));
-    const double angle = (double)(int32_t)word1 / 2147483648.0 * 3.14159265358979323846;
+    const double angle = (double)(int32_t)((uint32_t)word1 << 1) / 4294967296.0 * 3.14159265358979323846;
     *second = radius * sin(angle);
-    return radius * cos(angle);
+    return (uint32_t)word1 >> 31 ? -radius * cos(angle) : radius * cos(angle);
 }
 
 #else
