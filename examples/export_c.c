@@ -1,12 +1,15 @@
 /* export_c.c - turns a model file into one file of C for a program without vae.h, heap or operating system.
 
        build/export_c out/model.safetensors --part decoder --name digits --out digits.h
+       build/export_c table.safetensors --part score --type int8 --calibrate normal.csv --name pump --out pump.h
 
    The file has the weights as constants and functions with plain arguments, such as
-   void digits_decode(const float z[20], float pixels[784], float scratch[DIGITS_DECODE_SCRATCH]). */
+   void digits_decode(const float z[20], float pixels[784], float scratch[DIGITS_DECODE_SCRATCH]).
+   Numbers are floats, with the bits of vae.h's portable kernels, or int8, with scales that suit the rows you give. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
+#include "support/export_rows.h"
 #include "support/export_writer.h"
 #include "support/options.h"
 
@@ -23,19 +26,46 @@ static int which_of(const char *word, const char *const *list) {
     return 0;
 }
 
-static int export_model(const char *path, const char *out, const export_options *options, char *message) {
+/* Where the rows for the scales are; path NULL: floats. */
+typedef struct calibration { const char *path, *without; } calibration;
+
+static int write_network(const exported_network *network, const calibration *rows_of, const char *out,
+                         export_options *options, char *message) {
+    export_rows rows = { NULL, NULL, 0 };
+    export_int8 int8;
+    FILE       *file;
+    int         code = 0;
+    memset(&int8, 0, sizeof int8);
+    if (rows_of->path) {
+        code = export_read_rows(&rows, rows_of->path, rows_of->without, (size_t)network->example,
+                                network->config.classes, message);
+        if (code == 0) code = export_quantize(&int8, network, rows.numbers, rows.labels, rows.count, message);
+        options->int8 = &int8;
+    }
+    if (code == 0) {
+        file = fopen(out, "w");
+        code = file ? export_write(file, network, options, message) : fail(message, "cannot write %s", out);
+        if (file && (ferror(file) | fclose(file)) && code == 0) code = fail(message, "cannot write %s", out);
+    }
+    if (code == 0 && rows_of->path)
+        printf("%lu rows: reconstruction at z = mean %.3f nats in floats, %.3f in int8, the same constants left out\n",
+               (unsigned long)rows.count, int8.float_nats, int8.int8_nats);
+    export_free_int8(&int8);
+    export_free_rows(&rows);
+    return code;
+}
+
+static int export_model(const char *path, const calibration *rows_of, const char *out, export_options *options,
+                        char *message) {
     const vae_config changes = { .inference_only = 1, .kernels = VAE_KERNELS_PORTABLE };
     exported_network network;
     vae_model       *model = NULL;
     vae_error        error;
-    FILE            *file;
     int              code;
     if (vae_load(path, &changes, &model, &error) != VAE_OK) return fail(message, "%s", error.message);
     code = exported_read(model, &network, message);
     if (code == 0) {
-        file = fopen(out, "w");
-        code = file ? export_write(file, &network, options, message) : fail(message, "cannot write %s", out);
-        if (file && (ferror(file) | fclose(file)) && code == 0) code = fail(message, "cannot write %s", out);
+        code = write_network(&network, rows_of, out, options, message);
         exported_free(&network);
     }
     vae_destroy(model);
@@ -44,14 +74,21 @@ static int export_model(const char *path, const char *out, const export_options 
 
 int main(int argc, char **argv) {
     static const char *const parts[] = { "decoder", "encoder", "score", NULL };
+    static const char *const types[] = { "float", "int8", NULL };
     static const char *const scores[] = { "elbo", "reconstruction", "squared", NULL };
     const char              *path = NULL, *part = "decoder", *name = "model", *out = NULL, *score = "elbo";
+    const char              *type = "float";
+    calibration              rows_of = { NULL, NULL };
     int                      mean_only = 0, code;
     char                     message[MESSAGE_SIZE];
-    export_options           options = { "", "", EXPORT_DECODER, 0, VAE_SCORE_ELBO };
+    export_options           options = { "", "", EXPORT_DECODER, 0, VAE_SCORE_ELBO, NULL };
     const option             table[] = {
         { "model", "FILE", "the model, a file that vae_save wrote", OPTION_TEXT, &path, 0, 0 },
         { "part", "PART", "decoder, encoder, or score: how unusual a row is, and both", OPTION_TEXT, &part, 0, 0 },
+        { "type", "TYPE", "float or int8, which takes a quarter", OPTION_TEXT, &type, 0, 0 },
+        { "calibrate", "PATH", "int8: rows to find scales with, FILE.csv or MNIST's folder", OPTION_TEXT, &rows_of.path,
+          0, 0 },
+        { "without", "COLUMNS", "columns of the CSV file to leave out, as in id,time", OPTION_TEXT, &rows_of.without, 0, 0 },
         { "mean-only", "", "the encoder gives no logvar", OPTION_FLAG, &mean_only, 0, 0 },
         { "score", "KIND", "elbo, reconstruction or squared: see vae_score", OPTION_TEXT, &score, 0, 0 },
         { "name", "NAME", "what the functions' names begin with", OPTION_TEXT, &name, 0, 0 },
@@ -64,11 +101,14 @@ int main(int argc, char **argv) {
     options.part = (export_part)which_of(part, parts);
     if (!options.part) return options_wrong("export_c", "--part is decoder, encoder or score, not %s", part);
     if (!is_identifier(name)) return options_wrong("export_c", "--name must be a name in C, not '%s'", name);
+    if (!which_of(type, types)) return options_wrong("export_c", "--type is float or int8, not %s", type);
+    if ((strcmp(type, "int8") == 0) != (rows_of.path != NULL))
+        return options_wrong("export_c", "--type int8 and --calibrate need each other");
     options.score = (vae_score_kind)which_of(score, scores);
     if (!options.score) return options_wrong("export_c", "--score is elbo, reconstruction or squared, not %s", score);
     options.name = name;
     options.model = path;
     options.mean_only = mean_only && options.part == EXPORT_ENCODER;
     if (options_check_outputs("export_c", table) != 0) return 2;
-    return export_model(path, out, &options, message) == 0 ? 0 : complain("export_c", message);
+    return export_model(path, &rows_of, out, &options, message) == 0 ? 0 : complain("export_c", message);
 }

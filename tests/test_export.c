@@ -12,7 +12,7 @@
 #include "test.h"
 #include "model.h"
 
-enum { ROWS = 2 };
+enum { ROWS = 2, INT8_EACH = 4 };       /* so many networks for one that is exported in int8 too */
 
 static int         networks = 40;
 static const char *folder;
@@ -125,16 +125,115 @@ static void put_floats(FILE *file, const char *name, int network, const float *v
     fprintf(file, "\n};\n");
 }
 
+static int write_file(const exported_network *n, const export_options *o, char *message) {
+    char  path[512];
+    FILE *file;
+    int   code;
+    snprintf(path, sizeof path, "%s/%s.h", folder, o->name);
+    file = fopen(path, "w");
+    if (!file) return fail(message, "cannot write %s", path);
+    code = export_write(file, n, o, message);
+    return fclose(file) == 0 && code == 0 ? 0 : -1;
+}
+
+/* How far off int8 is, as a part of the range that the numbers have. */
+static double int8_error, int8_worst;
+
+static void count_error(const float *got, const float *wanted, int count) {
+    double sum = 0, low = 1e30, high = -1e30, error;
+    int    i;
+    for (i = 0; i < count; i++) {
+        const double off = (double)got[i] - (double)wanted[i];
+        sum += off * off / count;
+        if ((double)wanted[i] < low) low = (double)wanted[i];
+        if ((double)wanted[i] > high) high = (double)wanted[i];
+    }
+    error = high - low > 1e-3 ? sqrt(sum) / (high - low) : 0;
+    int8_error += error / (2 * ((networks + INT8_EACH - 1) / INT8_EACH));
+    if (error > int8_worst) int8_worst = error;
+}
+
+enum { CALIBRATION = 24 };
+
+/* The same in int8: the file's functions give what export_c has measured, which is near the library's numbers. */
+static int add_int8(FILE *program, int network, vae_model *model, const exported_network *n, char *message) {
+    const size_t example = (size_t)n->example, latent = (size_t)n->latent;
+    const int    labelled = n->config.classes > 0;
+    char         name[32], label[16] = "", also[16] = "";
+    export_int8    q;
+    export_options o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL };
+    float       *rows = (float *)calloc(CALIBRATION * example * 3 + CALIBRATION * latent * 4 + 8 * example + 4096 * 4, 4);
+    float       *x = rows + CALIBRATION * example, *decoded = x + CALIBRATION * example, *mean = decoded + CALIBRATION * example;
+    float       *logvar = mean + CALIBRATION * latent, *means = logvar + CALIBRATION * latent, *wanted = means + CALIBRATION * latent;
+    float       *seen = wanted + CALIBRATION * latent, *y = seen + example;
+    int8_t      *work = (int8_t *)calloc(16384, 1);
+    int          labels[CALIBRATION];
+    vae_data     data;
+    vae_latents  latents;
+    size_t       i;
+    memset(&data, 0, sizeof data);
+    memset(&latents, 0, sizeof latents);
+    for (i = 0; i < CALIBRATION * example; i++) rows[i] = (float)test_uniform(&chance, 0, 1);
+    for (i = 0; i < CALIBRATION; i++) labels[i] = (int)(i % 3);
+    if (export_quantize(&q, n, rows, labelled ? labels : NULL, CALIBRATION, message) != 0) return -1;
+    sprintf(name, "int8_%d", network);
+    o.name = name;
+    o.int8 = &q;
+    if (write_file(n, &o, message) != 0) return -1;
+    data.pixels = rows;
+    latents.z = wanted;
+    data.count = latents.count = CALIBRATION;
+    if (labelled) data.labels = latents.labels = labels;
+    CHECK(vae_encode(model, &data, wanted, NULL, NULL) == VAE_OK);
+    CHECK(vae_decode(model, &latents, decoded, NULL) == VAE_OK);
+    for (i = 0; i < CALIBRATION; i++) {
+        if (n->center) net_center_each(rows + i * example, n->center, n->scale, seen, n->example);
+        else memcpy(seen, rows + i * example, example * sizeof(float));
+        export_int8_encode(&q, n, labels[i], seen, means + i * latent, logvar, work, 8192);
+        export_int8_decode(&q, n, labels[i], wanted + i * latent, y, work, 8192);
+        export_means(n, y, x + i * example);
+        if (n->center) net_restore_each(x + i * example, n->center, n->scale, n->example);
+    }
+    count_error(means, wanted, (int)(CALIBRATION * latent));
+    count_error(x, decoded, (int)(CALIBRATION * example));
+    fprintf(program, "#include \"%s.h\"\n", name);
+    put_floats(program, "rows8", network, rows, ROWS * example);
+    put_floats(program, "z8", network, wanted, ROWS * latent);
+    put_bits(program, "mean8", network, means, ROWS * latent);
+    put_bits(program, "pixels8", network, x, ROWS * example);
+    fprintf(program, "static void check8_%d(void) {\n    static float mean[%d], logvar[%d], decoded[%d], score;\n", network,
+            (int)latent, (int)latent, (int)example);
+    fprintf(program, "    static float encode[INT8_%d_ENCODE_SCRATCH], decode[INT8_%d_DECODE_SCRATCH];\n", network, network);
+    fprintf(program, "    static float score_scratch[INT8_%d_SCORE_SCRATCH];\n", network);
+    for (i = 0; i < ROWS; i++) {
+        if (labelled) sprintf(label, "%d, ", labels[i]);
+        if (n->has_logvar) sprintf(also, "logvar, ");
+        fprintf(program, "    %s_encode(rows8_%d + %d, %smean, %sencode);\n    (void)logvar;\n", name, network,
+                (int)(i * example), label, also);
+        fprintf(program, "    check(%d, \"int8 mean\", mean, mean8_%d + %d, %d);\n", network, network, (int)(i * latent),
+                (int)latent);
+        fprintf(program, "    %s_decode(z8_%d + %d, %sdecoded, decode);\n", name, network, (int)(i * latent), label);
+        fprintf(program, "    check(%d, \"int8 pixels\", decoded, pixels8_%d + %d, %d);\n", network, network,
+                (int)(i * example), (int)example);
+        fprintf(program, "    score = %s_score(rows8_%d + %d, %sscore_scratch);\n    wrong += !(score - score == 0);\n", name,
+                network, (int)(i * example), label);
+    }
+    fprintf(program, "}\n\n");
+    export_free_int8(&q);
+    free(rows);
+    free(work);
+    return 0;
+}
+
 /* Exports the model, and adds to the program a function that compares what the file's functions give with what the
    library does. */
 static int add_network(FILE *program, int network, vae_model *model, char *message) {
-    char             path[512], name[32];
+    char             name[32];
     exported_network n;
-    export_options   o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO };
+    export_options   o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL };
     vae_score_config score;
     double           scores[ROWS];
     float            rounded[ROWS];
-    FILE            *file;
     int              example, latent, labelled, row, stands, code;
     float           *pixels, *z, *mean, *logvar, *decoded;
     int              labels[ROWS] = { 0, 2 };
@@ -146,11 +245,7 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
     o.name = name;
     memset(&score, 0, sizeof score);
     o.score = score.kind = (vae_score_kind)test_integer(&chance, VAE_SCORE_ELBO, VAE_SCORE_SQUARED_ERROR);
-    snprintf(path, sizeof path, "%s/%s.h", folder, name);
-    file = fopen(path, "w");
-    if (!file) return fail(message, "cannot write %s", path);
-    code = export_write(file, &n, &o, message);
-    if (fclose(file) != 0 || code != 0) return -1;
+    if (write_file(&n, &o, message) != 0) return -1;
     example = n.example;
     latent = n.latent;
     labelled = n.config.classes > 0;
@@ -202,8 +297,9 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
     }
     fprintf(program, "}\n\n");
     free(pixels);
+    code = network % INT8_EACH == 0 ? add_int8(program, network, model, &n, message) : 0;
     exported_free(&n);
-    return 0;
+    return code;
 }
 
 static const char program_head[] =
@@ -252,6 +348,7 @@ static int write_programs(void) {
     }
     fprintf(program, "int main(void) {\n");
     for (i = 0; i < networks; i++) fprintf(program, "    check_%d();\n", i);
+    for (i = 0; i < networks; i += INT8_EACH) fprintf(program, "    check8_%d();\n", i);
     fprintf(program, "    printf(\"%%d numbers of %d networks, %%d of them wrong\\n\", checks, wrong);\n"
                      "    return wrong != 0;\n}\n", networks);
     CHECK(fclose(program) == 0);
@@ -273,6 +370,13 @@ static int run_command(const char *compiler) {
     return system(command) == 0;
 }
 
+/* int8 loses little: on average over the networks, and at worst. */
+static void check_int8(void) {
+    if (networks == 0) return;
+    printf("  int8 is off by %.2f %% of the numbers' range, at worst %.1f %%\n", 100 * int8_error, 100 * int8_worst);
+    CHECK(int8_error < 0.02 && int8_worst < 0.5);
+}
+
 TEST(test_same_bits) {
     const char *compilers = getenv("EXPORT_COMPILERS"), *end;
     char        compiler[512];
@@ -283,6 +387,7 @@ TEST(test_same_bits) {
         if (system(compiler) != 0) SKIP("there is no compiler here");
     }
     if (!write_programs()) return;
+    check_int8();
     for (; *compilers; compilers = end + (*end == ';')) {
         end = strchr(compilers, ';');
         if (!end) end = compilers + strlen(compilers);

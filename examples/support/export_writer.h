@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 
+#include "export_int8.h"
 #include "exported_code.h"
 #include "exported_network.h"
 
@@ -15,6 +16,7 @@ typedef struct export_options {
     export_part part;
     int         mean_only;          /* the encoder gives no logvar; not for EXPORT_SCORE */
     vae_score_kind score;           /* VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR */
+    const export_int8 *int8;        /* NULL: floats */
 } export_options;
 
 /* Text that grows; net_ and NET_ in it stand for the name. */
@@ -89,6 +91,7 @@ static inline void export_write_piece(FILE *file, const char *name, const export
     const char *c = piece->text;
     export_text lines = { NULL, 0, 0, 0 };
     int         depth = 0, inside = 0, ends;
+    if (strcmp(piece->name, "packed") == 0) export_write_text(file, name, export_packed, strlen(export_packed));
     if (piece->comment) fprintf(file, "/* %s */\n", piece->comment);
     for (; *c; c++) {
         inside += (*c == '(') - (*c == ')');
@@ -102,7 +105,7 @@ static inline void export_write_piece(FILE *file, const char *name, const export
         }
     }
     export_write_text(file, name, lines.text, lines.length);
-    fputs("\n", file);
+    if (*piece->text) fputs("\n", file);
     free(lines.text);
 }
 
@@ -118,6 +121,20 @@ static inline void export_write_floats(FILE *file, const char *name, const char 
         if (!strpbrk(number, ".e")) strcat(number, ".0");
         column += fprintf(file, "%s%sf,", column ? " " : "    ", number);
         if (column > 104 || i + 1 == count) column = 0 * fprintf(file, "\n");
+    }
+    fprintf(file, "};\n");
+}
+
+static inline void export_write_whole(FILE *file, const char *name, const char *which, const char *array,
+                                      const int8_t *bytes, const int32_t *words, size_t count) {
+    size_t i;
+    int    column = 0;
+    if (!bytes && !words) return;
+    fprintf(file, "static const %s %s_%s_%s[%lu] = {\n", bytes ? "int8_t" : "int32_t", name, which, array,
+            (unsigned long)count);
+    for (i = 0; i < count; i++) {
+        column += fprintf(file, "%s%ld,", column ? " " : "    ", bytes ? (long)bytes[i] : (long)words[i]);
+        if (column > 108 || i + 1 == count) column = 0 * fprintf(file, "\n");
     }
     fprintf(file, "};\n");
 }
@@ -152,6 +169,26 @@ static inline void export_put_layer(export_text *t, const exported_layer *l, con
         export_put(t, "    net_each(net_%s, %s, %d);\n", export_activations[activation], to, l->outputs);
 }
 
+static inline void export_put_int8_layer(export_text *t, const export_int8_layer *m, const char *which, const char *from,
+                                         const char *to) {
+    const exported_layer *l = m->from;
+    if (l->layer.kind == VAE_LAYER_DENSE) {
+        export_put(t, "    net_dense8(&net_%s_layer, ", which);
+        if (l->classes) export_put(t, "net_%s_labels + label * %d", which, l->channels);
+        export_put(t, "%s, %s, %d, %s, %d);\n", l->classes ? "" : "0", from, l->inputs, to, l->outputs);
+    } else
+        export_put(t, "    net_%s8(&net_%s_geometry, &net_%s_layer, %s, %s);\n",
+                   l->layer.kind == VAE_LAYER_CONV ? "convolution" : "transposed_convolution", which, which, from, to);
+    if (m->table) export_put(t, "    net_look_up(net_%s_table, %s, %d);\n", which, to, l->outputs);
+    if (m->factor && l->layer.activation > VAE_LINEAR)
+        export_put(t, "    net_each(net_%s, %s, %d);\n", export_activations[l->layer.activation], to, l->outputs);
+}
+
+static inline void export_put_quantize(export_text *t, const char *from, const char *to, export_range range, int count) {
+    const export_scale s = export_scale_of(range);
+    export_put(t, "    net_quantize(%s, %s, %.9ef, %d.0f, %d);\n", from, to, (double)(1 / s.scale), s.zero, count);
+}
+
 /* Of numbers that live one after the other: as many as two neighbours need. */
 static inline int export_room(const int *sizes, int count) {
     int i, room = count ? sizes[0] : 0;
@@ -166,45 +203,61 @@ static inline const char *export_at(char *place, const int *sizes, int i, int ro
     return place;
 }
 
-/* The encoder's layers and heads; returns the numbers of scratch that they take. */
-static inline int export_put_encoder(export_text *t, const exported_network *n, const export_options *o) {
-    int         sizes[VAE_MAX_LAYERS], i, room;
-    char        which[32], place[2][32];
-    const char *from = "x";
-    const int   logvar = n->has_logvar && !o->mean_only;
-    for (i = 0; i < n->encoders; i++) sizes[i] = n->encoder[i].outputs;
-    room = export_room(sizes, n->encoders);
-    export_put(t, "static inline void net_encode_row(const float *x, %sfloat *mean, %sfloat *scratch) {\n",
-               n->config.classes ? "int label, " : "", logvar ? "float *logvar, " : "");
-    for (i = 0; i < n->encoders; i++) {
-        const char *to = export_at(place[i % 2], sizes, i, room);
-        sprintf(which, "encoder_%d", i);
-        export_put_layer(t, &n->encoder[i], which, from, to);
-        from = to;
+/* The layers of a chain, from `from`; those between lie in the scratch by turns, the last one of a decoder in y. In int8
+   the chain begins with its input. Leaves in `from` where the result lies, and returns the numbers of scratch. */
+static inline int export_put_chain(export_text *t, const exported_layer *layers, const export_int8_layer *int8, int count,
+                                   export_range range, const char *part, int ends, char from[32]) {
+    int  sizes[VAE_MAX_LAYERS + 1], begins = int8 != NULL, places, i, room;
+    char which[32], to[32];
+    sizes[0] = layers[0].inputs;
+    for (i = 0; i < count; i++) sizes[i + begins] = layers[i].outputs;
+    places = count + begins - ends;
+    room = export_room(sizes, places);
+    if (begins) {
+        export_put_quantize(t, from, "scratch", range, sizes[0]);
+        strcpy(from, "scratch");
     }
-    export_put_layer(t, &n->mean, "mean", from, "mean");
+    for (i = 0; i < count; i++) {
+        if (ends && i + 1 == count) strcpy(to, "y");
+        else export_at(to, sizes, i + begins, room);
+        sprintf(which, "%s_%d", part, i);
+        if (int8) export_put_int8_layer(t, &int8[i], which, from, to);
+        else export_put_layer(t, &layers[i], which, from, to);
+        strcpy(from, to);
+    }
+    return begins ? (room + 3) / 4 : room;
+}
+
+static inline int export_put_encoder(export_text *t, const exported_network *n, const export_options *o) {
+    const export_int8 *q = o->int8;
+    const int          logvar = n->has_logvar && !o->mean_only;
+    char               from[32] = "x";
+    int                room;
+    export_put(t, "static inline void net_encode_row(const float *x, %sfloat *mean, %s%s *scratch) {\n",
+               n->config.classes ? "int label, " : "", logvar ? "float *logvar, " : "", q ? "int8_t" : "float");
+    room = export_put_chain(t, n->encoder, q ? q->encoder : NULL, n->encoders, q ? q->x : (export_range){ 0, 0 }, "encoder",
+                            0, from);
+    if (q) export_put_int8_layer(t, &q->mean, "mean", from, "mean");
+    else export_put_layer(t, &n->mean, "mean", from, "mean");
     if (logvar) {
-        export_put_layer(t, &n->logvar, n->config.shared_heads ? "mean" : "logvar", from, "logvar");
+        const char *head = n->config.shared_heads ? "mean" : "logvar";
+        if (q) export_put_int8_layer(t, &q->logvar, head, from, "logvar");
+        else export_put_layer(t, &n->logvar, head, from, "logvar");
         export_put(t, "    net_hold_each(logvar, -20.0f, 10.0f, %d);\n", n->latent);
     }
     export_put(t, "}\n\n");
     return room;
 }
 
-static inline int export_put_decoder(export_text *t, const exported_network *n) {
-    int         sizes[VAE_MAX_LAYERS], i, room;
-    char        which[32], place[2][32];
-    const char *from = "z";
-    for (i = 0; i < n->decoders; i++) sizes[i] = n->decoder[i].outputs;
-    room = export_room(sizes, n->decoders - 1);
+static inline int export_put_decoder(export_text *t, const exported_network *n, const export_options *o) {
+    const export_int8 *q = o->int8;
+    char               from[32] = "z";
+    int                room;
     export_put(t, "static inline void net_decode_row(const float *z, %sfloat *y%s) {\n",
-               n->config.classes ? "int label, " : "", room ? ", float *scratch" : "");
-    for (i = 0; i < n->decoders; i++) {
-        const char *to = i + 1 < n->decoders ? export_at(place[i % 2], sizes, i, room) : "y";
-        sprintf(which, "decoder_%d", i);
-        export_put_layer(t, &n->decoder[i], which, from, to);
-        from = to;
-    }
+               n->config.classes ? "int label, " : "",
+               q ? ", int8_t *scratch" : n->decoders > 1 ? ", float *scratch" : "");
+    room = export_put_chain(t, n->decoder, q ? q->decoder : NULL, n->decoders, q ? q->z : (export_range){ 0, 0 }, "decoder",
+                            1, from);
     export_put(t, "}\n\n");
     return room;
 }
@@ -216,6 +269,18 @@ static inline void export_put_scratch(export_text *t, const char *function, int 
                (unsigned long)(room ? room : 1) * sizeof(float));
 }
 
+/* Where the layers' scratch begins. */
+static inline void export_put_place(export_text *t, const export_options *o, const char *array, int offset) {
+    if (offset) export_put(t, o->int8 ? "(int8_t *)(%s + %d)" : "%s + %d", array, offset);
+    else export_put(t, "%s%s", o->int8 ? "(int8_t *)" : "", array);
+}
+
+static inline void export_put_standardize(export_text *t, const exported_network *n, const export_options *o,
+                                          const char *to) {
+    export_put(t, "    net_%s(pixels, net_center, net_scale, %s, %d);\n", o->int8 ? "center_each" : "standardize", to,
+               n->example);
+}
+
 static inline int export_put_encode(export_text *t, const exported_network *n, const export_options *o) {
     const int logvar = n->has_logvar && !o->mean_only, stands = n->config.standardize != 0;
     const int room = export_put_encoder(t, n, o);
@@ -224,10 +289,10 @@ static inline int export_put_encode(export_text *t, const exported_network *n, c
                n->config.classes ? "int label, " : "", n->latent);
     if (logvar) export_put(t, "float logvar[%d], ", n->latent);
     export_put(t, "float scratch[NET_ENCODE_SCRATCH]) {\n");
-    if (stands) export_put(t, "    net_standardize(pixels, net_center, net_scale, scratch, %d);\n", n->example);
-    export_put(t, "    net_encode_row(%s, %smean, %sscratch", stands ? "scratch" : "pixels",
+    if (stands) export_put_standardize(t, n, o, "scratch");
+    export_put(t, "    net_encode_row(%s, %smean, %s", stands ? "scratch" : "pixels",
                n->config.classes ? "label, " : "", logvar ? "logvar, " : "");
-    if (stands) export_put(t, " + %d", n->example);
+    export_put_place(t, o, "scratch", stands * n->example);
     export_put(t, ");\n}\n\n");
     return room;
 }
@@ -244,17 +309,21 @@ static inline void export_put_means(export_text *t, const exported_network *n, c
                    n->example / channels, channels);
 }
 
-static inline int export_put_decode(export_text *t, const exported_network *n) {
-    const int room = export_put_decoder(t, n), both = n->outputs > 1 ? n->outputs * n->example : 0;
+static inline int export_put_decode(export_text *t, const exported_network *n, const export_options *o) {
+    const int room = export_put_decoder(t, n, o), both = n->outputs > 1 ? n->outputs * n->example : 0;
     export_put_scratch(t, "DECODE", room + both);
-    export_put(t, "NET_CALL void net_decode(const float z[%d], %sfloat pixels[%d], "
-               "float scratch[NET_DECODE_SCRATCH]) {\n", n->latent, n->config.classes ? "int label, " : "", n->example);
+    export_put(t, "NET_CALL void net_decode(const float z[%d], %sfloat pixels[%d], float scratch[NET_DECODE_SCRATCH]) {\n",
+               n->latent, n->config.classes ? "int label, " : "", n->example);
     export_put(t, "    net_decode_row(z, %s%s", n->config.classes ? "label, " : "", both ? "scratch" : "pixels");
-    if (room) export_put(t, both ? ", scratch + %d" : ", scratch", both);
-    else if (!both) export_put(t, ");\n    (void)scratch");
-    export_put(t, room || both ? ");\n" : ";\n");
+    if (room) {
+        export_put(t, ", ");
+        export_put_place(t, o, "scratch", both);
+    }
+    export_put(t, ");\n");
+    if (!room && !both) export_put(t, "    (void)scratch;\n");
     export_put_means(t, n, "scratch", "pixels");
-    if (n->config.standardize) export_put(t, "    net_restore(pixels, net_center, net_scale, %d);\n", n->example);
+    if (n->config.standardize)
+        export_put(t, "    net_%s(pixels, net_center, net_scale, %d);\n", o->int8 ? "restore_each" : "restore", n->example);
     export_put(t, "}\n");
     return room;
 }
@@ -308,10 +377,14 @@ static inline void export_put_score(export_text *t, const exported_network *n, c
     export_put(t, "    float *mean = scratch + %d;\n", stands);
     if (n->has_logvar) export_put(t, "    float *logvar = mean + %d;\n", n->latent);
     export_put(t, "    float *y = scratch + %d;\n    double score;\n", stands + heads);
-    if (stands) export_put(t, "    net_standardize(pixels, net_center, net_scale, x, %d);\n", n->example);
-    export_put(t, "    net_encode_row(x, %smean, %sy);\n", label, n->has_logvar ? "logvar, " : "");
-    export_put(t, "    net_decode_row(mean, %sy", label);
-    if (decoder_room) export_put(t, ", y + %d", outputs);
+    if (stands) export_put_standardize(t, n, o, "x");
+    export_put(t, "    net_encode_row(x, %smean, %s", label, n->has_logvar ? "logvar, " : "");
+    export_put_place(t, o, "y", 0);
+    export_put(t, ");\n    net_decode_row(mean, %sy", label);
+    if (decoder_room) {
+        export_put(t, ", ");
+        export_put_place(t, o, "y", outputs);
+    }
     export_put(t, ");\n");
     if (squared) {
         char pixels[32] = "y";
@@ -344,43 +417,86 @@ static inline void export_write_layer(FILE *file, const char *name, const char *
     export_write_geometry(file, name, which, l);
 }
 
+static inline size_t export_write_int8_layer(FILE *file, const char *name, const char *which, const export_int8_layer *m) {
+    const exported_layer *l = m->from;
+    const size_t          channels = (size_t)l->channels;
+    char                  array[64];
+    if (file) {
+        export_write_whole(file, name, which, "weight", m->weight, NULL, channels * (size_t)l->depth);
+        export_write_whole(file, name, which, "bias", NULL, m->bias, channels);
+        export_write_whole(file, name, which, "multiplier", NULL, m->multiplier, channels);
+        export_write_whole(file, name, which, "labels", NULL, m->labels, channels * (size_t)l->classes);
+        export_write_whole(file, name, which, "table", m->table, NULL, 256);
+        sprintf(array, "%s_factor", which);
+        export_write_floats(file, name, array, m->factor, channels);
+        export_write_geometry(file, name, which, l);
+        fprintf(file, "static const %s_layer %s_%s_layer = {\n    %s_%s_weight, %s_%s_bias, ", name, name, which, name, which,
+                name, which);
+        if (m->factor) fprintf(file, "0, %s_%s_factor", name, which);
+        else fprintf(file, "%s_%s_multiplier, 0", name, which);
+        fprintf(file, ", %d, %d, %d, %d\n};\n", m->layer.offset, m->layer.shift, m->layer.zero, m->layer.low);
+    }
+    return channels * (size_t)(l->depth + 8 + 4 * l->classes) + (m->table ? 256 : 0);
+}
+
+/* One layer's constants, written where there is a file; their bytes. */
+static inline size_t export_write_either(FILE *file, const export_options *o, const char *which, const exported_layer *l,
+                                         const export_int8_layer *m) {
+    if (o->int8) return export_write_int8_layer(file, o->name, which, m);
+    if (file) export_write_layer(file, o->name, which, l);
+    return export_weight_count(l) * sizeof(float);
+}
+
 /* Whether the score takes a sigma for each pixel. */
 static inline int export_needs_sigmas(const exported_network *n, const export_options *o) {
     return o->part == EXPORT_SCORE && n->config.sigma_per_pixel && o->score != VAE_SCORE_SQUARED_ERROR;
 }
 
-/* The constants of the layers that the part has, written where there is a file; returns their number. */
-static inline size_t export_write_layers(FILE *file, const exported_network *n, const export_options *o) {
-    const int encodes = o->part != EXPORT_DECODER, decodes = o->part != EXPORT_ENCODER;
-    size_t    count = n->center ? 2 * (size_t)n->example : 0;
-    char      which[32];
-    int       i;
-    if (export_needs_sigmas(n, o)) count += (size_t)n->example;
+/* The constants that the part has, written where there is a file; their bytes. */
+static inline size_t export_write_constants(FILE *file, const exported_network *n, const export_options *o) {
+    const int          encodes = o->part != EXPORT_DECODER, decodes = o->part != EXPORT_ENCODER;
+    const export_int8 *q = o->int8;
+    const size_t       example = (size_t)n->example;
+    size_t             bytes = 0;
+    char               which[32];
+    int                i;
     for (i = 0; encodes && i < n->encoders; i++) {
         sprintf(which, "encoder_%d", i);
-        count += export_weight_count(&n->encoder[i]);
-        if (file) export_write_layer(file, o->name, which, &n->encoder[i]);
+        bytes += export_write_either(file, o, which, &n->encoder[i], q ? &q->encoder[i] : NULL);
     }
-    if (encodes) {
-        count += export_weight_count(&n->mean);
-        if (file) export_write_layer(file, o->name, "mean", &n->mean);
-    }
-    if (encodes && n->has_logvar && !o->mean_only && !n->config.shared_heads) {
-        count += export_weight_count(&n->logvar);
-        if (file) export_write_layer(file, o->name, "logvar", &n->logvar);
-    }
+    if (encodes) bytes += export_write_either(file, o, "mean", &n->mean, q ? &q->mean : NULL);
+    if (encodes && n->has_logvar && !o->mean_only && !n->config.shared_heads)
+        bytes += export_write_either(file, o, "logvar", &n->logvar, q ? &q->logvar : NULL);
     for (i = 0; decodes && i < n->decoders; i++) {
         sprintf(which, "decoder_%d", i);
-        count += export_weight_count(&n->decoder[i]);
-        if (file) export_write_layer(file, o->name, which, &n->decoder[i]);
+        bytes += export_write_either(file, o, which, &n->decoder[i], q ? &q->decoder[i] : NULL);
     }
-    if (file) {
-        export_write_floats(file, o->name, "center", n->center, (size_t)n->example);
-        export_write_floats(file, o->name, "scale", n->scale, (size_t)n->example);
-        if (export_needs_sigmas(n, o)) export_write_floats(file, o->name, "inverse_sigma", n->inverse_sigma,
-                                                           (size_t)n->example);
+    if (n->center) bytes += 2 * example * sizeof(float);
+    if (export_needs_sigmas(n, o)) bytes += example * sizeof(float);
+    if (!file) return bytes;
+    export_write_floats(file, o->name, "center", n->center, example);
+    export_write_floats(file, o->name, "scale", n->scale, example);
+    if (export_needs_sigmas(n, o)) export_write_floats(file, o->name, "inverse_sigma", n->inverse_sigma, example);
+    return bytes;
+}
+
+/* What the numbers are, and what they lose. */
+static inline void export_write_accuracy(FILE *file, const exported_network *n, const export_options *o) {
+    const export_int8 *q = o->int8;
+    if (!q) {
+        fprintf(file, "   Numbers are floats, with the bits of vae.h's portable kernels (VAE_KERNELS_PORTABLE).\n");
+        return;
     }
-    return count;
+    fprintf(file, "   Between input and output numbers are int8. Against floats, on the %lu rows that gave the scales:\n",
+            (unsigned long)q->rows);
+    if (o->part != EXPORT_DECODER)
+        fprintf(file, "   z is off by %.3g %s (root mean square)", q->mean_error,
+                n->has_logvar ? "of its standard deviations" : "");
+    if (o->part == EXPORT_SCORE) fprintf(file, ",\n");
+    if (o->part != EXPORT_ENCODER)
+        fprintf(file, "   pixels are off by %.3g (root mean square), the reconstruction at z = mean loses %.3g nats",
+                q->pixel_error, q->int8_nats - q->float_nats);
+    fprintf(file, ".\n");
 }
 
 /* gcc inlines a function into one that may fuse products with sums, and then fuses its own. */
@@ -395,25 +511,31 @@ static const char export_float_rules[] =
     "#pragma GCC optimize(\"fp-contract=off\", \"no-tree-slp-vectorize\")     /* which fuses all the same */\n"
     "#define NET_CALL __attribute__((noinline, unused)) static\n"
     "#endif\n"
+    "#if defined(__GNUC__)                                   /* the loop that takes the time stands by itself */\n"
+    "#define NET_APART __attribute__((noinline, unused))\n"
+    "#else\n"
+    "#define NET_APART\n"
+    "#endif\n"
     "#ifndef NET_CALL\n"
     "#define NET_CALL static inline\n"
     "#endif\n\n";
 static const char export_float_end[] =
     "#undef NET_CALL\n"
+    "#undef NET_APART\n"
     "#if defined(__clang__)\n"
     "#pragma STDC FP_CONTRACT DEFAULT\n"
     "#elif defined(__GNUC__) && defined(__FP_FAST_FMAF)\n"
     "#pragma GCC pop_options\n"
     "#endif\n\n";
 
-/* Writes the file of floats. Returns 0, or -1 with a sentence. */
+/* Writes the file. Returns 0, or -1 with a sentence. */
 static inline int export_write(FILE *file, const exported_network *n, const export_options *o, char *message) {
     static const char *const parts[] = { "", "decoder", "encoder", "score" };
     static const char        guard[] = "#ifndef NET_H\n#define NET_H\n\n#include <stdint.h>\n\n";
     export_text body = { NULL, 0, 0, 0 };
     int         needed[EXPORTED_PIECES], i, encoder_room = 0, decoder_room = 0;
     if (o->part != EXPORT_DECODER) encoder_room = export_put_encode(&body, n, o);
-    if (o->part != EXPORT_ENCODER) decoder_room = export_put_decode(&body, n);
+    if (o->part != EXPORT_ENCODER) decoder_room = export_put_decode(&body, n, o);
     if (o->part == EXPORT_SCORE) export_put_score(&body, n, o, encoder_room, decoder_room);
     if (body.failed) {
         free(body.text);
@@ -422,8 +544,8 @@ static inline int export_write(FILE *file, const exported_network *n, const expo
     export_find_pieces(body.text, needed);
     fprintf(file, "/* The %s of %s, written by export_c: C99 and C++ that calls nothing and keeps nothing.\n\n",
             parts[o->part], o->model);
-    fprintf(file, "   Numbers are floats, with the bits of vae.h's portable kernels (VAE_KERNELS_PORTABLE). Constants: %lu "
-                  "bytes.\n", (unsigned long)(export_write_layers(NULL, n, o) * sizeof(float)));
+    export_write_accuracy(file, n, o);
+    fprintf(file, "   Constants: %lu bytes.\n", (unsigned long)export_write_constants(NULL, n, o));
     fprintf(file, "   Compile: cc -std=c99 -Os, or for instance arm-none-eabi-gcc -std=c99 -Os -mthumb -mcpu=cortex-m4 "
                   "-mfloat-abi=hard\n   -mfpu=fpv4-sp-d16. Scratch is an array of yours; images have their channels last. "
                   "*/\n");
@@ -432,7 +554,7 @@ static inline int export_write(FILE *file, const exported_network *n, const expo
     for (i = 0; i < EXPORTED_PIECES; i++)
         if (needed[i]) export_write_piece(file, o->name, &exported_pieces[i]);
     fputs("\n", file);
-    export_write_layers(file, n, o);
+    export_write_constants(file, n, o);
     fputs("\n", file);
     export_write_text(file, o->name, body.text, body.length);
     fputs("\n", file);

@@ -10,6 +10,11 @@
 #pragma STDC FP_CONTRACT OFF
 #endif
 
+#if defined(__GNUC__)
+#define NET_APART __attribute__((noinline, unused))
+#else
+#define NET_APART
+#endif
 #define EXPORTED(name, ...) __VA_ARGS__ static const char exported_text_##name[] = #__VA_ARGS__;
 
 /* ---- numbers ---- */
@@ -474,6 +479,189 @@ static inline double net_squared_error(const float *y, const float *x, const flo
 }
 )
 
+/* ---- int8: an activation is (q - zero) scale, a weight q scale of its channel. Sums are whole numbers. ---- */
+
+EXPORTED(quantize,
+static inline void net_quantize(const float *x, int8_t *y, float factor, float zero, int count) {
+    for (; count > 0; count--) {
+        const float q = net_hold(*x++ * factor + zero, -128.0f, 127.0f);
+        *y++ = (int8_t)((int)(q + 128.5f) - 128);
+    }
+}
+)
+EXPORTED(center_each,
+static inline void net_center_each(const float *x, const float *mean, const float *scale, float *y, int count) {
+    for (; count > 0; count--) *y++ = (*x++ - *mean++) / *scale++;
+}
+)
+EXPORTED(restore_each,
+static inline void net_restore_each(float *y, const float *mean, const float *scale, int count) {
+    for (; count > 0; count--, y++) *y = *y * *scale++ + *mean++;
+}
+)
+EXPORTED(layer,
+typedef struct net_layer {
+    const int8_t  *weight;
+    const int32_t *bias;
+    const int32_t *multiplier;
+    const float   *factor;
+    int offset, shift, zero, low;
+} net_layer;
+)
+EXPORTED(store,
+static inline void net_store(const net_layer *layer, int channel, int32_t sum, void *y, int at) {
+    if (layer->factor) ((float *)y)[at] = (float)sum * layer->factor[channel];
+    else {
+        const int64_t half = (int64_t)1 << (layer->shift - 1);
+        int64_t       q = (((int64_t)sum * layer->multiplier[channel] + half) >> layer->shift) + layer->zero;
+        if (q < layer->low) q = layer->low;
+        if (q > 127) q = 127;
+        ((int8_t *)y)[at] = (int8_t)q;
+    }
+}
+)
+static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {
+    (void)sums; (void)weight; (void)second; (void)x; (void)offset; (void)count;
+    return 0;
+}
+static const char exported_text_packed[] = "";     /* see export_packed */
+
+EXPORTED(dots,
+NET_APART static void net_dots(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {
+    const int done = net_packed(sums, weight, second, x, offset, count);
+    int32_t   a = sums[0];
+    int32_t   b = sums[1];
+    weight += done;
+    x += done;
+    for (count -= done; count >= 2; count -= 2, weight += 2) {
+        const int32_t from = *x++ + offset;
+        const int32_t next = *x++ + offset;
+        a += from * weight[0];
+        b += from * weight[second];
+        a += next * weight[1];
+        b += next * weight[second + 1];
+    }
+    if (count > 0) {
+        const int32_t from = *x + offset;
+        a += from * weight[0];
+        b += from * weight[second];
+    }
+    sums[0] = a;
+    sums[1] = b;
+}
+)
+EXPORTED(dense8,
+static inline void net_dense8(const net_layer *layer, const int32_t *label, const int8_t *x, int inputs, void *y,
+                              int outputs) {
+    int channel;
+    for (channel = 0; channel < outputs; channel += 2) {
+        const int second = channel + 1 < outputs;
+        int32_t   sums[2];
+        sums[0] = layer->bias[channel];
+        sums[1] = layer->bias[channel + second];
+        if (label) sums[0] += label[channel];
+        if (label) sums[1] += label[channel + second];
+        net_dots(sums, layer->weight + channel * inputs, second * inputs, x, layer->offset, inputs);
+        net_store(layer, channel, sums[0], y, channel);
+        if (second) net_store(layer, channel + 1, sums[1], y, channel + 1);
+    }
+}
+)
+EXPORTED(convolution8,
+static inline void net_convolution8(const net_geometry *g, const net_layer *layer, const int8_t *x, void *y) {
+    const int line = g->kernel_width * g->in_channels;
+    const int depth = g->kernel_height * line;
+    int       row, column, channel, tap, at = 0;
+    for (row = -g->top; row < g->out_height * g->stride_height - g->top; row += g->stride_height)
+        for (column = 0; column < g->out_width; column++, at += g->out_channels) {
+            const int left = column * g->stride_width - g->left;
+            const int begin = left < 0 ? -left : 0;
+            const int end = g->in_width - left < g->kernel_width ? g->in_width - left : g->kernel_width;
+            for (channel = 0; channel < g->out_channels; channel += 2) {
+                const int second = channel + 1 < g->out_channels;
+                int32_t   sums[2];
+                sums[0] = layer->bias[channel];
+                sums[1] = layer->bias[channel + second];
+                for (tap = 0; tap < g->kernel_height; tap++)
+                    if (row + tap >= 0 && row + tap < g->in_height && begin < end)
+                        net_dots(sums, layer->weight + channel * depth + tap * line + begin * g->in_channels,
+                                 second * depth, x + ((row + tap) * g->in_width + left + begin) * g->in_channels,
+                                 layer->offset, (end - begin) * g->in_channels);
+                net_store(layer, channel, sums[0], y, at + channel);
+                if (second) net_store(layer, channel + 1, sums[1], y, at + channel + 1);
+            }
+        }
+}
+)
+EXPORTED(transposed_convolution8,
+static inline void net_transposed_convolution8(const net_geometry *g, const net_layer *layer, const int8_t *x, void *y) {
+    const int depth = g->kernel_height * g->kernel_width * g->in_channels;
+    int       row, column, channel, line, place, at = 0;
+    for (row = g->top; row < g->out_height + g->top; row++)
+        for (column = g->left; column < g->out_width + g->left; column++, at += g->out_channels) {
+            const int first_line = net_first_line(row, g->kernel_height, g->stride_height);
+            const int first_place = net_first_line(column, g->kernel_width, g->stride_width);
+            for (channel = 0; channel < g->out_channels; channel += 2) {
+                const int second = channel + 1 < g->out_channels;
+                int32_t   sums[2];
+                sums[0] = layer->bias[channel];
+                sums[1] = layer->bias[channel + second];
+                for (line = first_line; line < g->in_height && line * g->stride_height <= row; line++)
+                    for (place = first_place; place < g->in_width && place * g->stride_width <= column; place++)
+                        net_dots(sums,
+                                 layer->weight + channel * depth +
+                                     ((row - line * g->stride_height) * g->kernel_width + column -
+                                      place * g->stride_width) * g->in_channels,
+                                 second * depth, x + (line * g->in_width + place) * g->in_channels, layer->offset,
+                                 g->in_channels);
+                net_store(layer, channel, sums[0], y, at + channel);
+                if (second) net_store(layer, channel + 1, sums[1], y, at + channel + 1);
+            }
+        }
+}
+)
+EXPORTED(look_up,
+static inline void net_look_up(const int8_t *table, int8_t *y, int count) {
+    for (; count > 0; count--, y++) *y = table[*y + 128];
+}
+)
+
+/* What processors with packed products of 16 bits do in their place (Cortex-M4, M7, M33): four products of each of two
+   channels in a step. */
+static const char export_packed[] =
+    "#if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32)\n"
+    "/* Steps of four by packed products; returns how many it has done. */\n"
+    "static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {\n"
+    "    const uint32_t offsets = ((uint32_t)offset & 0xFFFFu) * 0x10001u;\n"
+    "    int32_t        a = sums[0], b = sums[1];\n"
+    "    int            i;\n"
+    "    for (i = 0; i + 4 <= count; i += 4) {\n"
+    "        uint32_t four, even, odd, low, high;\n"
+    "        __builtin_memcpy(&four, x + i, 4);\n"
+    "        __asm__(\"sxtab16 %0, %1, %2\" : \"=r\"(even) : \"r\"(offsets), \"r\"(four));\n"
+    "        __asm__(\"sxtab16 %0, %1, %2, ror #8\" : \"=r\"(odd) : \"r\"(offsets), \"r\"(four));\n"
+    "        __builtin_memcpy(&four, weight + i, 4);\n"
+    "        __asm__(\"sxtb16 %0, %1\" : \"=r\"(low) : \"r\"(four));\n"
+    "        __asm__(\"sxtb16 %0, %1, ror #8\" : \"=r\"(high) : \"r\"(four));\n"
+    "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(a) : \"r\"(even), \"r\"(low));\n"
+    "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(a) : \"r\"(odd), \"r\"(high));\n"
+    "        __builtin_memcpy(&four, weight + second + i, 4);\n"
+    "        __asm__(\"sxtb16 %0, %1\" : \"=r\"(low) : \"r\"(four));\n"
+    "        __asm__(\"sxtb16 %0, %1, ror #8\" : \"=r\"(high) : \"r\"(four));\n"
+    "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(b) : \"r\"(even), \"r\"(low));\n"
+    "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(b) : \"r\"(odd), \"r\"(high));\n"
+    "    }\n"
+    "    sums[0] = a;\n"
+    "    sums[1] = b;\n"
+    "    return i;\n"
+    "}\n"
+    "#else\n"
+    "static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {\n"
+    "    (void)sums; (void)weight; (void)second; (void)x; (void)offset; (void)count;\n"
+    "    return 0;\n"
+    "}\n"
+    "#endif\n";
+
 /* In the order in which they stand in a file. */
 typedef struct exported_piece {
     const char *name, *text, *comment;
@@ -527,7 +715,18 @@ static const exported_piece exported_pieces[] = {
     EXPORTED_PIECE(laplaces, "Each number has a sigma of its own."),
     EXPORTED_PIECE(predicted, NULL),
     EXPORTED_PIECE(logistic, NULL),
-    EXPORTED_PIECE(squared_error, NULL)
+    EXPORTED_PIECE(squared_error, NULL),
+    EXPORTED_PIECE(quantize, NULL),
+    EXPORTED_PIECE(center_each, NULL),
+    EXPORTED_PIECE(restore_each, NULL),
+    EXPORTED_PIECE(layer, "An activation is (q - zero) scale. `multiplier` 2^-shift leads to the next scale, `factor` to a float."),
+    EXPORTED_PIECE(store, NULL),
+    EXPORTED_PIECE(packed, NULL),
+    EXPORTED_PIECE(dots, "Two channels at a time."),
+    EXPORTED_PIECE(dense8, NULL),
+    EXPORTED_PIECE(convolution8, "Images have their channels last. What lies outside counts as 0."),
+    EXPORTED_PIECE(transposed_convolution8, "Each output meets the inputs whose kernels reach it."),
+    EXPORTED_PIECE(look_up, NULL)
 };
 enum { EXPORTED_PIECES = (int)(sizeof exported_pieces / sizeof exported_pieces[0]) };
 
