@@ -873,8 +873,8 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
      - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
        keep_best, freeze, classifier_weight, corruption, binarize, missing, targets replace the file's where they are
-       not zero; a checkpoint's moments are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW,
-       which have the same;
+       not zero (learning_rate too: leave it 0 to go on with one that plateau_epochs has lowered); a checkpoint's moments
+       are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes,
        classifier must be zero or as in the file;
@@ -11649,6 +11649,11 @@ VAEI_PRIVATE void vaei_exchange_best(vae_model *model) {
     model->shows_best = !model->shows_best;
 }
 
+/* Where vae_fit ends, also where nothing was left to do: a checkpoint of the last epoch holds the last weights. */
+VAEI_PRIVATE void vaei_show_best(vae_model *model) {
+    if (model->best && model->best_epoch && !model->shows_best) vaei_exchange_best(model);
+}
+
 /* Does anything go by the validation loss? */
 VAEI_PRIVATE int vaei_judges(const vae_model *model, const vae_fit_config *fit) {
     return model->plan.keeps_best || fit->patience || fit->plateau_epochs;
@@ -11760,11 +11765,12 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (status == VAE_OK && config->validation)
         status = vaei_check_data(model, config->validation, "vae_fit: validation", error);
     if (status != VAE_OK) return status;
-    if (config->until_epoch) {
-        if (config->until_epoch <= model->epoch) return VAE_OK;
-        config->epochs = config->until_epoch - (size_t)model->epoch;
+    if ((config->until_epoch && config->until_epoch <= model->epoch) ||
+        (config->patience && model->waited >= config->patience)) {
+        vaei_show_best(model);
+        return VAE_OK;
     }
-    if (config->patience && model->waited >= config->patience) return VAE_OK;
+    if (config->until_epoch) config->epochs = config->until_epoch - (size_t)model->epoch;
     if (model->shows_best) vaei_exchange_best(model);
     if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
     if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
@@ -11786,7 +11792,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     /* Not one step was made: the next fit is the first, and takes the numbers from its own data. */
     if (status != VAE_OK && fresh && !model->step) vaei_set_standardize(model, NULL);
     if (status == VAE_STOPPED && !model->destroy_asked) (void)vaei_report(&fit, VAE_EVENT_STOPPED);
-    if (model->best && model->best_epoch) vaei_exchange_best(model);
+    vaei_show_best(model);
     if (status != VAE_STOPPED) return status;
     if (model->destroy_asked) {
         model->destroy_asked = 0;
