@@ -532,8 +532,8 @@ typedef struct vae_config {
 
 typedef struct vae_model vae_model;
 
-/* Checks the settings and copies them with every default in its place, a mirrored decoder too. `filled` may be `config`.
-   Whether the layers of a decoder of your own meet is found by the calls below. */
+/* Checks the settings and copies them with every default in its place, a mirrored decoder too. `filled` may be
+   `config`. Whether the layers of a decoder of your own meet is found by the calls below. */
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error);
 
 /* Bytes that a model takes in all: parameters, gradients, moments, workspace. It never grows. (Saving to and loading
@@ -873,8 +873,8 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
      - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
        keep_best, freeze, classifier_weight, corruption, binarize, missing, targets replace the file's where they are
-       not zero (learning_rate too: leave it 0 to go on with one that plateau_epochs has lowered); a checkpoint's moments
-       are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
+       not zero (learning_rate too: leave it 0 to go on with one that plateau_epochs has lowered); a checkpoint's
+       moments are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes,
        classifier must be zero or as in the file;
@@ -4873,7 +4873,8 @@ VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
 /* The shape of what the decoder gives for an image. A likelihood that there is not counts as one of one number a pixel:
    vaei_check_settings says what is wrong. */
 VAEI_SETUP vae_shape vaei_output_shape(vae_shape input, vae_likelihood likelihood) {
-    if ((int)likelihood > 0 && (int)likelihood < VAEI_LIKELIHOODS && input.channels <= INT_MAX / 2)
+    if ((int)likelihood > 0 && (int)likelihood < VAEI_LIKELIHOODS && input.channels > 0 &&
+        input.channels <= INT_MAX / 2)
         input.channels *= vaei_likelihoods[likelihood].outputs;
     return input;
 }
@@ -5012,13 +5013,15 @@ VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where
                      "convolution", where.part, where.number, does, s.height, s.width, s.channels);
 }
 
-/* A kernel that extends only along a side of 1 sees no neighbours: the series was given with its sides swapped. */
+/* A kernel that extends only along a side of 1 sees no neighbours: the series was given with its sides swapped. The
+   answer is the same for the layer's mirror image, which takes what it gives. */
 VAEI_SETUP int vaei_misses_the_series(const vaei_outline *o) {
     const vae_layer *l = &o->layer;
     const int along_height = l->kernel_height > 1 || l->stride_height > 1;
     const int along_width = l->kernel_width > 1 || l->stride_width > 1;
-    return (o->in.width == 1 && o->out.width == 1 && o->in.height > 1 && along_width && !along_height) ||
-           (o->in.height == 1 && o->out.height == 1 && o->in.width > 1 && along_height && !along_width);
+    const int height = vaei_max_int(o->in.height, o->out.height), width = vaei_max_int(o->in.width, o->out.width);
+    return (width == 1 && height > 1 && along_width && !along_height) ||
+           (height == 1 && width > 1 && along_height && !along_width);
 }
 
 VAEI_SETUP void vaei_default_layer(vae_layer *layer) {
@@ -7661,7 +7664,8 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 #define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average */
 #define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
-#define VAEI_MOST_GIVEN_LOG_SIGMA 13.82 /* the log of that, rounded up: of files and of vae_set_tensor */
+/* Of a file's or the user's: the same, rounded up. */
+VAEI_SETUP int vaei_is_log_sigma(vae_real x) { return vaei_lies_in(x, (vae_real)-13.82, (vae_real)13.82); }
 
 /* A byte for each pixel of a row in the workspace, 0 where it is not scored; NULL where no number may be missing. */
 VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
@@ -8818,7 +8822,7 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must be larger than 0", i, name,
                              (double)values[i]);
     for (i = 0; !strcmp(name, "log_sigma") && i < count; i++)
-        if (!vaei_lies_in(values[i], (vae_real)-VAEI_MOST_GIVEN_LOG_SIGMA, (vae_real)VAEI_MOST_GIVEN_LOG_SIGMA))
+        if (!vaei_is_log_sigma(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: sigma must lie in 1e-6 to 1e6, its "
                              "log in -13.82 to 13.82", i, name, (double)values[i]);
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
@@ -12607,6 +12611,11 @@ VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const voi
     const unsigned char *bytes = (const unsigned char *)base + field->place[column];
     size_t               i;
     if (field->inner && field->flags & VAEI_AS_ONE) return !vaei_enum_value(bytes, field->inner->size);
+    if (field->kind == VAEI_FIELD_REAL || field->kind == VAEI_FIELD_SETTING || field->kind == VAEI_FIELD_SIGNED) {
+        vae_real real;                  /* -0 is 0, too */
+        memcpy(&real, bytes, sizeof real);
+        return vaei_finite(real) && real == 0;
+    }
     for (i = 0; i < field->size; i++)
         if (bytes[i]) return 0;
     return 1;
@@ -13361,9 +13370,9 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
-        if (log_sigma && !vaei_lies_in(number, (vae_real)-VAEI_MOST_GIVEN_LOG_SIGMA, (vae_real)VAEI_MOST_GIVEN_LOG_SIGMA))
-            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie in "
-                             "1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
+        if (log_sigma && !vaei_is_log_sigma(number))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie "
+                             "in 1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
         if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
     }
@@ -14256,8 +14265,8 @@ VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
 enum { VAEI_LOCK_TAKEN = -1, VAEI_LOCK_NONE = -2, VAEI_LOCK_FAILED = -3 };
 
 #ifdef LOCK_EX
-/* Locks `path` without reading it. Returns the lock, or that someone else has it or has removed the file, that there are
-   no locks here, or that the file cannot be opened (errno says why). */
+/* Locks `path` without reading it. Returns the lock, or that someone else has it or has removed the file, that there
+   are no locks here, or that the file cannot be opened (errno says why). */
 VAEI_SETUP vaei_handle vaei_lock(const char *path) {
     vaei_handle file;
     int         result;
