@@ -49,7 +49,7 @@ $(BUILD)/test_views $(BUILD)/test_small: $(BUILD)/test_%: tests/test_%.c vae.h |
 $(BUILD)/test_%: tests/test_%.c vae.h | $(BUILD)
 	$(COMPILE) -o $@ $< -lm
 
-$(BUILD)/bench: tests/bench.c vae.h | $(BUILD)
+$(BUILD)/bench $(BUILD)/figures: $(BUILD)/%: tests/%.c vae.h | $(BUILD)
 	$(COMPILE) $(THREADS) -o $@ $< -lm
 
 # Real MNIST if it is in data/ or where MNIST_DIR says; else digits drawn once into build/digits.
@@ -60,7 +60,7 @@ test: $(TESTS) $(EXAMPLES)
 	@sh tests/run_tests.sh $(TESTS)
 
 # Interrupted, it goes on where it was. SEED=2 takes another seed.
-reproduce: $(BUILD)/train_mnist
+reproduce: $(BUILD)/train_mnist $(BUILD)/figures
 	@FULL="$(FULL)" SEED="$(SEED)" sh tests/reproduce.sh $(BUILD) out/reproduce
 
 bench: $(BUILD)/bench

@@ -2,7 +2,7 @@
 # What `make reproduce` does: trains recipes on MNIST and writes a table of what they give beside what others have
 # measured. Arguments: build folder, output folder. FULL=1: the long ones too, a night. SEED: another seed.
 # It can be interrupted: what its logs have finished is not done again, the rest goes on from its checkpoint. Lines of
-# one name share a checkpoint, so that the 20 passes go on from the 4.
+# one name share a checkpoint, so that the 20 passes go on from the 4. Then what models are worth in use (figures.c).
 build=$1 out=$2 seed=${SEED:-1}
 [ "$seed" = 1 ] || out=$out/seed-$seed
 
@@ -56,6 +56,29 @@ train() {
     write_table
 }
 
+# figure NAME: a figure for a use, which takes minutes and begins anew where it was interrupted.
+figure() {
+    log=$out/figure-$1.log
+    if grep -q "^finished: $1$" "$log" 2>/dev/null && ! grep -q '^SKIPPED' "$log"; then
+        echo "$1: finished before"
+        return
+    fi
+    echo "$1: see $log"
+    "$build/figures" "$1" --seed "$seed" --data "$data" >"$log" 2>&1
+    code=$?
+    if [ $code -gt 128 ]; then
+        echo "interrupted; the same command goes on"
+        exit $code
+    fi
+    if ! grep -q "^finished: $1$" "$log"; then
+        echo "$1 failed; $log ends with" >&2
+        tail -n 3 "$log" >&2
+        exit 1
+    fi
+    grep -E '^(figure|SKIPPED):' "$log"
+    write_table
+}
+
 # What the log of NAME and EPOCHS says of FIELD, without a minus; the training loss of NAME in epoch EPOCH.
 said() { sed -n "s/^[fe][iv][a-z]*:.* $3=-*\([0-9.]*\).*/\1/p" "$(log_of "$1" "$2")"; }
 loss() { awk -F , -v epoch="$2" '$1 == epoch { text = sprintf("%.2f", $2) } END { print text }' "$out/$1.csv"; }
@@ -70,6 +93,14 @@ row() {
         ours="$(said "$1" "$2" test_loss); $(said "$1" "$2" log_p); $(said "$1" "$2" active)" ;;
     esac
     echo "| $1, $2 | $what | $ours | $5 | $6 |"
+}
+
+# uses NAME WHAT: the lines of a figure's log as lines of the table.
+uses() {
+    sed -n "s/^figure: \([^ ]*\) ours=\([^ ]*\) \(.*\)/\1 \2 \3/p" "$out/figure-$1.log" 2>/dev/null |
+        while read -r name ours others; do
+            echo "| $name | $2 | $ours | $(echo "$others" | sed 's/ /; /g; s/=/ /g') |"
+        done
 }
 
 write_table() {
@@ -90,6 +121,12 @@ write_table() {
         row vae-1 121 500 log_p "96.23; 90.32; 20" "an independent program, one seed"
         row best 60 500 log_p "−log p 84.45 (5,000 samples)" "a VAE of 2 × 300 gated units, in Exemplar VAE's table"
         row vae-1 3280 5000 log_p "−log p 86.76; 19 active" "Burda et al. 2016, table 1"
+        echo
+        echo "| use | | ours | beside it |"
+        echo "|---|---|---|---|"
+        uses denoise "squared error of a test digit"
+        uses semi-supervised "test digits read wrong, %, mean of three choices of 100 labels"
+        uses impute "error of the missing half, in standard deviations"
     } >"$out/table.md.partial" && mv "$out/table.md.partial" "$out/table.md"
 }
 
@@ -100,6 +137,7 @@ for recipe in torch-400-20 dense-512-32 dense-512-256-2; do train $recipe 10 0 -
 train keras-conv 3 0 --recipe keras-conv
 train_vae 4 50
 train iwae-5 4 50 --recipe iwae --k 5
+for use in denoise semi-supervised impute; do figure $use; done
 if [ -n "$FULL" ]; then
     train_vae 20 50
     train_vae 40 500

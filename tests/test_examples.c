@@ -1241,6 +1241,11 @@ TEST(test_reproduce) {
         "echo \"$e,1.234,5,6,7\" >>$l\n"
         "echo \"final: epochs=$e train_loss=1.00 test_loss=-2.50 reconstruction=3.00 kl=4.00 seconds=5.0\"\n"
         "[ $k = 0 ] || echo \"evaluated: samples=$k log_p=-88.75 active=19\"\n";
+    static const char fake_figures[] =
+        "#!/bin/sh\n"
+        "echo figures $1 >>" FOLDER "/calls\n"
+        "[ $1 = denoise ] && echo \"figure: denoise-noise ours=1.5 noisy=9.25 median-3x3=4\" || echo SKIPPED: no table\n"
+        "echo finished: $1\n";
     static const char *const names[4] = { "real/train-images-idx3-ubyte", "real/train-labels-idx1-ubyte",
                                           "real/t10k-images-idx3-ubyte", "real/t10k-labels-idx1-ubyte" };
     unsigned char           *text;
@@ -1248,7 +1253,8 @@ TEST(test_reproduce) {
     int                      i;
     if (!have_shell()) SKIP("it needs a shell");
     write_file("fake/train_mnist", fake, sizeof fake - 1);
-    if (run("chmod +x " FOLDER "/fake/train_mnist && command -v awk") != 0) SKIP("it needs chmod and awk");
+    write_file("fake/figures", fake_figures, sizeof fake_figures - 1);
+    if (run("chmod +x " FOLDER "/fake/train_mnist " FOLDER "/fake/figures && command -v awk") != 0) SKIP("it needs chmod and awk");
     CHECK(run("rm -rf " FOLDER "/real; " REPRODUCE) == 0);
     CHECK_CONTAINS(heard, "SKIPPED: no figure was reproduced. They need real MNIST, which is not in " FOLDER "/real");
     for (i = 0; i < 4; i++) write_file(names[i], "x", 1);
@@ -1262,11 +1268,15 @@ TEST(test_reproduce) {
     CHECK_CONTAINS(heard, "torch-400-20, 10 epochs: finished before\n");
     CHECK_CONTAINS(heard, "| torch-400-20, 10 | training; test | 1.23; 2.50 | 106.37; 105.56 | ");
     CHECK_CONTAINS(heard, "active units | 2.50; 88.75; 19 | 112.40; 104.89; 49 | ");
+    CHECK_CONTAINS(heard, "\nfigure: denoise-noise ours=1.5 ");
+    CHECK_CONTAINS(heard, "\nSKIPPED: no table\n");
+    CHECK_CONTAINS(heard, "| denoise-noise | squared error of a test digit | 1.5 | noisy 9.25; median-3x3 4 |\n");
     CHECK(strstr(heard, "| vae-1, 20 |") == NULL);
     CHECK(run("FULL=1 " REPRODUCE) == 0);
     CHECK_CONTAINS(heard, "| vae-1, 3280 | −ELBO; −log p (5000 samples); active units | 2.50; 88.75; 19 | ");
     CHECK((text = read_file(FOLDER "/calls", &size)) != NULL);
-    if (text) CHECK_TEXT((char *)text, "10\n10\n10 1\n10\n3\n4\n4\n20 1\n40 1\n60\n121 1\n3280 1\n");
+    if (text) CHECK_TEXT((char *)text, "10\n10\n10 1\n10\n3\n4\n4\nfigures denoise\nfigures semi-supervised\nfigures impute\n"
+                                     "figures semi-supervised\nfigures impute\n20 1\n40 1\n60\n121 1\n3280 1\n");
     free(text);
     CHECK(run("rm " FOLDER "/table/best-60.log; printf '#!/bin/sh\\necho no memory; exit 1\\n' >" FOLDER
               "/fake/train_mnist; FULL=1 " REPRODUCE) == 1);
