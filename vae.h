@@ -530,8 +530,8 @@ typedef struct vae_config {
 
 typedef struct vae_model vae_model;
 
-/* Checks the settings and copies them with every default in its place, a mirrored decoder too. `filled` may be `config`.
-   Whether the layers of a decoder of your own meet is found by the calls below. */
+/* Checks the settings and copies them with every default in its place, a mirrored decoder too. `filled` may be
+   `config`. Whether the layers of a decoder of your own meet is found by the calls below. */
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error);
 
 /* Bytes that a model takes in all: parameters, gradients, moments, workspace. It never grows. (Saving to and loading
@@ -871,8 +871,8 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Otherwise, of its fields,
      - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
        keep_best, freeze, classifier_weight, corruption, binarize, missing, targets replace the file's where they are
-       not zero; a checkpoint's moments are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW,
-       which have the same;
+       not zero (learning_rate too: leave it 0 to go on with one that plateau_epochs has lowered); a checkpoint's
+       moments are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW, which have the same;
      - layout, kernels, threads, parallel, allocator, inference_only are yours alone: the file's do not count;
      - input, latent, encoder, decoder, likelihood, sigma, sigma_per_pixel, standardize, shared_heads, tied, classes,
        classifier must be zero or as in the file;
@@ -4968,7 +4968,8 @@ VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
 /* The shape of what the decoder gives for an image. For a likelihood that does not exist it is the image's own: later
    vaei_check_settings says what is wrong. */
 VAEI_SETUP vae_shape vaei_output_shape(vae_shape input, vae_likelihood likelihood) {
-    if ((int)likelihood > 0 && (int)likelihood < VAEI_LIKELIHOODS && input.channels <= INT_MAX / 2)
+    if ((int)likelihood > 0 && (int)likelihood < VAEI_LIKELIHOODS && input.channels > 0 &&
+        input.channels <= INT_MAX / 2)
         input.channels *= vaei_likelihoods[likelihood].outputs;
     return input;
 }
@@ -5114,13 +5115,15 @@ VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where
                      "convolution", where.part, where.number, does, s.height, s.width, s.channels);
 }
 
-/* A kernel that extends only along a side of 1 sees no neighbours: the series was given with its sides swapped. */
+/* A kernel that extends only along a side of 1 sees no neighbours: the series was given with its sides swapped. The
+   answer is the same for the layer's mirror image, which takes what it gives. */
 VAEI_SETUP int vaei_misses_the_series(const vaei_outline *o) {
     const vae_layer *l = &o->layer;
     const int along_height = l->kernel_height > 1 || l->stride_height > 1;
     const int along_width = l->kernel_width > 1 || l->stride_width > 1;
-    return (o->in.width == 1 && o->out.width == 1 && o->in.height > 1 && along_width && !along_height) ||
-           (o->in.height == 1 && o->out.height == 1 && o->in.width > 1 && along_height && !along_width);
+    const int height = vaei_max_int(o->in.height, o->out.height), width = vaei_max_int(o->in.width, o->out.width);
+    return (width == 1 && height > 1 && along_width && !along_height) ||
+           (height == 1 && width > 1 && along_height && !along_width);
 }
 
 VAEI_SETUP void vaei_default_layer(vae_layer *layer) {
@@ -7904,7 +7907,8 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 #define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average of sigma^p */
 #define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
-#define VAEI_MOST_GIVEN_LOG_SIGMA 13.82 /* the log of that, rounded up: of files and of vae_set_tensor */
+/* Of a file's or the user's: the same, rounded up. */
+VAEI_SETUP int vaei_is_log_sigma(vae_real x) { return vaei_lies_in(x, (vae_real)-13.82, (vae_real)13.82); }
 
 /* A byte for each pixel of a row in the workspace, 0 where it is not scored; NULL where no number may be missing. */
 VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
@@ -9115,7 +9119,7 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must be larger than 0", i, name,
                              (double)values[i]);
     for (i = 0; !strcmp(name, "log_sigma") && i < count; i++)
-        if (!vaei_lies_in(values[i], (vae_real)-VAEI_MOST_GIVEN_LOG_SIGMA, (vae_real)VAEI_MOST_GIVEN_LOG_SIGMA))
+        if (!vaei_is_log_sigma(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: sigma must lie in 1e-6 to 1e6, its "
                              "log in -13.82 to 13.82", i, name, (double)values[i]);
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
@@ -12054,6 +12058,11 @@ VAEI_PRIVATE void vaei_exchange_best(vae_model *model) {
     model->shows_best = !model->shows_best;
 }
 
+/* Where vae_fit ends, also where nothing was left to do: a checkpoint of the last epoch holds the last weights. */
+VAEI_PRIVATE void vaei_show_best(vae_model *model) {
+    if (model->best && model->best_epoch && !model->shows_best) vaei_exchange_best(model);
+}
+
 /* Does anything go by the validation loss? */
 VAEI_PRIVATE int vaei_judges(const vae_model *model, const vae_fit_config *fit) {
     return model->plan.keeps_best || fit->patience || fit->plateau_epochs;
@@ -12168,12 +12177,13 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (status == VAE_OK && config->validation)
         status = vaei_check_data(model, config->validation, "vae_fit: validation", error);
     if (status != VAE_OK) return status;
-    if (config->until_epoch) {
-        if (config->until_epoch <= model->epoch) return VAE_OK;
-        config->epochs = config->until_epoch - (size_t)model->epoch;
+    /* All epochs may have been made, or the patience used up, by an earlier call. */
+    if ((config->until_epoch && config->until_epoch <= model->epoch) ||
+        (config->patience && model->waited >= config->patience)) {
+        vaei_show_best(model);
+        return VAE_OK;
     }
-    /* An earlier call may have used up the patience. */
-    if (config->patience && model->waited >= config->patience) return VAE_OK;
+    if (config->until_epoch) config->epochs = config->until_epoch - (size_t)model->epoch;
     /* Training goes on with the last weights, and in the end the best ones are put in place again. */
     if (model->shows_best) vaei_exchange_best(model);
     if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
@@ -12197,7 +12207,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     /* Not one step was made: the next fit is the first, and takes the numbers from its own data. */
     if (status != VAE_OK && fresh && !model->step) vaei_set_standardize(model, NULL);
     if (status == VAE_STOPPED && !model->destroy_asked) (void)vaei_report(&fit, VAE_EVENT_STOPPED);
-    if (model->best && model->best_epoch) vaei_exchange_best(model);
+    vaei_show_best(model);
     if (status != VAE_STOPPED) return status;
     if (model->destroy_asked) {
         model->destroy_asked = 0;
@@ -13048,6 +13058,11 @@ VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const voi
     const unsigned char *bytes = (const unsigned char *)base + field->place[column];
     size_t               i;
     if (field->inner && field->flags & VAEI_AS_ONE) return !vaei_enum_value(bytes, field->inner->size);
+    if (field->kind == VAEI_FIELD_REAL || field->kind == VAEI_FIELD_SETTING || field->kind == VAEI_FIELD_SIGNED) {
+        vae_real real;                  /* -0 is 0, too */
+        memcpy(&real, bytes, sizeof real);
+        return vaei_finite(real) && real == 0;
+    }
     for (i = 0; i < field->size; i++)
         if (bytes[i]) return 0;
     return 1;
@@ -13824,9 +13839,9 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
-        if (log_sigma && !vaei_lies_in(number, (vae_real)-VAEI_MOST_GIVEN_LOG_SIGMA, (vae_real)VAEI_MOST_GIVEN_LOG_SIGMA))
-            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie in "
-                             "1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
+        if (log_sigma && !vaei_is_log_sigma(number))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie "
+                             "in 1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
         if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
     }
