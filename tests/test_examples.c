@@ -1275,8 +1275,9 @@ TEST(test_reproduce) {
     CHECK(run("FULL=1 " REPRODUCE) == 0);
     CHECK_CONTAINS(heard, "| vae-1, 3280 | −ELBO; −log p (5000 samples); active units | 2.50; 88.75; 19 | ");
     CHECK((text = read_file(FOLDER "/calls", &size)) != NULL);
-    if (text) CHECK_TEXT((char *)text, "10\n10\n10 1\n10\n3\n4\n4\nfigures denoise\nfigures semi-supervised\nfigures impute\n"
-                                     "figures semi-supervised\nfigures impute\n20 1\n40 1\n60\n121 1\n3280 1\n");
+    if (text) CHECK_TEXT((char *)text, "10\n10\n10 1\n10\n3\n4\n4\n"
+                                     "figures denoise\nfigures semi-supervised\nfigures one-class\nfigures impute\n"
+                                     "figures semi-supervised\nfigures one-class\nfigures impute\n20 1\n40 1\n60\n121 1\n3280 1\n");
     free(text);
     CHECK(run("rm " FOLDER "/table/best-60.log; printf '#!/bin/sh\\necho no memory; exit 1\\n' >" FOLDER
               "/fake/train_mnist; FULL=1 " REPRODUCE) == 1);
