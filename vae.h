@@ -2127,14 +2127,6 @@ VAEI_INLINE vaei_floats4 vaei_select4(vaei_ints4 mask, vaei_floats4 yes, vaei_fl
 #define VAEI_MAX4(a, b) vaei_select4((a) > (b), a, b)
 #define VAEI_MIN4(a, b) vaei_select4((a) < (b), a, b)
 #endif
-VAEI_INLINE vaei_floats4 vaei_float_from_int4(vaei_ints4 i) {
-#if defined(__clang__) || __GNUC__ >= 9
-    return __builtin_convertvector(i, vaei_floats4);
-#else
-    vaei_floats4 v = { (float)i[0], (float)i[1], (float)i[2], (float)i[3] };
-    return v;
-#endif
-}
 VAEI_INLINE vaei_floats4 vaei_sqrt4(vaei_floats4 v) {
 #if defined(VAEI_HAS_X86)
     return VAEI_X86(__builtin_ia32_sqrtps(v), VAEI_INSTRUCTION("sqrtps", v));
@@ -2498,6 +2490,14 @@ typedef struct vaei_kernel_set {
 #define VAEI_SET(x) (__extension__((float)(x) - (VAEI_V){ 0 }))        /* all lanes x: not even a zero's sign changes */
 #define VAEI_BITS(v) ((VAEI_I)(v))
 #define VAEI_FROM_BITS(i) ((VAEI_V)(i))
+#if defined(__clang__) || __GNUC__ >= 9
+#define VAEI_FROM_INT(i) __builtin_convertvector((VAEI_TYPE(vaei_ints))(i), VAEI_V)
+#else
+#define VAEI_FROM_INT(i) __extension__({ \
+    VAEI_V vaei_v_; int vaei_k_; \
+    for (vaei_k_ = 0; vaei_k_ < VAEI_LANES; vaei_k_++) vaei_v_[vaei_k_] = (float)(int32_t)(i)[vaei_k_]; \
+    vaei_v_; })
+#endif
 /* ... and what it has no operators for, set by set */
 #if VAEI_PASS == VAEI_PASS_AVX2
 #define VAEI_NAME(name) name##_avx2
@@ -2507,7 +2507,6 @@ typedef struct vaei_kernel_set {
 #define VAEI_LANES 8
 #define VAEI_FMA(a, b, c) VAEI_X86(__builtin_ia32_vfmaddps256(a, b, c), _mm256_fmadd_ps(a, b, c))
 #define VAEI_SQRT(v) VAEI_X86(__builtin_ia32_sqrtps256(v), VAEI_INSTRUCTION("vsqrtps", v))
-#define VAEI_FROM_INT(i) VAEI_X86(__builtin_ia32_cvtdq2ps256((vaei_ints8)(i)), _mm256_cvtepi32_ps((__m256i)(i)))
 #define VAEI_SELECT_LESS(a, b, yes, no) \
     VAEI_X86(__builtin_ia32_blendvps256(no, yes, (VAEI_V)((a) < (b))), _mm256_blendv_ps(no, yes, (VAEI_V)((a) < (b))))
 #define VAEI_MAX(a, b) VAEI_X86(__builtin_ia32_maxps256(a, b), _mm256_max_ps(a, b))
@@ -2538,6 +2537,7 @@ VAEI_HELPER vaei_uints8 vaei_load_bytes8(const unsigned char *p) {
              _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes))
 #define VAEI_MAX(a, b) \
     VAEI_X86(__builtin_ia32_maxps512_mask(a, b, VAEI_SET(0), -1, 4), _mm512_maskz_max_ps((__mmask16)0xFFFF, a, b))
+#define VAEI_MIN(a, b) VAEI_SELECT_LESS(a, b, a, b)
 
 #else
 #define VAEI_TYPE(name) name##4
@@ -2545,7 +2545,6 @@ VAEI_HELPER vaei_uints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_HELPER VAEI_INLINE
 #define VAEI_LANES 4
 #define VAEI_SQRT(v) vaei_sqrt4(v)
-#define VAEI_FROM_INT(i) vaei_float_from_int4((vaei_ints4)(i))
 #define VAEI_MAX(a, b) VAEI_MAX4(a, b)
 #define VAEI_MIN(a, b) VAEI_MIN4(a, b)
 #define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
@@ -2598,8 +2597,6 @@ VAEI_HELPER vaei_uints8 vaei_load_bytes8(const unsigned char *p) {
        log(1 + e) 1.6 / 2.0       tanh 1.5 / 1.5                sigmoid 2.8 / 2.9         GELU, x < -1 6.8 / 7.8
    and in absolute terms the derivatives of SiLU 2.4e-7 and GELU 2.0e-7. Results below 2^-125.5 are 0. NaN gives NaN.
    VAE_DOUBLE takes libm's functions instead. */
-
-#if VAEI_PASS != VAEI_PASS_AVX512       /* it takes all but Adam from AVX2: see the table in >>product-kernels */
 
 /* ---- functions of one vector ---- */
 
@@ -2754,6 +2751,84 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_sigmoids)(VAEI_V x, VAEI_V e, VAEI_V *of_minus
     return VAEI_SELECT_LESS(x, VAEI_SET(0), lower, upper);
 }
 
+/* ---- sums ---- */
+
+/* A kernel that adds up terms of array elements: see vaei_sum_kernel. `add` returns the sum with one vector of terms
+   added to it, and leaves their derivatives in *slope if they are wanted. */
+#define VAEI_SUM_KERNEL(name, add) \
+    VAEI_TARGET void VAEI_NAME(name)(size_t n, const vae_real *a, const vae_real *b, vae_real factor, vae_real *d, \
+                                     vae_real sums[VAEI_SUM_LANES]) { \
+        size_t part, i; \
+        for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) { \
+            VAEI_V sum = VAEI_SET(0), slope = sum; \
+            for (i = part; i < n; i += VAEI_SUM_LANES) { \
+                sum = VAEI_NAME(add)(sum, VAEI_LOAD(a + i), VAEI_LOAD(b + i), d != NULL, &slope); \
+                if (d) VAEI_STORE(d + i, slope * VAEI_SET(factor)); \
+            } \
+            VAEI_STORE(sums + part, sum); \
+        } \
+    }
+
+/* Bernoulli: max(l, 0) - l x + log(1 + e^-|l|), and its derivative sigmoid(l) - x, of one exponential. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_bernoulli)(VAEI_V sum, VAEI_V l, VAEI_V x, int wanted, VAEI_V *slope) {
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(l));
+    VAEI_V       unused;
+    if (wanted) *slope = VAEI_NAME(vaei_sigmoids)(l, e, &unused) - x;
+    return sum + VAEI_NAME(vaei_plus_log1p)(VAEI_FNMA(l, x, VAEI_MAX(VAEI_SET(0), l)), e);
+}
+VAEI_SUM_KERNEL(vaei_bernoulli, vaei_add_bernoulli)
+
+#if VAEI_PASS != VAEI_PASS_AVX512       /* it takes all but Bernoulli and Adam from AVX2: see >>product-kernels */
+
+/* Gaussian: the squared difference, and half its derivative. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_gaussian)(VAEI_V sum, VAEI_V output, VAEI_V x, int wanted, VAEI_V *slope) {
+    const VAEI_V difference = output - x;
+    if (wanted) *slope = difference;
+    return VAEI_FMA(difference, difference, sum);
+}
+VAEI_SUM_KERNEL(vaei_gaussian, vaei_add_gaussian)
+
+/* Laplace: the size of the difference, and its derivative, the sign. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_laplace)(VAEI_V sum, VAEI_V output, VAEI_V x, int wanted, VAEI_V *slope) {
+    const VAEI_V difference = output - x, zero = VAEI_SET(0);
+    const VAEI_V sign = VAEI_SELECT_LESS(zero, difference, VAEI_SET(1), zero);
+    if (wanted) *slope = VAEI_SELECT_LESS(difference, zero, VAEI_SET(-1), sign);
+    return sum + VAEI_ABS(difference);
+}
+VAEI_SUM_KERNEL(vaei_laplace, vaei_add_laplace)
+
+/* Continuous Bernoulli. With a = |l| the logarithm of the density is -max(l, 0) + l x - log((1 - e^-a)/a). Its mean is
+   1/a - e^-a/(1 - e^-a) for l = -a, and 1 minus that for l = a. For a below the bound, where both cancel, series in y =
+   a/2 are used: log((1 - e^-a)/a) = -y + log(sinh(y)/y), and the mean is 1/2 - (coth(y) - 1/y)/2. Each branch gets a
+   limited to its own range, so that the branch not taken does not overflow. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_continuous)(VAEI_V sum, VAEI_V l, VAEI_V x, int wanted, VAEI_V *slope) {
+    const VAEI_V bound = VAEI_SET(sizeof(vae_real) > 4 ? 0.25f : 1.0f), half = VAEI_SET(0.5f), one = VAEI_SET(1);
+    const VAEI_V a = VAEI_ABS(l), large = VAEI_MIN(VAEI_SET((vae_real)1e30), VAEI_MAX(bound, a));
+    const VAEI_V y = half * VAEI_MIN(bound, a), z = y * y;
+    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-large), rest = one - e;
+    VAEI_V       p = VAEI_SET((vae_real)(1 / 467775.0)), m = VAEI_SET((vae_real)(1 / 93555.0));
+    VAEI_HORNER_4(p, z, -1 / 37800.0, 1 / 2835.0, -1 / 180.0, 1 / 6.0);
+    p = VAEI_SELECT_LESS(a, bound, VAEI_FMA(p, z, -y), VAEI_NAME(vaei_log)(rest / large));
+    if (wanted) {
+        VAEI_HORNER_4(m, z, -1 / 9450.0, 1 / 945.0, -1 / 90.0, 1 / 6.0);
+        m = VAEI_SELECT_LESS(a, bound, VAEI_FNMA(m, y, half), one / large - e / rest);
+        *slope = VAEI_SELECT_LESS(l, VAEI_SET(0), m, one - m) - x;
+    }
+    return sum + (VAEI_FNMA(l, x, VAEI_MAX(VAEI_SET(0), l)) + p);
+}
+VAEI_SUM_KERNEL(vaei_continuous_bernoulli, vaei_add_continuous)
+
+/* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). Its derivative is left to
+   vaei_latent_backward. */
+VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_kl)(VAEI_V sum, VAEI_V mean, VAEI_V logvar, int wanted, VAEI_V *slope) {
+    (void)wanted;
+    (void)slope;
+    return sum + VAEI_FMA(mean, mean, VAEI_NAME(vaei_expm1)(logvar, VAEI_NAME(vaei_exp)(logvar) - VAEI_SET(1), 1));
+}
+VAEI_SUM_KERNEL(vaei_gaussian_kl, vaei_add_kl)
+
+/* ---- activations ---- */
+
 /* The activations made of one exponential: tanh, softplus max(x, 0) + log(1 + e^-|x|), sigmoid, and SiLU x sigmoid(x).
    SiLU is 0 below -100; the bound keeps -inf from being multiplied by 0. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_of_exponential)(vae_activation kind, VAEI_V x) {
@@ -2843,80 +2918,6 @@ VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n
 }
 #undef VAEI_EACH
 
-/* ---- sums ---- */
-
-/* A kernel that adds up terms of array elements: see vaei_sum_kernel. `add` returns the sum with one vector of terms
-   added to it, and leaves their derivatives in *slope if they are wanted. */
-#define VAEI_SUM_KERNEL(name, add) \
-    VAEI_TARGET void VAEI_NAME(name)(size_t n, const vae_real *a, const vae_real *b, vae_real factor, vae_real *d, \
-                                     vae_real sums[VAEI_SUM_LANES]) { \
-        size_t part, i; \
-        for (part = 0; part < VAEI_SUM_LANES; part += VAEI_LANES) { \
-            VAEI_V sum = VAEI_SET(0), slope = sum; \
-            for (i = part; i < n; i += VAEI_SUM_LANES) { \
-                sum = VAEI_NAME(add)(sum, VAEI_LOAD(a + i), VAEI_LOAD(b + i), d != NULL, &slope); \
-                if (d) VAEI_STORE(d + i, slope * VAEI_SET(factor)); \
-            } \
-            VAEI_STORE(sums + part, sum); \
-        } \
-    }
-
-/* Bernoulli: max(l, 0) - l x + log(1 + e^-|l|), and its derivative sigmoid(l) - x, of one exponential. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_bernoulli)(VAEI_V sum, VAEI_V l, VAEI_V x, int wanted, VAEI_V *slope) {
-    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-VAEI_ABS(l));
-    VAEI_V       unused;
-    if (wanted) *slope = VAEI_NAME(vaei_sigmoids)(l, e, &unused) - x;
-    return sum + VAEI_NAME(vaei_plus_log1p)(VAEI_FNMA(l, x, VAEI_MAX(VAEI_SET(0), l)), e);
-}
-VAEI_SUM_KERNEL(vaei_bernoulli, vaei_add_bernoulli)
-
-/* Gaussian: the squared difference, and half its derivative. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_gaussian)(VAEI_V sum, VAEI_V output, VAEI_V x, int wanted, VAEI_V *slope) {
-    const VAEI_V difference = output - x;
-    if (wanted) *slope = difference;
-    return VAEI_FMA(difference, difference, sum);
-}
-VAEI_SUM_KERNEL(vaei_gaussian, vaei_add_gaussian)
-
-/* Laplace: the size of the difference, and its derivative, the sign. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_laplace)(VAEI_V sum, VAEI_V output, VAEI_V x, int wanted, VAEI_V *slope) {
-    const VAEI_V difference = output - x, zero = VAEI_SET(0);
-    const VAEI_V sign = VAEI_SELECT_LESS(zero, difference, VAEI_SET(1), zero);
-    if (wanted) *slope = VAEI_SELECT_LESS(difference, zero, VAEI_SET(-1), sign);
-    return sum + VAEI_ABS(difference);
-}
-VAEI_SUM_KERNEL(vaei_laplace, vaei_add_laplace)
-
-/* Continuous Bernoulli. With a = |l| the logarithm of the density is -max(l, 0) + l x - log((1 - e^-a)/a). Its mean is
-   1/a - e^-a/(1 - e^-a) for l = -a, and 1 minus that for l = a. For a below the bound, where both cancel, series in y =
-   a/2 are used: log((1 - e^-a)/a) = -y + log(sinh(y)/y), and the mean is 1/2 - (coth(y) - 1/y)/2. Each branch gets a
-   limited to its own range, so that the branch not taken does not overflow. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_continuous)(VAEI_V sum, VAEI_V l, VAEI_V x, int wanted, VAEI_V *slope) {
-    const VAEI_V bound = VAEI_SET(sizeof(vae_real) > 4 ? 0.25f : 1.0f), half = VAEI_SET(0.5f), one = VAEI_SET(1);
-    const VAEI_V a = VAEI_ABS(l), large = VAEI_MIN(VAEI_SET((vae_real)1e30), VAEI_MAX(bound, a));
-    const VAEI_V y = half * VAEI_MIN(bound, a), z = y * y;
-    const VAEI_V e = VAEI_NAME(vaei_exp_negative)(-large), rest = one - e;
-    VAEI_V       p = VAEI_SET((vae_real)(1 / 467775.0)), m = VAEI_SET((vae_real)(1 / 93555.0));
-    VAEI_HORNER_4(p, z, -1 / 37800.0, 1 / 2835.0, -1 / 180.0, 1 / 6.0);
-    p = VAEI_SELECT_LESS(a, bound, VAEI_FMA(p, z, -y), VAEI_NAME(vaei_log)(rest / large));
-    if (wanted) {
-        VAEI_HORNER_4(m, z, -1 / 9450.0, 1 / 945.0, -1 / 90.0, 1 / 6.0);
-        m = VAEI_SELECT_LESS(a, bound, VAEI_FNMA(m, y, half), one / large - e / rest);
-        *slope = VAEI_SELECT_LESS(l, VAEI_SET(0), m, one - m) - x;
-    }
-    return sum + (VAEI_FNMA(l, x, VAEI_MAX(VAEI_SET(0), l)) + p);
-}
-VAEI_SUM_KERNEL(vaei_continuous_bernoulli, vaei_add_continuous)
-
-/* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). Its derivative is left to
-   vaei_latent_backward. */
-VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_kl)(VAEI_V sum, VAEI_V mean, VAEI_V logvar, int wanted, VAEI_V *slope) {
-    (void)wanted;
-    (void)slope;
-    return sum + VAEI_FMA(mean, mean, VAEI_NAME(vaei_expm1)(logvar, VAEI_NAME(vaei_exp)(logvar) - VAEI_SET(1), 1));
-}
-VAEI_SUM_KERNEL(vaei_gaussian_kl, vaei_add_kl)
-
 /* ---- latent ---- */
 
 /* z = mean + e^(logvar/2) epsilon; z may be any of the inputs. */
@@ -3001,10 +3002,11 @@ VAEI_TARGET size_t VAEI_NAME(vaei_check_range)(size_t n, const vae_real *x, vae_
 #else
     const int32_t least = vaei_order(low == 0 ? (vae_real)-0.0 : low), most = vaei_order(high);
     uint32_t      lanes[VAEI_LANES], found = 0;
-    size_t        j;
-    for (; i + VAEI_SUM_BLOCK <= n; i += VAEI_SUM_BLOCK) {          /* in blocks, up to the first with such a number */
+    size_t        j, end;
+    for (; n - i >= VAEI_LANES; i = end) {                          /* in blocks, up to the first with such a number */
         VAEI_TYPE(vaei_ints) beyond = (VAEI_TYPE(vaei_ints))VAEI_BITS(VAEI_SET(0));
-        for (j = i; j < i + VAEI_SUM_BLOCK; j += VAEI_LANES) {      /* by vaei_order */
+        end = n - i < VAEI_SUM_BLOCK ? n - n % VAEI_LANES : i + VAEI_SUM_BLOCK;
+        for (j = i; j < end; j += VAEI_LANES) {                     /* by vaei_order */
             const VAEI_TYPE(vaei_ints) bits = (VAEI_TYPE(vaei_ints))VAEI_BITS(VAEI_LOAD(x + j));
             const VAEI_TYPE(vaei_ints) order = bits ^ (bits >> 31 & INT32_MAX);
             beyond |= (order < least) | (order > most);
@@ -3047,28 +3049,35 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
    them by itself, so they are prefetched. */
 #define VAEI_UPDATE_AHEAD 2048    /* bytes */
 #define VAEI_UPDATE_KERNEL(name, direction, has_second) \
-    VAEI_TARGET void VAEI_NAME(name)(const vaei_update_step *given, size_t rows, size_t n, vae_real *p, \
-                                     const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) { \
+    VAEI_HELPER void VAEI_NAME(name##_rows)(const vaei_update_step *given, size_t rows, size_t n, vae_real *p, \
+                                            const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v, \
+                                            int has_decay) { \
         const vaei_update_step step = *given;           /* a copy that no store to p can change */ \
-        const VAEI_V zero = VAEI_SET(0), decay = VAEI_SET(step.decay); \
+        const VAEI_V zero = VAEI_SET(0); \
         size_t r, i; \
         for (r = 0; r < rows; r++, p += n, m += n, v = has_second ? v + n : v) { \
             const VAEI_V factor = VAEI_SET(factors[r]); \
             for (i = 0; i < n; i += VAEI_LANES) { \
-                const VAEI_V parameter = VAEI_LOAD(p + i); \
-                VAEI_V first = VAEI_LOAD(m + i), second = has_second ? VAEI_LOAD(v + i) : zero, d; \
+                VAEI_V parameter = VAEI_LOAD(p + i), d = VAEI_FMA(factor, VAEI_LOAD(g + i), zero); \
+                VAEI_V first = VAEI_LOAD(m + i), second = has_second ? VAEI_LOAD(v + i) : zero; \
                 if (VAEI_LANES >= 8) { \
                     VAEI_PREFETCH(p + i, VAEI_UPDATE_AHEAD); \
                     VAEI_PREFETCH(m + i, VAEI_UPDATE_AHEAD); \
                     if (has_second) VAEI_PREFETCH(v + i, VAEI_UPDATE_AHEAD); \
                 } \
-                d = VAEI_FMA(decay, parameter, VAEI_FMA(factor, VAEI_LOAD(g + i), zero)); \
+                if (has_decay) d = VAEI_FMA(VAEI_SET(step.decay), parameter, d); \
                 d = VAEI_NAME(direction)(&step, d, &first, &second); \
-                VAEI_STORE(p + i, VAEI_FNMA(VAEI_SET(step.rate), d, VAEI_PRODUCT(VAEI_SET(step.shrink), parameter))); \
+                if (has_decay) parameter = VAEI_PRODUCT(VAEI_SET(step.shrink), parameter); \
+                VAEI_STORE(p + i, VAEI_FNMA(VAEI_SET(step.rate), d, parameter)); \
                 VAEI_STORE(m + i, first); \
                 if (has_second) VAEI_STORE(v + i, second); \
             } \
         } \
+    } \
+    VAEI_TARGET void VAEI_NAME(name)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p, \
+                                     const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) { \
+        if (step->decay == 0 && step->shrink == 1) VAEI_NAME(name##_rows)(step, rows, n, p, factors, g, m, v, 0); \
+        else VAEI_NAME(name##_rows)(step, rows, n, p, factors, g, m, v, 1); \
     }
 
 /* A moment so small that it would decay to denormal numbers, which are slow, is 0. (Beside an epsilon of 1e-12 or more
@@ -3081,7 +3090,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_moment)(VAEI_V m) {
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_mean_square)(const vaei_update_step *step, VAEI_V g, VAEI_V v) {
     g = VAEI_SELECT_LESS(VAEI_ABS(g), VAEI_SET((vae_real)1e-15), VAEI_SET(0), g);
     v = VAEI_FMA(VAEI_SET(step->one_minus_beta2) * g, g, VAEI_PRODUCT(VAEI_SET(step->beta2), v));
-    return VAEI_NAME(vaei_moment)(v);
+    return VAEI_SELECT_LESS(v, VAEI_SET((vae_real)1e-30), VAEI_SET(0), v);
 }
 
 /* Adam and AdamW: m = beta1 m + (1 - beta1) g,  d = m / (sqrt(v) inverse_root + epsilon). For the constants see
@@ -3282,7 +3291,7 @@ VAEI_TILE_KERNEL(vaei_packing_tile, VAEI_ROWS_4, VAEI_VECTORS_2, VAEI_READ_AND_P
 #define VAEI_SWEEP_SUM(STEPS) \
     sum = start ? VAEI_LOAD(start + j) : zero; \
     STEPS(VAEI_SWEEP_ADD, 0) \
-    if (relu && k + count == steps) sum = VAEI_MAX(zero, sum);
+    if (ends) sum = VAEI_MAX(zero, sum);
 #define VAEI_SWEEP(STEPS) \
     size_t j = columns - VAEI_LANES; \
     STEPS(VAEI_SWEEP_BEGIN, 0) \
@@ -3299,9 +3308,12 @@ VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offset
     size_t k, count;
     for (k = 0; k < steps; k += count, start = c) {
         VAEI_V sum, last;
-        count = steps - k >= 8 ? 8 : steps - k >= 4 ? 4 : 1;
+        int    ends;
+        count = steps - k >= 8 ? 8 : steps - k >= 4 ? 4 : steps - k >= 2 ? 2 : 1;
+        ends = relu && k + count == steps;
         if (count == 8) { VAEI_SWEEP(VAEI_ROWS_8) }
         else if (count == 4) { VAEI_SWEEP(VAEI_ROWS_4) }
+        else if (count == 2) { VAEI_SWEEP(VAEI_ROWS_2) }
         else { VAEI_SWEEP(VAEI_ROWS_1) }
         VAEI_STORE(c + columns - VAEI_LANES, last);
     }
@@ -3333,7 +3345,7 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
-    VAEI_SHARED(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
+    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
     VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
     VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_SHARED(vaei_sgd), VAEI_SHARED(vaei_rmsprop),
     VAEI_SHARED(vaei_adadelta), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
@@ -3356,8 +3368,8 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
 VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_real *values, size_t count,
                                  vae_real rest) {
     size_t i;
+    for (i = 0; i < VAEI_MOST_LANES; i++) padded[i] = rest;
     memcpy(padded, values, count * sizeof *values);
-    for (i = count; i < VAEI_MOST_LANES; i++) padded[i] = rest;
 }
 
 /* The last `count` numbers of up to four arrays, from index `whole` on, each filled up with zeros to one vector. */
@@ -3498,12 +3510,6 @@ VAEI_PRIVATE double vaei_gaussian(const vaei_kernel_set *set, size_t n, const va
                                   vae_real inverse_variance, vae_real scale, vae_real *d) {
     const double sum = vaei_sum(set->gaussian, n, output, x, 0, inverse_variance * scale, d);
     return VAEI_ROUNDED(sum * 0.5 * (double)inverse_variance);
-}
-
-/* The sum of |x - output| / sigma; d = its derivative times `scale`. */
-VAEI_PRIVATE double vaei_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
-                                 vae_real inverse, vae_real scale, vae_real *d) {
-    return VAEI_ROUNDED(vaei_sum(set->laplace, n, output, x, 0, inverse * scale, d) * (double)inverse);
 }
 
 /* The negative log-likelihood of n pixels, in nats; d = (mean - x) scale. */
@@ -3671,17 +3677,6 @@ VAEI_PRIVATE size_t vaei_block_steps(size_t steps) {
     return (steps + blocks - 1) / blocks;
 }
 
-/* Where `rows` rows of A and C begin, from row `first` on. The last is repeated for tiles that reach beyond it. */
-VAEI_PRIVATE void vaei_find_rows(const vaei_work *work, size_t first, size_t rows) {
-    const vaei_product *p = work->p;
-    size_t i;
-    for (i = 0; i < rows + VAEI_TILE_ROWS - 1; i++) {
-        const size_t row = first + vaei_min_size(i, rows - 1);
-        work->a_rows[i] = p->a + vaei_entry(p->a_rows, p->a_row, row);
-        work->c_rows[i] = p->c + vaei_entry(p->c_rows, p->c_row, row);
-    }
-}
-
 /* ---- Packing ---- */
 
 /* Do numbers that lie `step` apart fall into few sets of a cache, and so drive each other out? */
@@ -3822,11 +3817,15 @@ VAEI_APART void vaei_run_panel(const vaei_work *work, const vaei_panel *panel, s
 VAEI_APART void vaei_block_of_panels(const vaei_work *work) {
     const vaei_product *p = work->p;
     const size_t most = work->packed_a ? VAEI_PACKED_ROWS : VAEI_BLOCK_ROWS;
-    size_t first, column, rows, vectors;
+    size_t first, column, rows, vectors, i;
     for (first = 0; first < p->rows; first += rows) {
         rows = vaei_min_size(most, p->rows - first);
         vectors = rows <= 32 && !p->b_packed ? work->kernels->wide : work->kernels->panel;
-        vaei_find_rows(work, first, rows);
+        for (i = 0; i < rows + VAEI_TILE_ROWS - 1; i++) {   /* tiles may reach beyond the last row: it is repeated */
+            const size_t row = first + vaei_min_size(i, rows - 1);
+            work->a_rows[i] = p->a + vaei_entry(p->a_rows, p->a_row, row);
+            work->c_rows[i] = p->c + vaei_entry(p->c_rows, p->c_row, row);
+        }
         if (work->packed_a) vaei_pack_a(work, rows);
         for (column = 0; column < p->columns;) {
             const vaei_panel panel = vaei_next_panel(work->kernels, vectors, p->columns - column);
@@ -4081,7 +4080,10 @@ VAEI_PRIVATE double vaei_score_laplace(const vaei_kernel_set *set, size_t n, con
                                        const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     double sum = 0;
     size_t i;
-    if (!spread->inverse) return vaei_laplace(set, n, output, x, 1 / (vae_real)spread->sigma, scale, d);
+    if (!spread->inverse) {
+        const vae_real inverse = 1 / (vae_real)spread->sigma;
+        return VAEI_ROUNDED(vaei_sum(set->laplace, n, output, x, 0, inverse * scale, d) * (double)inverse);
+    }
     for (i = 0; i < n; i++) {
         const vae_real off = (output[i] - x[i]) * spread->inverse[i];
         sum += (double)(off < 0 ? -off : off);
@@ -6960,8 +6962,9 @@ VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, 
     split.context = context;
     split.cut.items = items;
     split.cut.unit = unit;
-    split.cut.pieces = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, items / grain));
-    vaei_run(model, vaei_split_task, &split, split.cut.pieces);
+    split.cut.pieces = vaei_min_size((size_t)model->plan.threads, items / grain);
+    if (split.cut.pieces > 1) vaei_run(model, vaei_split_task, &split, split.cut.pieces);
+    else if (items) part(context, 0, 0, items);
 }
 
 #define VAEI_PARALLEL_WORK 500000       /* multiply-adds that are worth waking another thread */
@@ -6995,6 +6998,10 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
     const int             few = product->rows < 48;
     vaei_multiply_context grid, tried;
     size_t                row_units, least = (size_t)-1;
+    if (most == 1) {
+        vaei_multiply(model->kernels, product, vaei_slot(model, 0, model->plan.product_scratch));
+        return;
+    }
     tried.model = model;
     tried.product = product;
     tried.rows.items = product->rows;
@@ -11500,14 +11507,12 @@ VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size
 /* Is every |number| <= most? `most` is finite. */
 VAEI_PRIVATE int vaei_are_within(const vae_model *model, const vae_real *numbers, size_t count, vae_real most) {
     vaei_within_context work;
-    size_t              i;
     work.kernels = model->kernels;
     work.numbers = numbers;
     work.most = most;
     memset(work.found, 0, sizeof work.found);
     vaei_split(model, count, 64, VAEI_PARALLEL_READS, vaei_within_part, &work);
-    for (i = 0; i < VAEI_MAX_THREADS; i++) if (work.found[i]) return 0;
-    return 1;
+    return !memchr(work.found, 1, sizeof work.found);
 }
 
 /* Updates the parameters at .. at + rows * count - 1: the gradient of row i is factors[i] * g. */
