@@ -15,7 +15,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/.*VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-.PHONY: examples help run test bench bench-peers sensor-qemu data install uninstall clean
+.PHONY: examples help run test reproduce bench bench-peers sensor-qemu data install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
 
@@ -23,6 +23,7 @@ help:
 	@echo "make examples        build everything in examples/ into $(BUILD)/ (the default)"
 	@echo "make run             train on MNIST (data/ or MNIST_DIR) or generated digits, write pictures into out/"
 	@echo "make test            build and run all tests; MNIST_DIR, data/ or ../shared/mnist gives real MNIST"
+	@echo "make reproduce       published figures on real MNIST, in minutes; FULL=1 for the long ones too, a night"
 	@echo "make bench           measure speed against this machine's own peak, under two minutes"
 	@echo "make bench-peers     the same against PyTorch, where python3 has torch"
 	@echo "make sensor-qemu     examples/sensor.c and sizes on Cortex-M3 and M4F, where their compiler and qemu are"
@@ -49,7 +50,7 @@ $(BUILD)/test_views $(BUILD)/test_small: $(BUILD)/test_%: tests/test_%.c vae.h |
 $(BUILD)/test_%: tests/test_%.c vae.h | $(BUILD)
 	$(COMPILE) -o $@ $< -lm
 
-$(BUILD)/bench: tests/bench.c vae.h | $(BUILD)
+$(BUILD)/bench $(BUILD)/figures: $(BUILD)/%: tests/%.c vae.h | $(BUILD)
 	$(COMPILE) $(THREADS) -o $@ $< -lm
 
 # Real MNIST if it is in data/ or where MNIST_DIR says; else digits drawn once into build/digits.
@@ -58,6 +59,10 @@ run: $(BUILD)/train_mnist $(BUILD)/reconstruct_mnist $(BUILD)/make_digits
 
 test: $(TESTS) $(EXAMPLES)
 	@sh tests/run_tests.sh $(TESTS)
+
+# Interrupted, it goes on where it was. SEED=2 takes another seed.
+reproduce: $(BUILD)/train_mnist $(BUILD)/figures
+	@FULL="$(FULL)" SEED="$(SEED)" sh tests/reproduce.sh $(BUILD) out/reproduce
 
 bench: $(BUILD)/bench
 	@$(BUILD)/bench

@@ -45,18 +45,18 @@
 
    CONVENTIONS, the same everywhere
      - Every figure is in nats per example: summed over pixels and latent dimensions, averaged over examples, never
-       rescaled silently. loss = reconstruction + beta * kl where config.objective is left alone, elbo =
+       rescaled silently. loss = reconstruction + beta * kl unless the config asks for another objective; elbo =
        -(reconstruction + kl).
-     - The encoder gives mean and logvar, the log of the variance, held within [-20, 10]. The decoder gives one number a
+     - The encoder gives mean and logvar, the log of the variance, clamped to [-20, 10]. The decoder gives one number a
        pixel, or two, from which the likelihood makes the pixel's mean: see vae_likelihood.
      - A row is an image of height x width x channels, the channels interleaved, as C programs and stb_image have them;
        with VAE_CHANNELS_FIRST channels x height x width. A series is an image of height 1: { 1, length, channels }.
        A vector of n numbers, such as a row of a table, is { 1, n, 1 }. Rows follow each other without gaps.
      - "Pixel" means any number of a row. Pixels are vae_real (float), or bytes 0 to 255, which count as 0 to 1. A pixel
        that the likelihood does not allow is an error that names its row and its place in it, both counted from 0.
-     - Set the fields that you need, leave the others 0: 0 means "the default", which is told beside each field and by
-       vae_defaults(). Every enum's explicit values are 1 or more. Where 0 means a default and you want an exact zero,
-       write VAE_ZERO. A setting that has no effect beside the others is refused, not ignored.
+     - Set the fields that you need and leave the others 0: 0 means "the default", which stands beside each field, and
+       which vae_defaults() fills in. Every enum's explicit values are 1 or more. Where 0 means a default and you want
+       an exact zero, write VAE_ZERO. A setting that could have no effect is refused, not ignored.
      - Sizes and counts are size_t; small structural numbers (layers, kernel, stride) are int. A count of 0 is allowed
        wherever results are per row, and does nothing; a mean, an update or a fit needs at least one row.
      - Same seed, same kernels: same bits, for any number of threads and at any time.
@@ -67,7 +67,7 @@
      - Structs may grow at their end in later versions: name the fields, do not count on positions or sizes.
 
    COMPILE-TIME OPTIONS (define them in the file that has VAE_IMPLEMENTATION; those marked * wherever vae.h is included)
-       VAE_API *             what stands before every public function, such as __declspec(dllexport); else extern
+       VAE_API *             what stands before every public function, such as __declspec(dllexport); default: extern
        VAE_STATIC *          every function is static: the library is private to one file
        VAE_NO_STDIO *        no <stdio.h>: no calls with a path, no vae_print_*; the *_memory calls remain
        VAE_NO_MALLOC         no <stdlib.h>: memory comes from vae_create_in or from config.allocator
@@ -75,13 +75,13 @@
        VAE_THREADS           config.threads uses POSIX or Win32 threads (older C libraries then want -pthread)
        VAE_PORTABLE          no processor-specific instructions
        VAE_SMALL             least code and memory instead of speed; only kernels with the bits of VAE_KERNELS_PORTABLE
-       VAE_BASIC *           only what a small network needs, and VAE_ERROR_UNSUPPORTED for the rest. It has up to 4 dense
-                             layers in the encoder and 4 in the decoder, linear, (leaky) ReLU, tanh or sigmoid;
-                             VAE_BERNOULLI and VAE_GAUSSIAN; the ELBO with one sample; VAE_ADAM, VAE_ADAMW and VAE_SGD;
-                             one thread. It has no dropout, batch normalisation, classes, classifier, standardize,
-                             missing or altered pixels, targets, tied or frozen layers, sigma_per_pixel, schedules, free
-                             bits, capacity, drawn pixels, VAE_CHANNELS_FIRST, other first weights than VAE_INIT_PYTORCH
-                             (with VAE_INFERENCE_ONLY they are 0 until given), views, VAE_SCORE_LOG_LIKELIHOOD
+       VAE_BASIC *           only what a small network needs; the rest is VAE_ERROR_UNSUPPORTED. There are up to 4 dense
+                             layers in the encoder and 4 in the decoder: linear, (leaky) ReLU, tanh, sigmoid; Bernoulli
+                             and Gaussian; the ELBO with one sample; VAE_ADAM, VAE_ADAMW, VAE_SGD; one thread. There is
+                             no dropout, batch normalisation, classes, classifier, standardize, missing or altered
+                             pixels, targets, tied or frozen layers, shared_heads, sigma_per_pixel, schedules, free
+                             bits, capacity, drawn pixels, VAE_CHANNELS_FIRST, views, VAE_SCORE_LOG_LIKELIHOOD,
+                             without_entropy, and first weights are VAE_INIT_PYTORCH (for VAE_INFERENCE_ONLY 0)
        VAE_NO_MESSAGES *     error.message is the status's name: no sentences
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
@@ -219,24 +219,24 @@ typedef enum vae_layer_kind {
     VAE_LAYER_END = 0, VAE_LAYER_DENSE, VAE_LAYER_CONV, VAE_LAYER_CONV_TRANSPOSED
 } vae_layer_kind;
 
-typedef struct vae_shape {      /* each 1 to 67108864, of images that convolutions take or give to 65535 */
+typedef struct vae_shape {      /* each 1 to 67108864; where a convolution takes or gives the image, 1 to 65535 */
     int height, width, channels;
 } vae_shape;
 
 /* How many zeros stand around a convolution's input.
-   VAE_SAME is TensorFlow's rule: a convolution gives ceil(size / stride), a transposed one size * stride; an odd
-   amount of padding puts the larger half after. VAE_EXPLICIT takes the four amounts as they are; with all four equal it
-   is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's padding=1 pads
-   1 and 1: the same output shape, different numbers. */
+   VAE_SAME is TensorFlow's rule: a convolution gives ceil(size / stride), a transposed one size * stride; of an odd
+   amount the larger half comes after. VAE_EXPLICIT takes the four amounts as they are; with top = bottom and left =
+   right it is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's
+   padding=1 pads 1 and 1: the same output shape, different numbers. */
 typedef enum vae_padding {
     VAE_PADDING_DEFAULT = 0,        /* VAE_SAME */
     VAE_SAME, VAE_EXPLICIT
 } vae_padding;
 
 /* One layer, best written with the macros below. For input H x W x C:
-     dense            activation(W x + b), x the flattened input; height * width * channels of `shape` units, which a
-                      convolution that follows sees as an image of that shape
-     conv             H' = (H + top + bottom - kernel) / stride + 1, rounded down, and W' alike; shape.channels filters
+     dense            activation(W x + b), x the flattened input; it has shape.height * width * channels units, which
+                      a convolution that follows sees as an image of that shape
+     conv             H' = (H + top + bottom - kernel) / stride + 1, rounded down, W' likewise; shape.channels filters
      conv transposed  H' = (H - 1) stride - top - bottom + kernel + output_padding; padding crops the output, and
                       output_padding (smaller than the stride) adds rows below and columns to the right */
 typedef struct vae_layer {
@@ -249,15 +249,15 @@ typedef struct vae_layer {
     vae_activation activation;
     vae_real       dropout;         /* in [0, 1): in training each output of the activation becomes 0 with this
                                        probability, and the others grow by 1 / (1 - dropout). Not in the last layer */
-    int            batch_norm;      /* nonzero: what goes into the activation is normalised, as by BatchNorm1d and 2d of
-                                       PyTorch: in training by the batch (each share by itself; a single number by
-                                       the running averages), in inference by the running averages. Not in the last
-                                       layer */
+    int            batch_norm;      /* nonzero: what goes into the activation is normalised, as PyTorch's BatchNorm1d
+                                       and 2d do: in training by the batch's mean and variance (a vae_share's by its
+                                       own), in inference, or where a channel has one number only, by the running
+                                       averages. Not in the last layer */
 } vae_layer;
 
-/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU); what they leave 0 is set beside
-   them: config.encoder[0].dropout = 0.1f. `kernel` and `stride` hold for height and width alike. Static tables, where
-   strict C wants constants, take the names with _INITIALIZER instead. */
+/* Layers as expressions, in C and C++: config.encoder[0] = VAE_DENSE(400, VAE_RELU); other fields are set afterwards:
+   config.encoder[0].dropout = 0.1f. `kernel` and `stride` hold for height and width alike. Static tables, where strict
+   C wants constants, take the names with _INITIALIZER instead. */
 #define VAE_DENSE_INITIALIZER(units, activation) VAE_DENSE_SHAPED_INITIALIZER(1, 1, units, activation)
 #define VAE_DENSE_SHAPED_INITIALIZER(height, width, channels, activation) \
     { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
@@ -316,11 +316,11 @@ typedef struct vae_layer {
    with the weights and stays near its best value (the closed form of Rybkin, Daniilidis and Levine 2021, "sigma-VAE").
    Two take two numbers a pixel: the decoder gives an image of twice the channels, first those of l, then those of the
    second number v (in PyTorch l, v = output.chunk(2, dim=1)). Its last layer is linear.
-   VAE_GAUSSIAN_PREDICTED: VAE_GAUSSIAN with log sigma = v/2 of each pixel of each row; v is held within [-12, 40]: else
+   VAE_GAUSSIAN_PREDICTED: VAE_GAUSSIAN with log sigma = v/2 of each pixel of each row; v is clamped to [-12, 40]: else
      a pixel predicted without error would draw its sigma to 0, and the gradients beyond all bounds.
    VAE_DISCRETIZED_LOGISTIC: bytes. x in [0, 1] counts as the nearest k/255, and p is the share of a logistic
      distribution of mean l and scale exp(v) that lies within 1/510 of it; 0 and 1 also take what lies beyond (Salimans
-     et al. 2017, section 2.1). v is held within [-8, 4], from where one level to where only 0 and 1 have any share.
+     et al. 2017, section 2.1). v is clamped to [-8, 4]: at -8 one level has nearly all of p, at 4 only 0 and 1 do.
    VAE_BERNOULLI and VAE_DISCRETIZED_LOGISTIC are probabilities. The others are densities, which may exceed 1: there a
    negative loss is normal. */
 typedef enum vae_likelihood {
@@ -350,7 +350,7 @@ typedef enum vae_initialization {
     VAE_INIT_PYTORCH, VAE_INIT_GLOROT, VAE_INIT_HE
 } vae_initialization;
 
-/* How your pixels lie in memory. Say it at every creation and every load: it is not taken from files. */
+/* How your pixels lie in memory. State it at every creation and every load: it is not taken from files. */
 typedef enum vae_layout {
     VAE_LAYOUT_DEFAULT = 0,         /* VAE_CHANNELS_LAST */
     VAE_CHANNELS_LAST, VAE_CHANNELS_FIRST
@@ -372,9 +372,9 @@ typedef enum vae_kernels {
    VAE_COSINE: first `warmup` updates in a straight line from `from` to 1; then from 1 to `to` along half a cosine until
      update `steps`, then `to` (Loshchilov and Hutter 2017, equation 5).
    VAE_STEP: the same warm-up; then 1, and `to` times what it was after every `steps` updates.
-   VAE_EXPONENTIAL: the same, but falling evenly: to^(t / steps) at update t after the warm-up.
-   VAE_CYCLICAL: in every `steps` updates, `warmup` of them in a straight line from `from` to 1, the others 1. For beta:
-     Fu et al. 2019, equation 6, with R = warmup / steps.
+   VAE_EXPONENTIAL: the same without jumps: to^(t / steps) at update t after the warm-up.
+   VAE_CYCLICAL: of every `steps` updates the first `warmup` in a straight line from `from` to 1, the others 1. For
+     beta: Fu et al. 2019, equation 6, with R = warmup / steps.
    In epochs: steps = epochs * batches, and an epoch has rows / batch batches, rounded up. Ten epochs of 60000 rows in
    batches of 128 are 10 * 469 steps. */
 typedef enum vae_schedule_kind {
@@ -397,8 +397,7 @@ typedef struct vae_schedule {
    VAE_SGD: m = momentum m + (g + w p), p -= learning_rate m, PyTorch's form.
    VAE_RMSPROP: g += w p, v = beta2 v + (1 - beta2) g^2, p -= learning_rate g / (sqrt v + epsilon), PyTorch's form with
      beta2 for its alpha (Tieleman and Hinton 2012).
-   VAE_ADADELTA: Zeiler 2012, algorithm 1, with beta2 for rho, weight decay as in VAE_ADAM, and each step times
-     learning_rate. */
+   VAE_ADADELTA: Zeiler 2012, algorithm 1, times learning_rate; beta2 is its rho, weight decay as in VAE_ADAM. */
 typedef enum vae_optimizer_kind {
     VAE_OPTIMIZER_DEFAULT = 0,      /* VAE_ADAM */
     VAE_ADAM, VAE_ADAMW, VAE_SGD, VAE_RMSPROP, VAE_ADADELTA
@@ -406,17 +405,17 @@ typedef enum vae_optimizer_kind {
 
 typedef struct vae_optimizer {
     vae_optimizer_kind kind;
-    vae_real           learning_rate;   /* up to 1e6. Default 1e-3, of VAE_SGD 1e-2, of VAE_ADADELTA 1 */
+    vae_real           learning_rate;   /* up to 1e6. Default 1e-3, for VAE_SGD 1e-2, for VAE_ADADELTA 1 */
     vae_real           beta1;           /* VAE_ADAM, VAE_ADAMW: in [0, 1). Default 0.9 */
-    vae_real           beta2;           /* all but VAE_SGD: in [0, 1). Default 0.999, of VAE_RMSPROP 0.99, of
+    vae_real           beta2;           /* all but VAE_SGD: in [0, 1). Default 0.999, for VAE_RMSPROP 0.99, for
                                            VAE_ADADELTA 0.9 */
-    vae_real           epsilon;         /* all but VAE_SGD: above 0. Default 1e-8, of VAE_ADADELTA 1e-6 */
+    vae_real           epsilon;         /* all but VAE_SGD: above 0. Default 1e-8, for VAE_ADADELTA 1e-6 */
     vae_real           momentum;        /* VAE_SGD: in [0, 1). Default 0.9 */
-    vae_real           weight_decay;    /* of weights, never of biases; up to 1e6. Default none, of VAE_ADAMW 1e-2 */
+    vae_real           weight_decay;    /* of weights, never of biases; up to 1e6. Default none, for VAE_ADAMW 1e-2 */
     vae_schedule       schedule;        /* of the learning rate */
-    vae_real           clip_norm;       /* a gradient whose norm over all weights is larger is scaled down to this norm,
-                                           as PyTorch's clip_grad_norm_ does; a learned sigma does not count. Default
-                                           none. Steps are then somewhat slower */
+    vae_real           clip_norm;       /* a gradient whose norm over all weights is larger is scaled down to it, as by
+                                           PyTorch's clip_grad_norm_; a learned sigma is left out. Default none. Steps
+                                           with it are somewhat slower */
 } vae_optimizer;
 
 /* Memory of your own: give both functions or neither. allocate gives a block aligned for any type, or NULL; release
@@ -442,7 +441,7 @@ typedef enum vae_part {
     VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY
 } vae_part;
 
-/* Which half's weights training leaves as they are; with the decoder's a learned sigma. */
+/* Which half's weights training leaves as they are. A learned sigma belongs to the decoder. */
 typedef enum vae_freeze {
     VAE_FREEZE_DEFAULT = 0,         /* VAE_FREEZE_NONE */
     VAE_FREEZE_NONE, VAE_FREEZE_ENCODER, VAE_FREEZE_DECODER
@@ -475,21 +474,20 @@ typedef struct vae_corruption {
 #define VAEI_REAL(number) ((vae_real)(number))
 #endif
 #define VAE_ZERO VAEI_REAL(-1e-30)     /* an exact zero, in fields where 0 means the default; no other use */
-#define VAE_LOGVAR_MIN VAEI_REAL(-20)  /* the encoder's logvar is held between these */
+#define VAE_LOGVAR_MIN VAEI_REAL(-20)  /* the encoder's logvar is clamped to these */
 #define VAE_LOGVAR_MAX VAEI_REAL(10)
 
 typedef struct vae_config {
     vae_shape          input;                     /* required: the shape of one row */
     int                latent;                    /* required: dimensions of z, 1 to 1048576 */
-    vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; those for mean and logvar follow by themselves */
+    vae_layer          encoder[VAE_MAX_LAYERS];   /* at least one; the layers that give mean and logvar are added */
     vae_layer          decoder[VAE_MAX_LAYERS];   /* from z to one number a pixel, or two where the likelihood takes
                                                      two; none: the encoder's mirror image. The last one is linear,
                                                      but for VAE_GAUSSIAN and VAE_LAPLACE */
     vae_likelihood     likelihood;
     vae_real           sigma;                     /* VAE_GAUSSIAN, VAE_LAPLACE: fixed, 1e-6 to 1e6; 0: learned */
     int                sigma_per_pixel;           /* nonzero: learns a sigma for each pixel, not one for all */
-    int                standardize;               /* VAE_GAUSSIAN, VAE_GAUSSIAN_PREDICTED, VAE_LAPLACE: nonzero: see
-                                                     vae_standardize */
+    int                standardize;               /* nonzero: see vae_standardize. Not where pixels lie in [0, 1] */
     vae_real           beta;                      /* weight of the KL, 0 or more. Default 1 */
     vae_schedule       beta_schedule;
     vae_initialization initialization;
@@ -520,7 +518,7 @@ typedef struct vae_config {
                                                      has none) and beside z; the decoder begins with a dense layer */
     vae_objective      objective;
     size_t             samples;                   /* z drawn for each row in training, each a row of the decoder's
-                                                     batch; 1 to 65536. Default 1, of VAE_OBJECTIVE_IWAE 5 */
+                                                     batch; 1 to 65536. Default 1, for VAE_OBJECTIVE_IWAE 5 */
     vae_real           free_bits;                 /* above 0: in the loss each latent dimension's KL, averaged over the
                                                      batch, counts as this many nats at least (Kingma et al. 2016) */
     vae_real           capacity;                  /* above 0: C nats; the loss has beta |kl - C|, the KL averaged over
@@ -548,7 +546,8 @@ typedef struct vae_config {
 
 typedef struct vae_model vae_model;
 
-/* Checks the config and copies it with every default in its place, a mirrored decoder too. `filled` may be `config`. */
+/* Checks the settings and copies them with every default in its place, a mirrored decoder too. `filled` may be `config`.
+   Whether the layers of a decoder of your own meet is found by the calls below. */
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error);
 
 /* Bytes that a model takes in all: parameters, gradients, moments, workspace. It never grows. (Saving to and loading
@@ -583,8 +582,8 @@ typedef struct vae_state {
     vae_real learning_rate;     /* likewise */
     vae_real sigma;             /* fixed or learned, in units of the (standardised) pixels; their geometric mean where
                                    each pixel has its own; 0 for likelihoods without */
-    uint64_t best_epoch;        /* with the lowest validation loss so far, and that loss, where vae_fit went by it: */
-    vae_real best_loss;         /* ... keep_best, patience or plateau_epochs was set; else both are 0 */
+    uint64_t best_epoch;        /* with the lowest validation loss so far, and that loss: both are 0 unless */
+    vae_real best_loss;         /* ... keep_best, patience or plateau_epochs is set */
 } vae_state;
 VAE_API void vae_get_state(const vae_model *model, vae_state *state);
 
@@ -606,7 +605,7 @@ VAE_API void vae_print_summary(const vae_model *model);       /* to standard out
    read during the call only and are never changed.
    With config.missing a pixel that is NaN, or 0 in `mask`, is missing: the encoder sees 0 there (with
    config.standardize that is its mean), and nats, scores, sigma, means and scales count the others alone. A row may
-   miss all. A target that is NaN is not scored; the mask speaks of the pixels. vae_impute fills in what is missing. */
+   lack all its pixels. With targets, those that are not NaN are scored, whatever the mask says. See vae_impute. */
 typedef struct vae_data {
     const vae_real      *pixels;
     const unsigned char *bytes;
@@ -631,9 +630,9 @@ typedef struct vae_terms {
 
 #ifndef VAE_INFERENCE_ONLY
 
-/* When on_progress is called. The last batch of an epoch brings VAE_EVENT_BATCH and then VAE_EVENT_EPOCH; an answer
-   other than 0 to either brings VAE_EVENT_STOPPED, whose own answer does not count. Stopping at an epoch's last batch
-   still ends that epoch, but its validation is left out unless patience, plateau_epochs or keep_best is set. */
+/* When on_progress is called. The last batch of an epoch brings VAE_EVENT_BATCH and then VAE_EVENT_EPOCH; returning
+   nonzero from either brings VAE_EVENT_STOPPED, from which the return value is ignored. Stopping at an epoch's last
+   batch still ends that epoch, but leaves out its validation unless patience, plateau_epochs or keep_best is set. */
 typedef enum vae_event {
     VAE_EVENT_BATCH = 1,             /* after each batch */
     VAE_EVENT_EPOCH,                 /* after each epoch, when the validation data have been scored */
@@ -658,22 +657,22 @@ typedef struct vae_progress {
 
 typedef struct vae_fit_config {
     size_t          epochs;               /* passes over the data in this call. Set this or until_epoch, not both */
-    size_t          until_epoch;          /* trains until the model has made so many passes in all, maybe none more: a
-                                             program that resumes says the same number again */
+    size_t          until_epoch;          /* trains until the model has made this many passes in all, which may be no
+                                             more: a program that resumes gives the same number again */
     size_t          batch;                /* rows in an update, at most config.batch. 0: config.batch, or, where the
                                              model comes from a file, what that was trained with */
     const vae_data *validation;           /* optional: scored after each epoch */
     int             keep_order;           /* nonzero: rows are taken in order; else shuffled anew each epoch */
-    int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias to give
-                                             the data's mean: of each pixel, after a convolution of each channel; where
-                                             pixels lie in [0, 1], held in [0.001, 0.999] (Burda et al. 2016); or the
-                                             nearest to it that the last activation can give. A second number a pixel
+    int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias so that
+                                             it gives the data's mean, or what the last activation can give nearest to
+                                             it: of each pixel, or after a convolution of each channel; for pixels in
+   [0, 1] clamped to [0.001, 0.999] (Burda et al. 2016). A second number a pixel
                                              begins with the data's variance */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;                 /* handed to on_progress */
-    size_t          patience;             /* no further epoch begins after so many in a row whose validation loss was
-                                             not the lowest so far; 0: no limit */
-    size_t          plateau_epochs;       /* after so many such epochs in a row, and again after as many more, the
+    size_t          patience;             /* no further epoch begins after this many in a row that did not bring the
+                                             lowest validation loss so far; 0: no limit */
+    size_t          plateau_epochs;       /* after this many of those in a row, and again after as many more, the
                                              learning rate is multiplied by plateau_factor; 0: never */
     vae_real        plateau_factor;       /* between 0 and 1. Default 0.1 */
 } vae_fit_config;
@@ -727,8 +726,9 @@ typedef struct vae_share {
    finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
-/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to
-   the optimiser: its gradient tells where its best value lies. */
+/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to the
+   optimiser: its gradient says where its best value lies. It begins at 1, where vae_train_step and vae_fit first fit it
+   to the batch: standardise data of another size. */
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
 /* Ends a step whose update you made yourself: zeroes the gradients, moves on to the next step's noise and schedules. */
 VAE_API vae_status vae_end_step(vae_model *model, vae_error *error);
@@ -759,7 +759,7 @@ typedef struct vae_latents {
      vae_state.samples_drawn, which checkpoints keep. The sequence depends on the seed alone. With config.classes
      sample number n, counted from the model's first, has label n % classes: every class in turn. For chosen labels
      see vae_sample_config.
-   vae_sample_latent: only draws the z, count x vae_latent_size, and counts alike. */
+   vae_sample_latent: only draws the z, count x vae_latent_size, and counts them likewise. */
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error);
 VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
@@ -786,8 +786,8 @@ VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sam
                                    vae_error *error);
 VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error);
 
-/* With config.classifier: each row's probabilities of the classes, count x its last layer's units. data->labels do not
-   count. */
+/* With config.classifier: each row's probabilities of the classes, count x classes. data->labels may be given; they are
+   checked, but do not count. */
 VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error);
 
 /* The ELBO with one z drawn per row. `mean` receives the mean terms over all rows, `each` the terms of every row (count
@@ -840,10 +840,9 @@ VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_s
 VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, const vae_score_config *score,
                                      double *each, vae_error *error);
 
-/* The threshold for anomalies, from the scores of normal rows that were not trained on: one of them, which a further
-   normal row exceeds with a chance of at most 1 - `fraction`, whatever their distribution (the smallest but
-   (count + 1) fraction, rounded up: split conformal prediction). At .99 that takes at least 99 scores, at .999 at least
-   999. */
+/* The threshold for anomalies, from the scores of normal rows that were not trained on: the k-th smallest of them, k =
+   (count + 1) fraction rounded up. A further normal row exceeds it with a chance of at most 1 - `fraction`, whatever
+   the scores' distribution (split conformal prediction). At .99 that takes at least 99 scores, at .999 at least 999. */
 VAE_API vae_status vae_quantile(const double *scores, size_t count, double fraction, double *threshold,
                                 vae_error *error);
 
@@ -862,7 +861,7 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
 /* A linear probe: how well z tells classes apart to a linear classifier (multinomial logistic regression). */
 typedef struct vae_probe_config {
     size_t latent, classes;     /* numbers in a z; labels are 0 to classes - 1 */
-    size_t iterations;          /* at most so many passes over the data. Default 100 */
+    size_t iterations;          /* passes over the data, at most. Default 100 */
 } vae_probe_config;
 
 /* The classifier is fitted to `train`, which has labels; `accuracy` receives its share of right answers on `test`.
@@ -885,7 +884,7 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    like are refused.
    Loading trusts nothing in the file, and takes memory in proportion to the file's size and to what you ask for:
    without config.batch the file's batch is halved until the model's memory suits the file.
-   vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Else of its fields
+   vae_load makes a model from the file; vae_destroy releases it. `config` may be NULL. Otherwise, of its fields,
      - seed, batch, part, beta, beta_schedule, optimizer, objective, samples, free_bits, capacity, capacity_schedule,
        keep_best, freeze, classifier_weight, corruption, binarize, missing, targets replace the file's where they are
        not zero; a checkpoint's moments are left out where the optimiser's kind changes, but for VAE_ADAM and VAE_ADAMW,
@@ -898,7 +897,7 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
    _memory form allocates nothing: with vae_create_in a trained model runs without a heap.
    vae_load_matching takes those tensors whose names and shapes are the model's, for transfer from another network:
-   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. None is an error. */
+   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. No match: an error. */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
@@ -972,6 +971,9 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 
 /* ==== 9 >>platform ================================================================================================ */
 
+/* What differs from one compiler or operating system to the next: how numbers are rounded, the clock, the terminal,
+   threads. What concerns files stands in >>files-implementation, what concerns the processor in >>arithmetic. */
+
 #include <stdarg.h>
 #include <string.h>
 #ifndef VAE_NO_MALLOC
@@ -1033,7 +1035,8 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #define VAEI_PRIVATE static
 #endif
 
-/* The bits of a double. Where double is as small as float (AVR), those that the same number would have as 64 bits. */
+/* The bits of a double. Where double is as small as float (AVR), the bits that the same number has as a double of 64
+   bits: so the code that takes doubles apart is the same everywhere. */
 VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
 #if DBL_MANT_DIG == 53
     uint64_t bits;
@@ -1048,6 +1051,7 @@ VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
 #endif
 }
 
+/* The double with these bits, as vaei_double_bits gives them. */
 VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
     double x;
 #if DBL_MANT_DIG != 53
@@ -1121,9 +1125,14 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #define VAEI_TRAINING(function) function
 #endif
 
-/* ---- errors ---- */
+/* ---- errors ----
 
-typedef struct vaei_text {      /* `length` also counts what did not fit the buffer */
+   Sentences are put together by the few functions here and not by snprintf, which VAE_NO_STDIO leaves out, and which in
+   some locales writes a decimal comma. */
+
+/* A text that is being written. It stops at the end of its buffer, but `length` goes on counting: so the caller learns
+   how long the whole text is. */
+typedef struct vaei_text {
     char  *bytes;
     size_t size, length;
 } vaei_text;
@@ -1137,6 +1146,15 @@ VAEI_SETUP void vaei_put_string(vaei_text *text, const char *string) {
     while (*string) vaei_put(text, *string++);
 }
 
+/* Names and paths come from files and users: what a terminal would obey, control characters of ASCII and, as UTF-8, of
+   Latin-1, becomes a question mark. Returns how many bytes it read. */
+VAEI_SETUP size_t vaei_put_shown(vaei_text *text, const char *at) {
+    const unsigned char first = (unsigned char)at[0], next = first == 0xC2 ? (unsigned char)at[1] : 0;
+    const int           is_control = first < 32 || first == 127 || (next >= 0x80 && next < 0xA0);
+    vaei_put(text, is_control ? '?' : at[0]);
+    return is_control && next ? 2 : 1;
+}
+
 VAEI_SETUP void vaei_put_unsigned(vaei_text *text, uint64_t number) {
     char digits[20];
     int  count = 0;
@@ -1148,12 +1166,15 @@ VAEI_SETUP void vaei_put_unsigned(vaei_text *text, uint64_t number) {
 /* The shortest decimal number that reads back as `real`: see >>files-implementation. */
 VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real);
 
-/* %s string, %d int, %z size_t, %r double. */
+/* %s string, %d int, %z size_t, %r double (written as the shortest vae_real). Ends the text with a zero. */
 VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list list) {
     for (; *format; format++) {
         if (*format != '%') { vaei_put(text, *format); continue; }
         format++;
-        if (*format == 's') vaei_put_string(text, va_arg(list, const char *));
+        if (*format == 's') {
+            const char *string = va_arg(list, const char *);
+            while (*string) string += vaei_put_shown(text, string);
+        }
         else if (*format == 'z') vaei_put_unsigned(text, va_arg(list, size_t));
         else if (*format == 'r') vaei_put_exact_real(text, (vae_real)va_arg(list, double));
         else if (*format == 'd') {
@@ -1250,7 +1271,8 @@ __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsig
 
 /* ---- time and terminals: for progress, never for results ---- */
 
-/* Seconds since some fixed moment, by a clock that cannot be set where the system has one. */
+/* vaei_now: seconds since some fixed moment, by a clock that nobody can set, where the system has one.
+   vaei_is_terminal: whether standard output goes to a terminal. */
 #if !defined(VAE_NO_STDIO) && defined(VAEI_POSIX)
 #include <sys/time.h>
 #include <time.h>
@@ -1298,14 +1320,17 @@ VAEI_PRIVATE double vaei_now(void) { return 0; }
 /* The seconds between two calls of vaei_now; 0 if the clock was set back in between. */
 VAEI_PRIVATE double vaei_elapsed(double from, double to) { return to > from ? to - from : 0; }
 
-/* ---- numbers that threads share ---- */
+/* ---- numbers that threads share ----
+
+   GET reads a counter, ADD adds and gives the old value, SET stores; SWAP stores n if the counter holds `old`, and says
+   whether it did. They order memory as well: whoever reads a value sees all that was written before it was stored. */
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define VAEI_HAS_ATOMICS 1
 #include <intrin.h>
 typedef volatile long vaei_counter;
 #define VAEI_COUNTER_GET(c) _InterlockedCompareExchange(&(c), 0, 0)
-#define VAEI_COUNTER_ADD(c, n) _InterlockedExchangeAdd(&(c), (n))       /* gives the old value */
+#define VAEI_COUNTER_ADD(c, n) _InterlockedExchangeAdd(&(c), (n))
 #define VAEI_COUNTER_SET(c, n) _InterlockedExchange(&(c), (n))
 #define VAEI_COUNTER_SWAP(c, old, n) (_InterlockedCompareExchange(&(c), (n), (old)) == (old))
 #elif (defined(__GCC_ATOMIC_LONG_LOCK_FREE) && __GCC_ATOMIC_LONG_LOCK_FREE == 2) || \
@@ -1346,7 +1371,10 @@ VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { *flag = value; }
    An idle thread of the pool spins for about as long as the pause between two products of a training step and then
    sleeps, so that it does not hold a core that others could use. Whoever is free takes the next task, the caller
    included: a thread that the system does not let run takes none, and the others do its share. Task i always runs on
-   slot i, so no result depends on which thread takes it. */
+   slot i, so no result depends on which thread takes it.
+
+   A monitor is a lock with one condition, "something has changed": wait gives up the lock, sleeps until some other
+   thread calls wake, and takes the lock again. */
 
 #if defined(VAE_THREADS) && (defined(_WIN32) || (defined(VAEI_POSIX) && !defined(__wasi__)))
 #define VAEI_HAS_POOL 1
@@ -1424,6 +1452,7 @@ VAEI_PRIVATE void vaei_signals_block(vaei_signals *before) {
 }
 VAEI_PRIVATE void vaei_signals_restore(const vaei_signals *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }
 #elif defined(VAEI_HIDDEN_POSIX)
+/* The set as C libraries on Linux lay it out: bit n - 1 stands for signal n. */
 typedef struct vaei_signals { unsigned long bits[1024 / 8 / sizeof(unsigned long)]; } vaei_signals;
 extern int vaei_pthread_sigmask(int how, const vaei_signals *now, vaei_signals *before) __asm__("pthread_sigmask");
 #if defined(__mips__) || defined(__alpha__)
@@ -1581,11 +1610,13 @@ struct vaei_pool {
     long         process;           /* the one that started the threads */
 };
 
+/* Is there a task that nobody has taken yet? */
 VAEI_PRIVATE int vaei_pool_has_work(vaei_pool *pool) {
     const long work = VAEI_COUNTER_GET(pool->work);
     return work % 256 < work / 256;
 }
 
+/* Wakes whoever sleeps. The lock is taken even if nobody does: see vaei_pool_wait. */
 VAEI_PRIVATE void vaei_pool_wake(vaei_pool *pool) {
     vaei_monitor_enter(&pool->monitor);
     if (VAEI_COUNTER_GET(pool->sleepers)) vaei_monitor_wake(&pool->monitor);
@@ -1627,6 +1658,7 @@ VAEI_PRIVATE void vaei_pool_wait(vaei_pool *pool, long tasks) {
     vaei_monitor_leave(&pool->monitor);
 }
 
+/* What each thread of the pool does from its start to its end. */
 VAEI_PRIVATE VAEI_THREAD_RESULT vaei_pool_work(void *opaque) {
     vaei_pool *pool = (vaei_pool *)opaque;
     for (;;) {
@@ -1668,6 +1700,7 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
     vaei_pool_wait(pool, (long)count);
 }
 
+/* Ends the threads and waits for them. In a child process after fork there are none to wait for. */
 VAEI_PRIVATE void vaei_pool_stop(vaei_pool *pool) {
     size_t i;
     if (pool->process != vaei_process()) return;
@@ -1681,6 +1714,7 @@ VAEI_PRIVATE void vaei_pool_stop(vaei_pool *pool) {
     vaei_monitor_close(&pool->monitor);
 }
 #else
+/* Without threads vaei_run does all tasks by itself: see section execution. */
 typedef struct vaei_pool { int unused; } vaei_pool;
 VAEI_PRIVATE int  vaei_core_count(void) { return 1; }
 VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, size_t count) {
@@ -1689,6 +1723,9 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
 #endif
 
 /* ==== 10 >>memory ================================================================================================= */
+
+/* A model's sizes are sums and products of numbers that a user or a file has chosen. So each step of the calculation is
+   checked; and memory is taken and given back by the two functions here and nowhere else. */
 
 VAEI_PRIVATE size_t vaei_min_size(size_t a, size_t b) { return a < b ? a : b; }
 VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
@@ -1786,8 +1823,8 @@ __asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
         ".macro vmovdqa64 operands:vararg\n vmovdqu64 \\operands\n.endm\n");
 #endif
 
-/* VAEI_FETCHED begins a function on a cache line: how fast a kernel's loop runs depends on where it lies in the lines that the
-   processor fetches, so that is not left to chance.
+/* VAEI_FETCHED begins a function on a cache line: how fast a kernel's loop runs depends on where it lies in the lines
+   that the processor fetches, so that is not left to chance.
    VAEI_PREFETCH prefetches the memory `bytes` beyond p, which may lie outside every array.
    VAEI_FORGET makes the compiler forget what it knows about the pointer p and about memory: what is read after it is
    not read before it. */
@@ -1841,6 +1878,12 @@ VAEI_INLINE int32_t vaei_order(vae_real x) {
 
 /* ==== 12 >>scalar-math ============================================================================================ */
 
+/* Functions of one number, for the few places where a whole array is not at hand. libm is not used, but for
+   VAE_DOUBLE's square root: its results differ in the last bits from one platform to the next, and then the same seed
+   would not give the same bits. */
+
+/* A sum over an array is made of partial sums, whose order is fixed: it must not depend on how wide a processor's
+   vectors are. */
 #define VAEI_SUM_LANES 16       /* partial sums of every sum over an array: element i goes to number i mod 16 */
 #define VAEI_SUM_BLOCK 256      /* elements, or rows, after which the partial sums are added to the total */
 #define VAEI_LEAKY_SLOPE ((vae_real)0.01)
@@ -1883,6 +1926,7 @@ VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
 
 /* ---- one number at a time, in double: for the few places outside the kernels that need more than a float ---- */
 
+/* 2^exponent, by its bits. */
 VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
     return vaei_bits_double((uint64_t)(exponent + 1023) << 52);
 }
@@ -1923,7 +1967,8 @@ VAEI_PRIVATE double vaei_scalar_log(double x) {
            (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED(n * 1.90821492927058770002e-10)));
 }
 
-/* base^exponent by squaring: Adam's beta^t. */
+/* base^exponent by squaring: Adam's beta^t, a schedule's factor. A base that would become denormal becomes 0, as it
+   does anyway on a processor that flushes denormals: so the bits do not depend on that. */
 VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
     double power = 1;
     for (; exponent > 0; exponent >>= 1) {
@@ -1936,8 +1981,19 @@ VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
 
 /* ==== 13 >>random ================================================================================================= */
 
-/* Every random number is a function of seed, stream and counters, not of the numbers drawn before, so the order in
-   which they are drawn does not matter. The streams: */
+/* Every random number is a function of the seed, a stream and counters, not of the numbers drawn before. So it does not
+   matter in which order, by which thread or on which machine they are drawn, and a resumed run need not know what has
+   been drawn. What is drawn for different purposes comes from different streams; a number's place in its
+   stream is a step, an example and an element:
+     weights       step 0, the tensor's number in the network, its element in PyTorch's order
+     training      noise of z: the step, the number of the sample in the whole batch, the dimension
+     evaluation    noise of vae_elbo: step 0, the row, the dimension
+     samples       z of vae_sample: step 0, the number of the sample since the model was made, the dimension
+     likelihood    noise of vae_log_likelihood: the row in place of the step, the sample, the dimension
+     pixels        of drawn samples: step 0, the sample as above, the pixel
+     binarize      of scored rows: step 0, the row, the pixel; in training, as corruption, by step and row
+     dropout       the step, the row of the layer in the whole batch, the output; a stream for each layer
+   The order of an epoch's rows is no such stream: see vaei_shuffle. */
 enum {
     VAEI_STREAM_WEIGHTS = 1, VAEI_STREAM_TRAINING, VAEI_STREAM_EVALUATION, VAEI_STREAM_SAMPLES, VAEI_STREAM_SHUFFLE,
     VAEI_STREAM_LIKELIHOOD, VAEI_STREAM_PIXELS, VAEI_STREAM_BINARIZE, VAEI_STREAM_BINARIZE_TRAINING,
@@ -1960,6 +2016,7 @@ VAEI_PRIVATE uint64_t vaei_mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
+/* The order of `count` rows in this epoch. */
 VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_t count) {
     vaei_shuffle shuffle;
     shuffle.key = vaei_mix(vaei_mix(seed + VAEI_STREAM_SHUFFLE) + epoch);
@@ -1969,6 +2026,7 @@ VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_
     return shuffle;
 }
 
+/* The row that comes at place `index` of the epoch. */
 VAEI_PRIVATE uint64_t vaei_shuffled(const vaei_shuffle *shuffle, uint64_t index) {
     const int      bits = shuffle->half_bits;
     const uint64_t mask = ((uint64_t)1 << bits) - 1;
@@ -2022,6 +2080,7 @@ VAEI_PRIVATE void vaei_random_key(uint64_t seed, uint32_t key[2]) {
     key[1] = (uint32_t)(seed >> 32);
 }
 
+/* The counter's last word. */
 VAEI_PRIVATE uint32_t vaei_random_origin(uint32_t stream, uint64_t step, uint64_t example) {
     return stream ^ ((uint32_t)(example >> 32) << 8) ^ ((uint32_t)(step >> 32) << 20);
 }
@@ -2622,9 +2681,9 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VA
 }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_pair)(VAEI_I word0, VAEI_I word1, VAEI_V *second) {
     const double radius = sqrt(-2 * log(((double)(word0 >> 1) + 0.5) / 2147483648.0));
-    const double angle = (double)(int32_t)word1 / 2147483648.0 * 3.14159265358979323846;
+    const double angle = (double)(int32_t)((uint32_t)word1 << 1) / 4294967296.0 * 3.14159265358979323846;
     *second = radius * sin(angle);
-    return radius * cos(angle);
+    return (uint32_t)word1 >> 31 ? -radius * cos(angle) : radius * cos(angle);
 }
 
 #else
@@ -4004,36 +4063,41 @@ VAEI_PRIVATE vae_kernels vaei_best_kernels(void) {
 
 /* ==== 22 >>tables ================================================================================================= */
 
-/* Each likelihood, optimiser and schedule is a row of a table. The rest of the code calls through the row and never
-   asks which one it has. The enum's value is the index; row 0 is not used, since every 0 has been replaced by its
-   default. */
+/* Each likelihood, optimiser and schedule is a row of a table. The rest of the code calls through the row and does not
+   ask which one it has: a new one is a row, its functions and its place in the enum. The enum's value is the index; row
+   0 is not used, since every 0 has been replaced by its default. */
 
 /* What a setting stands for. Filling in the defaults leaves VAE_ZERO in its field, so that the filled config can be
-   given again; here it becomes 0. It is told by its bits: comparing a NaN may trap. */
+   given again; here it becomes 0. It is recognised by its bits, since comparing a NaN may trap. */
 VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
     const vae_real zero = VAE_ZERO;
     return memcmp(&field, &zero, sizeof zero) == 0 ? (vae_real)0 : field;
 }
 
-/* ---- likelihoods ---- */
+/* ---- likelihoods ----
+
+   The formulas of -log p(x | z) stand with vae_likelihood, in the public part. Here `output` is what the decoder gives
+   for a row: l, or the pairs l, v; x is the row, as the network sees it: standardised where the model standardises.
+   What does not depend on x and l (the density's constants, log sigma) is left out of a score: see vaei_spread.nats. */
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
-/* Sigma, and what else a likelihood needs to know, as one pass uses it. */
+/* What a likelihood needs to know besides outputs and pixels: sigma and the nats that all rows have. Set once for each
+   pass. */
 typedef struct vaei_spread {
     size_t          channels;   /* of an image */
     double          sigma;      /* of all pixels, */
     const vae_real *inverse;    /* ... unless each has its own: 1 / sigma of each, else NULL */
     double          nats;       /* the part of a row's nats that is the same for every row: the density's constants, log
                                    sigma and log scale of all pixels */
-    const double   *each;       /* where numbers may be missing, the same of each pixel; NULL: those are all 0 */
+    const double   *each;       /* the same of each pixel, where numbers may be missing; else NULL */
 } vaei_spread;
 
 struct vaei_pairs;
 
 typedef struct vaei_likelihood {
     const char *name;           /* in files */
-    const char *symbol;         /* in sentences */
+    const char *symbol;         /* in error messages */
     vae_real    low, high;      /* pixels allowed, as the network sees them */
     int         has_sigma;      /* it has a sigma, and the decoder's last layer may have any activation */
     int         power;          /* sigma fits best where sigma^power is the mean of |x - output|^power */
@@ -4047,25 +4111,27 @@ typedef struct vaei_likelihood {
     void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vaei_spread *spread,
                       vae_real *pixels);
     double    (*first_bias)(double mean);       /* the output whose mean is this */
-    int         outputs;        /* numbers a pixel: 1, or 2 as vaei_pairs tells */
+    int         outputs;        /* numbers a pixel: 1, or 2: see vaei_pairs */
     double    (*first_spread)(double variance); /* the second output for this variance */
     /* Draws the pixels from i on, whose outputs are p's, into p->first. `random` holds standard normals where `normal`
        says so, else uniform multiples of 2^-24 from 0 up to below 1. */
     void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_spread *spread,
                       const vae_real *random);
     int         normal;
-    int         tells_bits;     /* p is a probability of whatever data there are: progress tells bits per dimension */
+    int         tells_bits;     /* p is a probability of whatever data there are: progress shows bits per dimension */
     int         is_binary;      /* data are 0 and 1, or grey: their probability of 1, which has an entropy of its own */
     vae_real    absent;         /* a first output that leaves a pixel of 0 no nats; the second one is 0 then */
     double    (*variance)(double output, double second, double sigma);      /* of the pixel */
 } vaei_likelihood;
 
+/* Gradient with respect to l: sigmoid(l) - x. */
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                          const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     (void)spread;
     return vaei_bernoulli(set, n, output, x, scale, d);
 }
 
+/* Gradient with respect to l: the mean at l, minus x. */
 VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                     const vae_real *x, const vaei_spread *spread, vae_real scale,
                                                     vae_real *d) {
@@ -4073,6 +4139,7 @@ VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, 
     return vaei_continuous_bernoulli(set, n, output, x, scale, d);
 }
 
+/* off = (l - x)/sigma: the nats are off^2/2, the gradient with respect to l off/sigma. */
 VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                         const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     const vae_real s = (vae_real)spread->sigma;
@@ -4087,6 +4154,7 @@ VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, co
     return sum * 0.5;
 }
 
+/* off = (l - x)/sigma: the nats are |off|, the gradient with respect to l is sign(off)/sigma, and 0 where l = x. */
 VAEI_PRIVATE double vaei_score_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                        const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
     double sum = 0;
@@ -4112,9 +4180,10 @@ VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const
     vaei_activate(set, VAE_LINEAR, n, output, pixels);
 }
 
+/* Pixels of 0, and means of 0 for vaei_reparameterize, which then is exp(logvar/2) epsilon. */
 static const vae_real vaei_zeros[VAEI_SUM_LANES] = { 0 };
 
-/* The gradient by the output is mean - x, so for pixels of 0 it is the mean. */
+/* The gradient with respect to l is mean - x, so for pixels of 0 it is the mean. */
 VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                                  const vaei_spread *spread, vae_real *pixels) {
     size_t done, count;
@@ -4142,18 +4211,20 @@ VAEI_PRIVATE size_t vaei_output_place(size_t channels, int outputs, size_t i) {
     return outputs == 1 ? i : i / channels * (2 * channels) + i % channels;
 }
 
-/* A NaN stays NaN; it is asked by its bits, as clang's -Ofast takes it for impossible. */
+/* x clamped to [low, high]. A NaN stays NaN; it is recognised by its bits, since clang's -Ofast takes it for
+   impossible. */
 VAEI_PRIVATE vae_real vaei_held(vae_real x, vae_real low, vae_real high) {
     const vae_real raised = low > x ? low : x;
     return vaei_is_nan(x) ? x : high < raised ? high : raised;
 }
 
-/* As vaei_bound_logvar_backward: a gradient passes a bound that binds only where it leads back. */
+/* The gradient `slope` of vaei_held: where a bound binds, it passes only if a step against it leads back inside. The
+   reason stands with vaei_bound_logvar_backward. */
 VAEI_PRIVATE vae_real vaei_held_slope(vae_real held, vae_real low, vae_real high, vae_real slope) {
     return (!(held < high) && slope < 0) || (!(held > low) && slope > 0) ? 0 : slope;
 }
 
-/* The pairs of the pixels from `i` on, the second numbers held within bounds. */
+/* The pairs of the pixels from `i` on, the second numbers clamped. */
 VAEI_PRIVATE void vaei_take_pairs(vaei_pairs *p, size_t n, size_t i, const vae_real *output, size_t channels,
                                   vae_real low, vae_real high) {
     size_t at = vaei_output_place(channels, 2, i), channel = i % channels, j;
@@ -4200,6 +4271,7 @@ VAEI_PRIVATE double vaei_score_gaussian_predicted(const vaei_kernel_set *set, si
     return sum * 0.5;
 }
 
+/* For likelihoods of two numbers a pixel whose mean is the first. */
 VAEI_PRIVATE void vaei_mean_first(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                   const vaei_spread *spread, vae_real *pixels) {
     size_t i;
@@ -4262,7 +4334,7 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
         if (!d) continue;
         vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, made);
         for (j = 0; j < p.count; j++) {
-            /* delta/(exp(delta) - 1), and the derivative of the rest by log s */
+            /* delta/(exp(delta) - 1), and the derivative of the rest with respect to log s */
             const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * p.first[j]) : 0;
             const vae_real slope = width - (VAEI_ROUNDED(minus_a[j] * upper[j]) + VAEI_ROUNDED(b[j] * lower[j]));
             d[p.at[j]] = (upper[j] - lower[j]) * (255 * delta[j]) * scale;
@@ -4328,7 +4400,10 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
     }
 }
 
-/* ---- drawn pixels ---- */
+/* ---- drawn pixels ----
+
+   From a uniform number u the inverse of the distribution function gives the pixel. A random number serves one pixel,
+   so that each pixel's value depends on seed, row and place alone. */
 
 VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
                                       const vae_real *random) {
@@ -4342,7 +4417,8 @@ VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p,
 /* The middle of the interval that a uniform number stands for: never 0 or 1. */
 VAEI_PRIVATE double vaei_middle(vae_real uniform) { return (double)uniform + 1.0 / 33554432; }
 
-/* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), seen from 1 where l is above 0. */
+/* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), where x is counted from 1 downwards if l is
+   above 0. */
 VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
                                                  const vaei_spread *spread, const vae_real *random) {
     size_t j;
@@ -4359,10 +4435,12 @@ VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vae
     }
 }
 
+/* The sigma of pixel i. */
 VAEI_PRIVATE double vaei_sigma_of(const vaei_spread *spread, size_t i) {
     return spread->inverse ? 1 / (double)spread->inverse[i] : spread->sigma;
 }
 
+/* l + sigma times a standard normal. */
 VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
                                      const vae_real *random) {
     size_t j;
@@ -4373,6 +4451,7 @@ VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, 
     }
 }
 
+/* u below 1/2 gives l + sigma log(2 u), the rest its mirror image. */
 VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
                                     const vae_real *random) {
     size_t j;
@@ -4409,6 +4488,7 @@ VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vae
     }
 }
 
+/* The v whose sigma^2 = exp(v) is this variance. */
 VAEI_SETUP double vaei_first_predicted(double variance) {
     if (!(variance > 0)) return (double)VAEI_LEAST_PREDICTED;
     return (double)vaei_held((vae_real)vaei_scalar_log(variance), VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
@@ -4421,12 +4501,13 @@ VAEI_SETUP double vaei_first_logistic(double variance) {
                              VAEI_MOST_LOGISTIC);
 }
 
+/* The l whose sigmoid is this mean; clamped to [0.001, 0.999], as l would be infinite at 0 and 1. */
 VAEI_SETUP double vaei_bias_logit(double mean) {
     mean = mean < 0.001 ? 0.001 : mean > 0.999 ? 0.999 : mean;
     return vaei_scalar_log(mean / (1 - mean));
 }
 
-/* By bisection: there is no closed form. */
+/* The l with this mean, by bisection: there is no closed form. */
 VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
     const int above = mean > 0.5;
     double    low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
@@ -4457,6 +4538,7 @@ VAEI_PRIVATE double vaei_variance_gaussian(double output, double second, double 
     return sigma * sigma;
 }
 
+/* A Laplace distribution of scale sigma has variance 2 sigma^2. */
 VAEI_PRIVATE double vaei_variance_laplace(double output, double second, double sigma) {
     (void)output;
     (void)second;
@@ -4495,7 +4577,7 @@ VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double sec
     return square > first * first ? (square - first * first) / (255.0 * 255.0) : 0;
 }
 
-/* The largest pixel allowed: small enough that squares, their sums and gradients stay in range. */
+/* The largest pixel allowed: small enough that squares, their sums over a row and gradients stay within a float. */
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
 static const vaei_likelihood vaei_likelihoods[] = {
@@ -4521,7 +4603,7 @@ static const vaei_likelihood vaei_likelihoods[] = {
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
 
-/* Pixels of one row, drawn from its outputs, whose place they may take. */
+/* Pixels of one row, drawn from its outputs, whose place they may take. `row` counts all rows ever drawn. */
 VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likelihood *likelihood, size_t n,
                                    const vae_real *output, const vaei_spread *spread, uint64_t seed, uint64_t row,
                                    vae_real *pixels) {
@@ -4541,64 +4623,69 @@ VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likeli
     }
 }
 
-/* ---- optimisers ---- */
+/* ---- optimisers ----
+
+   A row's `begin` turns the settings and the step into a few constants, its kernel (in >>vector-math) then updates a
+   span of parameters with them. */
 
 /* What a checkpoint keeps for each weight: the weight, then the optimiser's moments, the mean gradient m, the mean
    squared gradient v and the mean squared update u; and the weight of the best epoch (or, while that one is in place,
-   the last). The numbers are those of a file's blocks. */
+   the last). A model has some of these blocks, a file names each: see vaei_block_names. */
 enum { VAEI_BLOCK_WEIGHTS, VAEI_BLOCK_M, VAEI_BLOCK_V, VAEI_BLOCK_U, VAEI_BLOCK_BEST, VAEI_BLOCKS };
 #define VAEI_MAX_MOMENTS 2
 
 typedef struct vaei_optimizer {
-    const char          *name, *symbol;     /* in files; in sentences */
+    const char          *name, *symbol;     /* in files; in error messages */
     int                  moments;           /* numbers kept for each parameter */
     unsigned char        blocks[VAEI_MAX_MOMENTS];          /* what they are */
     vae_real             learning_rate, weight_decay;       /* defaults; 0: it has no such setting */
     vae_real             beta1, beta2, epsilon, momentum;
     /* Sets the constants of update number `step`, counted from 0; `rate` is the learning rate of that update. */
-    void               (*begin)(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step);
+    void               (*begin)(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step);
     vaei_update_kernel *(*kernel)(const vaei_kernel_set *set);
 } vaei_optimizer;
 
 /* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon; t = step + 1:
    p -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon) */
-VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
+VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step) {
     const double beta1 = (double)vaei_setting(settings->beta1), beta2 = (double)vaei_setting(settings->beta2);
-    made->beta1 = (vae_real)beta1;
-    made->beta2 = (vae_real)beta2;
-    made->one_minus_beta1 = (vae_real)(1 - beta1);
-    made->one_minus_beta2 = (vae_real)(1 - beta2);
-    made->rate = (vae_real)(rate / (1 - vaei_power(beta1, step + 1)));
-    made->inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step + 1)));
-    made->epsilon = settings->epsilon;
-    made->decay = vaei_setting(settings->weight_decay);
-    made->shrink = 1;
+    update->beta1 = (vae_real)beta1;
+    update->beta2 = (vae_real)beta2;
+    update->one_minus_beta1 = (vae_real)(1 - beta1);
+    update->one_minus_beta2 = (vae_real)(1 - beta2);
+    update->rate = (vae_real)(rate / (1 - vaei_power(beta1, step + 1)));
+    update->inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step + 1)));
+    update->epsilon = settings->epsilon;
+    update->decay = vaei_setting(settings->weight_decay);
+    update->shrink = 1;
 }
 
 /* Loshchilov and Hutter 2019, algorithm 2: the decay shrinks the weights directly and stays out of the moments. */
-VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
-    vaei_begin_adam(made, settings, rate, step);
-    made->shrink = (vae_real)(1 - rate * (double)made->decay);
-    made->decay = 0;
+VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *update, const vae_optimizer *settings, double rate,
+                                   uint64_t step) {
+    vaei_begin_adam(update, settings, rate, step);
+    update->shrink = (vae_real)(1 - rate * (double)update->decay);
+    update->decay = 0;
 }
 
-VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *made, const vae_optimizer *settings, double rate, uint64_t step) {
+/* m = momentum m + g, p -= rate m, as PyTorch has it; the kernel knows the momentum as beta1. */
+VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step) {
     (void)step;
-    memset(made, 0, sizeof *made);
-    made->beta1 = vaei_setting(settings->momentum);
-    made->rate = (vae_real)rate;
-    made->decay = vaei_setting(settings->weight_decay);
-    made->shrink = 1;
+    memset(update, 0, sizeof *update);
+    update->beta1 = vaei_setting(settings->momentum);
+    update->rate = (vae_real)rate;
+    update->decay = vaei_setting(settings->weight_decay);
+    update->shrink = 1;
 }
 
-/* Of VAE_RMSPROP and VAE_ADADELTA, which need no correction by the step. */
-VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *made, const vae_optimizer *settings, double rate,
+/* For VAE_RMSPROP and VAE_ADADELTA, which have no bias correction and so do not depend on the step. */
+VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *update, const vae_optimizer *settings, double rate,
                                      uint64_t step) {
     const double beta2 = (double)vaei_setting(settings->beta2);
-    vaei_begin_sgd(made, settings, rate, step);
-    made->beta2 = (vae_real)beta2;
-    made->one_minus_beta2 = (vae_real)(1 - beta2);
-    made->epsilon = settings->epsilon;
+    vaei_begin_sgd(update, settings, rate, step);
+    update->beta2 = (vae_real)beta2;
+    update->one_minus_beta2 = (vae_real)(1 - beta2);
+    update->epsilon = settings->epsilon;
 }
 
 VAEI_PRIVATE vaei_update_kernel *vaei_adam_of(const vaei_kernel_set *set) { return set->adam; }
@@ -4625,7 +4712,9 @@ static const vaei_optimizer vaei_optimizers[] = {
 };
 #define VAEI_OPTIMIZERS ((int)(sizeof vaei_optimizers / sizeof vaei_optimizers[0]))
 
-/* ---- schedules ---- */
+/* ---- schedules ----
+
+   Each is a function of the step alone: a resumed run needs to know nothing else. */
 
 /* cos(pi x) for 0 <= x <= 1, by its series about the nearer of 0 and 1/2. */
 VAEI_PRIVATE double vaei_cosine(double x) {
@@ -4638,7 +4727,7 @@ VAEI_PRIVATE double vaei_cosine(double x) {
 }
 
 typedef struct vaei_schedule {
-    const char *name, *symbol;                                          /* in files; in sentences */
+    const char *name, *symbol;                                          /* in files; in error messages */
     double    (*factor)(const vae_schedule *schedule, uint64_t step);   /* of update `step`, from 0 */
     char        has_warmup, has_to;
     char        multiplies;                                             /* by `to`, which must not be 0 */
@@ -4659,6 +4748,8 @@ VAEI_PRIVATE double vaei_warmup(const vae_schedule *schedule, uint64_t step) {
     return vaei_rise((double)schedule->from, schedule->steps, step);
 }
 
+/* to + (1 - to)/2 (1 + cos(pi t/T)), with t and T counted from the end of the warm-up: Loshchilov and Hutter 2017,
+   equation 5. */
 VAEI_PRIVATE double vaei_cosine_decay(const vae_schedule *schedule, uint64_t step) {
     const double to = (double)schedule->to;
     if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
@@ -4672,6 +4763,7 @@ VAEI_PRIVATE double vaei_stepwise(const vae_schedule *schedule, uint64_t step) {
     return vaei_power((double)schedule->to, (step - schedule->warmup) / schedule->steps);
 }
 
+/* to^(t / steps), with t counted from the end of the warm-up. */
 VAEI_PRIVATE double vaei_exponential(const vae_schedule *schedule, uint64_t step) {
     if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
     return vaei_scalar_exp(VAEI_ROUNDED(vaei_scalar_log((double)schedule->to) *
@@ -4705,12 +4797,23 @@ static const vaei_schedule vaei_schedules[] = {
    chains, the encoder with the heads and the decoder; a model of one part holds one of them. A chain is walked in
    stages. A stage of dense layers takes the whole batch at once, so that the matrix products are large. A stage of
    convolutions is walked depth-first in micro-batches of a few images, so that what one layer writes is still in the
-   cache when the next reads it. For the same reason inference, which needs no row again, takes only so many rows at
+   cache when the next reads it. For the same reason inference, which needs no row again, takes only a few rows at
    once, however large the batch. Between stages tensors are flat: one row per example, channels last.
+
+   The examples of a batch are cut twice: into micro-batches, which a stage of convolutions takes one after the other,
+   and into chunks of some micro-batches, which workers take. The gradients of a chunk have an area of their own.
 
    The plan lies in the model's own block, whose size must be known before there is one. So the same walk over the
    config is made twice: first it only counts, then it fills the block. Both times each layer's shapes are derived anew
-   from the config when they are needed, so that no memory is needed to remember them.
+   from the config when they are needed, so that no memory is needed to remember them. The block holds
+
+   model | layers | stages | tables of convolutions | weights | gradients | moments | best weights | workspace | pool
+
+   and the workspace holds
+
+   batch, noise, z, row terms | tensors of the layers | sums of weight gradients, a chunk each | slots, a thread each
+
+   where a slot has the tensors of one micro-batch, and what a product needs to pack its factors.
 */
 
 #include <limits.h>
@@ -4733,6 +4836,7 @@ typedef struct vaei_arena {
 } vaei_arena;
 
 VAEI_PRIVATE void *vaei_take(vaei_arena *arena, size_t count, size_t size) {
+    /* used is always a multiple of the alignment: what is added is rounded up. */
     const size_t start = arena->used, end = vaei_plus(vaei_plus(start, vaei_times(count, size)), VAEI_ALIGNMENT - 1);
     arena->used = end == VAEI_TOO_LARGE ? end : end / VAEI_ALIGNMENT * VAEI_ALIGNMENT;
     return arena->base ? (void *)(arena->base + start) : NULL;
@@ -4775,7 +4879,8 @@ typedef struct vaei_places {
 
 /* The output positions of a transposed convolution that meet the same taps of the kernel. They are those with the same
    parity, which here means the remainder of (position + padding) divided by the stride, in both directions. A phase is
-   one matrix product; a position is a row of it. */
+   one matrix product; a position is a row of it. With stride 2 and a kernel of 3 x 3, for instance, there are four
+   phases, of 2 x 2, 2 x 1, 1 x 2 and 1 x 1 taps. */
 typedef struct vaei_phase {
     size_t    rows, taps;                   /* rows of one image */
     uint32_t *from, *to;                    /* per row of a micro-batch */
@@ -4816,11 +4921,12 @@ typedef struct vaei_layer {
     vae_shape        in, out;
     vae_shape        written;                       /* the shape that the config gives it */
     size_t           inputs, outputs;               /* numbers per example */
-    size_t           classes;                       /* dense, and it takes the label: rows of weights behind `inputs` */
+    size_t           classes;                       /* a dense layer that takes the label: this many rows of weights
+                                                       follow those of its inputs; else 0 */
     size_t           weight, weight_count;          /* in the parameter block; tied: where the encoder layer's lie, 0 */
     size_t           weight_row;                    /* tied and dense: from one row there to the next */
     size_t           weight_partial;                /* convolution: where in its stage's span the weights' gradients
-                                                       are summed; tied ones stand behind the span */
+                                                       are summed; tied ones follow the span */
     size_t           bias, bias_count;
     int              is_tied;                       /* to layer 2 heads + 1 - number: see vaei_undone */
     int              image_in, image_out;           /* dense: that side is an image, flattened channel-first in files */
@@ -4838,7 +4944,7 @@ typedef struct vaei_stage {
 
 /* Encoder (with the heads) or decoder: its layers and its stages. None of either where the model does not hold it. */
 typedef struct vaei_chain {
-    int first_layer, layers, first_stage, stages;
+    int first_layer, layers, first_stage, stages;       /* `layers` and `stages` are counts */
 } vaei_chain;
 
 #define VAEI_MAX_LAYERS (3 * VAE_MAX_LAYERS + 1)
@@ -4857,7 +4963,7 @@ typedef struct vaei_plan {
     vaei_stage *stages;
     int         layer_count, stage_count;           /* without the classifier */
     vaei_chain  encoder, decoder;
-    vaei_chain  classifier;                         /* its layers stand behind the others, in no stage */
+    vaei_chain  classifier;                         /* its layers come after the others, in no stage */
     int         heads;                              /* the index of that layer, -1 where there is no encoder */
     vae_part    part;
     int         moments;                            /* numbers that the optimiser keeps for each weight */
@@ -4882,21 +4988,22 @@ typedef struct vaei_plan {
     size_t      rows;                               /* that inference takes at once: a batch at most */
     size_t      parameter_count;                    /* numbers that are trained */
     size_t      log_sigma, log_sigma_count;         /* the last of them: where they begin, how many are learned */
-    size_t      constant_count;                     /* numbers behind those that are not trained: */
+    size_t      constant_count;                     /* numbers after those, which are not trained: */
     size_t      standardize_mean, standardize_scale;    /* ... where these begin, `example` each, if there are any */
     size_t      running;                            /* ... where those of batch normalisation begin */
     size_t      layer_tensors;                      /* tensors that belong to layers */
     size_t      weight_count;                       /* trained numbers and constants */
     /* The workspace, in numbers: */
     size_t      workspace_size, slot_base, slot_size;   /* slot_base: where the first one begins */
-    size_t      partials, partial_size, partial_count;
-    size_t      product_scratch;                    /* in a slot */
+    size_t      partials, partial_size, partial_count;      /* sums of a stage's gradients, one area per chunk or one
+                                                       alone: where they begin, numbers in an area, how many areas */
+    size_t      product_scratch;                    /* in a slot: what a product needs to pack its factors */
     vaei_place  input, target;                      /* what the encoder sees, what is scored: one place if the same */
     vaei_place  labels;                             /* an int per example, where rows have labels */
     vaei_place  means, means_gradient;              /* what the classifier takes */
     vaei_place  noise, z, logvar, z_gradient;
     vaei_place  row_terms;                          /* per row of the decoder two doubles: see vaei_row_terms */
-    vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighed */
+    vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighted */
     vaei_place  held;                               /* per latent dimension, with free bits: see vaei_hold_dimensions */
     vaei_place  inverse_sigma;                      /* of each pixel, where there is more than one */
     /* Where numbers may be missing: */
@@ -4942,13 +5049,14 @@ typedef struct vaei_settings {
     int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
 
+/* The classifier's included. */
 VAEI_PRIVATE int vaei_all_layers(const vaei_plan *plan) { return plan->layer_count + plan->classifier.layers; }
 
 VAEI_PRIVATE size_t vaei_shape_size(vae_shape s) {
     return vaei_times(vaei_times((size_t)s.height, (size_t)s.width), (size_t)s.channels);
 }
 
-/* The shape of what the decoder gives for an image. A likelihood that there is not counts as one of one number a pixel:
+/* The shape of what the decoder gives for an image. For a likelihood that does not exist it is the image's own: later
    vaei_check_settings says what is wrong. */
 VAEI_SETUP vae_shape vaei_output_shape(vae_shape input, vae_likelihood likelihood) {
     if ((int)likelihood > 0 && (int)likelihood < VAEI_LIKELIHOODS && input.channels <= INT_MAX / 2)
@@ -4964,7 +5072,10 @@ VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) {
     return !VAEI_HAS(layer->kind != VAE_LAYER_DENSE);
 }
 
-/* ---- shapes ---- */
+/* ---- shapes ----
+
+   The limits keep extents, and what strides and padding make of them, within 32 bits; sizes of tensors, which are
+   products of extents, are size_t and checked one by one. */
 
 #define VAEI_MAX_SIDE 67108864      /* each of an input's or a dense layer's three numbers, */
 #define VAEI_MAX_EXTENT 65535       /* ... of an image's that a convolution takes or gives, and of padding */
@@ -4974,7 +5085,7 @@ VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) {
 #define VAEI_MOST_SETTING ((vae_real)1e6)    /* of beta and the learning rate: no step can then overflow a weight */
 #define VAEI_MAX_OUTPUTS 0x7FFFFFFF /* numbers per example */
 
-typedef struct vaei_where {         /* which layer an error speaks of */
+typedef struct vaei_where {         /* which layer an error is about */
     const char *part;               /* "encoder", "decoder" or "mirrored decoder" */
     int         number;             /* from 1 */
 } vaei_where;
@@ -4983,12 +5094,14 @@ typedef struct vaei_where {         /* which layer an error speaks of */
 typedef struct vaei_outline {
     vae_layer layer;                /* activation and padding rule filled in, the padding's amounts in numbers */
     vae_shape in, out;
-    size_t    classes;              /* it also takes a label, one of so many; 0: it does not */
+    size_t    classes;              /* it also takes a label, one of this many; 0: it does not */
 } vaei_outline;
 
+/* The larger of a and 0. */
 VAEI_PRIVATE int32_t vaei_not_below_0(int32_t a) { return a > 0 ? a : 0; }
 
-/* One axis of a convolution: the output's extent and the padding before and after it, or 0 with an error. */
+/* One axis of a convolution: returns the output's extent, or 0 with an error. With VAE_SAME it also sets the padding
+   before and after, so that the output has ceil(size / stride) numbers. */
 VAEI_SETUP int32_t vaei_conv_extent(vae_padding rule, int32_t size, int32_t kernel, int32_t stride, int *before,
                                     int *after, vaei_where where, vae_error *error) {
     if (rule == VAE_SAME) {
@@ -5006,7 +5119,7 @@ VAEI_SETUP int32_t vaei_conv_extent(vae_padding rule, int32_t size, int32_t kern
     return (size + *before + *after - kernel) / stride + 1;
 }
 
-/* The same of a transposed convolution. */
+/* The same for a transposed convolution, whose padding crops the output; VAE_SAME gives size * stride numbers. */
 VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_t kernel, int32_t stride,
                                           int output_padding, int *before, int *after, vaei_where where,
                                           vae_error *error) {
@@ -5024,7 +5137,8 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
     return out < 1 ? 0 : out;
 }
 
-/* The layer's defaults are filled in already. */
+/* Checks what the config says of a layer, whose defaults are filled in already. What follows from its input's shape is
+   checked later, in vaei_outline_layer. */
 VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
     const int       convolution =
         VAEI_HAS(layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED);
@@ -5087,6 +5201,7 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
     return VAE_OK;
 }
 
+/* Whether a convolution can take or give (`does`) this image. */
 VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where where, vae_error *error) {
     if (s.height <= VAEI_MAX_EXTENT && s.width <= VAEI_MAX_EXTENT && s.channels <= VAEI_MAX_EXTENT) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d %s %d x %d x %d: no side may be larger than 65535 in a "
@@ -5165,7 +5280,9 @@ VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
     return count;
 }
 
-/* Replaces o's layer by its adjoint, which undoes the change of shape. */
+/* Replaces o's layer by its adjoint, which undoes the change of shape: a convolution becomes a transposed one with the
+   same kernel, stride and padding, and the output padding makes good what the convolution's division had rounded
+   off. */
 VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
     const vae_shape in = o->in, out = o->out;
     vae_layer      *l = &o->layer;
@@ -5187,10 +5304,18 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
                                     ((int32_t)out.width - 1) * l->stride_width);
 }
 
-/* ---- the network, layer by layer ---- */
+/* ---- the network, layer by layer ----
+
+   Nothing stores the layers' shapes before there is a model: vaei_outline_at finds any layer's by walking through those
+   before it. That is slow for deep networks and does not matter: it happens when a model is made, with at most 49
+   layers. */
 
 /* Where the layers are described: in a config, whose defaults need not be filled in, or in the plan of a model. One
-   index runs through them all: the encoder's, the heads, the decoder's. */
+   index runs through them all, whether the model holds them or not:
+     0 .. encoders - 1                       the encoder's
+     encoders                                the heads
+     encoders + 1 .. encoders + decoders     the decoder's
+     and after these                         the classifier's */
 typedef struct vaei_network {
     const vae_config *config;           /* or NULL: */
     const vaei_plan  *plan;
@@ -5204,6 +5329,7 @@ typedef struct vaei_network {
     size_t            classes;
 } vaei_network;
 
+/* A dense layer of this shape, with nothing else set. */
 VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activation activation) {
     memset(layer, 0, sizeof *layer);
     layer->kind = VAE_LAYER_DENSE;
@@ -5240,6 +5366,7 @@ VAEI_SETUP int vaei_takes_label(const vaei_network *n, int index) {
     return index == first || index == n->encoders + 1;
 }
 
+/* How error messages name layer `index` of the network. */
 VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     vaei_where where;
     where.part = index <= n->encoders ? "encoder" : n->is_mirrored ? "mirrored decoder" : "decoder";
@@ -5278,6 +5405,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
     if (VAEI_HAS(index > n->encoders + n->decoders))
         return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", o, error);
     if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, in_encoder, o, error);
+    /* The heads, and what undoes them: a dense layer from z back to what the heads see. */
     if (index == n->encoders || (n->is_mirrored && undone == n->encoders)) {
         status = vaei_walk_layers(encoder, n->encoders, n->input, in_encoder, o, error);
         if (status != VAE_OK) return status;
@@ -5299,11 +5427,14 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
         status = vaei_walk_layers(encoder, undone + 1, n->input, in_encoder, o, error);
         if (status != VAE_OK) return status;
         vaei_mirror_layer(o);
+        /* What comes out is what went into the undone layer: the output of the one before it, so it has that one's
+           activation, dropout and normalisation. */
         o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
         o->layer.dropout = undone ? encoder[undone - 1].dropout : 0;
         o->layer.batch_norm = undone ? encoder[undone - 1].batch_norm : 0;
         vaei_default_layer(&o->layer);
         if (!undone) {
+            /* The last layer: the likelihood may take two numbers a pixel. */
             o->layer.shape.channels = o->out.channels = n->output.channels;
             if (!vaei_is_dense(&o->layer))
                 return vaei_check_image(o->out, "gives", vaei_where_is(n, index), error);
@@ -5320,7 +5451,7 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
     return VAE_OK;
 }
 
-/* A layer behind the first empty place would be left out silently. */
+/* A layer after the first empty place would be silently left out. */
 VAEI_SETUP vae_status vaei_check_gaps(const vae_layer *layers, const char *part, vae_error *error) {
     const int count = vaei_count_layers(layers);
     int       i;
@@ -5331,6 +5462,7 @@ VAEI_SETUP vae_status vaei_check_gaps(const vae_layer *layers, const char *part,
     return VAE_OK;
 }
 
+/* The network that a config describes. Counts its layers; their shapes are not looked at yet. */
 VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n, vae_error *error) {
     vae_status status;
     n->config = config;
@@ -5360,8 +5492,12 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     return VAE_OK;
 }
 
-/* ---- defaults ---- */
+/* ---- defaults and checks of the settings ----
 
+   vaei_settle is the only place where a default is filled in. Every refusal names the setting, its value and what to
+   change. */
+
+/* A NaN is left as it is, for the checks to find. */
 VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
     if (vaei_finite(*field) && *field == 0) *field = value;
 }
@@ -5370,10 +5506,18 @@ VAEI_PRIVATE int vaei_lies_in(vae_real x, vae_real low, vae_real high) {
     return vaei_finite(x) && x >= low && x <= high;
 }
 
+/* A schedule's factors have no defaults: VAE_ZERO and 0 are the same, so one of them is kept. */
+VAEI_SETUP void vaei_default_schedule(vae_schedule *s) {
+    if (!s->kind) s->kind = VAE_CONSTANT;
+    s->from = vaei_setting(s->from);
+    s->to = vaei_setting(s->to);
+}
+
+/* Where a row has VAE_ZERO as its weight decay, the default is none, but one may be given. */
 VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
     const vaei_optimizer *row;
     if (!o->kind) o->kind = VAE_ADAM;
-    if (!o->schedule.kind) o->schedule.kind = VAE_CONSTANT;
+    vaei_default_schedule(&o->schedule);
     if ((int)o->kind < 1 || (int)o->kind >= VAEI_OPTIMIZERS) return;
     row = &vaei_optimizers[o->kind];
     vaei_default_real(&o->learning_rate, row->learning_rate);
@@ -5384,6 +5528,7 @@ VAEI_SETUP void vaei_default_optimizer(vae_optimizer *o) {
     vaei_default_real(&o->momentum, row->momentum);
 }
 
+/* A schedule's kind and the numbers that it takes; `name` is the setting's. */
 VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *name, vae_error *error) {
     const vaei_schedule *row;
     if ((int)s->kind < 1 || (int)s->kind >= VAEI_SCHEDULES)
@@ -5404,10 +5549,10 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
     if (s->kind == VAE_CYCLICAL && (!s->warmup || s->warmup > s->steps))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: give the updates that it rises in each "
                          "cycle, 1 to all of them", name, (double)s->warmup, (double)s->steps);
-    if (!vaei_lies_in(vaei_setting(s->from), 0, 1) || !vaei_lies_in(vaei_setting(s->to), 0, 1))
+    if (!vaei_lies_in(s->from, 0, 1) || !vaei_lies_in(s->to, 0, 1))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, its `to` %r: both are factors and must lie in [0, 1]",
                          name, (double)s->from, (double)s->to);
-    if (row->multiplies && vaei_setting(s->to) == 0)
+    if (row->multiplies && s->to == 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.to is 0: give the factor of every %r updates, above 0 and up to "
                          "1", name, (double)s->steps);
     if (row->has_warmup && !s->warmup && s->from != 0)
@@ -5427,6 +5572,7 @@ VAEI_SETUP vae_status vaei_check_own_setting(const vae_optimizer *o, const char 
     return VAE_OK;
 }
 
+/* Each optimiser has only some of the settings, which its row of the table says by a default other than 0. */
 VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *error) {
     const vaei_optimizer *row;
     vae_status            status;
@@ -5459,6 +5605,7 @@ VAEI_PRIVATE int vaei_has_sigma(vae_likelihood likelihood) { return vaei_likelih
 /* Not only those in [0, 1]. */
 VAEI_PRIVATE int vaei_takes_any_pixel(vae_likelihood likelihood) { return vaei_likelihoods[likelihood].low < 0; }
 
+/* More than one thread needs a pool in this build, or a run of the caller's. */
 VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *error) {
     if (s->threads < 0 || s->threads > VAEI_MAX_THREADS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "threads is %d: use 0 (all cores) to %d", s->threads,
@@ -5477,7 +5624,7 @@ VAEI_SETUP vae_status vaei_check_threads(const vaei_settings *s, vae_error *erro
     return VAE_OK;
 }
 
-/* What else sets the loss must have something to act on. */
+/* The objective, and the settings that change the loss: each must have something to act on. */
 VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *error) {
     const int   plain = s->objective == VAE_OBJECTIVE_AUTOENCODER;
     const char *idle = s->free_bits != 0 ? "free_bits" : s->capacity != 0 ? "capacity" : NULL;
@@ -5503,6 +5650,7 @@ VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *er
     return vaei_check_schedule(&s->capacity_schedule, "capacity_schedule", error);
 }
 
+/* The amount has no default: how much noise helps depends on the data. */
 VAEI_SETUP vae_status vaei_check_corruption(const vaei_settings *s, vae_error *error) {
     const vae_corruption *c = &s->corruption;
     const vae_real        most = c->kind == VAE_CORRUPTION_GAUSSIAN ? 1000 : 1;
@@ -5522,6 +5670,7 @@ VAEI_SETUP vae_status vaei_check_corruption(const vaei_settings *s, vae_error *e
     return VAE_OK;
 }
 
+/* Input, latent size and the enums that describe the network. */
 VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *error) {
     const vae_shape i = s->input;
     if (i.height < 1 || i.width < 1 || i.channels < 1 || i.height > VAEI_MAX_SIDE || i.width > VAEI_MAX_SIDE ||
@@ -5558,6 +5707,7 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
     return VAE_OK;
 }
 
+/* What depends on a pixel's range: sigma and standardising are for likelihoods that take any pixel. */
 VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error) {
     if (!vaei_finite(s->sigma) || (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)1e-6, (vae_real)1e6)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
@@ -5694,14 +5844,15 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->binarize = c->binarize != 0;
     s->missing = c->missing != 0;
     s->targets = c->targets != 0;
-    if (!s->beta_schedule.kind) s->beta_schedule.kind = VAE_CONSTANT;
-    if (!s->capacity_schedule.kind) s->capacity_schedule.kind = VAE_CONSTANT;
+    vaei_default_schedule(&s->beta_schedule);
+    vaei_default_schedule(&s->capacity_schedule);
 #if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
     vaei_default_optimizer(&s->optimizer);
 #endif
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
     if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
     if (!s->threads) s->threads = !VAEI_HAS(1) ? 1 : threads ? threads : vaei_core_count();
+    /* The caller's weights may be constant, in flash: nothing may train them. */
     if (s->weights) s->inference_only = 1;
     return VAE_OK;
 }
@@ -5773,7 +5924,11 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     return VAE_OK;
 }
 
-/* ---- names: the index of each layer in the nn.Sequential that one would write ---- */
+/* ---- names: the index of each layer in the nn.Sequential that one would write ----
+
+   Files name tensors as PyTorch would, "encoder.2.weight", where 2 is the place in an nn.Sequential. Modules without
+   tensors take places there too, so they are counted here: a convolution and a dense layer, both with ReLU, are 0
+   Conv2d, 1 ReLU, 2 Flatten, 3 Linear, 4 ReLU. */
 
 /* Whether PyTorch's Conv2d(padding=(top, left)), or its ConvTranspose2d with an output_padding below the stride, has
    this geometry. Otherwise a ZeroPad2d stands before the Conv2d, or one that crops after the ConvTranspose2d. */
@@ -5793,6 +5948,8 @@ VAEI_SETUP int vaei_even_padding(const vaei_layer *layer) {
     }
 }
 
+/* Gives the layers of one nn.Sequential their indices. Flatten stands before a dense layer whose input is an image,
+   Unflatten after one whose output a convolution takes. */
 VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_image, int output_is_image) {
     int image = input_is_image, index = 0, i;
     for (i = 0; i < count; i++) {
@@ -5821,8 +5978,9 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
     }
 }
 
-/* ---- the layers' own numbers ---- */
+/* ---- how many numbers a layer has ---- */
 
+/* The kernel's area. */
 VAEI_SETUP size_t vaei_window(const vaei_outline *o) {
     return vaei_times((size_t)o->layer.kernel_height, (size_t)o->layer.kernel_width);
 }
@@ -5837,7 +5995,7 @@ VAEI_SETUP size_t vaei_count_biases(const vaei_outline *o) {
     return vaei_is_dense(&o->layer) ? vaei_shape_size(o->out) : (size_t)o->out.channels;
 }
 
-/* The layer as vae_defaults fills it. */
+/* A plan's layer as the config's, as vae_defaults fills it. */
 VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
     const vaei_connection *c = layer->connection;
     vaei_make_dense(l, layer->written, layer->activation);
@@ -5859,12 +6017,16 @@ VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
     l->output_padding_width = c->output_padding_width;
 }
 
-/* ---- what is counted before anything is laid out ---- */
+/* ---- what is counted before anything is laid out ----
 
-/* The layer that decoder layer `index` undoes where one half is the other's mirror image. */
+   The first walk over the network: it checks every layer, and finds how many stages and parameters there are and how
+   large micro-batches may be. */
+
+/* The encoder layer (or the heads) that decoder layer `index` undoes, where one half is the other's mirror image. */
 VAEI_SETUP int vaei_undone(const vaei_network *n, int index) { return 2 * n->encoders + 1 - index; }
 
-/* The heads, of whose outputs only the mean goes on, are undone by a dense layer; the others by their adjoints. */
+/* Whether decoder layer `index`, which is tied, has the shape of weights that the layer it undoes has, transposed. The
+   heads, of whose outputs only the mean goes on, are undone by a dense layer; the others by their adjoints. */
 VAEI_SETUP vae_status vaei_check_tied(const vaei_network *n, int index, const vaei_outline *o, vae_error *error) {
     const vaei_where where = vaei_where_is(n, index);
     const int        undone = vaei_undone(n, index);
@@ -5897,6 +6059,8 @@ VAEI_SETUP int vaei_end_layer(const vaei_network *n, vae_part part) {
     return part == VAE_ENCODER_ONLY ? n->encoders + 1 : n->encoders + 1 + n->decoders;
 }
 
+/* Whether the decoder's last layer gives what the likelihood takes, and nothing stands between it and the
+   likelihood. */
 VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_outline *last, int free_activation,
                                             vae_error *error) {
     const vaei_where where = vaei_where_is(n, n->encoders + n->decoders);
@@ -5929,13 +6093,14 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t we
     size_t       count = (plan->batch - 1) / most + 1, chunks = 4, shares = 1;
     /* Every chunk may need a copy of the stage's weights: fewer of them where those are large. */
     while (chunks < VAEI_MAX_CHUNKS && vaei_times(2 * chunks, weights) <= VAEI_CHUNK_NUMBERS) chunks *= 2;
+    /* As many shares as chunks, unless there are fewer micro-batches than that. */
     while (shares < chunks && shares < count) shares *= 2;
     count = ((count - 1) / shares + 1) * shares;
     plan->micro = (plan->batch - 1) / count + 1;
     plan->chunk = plan->micro * (count / shares);
 }
 
-/* The same for the classifier, which belongs to the encoder. */
+/* As vaei_plan_numbers, for the classifier, which belongs to the encoder's half. */
 VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *plan, vae_error *error) {
     const int    first = n->encoders + 1 + n->decoders;
     int          i;
@@ -5987,6 +6152,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     vaei_outline o;
     vae_status   status;
     for (index = n->config && n->encoders ? 0 : first; index < end; index++) {
+        /* Layers before `first` are only checked: the decoder may be their mirror image. */
         const vaei_where where = vaei_where_is(n, index);
         if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
         if (vaei_shape_size(o.out) > VAEI_MAX_OUTPUTS)
@@ -6012,6 +6178,8 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
                              "smaller", where.part, where.number);
         before = convolutional;
         convolutional = !vaei_is_dense(&o.layer);
+        /* A stage begins with each half, where dense layers and convolutions meet, and after a normalised
+           convolution. */
         if (index == first || index == n->encoders + 1 || convolutional != before || (convolutional && ended)) {
             plan->stage_count++;
             stage_weights = 0;
@@ -6022,6 +6190,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
             plan->decoder.first_stage = plan->stage_count - 1;
         }
         if (!convolutional) continue;
+        /* Tied weights count too: their gradients are summed in the stage's areas, after its own. */
         stage_weights += numbers;
         weights = vaei_max_size(weights, stage_weights);
         largest = vaei_max_size(largest, vaei_max_size(vaei_shape_size(o.in), vaei_shape_size(o.out)));
@@ -6046,7 +6215,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     return VAE_OK;
 }
 
-/* What the settings decide by themselves. */
+/* What the settings decide by themselves, before any layer is looked at. */
 VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     const int has_sigma = vaei_has_sigma(s->likelihood);
     memset(plan, 0, sizeof *plan);
@@ -6074,7 +6243,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->weighs = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
     plan->holds = plan->trains && s->free_bits != 0;
     /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those
-       of weighed samples the scores of the others. */
+       of weighted samples the scores of the others. */
     plan->fused = !s->unfused && !(plan->trains && (plan->log_sigma_count > 1 || plan->weighs));
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
@@ -6085,8 +6254,13 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     }
 }
 
-/* ---- memory of the tensors ---- */
+/* ---- memory of the tensors ----
 
+   Dense layers and the ends of stages have flat tensors. Inside a stage of convolutions each image lies in a border of
+   zeros, as wide as the next layer's kernel reaches: then every tap of every position reads a number, and no loop asks
+   whether it is inside. The borders are set to 0 once, when the model is made, and nothing writes to them again. */
+
+/* An image without a border. */
 VAEI_APART vaei_image vaei_flat_image(vae_shape shape) {
     vaei_image image;
     image.height = shape.height;
@@ -6119,9 +6293,12 @@ VAEI_SETUP vaei_image vaei_fine_image(const vae_layer *l, vae_shape fine, vae_sh
     return vaei_bordered_image(fine, l->top, below, l->left, right);
 }
 
+/* C's division rounds towards 0; this one rounds down. b > 0. */
 VAEI_SETUP int32_t vaei_floor_divide(int32_t a, int32_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-/* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. */
+/* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. Coarse
+   position i meets the fine ones from i stride - top to i stride - top + kernel - 1; so fine position 0 meets no i
+   below (top - kernel + 1) / stride, rounded up, and the last one, p, no i above (p + top) / stride, rounded down. */
 VAEI_SETUP vaei_image vaei_coarse_image(const vae_layer *l, vae_shape fine, vae_shape coarse) {
     const int32_t above = -vaei_floor_divide((int32_t)l->top - l->kernel_height + l->stride_height, l->stride_height);
     const int32_t left = -vaei_floor_divide((int32_t)l->left - l->kernel_width + l->stride_width, l->stride_width);
@@ -6130,7 +6307,7 @@ VAEI_SETUP vaei_image vaei_coarse_image(const vae_layer *l, vae_shape fine, vae_
     return vaei_bordered_image(coarse, above, below, left, right);
 }
 
-/* Is this layer of the network a convolution? `index` may lie before or behind them all. */
+/* Is this layer of the network a convolution? `index` may lie before or after them all. */
 VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
     if (index < 0 || index == n->encoders || index > n->encoders + n->decoders) return 0;
     if (!n->config) {
@@ -6154,13 +6331,15 @@ VAEI_SETUP int vaei_is_normalized(const vaei_network *n, int index) {
 
 /* Does this convolution go on with the one before it in one stage? */
 VAEI_SETUP int vaei_is_joined(const vaei_network *n, int index) {
-    return VAEI_HAS(vaei_is_convolution(n, index)) && vaei_is_convolution(n, index - 1) && !vaei_is_normalized(n, index - 1);
+    return VAEI_HAS(vaei_is_convolution(n, index)) && vaei_is_convolution(n, index - 1) &&
+           !vaei_is_normalized(n, index - 1);
 }
 
+/* A convolution's four tensors. */
 enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 
 /* How a tensor of a convolution lies in memory. Within a stage a layer's output is the next one's input, and has the
-   border that the next one reads; likewise the gradients on the way back. */
+   border that the next one reads; likewise the gradients on the backward pass. */
 VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
     vaei_outline o;
     int          transposed;
@@ -6172,15 +6351,17 @@ VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which)
         which = VAEI_OUTPUT_GRADIENT;
     }
     vaei_outline_at(n, index, &o, NULL);
+    /* At the ends of a stage. */
     if (which == VAEI_OUTPUT) return vaei_flat_image(o.out);
     if (which == VAEI_INPUT_GRADIENT) return vaei_flat_image(o.in);
     transposed = o.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+    /* What a gather reads is a fine image, what a scatter reads a coarse one. */
     if ((which == VAEI_INPUT) != transposed)
         return vaei_fine_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
     return vaei_coarse_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
 }
 
-/* A plan in the making: it counts and, once there is a block, fills it. */
+/* A plan that is being made: it counts and, once there is a block, fills it. */
 typedef struct vaei_planning {
     const vaei_network *network;
     vaei_plan          *plan;
@@ -6218,14 +6399,14 @@ VAEI_SETUP int vaei_saves_apart(vae_activation activation, vae_real dropout) {
 }
 
 /* What batch normalisation knows of each channel, one array after the other: mean and 1 / deviation by which it
-   normalises; the variance as an estimate of the population's; 1 / deviation times weight; and on the way back what is
-   taken off every gradient, and off it in proportion to the input. */
+   normalises; the variance as an estimate of the population's; 1 / deviation times weight; and on the backward pass
+   what is taken off every gradient, and off it in proportion to the input. */
 enum {
     VAEI_NORM_MEAN, VAEI_NORM_INVERSE, VAEI_NORM_VARIANCE, VAEI_NORM_SCALE, VAEI_NORM_LESS, VAEI_NORM_LESS_INPUT,
     VAEI_STATISTICS
 };
 
-/* What placing needs to know of a layer. */
+/* The facts about a layer that decide how much room its tensors need, and where. */
 typedef struct vaei_brief {
     vae_layer_kind kind;
     size_t         inputs, outputs;
@@ -6238,6 +6419,7 @@ typedef struct vaei_brief {
     char           finishes;                    /* the likelihood's gradient replaces its output */
 } vaei_brief;
 
+/* These facts, from the network's layer `index`. */
 VAEI_SETUP void vaei_brief_of(const vaei_planning *p, int index, vaei_brief *b) {
     const vaei_plan *plan = p->plan;
     vaei_outline     o;
@@ -6255,7 +6437,7 @@ VAEI_SETUP void vaei_brief_of(const vaei_planning *p, int index, vaei_brief *b) 
     b->finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
 }
 
-/* Batch normalisation keeps its input for the way back; inference needs no more room. */
+/* Batch normalisation keeps its input for the backward pass; inference needs no more room. */
 VAEI_SETUP void vaei_place_linear(vaei_planning *p, const vaei_brief *b, vaei_places *places) {
     places->linear = places->output;
     if (b->normalizes && p->plan->trains) places->linear = vaei_place_numbers(p, 0, b->outputs);
@@ -6305,9 +6487,12 @@ VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_brief *b, co
     p->before = places->output;
     if (trains) p->below = vaei_place_numbers(p, 1, sizes->output_gradient);
     places->output_gradient = p->below;
+    /* The gradient of the stage's output arrives flat; its bordered copy is the one above. */
     if (trains && b->ends) p->below = b->finishes ? places->output : vaei_place_numbers(p, b->fused, b->outputs);
 }
 
+/* The plan's entry for a layer, but for its places and tables. Its numbers follow those of the layer before: weights,
+   bias, and for batch normalisation weight and bias once more. */
 VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) {
     vaei_outline o;
     vaei_outline_at(p->network, index, &o, NULL);
@@ -6344,6 +6529,7 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     p->plan->layer_tensors += 4;
 }
 
+/* The geometry of a convolution, either way round: its input is the fine image, a transposed one's the coarse image. */
 VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_connection *c) {
     vaei_outline     o;
     const vae_layer *l = &o.layer;
@@ -6373,14 +6559,24 @@ VAEI_SETUP void vaei_note_product(vaei_planning *p, size_t rows, size_t columns,
     p->scratch = vaei_max_size(p->scratch, needed);
 }
 
-/* ---- tables of the convolutions ---- */
+/* ---- tables of the convolutions ----
 
+   vaei_product finds the rows of A and C through tables of offsets: that makes a convolution a matrix product without
+   copying patches. A convolution's three products need these:
+     gather    for each coarse position, where its patch begins in the fine images and where its result goes; for each
+               row of the kernel, how far it lies from the patch's beginning
+     scatter   the same the other way round, phase by phase
+     weights   for each number of a patch, how far it lies from the patch's beginning; for each line of coarse
+               positions, where it begins in both images
+   The tables hold offsets for one micro-batch and are the same for all. */
+
+/* Room for a table; NULL while counting. */
 VAEI_SETUP uint32_t *vaei_take_offsets(vaei_arena *arena, size_t count) {
     return (uint32_t *)vaei_take(arena, count, sizeof(uint32_t));
 }
 
 /* Of the fine positions 0 .. extent-1, those whose (position + before) mod stride is `parity`: the first, their count,
-   and the taps of the kernel that they meet. */
+   and the number of the kernel's taps that they meet, which are parity, parity + stride, .... */
 VAEI_SETUP int vaei_first_of_parity(int parity, int before, int stride) {
     return (int)((((int32_t)parity - before) % stride + stride) % stride);
 }
@@ -6400,6 +6596,7 @@ VAEI_SETUP int vaei_parity(int position, int before, int stride) {
     return (int)(((int32_t)position + before) % stride);
 }
 
+/* Takes room for the tables of a scatter, and counts the rows and taps of its phases; `c` is NULL while counting. */
 VAEI_SETUP void vaei_take_phases(const vaei_outline *o, vae_shape fine, size_t micro, vaei_arena *arena,
                                  vaei_connection *c) {
     const vae_layer *l = &o->layer;
@@ -6447,6 +6644,7 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
     lines = vaei_times(micro, (size_t)coarse.height);
     positions = vaei_times(lines, (size_t)coarse.width);
     weights = vaei_times(rows, (size_t)coarse.channels);
+    /* gather: forward in a convolution, backward in a transposed one */
     if (plan->trains || !transposed) {
         from = vaei_take_offsets(arena, positions);
         to = vaei_take_offsets(arena, positions);
@@ -6458,6 +6656,7 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
         }
         vaei_note_product(p, positions, (size_t)coarse.channels, rows);
     }
+    /* scatter: the other way */
     if (plan->trains || transposed) {
         vaei_take_phases(&o, fine, micro, arena, c);
         vaei_note_product(p, vaei_times(micro, vaei_times((size_t)fine.height, (size_t)fine.width)),
@@ -6479,6 +6678,7 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
     if (weights / 2 > 0x7FFFFFFF) arena->used = VAEI_TOO_LARGE;       /* entries of 32 bits */
 }
 
+/* Offsets into the fine image count from its border's corner, where the first patch begins. */
 VAEI_SETUP void vaei_fill_gather(vaei_connection *c, const vaei_image *fine, const vaei_image *coarse, size_t micro) {
     const size_t channels = (size_t)c->fine.channels;
     size_t       n, i = 0;
@@ -6494,6 +6694,7 @@ VAEI_SETUP void vaei_fill_gather(vaei_connection *c, const vaei_image *fine, con
     for (y = 0; y < c->kernel_height; y++) c->kernel_lines[y] = (uint32_t)((size_t)y * fine->row);
 }
 
+/* The tables of one phase: its rows in all images of a micro-batch, and its taps, the last of the kernel first. */
 VAEI_SETUP void vaei_fill_phase(const vaei_connection *c, vaei_phase *phase, int parity_y, int parity_x,
                                 const vaei_image *coarse, const vaei_image *fine, size_t micro) {
     const size_t  coarse_channels = (size_t)c->coarse.channels, fine_channels = (size_t)c->fine.channels;
@@ -6529,6 +6730,7 @@ VAEI_SETUP void vaei_fill_phase(const vaei_connection *c, vaei_phase *phase, int
         }
 }
 
+/* All phases: one for each pair of parities, row by row. */
 VAEI_SETUP void vaei_fill_scatter(vaei_connection *c, const vaei_image *coarse, const vaei_image *fine, size_t micro) {
     const int parities_x = c->stride_width < c->fine.width ? c->stride_width : c->fine.width;
     size_t    i;
@@ -6537,6 +6739,7 @@ VAEI_SETUP void vaei_fill_scatter(vaei_connection *c, const vaei_image *coarse, 
                         vaei_parity((int)(i % (size_t)parities_x), c->left, c->stride_width), coarse, fine, micro);
 }
 
+/* Row i of the weights' product stands for number i of a patch: kernel row, tap and fine channel. */
 VAEI_SETUP void vaei_fill_weights(vaei_connection *c, const vaei_image *fine, const vaei_image *coarse, size_t micro) {
     const size_t run = (size_t)c->kernel_width * (size_t)c->fine.channels, rows = (size_t)c->kernel_height * run;
     size_t       n, i;
@@ -6550,7 +6753,8 @@ VAEI_SETUP void vaei_fill_weights(vaei_connection *c, const vaei_image *fine, co
         }
 }
 
-/* The four tensors that a convolution's three products touch. */
+/* Which of a layer's tensors each of the three products reads and writes: gather goes forward in a convolution and
+   backward in a transposed one, scatter the other way. */
 typedef struct vaei_connection_images {
     const vaei_image *gather_fine, *gather_coarse, *scatter_coarse, *scatter_fine;
 } vaei_connection_images;
@@ -6574,15 +6778,19 @@ VAEI_SETUP void vaei_fill_tables(const vaei_layer *layer, size_t micro) {
     if (c->weight_rows) vaei_fill_weights(c, images.gather_fine, images.scatter_coarse, micro);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole ----
 
-/* A dense layer's three products. */
+   The second walk, made twice: it takes room for layers, stages and tables from the model's block (`arena`) and for
+   tensors from the workspace and the slots, which are only counted. Once there is a block, it also fills them. */
+
+/* A dense layer's three products: forward, its weights' gradient, its input's gradient. */
 VAEI_SETUP void vaei_note_dense(vaei_planning *p, size_t inputs, size_t outputs) {
     vaei_note_product(p, p->rows, outputs, inputs);
     if (p->plan->trains) vaei_note_product(p, inputs, outputs, p->rows);
     if (p->plan->trains) vaei_note_product(p, p->rows, inputs, outputs);
 }
 
+/* Layer `index` of the network: fills its entry, opens a stage where one begins, and places its tensors. */
 VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     vaei_plan       *plan = p->plan;
     const int        at = index - p->first;
@@ -6614,12 +6822,14 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
             p->stage->input_gradient = p->below;
             p->partial = plan->partial_size;
         }
+        /* The stage's area is filled from the front by its own span, from the back by tied weights. */
         if (layer->is_tied && c) layer->weight_partial = p->partial -= layer->weight_partial;
         else layer->weight_partial = layer->weight - p->stage->parameter;
     }
     if (dense) {
         vaei_place_dense(p, &b, &places);
         vaei_note_dense(p, b.inputs, b.outputs);
+        /* A tied layer makes its weights' gradient transposed. */
         if (plan->trains && VAEI_HAS(p->network->tied)) vaei_note_product(p, b.outputs, b.inputs, p->rows);
     } else {
         vaei_image_sizes sizes;
@@ -6639,6 +6849,8 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     p->stage->output_gradient = p->below;
 }
 
+/* The same for layer `number` of the classifier, which is always dense and in no stage. Its input is a copy of the
+   means. */
 VAEI_SETUP void vaei_plan_classifier_layer(vaei_planning *p, int number) {
     vaei_plan   *plan = p->plan;
     const int    index = p->network->encoders + 1 + p->network->decoders + number;
@@ -6663,6 +6875,7 @@ VAEI_SETUP void vaei_plan_classifier_layer(vaei_planning *p, int number) {
     layer->places = places;
 }
 
+/* The tensors that belong to no layer: the batch, what is drawn for it, z, and each row's terms. */
 VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     vaei_plan *plan = p->plan;
     p->rows = plan->batch;
@@ -6692,7 +6905,8 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     p->rows = plan->batch;
     if (VAEI_HAS(plan->classes)) plan->labels = vaei_place_numbers(p, 0, (sizeof(int) - 1) / sizeof(vae_real) + 1);
     if (VAEI_HAS(plan->classifier.layers)) plan->means = vaei_place_numbers(p, 0, plan->latent);
-    if (VAEI_HAS(plan->classifier.layers) && plan->trains) plan->means_gradient = vaei_place_numbers(p, 0, plan->latent);
+    if (VAEI_HAS(plan->classifier.layers) && plan->trains)
+        plan->means_gradient = vaei_place_numbers(p, 0, plan->latent);
 }
 
 /* The workers' slots, and the areas in which the weight gradients of the chunks are summed. */
@@ -6740,6 +6954,10 @@ VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_
 }
 
 /* ==== 24 >>execution ============================================================================================== */
+
+/* The model itself; how work is shared out among threads; and who may use a model at which time. Loops that are worth
+   sharing go through vaei_split or vaei_run, so that the sections below say only what one piece is. Pieces never share
+   a sum: that keeps the bits the same for any number of threads. */
 
 struct vae_model {
     vaei_settings           settings;
@@ -6795,6 +7013,7 @@ VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t sl
     return model->workspace + place.offset + first * each;
 }
 
+/* A place in the piece of the workspace that belongs to the worker with this slot. */
 VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t offset) {
     return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + offset;
 }
@@ -6838,6 +7057,7 @@ typedef struct vaei_cut {
 
 VAEI_PRIVATE size_t vaei_units(const vaei_cut *cut) { return (cut->items + cut->unit - 1) / cut->unit; }
 
+/* The first item of piece `index`. Pieces differ by at most one unit. */
 VAEI_PRIVATE size_t vaei_piece_begin(const vaei_cut *cut, size_t index) {
     return vaei_min_size(cut->items, vaei_units(cut) * index / cut->pieces * cut->unit);
 }
@@ -6905,6 +7125,7 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
 #ifdef VAE_BASIC
     vaei_multiply(model->kernels, product, vaei_slot(model, 0, model->plan.product_scratch));
 #else
+    /* In double, since the product of the sizes may not fit. */
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
     const size_t          worth = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
@@ -6936,10 +7157,10 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
 /* ---- who may use the model now ----
 
    A model is free, at work in some call, or waiting while its vae_fit calls on_progress; then inference may use it and
-   training may not. The mark in_use tells which. With it, two threads in one model, or a callback that trains the
-   model, get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the
-   mark stays behind. So the stack tells whether a call comes from within the callback: stacks grow downwards, and the
-   frame of such a call lies below that of the callback's caller. */
+   training may not. The mark in_use says which. With it, two threads in one model, or a callback that trains the model,
+   get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the mark
+   stays behind. So the position on the stack decides whether a call comes from within the callback: stacks grow
+   downwards, and the frame of such a call lies below that of the callback's caller. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -6965,6 +7186,7 @@ VAEI_APART int vaei_enter(vae_model *model, const char *call, vae_error *error) 
     return -1;
 }
 
+/* Gives the model back to whoever had it before; returns `status`, so that a call can end with it. */
 VAEI_PRIVATE vae_status vaei_leave(vae_model *model, int before, vae_status status) {
     if (model) vaei_flag_set(&model->in_use, before);
     return status;
@@ -6981,27 +7203,32 @@ VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_e
 
 /* ==== 25 >>layers ================================================================================================= */
 
-/* One batch, or one score of a batch, on its way through the network. */
+/* Each kind of layer forward and backward, side by side. Tensors have one row per example, [count][numbers], channels
+   last. d_x is the gradient of the loss with respect to x. Forward functions read weights and leave what the backward
+   pass needs in the workspace; backward functions turn the gradient of a layer's output, in place, into that of what
+   went into its activation, add to the gradients of its weights, and make the gradient of its input. */
+
+/* One batch, or one score of a batch, that passes through the network. */
 typedef struct vaei_pass {
     vae_model *model;
     size_t     count;               /* rows */
     int        forward_only;        /* no backward pass follows */
-    int        updates;             /* dense layers' weight gradients are left to vaei_update */
+    int        updates;             /* the gradients of dense layers' weights are left to vaei_update */
     size_t     first;               /* the row of the whole batch with which these begin */
-    /* what becomes of the logits: */
+    /* what becomes of the decoder's outputs: */
     double    *reconstruction;      /* per row, nats; or NULL */
-    size_t     repeat;              /* so many rows in succession belong to one row of pixels */
-    double    *weights;             /* per row, of its gradient, those of one row of pixels adding up to 1; or NULL:
-                                       they follow from the scores, which come first. Then behind `reconstruction`: */
-    double    *row_loss;            /* ... per row of pixels, -log of the mean weight before they were scaled to 1 */
-    vae_real   scale;               /* of the gradient: 1 / rows in the whole batch */
-    vae_real   kl_scale;            /* of the KL's gradient */
-    const vae_real *held;           /* per dimension 1 where the KL has no gradient; or NULL */
+    size_t     repeat;              /* this many rows in succession are samples of one row of pixels */
+    double    *weights;             /* importance weights, by which each row's gradient is multiplied, those of one row
+                                       of pixels adding up to 1: computed from the scores of all. NULL: all are 1 */
+    double    *row_loss;            /* with weights, per row of pixels: -log of their mean before they were scaled */
+   vae_real   scale;               /* of the gradient: 1 / rows in the whole batch, and also 1 / repeat if unweighted */
+    vae_real   kl_scale;            /* of the KL's gradient: beta / rows in the whole batch */
+    const vae_real *held;           /* per dimension 1 where free bits leave the KL without gradient; or NULL */
     vaei_spread spread;
     vae_real  *d_log_sigma;         /* where its gradient goes; NULL: nowhere */
     int        adds;                /* ... in addition to what is there */
     int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
-    double    *numbers;             /* ... and this what each number adds to them, in the caller's layout; or NULL */
+    double    *numbers;             /* ... and this what each number adds to a row's score, in the caller's layout */
     vae_real  *kept;                /* receives every row's outputs; or NULL */
     vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
     int        draws;               /* they are drawn, not means, */
@@ -7018,10 +7245,13 @@ typedef struct vaei_micro {
 } vaei_micro;
 
 #define VAEI_PARALLEL_NUMBERS 16384     /* numbers, each computed by itself, that are worth another thread */
-#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighed, that are worth another thread */
+#define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighted, that are worth another thread */
 #define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
-/* ---- activations ---- */
+/* ---- activations ----
+
+   Forward to = f(from); backward to *= f', computed from `from`, which then is f's output or input: see
+   vaei_activation_saves_input. */
 
 typedef struct vaei_activate_context {
     const vae_model *model;
@@ -7042,7 +7272,9 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
     vaei_activate_backward(work->model->kernels, work->activation, count, work->from + first, work->to + first);
 }
 
-/* ---- dropout: Srivastava et al. 2014, scaled in training as in PyTorch ---- */
+/* ---- dropout: Srivastava et al. 2014, scaled in training as in PyTorch ----
+
+   to = from / (1 - p), or 0 with probability p. The backward pass is the same function, applied to the gradient. */
 
 /* Whether this pass drops outputs of the layer. */
 VAEI_PRIVATE int vaei_drops(const vaei_pass *pass, const vaei_layer *layer) {
@@ -7102,6 +7334,7 @@ VAEI_PRIVATE void vaei_drop_part(void *opaque, size_t slot, size_t first, size_t
         vaei_drop(work->pass, work->layer, row, 0, outputs, work->from + row * outputs, work->to + row * outputs);
 }
 
+/* All rows of the pass: from, to [count][outputs]. */
 VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer, const vae_real *from, vae_real *to) {
     vaei_drop_context work;
     work.pass = pass;
@@ -7112,13 +7345,17 @@ VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer,
 }
 #endif
 
-/* ---- how a layer ends: activation, dropout ---- */
+/* ---- how a layer ends: activation, dropout ----
+
+   made = f(before), out = dropout(made), all [count][outputs]. They are one place unless the backward pass needs what
+   the next step would overwrite. */
 
 /* Where the forward pass leaves what goes into the activation, what comes out of it, and the layer's output. */
 typedef struct vaei_way {
     vae_real *before, *made, *out;
 } vaei_way;
 
+/* Those places for the rows from `first` on, `each` numbers apart, in the worker with this slot. */
 VAEI_PRIVATE vaei_way vaei_way_of(const vaei_pass *pass, const vaei_layer *layer, size_t slot, size_t first,
                                   size_t each) {
     const vae_model *model = pass->model;
@@ -7163,8 +7400,10 @@ VAEI_PRIVATE void vaei_end_dense_backward(const vaei_pass *pass, const vaei_laye
 
    A layer's output, before its activation, is a table with a column for each channel: for each unit of a dense layer,
    or for each channel of a convolution, whose positions are rows. In training every column is brought to mean 0 and
-   variance 1, then scaled by the weight and moved by the bias. It takes the whole batch, so a convolution that is
-   normalised ends its stage, and the activation and dropout follow here. */
+   variance 1, then scaled by the weight and moved by the bias: with x, y [rows][channels],
+     y = weight (x - mean) / deviation + bias,    deviation = sqrt(variance + epsilon)
+   It takes the whole batch, so a convolution that is normalised ends its stage, and the activation and dropout follow
+   here. */
 
 #define VAEI_NORM_EPSILON 1e-5
 #define VAEI_NORM_MOMENTUM 0.1
@@ -7173,11 +7412,12 @@ VAEI_PRIVATE void vaei_end_dense_backward(const vaei_pass *pass, const vaei_laye
 typedef struct vaei_batch_norm {
     const vaei_pass  *pass;
     const vaei_layer *layer;
-    size_t            rows;
+    size_t            rows;             /* of the table: rows of the pass, times positions */
     int               by_batch;         /* else by the running averages */
-    vae_real         *linear, *to, *d;
+    vae_real         *linear, *to, *d;  /* x; y forward; backward the gradient of y, which becomes that of x */
 } vaei_batch_norm;
 
+/* How this pass normalises the layer. A frozen layer keeps its running averages, and uses them. */
 VAEI_PRIVATE vaei_batch_norm vaei_norm_of(const vaei_pass *pass, const vaei_layer *layer) {
     vaei_batch_norm norm;
     norm.pass = pass;
@@ -7190,15 +7430,18 @@ VAEI_PRIVATE vaei_batch_norm vaei_norm_of(const vaei_pass *pass, const vaei_laye
     return norm;
 }
 
+/* The [channels] of this statistic, one of VAEI_NORM_MEAN and so on. */
 VAEI_PRIVATE vae_real *vaei_norm_statistic(const vaei_batch_norm *norm, int which) {
     return norm->pass->model->workspace + norm->layer->places.statistics + (size_t)which * norm->layer->bias_count;
 }
 
+/* The variance of numbers near the largest float may be infinite as a float; a file must not hold that. */
 VAEI_PRIVATE vae_real vaei_norm_limited(double variance) {
     return variance > (double)VAEI_LARGEST ? VAEI_LARGEST : (vae_real)variance;
 }
 
-/* By what the channels first .. first + count - 1 are normalised. */
+/* By what the channels first .. first + count - 1 are normalised. The mean comes first and the squares are summed about
+   it, so that nothing large cancels. */
 VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
     const vaei_layer      *layer = norm->layer;
@@ -7237,6 +7480,7 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
     }
 }
 
+/* y from x, for rows first .. first + count - 1. */
 VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
     const size_t           channels = norm->layer->bias_count;
@@ -7252,7 +7496,7 @@ VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t
     }
 }
 
-/* Makes the layer's output of what its product has left in `linear`. */
+/* Makes the layer's output from what its product has left in `linear`. */
 VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *layer) {
     const vae_model *model = pass->model;
     const vaei_way   way = vaei_way_of(pass, layer, 0, 0, 0);
@@ -7268,7 +7512,8 @@ VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *lay
 /* With x the input and d the gradient of the normalised and scaled output, n numbers in a column:
      d_weight += sum of d (x - mean) / deviation          d_bias += sum of d
      d_x = weight / deviation (d - d_bias / n - (x - mean) / deviation d_weight / n)
-   The last two terms are the ways over mean and variance; running averages have none. */
+   The last two terms come by way of the mean and the variance, which depend on x too; running averages do not.
+   vaei_norm_sums is for channels first .. first + count - 1, vaei_norm_rows_backward then for rows. */
 VAEI_PRIVATE void vaei_norm_sums(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_batch_norm *norm = (const vaei_batch_norm *)opaque;
     const vae_model       *model = norm->pass->model;
@@ -7338,7 +7583,8 @@ VAEI_PRIVATE void vaei_bias_sums(const vaei_pass *pass, const vaei_layer *layer,
     else if (!accumulate) memset(d_bias, 0, layer->bias_count * sizeof(vae_real));
 }
 
-/* After a step that did not fail: the running averages move towards what the batch of `count` rows had. */
+/* After a step that did not fail: the running averages move a tenth of the way towards the mean and variance of the
+   batch of `count` rows. As in PyTorch the variance is here the estimate of the population's, sum / (n - 1). */
 VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
     int    i;
     size_t c;
@@ -7347,7 +7593,8 @@ VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
         const vae_real   *now = model->workspace + layer->places.statistics;
         vae_real         *running = model->parameters + layer->running;
         const size_t      rows = i < model->plan.decoder.first_layer ? count : count * model->plan.samples;
-        if (!VAEI_HAS(layer->normalizes) || vaei_is_frozen(model, i) || rows * (layer->outputs / layer->bias_count) < 2) continue;
+        if (!VAEI_HAS(layer->normalizes) || vaei_is_frozen(model, i) ||
+            rows * (layer->outputs / layer->bias_count) < 2) continue;
         for (c = 0; c < layer->bias_count; c++) {
             const double mean = (double)now[c], variance = (double)now[VAEI_NORM_VARIANCE * layer->bias_count + c];
             vae_real    *kept = running + layer->bias_count + c;
@@ -7360,9 +7607,12 @@ VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
 }
 #endif
 
-/* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias) ----
+/* ---- dense: out [count][outputs] = activation(in [count][inputs] weight [inputs][outputs] + bias [outputs]) ----
 
-   A tied layer's weights lie transposed, [outputs][inputs], in rows of which they may be the first part. */
+   Backward, with d_out the gradient of what went into the activation:
+     d_weight += in^T d_out        d_bias += sum of d_out's rows        d_in = d_out weight^T
+   A tied layer's weights lie transposed, [outputs][inputs]: they are those of an encoder layer, or the first columns of
+   the heads', whose rows are longer. */
 
 /* The product applies ReLU as it stores; the other activations follow as a pass of their own. */
 VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
@@ -7399,8 +7649,8 @@ VAEI_PRIVATE void vaei_add_label_part(void *opaque, size_t slot, size_t first, s
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* A label's row of weights meets the gradients of its rows, summed in their order; for outputs first .. first + count -
-   1. */
+/* The gradient of a label's row of weights is the sum over the rows with that label, in their order; for outputs
+   first .. first + count - 1. */
 VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_label_context *work = (const vaei_label_context *)opaque;
     const vaei_layer         *layer = work->layer;
@@ -7415,6 +7665,7 @@ VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t fir
 }
 #endif
 
+/* in -> what goes into the activation -> out, for all rows of the pass. */
 VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
     vae_model     *model = pass->model;
     const vaei_way way = vaei_way_of(pass, layer, 0, 0, 0);
@@ -7434,6 +7685,7 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
     p.c = before;
     p.c_row = layer->outputs;
     p.bias = model->weights + layer->bias;
+    /* Only if nothing comes between: a label's row of weights, or a normalisation. */
     p.relu = layer->activation == VAE_RELU && !VAEI_HAS(layer->classes) && !VAEI_HAS(layer->normalizes);
     vaei_multiply_parallel(model, &p);
     if (VAEI_HAS(layer->classes)) {
@@ -7472,8 +7724,8 @@ VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_
     return p;
 }
 
-/* d_out [count][outputs] is the gradient of the layer's output and becomes that of what went into the activation;
-   d_weight as above, d_bias += sum of d_out's rows, d_in = d_out weight^T. */
+/* d_out [count][outputs] is the gradient of the layer's output and becomes that of what went into the activation. With
+   pass->updates the weights' gradient is left out: vaei_update makes it later. */
 VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *layer, int wants_input_gradient) {
     vae_model   *model = pass->model;
     vae_real    *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
@@ -7520,8 +7772,11 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
      gather   coarse[i][s] = bias[s] + sum over taps k, channels b of fine[i stride + k - top][b] weight[k][b][s]
      scatter  fine[p][b]   = bias[b] + sum over the coarse positions i and taps k with i stride + k - top = p,
                                       and channels s, of coarse[i][s] weight[k][b][s]
-     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s] */
+     weights  d_weight[k][b][s] += sum over i of fine[i stride + k - top][b] coarse[i][s]
+   A convolution is a gather forward and a scatter backward, a transposed one a scatter forward and a gather backward;
+   in `weights` the coarse or the fine image is then the gradient. Each function does n images. */
 
+/* gather: one matrix product. A row of A is a patch, a segment one of its lines. */
 VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                               const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
                               int relu) {
@@ -7546,6 +7801,7 @@ VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_
     vaei_multiply(model->kernels, &p, vaei_slot(model, slot, model->plan.product_scratch));
 }
 
+/* scatter: one matrix product for each phase. A segment is one tap, of all coarse channels. */
 VAEI_PRIVATE void vaei_convolve_transposed(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                                const vae_real *coarse, vae_real *fine, const vae_real *weight, const vae_real *bias,
                                int relu) {
@@ -7575,6 +7831,8 @@ VAEI_PRIVATE void vaei_convolve_transposed(const vae_model *model, size_t slot, 
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* weights: one matrix product. A row of it is a number of the patch, a column a coarse channel; a segment is a line of
+   positions, over which the sum goes. */
 VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
                                           const vae_real *fine, const vae_real *coarse, vae_real *d_weight,
                                           int accumulate) {
@@ -7675,6 +7933,7 @@ VAEI_PRIVATE void vaei_copy_images(size_t n, const vaei_image *from, const vae_r
                    source + i * from->image + from->origin + (size_t)y * from->row, line * sizeof(vae_real));
 }
 
+/* As vaei_activate, for n images inside their borders, which stay 0: f(0) need not be 0. */
 VAEI_PRIVATE void vaei_activate_images(const vae_model *model, vae_activation activation, size_t n,
                                        const vaei_image *image, const vae_real *from, vae_real *to) {
     const size_t line = (size_t)image->width * (size_t)image->channels;
@@ -7687,6 +7946,7 @@ VAEI_PRIVATE void vaei_activate_images(const vae_model *model, vae_activation ac
         }
 }
 
+/* Its backward pass. What the forward pass saved may have another border than the gradient. */
 VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_activation activation, size_t n,
                                                 const vaei_image *saved_image, const vae_real *saved,
                                                 const vaei_image *image, vae_real *d) {
@@ -7703,7 +7963,7 @@ VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_acti
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The same of a micro-batch's images, inside their borders. */
+/* Dropout of a micro-batch's images, inside their borders. */
 VAEI_PRIVATE void vaei_drop_images(const vaei_micro *micro, const vaei_layer *layer, const vaei_image *image,
                                    const vae_real *from, vae_real *to) {
     const size_t line = (size_t)image->width * (size_t)image->channels;
@@ -7717,6 +7977,7 @@ VAEI_PRIVATE void vaei_drop_images(const vaei_micro *micro, const vaei_layer *la
 }
 #endif
 
+/* in [count][in] -> out [count][out], both images inside their borders, for the rows of one micro-batch. */
 VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
     const vae_model *model = micro->pass->model;
     const vae_real  *in =
@@ -7742,7 +8003,8 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The layer's output gradient, already taken through its activation, lies in its bordered place. */
+/* d_out [count][out], already taken back through the activation, lies inside its border. Sums d_weight and d_bias in
+   micro->gradients and, unless d_in is NULL, makes d_in [count][in]. */
 VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_layer *layer, vae_real *d_in) {
     const vae_model *model = micro->pass->model;
     const vae_real  *in =
@@ -7777,10 +8039,15 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 /* ==== 26 >>outcome ================================================================================================ */
 
+/* What becomes of the decoder's output: it is scored against the target, in nats or squared errors, and turned into its
+   own gradient; or it becomes pixels. Both happen row by row, so that in a fused stage they happen while the row is in
+   the cache. A learned sigma belongs here too: its gradient comes from the same scores. */
+
 /* ---- sigma ---- */
 
-#define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average */
+#define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average of sigma^p */
 #define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
+#define VAEI_MOST_GIVEN_LOG_SIGMA 13.82 /* the log of that, rounded up: of files and of vae_set_tensor */
 
 /* A byte for each pixel of a row in the workspace, 0 where it is not scored; NULL where no number may be missing. */
 VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
@@ -7789,18 +8056,20 @@ VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
     return (unsigned char *)vaei_at(model, plan->observed, 0, row, plan->observed_size);
 }
 
-/* The share of pixel i in spread.nats. */
+/* What pixel i adds to the nats of every row, whatever its value: it is its share of spread.nats. */
 VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
     const vaei_plan       *plan = &model->plan;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     double                 nats = likelihood->constant;
-    if (plan->log_sigma_count) nats += (double)model->weights[plan->log_sigma + (VAEI_HAS(plan->log_sigma_count > 1) ? i : 0)];
+    if (plan->log_sigma_count)
+        nats += (double)model->weights[plan->log_sigma + (VAEI_HAS(plan->log_sigma_count > 1) ? i : 0)];
     else if (likelihood->has_sigma) nats += vaei_scalar_log((double)model->settings.sigma);
-    if (VAEI_HAS(model->settings.standardize)) nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
+    if (VAEI_HAS(model->settings.standardize))
+        nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
     return nats;
 }
 
-/* The same of each pixel, in the workspace. */
+/* The same for each pixel, in the workspace. */
 VAEI_PRIVATE const double *vaei_pixel_nats(const vae_model *model) {
     double *each = (double *)(void *)vaei_at(model, model->plan.pixel_nats, 0, 0, 0);
     size_t  i;
@@ -7885,11 +8154,15 @@ VAEI_PRIVATE size_t vaei_count_observed(const vae_model *model, size_t row) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
-VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) { return VAEI_HAS(pass->weights) ? pass->weights[row] : 1; }
+/* The importance weight of a row of the decoder; 1 where rows are not weighted. */
+VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) {
+    return VAEI_HAS(pass->weights) ? pass->weights[row] : 1;
+}
 
-/* With s the mean of |x - output|^p over the numbers that share a sigma, their nats are s/(p sigma^p) + log sigma each,
-   and the derivative by log sigma is 1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows'
-   nats, which have been computed by now. */
+/* The gradient of log sigma. With s the mean of |x - output|^p over the numbers that share a sigma (p is 2 for the
+   Gaussian, 1 for Laplace), their nats are s/(p sigma^p) + log sigma each, and the derivative with respect to log sigma
+   is 1 - s/sigma^p each. Where all pixels share one sigma, s follows from the rows' nats, which have been computed by
+   now. */
 VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -7940,8 +8213,8 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
 
 /* Moves sigma^p towards s, the value that fits best: a moving average of the closed form of Rybkin et al., in place of
    the optimiser. At first a batch weighs in proportion to its step number, so that the beginning is soon forgotten.
-   With `rate` 1 the batch at hand decides alone. Of missing numbers the gradient has none, and so a batch weighs the
-   less the more it misses; what sigma moves towards stays the same. */
+   With `rate` 1 this batch decides alone. Missing numbers add nothing to the gradient, and so a batch weighs the less
+   the more it misses; what sigma moves towards stays the same. */
 VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
     const vaei_plan *plan = &model->plan;
     const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
@@ -7958,7 +8231,8 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, d
     }
 }
 
-/* `step` counts from 0. */
+/* The move after update number `step`, counted from 0: 2/(step + 2) is the weight that makes the average over batches
+   favour the late ones, until it falls to VAEI_SIGMA_RATE. */
 VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients, uint64_t step) {
     const double rate = 2 / ((double)step + 2);
     if (model->settings.freeze == VAE_FREEZE_DECODER) return;
@@ -7969,14 +8243,15 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 /* ---- rows ---- */
 
 /* Two arrays: the first has a number for each row of the decoder, its reconstruction; the second, vaei_row_kl, one for
-   each row of pixels, its KL, and then, where samples are weighed, one more. Decoding stores in the first one whether a
-   pixel of the row is not finite. */
+   each row of pixels, its KL, and then, where samples are weighted, one more. Decoding stores in the first one whether
+   a pixel of the row is not finite. */
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
     return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
 }
 
 VAEI_PRIVATE double *vaei_row_kl(const vae_model *model) { return vaei_row_terms(model) + model->plan.decoder_batch; }
 
+/* The score of a row whose outputs are not finite. */
 VAEI_PRIVATE double vaei_infinity(void) {
     const uint64_t bits = (uint64_t)0x7FF << 52;
     double         infinity;
@@ -7987,7 +8262,8 @@ VAEI_PRIVATE double vaei_infinity(void) {
 /* The sum of (x - pixel)^2 over a row, in the caller's units. */
 VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels,
                                        const unsigned char *observed) {
-    const vae_real *scale = VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
+    const vae_real *scale =
+        VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
     double          sum = 0;
     size_t          i;
     for (i = 0; i < model->plan.example; i++) {
@@ -8003,7 +8279,8 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
                                       const unsigned char *observed, double *numbers) {
     const vae_model       *model = pass->model;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    const vae_real        *scale = VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
+    const vae_real        *scale =
+        VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
     size_t                 k;
     for (k = 0; k < model->plan.example; k++) {
         const size_t i = vaei_inner_place(model, k);
@@ -8079,6 +8356,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
             if (pass->numbers) vaei_score_numbers_of(pass, output, row, observed, pass->numbers + i * size);
             pass->reconstruction[i] = pass->numbers ? 0 : vaei_squared_error(model, output, row, observed);
         } else {
+            /* A sample without weight has no gradient; its score is there already. */
             if (d && weight == 0) memset(d, 0, model->plan.output * sizeof(vae_real));
             else if (observed)
                 pass->reconstruction[i] = vaei_score_observed(pass, observed, output, row,
@@ -8093,6 +8371,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     }
 }
 
+/* The same for a whole batch, where the last stage is not fused. */
 VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_pass  *pass = (const vaei_pass *)opaque;
     const vae_model  *model = pass->model;
@@ -8104,12 +8383,18 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
 
 /* ==== 27 >>stages ================================================================================================= */
 
+/* The walk through the layers, stage by stage. A stage of dense layers takes all rows at once, layer by layer. A stage
+   of convolutions takes one micro-batch through all its layers before the next: see section plan. Workers share out
+   chunks of micro-batches, since the sums of the weights' gradients belong to a chunk. */
+
 /* A fused last stage takes each micro-batch forward, through the likelihood and backward before it begins the next one.
    Otherwise the likelihood takes the whole batch between the two passes; the bits are the same. */
 VAEI_PRIVATE int vaei_is_fused(const vaei_plan *plan, const vaei_stage *stage) {
     return plan->fused && stage == &plan->stages[plan->stage_count - 1];
 }
 
+/* One micro-batch through a stage of convolutions: its rows are copied inside the first layer's border, and the last
+   layer leaves flat rows. */
 VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
     const vaei_stage *stage = micro->stage;
@@ -8125,13 +8410,17 @@ VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* The backward pass, from the gradient of the stage's output, which is flat, to that of its input. Each layer's input
+   gradient becomes the gradient of what went into the activation of the layer below. */
 VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
     const vaei_stage *stage = micro->stage;
     const vaei_layer *first = &model->plan.layers[stage->first], *layer = first + stage->count - 1;
     vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
     const vaei_image  flat = vaei_flat_image(layer->out);
-    if (vaei_drops(micro->pass, layer) && !VAEI_HAS(layer->normalizes)) vaei_drop_images(micro, layer, &flat, d_out, d_out);
+    /* A normalised layer's gradient has come this far already, in vaei_norm_backward. */
+    if (vaei_drops(micro->pass, layer) && !VAEI_HAS(layer->normalizes))
+        vaei_drop_images(micro, layer, &flat, d_out, d_out);
     if (layer->activation != VAE_LINEAR && !VAEI_HAS(layer->normalizes))
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
                                vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->outputs), d_out);
@@ -8156,8 +8445,8 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
 typedef struct vaei_stage_context {
     const vaei_pass  *pass;
     const vaei_stage *stage;
-    size_t            workers;
-    int               forward, backward;
+    size_t            workers;              /* at most one for each thread */
+    int               forward, backward;    /* both in a fused stage */
 } vaei_stage_context;
 
 /* Rows first .. end - 1 of a convolutional stage, micro-batch by micro-batch. */
@@ -8176,6 +8465,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
 #ifndef VAE_INFERENCE_ONLY
         if (work->backward) {
             if (!work->forward) {
+                /* A slot holds one micro-batch, by now another one: the input is copied in once more. */
                 const vaei_layer *layer = &model->plan.layers[work->stage->first];
                 const vaei_image  flat = vaei_flat_image(layer->in);
                 vaei_copy_images(micro.count, &flat, vaei_at(model, work->stage->input, 0, micro.first, flat.image),
@@ -8188,6 +8478,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
     }
 }
 
+/* What worker `index` does of a stage: every workers-th chunk or, where there is no backward pass, micro-batch. */
 VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
     const vaei_stage_context *work = (const vaei_stage_context *)opaque;
     const vae_model          *model = work->pass->model;
@@ -8201,9 +8492,9 @@ VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
 #ifndef VAE_INFERENCE_ONLY
 typedef struct vaei_sum_context {
     vae_real       *total;
-    const vae_real *partials;
+    const vae_real *partials;               /* one for each chunk, `size` numbers apart */
     size_t          chunks, size;
-    int             accumulate;
+    int             accumulate;             /* add to the total instead of replacing it */
     const vae_model *model;
 } vaei_sum_context;
 
@@ -8276,6 +8567,7 @@ VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_sta
 #endif
 }
 
+/* A stage forward; if it is fused and trained, backward as well. */
 VAEI_PRIVATE void vaei_stage_forward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
     if (VAEI_HAS(stage->convolutional)) {
@@ -8310,6 +8602,7 @@ VAEI_PRIVATE void vaei_encoder_forward(const vaei_pass *pass) {
     if (VAEI_HAS(pass->model->settings.shared_heads)) vaei_share_heads(pass);
 }
 
+/* Scores or decodes all rows of the pass, where the last stage has not done it on the way. */
 VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
     vaei_split(pass->model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / 4 / pass->model->plan.example),
                vaei_finish_part, pass);
@@ -8318,7 +8611,7 @@ VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
 #ifndef VAE_INFERENCE_ONLY
 /* ---- importance weights ---- */
 
-#define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill the way back with denormals */
+#define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill gradients with denormals */
 
 VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z);
 
@@ -8341,6 +8634,7 @@ VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_
                                                              vaei_at(model, model->plan.z, 0, i, latent))) -
                          pass->reconstruction[i];
         }
+        /* softmax of the log weights, the largest taken out first, so that exp cannot overflow */
         for (most = weights[0], s = 1; s < samples; s++) if (weights[s] > most) most = weights[s];
         for (s = 0; s < samples; s++) sum += weights[s] = vaei_scalar_exp(weights[s] - most);
         for (s = 0; s < samples; s++) {
@@ -8379,6 +8673,7 @@ VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
+/* A stage backward, unless it went there on the forward pass. The first layer of all needs no input gradient. */
 VAEI_APART void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
     if (VAEI_HAS(stage->convolutional)) {
@@ -8395,20 +8690,30 @@ VAEI_APART void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *sta
 
 /* ==== 28 >>latent ================================================================================================= */
 
-/* From the heads' output, [count][latent means, latent logvars], come the bounded logvar and z = mean + exp(logvar / 2)
-   noise; the noise has been drawn before. Kingma and Welling 2014, section 2.4. */
+/* The sample and the KL (Kingma and Welling 2014, section 2.4 and appendix B). From the heads' output, a row's means
+   and then its logvars, [count][2 latent], come
+     logvar    [count][latent]           clamped
+     z         [count][repeat][latent]   = mean + exp(logvar / 2) noise; the noise, of the same shape, is drawn before
+     kl        [count]                   = 1/2 sum (mean^2 + exp(logvar) - 1 - logvar), in nats
+   and backward, with s = beta / rows the KL's weight in the loss and sums over the samples of a row,
+     d_mean    [count][latent]           = sum d_z + s mean
+     d_logvar  [count][latent]           = sum d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2
+   Importance weights take the place of the KL (vaei_weigh_part), and free bits or a capacity change it
+   (vaei_kl_in_loss). */
+
+/* [count][2 latent] */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
     return vaei_at(model, model->plan.layers[model->plan.heads].places.output, 0, 0, 0);
 }
 
-/* logvar is held within [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
+/* logvar is clamped to [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
    `bounded` may be raw. */
 VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bounded) {
     size_t i;
     for (i = 0; i < n; i++) bounded[i] = vaei_held(raw[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX);
 }
 
-/* The true derivative is 0 outside the bounds, so a value that got there would stay there for ever. Instead the
+/* The true derivative is 0 outside the bounds, so a value that got there would stay there. Instead the
    gradient passes unless the bound binds and a step against the gradient would push further out: at the upper bound
    only gradients >= 0 pass, at the lower one only those <= 0. Needs the bounded values only. */
 VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, vae_real *d) {
@@ -8416,6 +8721,7 @@ VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, 
     for (i = 0; i < n; i++) d[i] = vaei_held_slope(bounded[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX, d[i]);
 }
 
+/* The bounded logvar of every row of the pass. */
 VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8435,7 +8741,7 @@ VAEI_PRIVATE double vaei_kl_of(const vae_model *model, size_t n, const vae_real 
     return vaei_is_autoencoder(model) ? 0 : vaei_gaussian_kl(model->kernels, n, mean, logvar);
 }
 
-/* With pass->repeat samples of each row, one after the other. */
+/* Heads -> logvar, z and, unless NULL, kl. A row's pass->repeat samples stand one after the other. */
 VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8493,12 +8799,14 @@ VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
     }
     if (VAEI_HAS(settings->capacity != 0)) {
         const double off = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
+        /* |kl - C|: below C the gradient raises the KL. */
         pass->kl_scale = off < 0 ? -pass->kl_scale : off > 0 ? pass->kl_scale : 0;
         return off < 0 ? -off : off;
     }
     return kl;
 }
 
+/* Whether the loss is reconstruction + beta kl, so that it may be shown as that sum. */
 VAEI_PRIVATE int vaei_loss_is_sum(const vae_model *model) {
     return !VAEI_HAS(model->plan.weighs) && !VAEI_HAS(model->plan.holds) && model->settings.capacity == 0;
 }
@@ -8512,7 +8820,8 @@ VAEI_PRIVATE double vaei_loss(const vaei_pass *pass, double reconstruction, doub
     return sum / (double)pass->count;
 }
 
-/* d_mean = d_z + s mean, d_logvar = d_z noise exp(logvar / 2) / 2 + s (exp(logvar) - 1) / 2, with s the KL's scale. */
+/* d_mean and, after it, d_logvar from the d_z of the row's first sample, with the KL's gradient. In dimensions that
+   free bits hold they are computed once more, without the KL's. */
 VAEI_PRIVATE void vaei_latent_backward_row(const vaei_pass *pass, size_t row, vae_real *d_mean) {
     const vae_model       *model = pass->model;
     const vaei_kernel_set *kernels = model->kernels;
@@ -8555,8 +8864,8 @@ VAEI_PRIVATE void vaei_latent_add_samples(const vaei_pass *pass, size_t row, vae
     }
 }
 
-/* Where samples are weighed, -beta log (p(z) / q(z | x)) = beta (z^2 - noise^2 - logvar) / 2 of each takes the KL's
-   place. Given the noise, its gradient by z is beta z, and by logvar itself -beta / 2. */
+/* Where samples are weighted, -beta log (p(z) / q(z | x)) = beta (z^2 - noise^2 - logvar) / 2 of each takes the KL's
+   place. Given the noise, its gradient with respect to z is beta z, and to logvar itself -beta / 2. */
 VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8570,6 +8879,7 @@ VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
     }
 }
 
+/* d_z -> the gradient of the heads' output, for all rows of the pass. */
 VAEI_APART void vaei_latent_backward_rows(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
@@ -8580,10 +8890,12 @@ VAEI_APART void vaei_latent_backward_rows(const vaei_pass *pass) {
         if (VAEI_HAS(pass->weights)) vaei_weighed_backward(pass, i);
         vaei_latent_backward_row(pass, i, d_mean);
         if (VAEI_HAS(pass->repeat > 1)) vaei_latent_add_samples(pass, i, d_mean);
-        for (j = 0; VAEI_HAS(pass->weights) && j < latent; j++) d_mean[latent + j] -= vaei_beta(model) * pass->scale / 2;
+        /* -beta / 2 for each sample, times its weight: these add up to 1. */
+        for (j = 0; VAEI_HAS(pass->weights) && j < latent; j++)
+            d_mean[latent + j] -= vaei_beta(model) * pass->scale / 2;
         vaei_bound_logvar_backward(latent, vaei_at(model, model->plan.logvar, 0, i, latent), d_mean + latent);
     }
-    for (i = 0; VAEI_HAS(model->settings.shared_heads) && i < pass->count; i++) {         /* the layer's own outputs, in place */
+    for (i = 0; VAEI_HAS(model->settings.shared_heads) && i < pass->count; i++) {  /* its own outputs, in place */
         size_t k;
         for (k = 0; k < latent; k++)
             d_heads[i * latent + k] = d_heads[2 * i * latent + k] + d_heads[(2 * i + 1) * latent + k];
@@ -8591,7 +8903,7 @@ VAEI_APART void vaei_latent_backward_rows(const vaei_pass *pass) {
 }
 #endif
 
-/* ---- the classifier ---- */
+/* ---- the classifier: logits [count][classes] from means [count][latent], and its cross-entropy in nats ---- */
 
 /* rows' means -> logits */
 VAEI_PRIVATE void vaei_classifier_forward(const vaei_pass *pass) {
@@ -8606,11 +8918,12 @@ VAEI_PRIVATE void vaei_classifier_forward(const vaei_pass *pass) {
         vaei_dense_forward(pass, &model->plan.layers[i]);
 }
 
+/* The classifier's last layer. */
 VAEI_PRIVATE const vaei_layer *vaei_logits_layer(const vae_model *model) {
     return &model->plan.layers[vaei_all_layers(&model->plan) - 1];
 }
 
-/* log sum exp of a row's logits */
+/* log sum exp of a row's logits; the largest is taken out first, so that exp cannot overflow */
 VAEI_PRIVATE double vaei_log_sum(size_t n, const vae_real *logits) {
     double most = (double)logits[0], sum = 0;
     size_t i;
@@ -8628,7 +8941,8 @@ VAEI_PRIVATE double vaei_row_classification(const vae_model *model, size_t row) 
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* The gradient by the logits is softmax - one-hot, times `scale`. What reaches the means is added to the heads'. */
+/* The gradient with respect to the logits is softmax - one-hot, times `scale`. What reaches the means is added to the
+   heads'. */
 VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale) {
     const vae_model  *model = pass->model;
     const vaei_layer *last = vaei_logits_layer(model), *heads = &model->plan.layers[model->plan.heads];
@@ -8656,6 +8970,10 @@ VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale
 
 /* ==== 29 >>model-implementation =================================================================================== */
 
+/* From a config to a model, and what can be asked about it. A model is one block of memory: the struct, the plan,
+   weights, gradients, moments, the workspace, the threads. It is laid out twice, first to count the bytes, then to fill
+   them. */
+
 VAE_API const char *vae_status_name(vae_status status) {
     switch (status) {
     case VAE_OK: return "VAE_OK";
@@ -8673,7 +8991,11 @@ VAE_API const char *vae_status_name(vae_status status) {
     return "unknown status";
 }
 
-/* ---- tensors, as PyTorch has them ---- */
+/* ---- tensors, as PyTorch has them ----
+
+   The block of weights has an order of its own, which suits the kernels. Names, shapes and the order of the elements
+   are PyTorch's only here: vaei_tensor_element says where in the block an element lies, and reading, writing and
+   initialising are loops over it. */
 
 /* A tensor's layer, and which of its tensors it is. The heads have four: mean and logvar, weight and bias; shared ones
    are called mean. A tied layer has no weight. */
@@ -8689,6 +9011,7 @@ typedef struct vaei_tensor_place {
     int               head;             /* 0: not a head, 1: mean, 2: logvar */
 } vaei_tensor_place;
 
+/* A tensor that belongs to no layer. */
 typedef struct vaei_other_tensor {
     const char *name;
     size_t      place, count;       /* in the parameter block */
@@ -8697,6 +9020,7 @@ typedef struct vaei_other_tensor {
 
 VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) { return model->plan.layer_tensors; }
 
+/* Tensor `index`, one of the layers'. */
 VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t index) {
     vaei_tensor_place place;
     place.number = vaei_all_layers(&model->plan) - 1;
@@ -8738,6 +9062,7 @@ VAEI_PRIVATE vaei_other_tensor vaei_find_other_tensor(const vae_model *model, si
     return other;
 }
 
+/* The part of the network that a layer, not one of the heads, belongs to: the beginning of its tensors' names. */
 VAEI_PRIVATE const char *vaei_part_of(const vaei_plan *plan, int layer) {
     return layer < plan->heads ? "encoder" : layer < plan->layer_count ? "decoder" : "classifier";
 }
@@ -8814,6 +9139,7 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
         const size_t columns = layer->inputs + layer->classes;
         const int    is_weight = place.which == VAEI_TENSOR_WEIGHT;
         size_t       out = is_weight ? i / columns : i, in = is_weight ? i % columns : 0;
+        /* PyTorch flattens an image channel by channel, the workspace pixel by pixel. */
         if (layer->image_out) out = vaei_channels_last(layer->out, out);
         if (!is_weight) return vaei_channel_place(&place) + shift + out;
         if (layer->image_in && in < layer->inputs) in = vaei_channels_last(layer->in, in);
@@ -8858,6 +9184,8 @@ VAEI_SETUP int vaei_nearest_tensor(const vae_model *model, const char *name, vae
     return least >= 0;
 }
 
+/* The index of the tensor with this name, which must have `count` numbers. The usual reason for a wrong name is a
+   module that the caller has not counted: the error says so. */
 VAEI_SETUP vae_status vaei_tensor_named(const vae_model *model, const char *name, size_t count, size_t *index,
                                           vae_error *error) {
     vae_tensor tensor;
@@ -8912,6 +9240,7 @@ VAE_API vae_status vae_get_tensor(const vae_model *model, const char *name, vae_
     return VAE_OK;
 }
 
+/* Whether it is a batch normalisation's running variance. */
 VAEI_SETUP int vaei_is_variance(const char *name) {
     const size_t length = strlen(name);
     return length > 12 && !strcmp(name + length - 12, ".running_var");
@@ -8942,6 +9271,10 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
         if (!(values[i] > 0))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must be larger than 0", i, name,
                              (double)values[i]);
+    for (i = 0; !strcmp(name, "log_sigma") && i < count; i++)
+        if (!vaei_lies_in(values[i], (vae_real)-VAEI_MOST_GIVEN_LOG_SIGMA, (vae_real)VAEI_MOST_GIVEN_LOG_SIGMA))
+            return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: sigma must lie in 1e-6 to 1e6, its "
+                             "log in -13.82 to 13.82", i, name, (double)values[i]);
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
     vaei_forget_best(model);
@@ -8992,9 +9325,10 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     state->best_loss = model->best_loss;
 }
 
-/* ---- first weights ---- */
+/* ---- first weights: the rules and their sources stand with vae_initialization ---- */
 
-/* As vae_initialization counts the inputs of a unit, and its outputs. */
+/* The inputs of a unit, or its outputs (`out`), as vae_initialization counts them. In a transposed convolution the two
+   are exchanged, as in PyTorch, which takes the weight's second dimension for the inputs whichever layer it is. */
 VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
     const vaei_connection *c = layer->connection;
     if (!VAEI_HAS(c != NULL)) return (double)(out ? layer->outputs : layer->inputs + layer->classes);
@@ -9029,6 +9363,7 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encod
         for (i = 0; i < tensor.count; i++) model->parameters[vaei_tensor_element(model, index, i)] = value;
         return;
     }
+    /* uniform in +-scale, or normal times scale */
     if (how == VAE_INIT_PYTORCH) scale = 1 / vaei_sqrt((vae_real)fan_in);
     else if (place.which == VAEI_TENSOR_BIAS) scale = 0;
     else if (how == VAE_INIT_GLOROT) scale = vaei_sqrt((vae_real)(6 / (fan_in + fan_out)));
@@ -9049,7 +9384,11 @@ VAEI_SETUP void vaei_initialize(vae_model *model, int encoders) {
     for (i = 0; i < vae_tensor_count(model); i++) vaei_initialize_tensor(model, i, encoders);
 }
 
-/* ---- create, destroy ---- */
+/* ---- create, destroy ----
+
+   A settled source gives the settings, these begin the plan, the plan is laid out. Whatever can fail does so while the
+   bytes are counted: vaei_make only repeats what has succeeded. Plan and settings are large, so each lies on the stack
+   of one function that is called when it is needed, and not on that of all. */
 
 /* What a model is made from: a config, or another model of which it is a view. */
 typedef struct vaei_source {
@@ -9061,12 +9400,14 @@ typedef struct vaei_source {
     int               unfused, tensors_only;
 } vaei_source;
 
+/* A config as the source. */
 VAEI_SETUP vae_status vaei_source_of(const vae_config *config, vaei_source *source, vae_error *error) {
     memset(source, 0, sizeof *source);
     source->config = config;
     return vaei_network_of(config, &source->network, error);
 }
 
+/* The settings of a view: the model's, with what may change. */
 VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings *s, vae_error *error) {
     const vae_config *c = source->changes;
     *s = source->model->settings;
@@ -9086,6 +9427,7 @@ VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings 
     return vaei_check_settings(s, error);
 }
 
+/* The settings, checked. The system is asked for the number of threads once; the source keeps it. */
 VAEI_SETUP vae_status vaei_settle_source(vaei_source *source, vaei_settings *s, vae_error *error) {
     const vae_status status = VAEI_HAS(source->model != NULL) ? vaei_settle_view(source, s, error)
                                             : vaei_settle(source->config, source->threads, s, error);
@@ -9144,6 +9486,7 @@ VAEI_SETUP vae_status vaei_check_layers(vaei_network *n, vae_part part, vae_erro
     return VAE_OK;
 }
 
+/* The bytes that a model of this source takes, with what aligning its block may cost. */
 VAEI_SETUP vae_status vaei_count_bytes(vaei_source *source, size_t *bytes, vae_error *error) {
     vaei_plan  plan;
     vaei_arena arena;
@@ -9161,6 +9504,7 @@ VAEI_SETUP vae_status vaei_count_bytes(vaei_source *source, size_t *bytes, vae_e
     return VAE_OK;
 }
 
+/* The same, once all has been checked. */
 VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error *error) {
     const vae_config *config = source->config;
     vae_status        status;
@@ -9180,6 +9524,7 @@ VAEI_SETUP vae_model *vaei_make(vaei_source *source, void *memory, size_t needed
     arena.used = 0;
     memset(arena.base, 0, needed - VAEI_ALIGNMENT);     /* the borders of images, the moments */
     model = (vae_model *)vaei_take(&arena, 1, sizeof(vae_model));
+    /* The same steps as in vaei_count_bytes, now with a place for what they make. */
     vaei_settle_source(source, &model->settings, NULL);
     vaei_begin_plan(&model->settings, &model->plan);
     vaei_plan_numbers(&source->network, &model->plan, NULL);
@@ -9320,7 +9665,8 @@ VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
         vaei_describe(&plan->layers[plan->layer_count + i], &config->classifier[i]);
 }
 
-/* ---- summary ---- */
+/* ---- summary: a line for each layer, the total, memory, objective, optimiser, batches. It is made line by line, so
+   that printing it needs no buffer for the whole ---- */
 
 VAEI_SETUP const char *vaei_activation_name(vae_activation activation) {
     static const char *const names[] = {
@@ -9329,11 +9675,13 @@ VAEI_SETUP const char *vaei_activation_name(vae_activation activation) {
     return names[activation];
 }
 
+/* At least one space, up to this column of the text. */
 VAEI_SETUP void vaei_pad(vaei_text *text, size_t column) {
     do vaei_put(text, ' ');
     while (text->length < column);
 }
 
+/* Without sides of 1, where that leaves no doubt: a vector is one number. */
 VAEI_SETUP void vaei_put_shape(vaei_text *text, vae_shape s) {
     if (s.height == 1 && s.width == 1) vaei_format(text, "%d", s.channels);
     else if (s.height == 1 && s.channels == 1) vaei_format(text, "%d", s.width);
@@ -9359,6 +9707,7 @@ VAEI_SETUP void vaei_put_bytes(vaei_text *text, size_t bytes) {
     else vaei_format(text, "%z MB", (bytes + 500000) / 1000000);
 }
 
+/* "encoder.0 conv 3x3 /2 relu 14 x 14 x 32 320", in columns. */
 VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int number) {
     const vaei_layer *layer = &plan->layers[number];
     const size_t      start = text->length;
@@ -9391,6 +9740,7 @@ VAEI_SETUP const char *vaei_corruption_name(int i) {
     return i < 5 ? names[i] : NULL;
 }
 
+/* The likelihood, then only those settings that are not at their defaults. */
 VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
     const vaei_settings *s = &model->settings;
     vae_state            state;
@@ -9420,6 +9770,7 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
                     (double)s->corruption.amount);
 }
 
+/* What is neither weights nor gradients, moments or best weights counts as workspace. */
 VAEI_SETUP void vaei_put_memory(vaei_text *text, const vae_model *model) {
     const vaei_plan *plan = &model->plan;
     const size_t     weights = plan->weight_count * sizeof(vae_real), own = plan->owns_weights ? weights : 0;
@@ -9523,6 +9874,10 @@ VAE_API void vae_print_summary(const vae_model *model) {
 
 /* ==== 30 >>batch ================================================================================================== */
 
+/* Rows on their way into the workspace and out of it. The caller's rows are floats or bytes, in the caller's layout and
+   units; in the workspace they are floats, channels last, standardised where the model standardises, 0 where they are
+   missing. Whatever a row may have wrong with it is found here, and named by its row and column. */
+
 /* What rows are loaded for: to be encoded or scored as they are, for the ELBO and log p(x), or for a training step. */
 typedef enum vaei_use { VAEI_AS_GIVEN, VAEI_FOR_NATS, VAEI_FOR_TRAINING } vaei_use;
 
@@ -9537,6 +9892,7 @@ typedef struct vaei_rows {
     size_t              bad[VAEI_MAX_THREADS];  /* the first bad row in each worker's share, counted from 1; 0: none */
 } vaei_rows;
 
+/* The row of the data that is the batch's row `place`. */
 VAEI_PRIVATE size_t vaei_row_at(const vaei_rows *rows, size_t place) {
     return rows->shuffle ? (size_t)vaei_shuffled(rows->shuffle, rows->first + place) : rows->first + place;
 }
@@ -9584,11 +9940,13 @@ VAEI_PRIVATE vaei_given vaei_given_targets(const vae_model *model, const vae_dat
     return given;
 }
 
+/* Whether pixel k of a caller's row counts as missing. */
 VAEI_PRIVATE int vaei_is_missing(const vae_model *model, const vaei_given *given, size_t k) {
     return VAEI_HAS(model->settings.missing) && ((given->mask && !given->mask[k]) ||
                                        (given->pixels && vaei_is_nan(given->pixels[k])));
 }
 
+/* Pixel k in the caller's units; bytes count as 0 to 1. */
 VAEI_PRIVATE vae_real vaei_given_pixel(const vaei_given *given, size_t k) {
     return given->bytes ? (vae_real)given->bytes[k] / 255 : given->pixels[k];
 }
@@ -9618,7 +9976,8 @@ VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_given *gi
         double x;
         if (vaei_is_missing(model, given, k)) continue;
         x = (double)given->pixels[k];
-        if (VAEI_HAS(model->settings.standardize)) x = vaei_standardized(model, vaei_inner_place(model, k), given->pixels[k]);
+        if (VAEI_HAS(model->settings.standardize))
+            x = vaei_standardized(model, vaei_inner_place(model, k), given->pixels[k]);
         if (x < (double)likelihood->low || x > (double)likelihood->high) return k;
     }
     return column;
@@ -9627,6 +9986,7 @@ VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_given *gi
 /* A classifier's rows may have the label -1. */
 VAEI_PRIVATE int vaei_least_label(const vae_model *model) { return model->plan.is_conditional ? 0 : -1; }
 
+/* Whether no row may have this label. */
 VAEI_PRIVATE int vaei_is_bad_label(const vae_model *model, int label) {
     return label < vaei_least_label(model) || (label >= 0 && (size_t)label >= model->plan.classes);
 }
@@ -9643,7 +10003,7 @@ VAEI_SETUP vae_status vaei_check_has_labels(const vae_model *model, const int *l
     return VAE_OK;
 }
 
-/* Whether they all lie in the model's classes. */
+/* Whether the labels of these rows all lie in the model's classes. `set` as in vaei_fail_pixel. */
 VAEI_APART vae_status vaei_check_labels(const vae_model *model, const int *labels, size_t first, size_t count,
                                         const char *set, vae_error *error) {
     size_t row;
@@ -9654,7 +10014,10 @@ VAEI_APART vae_status vaei_check_labels(const vae_model *model, const int *label
     return VAE_OK;
 }
 
-/* ---- rows that do not go into the workspace as they are ---- */
+/* ---- rows that do not go into the workspace as they are ----
+
+   Binarised, corrupted, with targets of their own or with missing pixels. What is drawn for a row depends on the seed,
+   the row's number and, in training, the step: not on the worker, nor on how the rows are cut into batches. */
 
 #ifdef VAE_SMALL
 #define VAEI_DRAWN 16               /* numbers drawn at a time: few on a small stack, */
@@ -9688,7 +10051,8 @@ VAEI_PRIVATE void vaei_binarize_row(const vaei_drawing *drawing, vae_real *row) 
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* `observed` as vaei_observed: what is missing stays 0. */
+/* Denoising (Vincent et al. 2010), as vae_corruption describes it. `observed` as vaei_observed: what is missing stays
+   0. */
 VAEI_PRIVATE void vaei_corrupt_row(const vaei_drawing *drawing, const unsigned char *observed, vae_real *row) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[drawing->model->settings.likelihood];
     const vae_corruption  *corruption = &drawing->model->settings.corruption;
@@ -9758,7 +10122,7 @@ VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t plac
     if (binarizes) vaei_binarize_row(&drawing, target);
 }
 
-/* Whether the rows of this model's data may need it. */
+/* Whether the rows of this model's data may need vaei_load_altered. */
 VAEI_PRIVATE int vaei_alters_rows(const vae_model *model) {
     return VAEI_HAS(model->plan.has_target) || VAEI_HAS(model->settings.missing) ||
            VAEI_HAS(model->settings.binarize);
@@ -9785,6 +10149,7 @@ VAEI_PRIVATE void vaei_load_plain(const vaei_rows *rows, size_t row, size_t plac
         for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
 }
 
+/* Rows first .. first + count - 1 of the batch. A worker stops at its first bad row. */
 VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_rows       *rows = (vaei_rows *)opaque;
     const vae_model *model = rows->model;
@@ -9805,7 +10170,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     }
 }
 
-/* `set` is "" or says which data, as in "validation ". */
+/* The error for a pixel that is not allowed. `set` is "" or says which data, as in "validation ". */
 VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, const char *set, size_t row,
                                       size_t column, vae_error *error) {
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -9852,8 +10217,8 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     return vaei_fail_pixel(model, given.pixels[column], "", row, column, error);
 }
 
-/* The way back, for results: the outputs of one row of the pass become pixels in the caller's layout and units. The
-   outputs are not kept. */
+/* For results: the outputs of one row of the pass become pixels in the caller's layout and units. The outputs are not
+   kept. */
 VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels) {
     const vae_model       *model = pass->model;
     const size_t           size = model->plan.example;
@@ -9906,6 +10271,7 @@ VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *da
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
 }
 
+/* Loading a batch does not look at its targets, so all of them are checked beforehand, by the rule for pixels. */
 VAEI_APART vae_status vaei_check_targets(const vae_model *model, const vae_data *data, const char *set,
                                          vae_error *error) {
     size_t row;
@@ -9937,9 +10303,10 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
 #ifndef VAE_INFERENCE_ONLY
 /* ---- the data's own scale ---- */
 
-#define VAEI_LEAST_SPREAD 1e-3
-#define VAEI_MOST_SIZE 1e3
+#define VAEI_LEAST_SPREAD 1e-3      /* root of the columns' mean variance: see vaei_check_spread */
+#define VAEI_MOST_SIZE 1e3          /* root of the mean square */
 
+/* The square root, for variances. */
 VAEI_PRIVATE vae_real vaei_deviation(double variance) {
     return variance > 0 ? (vae_real)vaei_scalar_exp(vaei_scalar_log(variance) / 2) : 0;
 }
@@ -9982,6 +10349,8 @@ VAEI_PRIVATE int vaei_is_standardized(const vae_model *model) {
     return 0;
 }
 
+/* Each pixel's mean and scale over the data; of a pixel that never changes the scale is 1. `data` NULL: 0 and 1, as in
+   a fresh model. */
 VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
     vae_real *mean = model->parameters + model->plan.standardize_mean;
     vae_real *scale = model->parameters + model->plan.standardize_scale;
@@ -10057,6 +10426,7 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
     const int  fresh = !model->step && VAEI_HAS(model->settings.standardize) && !vaei_is_standardized(model);
     vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
     if (status != VAE_OK) return status;
+    /* A fresh model can judge pixels only once it has their scale; it then allows all that are finite. */
     if (fresh) {
         status = vaei_standardize(model, data, error);
         if (status == VAE_OK) status = vaei_check_targets(model, data, "", error);
@@ -10069,6 +10439,8 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
 }
 #endif
 
+/* A pass that only goes forward, with one row of the decoder for each row; the caller changes what it wants
+   otherwise. */
 VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t count) {
     memset(pass, 0, sizeof *pass);
     pass->model = model;
@@ -10088,19 +10460,19 @@ VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t st
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* To save clearing the block, it counts as zeros, whatever it holds, until the first gradients are written. Once the
-   caller has a pointer to it (vae_gradients) the zeros are really written. */
+/* Really writes the zeros. Mostly that is spared: with has_gradients 0 the block counts as zeros, whatever it holds,
+   and the first gradients replace them. But a caller who has a pointer to it (vae_gradients) must see them. */
 VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
     memset(model->gradients, 0, model->plan.parameter_count * sizeof(vae_real));
     model->has_gradients = 1;
 }
 
-/* Biases, and what batch normalisation has behind them: weight decay leaves them alone. */
+/* Biases, and batch normalisation's weights and biases after them: weight decay leaves all of these alone. */
 VAEI_PRIVATE size_t vaei_bias_numbers(const vaei_layer *layer) {
     return (VAEI_HAS(layer->normalizes) ? 3 : 1) * layer->bias_count;
 }
 
-/* Frozen weights have no gradient, and what was written in its place does not count. */
+/* Frozen weights have no gradient, and what was written in its place is ignored. */
 VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
     const vaei_plan *plan = &model->plan;
     int              i;
@@ -10114,16 +10486,17 @@ VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
         memset(model->gradients + plan->log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
 }
 
+/* Makes the pass one that goes backward too, and adds to the gradients that are there. */
 VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     vae_model *model = pass->model;
-    if (VAEI_HAS(model->settings.tied) && !model->has_gradients) vaei_zero_gradients(model);     /* both uses add to them */
+    if (VAEI_HAS(model->settings.tied) && !model->has_gradients) vaei_zero_gradients(model);  /* both uses add */
     pass->forward_only = 0;
     pass->d_log_sigma = model->plan.log_sigma_count && model->settings.freeze != VAE_FREEZE_DECODER
                             ? model->gradients + model->plan.log_sigma : NULL;
     pass->adds = model->has_gradients;
 }
 
-/* Makes the gradient of log sigma what it would be if all numbers were like those observed. */
+/* Makes the gradient of log sigma what it would be if all numbers had been observed and were like those that were. */
 VAEI_PRIVATE void vaei_count_for_sigma(const vae_model *model, size_t count, vae_real *gradients) {
     const vaei_plan *plan = &model->plan;
     size_t           i, row;
@@ -10162,6 +10535,7 @@ VAEI_APART int vaei_first_sigma(vae_model *model, size_t count) {
 }
 #endif
 
+/* The terms of the plain objective; where the loss is another, the caller replaces it. */
 VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real beta) {
     vae_terms terms;
     terms.reconstruction = reconstruction;
@@ -10172,12 +10546,18 @@ VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real 
     return terms;
 }
 
+/* Adds the classifier's cross-entropy to the loss. */
 VAEI_PRIVATE void vaei_add_classification(const vae_model *model, vae_terms *terms, double classification) {
     terms->classification = classification;
     terms->loss += VAEI_ROUNDED((double)vaei_setting(model->settings.classifier_weight) * classification);
 }
 
 /* ==== 31 >>inference-implementation =============================================================================== */
+
+/* The calls for inference. Each stands twice: vaei_x does the work, and vae_x around it marks the model as being at
+   work. Any number of rows goes through in turns of as many as the workspace holds. All rows are checked before the
+   first turn, so a bad pixel leaves the caller's arrays as they were; a result that is not finite is found only on the
+   way. */
 
 VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_NUMERIC, "row %z: the result is not finite: the weights are too large", row);
@@ -10234,6 +10614,7 @@ VAEI_SETUP vae_status vaei_check_prior(const vae_model *model, const char *call,
                      "draw from: train with another config.objective, or decode z of your own", call);
 }
 
+/* The rows' means and bounded logvars, copied from the heads. */
 VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                                     vae_error *error) {
     size_t     first, i;
@@ -10263,6 +10644,7 @@ VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *
     return status;
 }
 
+/* softmax of the classifier's logits at the mean. */
 VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, vae_real *probabilities,
                                       vae_error *error) {
     size_t     first, i, k;
@@ -10297,6 +10679,7 @@ VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real
     return status;
 }
 
+/* Means, or with `draws` drawn pixels, of the z given. */
 VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents, int draws, const char *call,
                                     vae_real *pixels, vae_error *error) {
     const vae_real *z = latents ? latents->z : NULL;
@@ -10346,6 +10729,7 @@ VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_re
     return status;
 }
 
+/* Decodes the mean of q(z | x). */
 VAEI_PRIVATE vae_status vaei_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
     size_t     first;
     vaei_pass  pass;
@@ -10370,6 +10754,7 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
     return status;
 }
 
+/* z from N(0, I): numbers samples_drawn, samples_drawn + 1, ... of the model's sequence. */
 VAEI_PRIVATE vae_status vaei_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
     if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
     if (vaei_check_prior(model, "vae_sample_latent", error) != VAE_OK ||
@@ -10387,6 +10772,7 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
     return status;
 }
 
+/* The z of vae_sample, decoded as `how` says. */
 VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sample_config *how, const char *call,
                                     vae_real *pixels, vae_error *error) {
     const vae_sample_kind kind = how && how->kind ? how->kind : VAE_SAMPLE_MEAN;
@@ -10446,6 +10832,7 @@ VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *d
     return status == VAE_OK ? vaei_check_pixels(model, data, "", error) : status;
 }
 
+/* One z per row, drawn by seed and row alone; in nats. */
 VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                                     vae_error *error) {
     double     reconstruction = 0, kl = 0, classification = 0;
@@ -10516,6 +10903,7 @@ typedef struct vaei_importance {
     vae_real *filled, *spread;      /* the caller's arrays for the rows of the pass, or NULL: see vae_impute */
 } vaei_importance;
 
+/* The noise and z of the turn's samples, for rows first .. first + count - 1. */
 VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
     const vae_model       *model = turn->pass.model;
@@ -10535,7 +10923,8 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
 }
 
 /* Adds a sample, whose share of the weights so far is `share`, to the mean and variance of a row's missing numbers, in
-   the network's units. Decoded row i is its output. */
+   the network's units. Decoded row i is its output. With m, v what they were and m', v' the sample's own, the mean
+   becomes m + share (m' - m), the variance (1 - share) v + share v' + share (1 - share) (m' - m)^2. */
 VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, size_t i, double share) {
     const vae_model       *model = turn->pass.model;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
@@ -10568,6 +10957,8 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
     }
 }
 
+/* The weights of the turn's samples, for rows first .. first + count - 1: log w =
+   log p(x | z) + log p(z) - log q(z | x). */
 VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_importance *turn = (const vaei_importance *)opaque;
     const vae_model       *model = turn->pass.model;
@@ -10587,7 +10978,8 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
         }
 }
 
-/* Makes pass.reconstruction the estimates of log p(x) of the rows in the pass. */
+/* Makes pass.reconstruction the estimates of log p(x) of the rows in the pass, in nats: Burda et al. 2016, equation 8,
+   turn after turn. */
 VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
     const vae_model *model = turn->pass.model;
     const size_t     rows = turn->pass.count, most = model->plan.rows / rows;
@@ -10607,6 +10999,7 @@ VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
     for (i = 0; i < rows; i++) turn->pass.reconstruction[i] = turn->log_sums[i] - vaei_scalar_log((double)samples);
 }
 
+/* The noise of row i depends on the seed and i alone, as in vaei_elbo. */
 VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                     double *each, vae_error *error) {
     double          sum = 0;
@@ -10645,12 +11038,13 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
 
 /* ---- scores ---- */
 
-/* Minus the log of a Bernoulli likelihood cannot fall below this for pixel x. */
+/* The entropy of a pixel x in nats: minus the log of a Bernoulli likelihood cannot fall below it. */
 VAEI_PRIVATE double vaei_entropy(double x) {
     if (!(x > 0) || !(x < 1)) return 0;
     return -VAEI_ROUNDED(x * vaei_scalar_log(x)) - VAEI_ROUNDED((1 - x) * vaei_scalar_log(1 - x));
 }
 
+/* Whether this model can give this kind of score, with these settings. */
 VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_score_config *score, int numbers,
                                               vae_error *error) {
     if ((int)score->kind < 1 || score->kind > VAE_SCORE_LOG_LIKELIHOOD)
@@ -10716,7 +11110,8 @@ VAEI_PRIVATE void vaei_score_each_number(vaei_pass *pass, const vae_score_config
     }
 }
 
-/* Both calls: `width` results a row, 1 or the row's length. */
+/* Both calls: `width` results a row, 1 or the row's length. Nothing is drawn but VAE_SCORE_LOG_LIKELIHOOD's samples,
+   and those alike for every row: a score depends on the row alone. */
 VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const vae_score_config *score, int numbers,
                                    double *each, vae_error *error) {
     const char      *call = numbers ? "vae_score_numbers" : "vae_score";
@@ -10778,7 +11173,9 @@ VAE_API vae_status vae_quantile(const double *scores, size_t count, double fract
     int      bit;
     if (!threshold || (!scores && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: scores or threshold is NULL");
-    if (!(fraction > 0) || !(fraction < 1))
+    if (count > (size_t)-1 / sizeof *scores)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are more than memory can hold", count);
+    if (!vaei_finite_double(fraction) || !(fraction > 0) || !(fraction < 1))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: fraction is %r: use one between 0 and 1, as 0.99",
                          fraction);
     for (i = 0; i < count; i++)
@@ -10789,6 +11186,7 @@ VAE_API vae_status vae_quantile(const double *scores, size_t count, double fract
     if (rank > count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are too few for the fraction %r, it takes "
                          "at least %z", count, fraction, (size_t)(fraction / (1 - fraction) * (1 - 1e-12)) + 1);
+    /* The largest number below which there are fewer than `rank` scores: it is the score wanted. */
     for (bit = 63; bit >= 0; bit--) {
         const uint64_t tried = low | (uint64_t)1 << bit;
         for (below = 0, i = 0; i < count; i++) below += vaei_rank_bits(scores[i]) < tried;
@@ -10840,7 +11238,8 @@ VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data,
     return status;
 }
 
-/* ---- missing numbers ---- */
+/* ---- missing numbers: means and variances are summed in the caller's own arrays, in the network's units, and turned
+   into the caller's at the end ---- */
 
 /* Before the samples of these rows: nothing is known of the missing numbers. */
 VAEI_PRIVATE void vaei_begin_filling(const vaei_importance *turn, size_t rows) {
@@ -10874,6 +11273,8 @@ VAEI_PRIVATE int vaei_end_filling(const vaei_importance *turn, const vae_data *d
     return 1;
 }
 
+/* Rows turn by turn, all samples of a turn's rows before the next. What is given is copied from the data, not from the
+   workspace, so that it comes out bit by bit. */
 VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
                                     vae_real *spread, vae_error *error) {
     size_t          first, rows, i;
@@ -10918,7 +11319,7 @@ VAE_API vae_status vae_impute(vae_model *model, const vae_data *data, size_t sam
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* ---- the linear probe ---- */
+/* ---- the linear probe: multinomial logistic regression, scores = weights (z, 1) ---- */
 
 /* Three blocks of weights, a square matrix, the scores of one z and the z itself; VAEI_TOO_LARGE where it overflows. */
 VAE_API size_t vae_probe_memory(const vae_probe_config *probe) {
@@ -10936,6 +11337,7 @@ typedef struct vaei_probe {
     double *scores, *input;                 /* of one z: [classes], [side] */
 } vaei_probe;
 
+/* The scores of one z, and p->input, which is (z, 1). */
 VAEI_PRIVATE void vaei_probe_scores(const vaei_probe *p, const double *weights, const vae_real *z) {
     size_t c, i;
     for (i = 0; i + 1 < p->side; i++) p->input[i] = (double)z[i];
@@ -11009,7 +11411,7 @@ VAEI_PRIVATE void vaei_probe_solve(const vaei_probe *p, double *b) {
 }
 
 /* The loss curves nowhere more than half the second moments do (Bohning 1992), so that a step by twice their inverse
-   never overshoots, whatever the scale of z; Nesterov's momentum on top, begun anew where the loss rose. A penalty of
+   never overshoots, whatever the scale of z; Nesterov's momentum on top, restarted where the loss rose. A penalty of
    one observation's weight, in the same measure, keeps classes that are separable from driving the weights off. */
 VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, size_t iterations) {
     const size_t n = p->classes * p->side;
@@ -11020,6 +11422,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
     vaei_probe_factor(p, train);
     for (step = 0; step < iterations && small_steps < 5; step++) {
         const double loss = vaei_probe_loss(p, train);
+        /* Nesterov's sequence: t' = (1 + sqrt(1 + 4 t^2))/2, momentum (t - 1)/t' */
         const double next = (1 + vaei_scalar_exp(vaei_scalar_log(1 + 4 * age * age) / 2)) / 2;      /* a square root */
         double       momentum = (age - 1) / next;
         if (step && loss > before) momentum = 0;
@@ -11036,6 +11439,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
     }
 }
 
+/* Whether these z and labels can be used; `set` names them. */
 VAEI_SETUP vae_status vaei_check_probe_points(const vae_probe_config *probe, const vae_latents *points,
                                               const char *set, vae_error *error) {
     size_t i;
@@ -11089,6 +11493,23 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
 /* ==== 32 >>training-implementation ================================================================================ */
 #ifndef VAE_INFERENCE_ONLY
 
+/* A step: load a batch, forward, likelihood, backward, update. A step that fails changes nothing: whatever may refuse
+   it (a loss, a gradient that is not finite) is looked at before the first weight changes. vae_fit is steps in a
+   shuffled order, with what belongs to epochs: validation, the best weights, the learning rate on a plateau. The way of
+   one step through this file:
+
+       vae_train_step, vae_fit
+         vaei_load_rows                 rows -> the workspace                                             >>batch
+         vaei_update
+           vaei_train_rows
+             vaei_encoder_forward       rows -> heads                                                     >>stages
+             vaei_draw_noise
+             vaei_latent_forward        heads, noise -> z, kl                                             >>latent
+             vaei_decoder_forward       z -> outputs -> nats and their gradient (vaei_finish_rows)        >>outcome
+             vaei_stage_backward        from the last stage to the first, with                            >>stages
+             vaei_latent_backward_rows  ... between decoder and encoder                                   >>latent
+           vaei_update_span             gradients -> weights, or vaei_update_part while they are made */
+
 VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call, vae_error *error) {
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model is NULL", call);
     if (model->plan.trains) return VAE_OK;
@@ -11097,6 +11518,7 @@ VAEI_SETUP vae_status vaei_check_trains(const vae_model *model, const char *call
                      : model->parameters           ? "" : " (its weights are another's)");
 }
 
+/* Marks the model as being at work, if it can train and nobody else uses it. */
 VAEI_SETUP vae_status vaei_begin_training(vae_model *model, const char *call, vae_error *error) {
     const vae_status status = vaei_check_trains(model, call, error);
     return status == VAE_OK ? vaei_enter_alone(model, call, error) : status;
@@ -11108,6 +11530,7 @@ VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
 
 /* ---- the gradient block ---- */
 
+/* From here on the block counts as zeros. */
 VAEI_PRIVATE void vaei_forget_gradients(vae_model *model) {
     model->has_gradients = 0;
     if (model->shows_gradients) vaei_zero_gradients(model);
@@ -11123,8 +11546,9 @@ VAEI_PRIVATE void vaei_end_step(vae_model *model) {
 #define VAEI_MOST_GRADIENT ((vae_real)1e18)     /* its square is still far from the largest float */
 #define VAEI_DIVERGED 1e4                       /* times the first loss: see vaei_check_loss */
 
-/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights. The
-   bound is taken from the first loss plus one nat per pixel, so that a first loss near zero does not make it narrow. */
+/* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights.
+   Both sums are over the batch's rows. The bound is taken from the first loss plus one nat per pixel, so that a first
+   loss near zero does not make it narrow. */
 VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction, double kl, size_t count,
                                         vae_error *error) {
     const double loss = (reconstruction + kl) / (double)count, size = loss < 0 ? -loss : loss;
@@ -11139,8 +11563,10 @@ VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction,
                      (size_t)model->step + 1, loss, VAEI_DIVERGED);
 }
 
-/* Takes the batch in the workspace forward and backward, and adds to the gradients. With `updates` the gradients of
-   dense layers' weights are left to vaei_update. */
+/* Takes the batch in the workspace forward and backward, and adds to the gradients of the loss divided by `total`: the
+   batch is rows first .. first + count - 1 of that many. With `updates` the gradients of dense layers' weights are left
+   to vaei_update. *terms are means over the batch. pass.count and pass.repeat change on the way: the encoder has
+   `count` rows, the decoder samples as many for each. */
 VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
                                         vae_terms *terms, vae_error *error) {
     const size_t samples = model->plan.samples;
@@ -11161,6 +11587,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         vaei_classifier_forward(&pass);
         for (i = 0; i < count; i++) classification += vaei_row_classification(model, i);
     }
+    /* From here on each row has `samples` rows of the decoder. */
     vaei_draw_noise(model, VAEI_STREAM_TRAINING, model->step, (uint64_t)first * samples, count * samples);
     pass.repeat = samples;
     vaei_latent_forward(&pass, row_kl);
@@ -11175,6 +11602,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         vaei_forget_gradients(model);
         return status;
     }
+    /* Backward, last stage first; between decoder and encoder through z, where the rows are counted once again. */
     for (s = model->plan.stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
         if (s != model->plan.decoder.first_stage) continue;
@@ -11182,8 +11610,10 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         pass.count = count;
         vaei_latent_backward_rows(&pass);
         pass.repeat = 1;
-        if (VAEI_HAS(model->plan.classifier.layers)) vaei_classifier_backward(&pass, (vae_real)(weight / (double)total));
+        if (VAEI_HAS(model->plan.classifier.layers))
+            vaei_classifier_backward(&pass, (vae_real)(weight / (double)total));
     }
+    /* The caller must read zeros for frozen weights. */
     if (!updates && VAEI_HAS(model->settings.freeze != VAE_FREEZE_NONE)) vaei_zero_frozen(model);
     model->has_gradients = !updates;
     *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
@@ -11192,7 +11622,10 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     return VAE_OK;
 }
 
-/* ---- the update ---- */
+/* ---- the update ----
+
+   p, m and v are updated in one walk over the parameters, cut into spans for the threads. Weights and biases have
+   constants of their own, since weight decay leaves biases alone. */
 
 typedef struct vaei_update_context {
     vae_model          *model;
@@ -11205,12 +11638,13 @@ typedef struct vaei_update_context {
     const vaei_layer   *layer;
     size_t              examples;               /* rows of the layer in the batch */
     vaei_product        product;                /* gives the gradients of the layer's weights, */
-    size_t              rows;                   /* ... so many rows at a time, */
+    size_t              rows;                   /* ... this many rows at a time, */
     vae_real           *room;                   /* ... each thread's in its own part of this room, */
     vae_real           *packed;                 /* ... with the product's B packed here; NULL: not packed */
     int                 is_outer;               /* one example: a row is a multiple of the output's gradient */
 } vaei_update_context;
 
+/* The constants of the next update, for all of the model's spans. */
 VAEI_PRIVATE void vaei_begin_update(vaei_update_context *work, vae_model *model) {
     const vae_optimizer  *settings = &model->settings.optimizer;
     const vaei_optimizer *optimizer = &vaei_optimizers[settings->kind];
@@ -11229,7 +11663,7 @@ typedef struct vaei_within_context {
     const vaei_kernel_set *kernels;
     const vae_real        *numbers;
     vae_real               most;
-    unsigned char          found[VAEI_MAX_THREADS];
+    unsigned char          found[VAEI_MAX_THREADS];     /* by each worker: one that is larger, or a NaN */
 } vaei_within_context;
 
 VAEI_PRIVATE void vaei_within_part(void *opaque, size_t slot, size_t first, size_t count) {
@@ -11258,6 +11692,7 @@ VAEI_PRIVATE void vaei_update_at(const vaei_update_context *work, size_t at, siz
                      model->moment1 + at, model->moment2 ? model->moment2 + at : NULL);
 }
 
+/* The same for one span, whose gradient is g times the factor. */
 VAEI_PRIVATE void vaei_update_numbers(const vaei_update_context *work, size_t at, size_t count, const vae_real *g) {
     vaei_update_at(work, at, 1, count, &work->factor, g);
 }
@@ -11269,20 +11704,22 @@ VAEI_PRIVATE void vaei_span_part(void *opaque, size_t slot, size_t first, size_t
     vaei_update_numbers(work, at, count, work->model->gradients + at);
 }
 
+/* Updates parameters base .. base + count - 1 with the gradient block, by all threads. */
 VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_step *step, size_t base, size_t count) {
     work->now = step;
     work->base = base;
     vaei_split(work->model, count, 64, VAEI_PARALLEL_NUMBERS, vaei_span_part, work);
 }
 
-/* The sum of squares is made in so many pieces, whatever the threads, and each in four partial sums. */
+/* The sum of squares is made in this many pieces, whatever the threads, and each in four partial sums. */
 #define VAEI_CLIP_PIECES 32
 typedef struct vaei_clip_context {
     const vae_real *numbers;
-    size_t          count, piece;
+    size_t          count, piece;           /* numbers in all, and in one piece */
     double          sums[VAEI_CLIP_PIECES];
 } vaei_clip_context;
 
+/* The sums of squares of pieces first .. first + count - 1. */
 VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t count) {
     vaei_clip_context *work = (vaei_clip_context *)opaque;
     const size_t       pieces_end = first + count;
@@ -11312,11 +11749,12 @@ VAEI_APART vae_real vaei_clip_factor(const vae_model *model) {
     vaei_split(model, VAEI_CLIP_PIECES, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work.piece), vaei_clip_part, &work);
     for (i = 0; i < VAEI_CLIP_PIECES; i++) sum += work.sums[i];
     if (sum < DBL_MIN) return 1;
+    /* the 1e-6 is PyTorch's */
     factor = most / (vaei_scalar_exp(vaei_scalar_log(sum) / 2) + 1e-6);
     return factor < 1 ? (vae_real)factor : 1;
 }
 
-/* One update with the whole gradient block. */
+/* One update with the whole gradient block, after which that counts as zeros. A learned sigma follows its own rule. */
 VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     const vaei_plan    *plan = &model->plan;
     vaei_update_context work;
@@ -11331,6 +11769,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     }
     vaei_begin_update(&work, model);
     if (vaei_setting(model->settings.optimizer.clip_norm) != 0) work.factor = vaei_clip_factor(model);     /* else 1 */
+    /* Without decay all parameters are alike, and one span takes them. */
     if (work.step.decay == 0 && work.step.shrink == 1 && model->settings.freeze == VAE_FREEZE_NONE)
         vaei_update_span(&work, &work.step, 0, plan->log_sigma);
     else
@@ -11418,7 +11857,7 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
     }
 }
 
-/* Rows of layer `i` in a batch of so many examples. */
+/* Rows of layer `i` in a batch of this many examples. */
 VAEI_PRIVATE size_t vaei_layer_rows(const vae_model *model, int i, size_t examples) {
     const int is_decoder = i >= model->plan.decoder.first_layer && i < model->plan.layer_count;
     return is_decoder ? examples * model->plan.samples : examples;
@@ -11458,6 +11897,8 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     return 1;
 }
 
+/* One update on the batch in the workspace: in the way described above, or with the whole gradient where that is not
+   possible. */
 VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
 #ifdef VAE_SMALL                /* the same numbers with less code */
     const vae_status status = vaei_train_rows(model, count, 0, count, 0, terms, error);
@@ -11468,7 +11909,8 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     int                 i;
     /* Earlier gradients are there to add to, or the caller looks at the block, or a tensor has more than one use, or
        the gradient's norm is needed first. */
-    if (model->has_gradients || VAEI_HAS(model->settings.tied) || vaei_setting(model->settings.optimizer.clip_norm) != 0) {
+    if (model->has_gradients || VAEI_HAS(model->settings.tied) ||
+        vaei_setting(model->settings.optimizer.clip_norm) != 0) {
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
     }
@@ -11494,7 +11936,7 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
             continue;
         }
-        if (VAEI_HAS(layer->classes))         /* whose gradients are there, before their place becomes room for others */
+        if (VAEI_HAS(layer->classes))   /* whose gradients are there, before their place becomes room for others */
             vaei_update_span(&work, &work.step, layer->weight + layer->inputs * layer->outputs,
                              layer->classes * layer->outputs);
         work.examples = vaei_layer_rows(model, i, count);
@@ -11540,6 +11982,7 @@ VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch,
     return vaei_load_rows(model, batch, 0, batch->count, NULL, VAEI_FOR_TRAINING, number, error);
 }
 
+/* `share` NULL: the batch is the whole. A share without rows adds nothing, but makes the block readable. */
 VAEI_PRIVATE vae_status vaei_accumulate(vae_model *model, const vae_data *batch, const vae_share *share,
                                         vae_terms *terms, vae_error *error) {
     vae_share  whole;
@@ -11719,15 +12162,16 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     return VAE_OK;
 }
 
+/* A vae_fit in progress. Times are vaei_now's; what is counted in examples is a double, as it is divided. */
 typedef struct vaei_fit {
     vae_model            *model;
     const vae_data       *data;
     const vae_fit_config *config;
     size_t                batch;
     vae_progress          progress;
-    double                began, epoch_began, redrawn;
+    double                began, epoch_began, redrawn;                  /* redrawn: when a display was last due */
     double                reconstruction, kl, loss, classification;     /* sums over the epoch's examples */
-    double                epoch_examples, examples, planned;
+    double                epoch_examples, examples, planned;            /* in this epoch, in this fit, in all of it */
 } vaei_fit;
 
 /* Calls on_progress. The room on the stack separates the frame of this vae_fit from those of the callback and of all
@@ -11742,6 +12186,7 @@ VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, co
     return stop;
 }
 
+/* Fills in the progress and calls on_progress, if there is one. Returns whether to stop. */
 VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     vae_progress *p = &fit->progress;
     const double  now = vaei_now(), training = vaei_elapsed(fit->epoch_began, now);
@@ -11763,6 +12208,7 @@ VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     return vaei_call_back(fit->model, fit->config, p) || fit->model->destroy_asked;
 }
 
+/* The next batch of the epoch: one update, and a report. */
 VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffle, vae_error *error) {
     vae_model   *model = fit->model;
     const size_t first = (size_t)model->position, count = vaei_min_size(fit->batch, fit->data->count - first);
@@ -11796,7 +12242,8 @@ VAEI_PRIVATE int vaei_judges(const vae_model *model, const vae_fit_config *fit) 
     return model->plan.keeps_best || fit->patience || fit->plateau_epochs;
 }
 
-/* Takes note of the loss of the epoch that has ended. As a vae_real it is the same after a checkpoint. */
+/* Takes note of the loss of the epoch that has ended: keeps its weights if they are the best so far, and lowers the
+   learning rate when it is time. As a vae_real the loss is the same after a checkpoint. */
 VAEI_PRIVATE void vaei_judge(vae_model *model, const vae_fit_config *fit, const vae_terms *validation) {
     vae_optimizer *const optimizer = &model->settings.optimizer;
     const double         most = (double)VAEI_LARGEST;
@@ -11817,7 +12264,8 @@ VAEI_PRIVATE void vaei_judge(vae_model *model, const vae_fit_config *fit, const 
     if (optimizer->learning_rate == 0) optimizer->learning_rate = VAE_ZERO;
 }
 
-/* An epoch may have been stopped or saved after its last batch: then no batch is left, and it only ends here. */
+/* The rest of the epoch in progress, or a new one. An epoch may have been stopped or saved after its last batch: then
+   no batch is left, and it only ends here. */
 VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     vae_model         *model = fit->model;
     const vaei_shuffle shuffle = vaei_shuffle_of(model->settings.seed, model->epoch, fit->data->count);
@@ -11894,6 +12342,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
     return VAE_OK;
 }
 
+/* `config` is a copy that may be changed. Everything is checked before the first weight changes. */
 VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae_fit_config *config, vae_error *error) {
     vaei_fit   fit;
     const int  fresh = !model->step && VAEI_HAS(model->settings.standardize) && !vaei_is_standardized(model);
@@ -11906,7 +12355,9 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         if (config->until_epoch <= model->epoch) return VAE_OK;
         config->epochs = config->until_epoch - (size_t)model->epoch;
     }
+    /* An earlier call may have used up the patience. */
     if (config->patience && model->waited >= config->patience) return VAE_OK;
+    /* Training goes on with the last weights, and in the end the best ones are put in place again. */
     if (model->shows_best) vaei_exchange_best(model);
     if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
     if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
@@ -11918,6 +12369,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     fit.began = vaei_now();
     fit.planned = (double)config->epochs * (double)data->count - (double)model->position;
     fit.progress.epochs = (size_t)model->epoch;
+    /* The sum may not fit. */
     fit.progress.epochs += vaei_min_size(config->epochs, (size_t)-1 - fit.progress.epochs);
     fit.progress.batches = (data->count - 1) / fit.batch + 1;
     while (status == VAE_OK && model->epoch < fit.progress.epochs &&
@@ -11973,6 +12425,7 @@ VAEI_SETUP int vaei_terminal_width(void) {
     return width > 0 ? width : 80;
 }
 
+/* "12s", "3m 20s", "1h 5m". */
 VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
     const size_t whole = seconds > 0 && seconds < 3e9 ? (size_t)(seconds + 0.5) : 0;
     if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
@@ -11982,13 +12435,14 @@ VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
 
 #define VAEI_LINE 256               /* the longest line that is printed, with its closing zero */
 
+/* Numbers for people: with this many digits after the point, unless they are absurdly large. */
 VAEI_SETUP void vaei_put_decimal(vaei_text *text, double number, int places) {
     char digits[32];
     snprintf(digits, sizeof digits, number > -1e15 && number < 1e15 ? "%.*f" : "%.*g", places, number);
     vaei_put_string(text, digits);
 }
 
-/* `is_sum`: the loss is the sum of its two terms. */
+/* "105.221 (reconstruction 79.900 + kl 25.321)", or shorter. `is_sum`: the loss is the sum of its two terms. */
 VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int is_sum, int brevity, int named) {
     const int    places = brevity ? 2 : 3;
     const double beta = terms->kl > 0 ? (terms->loss - terms->reconstruction) / terms->kl : 1;
@@ -12049,15 +12503,17 @@ VAEI_SETUP void vaei_put_bar(vaei_text *text, const vae_progress *p, int brevity
     if (brevity < 3) vaei_put_string(text, " left");
 }
 
-/* On a terminal no line reaches the last column, where some wrap; spaces cover what an earlier, longer line left. */
+/* Takes the least brevity and the longest bar with which the line fits the terminal. No line reaches the last column,
+   where some terminals wrap; spaces cover what an earlier, longer line left. */
 VAE_API int vae_print_progress(void *user, const vae_progress *p) {
     enum { LONGEST_BAR = 24, SHORTEST_BAR = 6 };
     const int width = vaei_terminal_width(), room = width > 1 && width < VAEI_LINE ? width - 1 : VAEI_LINE - 1;
-    const int ended = p->event == VAE_EVENT_EPOCH;
+    const int ended = p && p->event == VAE_EVENT_EPOCH;
     char      line[VAEI_LINE];
     vaei_text text;
     int       brevity, marks;
     (void)user;
+    if (!p) return 0;
     text.bytes = line; text.size = sizeof line; text.length = VAEI_LINE;
     if (p->event == VAE_EVENT_STOPPED && width) printf("\n");
     if (ended || (p->event == VAE_EVENT_BATCH && width && p->redraw)) {
@@ -12082,10 +12538,19 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 
 /*
    A model file (safetensors) is eight bytes with the header's length, then the header, JSON that says where each tensor
-   lies, then the tensors' bytes. The network stands in the header's metadata, as JSON inside a string. Both are read
-   by what they must contain, not as JSON in general: anything unexpected is refused where it is met. The header is
-   walked through anew for each question, so that nothing of it has to be remembered, and loading weights allocates
-   nothing.
+   lies, then the tensors' bytes:
+
+       length | {"__metadata__":{"format":"pt","vae.version":"2","vae.config":"{\"input\":[28,28,1],...}"},
+                 "encoder.1.weight":{"dtype":"F32","shape":[400,784],"data_offsets":[0,1254400]},...} | data
+
+   The network stands in the header's metadata, as JSON inside a string. Both are read by what they must contain, not as
+   JSON in general: anything unexpected is refused where it is met. The header is walked through anew for each question,
+   so that nothing of it has to be remembered, and loading weights allocates nothing.
+
+   Loading: check the header's syntax; read the config, make a model of it; match the file's tensors with the model's,
+   by name, shape and place; only then read numbers. Saving: write the header to nowhere, which gives its length, then
+   the file. Config, layers, state and tensors are described by tables of fields; reading, writing and comparing are
+   loops over them.
 */
 
 #define VAEI_FORMAT_VERSION 2               /* 1 is that of vae.h 0.1 */
@@ -12094,7 +12559,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 #define VAEI_MAX_METADATA 512
 #define VAEI_MAX_RANK 8
 #define VAEI_MAX_NAME 255                   /* characters of a name in a file */
-#define VAEI_MAX_TENSORS (6 * VAEI_MAX_LAYERS + 3)     /* the heads have four */
+#define VAEI_MAX_TENSORS (6 * VAEI_MAX_LAYERS + 3)     /* a bound; there are fewer than 256: see vaei_order_tensors */
 
 /* What stands before a tensor's name in a file, by the block that it belongs to. */
 static const char *const vaei_block_names[VAEI_BLOCKS] = { "", "optimizer.m.", "optimizer.v.", "optimizer.u.",
@@ -12127,11 +12592,13 @@ VAEI_SETUP int vaei_block_holds(int block, const vae_tensor *tensor) {
     return tensor->trained || block == VAEI_BLOCK_WEIGHTS || block == VAEI_BLOCK_BEST;
 }
 
+/* Numbers in a block. */
 VAEI_SETUP size_t vaei_block_count(const vae_model *model, int block) {
     return block == VAEI_BLOCK_WEIGHTS || block == VAEI_BLOCK_BEST ? vae_weight_count(model)
                                                                    : vae_parameter_count(model);
 }
 
+/* The moments that this model keeps, as bits. */
 VAEI_SETUP unsigned vaei_block_mask(const vae_model *model) {
     return model->plan.trains ? vaei_moment_mask(model->settings.optimizer.kind) : 0;
 }
@@ -12140,14 +12607,14 @@ VAEI_SETUP unsigned vaei_block_mask(const vae_model *model) {
 #define VAEI_LISTS 3
 
 /* The layers of a list, without the heads; none where the model lacks that part. */
-VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int part, int *count) {
+VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int list, int *count) {
     const vaei_plan *plan = &model->plan;
-    if (part == 2) {
+    if (list == 2) {
         *count = plan->classifier.layers;
         return plan->layers + plan->layer_count;
     }
-    *count = part ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
-    return part ? plan->layers + plan->heads + 1 : plan->layers;
+    *count = list ? plan->layer_count - plan->heads - 1 : vaei_max_int(plan->heads, 0);
+    return list ? plan->layers + plan->heads + 1 : plan->layers;
 }
 
 /* ---- decimal numbers, exactly ----
@@ -12162,7 +12629,7 @@ typedef uint64_t vaei_word;
 #define VAEI_EXPONENT_BIAS 1075             /* of the fraction's last bit */
 #define VAEI_DECIMAL_DIGITS 17              /* enough to tell any two numbers apart */
 #define VAEI_DECIMAL_RANGE 330              /* numbers from 10^RANGE on are too large, below 10^-RANGE 0 */
-#define VAEI_WHOLE_WORDS 72
+#define VAEI_WHOLE_WORDS 72                 /* enough for the largest whole number that vaei_compare_decimal makes */
 #else
 typedef uint32_t vaei_word;
 #define VAEI_FRACTION_BITS 23
@@ -12171,13 +12638,15 @@ typedef uint32_t vaei_word;
 #define VAEI_DECIMAL_RANGE 50
 #define VAEI_WHOLE_WORDS 12
 #endif
+/* The bits of infinity, the first that are too large. */
 #define VAEI_INFINITE_WORD ((vaei_word)-1 >> (VAEI_FRACTION_BITS + 1) << VAEI_FRACTION_BITS)
 
-typedef struct vaei_whole {                 /* the low word first */
+typedef struct vaei_whole {                 /* a whole number, the low word first; count 0: it is 0 */
     uint32_t words[VAEI_WHOLE_WORDS];
     int      count;
 } vaei_whole;
 
+/* whole *= by, word by word from the lowest. */
 VAEI_SETUP void vaei_whole_multiply(vaei_whole *whole, uint32_t by) {
     uint64_t carry = 0;
     int      i;
@@ -12275,12 +12744,15 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
     bits = bits << 1 >> 1;
     if (bits == VAEI_INFINITE_WORD) { vaei_put_string(text, "inf"); return; }
     vaei_take_apart(bits, &mantissa, &exponent);
+    /* point: the power of ten of the first digit, estimated from the power of two and then corrected */
     while (mantissa >> top) top++;
     point = (int)((long)(exponent + top - 1) * 30103 / 100000) - 1;     /* log10 of 2: never too large */
     while (vaei_compare_decimal(1, point + 1, mantissa, exponent) <= 0) point++;
     for (count = 1; count < VAEI_DECIMAL_DIGITS; count++) unit *= 10;
+    /* all: the first DECIMAL_DIGITS digits, cut off, by bisection */
     for (step = (uint64_t)1 << (VAEI_DECIMAL_DIGITS * 10 / 3); step; step >>= 1)
         if (vaei_compare_decimal(all + step, point + 1 - VAEI_DECIMAL_DIGITS, mantissa, exponent) <= 0) all += step;
+    /* The first of its prefixes, rounded to nearest, that reads back as the same number. */
     for (count = 1;; count++, unit /= 10) {
         digits = all / unit;
         order = vaei_compare_decimal(10 * digits + 5, point - count, mantissa, exponent);
@@ -12288,6 +12760,7 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
         if (count == VAEI_DECIMAL_DIGITS || (vaei_rounds_within(digits, point + 1 - count, bits) &&
                                              !vaei_rounds_within(digits, point + 1 - count, bits - 1))) break;
     }
+    /* 9.6 rounded to one digit is 10: one digit again, at the next power. */
     if (count == 1 && digits == 10) {
         digits = 1;
         point++;
@@ -12295,7 +12768,11 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
     vaei_put_digits(text, digits, count, point);
 }
 
-/* ---- reading JSON ---- */
+/* ---- reading JSON ----
+
+   A vaei_json is a place in a text. Functions that read move it forward, and return 0, or -1 where they give a number,
+   after a problem; the first problem stays, and from then on everything fails. So a caller may read on and look once at
+   the end. A text inside a string of the header is read through its escapes (`inner`), without being copied. */
 
 typedef struct vaei_json {
     const unsigned char *bytes;
@@ -12307,6 +12784,7 @@ typedef struct vaei_json {
     size_t               layers_at[VAEI_LISTS];  /* where the lists of layers begin, once they have been read; else 0 */
 } vaei_json;
 
+/* The text from `at` to `end`. */
 VAEI_SETUP vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t end, int inner) {
     vaei_json json;
     memset(&json, 0, sizeof json);
@@ -12317,6 +12795,7 @@ VAEI_SETUP vaei_json vaei_json_of(const unsigned char *bytes, size_t at, size_t 
     return json;
 }
 
+/* Notes a problem, unless there is one already. Returns 0. */
 VAEI_SETUP int vaei_json_wrong(vaei_json *json, const char *problem) {
     if (!json->problem) {
         json->problem = problem;
@@ -12325,6 +12804,7 @@ VAEI_SETUP int vaei_json_wrong(vaei_json *json, const char *problem) {
     return 0;
 }
 
+/* Four hexadecimal digits, or -1. */
 VAEI_SETUP int32_t vaei_json_hex(vaei_json *json) {
     int32_t number = 0;
     int     i;
@@ -12409,6 +12889,7 @@ VAEI_SETUP int32_t vaei_json_character(vaei_json *json) {
         return c < 0 ? vaei_json_wrong(json, "an escape in a string is wrong") - 1 : c;
     }
     if (c < 0x80) return c;
+    /* UTF-8: the first byte says by its upper bits how many follow; each of those has six bits more. */
     c &= c < 0xE0 ? 31 : c < 0xF0 ? 15 : 7;
     while (json->at < json->end && json->bytes[json->at] >> 6 == 2) c = c << 6 | (json->bytes[json->at++] & 63);
     return c;
@@ -12441,6 +12922,7 @@ VAEI_SETUP void vaei_json_shown(const vaei_json *json, size_t at, char *out, siz
     if (again.problem) out[0] = 0;
 }
 
+/* Whether the strings at a and b have the same characters, however they are escaped. */
 VAEI_SETUP int vaei_json_same(const vaei_json *json, size_t a, size_t b) {
     vaei_json first = vaei_json_of(json->bytes, a, json->end, 0), second = vaei_json_of(json->bytes, b, json->end, 0);
     int32_t   c;
@@ -12451,6 +12933,7 @@ VAEI_SETUP int vaei_json_same(const vaei_json *json, size_t a, size_t b) {
     return 0;
 }
 
+/* The next digit, or -1 where another character follows, which is left. */
 VAEI_SETUP int vaei_json_digit(vaei_json *json) {
     const int32_t c = vaei_json_peek(json);
     if (c < '0' || c > '9') return -1;
@@ -12458,6 +12941,7 @@ VAEI_SETUP int vaei_json_digit(vaei_json *json) {
     return (int)(c - '0');
 }
 
+/* A whole number, 0 to `most`. */
 VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *number) {
     int digit, first;
     vaei_json_peek_past_space(json);
@@ -12470,7 +12954,7 @@ VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *numb
     return *number <= most ? 1 : vaei_json_wrong(json, "a number is too large");
 }
 
-/* With `real` NULL the number is only read past. Digits after the nineteenth do not count. */
+/* With `real` NULL the number is only read past. Digits after the nineteenth are not used. */
 VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     const int negative = vaei_json_peek_past_space(json) == '-';
     uint64_t  digits = 0;
@@ -12507,7 +12991,10 @@ VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     return 1;
 }
 
-/* ---- fields: a table's row says how one is read, written, compared and taken over ---- */
+/* ---- fields ----
+
+   A field of a JSON object belongs to a member of a struct. Its row says how it is read, written, compared with another
+   network's and taken over from vae_load's config: as a rule a new setting is a new row. */
 
 typedef enum vaei_field_kind {
     VAEI_FIELD_INTS,              /* one number or an array, as many as the field has */
@@ -12533,7 +13020,7 @@ enum {
     VAEI_NOT_FIRST = 64,    /* left out where the enum, or the object's first field, has its first value, the default */
     VAEI_OF_SIGMA = 128,    /* left out where the likelihood has no sigma */
     VAEI_YES_OR_NO = 256,   /* an int: only whether it is 0 counts */
-    VAEI_OF_SAMPLES = 512   /* left out where it is the ELBO's default */
+    VAEI_OF_SAMPLES = 512   /* left out where it is 1, the ELBO's default */
 };
 
 typedef struct vaei_field {
@@ -12732,12 +13219,14 @@ VAEI_SETUP int vaei_enum_value(const void *at, size_t size) {
     return number;
 }
 
+/* The same for writing; an enum that is not an int is a byte. */
 VAEI_SETUP void vaei_set_enum(void *at, size_t size, int number) {
     const unsigned char octet = (unsigned char)number;
     if (size == sizeof number) memcpy(at, &number, sizeof number);
     else memcpy(at, &octet, 1);
 }
 
+/* Whether the field is left at 0; an object that overrides as a whole is where its first field, an enum, is. */
 VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const void *base) {
     const unsigned char *bytes = (const unsigned char *)base + field->place[column];
     size_t               i;
@@ -12768,6 +13257,7 @@ VAEI_SETUP int vaei_json_numbers(vaei_json *json, int limit, uint64_t largest, u
     return json->problem ? -1 : count;
 }
 
+/* One number, or an array of `count`, at most 4, stored as ints. */
 VAEI_SETUP int vaei_json_ints(vaei_json *json, int count, void *to) {
     uint64_t numbers[4];
     int      number, read = 1, i;
@@ -12782,6 +13272,7 @@ VAEI_SETUP int vaei_json_ints(vaei_json *json, int count, void *to) {
     return 1;
 }
 
+/* An enum's value, by its name. An unknown name is pointed at, since a newer version may have written it. */
 VAEI_SETUP int vaei_json_choice(vaei_json *json, const vaei_field *field, void *to) {
     const size_t at = (vaei_json_peek_past_space(json), json->at);
     char         name[32];
@@ -12804,6 +13295,7 @@ VAEI_SETUP int vaei_json_padding(vaei_json *json, vae_layer *layer) {
            (!strcmp(name, "same") || vaei_json_wrong(json, "a padding rule is unknown"));
 }
 
+/* A dtype that is not read is no error here: the tensor may be one that is left out. */
 VAEI_SETUP int vaei_json_type(vaei_json *json, vaei_file_tensor *tensor) {
     static const char *const types[] = { "F32", "F64", "F16", "BF16" };
     char                     name[8];
@@ -12832,6 +13324,7 @@ VAEI_SETUP int vaei_json_pass_list(vaei_json *json) {
 
 VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int column, void *base, uint64_t *seen);
 
+/* The value of a field, into the struct at `base`; `column` chooses among the field's two places. */
 VAEI_SETUP int vaei_json_value(vaei_json *json, const vaei_field *field, int column, void *base) {
     char          *to = (char *)base + field->place[column];
     vae_real       real = 0;
@@ -12913,6 +13406,7 @@ VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int c
     return !json->problem;
 }
 
+/* A layer must have just the fields of its kind; three of them are optional. */
 VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
     uint64_t seen, wanted;
     memset(layer, 0, sizeof *layer);
@@ -12937,6 +13431,7 @@ VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
 
 /* ---- reading the header ---- */
 
+/* A file in memory, or its header alone, and where in the header the strings of our metadata begin and end. */
 typedef struct vaei_file {
     const unsigned char *bytes, *data;                  /* `data` NULL: only the header is there */
     size_t               header_end, data_size;         /* the header begins at byte 8 */
@@ -12965,6 +13460,7 @@ VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, va
                      json->field ? json->field : "", json->field ? ": " : "", json->problem);
 }
 
+/* Notes where our own metadata are; others may hold anything, but no name may come twice. */
 VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
     char key[16];
     int  count = 0, earlier;
@@ -12994,6 +13490,7 @@ VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
     return !json->problem;
 }
 
+/* At the header's opening bracket. */
 VAEI_SETUP vaei_walk vaei_walk_begin(const vaei_file *file) {
     vaei_walk walk;
     walk.json = vaei_json_of(file->bytes, 8, file->header_end, 0);
@@ -13091,6 +13588,7 @@ VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size
     return VAE_OK;
 }
 
+/* The version of the format, which says how the rest of the metadata is to be read. */
 VAEI_SETUP vae_status vaei_read_version(vaei_file *file, vae_error *error) {
     vaei_json json = vaei_json_of(file->bytes, file->version_at, file->version_end, 0);
     uint64_t  version = 0;
@@ -13104,7 +13602,8 @@ VAEI_SETUP vae_status vaei_read_version(vaei_file *file, vae_error *error) {
     return VAE_OK;
 }
 
-/* The same with the first `known` bytes of the file at hand: names the kind of another kind of file. */
+/* The same with the first `known` bytes at hand. A file of another kind is recognised by what it begins with, so
+   that the error can say what to do about it. */
 VAEI_SETUP vae_status vaei_check_beginning(const unsigned char *bytes, size_t known, size_t size, size_t *length,
                                            vae_error *error) {
     const vae_status  status = vaei_header_length(bytes, size, length, error);
@@ -13135,7 +13634,8 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
     return file->config_at ? vaei_read_version(file, error) : VAE_OK;
 }
 
-/* ---- numbers in files ---- */
+/* ---- numbers in files: little-endian, of four types. The bits are put together by hand, so that it does not matter
+   how the host stores its numbers ---- */
 
 /* Reads the number at `at`; returns 0 where it is not finite as a vae_real. */
 VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
@@ -13154,6 +13654,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
     }
     low = (uint32_t)bits;
     if (type == VAEI_F16) {
+        /* Five bits of exponent, biased by 15 where a float's is by 127; exponent 0 is fraction / 2^24. */
         const uint32_t exponent = low >> 10 & 31, sign = low >> 15, fraction = low & 1023;
         if (exponent == 31) return 0;
         if (!exponent) {
@@ -13162,32 +13663,38 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
             return 1;
         }
         low = sign << 31 | (exponent + 112) << 23 | fraction << 13;
-    } else if (type == VAEI_BF16) low <<= 16;
+    } else if (type == VAEI_BF16) low <<= 16;       /* the upper half of a float */
     if ((low >> 23 & 255) == 255) return 0;
     memcpy(&single, &low, sizeof single);
     *number = (vae_real)single;
     return 1;
 }
 
-/* ---- matching a file's tensors with a model's ---- */
+/* ---- matching a file's tensors with a model's ----
+
+   First everything that the header says is checked (vaei_match_header), then the numbers are read (vaei_match_numbers).
+   Both walk through the header and look each tensor up by its name, in whatever order the file has them. */
 
 typedef struct vaei_matching {
     const vae_model *model;
     vaei_file       *file;
-    unsigned         blocks;            /* those that are wanted beside the weights, as in vaei_block_mask */
+    unsigned         blocks;            /* those that are wanted besides the weights, as in vaei_block_mask */
     int              is_transfer;       /* what does not fit is left out */
     size_t           taken;             /* tensors that fit */
     unsigned char    seen[VAEI_BLOCKS][(VAEI_MAX_TENSORS + 7) / 8];
 } vaei_matching;
 
+/* Whether the file has this tensor of the model's. */
 VAEI_SETUP int vaei_is_seen(const vaei_matching *matching, int block, size_t index) {
     return matching->seen[block][index / 8] >> (index % 8) & 1;
 }
 
+/* Whether the model takes this block from the file. */
 VAEI_SETUP int vaei_is_wanted(const vaei_matching *matching, int block) {
     return !block || (matching->blocks >> block & 1u);
 }
 
+/* "[32, 1, 3, 3]". */
 VAEI_SETUP void vaei_put_dimensions(vaei_text *text, const uint64_t *shape, int rank) {
     int i;
     vaei_put(text, '[');
@@ -13247,6 +13754,7 @@ VAEI_SETUP vae_status vaei_fail_type(const vaei_file *file, const vaei_file_tens
                      shown.shape);
 }
 
+/* Whether the file's tensor has the shape of the model's. */
 VAEI_SETUP int vaei_has_shape(const vaei_file_tensor *found, const vae_tensor *wanted) {
     int i;
     for (i = 0; i < found->rank && i < 4; i++)
@@ -13276,7 +13784,7 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
         name += strlen(prefix);
         break;
     }
-    if (*block && !matching->file->config_at) return 0;         /* only files of ours have moments */
+    if (*block && !matching->file->config_at) return 0;         /* only our own files have moments */
     *index = vaei_index_named(matching->model, name, wanted);
     return *index < vae_tensor_count(matching->model) && vaei_block_holds(*block, wanted);
 }
@@ -13361,6 +13869,7 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
                      "use the network that the file was made for", shown.name, shown.shape, listed);
 }
 
+/* The error for a shape that differs; a transposed tensor is recognised, since that is the usual reason. */
 VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_file_tensor *found,
                                       const vae_tensor *wanted, vae_error *error) {
     const char *advice = "use the network that the file was made for";
@@ -13395,11 +13904,13 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
     return VAE_OK;
 }
 
+/* Whether vae_load_matching takes this tensor. */
 VAEI_SETUP int vaei_can_transfer(const vaei_file_tensor *found, int block, const vae_tensor *wanted) {
     return !block && vaei_has_shape(found, wanted) && found->type < VAEI_TYPES;
 }
 
-/* Checks everything about one tensor but its numbers. *block is -1 where it is left out. */
+/* Checks everything about one tensor but its numbers. *block is -1 where it is left out: one of the half that the model
+   does not hold, PyTorch's count of batches, or in a transfer whatever does not fit. Any other is an error. */
 VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file_tensor *found, int *block,
                                         size_t *index, vae_tensor *wanted, vae_error *error) {
     const int known = vaei_identify(matching, found, block, index, wanted);
@@ -13477,7 +13988,9 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
 VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
     const int            squares = block == VAEI_BLOCK_V || block == VAEI_BLOCK_U || vaei_is_variance(wanted->name);
-    const int            scale = (!block || block == VAEI_BLOCK_BEST) && !strcmp(wanted->name, "standardize.scale");
+    const int            is_weight = !block || block == VAEI_BLOCK_BEST;
+    const int            scale = is_weight && !strcmp(wanted->name, "standardize.scale");
+    const int            log_sigma = is_weight && !strcmp(wanted->name, "log_sigma");
     const unsigned char *from = matching->file->data + (size_t)found->offsets[0];
     vae_real             number;
     size_t               i;
@@ -13493,6 +14006,10 @@ VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vae
             (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
+                             (double)number);
+        if (log_sigma && !vaei_lies_in(number, (vae_real)-VAEI_MOST_GIVEN_LOG_SIGMA, (vae_real)VAEI_MOST_GIVEN_LOG_SIGMA))
+            return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie in "
+                             "1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
         if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
     }
@@ -13561,7 +14078,10 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
     vaei_format(text, "");
 }
 
-/* ---- comparing the file's network with the one given ---- */
+/* ---- comparing the file's network with the one given ----
+
+   Layers are compared by what they do, not by how they are written: VAE_SAME and the amounts that it chooses are the
+   same. */
 
 /* Whether two layers do the same with an input of this shape. `in` then becomes the shape of their output, and the
    first one's padding is given in numbers. */
@@ -13592,10 +14112,12 @@ typedef struct vaei_other {
     const char       *name;             /* for error messages, with what to do */
 } vaei_other;
 
+/* A config's list of layers: see VAEI_LISTS. */
 VAEI_SETUP const vae_layer *vaei_config_layers(const vae_config *config, int list) {
     return list == 0 ? config->encoder : list == 1 ? config->decoder : config->classifier;
 }
 
+/* How many layers the other network has in this list. */
 VAEI_SETUP int vaei_other_count(const vaei_other *other, int list) {
     int count;
     if (other->config) return vaei_count_layers(vaei_config_layers(other->config, list));
@@ -13662,6 +14184,7 @@ VAEI_SETUP vae_status vaei_agree_fields(int flag, int column, const void *file, 
     return VAE_OK;
 }
 
+/* All lists of layers. */
 VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input, int latent, const vaei_other *other,
                                           vae_error *error) {
     vae_shape  z = { 1, 1, 0 };
@@ -13711,6 +14234,7 @@ VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, i
     return vaei_fail_json(json, "the network in the file's metadata (vae.config) is wrong", error);
 }
 
+/* Where training stood, from a checkpoint into the model. */
 VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, vae_error *error) {
     vaei_json json = vaei_json_of(file->bytes, file->state_at, file->state_end, 1);
     uint64_t  seen;
@@ -13724,6 +14248,7 @@ VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, v
 
 /* ---- loading ---- */
 
+/* What vaei_make_model needs of the file's config; it comes from the allocator, since a config is large for a stack. */
 typedef struct vaei_loading {
     vae_config config;              /* for vae_create */
     size_t     file_batch;
@@ -13802,6 +14327,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
     if (!config->optimizer.kind) config->optimizer.kind = VAE_ADAM;         /* version 1 has no other */
     loading->keeps_best = config->keep_best;
     loading->blocks = file->state_at ? vaei_moment_mask(config->optimizer.kind) : 0;
+    /* The layout is the caller's, even if a file of version 1 has one. */
     config->layout = VAE_LAYOUT_DEFAULT;
     if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
     else if (file->version == 1 && config->sigma == 0) config->sigma = 1;       /* it was not learned then */
@@ -13815,6 +14341,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
         if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &other, error);
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
+        /* What the given config says overrides the file's from here on. */
         vaei_take_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
         if (given->part) config->part = given->part;
         config->layout = given->layout;
@@ -13860,6 +14387,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
         if (status == VAE_OK) status = vae_create(&loading->config, made, error);
         if (status == VAE_OK) {
             (*made)->file_batch = loading->file_batch;
+            /* The moments are of use only to an optimiser that has the same. */
             if (loading->blocks == vaei_block_mask(*made)) matching->blocks = loading->blocks;
             keeps_best = loading->keeps_best && (*made)->best;
         }
@@ -13913,6 +14441,7 @@ VAEI_SETUP vae_status vaei_agree_with_settings(const vaei_file *file, const vae_
                                                          VAEI_THE_MODEL, error);
 }
 
+/* Whether the file's network is the model's, layers included. */
 VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_model *model, vae_error *error) {
     vaei_other other;
     vaei_json  json;
@@ -14007,6 +14536,7 @@ typedef struct vaei_writer {
     size_t         room;
 } vaei_writer;
 
+/* Every byte of a file passes here: it is stored, put into the buffer, or only counted. */
 VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char value) {
     if (writer->memory) writer->memory[writer->total] = value;
     writer->total++;
@@ -14015,6 +14545,7 @@ VAEI_SETUP void vaei_write_byte(vaei_writer *writer, unsigned char value) {
     writer->buffer[writer->used++] = value;
 }
 
+/* Of a JSON string's content only quotes need escaping: names and numbers have no other such character. */
 VAEI_SETUP void vaei_write_string(vaei_writer *writer, const char *string) {
     for (; *string; string++) {
         if (writer->in_string && *string == '"') vaei_write_byte(writer, '\\');
@@ -14033,8 +14564,10 @@ VAEI_SETUP void vaei_write(vaei_writer *writer, const char *format, ...) {
     vaei_write_string(writer, line);
 }
 
-VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder);
+VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int list);
 
+/* Whether a field is written. Zeros are left out, and enums at their first value where the row says so: both are read
+   back as what they were. */
 VAEI_SETUP int vaei_is_written(const vaei_field *field, int column, const void *base, const vae_model *model) {
     const size_t size = field->inner ? field->inner->size : field->size;
     int          count;
@@ -14074,10 +14607,11 @@ VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields,
     vaei_write_string(writer, "}");
 }
 
-VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder) {
+/* A list of layers, by its number: see VAEI_LISTS. */
+VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int list) {
     const vaei_layer *layers;
     int               i, count;
-    layers = vaei_part_layers(writer->model, decoder, &count);
+    layers = vaei_part_layers(writer->model, list, &count);
     vaei_write_string(writer, "[");
     for (i = 0; i < count; i++) {
         vae_layer described, *layer = &described;
@@ -14091,7 +14625,9 @@ VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int decoder) {
     vaei_write_string(writer, "]");
 }
 
-/* The numbers of the tensors in the order of their names, as safetensors writes them. */
+/* The indices of the tensors in the order of their names, as safetensors writes them. A byte holds one: there are at
+   most 16 encoder layers of 6 tensors, 4 of the heads, 15 decoder layers of 6 and a last one of 2, 16 classifier layers
+   of 2, and 3 others, 227 in all. */
 VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order) {
     vae_tensor a, b;
     size_t     i, j;
@@ -14106,11 +14642,13 @@ VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order)
     }
 }
 
+/* Whether this block goes into the file. */
 VAEI_SETUP int vaei_is_saved(const vae_model *model, int checkpoint, int block) {
     return !block || (checkpoint && vaei_block(model, block));
 }
 
-/* The weights come first, then the moments of those that are trained. */
+/* The weights come first; in a checkpoint the moments of those that are trained follow, then the best epoch's weights.
+   Within a block the tensors stand in the order of their names. */
 VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const unsigned char *order) {
     const vae_model *model = writer->model;
     vae_tensor       tensor;
@@ -14142,6 +14680,7 @@ VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const uns
     vaei_write_string(writer, "}");
 }
 
+/* The bytes of one block, in the header's order, little-endian whatever the host is. */
 VAEI_SETUP void vaei_write_block(vaei_writer *writer, int block, const unsigned char *order) {
     const vae_real *from = block ? vaei_block(writer->model, block) : vae_weights(writer->model);
     vae_tensor      tensor;
@@ -14191,6 +14730,7 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     return VAE_OK;
 }
 
+/* Whether all of these numbers are finite. */
 VAEI_SETUP int vaei_block_is_finite(const vae_real *block, size_t count) {
     size_t i;
     for (i = 0; i < count; i++)
@@ -14242,6 +14782,11 @@ VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void 
 
 #include <errno.h>
 #define VAEI_MAX_PATH 4096          /* with the closing zero */
+#ifndef EINTR
+#define VAEI_IO_INTERRUPTED() 0
+#else
+#define VAEI_IO_INTERRUPTED() (errno == EINTR)
+#endif
 
 #if defined(VAEI_POSIX)
 #include <fcntl.h>
@@ -14282,12 +14827,14 @@ extern int     vaei_fchown(int file, uid_t user, gid_t group) __asm__("fchown");
 #endif
 
 /* Saving renames a file over `path`. That must not replace a device or pipe, and for a directory its error would not
-   help. */
+   help. Returns -1 where the system does not tell what is there. */
 VAEI_SETUP int vaei_is_special(const char *path) {
     struct stat about;
-    return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
+    if (stat(path, &about) == 0) return !S_ISREG(about.st_mode);
+    return errno == EIO || errno == ENOMEM || VAEI_IO_INTERRUPTED() ? -1 : 0;
 }
 
+/* The size in bytes, or -1. The file is then at its beginning. */
 VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
     const off_t size = lseek(file, 0, SEEK_END);
     return size < 0 || lseek(file, 0, SEEK_SET) != 0 ? -1 : (int64_t)size;
@@ -14314,7 +14861,8 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
     int         links, is_there;
     strcpy(target, path);
     for (links = 0; links < 40; links++) {
-        const long   size = (long)vaei_readlink(target, link, VAEI_MAX_PATH);
+        const long   size = (errno = 0, (long)vaei_readlink(target, link, VAEI_MAX_PATH));
+        const int    reason = size >= 0 ? 0 : errno ? errno : -1;
         const char  *slash = strrchr(target, '/');
         const size_t folder = size > 0 && link[0] == '/' ? 0 : slash ? (size_t)(slash - target) + 1 : 0;
         if (size > 0) {
@@ -14323,6 +14871,9 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
             target[folder + (size_t)size] = 0;
             continue;
         }
+        /* Else it is not known whether it is one. */
+        if (reason && reason != EINVAL && reason != ENOENT && reason != ENOTDIR && reason != ENAMETOOLONG &&
+            reason != ENOSYS && reason != ENOTSUP) return reason;
         if (!links) return 0;
         /* A link below /proc leads to an open file, whose name may be gone. */
         is_there = stat(path, &about[0]) == 0;
@@ -14332,10 +14883,11 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
     return ELOOP;
 }
 
-/* 0600 where a file is replaced: nobody else may read the new one until it has the old one's owner and mode. */
+/* 0600 where a file is or may be replaced: nobody else may read the new one until it has the old one's owner and
+   mode. */
 VAEI_SETUP unsigned vaei_first_mode(const char *target) {
     struct stat about;
-    return stat(target, &about) == 0 ? 0600u : 0666u;
+    return stat(target, &about) == 0 || errno != ENOENT ? 0600u : 0666u;
 }
 
 /* Gives `file` the owner and mode of the file that it will replace, as far as the process may. Where the group cannot
@@ -14362,22 +14914,30 @@ VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
    A save holds a lock on its temporary file until the file has its final name. When a process is killed its lock goes
    too, so that its file can be told from one that is being written, and is removed. Without locks its age decides. */
 
+/* Whether `path` is a name of the open file; -1 where the system does not tell. */
 VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
     struct stat of_file, of_name;
-    return !fstat(file, &of_file) && !stat(path, &of_name) && of_file.st_dev == of_name.st_dev &&
-           of_file.st_ino == of_name.st_ino;
+    if (fstat(file, &of_file)) return -1;
+    if (stat(path, &of_name)) return errno == ENOENT ? 0 : -1;
+    return of_file.st_dev == of_name.st_dev && of_file.st_ino == of_name.st_ino;
 }
 
+/* What vaei_lock returns in place of a lock. */
+enum { VAEI_LOCK_TAKEN = -1, VAEI_LOCK_NONE = -2, VAEI_LOCK_FAILED = -3 };
+
 #ifdef LOCK_EX
-/* Locks `path` without reading it. Returns the lock, -1 if someone else has it, -2 if there are no locks here. */
+/* Locks `path` without reading it. Returns the lock, or that someone else has it or has removed the file, that there
+   are no locks here, or that the file cannot be opened (errno says why). */
 VAEI_SETUP vaei_handle vaei_lock(const char *path) {
-    const vaei_handle file = open(path, O_RDWR | O_NONBLOCK | VAEI_IO_NO_LINK | VAEI_IO_FLAGS);
-    int               result;
-    if (file < 0) return -1;
+    vaei_handle file;
+    int         result;
+    do file = open(path, O_RDWR | O_NONBLOCK | VAEI_IO_NO_LINK | VAEI_IO_FLAGS);
+    while (file < 0 && VAEI_IO_INTERRUPTED());
+    if (file < 0) return errno == ENOENT ? VAEI_LOCK_TAKEN : VAEI_LOCK_FAILED;
     do result = flock(file, LOCK_EX | LOCK_NB);
     while (result && errno == EINTR);
     if (!result) return file;
-    result = errno == EWOULDBLOCK || errno == EAGAIN ? -1 : -2;
+    result = errno == EWOULDBLOCK || errno == EAGAIN ? VAEI_LOCK_TAKEN : VAEI_LOCK_NONE;
     close(file);
     return result;
 }
@@ -14385,7 +14945,7 @@ VAEI_SETUP void vaei_unlock(vaei_handle lock) {
     if (lock >= 0) close(lock);
 }
 #else
-VAEI_SETUP vaei_handle vaei_lock(const char *path) { (void)path; return -2; }
+VAEI_SETUP vaei_handle vaei_lock(const char *path) { (void)path; return VAEI_LOCK_NONE; }
 VAEI_SETUP void        vaei_unlock(vaei_handle lock) { (void)lock; }
 #endif
 
@@ -14402,27 +14962,44 @@ VAEI_SETUP int vaei_is_mine(const struct stat *about) {
 VAEI_SETUP void vaei_remove_stale(const char *temporary) {
     const vaei_handle lock = vaei_lock(temporary);
     struct stat       about;
-    if (lock != -1 && !stat(temporary, &about) && S_ISREG(about.st_mode) && vaei_is_mine(&about) &&
-        (lock >= 0 ? vaei_has_name(lock, temporary) : time(NULL) - about.st_mtime > 3600)) VAEI_IO_REMOVE(temporary);
+    if ((lock >= 0 || lock == VAEI_LOCK_NONE) && !stat(temporary, &about) && S_ISREG(about.st_mode) &&
+        vaei_is_mine(&about) && (lock >= 0 ? vaei_has_name(lock, temporary) > 0
+                                           : time(NULL) - about.st_mtime > 3600)) VAEI_IO_REMOVE(temporary);
     vaei_unlock(lock);
 }
 
-/* A new name is on the disk only once its directory is flushed. Cuts `path` down to the directory. Where directories
-   cannot be opened or flushed, nothing more can be done. */
-VAEI_SETUP int vaei_sync_directory(char *path) {
-    char       *slash = strrchr(path, '/');
-    vaei_handle file;
-    int         result;
-    if (!slash) {
-        path[0] = '.';
-        slash = path;
-    }
-    slash[slash == path] = 0;
-    if ((file = VAEI_IO_OPEN(path)) == VAEI_IO_NONE) return 0;
-    do result = VAEI_IO_SYNC(file);
-    while (result && errno == EINTR);
-    if (result && (errno == EINVAL || errno == EBADF)) result = 0;
-    VAEI_IO_CLOSE(file);
+/* A new name is on the disk only once its directory is flushed. Opens the directory of `path` for that: a save that
+   cannot be made to last fails before it replaces anything. Returns 0, or the error's number. The directory is
+   VAEI_IO_NONE where the system, or its owner, does not let it be read: then nothing more can be done. */
+VAEI_SETUP int vaei_open_directory(char *path, vaei_handle *directory) {
+    char        *slash = strrchr(path, '/'), first;
+    if (slash == path) slash++;             /* the root */
+    first = slash ? *slash : 0;
+    if (slash) *slash = 0;
+    do {
+        errno = 0;
+        *directory = VAEI_IO_OPEN(slash ? path : ".");
+    } while (*directory == VAEI_IO_NONE && VAEI_IO_INTERRUPTED());
+    if (slash) *slash = first;
+    if (*directory != VAEI_IO_NONE) return 0;
+#ifdef __wasi__
+    return 0;
+#else
+    return errno == EACCES || errno == EPERM || errno == EISDIR || errno == EINVAL || errno == ENOTSUP ? 0
+         : errno ? errno : -1;
+#endif
+}
+
+/* Flushes and closes it. Some systems open directories, but do not flush them. Returns 0, or the error's number. */
+VAEI_SETUP int vaei_sync_directory(vaei_handle directory) {
+    int result;
+    if (directory == VAEI_IO_NONE) return 0;
+    do {
+        errno = 0;
+        result = VAEI_IO_SYNC(directory);
+    } while (result && VAEI_IO_INTERRUPTED());
+    if (result) result = errno == EINVAL || errno == EBADF || errno == ENOTSUP ? 0 : errno ? errno : -1;
+    VAEI_IO_CLOSE(directory);
     return result;
 }
 
@@ -14537,16 +15114,17 @@ VAEI_SETUP int vaei_follow_links(const char *path, char *target, char *link) {
 VAEI_SETUP unsigned    vaei_first_mode(const char *target) { (void)target; return 0; }
 VAEI_SETUP void        vaei_keep_mode(vaei_handle file, const char *target) { (void)file; (void)target; }
 VAEI_SETUP int         vaei_has_name(vaei_handle file, const char *path) { (void)file; (void)path; return 1; }
-VAEI_SETUP int         vaei_lock(const char *path) { (void)path; return -2; }
+enum { VAEI_LOCK_TAKEN = -1, VAEI_LOCK_NONE = -2, VAEI_LOCK_FAILED = -3 };
+VAEI_SETUP int         vaei_lock(const char *path) { (void)path; return VAEI_LOCK_NONE; }
 VAEI_SETUP void        vaei_unlock(int lock) { (void)lock; }
-VAEI_SETUP int         vaei_sync_directory(char *path) { (void)path; return 0; }
+VAEI_SETUP int         vaei_open_directory(char *path, vaei_handle *directory) {
+    (void)path;
+    *directory = VAEI_IO_NONE;
+    return 0;
+}
+VAEI_SETUP int         vaei_sync_directory(vaei_handle directory) { (void)directory; return 0; }
 #endif
 
-#ifndef EINTR
-#define VAEI_IO_INTERRUPTED() 0
-#else
-#define VAEI_IO_INTERRUPTED() (errno == EINTR)
-#endif
 #define VAEI_IO_PIECE ((size_t)1 << 20)     /* bytes read at once */
 #define VAEI_SHOWN_PATH 100                 /* bytes of a path in a sentence */
 
@@ -14560,9 +15138,9 @@ VAEI_SETUP void vaei_put_path(vaei_text *text, const char *path, size_t room) {
         while (first && ((unsigned char)path[first] & 0xC0) == 0x80) first--;
         while (last < length && ((unsigned char)path[last] & 0xC0) == 0x80) last++;
     }
-    for (i = 0; i < first; i++) vaei_put(text, path[i]);
+    for (i = 0; i < first;) i += vaei_put_shown(text, path + i);
     if (last > first) vaei_put_string(text, "...");
-    for (i = last; i < length; i++) vaei_put(text, path[i]);
+    for (i = last; i < length;) i += vaei_put_shown(text, path + i);
 }
 
 /* "cannot open model.safetensors: No such file or directory". */
@@ -14603,6 +15181,7 @@ VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_erro
     return status;
 }
 
+/* Empties the buffer into the file. An interrupted write is tried again; after a failure nothing more is written. */
 VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
     const vaei_handle file = *(const vaei_handle *)writer->file;
     size_t            done = 0;
@@ -14616,13 +15195,23 @@ VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
     writer->used = 0;
 }
 
+VAEI_SETUP vaei_handle vaei_create_file(const char *path, unsigned mode) {
+    vaei_handle file;
+    do {
+        errno = 0;
+        file = VAEI_IO_CREATE(path, mode);
+    } while (file == VAEI_IO_NONE && VAEI_IO_INTERRUPTED());
+    (void)mode;
+    return file;
+}
+
 /* Creates a new file beside `target`, and locks it. Its name is short, whatever the target's, since names have a
    largest length. All saves into a directory share the same names, so the next one clears away what a killed one
    left. */
 VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAEI_MAX_PATH + 32], int *lock) {
     const unsigned mode = vaei_first_mode(target);
     size_t         folder = strlen(target);
-    int            attempt;
+    int            attempt, is_ours, reason;
 #ifdef _WIN32
     while (folder && !strchr("/\\:", target[folder - 1])) folder--;
 #else
@@ -14636,20 +15225,24 @@ VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAE
         text.size = VAEI_MAX_PATH + 32;
         text.length = folder;
         vaei_format(&text, "vae-unfinished-%d.tmp", attempt);
-        errno = 0;
-        if ((file = VAEI_IO_CREATE(temporary, mode)) == VAEI_IO_NONE && VAEI_IO_EXISTS()) {
+        if ((file = vaei_create_file(temporary, mode)) == VAEI_IO_NONE && VAEI_IO_EXISTS()) {
             vaei_remove_stale(temporary);
-            errno = 0;
-            file = VAEI_IO_CREATE(temporary, mode);
+            file = vaei_create_file(temporary, mode);
         }
         if (file == VAEI_IO_NONE) {
             if (VAEI_IO_EXISTS()) continue;
             return VAEI_IO_NONE;
         }
         /* Before it is locked, another save may have taken it for one left behind and removed it. */
-        if ((*lock = vaei_lock(temporary)) != -1 && vaei_has_name(file, temporary)) return file;
+        if ((*lock = vaei_lock(temporary)) == VAEI_LOCK_FAILED) is_ours = -1;
+        else is_ours = *lock == VAEI_LOCK_TAKEN ? 0 : vaei_has_name(file, temporary);
+        if (is_ours > 0) return file;
+        reason = errno;
+        if (is_ours < 0 && vaei_has_name(file, temporary) > 0) VAEI_IO_REMOVE(temporary);
         vaei_unlock(*lock);
         VAEI_IO_CLOSE(file);
+        errno = reason;
+        if (is_ours < 0) return VAEI_IO_NONE;
     }
     return VAEI_IO_NONE;
 }
@@ -14685,39 +15278,46 @@ VAEI_SETUP int vaei_write_file(vaei_saving *saving, vaei_handle file, const vae_
     return writer->failed;
 }
 
+/* At every instant the old file or the new one is whole: write beside it, flush, rename, flush the directory. */
 VAEI_SETUP vae_status vaei_save_as(vaei_saving *saving, const vae_model *model, int checkpoint, const char *path,
                                    vae_error *error) {
-    vaei_handle file;
+    vaei_handle file, directory = VAEI_IO_NONE;
+    int         failed, lock, is_written = 0;
     vae_status  status;
-    int         failed, lock;
     if ((failed = vaei_follow_links(path, saving->target, saving->temporary)) != 0)
-        return vaei_fail_file("follow the link", path, failed, error);
+        return vaei_fail_file("follow the links of", path, failed, error);
     if ((file = vaei_create_beside(saving->target, saving->temporary, &lock)) == VAEI_IO_NONE)
         return vaei_fail_file("create a file beside", path, errno, error);
-    failed = vaei_write_file(saving, file, model, checkpoint);
-    if (!failed) {
+    if ((failed = vaei_write_file(saving, file, model, checkpoint)) != 0)
+        status = vaei_fail_file("write", path, failed, error);
+    else if ((failed = vaei_open_directory(saving->temporary, &directory)) != 0)
+        status = vaei_fail_file("open the directory of", path, failed, error);
+    else {
         errno = 0;
-        if (!VAEI_IO_RENAME(saving->temporary, saving->target)) {
-            vaei_unlock(lock);
-            if (!vaei_sync_directory(saving->temporary)) return VAE_OK;
-            return vaei_fail_file("flush the directory of", path, errno, error);
-        }
-        status = vaei_fail_file("replace", path, errno, error);
-    } else status = vaei_fail_file("write", path, failed, error);
-    VAEI_IO_REMOVE(saving->temporary);
+        is_written = !VAEI_IO_RENAME(saving->temporary, saving->target);
+        status = is_written ? VAE_OK : vaei_fail_file("replace", path, errno, error);
+    }
+    if (!is_written) VAEI_IO_REMOVE(saving->temporary);
     vaei_unlock(lock);
+    if (!is_written) {
+        if (directory != VAEI_IO_NONE) VAEI_IO_CLOSE(directory);
+    } else if ((failed = vaei_sync_directory(directory)) != 0)
+        status = vaei_fail_file("flush the directory of", path, failed, error);
     return status;
 }
 
+/* Checks what can be checked before a file is touched. */
 VAEI_SETUP vae_status vaei_save_file(const vae_model *model, int checkpoint, const char *path, const char *call,
                                      vae_error *error) {
     vaei_saving *saving;
     vae_status   status;
+    int          special;
     if (!path || !*path) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path is NULL or empty", call);
     if (strlen(path) >= VAEI_MAX_PATH)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: path has more than %d bytes", call, VAEI_MAX_PATH - 1);
     if ((status = vaei_check_saving(model, checkpoint, call, error)) != VAE_OK) return status;
-    if (VAEI_IO_IS_SPECIAL(path)) return vaei_fail_special("save to", path, error);
+    if ((special = VAEI_IO_IS_SPECIAL(path)) < 0) return vaei_fail_file("look at", path, errno, error);
+    if (special) return vaei_fail_special("save to", path, error);
     saving = (vaei_saving *)vaei_allocate(&model->settings.allocator, sizeof *saving);
     if (!saving)
         return vaei_fail(error, VAE_ERROR_MEMORY, "%s: %z bytes could not be allocated to write the file", call,
@@ -14769,14 +15369,17 @@ VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned ch
     vaei_file *file = &reading->file;
     vae_status status = vaei_open_file(file, header, reading->size, error);
     file->data = NULL;
-    if (status != VAE_OK || reading->is_transfer) return status;
+    if (status != VAE_OK) return status;
     if (reading->is_new)
         return vaei_make_model(file, reading->config, &reading->matching, &reading->model, error);
-    if (file->config_at && (status = vaei_agree_with_model(file, reading->model, error)) != VAE_OK) return status;
+    if (!reading->is_transfer && file->config_at &&
+        (status = vaei_agree_with_model(file, reading->model, error)) != VAE_OK) return status;
     memset(&reading->matching, 0, sizeof reading->matching);
     reading->matching.model = reading->model;
     reading->matching.file = file;
-    return vaei_match_header(&reading->matching, error);
+    reading->matching.is_transfer = reading->is_transfer;
+    if ((status = vaei_match_header(&reading->matching, error)) != VAE_OK || reading->matching.taken) return status;
+    return reading->is_transfer ? vaei_fail_transfer(&reading->matching, error) : VAE_OK;
 }
 
 /* Reads an open file: its first bytes, then its header, then the rest. A file that is no model for us is not read to
@@ -14814,13 +15417,16 @@ VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle fil
     return vaei_fail_file("read", reading->path, failed, error);
 }
 
+/* Opens, reads and closes the file; on success reading->bytes is to be released. */
 VAEI_SETUP vae_status vaei_read_file(vaei_reading *reading, vae_error *error) {
     vaei_handle file;
     vae_status  status;
-    if (VAEI_IO_IS_SPECIAL(reading->path)) return vaei_fail_special("load", reading->path, error);
-    errno = 0;
-    if ((file = VAEI_IO_OPEN(reading->path)) == VAEI_IO_NONE)
-        return vaei_fail_file("open", reading->path, errno, error);
+    if (VAEI_IO_IS_SPECIAL(reading->path) > 0) return vaei_fail_special("load", reading->path, error);
+    do {
+        errno = 0;
+        file = VAEI_IO_OPEN(reading->path);
+    } while (file == VAEI_IO_NONE && VAEI_IO_INTERRUPTED());
+    if (file == VAEI_IO_NONE) return vaei_fail_file("open", reading->path, errno, error);
     status = vaei_read_open_file(reading, file, error);
     VAEI_IO_CLOSE(file);
     return status;
@@ -14842,6 +15448,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     reading.is_new = 1;
     reading.allocator = &allocator;
     if ((status = vaei_read_file(&reading, error)) == VAE_OK) {
+        /* The model was made from the header alone; now all of the file is there. */
         reading.file.bytes = reading.bytes;
         reading.file.data = reading.bytes + reading.file.header_end;
         status = vaei_match_numbers(&reading.matching, reading.model, error);
@@ -14852,6 +15459,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     return vaei_in_file(path, status, error);
 }
 
+/* Reads a file's weights into an existing model. */
 VAEI_SETUP vae_status vaei_load_into(vae_model *model, const char *path, int is_transfer, unsigned char *taken,
                                      vae_error *error) {
     vaei_reading reading;

@@ -15,27 +15,6 @@
 
 enum { CLASSES = 10 };
 
-/* MNIST's training labels, as numbers from 0 to 9; release with free(). */
-static int *read_labels(const char *data, size_t count, char *message) {
-    idx_directory found;
-    idx_labels    labels;
-    int          *numbers;
-    size_t        i;
-    if (idx_find_directory(data, &found, message) != 0 ||
-        idx_read_labels(found.path, "train-labels-idx1-ubyte", &labels, message) != 0) return NULL;
-    numbers = malloc(labels.count * sizeof *numbers);
-    if (!numbers) fail(message, "not enough memory for %lu labels", (unsigned long)labels.count);
-    else if (labels.count != count) {
-        fail(message, "%s has %lu training labels for %lu images", found.path, (unsigned long)labels.count,
-             (unsigned long)count);
-        free(numbers);
-        numbers = NULL;
-    }
-    for (i = 0; numbers && i < count; i++) numbers[i] = labels.values[i];      /* a label above 9: vae_fit says where */
-    free(labels.values);
-    return numbers;
-}
-
 /* Trains a model on all labelled images and saves it. */
 static int train(const char *data, const char *path, long long epochs, vae_model **model, char *message) {
     vae_config     config = { .latent = 12, .classes = CLASSES, .seed = 1, .initialization = VAE_INIT_GLOROT,
@@ -48,7 +27,7 @@ static int train(const char *data, const char *path, long long epochs, vae_model
     vae_error      error = { VAE_OK, "" };
     int           *labels = NULL;
     int            code = idx_read_mnist(data, &images, &test, message);
-    if (code == 0 && !(labels = read_labels(data, images.count, message))) code = -1;
+    if (code == 0 && !(labels = idx_read_mnist_labels(data, "train", images.count, message))) code = -1;
     if (code == 0) {
         config.input = (vae_shape){ images.height, images.width, 1 };
         rows.bytes = images.pixels;

@@ -12,17 +12,47 @@
 
 typedef struct recipe {
     const char *name, *about;
-    int         output_bias_from_data; /* begins with each pixel's mean: saves an epoch of learning what is black */
+    int         output_bias;           /* begins with each pixel's mean: saves an epoch of learning what is black */
     int         stages;                /* rows in order; 3^i passes each at 10^(-i/7) times the learning rate, i = 0, 1,
                                           ..: Burda, Grosse and Salakhutdinov 2016, section 5 */
     int         epochs;                /* where --epochs says nothing; 0: 10 */
     vae_config  config;                /* all but the input's shape; a schedule lasts as long as the training */
 } recipe;
 
-/* In a recipe of stages: the learning rate for the model's next pass. */
-static inline void recipe_set_rate(vae_model *model, double rate) {
+/* What the command line says instead of the recipe; 0 or NULL: nothing. */
+typedef struct recipe_changes {
+    long long   latent, batch, epochs, samples;
+    double      learning_rate, beta;    /* beta below 0: nothing */
+    const char *objective;
+} recipe_changes;
+
+/* Makes the changes; `rows` is how many there are to train on. -1 where there is no such objective. */
+static inline int recipe_change(recipe *r, const recipe_changes *wanted, size_t rows) {
+    vae_config *config = &r->config;
+    if (wanted->latent) config->latent = (int)wanted->latent;
+    if (wanted->batch) config->batch = (size_t)wanted->batch;
+    if (wanted->samples) config->samples = (size_t)wanted->samples;
+    if (wanted->epochs) r->epochs = (int)wanted->epochs;
+    if (!r->epochs) r->epochs = 10;
+    if (wanted->learning_rate > 0) config->optimizer.learning_rate = (vae_real)wanted->learning_rate;
+    if (wanted->beta >= 0) config->beta = wanted->beta > 0 ? (vae_real)wanted->beta : VAE_ZERO;
+    if (config->optimizer.schedule.kind)
+        config->optimizer.schedule.steps =
+            (uint64_t)r->epochs * ((rows - 1) / (config->batch ? config->batch : 128) + 1);
+    if (!wanted->objective) return 0;
+    config->objective = strcmp(wanted->objective, "vae") == 0    ? VAE_OBJECTIVE_ELBO
+                        : strcmp(wanted->objective, "iwae") == 0 ? VAE_OBJECTIVE_IWAE
+                                                                 : VAE_OBJECTIVE_DEFAULT;
+    return config->objective ? 0 : -1;
+}
+
+/* In a recipe of stages: sets the learning rate of the model's next pass. It follows from the passes made, so that
+   training which resumes goes on with the right one. */
+static inline void recipe_set_rate(const recipe *r, vae_model *model) {
+    double    rate = (double)r->config.optimizer.learning_rate;
     size_t    passes = 1, ended = 1;
     vae_state state;
+    if (!r->stages) return;
     vae_get_state(model, &state);
     for (; state.epoch >= ended; ended += passes) {
         passes *= 3;
@@ -78,17 +108,18 @@ static inline int recipe_find(const char *name, recipe *found) {
                          VAE_DENSE(256, VAE_RELU) },
             .likelihood = VAE_GAUSSIAN, .sigma = SQUARED_ERROR, .shared_heads = 1, .tied = 1,
             .initialization = VAE_INIT_GLOROT } },
-        { "autoencoder", "no sampling, no KL: a code of 50 numbers, Adadelta", 0, 0, 0,
+        /* The 50 are the code: the linear layers behind it, for z and for the pixels, do no more than one. */
+        { "autoencoder", "784-50-784 without sampling or KL, by Adadelta; the picture shows reconstructions", 0, 0, 0,
           { .latent = 50, .batch = 256, .encoder = { VAE_DENSE(50, VAE_RELU) },
             .decoder = { VAE_DENSE_SHAPED(28, 28, 1, VAE_LINEAR) }, .objective = VAE_OBJECTIVE_AUTOENCODER,
             .optimizer = { .kind = VAE_ADADELTA } } },
-        { "vae-burda", "200-200-50, pixels drawn anew, 3280 passes: the paper's log p is -86.76", 1, 1, 3280,
+        { "cvae", "784-512-16 told the digit, which it then draws on demand: a class in each column", 1, 0, 0,
+          { .latent = 16, .classes = 10, .encoder = { VAE_DENSE(512, VAE_SILU) },
+            .initialization = VAE_INIT_GLOROT } },
+        { "iwae", "200-200-50, log p by Burda et al. -85.54; --objective vae --k 1: -86.76", 1, 1, 3280,
           { .latent = 50, .batch = 20, .encoder = { VAE_DENSE(200, VAE_TANH), VAE_DENSE(200, VAE_TANH) },
-            .initialization = VAE_INIT_GLOROT, .optimizer = { .epsilon = 1e-4f }, .binarize = 1 } },
-        { "iwae", "the same with the importance-weighted bound, --k samples (5): -85.54", 1, 1, 3280,
-          { .latent = 50, .batch = 20, .encoder = { VAE_DENSE(200, VAE_TANH), VAE_DENSE(200, VAE_TANH) },
-            .initialization = VAE_INIT_GLOROT, .optimizer = { .epsilon = 1e-4f }, .binarize = 1,
-            .objective = VAE_OBJECTIVE_IWAE } },
+            .initialization = VAE_INIT_GLOROT, .binarize = 1, .objective = VAE_OBJECTIVE_IWAE,
+            .optimizer = { .learning_rate = 1e-3f, .epsilon = 1e-4f } } },
         { "best", "the best log p of binarised digits known here: --evaluate 500 tells it", 1, 0, 60,
           { .latent = 40,
             .encoder = { VAE_CONV(32, 4, 2, VAE_SILU), VAE_CONV(64, 4, 2, VAE_SILU), VAE_DENSE(512, VAE_SILU) },

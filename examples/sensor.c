@@ -1,5 +1,5 @@
 /* sensor.c - a monitor that learns on the device what the sixteen sensors of a machine show while all is well, and then
-   tells when one of them has come loose, and which. It keeps no data: each row is seen once. Here the machine is simulated.
+   tells when one of them has come loose, and which. It keeps no data: each row is seen once. The machine is simulated.
 
        build/sensor            on a computer
        make sensor-qemu        the same program, to the same bits, on Cortex-M3 and M4F with 12 KB of RAM in all */

@@ -20,46 +20,51 @@ enum { SHOWN = 100 };
 
 typedef struct training {
     const char  *recipe, *data, *out, *samples, *checkpoint, *log;      /* the command line's */
-    long long    latent, epochs, batch, seed, threads, k, evaluate;
-    double       learning_rate, beta, seconds;
+    long long    seed, threads, evaluate;
+    double       seconds;
     int          resume;
     recipe       chosen;
+    recipe_changes changes;
     idx_images   images, test;
+    int         *labels, *test_labels;  /* where the recipe has classes */
     float       *pixels;                /* of SHOWN images */
     vae_progress latest;
     char         message[256];          /* what went wrong in the callback */
 } training;
 
+/* From the prior; of a plain autoencoder, which has none, the first test images as it gives them back. */
 static int write_samples(training *t, vae_model *model) {
-    const png_grid grid = { .images = t->pixels, .count = SHOWN, .height = t->test.height, .width = t->test.width,
-                            .channels = 1, .columns = 10, .scale = 3 };
+    const int      plain = t->chosen.config.objective == VAE_OBJECTIVE_AUTOENCODER;
+    const vae_data shown = { .bytes = t->test.pixels, .count = t->test.count < SHOWN ? t->test.count : SHOWN };
+    const png_grid grid = { .images = t->pixels, .count = plain ? shown.count : SHOWN, .height = t->test.height,
+                            .width = t->test.width, .channels = 1, .columns = 10, .scale = 3 };
     vae_error      error;
-    if (t->chosen.config.objective == VAE_OBJECTIVE_AUTOENCODER) return 0;      /* no prior to draw from */
-    if (vae_sample(model, SHOWN, t->pixels, &error) != VAE_OK) return fail(t->message, "%s", error.message);
+    if ((plain ? vae_reconstruct(model, &shown, t->pixels, &error)
+               : vae_sample(model, SHOWN, t->pixels, &error)) != VAE_OK) return fail(t->message, "%s", error.message);
     return png_write_grid(t->samples, &grid, t->message);
 }
 
-/* Called by vae_fit after each batch and each epoch, and when training stops. A result other than 0 stops it. */
+/* Called by vae_fit; a result other than 0 stops it. A checkpoint counts the samples of epochs, not those of a stop. */
 static int on_progress(void *user, const vae_progress *progress) {
     training *t = user;
     vae_error error;
     t->latest = *progress;
     vae_print_progress(NULL, progress);
     if (progress->event == VAE_EVENT_BATCH) return interrupted || (t->seconds > 0 && progress->seconds >= t->seconds);
+    if (progress->event == VAE_EVENT_EPOCH && write_samples(t, progress->model) != 0) return -1;
     if (vae_save_checkpoint(progress->model, t->checkpoint, &error) != VAE_OK)
         return fail(t->message, "%s", error.message);
-    if (t->chosen.stages) recipe_set_rate(progress->model, t->learning_rate);
+    recipe_set_rate(&t->chosen, progress->model);
     if (t->log && progress->has_validation && loss_log_write(t->log, progress, t->message) != 0) return -1;
-    return write_samples(t, progress->model) != 0 || interrupted;
+    return interrupted || (progress->event == VAE_EVENT_STOPPED && write_samples(t, progress->model) != 0);
 }
 
 /* Trains and saves; the result is the exit code. */
 static int train(training *t, vae_model *model, int argc, char **argv) {
-    const vae_data data = { .bytes = t->images.pixels, .count = t->images.count };
-    const vae_data test = { .bytes = t->test.pixels, .count = t->test.count };
-    vae_fit_config fit = { .until_epoch = (size_t)t->epochs, .validation = &test, .keep_order = t->chosen.stages,
-                           .output_bias_from_data = t->chosen.output_bias_from_data, .on_progress = on_progress,
-                           .user = t };
+    const vae_data data = { .bytes = t->images.pixels, .count = t->images.count, .labels = t->labels };
+    const vae_data test = { .bytes = t->test.pixels, .count = t->test.count, .labels = t->test_labels };
+    vae_fit_config fit = { .until_epoch = (size_t)t->chosen.epochs, .validation = &test, .on_progress = on_progress,
+                           .user = t, .keep_order = t->chosen.stages, .output_bias_from_data = t->chosen.output_bias };
     vae_state      state;
     vae_terms      score;
     vae_error      error;
@@ -85,16 +90,17 @@ static int train(training *t, vae_model *model, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     static training t = { .recipe = "conv", .out = "out/model.safetensors", .samples = "out/samples.png",
-                          .checkpoint = "out/checkpoint.safetensors", .seed = 1, .beta = -1 };
+                          .checkpoint = "out/checkpoint.safetensors", .seed = 1, .changes = { .beta = -1 } };
     const option table[] = {
         { "recipe", "NAME", "network and settings; 'list' shows them", OPTION_TEXT, &t.recipe, 0, 0 },
-        { "latent", "N", "another number of latent dimensions", OPTION_INTEGER, &t.latent, 1, 1024 },
-        { "batch", "N", "another number of images in an update", OPTION_INTEGER, &t.batch, 1, 65536 },
-        { "lr", "F", "another learning rate", OPTION_NUMBER, &t.learning_rate, 1e-8, 1 },
-        { "beta", "F", "another weight of the KL term", OPTION_NUMBER, &t.beta, 0, 1e6 },
-        { "epochs", "N", "passes over the images, else the recipe's", OPTION_INTEGER, &t.epochs, 1, 100000 },
-        { "k", "N", "another number of samples a row, recipe iwae", OPTION_INTEGER, &t.k, 1, 5000 },
-        { "evaluate", "N", "then tell log p(x) by so many samples", OPTION_INTEGER, &t.evaluate, 0, 100000 },
+        { "latent", "N", "another number of latent dimensions", OPTION_INTEGER, &t.changes.latent, 1, 1024 },
+        { "batch", "N", "another number of images in an update", OPTION_INTEGER, &t.changes.batch, 1, 65536 },
+        { "lr", "F", "another learning rate", OPTION_NUMBER, &t.changes.learning_rate, 1e-8, 1 },
+        { "beta", "F", "another weight of the KL term", OPTION_NUMBER, &t.changes.beta, 0, 1e6 },
+        { "epochs", "N", "passes over the images, else the recipe's", OPTION_INTEGER, &t.changes.epochs, 1, 100000 },
+        { "k", "N", "samples of z for each image, as in recipe iwae", OPTION_INTEGER, &t.changes.samples, 1, 5000 },
+        { "objective", "NAME", "of these samples: vae, iwae", OPTION_TEXT, &t.changes.objective, 0, 0 },
+        { "evaluate", "N", "then tell log p(x) of so many samples an image", OPTION_INTEGER, &t.evaluate, 0, 100000 },
         { "seconds", "F", "stop after so much time, 0 for never", OPTION_NUMBER, &t.seconds, 0, 1e9 },
         { "seed", "N", "of everything random", OPTION_INTEGER, &t.seed, 0, 2147483647 },
         { "threads", "N", "0 for all cores", OPTION_INTEGER, &t.threads, 0, 64 },
@@ -116,16 +122,11 @@ int main(int argc, char **argv) {
     if (options_check_outputs("train_mnist", table) != 0) return 2;
     if (idx_read_mnist(t.data, &t.images, &t.test, t.message) != 0) return complain("train_mnist", t.message);
     config->input = (vae_shape){ t.images.height, t.images.width, 1 };
-    if (t.latent) config->latent = (int)t.latent;
-    if (t.batch) config->batch = (size_t)t.batch;
-    if (t.k) config->samples = (size_t)t.k;
-    if (!t.epochs) t.epochs = t.chosen.epochs ? t.chosen.epochs : 10;
-    if (t.learning_rate > 0) config->optimizer.learning_rate = (vae_real)t.learning_rate;
-    else if (t.chosen.stages) t.learning_rate = 1e-3;
-    if (config->optimizer.schedule.kind)
-        config->optimizer.schedule.steps =
-            (uint64_t)t.epochs * ((t.images.count - 1) / (config->batch ? config->batch : 128) + 1);
-    if (t.beta >= 0) config->beta = t.beta > 0 ? (vae_real)t.beta : VAE_ZERO;
+    if (recipe_change(&t.chosen, &t.changes, t.images.count) != 0)
+        return options_wrong("train_mnist", "--objective is vae or iwae, not %s", t.changes.objective);
+    if (config->classes && (!(t.labels = idx_read_mnist_labels(t.data, "train", t.images.count, t.message)) ||
+                            !(t.test_labels = idx_read_mnist_labels(t.data, "t10k", t.test.count, t.message))))
+        return complain("train_mnist", t.message);
     config->seed = (uint64_t)t.seed;
     config->threads = (int)t.threads;
     t.pixels = malloc(SHOWN * (size_t)t.test.height * (size_t)t.test.width * sizeof *t.pixels);
@@ -136,12 +137,14 @@ int main(int argc, char **argv) {
     vae_print_summary(model);
     if (!t.resume && file_can_be_read(t.checkpoint))
         printf("%s is there already: --resume would go on from it\n", t.checkpoint);
-    printf("watch %s: new samples after each epoch\n", t.samples);
-    if (t.chosen.stages) recipe_set_rate(model, t.learning_rate);
+    printf("watch %s: new digits after each epoch\n", t.samples);
+    recipe_set_rate(&t.chosen, model);
     code = train(&t, model, argc, argv);
     vae_destroy(model);
     free(t.pixels);
     free(t.images.pixels);
     free(t.test.pixels);
+    free(t.labels);
+    free(t.test_labels);
     return code;
 }

@@ -1,5 +1,5 @@
-/* VAE_BASIC and VAE_NO_MESSAGES: all that they leave out is refused, and what is left learns and scores. That its weights
-   are those of the whole library is seen by .ci/run, which compares the hash of tests/bare.c in every build. */
+/* VAE_BASIC and VAE_NO_MESSAGES: all that they leave out is refused, and what is left learns and scores. .ci/run sees
+   that its weights are those of the whole library: it compares the hash of tests/bare.c in every build. */
 #ifndef VAE_SMALL
 #define VAE_SMALL
 #endif

@@ -1166,6 +1166,124 @@ TEST(test_resume) {
     check_same_files("model");
 }
 
+#define FEW "build/train_mnist --threads 1 --data " RUNS "/few --recipe "
+
+/* Every recipe of the list makes a model, trains it and draws. */
+TEST(test_recipes) {
+    static char list[sizeof heard];
+    char        names[32][32], *line;
+    int         count = 0, i;
+    if (!have_examples()) SKIP("the examples are not built");
+    CHECK(run(FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
+    CHECK(run("build/train_mnist --recipe list") == 0);
+    memcpy(list, heard, sizeof list);
+    for (line = strtok(list, "\n"); line && count < 32; line = strtok(NULL, "\n"))
+        if (strchr(line, ' ') && sscanf(line, "%31s", names[count]) == 1) count++;
+    CHECK(count >= 14);
+    for (i = 0; i < count; i++) {
+        run("rm -f " RUNS "/c/*");
+        CHECK(run(FEW "%s --epochs 1 --batch 32%s" FILES("c"), names[i],
+                  strcmp(names[i], "autoencoder") ? " --evaluate 2" : "") == 0);
+        if (!CHECK(strstr(heard, "final: epochs=1 train_loss=") != NULL)) printf("%s: %s\n", names[i], heard);
+        CHECK((strcmp(names[i], "autoencoder") != 0) == (strstr(heard, "\nevaluated: samples=2 log_p=-") != NULL));
+        CHECK(can_be_opened(RUNS "/c/model") && can_be_opened(RUNS "/c/samples.png"));
+    }
+}
+
+/* The rate that the checkpoint tells, after so many passes. */
+static double rate_after(const char *objective, int passes) {
+    const char    *at;
+    unsigned char *bytes;
+    size_t         size = 0;
+    double         rate = 0;
+    CHECK(run(FEW "iwae --k 2 --objective %s --epochs %d --resume" FILES("a"), objective, passes) == 0);
+    if ((bytes = read_file(RUNS "/a/checkpoint", &size)) == NULL) return 0;
+    if ((at = strstr((char *)bytes + 8, "learning_rate")) != NULL) sscanf(at, "%*[^:]:%lf", &rate);
+    free(bytes);
+    return rate;
+}
+
+/* 3^i passes at 10^(-i/7) of the rate, i = 0, 1, ..; the same bits where each stage is a run of its own. */
+TEST(test_stages) {
+    if (!have_examples()) SKIP("the examples are not built");
+    CHECK(run(FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
+    run("rm -f " RUNS "/a/* " RUNS "/b/*");
+    CHECK(run(FEW "iwae --k 2 --objective iwae --epochs 1" FILES("a")) == 0);
+    CHECK_NEAR(rate_after("iwae", 1), 1e-3, 1e-9);
+    CHECK_NEAR(rate_after("iwae", 2), 1e-3 * pow(10, -1.0 / 7), 1e-9);
+    CHECK_NEAR(rate_after("iwae", 4), 1e-3 * pow(10, -1.0 / 7), 1e-9);
+    CHECK_NEAR(rate_after("iwae", 5), 1e-3 * pow(10, -2.0 / 7), 1e-9);
+    CHECK_NEAR(rate_after("iwae", 14), 1e-3 * pow(10, -3.0 / 7), 1e-9);
+    CHECK(run(FEW "iwae --k 2 --epochs 14" FILES("b")) == 0);
+    check_same_files("model");
+    check_same_files("checkpoint");
+    check_same_files("samples.png");
+    CHECK(run(FEW "iwae --k 2 --objective vae --epochs 14" FILES("b")) == 0);
+    CHECK(hash_of_file(RUNS "/a/model") != hash_of_file(RUNS "/b/model"));
+    CHECK(run(FEW "iwae --objective elbo" FILES("b")) == 2);
+    CHECK_CONTAINS(heard, "train_mnist: --objective is vae or iwae, not elbo: see --help");
+    CHECK(run(FEW "cvae --epochs 1" FILES("b")) == 0);
+    CHECK(run("cp " RUNS "/digits/t10k-labels-idx1-ubyte " RUNS "/few/") == 0);
+    CHECK(run(FEW "cvae --epochs 1" FILES("b")) == 1);
+    CHECK_CONTAINS(heard, "/few/t10k-labels-idx1-ubyte has 200 labels for 16 images");
+}
+
+#define REPRODUCE "MNIST_DIR=" FOLDER "/real sh tests/reproduce.sh " FOLDER "/fake " FOLDER "/table"
+
+/* With a program in train_mnist's place that says its figures, leaves a checkpoint and, at its second call, is stopped. */
+TEST(test_reproduce) {
+    static const char fake[] =
+        "#!/bin/sh\n"
+        "while [ $# -gt 0 ]; do case $1 in --epochs) e=$2 ;; --evaluate) k=$2 ;; --checkpoint) c=$2 ;; --log) l=$2 ;; "
+        "--resume) r=1 ;; esac; shift; done\n"
+        "echo $e $r >>" FOLDER "/calls; echo x >$c\n"
+        "[ $(wc -l <" FOLDER "/calls) != 2 ] || exit 130\n"
+        "echo \"$e,1.234,5,6,7\" >>$l\n"
+        "echo \"final: epochs=$e train_loss=1.00 test_loss=-2.50 reconstruction=3.00 kl=4.00 seconds=5.0\"\n"
+        "[ $k = 0 ] || echo \"evaluated: samples=$k log_p=-88.75 active=19\"\n";
+    static const char fake_figures[] =
+        "#!/bin/sh\n"
+        "echo figures $1 >>" FOLDER "/calls\n"
+        "[ $1 = denoise ] && echo \"figure: denoise-noise ours=1.5 noisy=9.25 median-3x3=4\" || echo SKIPPED: no table\n"
+        "echo finished: $1\n";
+    static const char *const names[4] = { "real/train-images-idx3-ubyte", "real/train-labels-idx1-ubyte",
+                                          "real/t10k-images-idx3-ubyte", "real/t10k-labels-idx1-ubyte" };
+    unsigned char           *text;
+    size_t                   size = 0;
+    int                      i;
+    if (!have_shell()) SKIP("it needs a shell");
+    write_file("fake/train_mnist", fake, sizeof fake - 1);
+    write_file("fake/figures", fake_figures, sizeof fake_figures - 1);
+    if (run("chmod +x " FOLDER "/fake/train_mnist " FOLDER "/fake/figures && command -v awk") != 0) SKIP("it needs chmod and awk");
+    CHECK(run("rm -rf " FOLDER "/real; " REPRODUCE) == 0);
+    CHECK_CONTAINS(heard, "SKIPPED: no figure was reproduced. They need real MNIST, which is not in " FOLDER "/real");
+    for (i = 0; i < 4; i++) write_file(names[i], "x", 1);
+    write_file("real/GENERATED", "", 0);
+    CHECK(run(REPRODUCE) == 0);
+    CHECK_CONTAINS(heard, "SKIPPED: ");
+    CHECK(!can_be_opened(FOLDER "/calls") && run("rm " FOLDER "/real/GENERATED") == 0);
+    CHECK(run(REPRODUCE) == 130);
+    CHECK_CONTAINS(heard, "interrupted; the same command goes on");
+    CHECK(run(REPRODUCE) == 0);
+    CHECK_CONTAINS(heard, "torch-400-20, 10 epochs: finished before\n");
+    CHECK_CONTAINS(heard, "| torch-400-20, 10 | training; test | 1.23; 2.50 | 106.37; 105.56 | ");
+    CHECK_CONTAINS(heard, "active units | 2.50; 88.75; 19 | 112.40; 104.89; 49 | ");
+    CHECK_CONTAINS(heard, "\nfigure: denoise-noise ours=1.5 ");
+    CHECK_CONTAINS(heard, "\nSKIPPED: no table\n");
+    CHECK_CONTAINS(heard, "| denoise-noise | squared error of a test digit | 1.5 | noisy 9.25; median-3x3 4 |\n");
+    CHECK(strstr(heard, "| vae-1, 20 |") == NULL);
+    CHECK(run("FULL=1 " REPRODUCE) == 0);
+    CHECK_CONTAINS(heard, "| vae-1, 3280 | −ELBO; −log p (5000 samples); active units | 2.50; 88.75; 19 | ");
+    CHECK((text = read_file(FOLDER "/calls", &size)) != NULL);
+    if (text) CHECK_TEXT((char *)text, "10\n10\n10 1\n10\n3\n4\n4\nfigures denoise\nfigures semi-supervised\nfigures impute\n"
+                                     "figures semi-supervised\nfigures impute\n20 1\n40 1\n60\n121 1\n3280 1\n");
+    free(text);
+    CHECK(run("rm " FOLDER "/table/best-60.log; printf '#!/bin/sh\\necho no memory; exit 1\\n' >" FOLDER
+              "/fake/train_mnist; FULL=1 " REPRODUCE) == 1);
+    CHECK_CONTAINS(heard, "best failed; " FOLDER "/table/best-60.log ends with\nno memory\n");
+    CHECK(run("rm -rf " FOLDER "/calls " FOLDER "/table") == 0);
+}
+
 /* A second Ctrl-C does not wait for the batch, here one of a second or so. */
 TEST(test_second_interrupt) {
     int tries;
@@ -1187,6 +1305,7 @@ TEST(test_train_mistakes) {
     CHECK(run("build/train_mnist --recipe list") == 0);
     CHECK_CONTAINS(heard, "torch-400-20     ");
     CHECK_CONTAINS(heard, "keras-conv       ");
+    CHECK_CONTAINS(heard, "keras-conv-134k ");
     CHECK(run("build/train_mnist --recipe tensorflow") == 2);
     CHECK_CONTAINS(heard, "train_mnist: --recipe list has no tensorflow: see --help");
     CHECK(run(TRAIN FILES("missing")) == 2);
@@ -1589,6 +1708,9 @@ int main(void) {
     RUN(test_digits_overwrite_only_their_own);
     RUN(test_digits_mistakes);
     RUN(test_resume);
+    RUN(test_recipes);
+    RUN(test_stages);
+    RUN(test_reproduce);
     RUN(test_second_interrupt);
     RUN(test_train_mistakes);
     RUN(test_pictures);

@@ -1803,6 +1803,86 @@ TEST(test_learned_sigma) {
     }
 }
 
+/* A file may hold any number; the likelihoods take a sigma of 1e-6 to 1e6. */
+TEST(test_sigma_out_of_range) {
+    static const double logs[] = { 13.9, -13.9, 88, -1e30, 13.8155, -13.8155 };
+    vae_config          config = net(FIXED_SIGMA);
+    vae_model          *model, *loaded = NULL;
+    size_t              i;
+    config.sigma = 0;
+    model = make_of(&config);
+    for (i = 0; i < sizeof logs / sizeof *logs; i++) {
+        const vae_real   log_sigma = (vae_real)logs[i];
+        const vae_status wanted = i < 4 ? VAE_ERROR_FORMAT : VAE_OK;
+        bytes            file;
+        EXPECT(vae_set_tensor(model, "log_sigma", &log_sigma, 1, &problem), i < 4 ? VAE_ERROR_DATA : VAE_OK);
+        model->parameters[model->plan.log_sigma] = log_sigma;
+        file = saved(model, 0);
+        EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), wanted);
+        if (i < 4) CHECK_CONTAINS(problem.message, "log_sigma");
+        model->parameters[model->plan.log_sigma] = 0;
+        EXPECT(vae_load_weights_memory(model, file.at, file.size, &problem), wanted);
+        CHECK(model->parameters[model->plan.log_sigma] == (i < 4 ? 0 : log_sigma));
+        vae_destroy(loaded);
+        loaded = NULL;
+        free(file.at);
+    }
+    vae_destroy(model);
+}
+
+/* A schedule's factor is 0 whether it is written 0 or VAE_ZERO: in the filled config, in files and in files of files. */
+TEST(test_zero_factors_are_kept) {
+    int way;
+    for (way = 0; way < 2; way++) {
+        const vae_real zero = way ? VAE_ZERO : 0;
+        vae_config     config = net(DENSE);
+        vae_model     *model, *loaded = NULL;
+        bytes          file, again;
+        static bytes   first;
+        config.beta_schedule.kind = VAE_WARMUP;
+        config.beta_schedule.steps = 4;
+        config.beta_schedule.from = config.beta_schedule.to = zero;
+        config.optimizer.schedule.kind = VAE_COSINE;
+        config.optimizer.schedule.steps = 9;
+        config.optimizer.schedule.warmup = 2;
+        config.optimizer.schedule.from = config.optimizer.schedule.to = zero;
+        config.capacity_schedule.from = zero;                       /* of no kind: constant */
+        model = make_of(&config);
+        CHECK(config_of(model).beta_schedule.from == 0 && config_of(model).optimizer.schedule.to == 0);
+        file = saved(model, 1);
+        if (EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_OK)) {
+            again = saved(loaded, 1);
+            CHECK(same_bytes(file, again));
+            free(again.at);
+        }
+        if (way) CHECK(same_bytes(file, first));
+        if (!way) first = file;
+        else free(first.at), free(file.at);
+        vae_destroy(loaded);
+        vae_destroy(model);
+    }
+}
+
+/* Escape sequences and line ends in a file's names do not come out as such. */
+TEST(test_names_that_a_terminal_would_obey) {
+    static const char *const names[] = { "\\u001b[31mred", "a\\nb", "a\\u007f", "a\\u009b2J", "a\\u0085b" };
+    size_t                   i, k;
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        char       header[200];
+        vae_model *loaded = NULL;
+        bytes      file;
+        vae_config config = net(DENSE);
+        sprintf(header, "{'%s':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", names[i]);
+        file = file_of(header, 8);
+        EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "?");
+        for (k = 0; problem.message[k]; k++)
+            CHECK((unsigned char)problem.message[k] >= 32 && problem.message[k] != 127 &&
+                  ((unsigned char)problem.message[k] != 0xC2 || (unsigned char)problem.message[k + 1] >= 0xA0));
+        free(file.at);
+    }
+}
+
 /* Any number but 0 asks for these: the file is written, read and compared with 1. */
 TEST(test_yes_is_any_number) {
     static const int yes[] = { 1, 2, -1 };
@@ -2207,12 +2287,13 @@ static int disk_close(int file) {
 }
 static int disk_rename(const char *from, const char *to) { return disk_fails('n') ? -1 : rename(from, to); }
 
-/* Create, write, sync, close: the new file is on the disk before it takes the name. Then the directory is synced. */
+/* Create, write, sync, close: the new file is on the disk before it takes the name. Then the directory is synced, which
+   has been opened before the name was taken. */
 TEST(test_order_of_operations) {
     vae_model *model = make(DENSE);
     disk_reset(WHOLE, 0, 0);
     EXPECT(vae_save(model, MODEL_FILE, &problem), VAE_OK);
-    CHECK_TEXT(disk.log, "cwsxnosx");
+    CHECK_TEXT(disk.log, "cwsxonsx");
     CHECK(disk.open_files == 0);
     disk_reset(WHOLE, 0, 0);
     EXPECT(vae_load_weights(model, MODEL_FILE, &problem), VAE_OK);
@@ -2491,6 +2572,9 @@ int main(void) {
     RUN(test_names_that_count_padding);
     RUN(test_constants_of_standardizing);
     RUN(test_learned_sigma);
+    RUN(test_sigma_out_of_range);
+    RUN(test_zero_factors_are_kept);
+    RUN(test_names_that_a_terminal_would_obey);
     RUN(test_yes_is_any_number);
     RUN(test_parts);
     RUN(test_file_of_a_part_is_no_whole);

@@ -1,5 +1,6 @@
 /* Small networks against PyTorch: tests/golden/golden.h holds what it computed in float64, and pairs.h the same for
-   likelihoods of two numbers a pixel. test_golden_double.c is this file again with VAE_DOUBLE. */
+   likelihoods of two numbers a pixel; objectives.h has what training steps make of each objective and of a classifier.
+   test_golden_double.c is this file again with VAE_DOUBLE. */
 #define VAE_PLAIN             /* that set too */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
@@ -9,6 +10,7 @@
 #include "test.h"
 #include "golden/golden.h"
 #include "golden/pairs.h"
+#include "golden/objectives.h"
 
 /* Figures are compared relative to the largest of their array. The golden ones have 11 digits: in double the worst is
    off by 4.8e-11, their rounding. In float it is 4.6e-7, with some room for other compilers. */
@@ -330,10 +332,98 @@ TEST(test_python_file) {
     vae_destroy(other);
 }
 
+/* ---- objectives and the classifier, by the public calls and the library's own noise ---- */
+
+#define DENSE .input = { 1, 12, 1 }, .latent = 3, .encoder = { VAE_DENSE_INITIALIZER(7, VAE_TANH) }
+#define CONVOLUTION \
+    .input = { 4, 3, 2 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma = (vae_real)0.5, \
+    .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(6, VAE_TANH) }
+#define CLASSIFIER \
+    .classifier = { VAE_DENSE_INITIALIZER(4, VAE_TANH), VAE_DENSE_INITIALIZER(3, VAE_LINEAR) }, \
+    .classifier_weight = (vae_real)2.5
+
+/* In the order of objective_models. */
+static const vae_config objectives[OBJECTIVE_MODELS] = {
+    { DENSE, .samples = 3, .beta = (vae_real)0.5 },
+    { DENSE, .objective = VAE_OBJECTIVE_IWAE, .samples = 4 },
+    { CONVOLUTION, .objective = VAE_OBJECTIVE_IWAE, .samples = 3, .beta = (vae_real)0.5 },
+    { DENSE, .free_bits = (vae_real)0.25, .beta = 2 },
+    { CONVOLUTION, .free_bits = (vae_real)0.0625, .samples = 2 },
+    { DENSE, .capacity = 2, .capacity_schedule = { .kind = VAE_WARMUP, .steps = 4, .from = (vae_real)0.25 }, .beta = 3 },
+    { CONVOLUTION, .objective = VAE_OBJECTIVE_AUTOENCODER },
+    { DENSE, CLASSIFIER },
+    { CONVOLUTION, CLASSIFIER, .objective = VAE_OBJECTIVE_IWAE, .samples = 3 },
+    { DENSE, CLASSIFIER, .objective = VAE_OBJECTIVE_AUTOENCODER }
+};
+
+static void check_terms(const vae_terms *terms, const double expected[4], const char *model) {
+    check_number(terms->loss, expected[0], model, "loss of a step");
+    check_number(terms->reconstruction, expected[1], model, "reconstruction of a step");
+    check_number(terms->kl, expected[2], model, "kl of a step");
+    check_number(terms->classification, expected[3], model, "classification of a step");
+}
+
+static void check_objective(int number, vae_kernels kernels) {
+    enum { ROWS = sizeof objective_labels / sizeof *objective_labels, LARGEST = 1024 };
+    const objective_model *golden = &objective_models[number];
+    vae_config             config = objectives[number];
+    vae_real               values[LARGEST], *first, *pixels;
+    vae_data               data = { 0 };
+    vae_model             *model = NULL;
+    vae_terms              terms;
+    vae_error              error = { VAE_OK, "" };
+    int                    i, step;
+    config.kernels = kernels;
+    config.threads = 1;
+    config.optimizer.learning_rate = (vae_real)0.01;
+    if (!CHECK(vae_create(&config, &model, &error) == VAE_OK)) {
+        printf("    %s: %s\n", golden->name, error.message);
+        return;
+    }
+    CHECK(vae_tensor_count(model) == (size_t)golden->tensor_count + (config.objective == VAE_OBJECTIVE_AUTOENCODER ? 2 : 0));
+    for (i = 0; i < golden->tensor_count; i++) {
+        const objective_tensor *t = &golden->tensors[i];
+        CHECK(t->count <= LARGEST);
+        first = reals(t->values, (size_t)t->count);
+        CHECK(vae_set_tensor(model, t->name, first, (size_t)t->count, NULL) == VAE_OK);
+        free(first);
+    }
+    data.pixels = pixels = reals(golden->pixels, ROWS * vae_example_size(model));
+    data.count = ROWS;
+    if (config.classifier[0].kind) data.labels = objective_labels;
+    CHECK(vae_accumulate_gradients(model, &data, NULL, &terms, NULL) == VAE_OK);
+    check_terms(&terms, golden->terms[0], golden->name);
+    for (i = 0; i < golden->tensor_count; i++) {
+        const objective_tensor *t = &golden->tensors[i];
+        CHECK(vae_get_gradient(model, t->name, values, (size_t)t->count, NULL) == VAE_OK);
+        check_array(values, t->gradient, (size_t)t->count, golden->name, t->name);
+    }
+    vae_clear_gradients(model);
+    for (step = 0; step < (int)(sizeof golden->terms / sizeof *golden->terms); step++) {
+        CHECK(vae_train_step(model, &data, &terms, NULL) == VAE_OK);
+        check_terms(&terms, golden->terms[step], golden->name);
+    }
+    for (i = 0; i < golden->tensor_count; i++) {
+        const objective_tensor *t = &golden->tensors[i];
+        CHECK(vae_get_tensor(model, t->name, values, (size_t)t->count, NULL) == VAE_OK);
+        check_array(values, t->after, (size_t)t->count, golden->name, t->name);
+    }
+    free(pixels);
+    vae_destroy(model);
+}
+
+TEST(test_objectives_are_those_of_pytorch) {
+    int number, kernels;
+    for (kernels = VAE_KERNELS_PLAIN; kernels <= VAE_KERNELS_NEON; kernels++)
+        for (number = 0; number < OBJECTIVE_MODELS && vae_kernels_available((vae_kernels)kernels); number++)
+            check_objective(number, (vae_kernels)kernels);
+}
+
 int main(void) {
     RUN(test_forward_is_that_of_pytorch);
     RUN(test_gradients_and_adam_are_those_of_pytorch);
     RUN(test_micro_batches_are_those_of_pytorch);
     RUN(test_python_file);
+    RUN(test_objectives_are_those_of_pytorch);
     return test_finish();
 }

@@ -637,11 +637,15 @@ TEST(test_large_files_are_refused_early) {
             "\"data_offsets\":[0,1600000000]}}",
         "not JSON at all"
     };
-    vae_model       *other = make(4, 1), *model = NULL;
+    vae_model       *other = make(4, 1), *model = NULL, *limited = NULL;
     vae_config       whole;
+    ledger           limits;
     size_t           i;
     int              given;
     vae_get_config(other, &whole);
+    whole.allocator = ledger_allocator(&limits);
+    CHECK(vae_create(&whole, &limited, &problem) == VAE_OK);
+    limits.largest = (size_t)4 << 20;
     for (i = 0; i < sizeof headers / sizeof *headers; i++)
         for (given = 0; given < 2; given++) {
             const size_t  length = strlen(headers[i]);
@@ -664,9 +668,11 @@ TEST(test_large_files_are_refused_early) {
                    i < 2 && !given ? VAE_ERROR_CONFIG : VAE_ERROR_FORMAT);
             CHECK(strstr(problem.message, MODEL_FILE) == problem.message && !model && l.live == 0);
             EXPECT(vae_load_weights(other, MODEL_FILE, &problem), VAE_ERROR_FORMAT);
+            EXPECT(vae_load_matching(limited, MODEL_FILE, NULL, &problem), VAE_ERROR_FORMAT);
         }
     CHECK(remove(MODEL_FILE) == 0);
     vae_destroy(other);
+    vae_destroy(limited);
 }
 
 /* The last one: the folder can be removed, so it is empty. */

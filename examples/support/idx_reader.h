@@ -178,4 +178,25 @@ static inline int idx_read_mnist(const char *wanted, idx_images *train, idx_imag
     return 0;
 }
 
+/* The labels of MNIST's `count` images, of which `set` says "train" or "t10k". NULL on failure; release with free(). */
+static inline int *idx_read_mnist_labels(const char *wanted, const char *set, size_t count,
+                                         char message[MESSAGE_SIZE]) {
+    char          name[64];
+    idx_directory found;
+    idx_labels    labels;
+    int          *numbers = NULL;
+    size_t        i;
+    snprintf(name, sizeof name, "%s-labels-idx1-ubyte", set);
+    if (idx_find_directory(wanted, &found, message) != 0 || idx_read_labels(found.path, name, &labels, message) != 0)
+        return NULL;
+    if (labels.count != count)
+        fail(message, "%s/%s has %lu labels for %lu images", found.path, name, (unsigned long)labels.count,
+             (unsigned long)count);
+    else if ((numbers = malloc(count * sizeof *numbers)) == NULL)
+        fail(message, "not enough memory for %lu labels", (unsigned long)count);
+    for (i = 0; numbers && i < count; i++) numbers[i] = labels.values[i];      /* one above 9: vae_fit says where */
+    free(labels.values);
+    return numbers;
+}
+
 #endif

@@ -1,5 +1,5 @@
-/* machine.h - a simulated machine with sixteen sensors. Two causes that nobody measures, its load and the room's warmth,
-   move all of them; each adds noise of its own. Integers and exact arithmetic only: the same readings everywhere. */
+/* machine.h - a simulated machine with sixteen sensors. Two causes that nobody measures, its load and the room's
+   warmth, move all of them; each adds noise of its own. Compiled as C99, it gives the same bits everywhere. */
 #ifndef MACHINE_H
 #define MACHINE_H
 
@@ -27,8 +27,8 @@ static inline float machine_random(machine *m) {
 
 static inline float machine_next(machine *m, float value) { return value / 2 + machine_random(m) / 2; }
 
-/* The next reading of all sensors, in units in which they lie about -1 to 1. With a fault, one sensor has come loose: it
-   still gives values that are nothing special in themselves, but that no longer fit to the others. */
+/* The next reading of all sensors, in units in which they lie about -1 to 1. With a fault one sensor has come loose:
+   its values are nothing special in themselves, but no longer fit the others. */
 static inline void machine_read(machine *m, int has_fault, float *row) {
     int i;
     m->load = machine_next(m, m->load);

@@ -1,0 +1,445 @@
+/* export_writer.h - writes a network as one file of C that needs nothing: see export_c.c. */
+#ifndef EXPORT_WRITER_H
+#define EXPORT_WRITER_H
+
+#include <ctype.h>
+#include <stdarg.h>
+
+#include "exported_code.h"
+#include "exported_network.h"
+
+typedef enum export_part { EXPORT_DECODER = 1, EXPORT_ENCODER, EXPORT_SCORE } export_part;
+
+typedef struct export_options {
+    const char *name, *model;       /* what the functions' names begin with; the model's file, for the comment */
+    export_part part;
+    int         mean_only;          /* the encoder gives no logvar; not for EXPORT_SCORE */
+    vae_score_kind score;           /* VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR */
+} export_options;
+
+/* Text that grows; net_ and NET_ in it stand for the name. */
+typedef struct export_text {
+    char  *text;
+    size_t length, room;
+    int    failed;
+} export_text;
+
+static inline void export_put(export_text *t, const char *format, ...) {
+    va_list arguments;
+    int     length;
+    if (t->room - t->length < 1024) {
+        char *larger = (char *)realloc(t->text, t->room + 65536);
+        if (!larger) t->failed = 1;
+        else {
+            t->text = larger;
+            t->room += 65536;
+        }
+    }
+    if (t->failed) return;
+    va_start(arguments, format);
+    length = vsnprintf(t->text + t->length, t->room - t->length, format, arguments);
+    va_end(arguments);
+    if (length < 0 || (size_t)length >= t->room - t->length) t->failed = 1;
+    else t->length += (size_t)length;
+}
+
+/* ---- which functions a file takes ---- */
+
+static inline int export_is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
+
+static inline int export_calls(const char *text, const char *name) {
+    const size_t length = strlen(name);
+    const char  *at = text;
+    for (; (at = strstr(at, "net_")) != NULL; at += 4)
+        if (strncmp(at + 4, name, length) == 0 && !export_is_word(at[4 + length])) return 1;
+    return 0;
+}
+
+/* needed[i]: the body calls piece i, or another piece that is needed does. */
+static inline void export_find_pieces(const char *body, int needed[EXPORTED_PIECES]) {
+    int i, by;
+    for (i = EXPORTED_PIECES - 1; i >= 0; i--) {
+        needed[i] = export_calls(body, exported_pieces[i].name);
+        for (by = i + 1; by < EXPORTED_PIECES && !needed[i]; by++)
+            needed[i] = needed[by] && export_calls(exported_pieces[by].text, exported_pieces[i].name);
+    }
+}
+
+/* ---- text to the file ---- */
+
+/* Writes the text with the name in place of net_, in capitals in place of NET_. */
+static inline void export_write_text(FILE *file, const char *name, const char *text, size_t length) {
+    const char *at = text, *end = text + length, *c;
+    while (at < end) {
+        const int starts = at == text || !export_is_word(at[-1]), left = (int)(end - at) >= 4;
+        if (starts && left && strncmp(at, "net_", 4) == 0) fprintf(file, "%s_", name);
+        else if (starts && left && strncmp(at, "NET_", 4) == 0) {
+            for (c = name; *c; c++) fputc(toupper((unsigned char)*c), file);
+            fputc('_', file);
+        } else {
+            fputc(*at++, file);
+            continue;
+        }
+        at += 4;
+    }
+}
+
+/* A piece is one line of text: breaks it where statements begin and end. */
+static inline void export_write_piece(FILE *file, const char *name, const exported_piece *piece) {
+    const char *c = piece->text;
+    export_text lines = { NULL, 0, 0, 0 };
+    int         depth = 0, inside = 0, ends;
+    if (piece->comment) fprintf(file, "/* %s */\n", piece->comment);
+    for (; *c; c++) {
+        inside += (*c == '(') - (*c == ')');
+        if (*c == '}') depth--;
+        export_put(&lines, "%c", *c);
+        if (*c == '{') depth++;
+        ends = !inside && (*c == ';' || *c == '{' || (*c == '}' && c[1] == ' ' && c[2] != 'e' && c[2] != 'n'));
+        if (ends && c[1] == ' ') {
+            c++;
+            export_put(&lines, "\n%*s", 4 * (depth - (c[1] == '}')), "");
+        }
+    }
+    export_write_text(file, name, lines.text, lines.length);
+    fputs("\n", file);
+    free(lines.text);
+}
+
+static inline void export_write_floats(FILE *file, const char *name, const char *array, const float *values,
+                                       size_t count) {
+    char   number[32];
+    size_t i;
+    int    column = 0;
+    if (!values) return;
+    fprintf(file, "static const float %s_%s[%lu] = {\n", name, array, (unsigned long)count);
+    for (i = 0; i < count; i++) {
+        snprintf(number, sizeof number, "%.9g", (double)values[i]);
+        if (!strpbrk(number, ".e")) strcat(number, ".0");
+        column += fprintf(file, "%s%sf,", column ? " " : "    ", number);
+        if (column > 104 || i + 1 == count) column = 0 * fprintf(file, "\n");
+    }
+    fprintf(file, "};\n");
+}
+
+static inline void export_write_geometry(FILE *file, const char *name, const char *which, const exported_layer *l) {
+    if (l->layer.kind == VAE_LAYER_DENSE) return;
+    fprintf(file, "static const %s_geometry %s_%s_geometry = { %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d };\n", name,
+            name, which, l->in.height, l->in.width, l->in.channels, l->out.height, l->out.width, l->out.channels,
+            l->layer.kernel_height, l->layer.kernel_width, l->layer.stride_height, l->layer.stride_width, l->layer.top,
+            l->layer.left);
+}
+
+/* ---- the network as calls ---- */
+
+static const char *const export_activations[] = { "", "", "relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid",
+                                                  "softplus" };
+
+static inline void export_put_layer(export_text *t, const exported_layer *l, const char *which, const char *from,
+                                    const char *to) {
+    const vae_activation activation = l->layer.activation;
+    if (l->layer.kind == VAE_LAYER_DENSE)
+        export_put(t, "    net_dense(net_%s_weight, net_%s_bias, %s, %d, %s, %d);\n", which, which, from, l->inputs, to,
+                   l->outputs);
+    else
+        export_put(t, "    net_%s(&net_%s_geometry, net_%s_weight, net_%s_bias, %s, %s);\n",
+                   l->layer.kind == VAE_LAYER_CONV ? "convolution" : "transposed_convolution", which, which, which, from,
+                   to);
+    if (l->classes) export_put(t, "    net_add(%s, net_%s_labels + label * %d, %d);\n", to, which, l->outputs, l->outputs);
+    if (l->norm)
+        export_put(t, "    net_normalize(net_%s_norm, %s, %d, %d);\n", which, to, l->outputs / l->channels, l->channels);
+    if (activation > VAE_LINEAR)
+        export_put(t, "    net_each(net_%s, %s, %d);\n", export_activations[activation], to, l->outputs);
+}
+
+/* Of numbers that live one after the other: as many as two neighbours need. */
+static inline int export_room(const int *sizes, int count) {
+    int i, room = count ? sizes[0] : 0;
+    for (i = 1; i < count; i++) if (sizes[i - 1] + sizes[i] > room) room = sizes[i - 1] + sizes[i];
+    return room;
+}
+
+/* Where the i-th of them lies: at the beginning of the scratch and at its end by turns. */
+static inline const char *export_at(char *place, const int *sizes, int i, int room) {
+    if (i % 2 == 0) return strcpy(place, "scratch");
+    sprintf(place, "scratch + %d", room - sizes[i]);
+    return place;
+}
+
+/* The encoder's layers and heads; returns the numbers of scratch that they take. */
+static inline int export_put_encoder(export_text *t, const exported_network *n, const export_options *o) {
+    int         sizes[VAE_MAX_LAYERS], i, room;
+    char        which[32], place[2][32];
+    const char *from = "x";
+    const int   logvar = n->has_logvar && !o->mean_only;
+    for (i = 0; i < n->encoders; i++) sizes[i] = n->encoder[i].outputs;
+    room = export_room(sizes, n->encoders);
+    export_put(t, "static inline void net_encode_row(const float *x, %sfloat *mean, %sfloat *scratch) {\n",
+               n->config.classes ? "int label, " : "", logvar ? "float *logvar, " : "");
+    for (i = 0; i < n->encoders; i++) {
+        const char *to = export_at(place[i % 2], sizes, i, room);
+        sprintf(which, "encoder_%d", i);
+        export_put_layer(t, &n->encoder[i], which, from, to);
+        from = to;
+    }
+    export_put_layer(t, &n->mean, "mean", from, "mean");
+    if (logvar) {
+        export_put_layer(t, &n->logvar, n->config.shared_heads ? "mean" : "logvar", from, "logvar");
+        export_put(t, "    net_hold_each(logvar, -20.0f, 10.0f, %d);\n", n->latent);
+    }
+    export_put(t, "}\n\n");
+    return room;
+}
+
+static inline int export_put_decoder(export_text *t, const exported_network *n) {
+    int         sizes[VAE_MAX_LAYERS], i, room;
+    char        which[32], place[2][32];
+    const char *from = "z";
+    for (i = 0; i < n->decoders; i++) sizes[i] = n->decoder[i].outputs;
+    room = export_room(sizes, n->decoders - 1);
+    export_put(t, "static inline void net_decode_row(const float *z, %sfloat *y%s) {\n",
+               n->config.classes ? "int label, " : "", room ? ", float *scratch" : "");
+    for (i = 0; i < n->decoders; i++) {
+        const char *to = i + 1 < n->decoders ? export_at(place[i % 2], sizes, i, room) : "y";
+        sprintf(which, "decoder_%d", i);
+        export_put_layer(t, &n->decoder[i], which, from, to);
+        from = to;
+    }
+    export_put(t, "}\n\n");
+    return room;
+}
+
+/* ---- the functions of the file ---- */
+
+static inline void export_put_scratch(export_text *t, const char *function, int room) {
+    export_put(t, "enum { NET_%s_SCRATCH = %d };      /* numbers of scratch, %lu bytes */\n", function, room ? room : 1,
+               (unsigned long)(room ? room : 1) * sizeof(float));
+}
+
+static inline int export_put_encode(export_text *t, const exported_network *n, const export_options *o) {
+    const int logvar = n->has_logvar && !o->mean_only, stands = n->config.standardize != 0;
+    const int room = export_put_encoder(t, n, o);
+    export_put_scratch(t, "ENCODE", room + stands * n->example);
+    export_put(t, "NET_CALL void net_encode(const float pixels[%d], %sfloat mean[%d], ", n->example,
+               n->config.classes ? "int label, " : "", n->latent);
+    if (logvar) export_put(t, "float logvar[%d], ", n->latent);
+    export_put(t, "float scratch[NET_ENCODE_SCRATCH]) {\n");
+    if (stands) export_put(t, "    net_standardize(pixels, net_center, net_scale, scratch, %d);\n", n->example);
+    export_put(t, "    net_encode_row(%s, %smean, %sscratch", stands ? "scratch" : "pixels",
+               n->config.classes ? "label, " : "", logvar ? "logvar, " : "");
+    if (stands) export_put(t, " + %d", n->example);
+    export_put(t, ");\n}\n\n");
+    return room;
+}
+
+/* What becomes of the decoder's outputs: the mean pixels, from `y` to `pixels`, in place but for two numbers a pixel. */
+static inline void export_put_means(export_text *t, const exported_network *n, const char *y, const char *pixels) {
+    const int channels = n->config.input.channels;
+    if (n->config.likelihood == VAE_BERNOULLI) export_put(t, "    net_each(net_sigmoid, %s, %d);\n", pixels, n->example);
+    if (n->config.likelihood == VAE_CONTINUOUS_BERNOULLI)
+        export_put(t, "    net_each(net_continuous_mean, %s, %d);\n", pixels, n->example);
+    if (n->outputs > 1)
+        export_put(t, "    net_%s(%s, %s, %d, %d);\n",
+                   n->config.likelihood == VAE_GAUSSIAN_PREDICTED ? "first_numbers" : "logistic_means", y, pixels,
+                   n->example / channels, channels);
+}
+
+static inline int export_put_decode(export_text *t, const exported_network *n) {
+    const int room = export_put_decoder(t, n), both = n->outputs > 1 ? n->outputs * n->example : 0;
+    export_put_scratch(t, "DECODE", room + both);
+    export_put(t, "NET_CALL void net_decode(const float z[%d], %sfloat pixels[%d], "
+               "float scratch[NET_DECODE_SCRATCH]) {\n", n->latent, n->config.classes ? "int label, " : "", n->example);
+    export_put(t, "    net_decode_row(z, %s%s", n->config.classes ? "label, " : "", both ? "scratch" : "pixels");
+    if (room) export_put(t, both ? ", scratch + %d" : ", scratch", both);
+    else if (!both) export_put(t, ");\n    (void)scratch");
+    export_put(t, room || both ? ");\n" : ";\n");
+    export_put_means(t, n, "scratch", "pixels");
+    if (n->config.standardize) export_put(t, "    net_restore(pixels, net_center, net_scale, %d);\n", n->example);
+    export_put(t, "}\n");
+    return room;
+}
+
+/* The nats that every row has: of the density's constants, sigma and the change of scale. */
+static inline double export_constant_nats(const exported_network *n) {
+    const vae_likelihood likelihood = n->config.likelihood;
+    const int            has_sigma = likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE;
+    double               each = 0, sum = 0;
+    int                  i;
+    if (likelihood == VAE_GAUSSIAN || likelihood == VAE_GAUSSIAN_PREDICTED) each = 0.91893853320467274178;
+    if (likelihood == VAE_LAPLACE) each = 0.69314718055994530942;
+    if (has_sigma && !n->config.sigma_per_pixel)
+        each += n->log_sigma ? (double)n->log_sigma[0] : log((double)n->config.sigma);
+    for (i = 0; i < n->example; i++) {
+        if (has_sigma && n->config.sigma_per_pixel) sum += (double)n->log_sigma[i];
+        if (n->scale) sum += log((double)n->scale[i]);
+    }
+    return n->example * each + sum;
+}
+
+static inline void export_put_nats(export_text *t, const exported_network *n) {
+    static const char *const sums[] = { "", "bernoulli", "gaussian", "laplace", "continuous_bernoulli", "predicted",
+                                        "logistic" };
+    const vae_likelihood likelihood = n->config.likelihood;
+    const char          *name = sums[likelihood];
+    const int            channels = n->config.input.channels;
+    const float          sigma = (float)(n->log_sigma ? exp((double)n->log_sigma[0]) : (double)n->config.sigma);
+    if (n->outputs > 1) export_put(t, "    score = net_%s(y, x, %d, %d)", name, n->example / channels, channels);
+    else if (n->config.sigma_per_pixel) export_put(t, "    score = net_%ss(y, x, net_inverse_sigma, %d)", name, n->example);
+    else export_put(t, "    score = net_sum(net_%s, y, x, %d)", name, n->example);
+    if (!n->config.sigma_per_pixel && likelihood == VAE_GAUSSIAN)
+        export_put(t, " * 0.5 * %.17g", (double)(1 / (sigma * sigma)));
+    if (!n->config.sigma_per_pixel && likelihood == VAE_LAPLACE) export_put(t, " * %.17g", (double)(1 / sigma));
+    export_put(t, " + %.17g;\n", export_constant_nats(n));
+}
+
+static inline void export_put_score(export_text *t, const exported_network *n, const export_options *o, int encoder_room,
+                                    int decoder_room) {
+    const int   stands = n->config.standardize ? n->example : 0, outputs = n->outputs * n->example;
+    const int   heads = n->latent * (1 + n->has_logvar), squared = o->score == VAE_SCORE_SQUARED_ERROR;
+    const int   means = squared && n->outputs > 1 ? n->example : 0;
+    const int   decoding = outputs + (decoder_room > means ? decoder_room : means);
+    const char *label = n->config.classes ? "label, " : "";
+    export_put(t, "\n");
+    export_put_scratch(t, "SCORE", stands + heads + (encoder_room > decoding ? encoder_room : decoding));
+    export_put(t, "NET_CALL float net_score(const float pixels[%d], %sfloat scratch[NET_SCORE_SCRATCH]) {\n", n->example,
+               n->config.classes ? "int label, " : "");
+    if (stands) export_put(t, "    float *x = scratch;\n");
+    else export_put(t, "    const float *x = pixels;\n");
+    export_put(t, "    float *mean = scratch + %d;\n", stands);
+    if (n->has_logvar) export_put(t, "    float *logvar = mean + %d;\n", n->latent);
+    export_put(t, "    float *y = scratch + %d;\n    double score;\n", stands + heads);
+    if (stands) export_put(t, "    net_standardize(pixels, net_center, net_scale, x, %d);\n", n->example);
+    export_put(t, "    net_encode_row(x, %smean, %sy);\n", label, n->has_logvar ? "logvar, " : "");
+    export_put(t, "    net_decode_row(mean, %sy", label);
+    if (decoder_room) export_put(t, ", y + %d", outputs);
+    export_put(t, ");\n");
+    if (squared) {
+        char pixels[32] = "y";
+        if (means) sprintf(pixels, "y + %d", outputs);
+        export_put_means(t, n, "y", pixels);
+        export_put(t, "    score = net_squared_error(%s, x, %s, %d);\n", pixels, stands ? "net_scale" : "0", n->example);
+    } else export_put_nats(t, n);
+    if (o->score == VAE_SCORE_ELBO && n->has_logvar)
+        export_put(t, "    score += net_sum(net_kl, mean, logvar, %d) * 0.5;\n", n->latent);
+    export_put(t, "    return (float)score;\n}\n");
+}
+
+/* ---- the file ---- */
+
+static inline size_t export_weight_count(const exported_layer *l) {
+    return l->weight ? (size_t)l->channels * (size_t)(l->depth + l->classes + (l->norm ? 4 : 1)) : 0;
+}
+
+static inline void export_write_layer(FILE *file, const char *name, const char *which, const exported_layer *l) {
+    const size_t channels = (size_t)l->channels;
+    char         array[64];
+    sprintf(array, "%s_weight", which);
+    export_write_floats(file, name, array, l->weight, channels * (size_t)l->depth);
+    sprintf(array, "%s_bias", which);
+    export_write_floats(file, name, array, l->bias, channels);
+    sprintf(array, "%s_norm", which);
+    export_write_floats(file, name, array, l->norm, 3 * channels);
+    sprintf(array, "%s_labels", which);
+    export_write_floats(file, name, array, l->labels, channels * (size_t)l->classes);
+    export_write_geometry(file, name, which, l);
+}
+
+/* Whether the score takes a sigma for each pixel. */
+static inline int export_needs_sigmas(const exported_network *n, const export_options *o) {
+    return o->part == EXPORT_SCORE && n->config.sigma_per_pixel && o->score != VAE_SCORE_SQUARED_ERROR;
+}
+
+/* The constants of the layers that the part has, written where there is a file; returns their number. */
+static inline size_t export_write_layers(FILE *file, const exported_network *n, const export_options *o) {
+    const int encodes = o->part != EXPORT_DECODER, decodes = o->part != EXPORT_ENCODER;
+    size_t    count = n->center ? 2 * (size_t)n->example : 0;
+    char      which[32];
+    int       i;
+    if (export_needs_sigmas(n, o)) count += (size_t)n->example;
+    for (i = 0; encodes && i < n->encoders; i++) {
+        sprintf(which, "encoder_%d", i);
+        count += export_weight_count(&n->encoder[i]);
+        if (file) export_write_layer(file, o->name, which, &n->encoder[i]);
+    }
+    if (encodes) {
+        count += export_weight_count(&n->mean);
+        if (file) export_write_layer(file, o->name, "mean", &n->mean);
+    }
+    if (encodes && n->has_logvar && !o->mean_only && !n->config.shared_heads) {
+        count += export_weight_count(&n->logvar);
+        if (file) export_write_layer(file, o->name, "logvar", &n->logvar);
+    }
+    for (i = 0; decodes && i < n->decoders; i++) {
+        sprintf(which, "decoder_%d", i);
+        count += export_weight_count(&n->decoder[i]);
+        if (file) export_write_layer(file, o->name, which, &n->decoder[i]);
+    }
+    if (file) {
+        export_write_floats(file, o->name, "center", n->center, (size_t)n->example);
+        export_write_floats(file, o->name, "scale", n->scale, (size_t)n->example);
+        if (export_needs_sigmas(n, o)) export_write_floats(file, o->name, "inverse_sigma", n->inverse_sigma,
+                                                           (size_t)n->example);
+    }
+    return count;
+}
+
+/* gcc inlines a function into one that may fuse products with sums, and then fuses its own. */
+static const char export_float_rules[] =
+    "#if defined(__FAST_MATH__) || (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2)\n"
+    "#error \"this file needs float arithmetic by the rules: no -ffast-math, and on x86 -msse2 -mfpmath=sse\"\n"
+    "#endif\n"
+    "#if defined(__clang__)\n"
+    "#pragma STDC FP_CONTRACT OFF\n"
+    "#elif defined(__GNUC__) && defined(__FP_FAST_FMAF)     /* products and sums are to round apart */\n"
+    "#pragma GCC push_options\n"
+    "#pragma GCC optimize(\"fp-contract=off\", \"no-tree-slp-vectorize\")     /* which fuses all the same */\n"
+    "#define NET_CALL __attribute__((noinline, unused)) static\n"
+    "#endif\n"
+    "#ifndef NET_CALL\n"
+    "#define NET_CALL static inline\n"
+    "#endif\n\n";
+static const char export_float_end[] =
+    "#undef NET_CALL\n"
+    "#if defined(__clang__)\n"
+    "#pragma STDC FP_CONTRACT DEFAULT\n"
+    "#elif defined(__GNUC__) && defined(__FP_FAST_FMAF)\n"
+    "#pragma GCC pop_options\n"
+    "#endif\n\n";
+
+/* Writes the file of floats. Returns 0, or -1 with a sentence. */
+static inline int export_write(FILE *file, const exported_network *n, const export_options *o, char *message) {
+    static const char *const parts[] = { "", "decoder", "encoder", "score" };
+    static const char        guard[] = "#ifndef NET_H\n#define NET_H\n\n#include <stdint.h>\n\n";
+    export_text body = { NULL, 0, 0, 0 };
+    int         needed[EXPORTED_PIECES], i, encoder_room = 0, decoder_room = 0;
+    if (o->part != EXPORT_DECODER) encoder_room = export_put_encode(&body, n, o);
+    if (o->part != EXPORT_ENCODER) decoder_room = export_put_decode(&body, n);
+    if (o->part == EXPORT_SCORE) export_put_score(&body, n, o, encoder_room, decoder_room);
+    if (body.failed) {
+        free(body.text);
+        return fail(message, "not enough memory");
+    }
+    export_find_pieces(body.text, needed);
+    fprintf(file, "/* The %s of %s, written by export_c: C99 and C++ that calls nothing and keeps nothing.\n\n",
+            parts[o->part], o->model);
+    fprintf(file, "   Numbers are floats, with the bits of vae.h's portable kernels (VAE_KERNELS_PORTABLE). Constants: %lu "
+                  "bytes.\n", (unsigned long)(export_write_layers(NULL, n, o) * sizeof(float)));
+    fprintf(file, "   Compile: cc -std=c99 -Os, or for instance arm-none-eabi-gcc -std=c99 -Os -mthumb -mcpu=cortex-m4 "
+                  "-mfloat-abi=hard\n   -mfpu=fpv4-sp-d16. Scratch is an array of yours; images have their channels last. "
+                  "*/\n");
+    export_write_text(file, o->name, guard, strlen(guard));
+    export_write_text(file, o->name, export_float_rules, strlen(export_float_rules));
+    for (i = 0; i < EXPORTED_PIECES; i++)
+        if (needed[i]) export_write_piece(file, o->name, &exported_pieces[i]);
+    fputs("\n", file);
+    export_write_layers(file, n, o);
+    fputs("\n", file);
+    export_write_text(file, o->name, body.text, body.length);
+    fputs("\n", file);
+    export_write_text(file, o->name, export_float_end, strlen(export_float_end));
+    fputs("#endif\n", file);
+    free(body.text);
+    return 0;
+}
+
+#endif

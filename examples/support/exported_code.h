@@ -1,0 +1,534 @@
+/* exported_code.h - the functions that exported files are made of, each once: as code, which export_c runs to tell what
+   int8 costs, and as text, which it writes. net_ stands for the name that the file gets. A file takes those that it
+   calls. The formulas and their order are those of vae.h's portable kernels, so that the bits are the same. */
+#ifndef EXPORTED_CODE_H
+#define EXPORTED_CODE_H
+
+#include <stdint.h>
+
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+
+#define EXPORTED(name, ...) __VA_ARGS__ static const char exported_text_##name[] = #__VA_ARGS__;
+
+/* ---- numbers ---- */
+
+EXPORTED(word,
+typedef union net_word { float number; uint32_t bits; } net_word;
+)
+EXPORTED(number,
+static inline float net_number(uint32_t bits) { net_word word; word.bits = bits; return word.number; }
+)
+EXPORTED(bits,
+static inline uint32_t net_bits(float number) { net_word word; word.number = number; return word.bits; }
+)
+EXPORTED(size,
+static inline float net_size(float x) { return net_number(net_bits(x) & 0x7FFFFFFFu); }
+)
+EXPORTED(hold,
+static inline float net_hold(float x, float low, float high) {
+    const float raised = low > x ? low : x;
+    return high < raised ? high : raised;
+}
+)
+EXPORTED(power,
+static inline float net_power(float shifted, float r) {
+    float p = 0.0027636739f;
+    p = p * r + 0.0167385712f;
+    p = p * r + 0.0833365247f;
+    p = p * r + 0.333330303f;
+    p = p * r + 0.999999881f;
+    p = p * r + 2.0f;
+    p = p * r + 2.0f;
+    return p * net_number((net_bits(shifted) << 23) + ((uint32_t)126 << 23));
+}
+)
+EXPORTED(exp,
+static inline float net_exp(float x) {
+    const float inside = -87.3365f > x ? -87.3365f : x;
+    const float shifted = inside * 1.44269504f + 12582912.0f;
+    const float n = shifted - 12582912.0f;
+    const float r = inside - n * 0.693359375f;
+    return net_power(shifted, r - n * -2.12194440e-4f);
+}
+)
+EXPORTED(log,
+static inline float net_log(float x) {
+    const uint32_t bits = net_bits(x);
+    const uint32_t exponent = (bits - 0x3F3504F3u) & 0xFF800000u;
+    const float    n = (float)(int32_t)exponent;
+    const float    f = net_number(bits - exponent) - 1.0f;
+    float          p = -0.0765348151f;
+    p = p * f + 0.12767674f;
+    p = p * f + -0.131584629f;
+    p = p * f + 0.142010659f;
+    p = p * f + -0.166233197f;
+    p = p * f + 0.200012609f;
+    p = p * f + -0.250008225f;
+    p = p * f + 0.333333313f;
+    p = p * f + -0.5f;
+    p = f * f * p + n * (-2.12194440e-4f * 1.1920928955078125e-7f);
+    return n * (0.693359375f * 1.1920928955078125e-7f) + (f + p);
+}
+)
+EXPORTED(plus_log1p,
+static inline float net_plus_log1p(float y, float e) {
+    float q = -0.00343384058f;
+    q = q * e + 0.0207456872f;
+    q = q * e + -0.0587287657f;
+    q = q * e + 0.107943743f;
+    q = q * e + -0.154270798f;
+    q = q * e + 0.197222769f;
+    q = q * e + -0.249643415f;
+    q = q * e + 0.333311379f;
+    q = q * e + -0.499999583f;
+    q = q * e + 1.0f;
+    return q * e + y;
+}
+)
+
+/* ---- activations ---- */
+
+EXPORTED(relu,
+static inline float net_relu(float x) { return 0.0f > x ? 0.0f : x; }
+)
+EXPORTED(leaky_relu,
+static inline float net_leaky_relu(float x) { return x < 0.0f ? x * 0.01f : x; }
+)
+EXPORTED(sigmoid,
+static inline float net_sigmoid(float x) {
+    const float e = net_exp(-net_size(x));
+    const float upper = 1.0f / (1.0f + e);
+    return x < 0.0f ? e * upper : upper;
+}
+)
+EXPORTED(silu,
+static inline float net_silu(float x) {
+    const float y = net_sigmoid(x);
+    return (-100.0f > x ? -100.0f : x) * y;
+}
+)
+EXPORTED(softplus,
+static inline float net_softplus(float x) { return net_plus_log1p(0.0f > x ? 0.0f : x, net_exp(-net_size(x))); }
+)
+EXPORTED(tanh,
+static inline float net_tanh(float x) {
+    const float size = net_size(x);
+    const float e = net_exp((100.0f < size ? 100.0f : size) * -2.0f);
+    const float a = 0.625f < size ? 0.625f : size;
+    const float z = a * a;
+    float       t = -0.00571415294f;
+    t = t * z + 0.0206481125f;
+    t = t * z + -0.0537427813f;
+    t = t * z + 0.133314833f;
+    t = t * z + -0.333332837f;
+    t = a * z * t + a;
+    if (!(a < 0.625f)) t = 1.0f - 2.0f * (e / (1.0f + e));
+    return net_number(net_bits(t) | (net_bits(x) & 0x80000000u));
+}
+)
+EXPORTED(gelu,
+static inline float net_gelu(float x) {
+    const float size = net_size(x);
+    const float a = 13.2f < size ? 13.2f : size;
+    const float h = net_number(net_bits(a) & 0xFFFFF000u);
+    const float half_rest = (a - h) * -0.5f;
+    const float half_square = h * (h * -0.5f);
+    const float exponent = half_rest * (a + h) + half_square;
+    const float shifted = exponent * 1.44269504f + 12582912.0f;
+    const float n = shifted - 12582912.0f;
+    const float u = (a - 3.0f) / (a + 3.0f);
+    float       r = half_square - n * 0.693359375f;
+    float       m = 5.12941369e-05f;
+    r = half_rest * (a + h) + r;
+    r = r - n * -2.12194440e-4f;
+    m = m * u + 0.000114126524f;
+    m = m * u + -0.000336189027f;
+    m = m * u + -0.000982502941f;
+    m = m * u + 0.0029027909f;
+    m = m * u + 0.00613176497f;
+    m = m * u + -0.046212893f;
+    m = m * u + 0.123225041f;
+    m = m * u + -0.206402645f;
+    m = m * u + 0.121513948f;
+    return (0.0f > x ? 0.0f : x) - a * (net_power(shifted, r) * m);
+}
+)
+EXPORTED(each,
+static inline void net_each(float (*function)(float), float *x, int count) {
+    for (; count > 0; count--, x++) *x = function(*x);
+}
+)
+
+/* ---- layers ---- */
+
+EXPORTED(dot,
+static inline float net_dot(float sum, const float *weight, const float *x, int count) {
+    for (; count > 0; count--) sum = *x++ * *weight++ + sum;
+    return sum;
+}
+)
+EXPORTED(dense,
+static inline void net_dense(const float *weight, const float *bias, const float *x, int inputs, float *y, int outputs) {
+    for (; outputs > 0; outputs--, weight += inputs) *y++ = net_dot(*bias++, weight, x, inputs);
+}
+)
+EXPORTED(geometry,
+typedef struct net_geometry {
+    int in_height, in_width, in_channels;
+    int out_height, out_width, out_channels;
+    int kernel_height, kernel_width;
+    int stride_height, stride_width;
+    int top, left;
+} net_geometry;
+)
+EXPORTED(convolution,
+static inline void net_convolution(const net_geometry *g, const float *weight, const float *bias, const float *x,
+                                   float *y) {
+    int row, column, channel, tap;
+    for (row = -g->top; row < g->out_height * g->stride_height - g->top; row += g->stride_height)
+        for (column = 0; column < g->out_width; column++) {
+            const int left = column * g->stride_width - g->left;
+            const int begin = left < 0 ? -left : 0;
+            const int end = g->in_width - left < g->kernel_width ? g->in_width - left : g->kernel_width;
+            const float *w = weight;
+            for (channel = 0; channel < g->out_channels; channel++) {
+                float sum = bias[channel];
+                for (tap = row; tap < row + g->kernel_height; tap++, w += g->kernel_width * g->in_channels)
+                    if (tap >= 0 && tap < g->in_height && begin < end)
+                        sum = net_dot(sum, w + begin * g->in_channels,
+                                      x + (tap * g->in_width + left + begin) * g->in_channels,
+                                      (end - begin) * g->in_channels);
+                *y++ = sum;
+            }
+        }
+}
+)
+EXPORTED(first_line,
+static inline int net_first_line(int place, int kernel, int stride) {
+    return place < kernel ? 0 : (place - kernel) / stride + 1;
+}
+)
+EXPORTED(transposed_convolution,
+static inline void net_transposed_convolution(const net_geometry *g, const float *weight, const float *bias,
+                                              const float *x, float *y) {
+    int row, column, channel, line, at;
+    for (row = g->top; row < g->out_height + g->top; row++)
+        for (column = g->left; column < g->out_width + g->left; column++) {
+            const int first_line = net_first_line(row, g->kernel_height, g->stride_height);
+            const int first_at = net_first_line(column, g->kernel_width, g->stride_width);
+            const float *w = weight;
+            for (channel = 0; channel < g->out_channels; channel++) {
+                float sum = bias[channel];
+                for (line = first_line; line < g->in_height && line * g->stride_height <= row; line++)
+                    for (at = first_at; at < g->in_width && at * g->stride_width <= column; at++)
+                        sum = net_dot(sum,
+                                      w + ((row - line * g->stride_height) * g->kernel_width + column -
+                                           at * g->stride_width) * g->in_channels,
+                                      x + (line * g->in_width + at) * g->in_channels, g->in_channels);
+                w += g->kernel_height * g->kernel_width * g->in_channels;
+                *y++ = sum;
+            }
+        }
+}
+)
+EXPORTED(normalize,
+static inline void net_normalize(const float *norm, float *y, int positions, int channels) {
+    int channel;
+    for (; positions > 0; positions--)
+        for (channel = 0; channel < channels; channel++, y++)
+            *y = (*y - norm[channel]) * norm[channels + channel] + norm[2 * channels + channel];
+}
+)
+EXPORTED(add,
+static inline void net_add(float *y, const float *x, int count) {
+    for (; count > 0; count--) *y++ += *x++;
+}
+)
+
+/* ---- what the numbers mean ---- */
+
+EXPORTED(standardize,
+static inline void net_standardize(const float *x, const float *mean, const float *scale, float *y, int count) {
+    for (; count > 0; count--) *y++ = (float)(((double)*x++ - (double)*mean++) / (double)*scale++);
+}
+)
+EXPORTED(restore,
+static inline void net_restore(float *y, const float *mean, const float *scale, int count) {
+    for (; count > 0; count--, y++) *y = (float)((double)*y * (double)*scale++ + (double)*mean++);
+}
+)
+EXPORTED(hold_each,
+static inline void net_hold_each(float *x, float low, float high, int count) {
+    for (; count > 0; count--, x++) *x = net_hold(*x, low, high);
+}
+)
+EXPORTED(continuous_mean,
+static inline float net_continuous_mean(float l) {
+    const float a = net_size(l);
+    const float most = 1.0f > a ? 1.0f : a;
+    const float large = 1e30f < most ? 1e30f : most;
+    const float y = 0.5f * (1.0f < a ? 1.0f : a);
+    const float z = y * y;
+    const float e = net_exp(-large);
+    float       m = (float)(1 / 93555.0);
+    m = m * z + (float)(-1 / 9450.0);
+    m = m * z + (float)(1 / 945.0);
+    m = m * z + (float)(-1 / 90.0);
+    m = m * z + (float)(1 / 6.0);
+    m = a < 1.0f ? 0.5f - m * y : 1.0f / large - e / (1.0f - e);
+    return l < 0.0f ? m : 1.0f - m;
+}
+)
+EXPORTED(first_numbers,
+static inline void net_first_numbers(const float *x, float *y, int positions, int channels) {
+    int channel;
+    for (; positions > 0; positions--, x += channels)
+        for (channel = 0; channel < channels; channel++) *y++ = *x++;
+}
+)
+EXPORTED(level_width,
+static inline float net_level_width(float v) {
+    return net_exp(-2.0f * net_hold(v, -8.0f, 4.0f) * 0.5f) * (float)(1 / 255.0) + 0.0f;
+}
+)
+EXPORTED(mean_level,
+static inline double net_mean_level(float l, float width) {
+    const float middle = 255.0f * net_hold(l, -1e6f, 1e6f);
+    const float away = 18.0f / width;
+    const float low = middle - away;
+    const float high = middle + away;
+    const int   end = high < 255.0f ? high > 0.0f ? (int)high + 2 : 1 : 256;
+    int         level = low > 1.0f ? low < 256.0f ? (int)low : 256 : 1;
+    double      sum = level - 1;
+    for (; level < end; level++) sum += (double)net_sigmoid((middle - ((float)level - 0.5f)) * width);
+    return sum;
+}
+)
+EXPORTED(logistic_mean,
+static inline float net_logistic_mean(float l, float v) {
+    const float  delta = net_level_width(v);
+    const float  from_0 = 255.0f * l * delta;
+    const float  from_1 = 255.0f * (l - 1.0f) * delta;
+    const double width = (double)delta;
+    double       level;
+    if (delta < 0.5f && l > -2.0f && l < 3.0f) {
+        const double at_0 = (double)net_sigmoid(from_0);
+        const double at_1 = (double)net_sigmoid(from_1);
+        const double slope_0 = at_0 * (1 - at_0);
+        const double slope_1 = at_1 * (1 - at_1);
+        const double third_0 = slope_0 * (1 - 6 * slope_0);
+        const double third_1 = slope_1 * (1 - 6 * slope_1);
+        const float  rise = net_softplus(from_0) - net_softplus(from_1);
+        level = (double)rise / width;
+        level += width / 24 * (slope_1 - slope_0);
+        level -= width * width * width * (7 / 5760.0) * (third_1 - third_0);
+    } else level = net_mean_level(l, delta);
+    return net_hold((float)(level / 255), 0.0f, 1.0f);
+}
+)
+EXPORTED(logistic_means,
+static inline void net_logistic_means(const float *x, float *y, int positions, int channels) {
+    int channel;
+    for (; positions > 0; positions--, x += channels)
+        for (channel = 0; channel < channels; channel++, x++) *y++ = net_logistic_mean(x[0], x[channels]);
+}
+)
+
+/* ---- scores ---- */
+
+EXPORTED(fold,
+static inline double net_fold(float sums[16], int count) {
+    int half, i;
+    for (half = 8; half > 0; half /= 2)
+        for (i = 0; i < half && i + half < count; i++) sums[i] += sums[i + half];
+    return (double)sums[0];
+}
+)
+EXPORTED(sum,
+static inline double net_sum(float (*add)(float, float, float), const float *a, const float *b, int count) {
+    double total = 0;
+    while (count > 0) {
+        const int part = count >= 256 ? 256 : count >= 16 ? count - count % 16 : count;
+        float     sums[16];
+        int       i;
+        for (i = 0; i < part; i++) sums[i % 16] = add(i < 16 ? 0.0f : sums[i % 16], *a++, *b++);
+        total += net_fold(sums, part);
+        count -= part;
+    }
+    return total;
+}
+)
+EXPORTED(kl,
+static inline float net_kl(float sum, float mean, float logvar) {
+    const float above = -1.0f > logvar ? -1.0f : logvar;
+    const float x = 1.0f < above ? 1.0f : above;
+    float       p = 2.41456269e-06f;
+    p = p * x + 2.53045891e-05f;
+    p = p * x + 0.000199219547f;
+    p = p * x + 0.00138863234f;
+    p = p * x + 0.00833282247f;
+    p = p * x + 0.0416666977f;
+    p = p * x + 0.166666746f;
+    p = p * x + 0.5f;
+    p = x * x * p;
+    if (!(net_size(logvar) < 1.0f)) p = net_exp(logvar) - 1.0f - logvar;
+    return sum + (mean * mean + p);
+}
+)
+EXPORTED(bernoulli,
+static inline float net_bernoulli(float sum, float l, float x) {
+    return sum + net_plus_log1p((0.0f > l ? 0.0f : l) - l * x, net_exp(-net_size(l)));
+}
+)
+EXPORTED(continuous_bernoulli,
+static inline float net_continuous_bernoulli(float sum, float l, float x) {
+    const float a = net_size(l);
+    const float most = 1.0f > a ? 1.0f : a;
+    const float large = 1e30f < most ? 1e30f : most;
+    const float y = 0.5f * (1.0f < a ? 1.0f : a);
+    const float z = y * y;
+    float       p = (float)(1 / 467775.0);
+    p = p * z + (float)(-1 / 37800.0);
+    p = p * z + (float)(1 / 2835.0);
+    p = p * z + (float)(-1 / 180.0);
+    p = p * z + (float)(1 / 6.0);
+    p = a < 1.0f ? p * z + -y : net_log((1.0f - net_exp(-large)) / large);
+    return sum + ((0.0f > l ? 0.0f : l) - l * x + p);
+}
+)
+EXPORTED(gaussian,
+static inline float net_gaussian(float sum, float y, float x) { return (y - x) * (y - x) + sum; }
+)
+EXPORTED(laplace,
+static inline float net_laplace(float sum, float y, float x) { return sum + net_size(y - x); }
+)
+EXPORTED(gaussians,
+static inline double net_gaussians(const float *y, const float *x, const float *inverse, int count) {
+    double sum = 0;
+    for (; count > 0; count--) {
+        const float off = (*y++ - *x++) * *inverse++;
+        sum += (double)off * (double)off;
+    }
+    return sum * 0.5;
+}
+)
+EXPORTED(laplaces,
+static inline double net_laplaces(const float *y, const float *x, const float *inverse, int count) {
+    double sum = 0;
+    for (; count > 0; count--) {
+        const float off = (*y++ - *x++) * *inverse++;
+        sum += (double)(off < 0.0f ? -off : off);
+    }
+    return sum;
+}
+)
+EXPORTED(predicted,
+static inline double net_predicted(const float *y, const float *x, int positions, int channels) {
+    double sum = 0;
+    int    channel;
+    for (; positions > 0; positions--, y += channels)
+        for (channel = 0; channel < channels; channel++, y++) {
+            const float v = net_hold(y[channels], -12.0f, 40.0f);
+            const float off = net_exp(-v * 0.5f) * (y[0] - *x++);
+            sum += (double)off * (double)off + (double)v;
+        }
+    return sum * 0.5;
+}
+)
+EXPORTED(logistic,
+static inline double net_logistic(const float *y, const float *x, int positions, int channels) {
+    const int count = positions * channels;
+    float     sums[16];
+    double    sum = 0;
+    int       i, channel = 0;
+    for (i = 0; i < count; i++, y++) {
+        const float v = net_hold(y[channels], -8.0f, 4.0f);
+        const float delta = net_level_width(v);
+        const int   level = (int)(255.0f * x[i] + 0.5f);
+        const int   inner = level > 0 && level < 255;
+        const float off = (float)level - 255.0f * y[0];
+        const float upper = net_softplus(level == 255 ? -1000.0f : -(off + 0.5f) * delta);
+        const float lower = net_softplus(level == 0 ? -1000.0f : (off - 0.5f) * delta);
+        sum += (double)upper + (double)lower;
+        if (inner) sum += (double)v + 5.54126354515842934;
+        sums[i % 16] = net_continuous_bernoulli(0.0f, inner ? delta : 0.0f, inner ? 1.0f : 0.0f);
+        if (i % 16 == 15 || i + 1 == count) sum -= net_fold(sums, i % 16 + 1);
+        if (++channel == channels) {
+            channel = 0;
+            y += channels;
+        }
+    }
+    return sum;
+}
+)
+EXPORTED(squared_error,
+static inline double net_squared_error(const float *y, const float *x, const float *scale, int count) {
+    double sum = 0;
+    for (; count > 0; count--) {
+        const double off = ((double)*x++ - (double)*y++) * (scale ? (double)*scale++ : 1);
+        sum += off * off;
+    }
+    return sum;
+}
+)
+
+/* In the order in which they stand in a file. */
+typedef struct exported_piece {
+    const char *name, *text, *comment;
+} exported_piece;
+
+#define EXPORTED_PIECE(name, comment) { #name, exported_text_##name, comment }
+
+static const exported_piece exported_pieces[] = {
+    EXPORTED_PIECE(word, NULL),
+    EXPORTED_PIECE(number, NULL),
+    EXPORTED_PIECE(bits, NULL),
+    EXPORTED_PIECE(size, NULL),
+    EXPORTED_PIECE(hold, NULL),
+    EXPORTED_PIECE(power, "2^(n-1) 2 e^r; `shifted` is n + 1.5 2^23, which has n in its low bits."),
+    EXPORTED_PIECE(exp, "e^x for x up to 88: x = n ln 2 + r, ln 2 in two parts."),
+    EXPORTED_PIECE(log, "log x for x above 0: x = 2^n (1 + f)."),
+    EXPORTED_PIECE(plus_log1p, "y + log(1 + e) for e from 0 to 1."),
+    EXPORTED_PIECE(relu, NULL),
+    EXPORTED_PIECE(leaky_relu, NULL),
+    EXPORTED_PIECE(sigmoid, NULL),
+    EXPORTED_PIECE(silu, NULL),
+    EXPORTED_PIECE(softplus, NULL),
+    EXPORTED_PIECE(tanh, NULL),
+    EXPORTED_PIECE(gelu, "x times the normal distribution's function."),
+    EXPORTED_PIECE(each, NULL),
+    EXPORTED_PIECE(dot, NULL),
+    EXPORTED_PIECE(dense, NULL),
+    EXPORTED_PIECE(geometry, NULL),
+    EXPORTED_PIECE(convolution, "Images have their channels last. What lies outside counts as 0."),
+    EXPORTED_PIECE(first_line, NULL),
+    EXPORTED_PIECE(transposed_convolution, "Each output meets the inputs whose kernels reach it."),
+    EXPORTED_PIECE(normalize, "Batch normalisation by the averages of training."),
+    EXPORTED_PIECE(add, NULL),
+    EXPORTED_PIECE(standardize, "In double, as the difference of two large floats need not fit in a float."),
+    EXPORTED_PIECE(restore, NULL),
+    EXPORTED_PIECE(hold_each, NULL),
+    EXPORTED_PIECE(continuous_mean, "The mean of the continuous Bernoulli distribution: 1/(1 - e^-l) - 1/l."),
+    EXPORTED_PIECE(first_numbers, "Of two numbers a pixel the first, its mean."),
+    EXPORTED_PIECE(level_width, NULL),
+    EXPORTED_PIECE(mean_level, NULL),
+    EXPORTED_PIECE(logistic_mean, "The mean of a logistic distribution rounded to k/255."),
+    EXPORTED_PIECE(logistic_means, NULL),
+    EXPORTED_PIECE(fold, NULL),
+    EXPORTED_PIECE(sum, "Terms are added up in the library's order."),
+    EXPORTED_PIECE(kl, "Twice the KL of one dimension."),
+    EXPORTED_PIECE(bernoulli, NULL),
+    EXPORTED_PIECE(continuous_bernoulli, NULL),
+    EXPORTED_PIECE(gaussian, NULL),
+    EXPORTED_PIECE(laplace, NULL),
+    EXPORTED_PIECE(gaussians, "Each number has a sigma of its own."),
+    EXPORTED_PIECE(laplaces, "Each number has a sigma of its own."),
+    EXPORTED_PIECE(predicted, NULL),
+    EXPORTED_PIECE(logistic, NULL),
+    EXPORTED_PIECE(squared_error, NULL)
+};
+enum { EXPORTED_PIECES = (int)(sizeof exported_pieces / sizeof exported_pieces[0]) };
+
+#endif
