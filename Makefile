@@ -15,7 +15,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/.*VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-.PHONY: examples help run test reproduce bench bench-peers data install uninstall clean
+.PHONY: examples help run test reproduce bench bench-peers sensor-qemu data install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
 
@@ -26,6 +26,7 @@ help:
 	@echo "make reproduce       published figures on real MNIST, in minutes; FULL=1 for the long ones too, a night"
 	@echo "make bench           measure speed against this machine's own peak, under two minutes"
 	@echo "make bench-peers     the same against PyTorch, where python3 has torch"
+	@echo "make sensor-qemu     examples/sensor.c and sizes on Cortex-M3 and M4F, where their compiler and qemu are"
 	@echo "make data            download MNIST into data/"
 	@echo "make install         copy vae.h and vae.pc below PREFIX=$(PREFIX)"
 	@echo "make clean           remove $(BUILD)/ and out/"
@@ -68,6 +69,10 @@ bench: $(BUILD)/bench
 
 bench-peers: $(BUILD)/bench
 	@$(BUILD)/bench --peers
+
+# One minute. Says what is missing where the tools are not installed.
+sensor-qemu:
+	@sh tests/devices.sh $(BUILD)
 
 data:
 	@sh data/get_mnist.sh data

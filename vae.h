@@ -75,6 +75,14 @@
        VAE_THREADS           config.threads uses POSIX or Win32 threads (older C libraries then want -pthread)
        VAE_PORTABLE          no processor-specific instructions
        VAE_SMALL             least code and memory instead of speed; only kernels with the bits of VAE_KERNELS_PORTABLE
+       VAE_BASIC *           only what a small network needs; the rest is VAE_ERROR_UNSUPPORTED. There are up to 4 dense
+                             layers in the encoder and 4 in the decoder: linear, (leaky) ReLU, tanh, sigmoid; Bernoulli
+                             and Gaussian; the ELBO with one sample; VAE_ADAM, VAE_ADAMW, VAE_SGD; one thread. There is
+                             no dropout, batch normalisation, classes, classifier, standardize, missing or altered
+                             pixels, targets, tied or frozen layers, shared_heads, sigma_per_pixel, schedules, free
+                             bits, capacity, drawn pixels, VAE_CHANNELS_FIRST, views, VAE_SCORE_LOG_LIKELIHOOD,
+                             without_entropy, and first weights are VAE_INIT_PYTORCH (for VAE_INFERENCE_ONLY 0)
+       VAE_NO_MESSAGES *     error.message is the status's name: no sentences
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
        VAE_HEADER_FILE       this file's name in quotes: only for a renamed file and a compiler without __FILE_NAME__
@@ -188,7 +196,11 @@ typedef enum vae_status {
 /* What went wrong and what to change, as one sentence in English. */
 typedef struct vae_error {
     vae_status status;
+#ifdef VAE_NO_MESSAGES
+    char       message[24];     /* the status's name */
+#else
     char       message[256];
+#endif
 } vae_error;
 
 /* The status's name, such as "VAE_ERROR_DATA". */
@@ -451,7 +463,11 @@ typedef struct vae_corruption {
     vae_real            amount;
 } vae_corruption;
 
+#ifndef VAE_BASIC
 #define VAE_MAX_LAYERS 16              /* in the encoder, again in the decoder, and in the classifier */
+#else
+#define VAE_MAX_LAYERS 4
+#endif
 #ifdef __cplusplus                     /* whose compilers may warn of C's casts */
 #define VAEI_REAL(number) vae_real(number)
 #else
@@ -1087,6 +1103,28 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #endif
 #define VAEI_APART VAEI_NOINLINE VAEI_PRIVATE
 
+/* VAEI_INLINE begins a function that must be inlined: otherwise its vectors would pass through memory. */
+#if defined(__GNUC__)
+#define VAEI_INLINE __attribute__((unused, always_inline)) static inline
+#else
+#define VAEI_INLINE static inline
+#endif
+
+/* Whether a setting asks for what VAE_BASIC leaves out. There it is always 0, so that the compiler drops all that the
+   setting would need; vaei_is_basic has refused it before. */
+#ifdef VAE_BASIC
+#define VAEI_HAS(asked) (0 && (asked))
+#define VAEI_EXTRA(function) NULL       /* of a table */
+#else
+#define VAEI_HAS(asked) (asked)
+#define VAEI_EXTRA(function) function
+#endif
+#ifdef VAE_INFERENCE_ONLY
+#define VAEI_TRAINING(function) NULL
+#else
+#define VAEI_TRAINING(function) function
+#endif
+
 /* ---- errors ----
 
    Sentences are put together by the few functions here and not by snprintf, which VAE_NO_STDIO leaves out, and which in
@@ -1156,6 +1194,21 @@ VAEI_SETUP void vaei_format(vaei_text *text, const char *format, ...) {
 }
 
 /* Fills *error, if there is one, and returns the status: `return vaei_fail(error, VAE_ERROR_.., "...")`. */
+#ifdef VAE_NO_MESSAGES
+VAEI_SETUP vae_status vaei_fail_briefly(vae_error *error, vae_status status) {
+    if (error) {
+        strcpy(error->message, vae_status_name(status));
+        error->status = status;
+    }
+    return status;
+}
+
+/* Inlined, so that the compiler drops the sentences and all that they are made of. */
+VAEI_INLINE vae_status vaei_fail(vae_error *error, vae_status status, const char *format, ...) {
+    (void)format;
+    return vaei_fail_briefly(error, status);
+}
+#else
 VAEI_SETUP vae_status vaei_fail(vae_error *error, vae_status status, const char *format, ...) {
     if (error) {
         vaei_text text;
@@ -1168,6 +1221,7 @@ VAEI_SETUP vae_status vaei_fail(vae_error *error, vae_status status, const char 
     }
     return status;
 }
+#endif
 
 /* ---- what the operating system offers ---- */
 
@@ -1769,19 +1823,16 @@ __asm__(".macro vmovaps operands:vararg\n vmovups \\operands\n.endm\n"
         ".macro vmovdqa64 operands:vararg\n vmovdqu64 \\operands\n.endm\n");
 #endif
 
-/* VAEI_INLINE begins a function that must be inlined: otherwise its vectors would pass through memory.
-   VAEI_FETCHED begins one on a cache line: how fast a kernel's loop runs depends on where it lies in the lines that the
-   processor fetches, so that is not left to chance.
+/* VAEI_FETCHED begins a function on a cache line: how fast a kernel's loop runs depends on where it lies in the lines
+   that the processor fetches, so that is not left to chance.
    VAEI_PREFETCH prefetches the memory `bytes` beyond p, which may lie outside every array.
    VAEI_FORGET makes the compiler forget what it knows about the pointer p and about memory: what is read after it is
    not read before it. */
 #if defined(__GNUC__)
-#define VAEI_INLINE __attribute__((unused, always_inline)) static inline
 #define VAEI_FETCHED __attribute__((aligned(64)))
 #define VAEI_PREFETCH(p, bytes) __builtin_prefetch((const void *)((uintptr_t)(p) + (bytes)))
 #define VAEI_FORGET(p) __asm__ volatile("" : "+r"(p) : : "memory")
 #else
-#define VAEI_INLINE static inline
 #define VAEI_FETCHED
 #define VAEI_PREFETCH(p, bytes) ((void)0)
 #define VAEI_FORGET(p) ((void)0)
@@ -2047,7 +2098,11 @@ typedef struct vaei_random_cursor {
     size_t row, block;
 } vaei_random_cursor;
 
+#ifndef VAE_SMALL
 #define VAEI_RANDOM_BLOCKS 16       /* the lanes of the longest vector: more would take stack and save no time */
+#else
+#define VAEI_RANDOM_BLOCKS 4        /* likewise */
+#endif
 
 /* Lists up to VAEI_RANDOM_BLOCKS blocks from *cursor on, moves it past them and returns how many there were; the rest
    of `words` is filled with zeros. */
@@ -2836,9 +2891,9 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_of_exponential)(vae_activation kind, VAEI_V x)
     const VAEI_V e = VAEI_NAME(vaei_exp_negative)(a * VAEI_SET(kind == VAE_TANH ? -2 : -1));
     VAEI_V       y, unused;
     if (kind == VAE_TANH) return VAEI_NAME(vaei_tanh)(x, e);
-    if (kind == VAE_SOFTPLUS) return VAEI_NAME(vaei_plus_log1p)(VAEI_MAX(VAEI_SET(0), x), e);
+    if (VAEI_HAS(kind == VAE_SOFTPLUS)) return VAEI_NAME(vaei_plus_log1p)(VAEI_MAX(VAEI_SET(0), x), e);
     y = VAEI_NAME(vaei_sigmoids)(x, e, &unused);
-    return kind == VAE_SILU ? VAEI_MAX(VAEI_SET(-100), x) * y : y;
+    return VAEI_HAS(kind == VAE_SILU) ? VAEI_MAX(VAEI_SET(-100), x) * y : y;
 }
 
 /* The derivatives of softplus, of its value y: 1 - e^-y; and of SiLU: sigmoid(x) (1 + x sigmoid(-x)). */
@@ -2882,7 +2937,9 @@ VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const v
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_MAX(VAEI_SET(0), v));
     case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(v, VAEI_SET(0), v * VAEI_SET(VAEI_LEAKY_SLOPE), v));
+#ifndef VAE_BASIC
     case VAE_GELU:       VAEI_EACH(VAEI_NAME(vaei_gelu)(v));
+#endif
     case VAE_SILU:
     case VAE_TANH:
     case VAE_SIGMOID:
@@ -2907,11 +2964,15 @@ VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, VAEI_SET(0)));
     case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, e * VAEI_SET(VAEI_LEAKY_SLOPE)));
+#ifndef VAE_BASIC
     case VAE_GELU:       VAEI_EACH(e * VAEI_NAME(vaei_gelu_derivative)(v));
+#endif
     case VAE_TANH:       VAEI_EACH(e * VAEI_FNMA(v, v, VAEI_SET(1)));
     case VAE_SIGMOID:    VAEI_EACH(e * (v * (VAEI_SET(1) - v)));
+#ifndef VAE_BASIC
     case VAE_SILU:
     case VAE_SOFTPLUS:   VAEI_EACH(e * VAEI_NAME(vaei_derivative_of_exponential)(kind, v));
+#endif
     case VAE_LINEAR:
     default:             break;
     }
@@ -3344,11 +3405,13 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 #endif
 
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
-    &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_SHARED(vaei_activate_backward),
-    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_SHARED(vaei_laplace),
-    VAEI_SHARED(vaei_continuous_bernoulli), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
-    VAEI_SHARED(vaei_latent_backward), VAEI_NAME(vaei_adam), VAEI_SHARED(vaei_sgd), VAEI_SHARED(vaei_rmsprop),
-    VAEI_SHARED(vaei_adadelta), VAEI_SHARED(vaei_words_to_normals), VAEI_SHARED(vaei_column_sums),
+    &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_TRAINING(VAEI_SHARED(vaei_activate_backward)),
+    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_EXTRA(VAEI_SHARED(vaei_laplace)),
+    VAEI_EXTRA(VAEI_SHARED(vaei_continuous_bernoulli)), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
+    VAEI_TRAINING(VAEI_SHARED(vaei_latent_backward)), VAEI_TRAINING(VAEI_NAME(vaei_adam)),
+    VAEI_TRAINING(VAEI_SHARED(vaei_sgd)), VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_rmsprop))),
+    VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_adadelta))), VAEI_SHARED(vaei_words_to_normals),
+    VAEI_TRAINING(VAEI_SHARED(vaei_column_sums)),
     VAEI_SHARED(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
@@ -3365,20 +3428,34 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
    forgets to clear their upper halves (vzeroupper), and every SSE instruction of the program is then several times
    slower. For the same reason a VAEI_TARGET function calls only its like. */
 
-VAEI_APART void vaei_copy_padded(vae_real padded[VAEI_MOST_LANES], const vae_real *values, size_t count,
-                                 vae_real rest) {
+VAEI_APART void vaei_copy_padded(vae_real *padded, size_t width, const vae_real *values, size_t count, vae_real rest) {
     size_t i;
-    for (i = 0; i < VAEI_MOST_LANES; i++) padded[i] = rest;
+    for (i = 0; i < width; i++) padded[i] = rest;
     memcpy(padded, values, count * sizeof *values);
 }
+
+#ifndef VAE_SMALL
+#define VAEI_TAIL_LANES VAEI_MOST_LANES
+#else
+#define VAEI_TAIL_LANES 4
+#endif
 
 /* The last `count` numbers of up to four arrays, from index `whole` on, each filled up with zeros to one vector. */
 typedef struct vaei_tail {
     size_t   whole, count;
-    vae_real at[4][VAEI_MOST_LANES];
+    vae_real at[4][VAEI_TAIL_LANES];
 } vaei_tail;
 
 /* Copies the tails. Returns 0 if there are none. Arrays that are not needed are NULL. */
+#if defined(VAE_SMALL) && !defined(VAEI_HAS_VECTOR)
+VAEI_INLINE int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a,
+                             const vae_real *b, const vae_real *c, const vae_real *d) {
+    (void)set; (void)a; (void)b; (void)c; (void)d;
+    tail->count = 0;                    /* every vector is one number */
+    tail->whole = n;
+    return 0;
+}
+#else
 VAEI_APART int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a, const vae_real *b,
                             const vae_real *c, const vae_real *d) {
     const vae_real *arrays[4];
@@ -3387,9 +3464,10 @@ VAEI_APART int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t 
     tail->count = n % set->product->lanes;
     tail->whole = n - tail->count;
     for (i = 0; i < 4 && tail->count; i++)
-        if (arrays[i]) vaei_copy_padded(tail->at[i], arrays[i] + tail->whole, tail->count, 0);
+        if (arrays[i]) vaei_copy_padded(tail->at[i], VAEI_TAIL_LANES, arrays[i] + tail->whole, tail->count, 0);
     return tail->count > 0;
 }
+#endif
 
 VAEI_PRIVATE void vaei_tail_out(const vaei_tail *tail, int i, vae_real *array) {
     memcpy(array + tail->whole, tail->at[i], tail->count * sizeof *array);
@@ -3486,8 +3564,8 @@ VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *
             kernel(count, a + done, b + done, factor, d ? d + done : d, sums);
         } else {
             count = left;
-            vaei_copy_padded(last_a, a + done, count, rest);
-            vaei_copy_padded(last_b, b + done, count, 0);
+            vaei_copy_padded(last_a, VAEI_SUM_LANES, a + done, count, rest);
+            vaei_copy_padded(last_b, VAEI_SUM_LANES, b + done, count, 0);
             kernel(VAEI_SUM_LANES, last_a, last_b, factor, d ? last_a : d, sums);
             if (d) memcpy(d + done, last_a, count * sizeof *d);
         }
@@ -4507,9 +4585,11 @@ VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double sec
 static const vaei_likelihood vaei_likelihoods[] = {
     { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0, 0, 0, 0, NULL },
     { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, 1,
-      NULL, vaei_draw_bernoulli, 0, 0, 1, -128, vaei_variance_bernoulli },
+      NULL, VAEI_EXTRA(vaei_draw_bernoulli), 0, 0, 1, -128, VAEI_EXTRA(vaei_variance_bernoulli) },
     { "gaussian", "VAE_GAUSSIAN", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 2, 0, VAEI_HALF_LOG_TWO_PI, vaei_score_gaussian,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_gaussian, 1, 0, 0, 0, vaei_variance_gaussian },
+      vaei_mean_identity, vaei_bias_identity, 1, NULL, VAEI_EXTRA(vaei_draw_gaussian), 1, 0, 0, 0,
+      VAEI_EXTRA(vaei_variance_gaussian) },
+#ifndef VAE_BASIC
     { "laplace", "VAE_LAPLACE", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 1, 0, 0.69314718055994530942, vaei_score_laplace,
       vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0, 0, 0, 0, vaei_variance_laplace },
     { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_continuous_bernoulli,
@@ -4521,6 +4601,7 @@ static const vaei_likelihood vaei_likelihoods[] = {
     { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 0, 1, 0, 0, 0, 0, vaei_score_discretized_logistic,
       vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_first_logistic,
       vaei_draw_discretized_logistic, 0, 1, 0, -10000, vaei_variance_discretized_logistic }
+#endif
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
 
@@ -4617,15 +4698,19 @@ VAEI_PRIVATE vaei_update_kernel *vaei_adadelta_of(const vaei_kernel_set *set) { 
 static const vaei_optimizer vaei_optimizers[] = {
     { "", "", 0, { 0, 0 }, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "adam", "VAE_ADAM", 2, { VAEI_BLOCK_M, VAEI_BLOCK_V }, (vae_real)1e-3, VAE_ZERO, (vae_real)0.9, (vae_real)0.999,
-      (vae_real)1e-8, 0, vaei_begin_adam, vaei_adam_of },
+      (vae_real)1e-8, 0, VAEI_TRAINING(vaei_begin_adam),
+      VAEI_TRAINING(vaei_adam_of) },
     { "adamw", "VAE_ADAMW", 2, { VAEI_BLOCK_M, VAEI_BLOCK_V }, (vae_real)1e-3, (vae_real)1e-2, (vae_real)0.9,
-      (vae_real)0.999, (vae_real)1e-8, 0, vaei_begin_adamw, vaei_adam_of },
-    { "sgd", "VAE_SGD", 1, { VAEI_BLOCK_M, 0 }, (vae_real)1e-2, VAE_ZERO, 0, 0, 0, (vae_real)0.9, vaei_begin_sgd,
-      vaei_sgd_of },
+      (vae_real)0.999, (vae_real)1e-8, 0, VAEI_TRAINING(vaei_begin_adamw),
+      VAEI_TRAINING(vaei_adam_of) },
+    { "sgd", "VAE_SGD", 1, { VAEI_BLOCK_M, 0 }, (vae_real)1e-2, VAE_ZERO, 0, 0, 0, (vae_real)0.9,
+      VAEI_TRAINING(vaei_begin_sgd), VAEI_TRAINING(vaei_sgd_of) },
+#ifndef VAE_BASIC
     { "rmsprop", "VAE_RMSPROP", 1, { VAEI_BLOCK_V, 0 }, (vae_real)1e-3, VAE_ZERO, 0, (vae_real)0.99, (vae_real)1e-8, 0,
       vaei_begin_squares, vaei_rmsprop_of },
     { "adadelta", "VAE_ADADELTA", 2, { VAEI_BLOCK_V, VAEI_BLOCK_U }, 1, VAE_ZERO, 0, (vae_real)0.9, (vae_real)1e-6, 0,
       vaei_begin_squares, vaei_adadelta_of }
+#endif
 };
 #define VAEI_OPTIMIZERS ((int)(sizeof vaei_optimizers / sizeof vaei_optimizers[0]))
 
@@ -4694,11 +4779,13 @@ VAEI_PRIVATE double vaei_cyclical(const vae_schedule *schedule, uint64_t step) {
 static const vaei_schedule vaei_schedules[] = {
     { "", "", vaei_constant, 0, 0, 0 },
     { "constant", "VAE_CONSTANT", vaei_constant, 0, 0, 0 },
+#ifndef VAE_BASIC
     { "warmup", "VAE_WARMUP", vaei_warmup, 0, 0, 0 },
     { "cosine", "VAE_COSINE", vaei_cosine_decay, 1, 1, 0 },
     { "step", "VAE_STEP", vaei_stepwise, 1, 1, 1 },
     { "exponential", "VAE_EXPONENTIAL", vaei_exponential, 1, 1, 1 },
     { "cyclical", "VAE_CYCLICAL", vaei_cyclical, 1, 0, 0 }
+#endif
 };
 #define VAEI_SCHEDULES ((int)(sizeof vaei_schedules / sizeof vaei_schedules[0]))
 
@@ -4863,7 +4950,11 @@ typedef struct vaei_chain {
 } vaei_chain;
 
 #define VAEI_MAX_LAYERS (3 * VAE_MAX_LAYERS + 1)
+#ifndef VAE_BASIC
 #define VAEI_MAX_THREADS 64
+#else
+#define VAEI_MAX_THREADS 1
+#endif
 
 /* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: so the bits
    depend on the chunks and not on the threads. */
@@ -4980,7 +5071,9 @@ VAEI_PRIVATE int vaei_same_shape(vae_shape a, vae_shape b) {
     return a.height == b.height && a.width == b.width && a.channels == b.channels;
 }
 
-VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) { return layer->kind == VAE_LAYER_DENSE; }
+VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) {
+    return !VAEI_HAS(layer->kind != VAE_LAYER_DENSE);
+}
 
 /* ---- shapes ----
 
@@ -5050,7 +5143,8 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
 /* Checks what the config says of a layer, whose defaults are filled in already. What follows from its input's shape is
    checked later, in vaei_outline_layer. */
 VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
-    const int       convolution = layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED;
+    const int       convolution =
+        VAEI_HAS(layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED);
     const int       amounts = layer->top || layer->bottom || layer->left || layer->right;
     const int       added = layer->output_padding_height || layer->output_padding_width;
     const vae_shape s = layer->shape;
@@ -5311,9 +5405,9 @@ VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_out
     vae_status       status;
     z.channels = n->latent;
     both.channels = n->shared_heads ? n->latent : 2 * n->latent;
-    if (!n->config) return vaei_outline_kept(n, index, o);
-    o->classes = n->classes && vaei_takes_label(n, index) ? n->classes : 0;
-    if (index > n->encoders + n->decoders)
+    if (VAEI_HAS(!n->config)) return vaei_outline_kept(n, index, o);
+    o->classes = VAEI_HAS(n->classes) && vaei_takes_label(n, index) ? n->classes : 0;
+    if (VAEI_HAS(index > n->encoders + n->decoders))
         return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", o, error);
     if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, in_encoder, o, error);
     /* The heads, and what undoes them: a dense layer from z back to what the heads see. */
@@ -5644,8 +5738,10 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
         return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
                          (double)s->beta);
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
+#if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
-    if ((status = vaei_check_objective(s, error)) != VAE_OK) return status;
+#endif
+    if (VAEI_HAS(1) && (status = vaei_check_objective(s, error)) != VAE_OK) return status;
     if ((int)s->freeze < 1 || s->freeze > VAE_FREEZE_DECODER)
         return vaei_fail(error, VAE_ERROR_CONFIG, "freeze is %d: use one of vae_freeze", (int)s->freeze);
     if (s->freeze != VAE_FREEZE_NONE && s->tied)
@@ -5661,7 +5757,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (s->classes && s->tied)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
                          "other's mirror image: leave one of them 0");
-    if ((status = vaei_check_corruption(s, error)) != VAE_OK) return status;
+    if (VAEI_HAS(1) && (status = vaei_check_corruption(s, error)) != VAE_OK) return status;
     if (s->binarize && !vaei_likelihoods[s->likelihood].is_binary)
         return vaei_fail(error, VAE_ERROR_CONFIG, "binarize draws pixels 0 or 1, which %s is not for: leave it 0, or "
                          "use VAE_BERNOULLI", vaei_likelihoods[s->likelihood].symbol);
@@ -5672,11 +5768,42 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     return VAE_OK;
 }
 
+#ifdef VAE_BASIC
+/* Whether none of these layers is more than dense. */
+VAEI_SETUP int vaei_are_basic(const vae_layer *layers) {
+    int i;
+    for (i = 0; i < VAE_MAX_LAYERS && layers[i].kind != VAE_LAYER_END; i++)
+        if (layers[i].kind != VAE_LAYER_DENSE || layers[i].batch_norm || layers[i].dropout != 0 ||
+            layers[i].activation == VAE_GELU || layers[i].activation == VAE_SILU ||
+            layers[i].activation == VAE_SOFTPLUS) return 0;
+    return 1;
+}
+
+/* Whether the config does without all that VAE_BASIC leaves out. */
+VAEI_SETUP int vaei_is_basic(const vae_config *c) {
+    return vaei_are_basic(c->encoder) && vaei_are_basic(c->decoder) && c->classifier[0].kind == VAE_LAYER_END &&
+           c->likelihood <= VAE_GAUSSIAN && c->optimizer.kind <= VAE_SGD && c->objective <= VAE_OBJECTIVE_ELBO &&
+           c->initialization <= VAE_INIT_PYTORCH &&
+           c->beta_schedule.kind <= VAE_CONSTANT && c->optimizer.schedule.kind <= VAE_CONSTANT &&
+           c->capacity_schedule.kind <= VAE_CONSTANT && c->samples <= 1 && vaei_setting(c->free_bits) == 0 &&
+           vaei_setting(c->capacity) == 0 && c->corruption.kind <= VAE_CORRUPTION_NONE &&
+           c->layout <= VAE_CHANNELS_LAST && c->freeze <= VAE_FREEZE_NONE &&
+           c->threads <= 1 && !c->parallel.run &&
+           !(c->sigma_per_pixel || c->standardize || c->shared_heads || c->tied || c->classes || c->binarize ||
+             c->missing || c->targets);
+}
+#endif
+
 /* The settings of a config, checked and with defaults filled in. `threads` is what config.threads 0 stands for, or 0
    while the system has not been asked: it may answer differently the next time, and one creation must use one
    number. */
 VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_settings *s, vae_error *error) {
     vae_status status;
+#ifdef VAE_BASIC
+    if (!vaei_is_basic(c))
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the network or its training needs what a build with VAE_BASIC "
+                         "lacks: see the list at the top of vae.h, or build without");
+#endif
     memset(s, 0, sizeof *s);
     s->input = c->input;
     s->latent = c->latent;
@@ -5724,10 +5851,12 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     s->targets = c->targets != 0;
     vaei_default_schedule(&s->beta_schedule);
     vaei_default_schedule(&s->capacity_schedule);
+#if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
     vaei_default_optimizer(&s->optimizer);
+#endif
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
     if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
-    if (!s->threads) s->threads = threads ? threads : vaei_core_count();
+    if (!s->threads) s->threads = !VAEI_HAS(1) ? 1 : threads ? threads : vaei_core_count();
     /* The caller's weights may be constant, in flash: nothing may train them. */
     if (s->weights) s->inference_only = 1;
     return VAE_OK;
@@ -5831,14 +5960,14 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
     for (i = 0; i < count; i++) {
         vaei_layer *layer = &layers[i];
         const int   convolution_follows = i + 1 < count && layers[i + 1].connection;
-        if (!layer->connection) {
+        if (!VAEI_HAS(layer->connection != NULL)) {
             layer->image_in = image;
             layer->image_out = convolution_follows || (i + 1 == count && output_is_image);
             if (image) index++;                                                     /* Flatten */
             layer->name_index = index++;
-            if (layer->normalizes) layer->norm_index = index++;
+            if (VAEI_HAS(layer->normalizes)) layer->norm_index = index++;
             if (layer->activation != VAE_LINEAR) index++;
-            if (layer->dropout > 0) index++;
+            if (VAEI_HAS(layer->dropout > 0)) index++;
             if (convolution_follows) index++;                                       /* Unflatten */
             image = 0;
         } else {
@@ -5984,7 +6113,7 @@ VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *pla
     vae_status   status;
     plan->classifier.first_layer = plan->layer_count;
     plan->classifier.layers = n->classifiers;
-    for (i = 0; i < n->classifiers; i++) {
+    for (i = 0; VAEI_HAS(i < n->classifiers); i++) {
         if ((status = vaei_outline_at(n, first + i, &o, error)) != VAE_OK) return status;
         if (o.layer.batch_norm)
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has batch_norm, which only the encoder and "
@@ -6040,11 +6169,11 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
                              "conditional model (classes is %z): begin the decoder with a dense layer", where.part,
                              where.number, o.classes);
         numbers = vaei_plus(vaei_count_weights(&o), vaei_count_biases(&o));
-        tied = n->tied && index > n->encoders;
+        tied = VAEI_HAS(n->tied) && index > n->encoders;
         if (tied && (status = vaei_check_tied(n, index, &o, error)) != VAE_OK) return status;
         plan->parameter_count = vaei_plus(plan->parameter_count, tied ? vaei_count_biases(&o) : numbers);
         ended = normalizes;                             /* a convolution's normalisation needs the whole batch */
-        normalizes = o.layer.batch_norm != 0;
+        normalizes = VAEI_HAS(o.layer.batch_norm != 0);
         if (normalizes) {
             plan->parameter_count = vaei_plus(plan->parameter_count, vaei_times(2, vaei_count_biases(&o)));
             running = vaei_plus(running, vaei_times(2, vaei_count_biases(&o)));
@@ -6207,7 +6336,8 @@ VAEI_SETUP int vaei_is_normalized(const vaei_network *n, int index) {
 
 /* Does this convolution go on with the one before it in one stage? */
 VAEI_SETUP int vaei_is_joined(const vaei_network *n, int index) {
-    return vaei_is_convolution(n, index) && vaei_is_convolution(n, index - 1) && !vaei_is_normalized(n, index - 1);
+    return VAEI_HAS(vaei_is_convolution(n, index)) && vaei_is_convolution(n, index - 1) &&
+           !vaei_is_normalized(n, index - 1);
 }
 
 /* A convolution's four tensors. */
@@ -6675,7 +6805,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     vaei_brief       b;
     int              dense;
     vaei_brief_of(p, index, &b);
-    dense = b.kind == VAE_LAYER_DENSE;
+    dense = !VAEI_HAS(b.kind != VAE_LAYER_DENSE);
     if (!dense) c = (vaei_connection *)vaei_take(p->arena, 1, sizeof(vaei_connection));
     if (index == p->network->encoders + 1) {            /* the decoder's first */
         p->before = plan->z;
@@ -6705,7 +6835,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         vaei_place_dense(p, &b, &places);
         vaei_note_dense(p, b.inputs, b.outputs);
         /* A tied layer makes its weights' gradient transposed. */
-        if (plan->trains && p->network->tied) vaei_note_product(p, b.outputs, b.inputs, p->rows);
+        if (plan->trains && VAEI_HAS(p->network->tied)) vaei_note_product(p, b.outputs, b.inputs, p->rows);
     } else {
         vaei_image_sizes sizes;
         sizes.input = vaei_lay_image(p, index, VAEI_INPUT, c ? &c->input : NULL);
@@ -6756,20 +6886,20 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     p->rows = plan->batch;
     if (plan->encoder.layers) {
         plan->input = vaei_place_numbers(p, 0, plan->example);
-        plan->target = plan->has_target ? vaei_place_numbers(p, 0, plan->example) : plan->input;
-        if (plan->observed_size) plan->observed = vaei_place_numbers(p, 0, plan->observed_size);
+        plan->target = VAEI_HAS(plan->has_target) ? vaei_place_numbers(p, 0, plan->example) : plan->input;
+        if (VAEI_HAS(plan->observed_size)) plan->observed = vaei_place_numbers(p, 0, plan->observed_size);
         plan->logvar = vaei_place_numbers(p, 0, plan->latent);
         p->rows = plan->decoder_batch;
         plan->noise = vaei_place_numbers(p, 0, plan->latent);
     }
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
     if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
-    if (plan->weighs) plan->sample_weights = vaei_place_numbers(p, 0, sizeof(double) / sizeof(vae_real));
+    if (VAEI_HAS(plan->weighs)) plan->sample_weights = vaei_place_numbers(p, 0, sizeof(double) / sizeof(vae_real));
     plan->held.offset = p->workspace.used / sizeof(vae_real);
-    vaei_take_reals(&p->workspace, plan->holds ? plan->latent : 0);
+    vaei_take_reals(&p->workspace, VAEI_HAS(plan->holds) ? plan->latent : 0);
     plan->inverse_sigma.offset = p->workspace.used / sizeof(vae_real);
-    vaei_take_reals(&p->workspace, plan->log_sigma_count > 1 ? plan->log_sigma_count : 0);
-    if (plan->observed_size) {
+    vaei_take_reals(&p->workspace, VAEI_HAS(plan->log_sigma_count > 1) ? plan->log_sigma_count : 0);
+    if (VAEI_HAS(plan->observed_size)) {
         plan->pixel_nats.offset = p->workspace.used / sizeof(vae_real);
         vaei_take(&p->workspace, plan->example, sizeof(double));
         plan->kept.offset = p->workspace.used / sizeof(vae_real);
@@ -6778,9 +6908,10 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     if (plan->trains) plan->z_gradient = vaei_place_numbers(p, 0, plan->latent);
     p->before = plan->input;
     p->rows = plan->batch;
-    if (plan->classes) plan->labels = vaei_place_numbers(p, 0, (sizeof(int) - 1) / sizeof(vae_real) + 1);
-    if (plan->classifier.layers) plan->means = vaei_place_numbers(p, 0, plan->latent);
-    if (plan->classifier.layers && plan->trains) plan->means_gradient = vaei_place_numbers(p, 0, plan->latent);
+    if (VAEI_HAS(plan->classes)) plan->labels = vaei_place_numbers(p, 0, (sizeof(int) - 1) / sizeof(vae_real) + 1);
+    if (VAEI_HAS(plan->classifier.layers)) plan->means = vaei_place_numbers(p, 0, plan->latent);
+    if (VAEI_HAS(plan->classifier.layers) && plan->trains)
+        plan->means_gradient = vaei_place_numbers(p, 0, plan->latent);
 }
 
 /* The workers' slots, and the areas in which the weight gradients of the chunks are summed. */
@@ -6813,7 +6944,7 @@ VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_
     plan->stages = (vaei_stage *)vaei_take(arena, (size_t)plan->stage_count, sizeof(vaei_stage));
     vaei_place_rows(&p);
     for (i = 0; i < plan->layer_count; i++) vaei_plan_layer(&p, p.first + i);
-    for (i = 0; i < plan->classifier.layers; i++) vaei_plan_classifier_layer(&p, i);
+    for (i = 0; VAEI_HAS(i < plan->classifier.layers); i++) vaei_plan_classifier_layer(&p, i);
     vaei_place_slots(&p);
     if (plan->layers) {
         const int input_is_image = n->input.height > 1 || n->input.channels > 1;
@@ -6896,7 +7027,7 @@ VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t off
 VAEI_PRIVATE int vaei_is_frozen(const vae_model *model, int index) {
     const vaei_chain *chain = model->settings.freeze == VAE_FREEZE_ENCODER ? &model->plan.encoder
                                                                            : &model->plan.decoder;
-    return model->settings.freeze != VAE_FREEZE_NONE && index >= chain->first_layer &&
+    return VAEI_HAS(model->settings.freeze != VAE_FREEZE_NONE) && index >= chain->first_layer &&
            index < chain->first_layer + chain->layers;
 }
 
@@ -6957,6 +7088,12 @@ VAEI_PRIVATE void vaei_split_task(void *opaque, size_t index) {
    `unit`. */
 VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, size_t grain, vaei_part part,
                              void *context) {
+#ifdef VAE_BASIC
+    (void)model;
+    (void)unit;
+    (void)grain;
+    if (items) part(context, 0, 0, items);
+#else
     vaei_split_context split;
     split.part = part;
     split.context = context;
@@ -6965,6 +7102,7 @@ VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, 
     split.cut.pieces = vaei_min_size((size_t)model->plan.threads, items / grain);
     if (split.cut.pieces > 1) vaei_run(model, vaei_split_task, &split, split.cut.pieces);
     else if (items) part(context, 0, 0, items);
+#endif
 }
 
 #define VAEI_PARALLEL_WORK 500000       /* multiply-adds that are worth waking another thread */
@@ -6990,6 +7128,9 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
    the one whose largest piece is smallest, and among equals the one with the fewest row pieces, since each of these
    packs B for itself. */
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
+#ifdef VAE_BASIC
+    vaei_multiply(model->kernels, product, vaei_slot(model, 0, model->plan.product_scratch));
+#else
     /* In double, since the product of the sizes may not fit. */
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
@@ -7020,6 +7161,7 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
         grid = tried;
     }
     vaei_run(model, vaei_multiply_part, &grid, grid.rows.pieces * grid.columns.pieces);
+#endif
 }
 
 /* ---- who may use the model now ----
@@ -7146,7 +7288,7 @@ VAEI_PRIVATE void vaei_activate_backward_part(void *opaque, size_t slot, size_t 
 
 /* Whether this pass drops outputs of the layer. */
 VAEI_PRIVATE int vaei_drops(const vaei_pass *pass, const vaei_layer *layer) {
-    return layer->dropout > 0 && !pass->forward_only;
+    return VAEI_HAS(layer->dropout > 0) && !pass->forward_only;
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -7446,7 +7588,7 @@ VAEI_PRIVATE void vaei_norm_backward(const vaei_pass *pass, const vaei_layer *la
    gradient is 0, which sums would give but for their rounding. */
 VAEI_PRIVATE void vaei_bias_sums(const vaei_pass *pass, const vaei_layer *layer, size_t rows, const vae_real *d_out,
                                  vae_real *d_bias, int accumulate) {
-    if (!layer->normalizes || !vaei_norm_of(pass, layer).by_batch)
+    if (!VAEI_HAS(layer->normalizes) || !vaei_norm_of(pass, layer).by_batch)
         pass->model->kernels->column_sums(rows, layer->bias_count, d_out, layer->bias_count, NULL, d_bias, accumulate);
     else if (!accumulate) memset(d_bias, 0, layer->bias_count * sizeof(vae_real));
 }
@@ -7461,7 +7603,8 @@ VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
         const vae_real   *now = model->workspace + layer->places.statistics;
         vae_real         *running = model->parameters + layer->running;
         const size_t      rows = i < model->plan.decoder.first_layer ? count : count * model->plan.samples;
-        if (!layer->normalizes || vaei_is_frozen(model, i) || rows * (layer->outputs / layer->bias_count) < 2) continue;
+        if (!VAEI_HAS(layer->normalizes) || vaei_is_frozen(model, i) ||
+            rows * (layer->outputs / layer->bias_count) < 2) continue;
         for (c = 0; c < layer->bias_count; c++) {
             const double mean = (double)now[c], variance = (double)now[VAEI_NORM_VARIANCE * layer->bias_count + c];
             vae_real    *kept = running + layer->bias_count + c;
@@ -7536,7 +7679,7 @@ VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t fir
 VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
     vae_model     *model = pass->model;
     const vaei_way way = vaei_way_of(pass, layer, 0, 0, 0);
-    vae_real      *before = layer->normalizes ? vaei_at(model, layer->places.linear, 0, 0, 0) : way.before;
+    vae_real      *before = VAEI_HAS(layer->normalizes) ? vaei_at(model, layer->places.linear, 0, 0, 0) : way.before;
     vaei_product   p;
     memset(&p, 0, sizeof p);
     p.rows = pass->count;
@@ -7547,15 +7690,15 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
     p.a_row = layer->inputs;
     p.a_step = 1;
     p.b = model->weights + layer->weight;
-    p.b_step = layer->is_tied ? 1 : layer->outputs;
-    p.b_column = layer->is_tied ? layer->weight_row : 1;
+    p.b_step = VAEI_HAS(layer->is_tied) ? 1 : layer->outputs;
+    p.b_column = VAEI_HAS(layer->is_tied) ? layer->weight_row : 1;
     p.c = before;
     p.c_row = layer->outputs;
     p.bias = model->weights + layer->bias;
     /* Only if nothing comes between: a label's row of weights, or a normalisation. */
-    p.relu = layer->activation == VAE_RELU && !layer->classes && !layer->normalizes;
+    p.relu = layer->activation == VAE_RELU && !VAEI_HAS(layer->classes) && !VAEI_HAS(layer->normalizes);
     vaei_multiply_parallel(model, &p);
-    if (layer->classes) {
+    if (VAEI_HAS(layer->classes)) {
         vaei_label_context labels;
         labels.pass = pass;
         labels.layer = layer;
@@ -7563,9 +7706,9 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
         vaei_split(model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / layer->outputs),
                    vaei_add_label_part, &labels);
     }
-    if (layer->normalizes) vaei_norm_forward(pass, layer);
+    if (VAEI_HAS(layer->normalizes)) vaei_norm_forward(pass, layer);
     else vaei_end_dense(pass, layer, &way, vaei_separate_activation(layer->activation) ||
-                                               (layer->classes && layer->activation == VAE_RELU));
+                                               (VAEI_HAS(layer->classes) && layer->activation == VAE_RELU));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -7575,18 +7718,18 @@ VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_
     const vae_real *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
     vaei_product    p;
     memset(&p, 0, sizeof p);
-    p.rows = layer->is_tied ? layer->outputs : layer->inputs;
-    p.columns = layer->is_tied ? layer->inputs : layer->outputs;
+    p.rows = VAEI_HAS(layer->is_tied) ? layer->outputs : layer->inputs;
+    p.columns = VAEI_HAS(layer->is_tied) ? layer->inputs : layer->outputs;
     p.segments = 1;
     p.run = count;
-    p.a = layer->is_tied ? d_out : in;
+    p.a = VAEI_HAS(layer->is_tied) ? d_out : in;
     p.a_row = 1;
     p.a_step = p.rows;
-    p.b = layer->is_tied ? in : d_out;
+    p.b = VAEI_HAS(layer->is_tied) ? in : d_out;
     p.b_step = p.columns;
     p.b_column = 1;
     p.c = model->gradients + layer->weight;
-    p.c_row = layer->is_tied ? layer->weight_row : layer->outputs;
+    p.c_row = VAEI_HAS(layer->is_tied) ? layer->weight_row : layer->outputs;
     p.accumulate = model->has_gradients;
     return p;
 }
@@ -7598,11 +7741,11 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     vae_real    *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
     const int    frozen = vaei_is_frozen(model, (int)(layer - model->plan.layers));
     vaei_product p;
-    if (layer->normalizes) vaei_norm_backward(pass, layer, d_out);
+    if (VAEI_HAS(layer->normalizes)) vaei_norm_backward(pass, layer, d_out);
     else vaei_end_dense_backward(pass, layer, d_out);
     if (!frozen)
         vaei_bias_sums(pass, layer, pass->count, d_out, model->gradients + layer->bias, model->has_gradients);
-    if (layer->classes && !frozen) {
+    if (VAEI_HAS(layer->classes) && !frozen) {
         vaei_label_context labels;
         labels.pass = pass;
         labels.layer = layer;
@@ -7624,8 +7767,8 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     p.a_row = layer->outputs;
     p.a_step = 1;
     p.b = model->weights + layer->weight;
-    p.b_step = layer->is_tied ? layer->weight_row : 1;
-    p.b_column = layer->is_tied ? 1 : layer->outputs;
+    p.b_step = VAEI_HAS(layer->is_tied) ? layer->weight_row : 1;
+    p.b_column = VAEI_HAS(layer->is_tied) ? 1 : layer->outputs;
     p.c = vaei_at(model, layer->places.input_gradient, 0, 0, 0);
     p.c_row = layer->inputs;
     vaei_multiply_parallel(model, &p);
@@ -7852,16 +7995,16 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
     const vaei_way   way =
         vaei_way_of(micro->pass, layer, micro->slot, micro->first, layer->connection->output.image);
     const vae_real  *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
-    vae_real        *before = layer->normalizes
+    vae_real        *before = VAEI_HAS(layer->normalizes)
                            ? vaei_at(model, layer->places.linear, micro->slot, micro->first, layer->outputs)
                            : way.before;
     if (layer->kind == VAE_LAYER_CONV)
         vaei_convolve(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
-                    layer->activation == VAE_RELU && !layer->normalizes);
+                    layer->activation == VAE_RELU && !VAEI_HAS(layer->normalizes));
     else
         vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
-                     layer->activation == VAE_RELU && !layer->normalizes);
-    if (layer->normalizes) return;          /* the whole batch goes on together: see vaei_norm_forward */
+                     layer->activation == VAE_RELU && !VAEI_HAS(layer->normalizes));
+    if (VAEI_HAS(layer->normalizes)) return;          /* the whole batch goes on together: see vaei_norm_forward */
     if (vaei_separate_activation(layer->activation))
         vaei_activate_images(model, layer->activation, micro->count, &layer->connection->output, before, way.made);
 #ifndef VAE_INFERENCE_ONLY
@@ -7920,7 +8063,7 @@ VAEI_SETUP int vaei_is_log_sigma(vae_real x) { return vaei_lies_in(x, (vae_real)
 /* A byte for each pixel of a row in the workspace, 0 where it is not scored; NULL where no number may be missing. */
 VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
     const vaei_plan *plan = &model->plan;
-    if (!plan->observed_size) return NULL;
+    if (!VAEI_HAS(plan->observed_size)) return NULL;
     return (unsigned char *)vaei_at(model, plan->observed, 0, row, plan->observed_size);
 }
 
@@ -7929,9 +8072,11 @@ VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
     const vaei_plan       *plan = &model->plan;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
     double                 nats = likelihood->constant;
-    if (plan->log_sigma_count) nats += (double)model->weights[plan->log_sigma + (plan->log_sigma_count > 1 ? i : 0)];
+    if (plan->log_sigma_count)
+        nats += (double)model->weights[plan->log_sigma + (VAEI_HAS(plan->log_sigma_count > 1) ? i : 0)];
     else if (likelihood->has_sigma) nats += vaei_scalar_log((double)model->settings.sigma);
-    if (model->settings.standardize) nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
+    if (VAEI_HAS(model->settings.standardize))
+        nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
     return nats;
 }
 
@@ -7956,7 +8101,7 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
     spread.nats = likelihood->constant;
     if (!likelihood->has_sigma) {
         spread.nats = (double)plan->example * spread.nats;
-    } else if (plan->log_sigma_count > 1) {
+    } else if (VAEI_HAS(plan->log_sigma_count > 1)) {
         vae_real *inverse = vaei_at(model, plan->inverse_sigma, 0, 0, 0);
         spread.inverse = inverse;
         spread.nats = (double)plan->example * spread.nats;
@@ -7971,7 +8116,7 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
         spread.sigma = (double)model->settings.sigma;
         spread.nats = (double)plan->example * (spread.nats + vaei_scalar_log(spread.sigma));
     }
-    if (model->settings.standardize) {
+    if (VAEI_HAS(model->settings.standardize)) {
         const vae_real *scale = model->weights + plan->standardize_scale;
         double          product = 1;
         for (i = 0; i < plan->example; i++) {
@@ -7984,7 +8129,7 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
         }
         spread.nats += vaei_scalar_log(product);
     }
-    if (plan->observed_size) spread.each = vaei_pixel_nats(model);
+    if (VAEI_HAS(plan->observed_size)) spread.each = vaei_pixel_nats(model);
     return spread;
 }
 
@@ -8004,7 +8149,7 @@ VAEI_PRIVATE double vaei_row_nats(const vaei_pass *pass, size_t row) {
     const unsigned char *observed;
     double               sum = 0;
     size_t               i;
-    if (!pass->spread.each) return pass->spread.nats;
+    if (!VAEI_HAS(pass->spread.each)) return pass->spread.nats;
     observed = vaei_observed(pass->model, row / pass->repeat);
     for (i = 0; i < pass->model->plan.example; i++) if (observed[i]) sum += pass->spread.each[i];
     return sum;
@@ -8021,7 +8166,9 @@ VAEI_PRIVATE size_t vaei_count_observed(const vae_model *model, size_t row) {
 
 #ifndef VAE_INFERENCE_ONLY
 /* The importance weight of a row of the decoder; 1 where rows are not weighted. */
-VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) { return pass->weights ? pass->weights[row] : 1; }
+VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) {
+    return VAEI_HAS(pass->weights) ? pass->weights[row] : 1;
+}
 
 /* The gradient of log sigma. With s the mean of |x - output|^p over the numbers that share a sigma (p is 2 for the
    Gaussian, 1 for Laplace), their nats are s/(p sigma^p) + log sigma each, and the derivative with respect to log sigma
@@ -8126,7 +8273,8 @@ VAEI_PRIVATE double vaei_infinity(void) {
 /* The sum of (x - pixel)^2 over a row, in the caller's units. */
 VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels,
                                        const unsigned char *observed) {
-    const vae_real *scale = model->settings.standardize ? model->weights + model->plan.standardize_scale : NULL;
+    const vae_real *scale =
+        VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
     double          sum = 0;
     size_t          i;
     for (i = 0; i < model->plan.example; i++) {
@@ -8142,7 +8290,8 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
                                       const unsigned char *observed, double *numbers) {
     const vae_model       *model = pass->model;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    const vae_real        *scale = model->settings.standardize ? model->weights + model->plan.standardize_scale : NULL;
+    const vae_real        *scale =
+        VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
     size_t                 k;
     for (k = 0; k < model->plan.example; k++) {
         const size_t i = vaei_inner_place(model, k);
@@ -8154,7 +8303,7 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
             const size_t channels = pass->spread.channels, at = vaei_output_place(channels, likelihood->outputs, i);
             vaei_spread  spread = pass->spread;
             vae_real     own[2];
-            if (spread.inverse) spread.inverse += i;
+            if (VAEI_HAS(spread.inverse)) spread.inverse += i;
             spread.channels = 1;
             own[0] = output[at];
             own[1] = likelihood->outputs > 1 ? output[at + channels] : 0;
@@ -8199,7 +8348,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     const vae_real        *pixels = vaei_at(model, model->plan.target, 0, 0, 0);
     size_t                 i;
     for (i = first; i < first + count; i++, output += model->plan.output) {
-        const double    weight = pass->weights ? pass->weights[i] : 1;
+        const double    weight = VAEI_HAS(pass->weights) ? pass->weights[i] : 1;
         const vae_real *row = pixels + i / pass->repeat * size;
         const int       finite =
             !pass->forward_only || vaei_all_within(kernels, model->plan.output, output, VAEI_LARGEST);
@@ -8281,8 +8430,9 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
     const vaei_image  flat = vaei_flat_image(layer->out);
     /* A normalised layer's gradient has come this far already, in vaei_norm_backward. */
-    if (vaei_drops(micro->pass, layer) && !layer->normalizes) vaei_drop_images(micro, layer, &flat, d_out, d_out);
-    if (layer->activation != VAE_LINEAR && !layer->normalizes)
+    if (vaei_drops(micro->pass, layer) && !VAEI_HAS(layer->normalizes))
+        vaei_drop_images(micro, layer, &flat, d_out, d_out);
+    if (layer->activation != VAE_LINEAR && !VAEI_HAS(layer->normalizes))
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
                                vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->outputs), d_out);
     vaei_copy_images(micro->count, &flat, d_out, &layer->connection->output_gradient,
@@ -8387,7 +8537,7 @@ VAEI_PRIVATE void vaei_sum_stage(const vaei_pass *pass, const vaei_stage *stage,
     vaei_split(model, stage->parameter_count, 64, VAEI_PARALLEL_NUMBERS, vaei_sum_part, &sum);
     for (i = stage->first; i < stage->first + stage->count; i++) {
         const vaei_layer *layer = &model->plan.layers[i];
-        if (!layer->is_tied) continue;
+        if (!VAEI_HAS(layer->is_tied)) continue;
         sum.total = model->gradients + layer->weight;
         sum.partials = partials + layer->weight_partial;
         vaei_split(model, model->plan.layers[2 * model->plan.heads + 1 - i].weight_count, 64, VAEI_PARALLEL_NUMBERS,
@@ -8431,10 +8581,10 @@ VAEI_PRIVATE void vaei_convolutional_stage(const vaei_pass *pass, const vaei_sta
 /* A stage forward; if it is fused and trained, backward as well. */
 VAEI_PRIVATE void vaei_stage_forward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
-    if (stage->convolutional) {
+    if (VAEI_HAS(stage->convolutional)) {
         const vaei_layer *last = &pass->model->plan.layers[stage->first + stage->count - 1];
         vaei_convolutional_stage(pass, stage, 1, vaei_is_fused(&pass->model->plan, stage) && !pass->forward_only);
-        if (last->normalizes) vaei_norm_forward(pass, last);
+        if (VAEI_HAS(last->normalizes)) vaei_norm_forward(pass, last);
         return;
     }
     for (i = 0; i < stage->count; i++) vaei_dense_forward(pass, &pass->model->plan.layers[stage->first + i]);
@@ -8460,7 +8610,7 @@ VAEI_PRIVATE void vaei_share_heads(const vaei_pass *pass) {
 /* rows -> heads */
 VAEI_PRIVATE void vaei_encoder_forward(const vaei_pass *pass) {
     vaei_chain_forward(pass, &pass->model->plan.encoder);
-    if (pass->model->settings.shared_heads) vaei_share_heads(pass);
+    if (VAEI_HAS(pass->model->settings.shared_heads)) vaei_share_heads(pass);
 }
 
 /* Scores or decodes all rows of the pass, where the last stage has not done it on the way. */
@@ -8522,8 +8672,8 @@ VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
     const vaei_plan *plan = &pass->model->plan;
     vaei_chain_forward(pass, &plan->decoder);
 #ifndef VAE_INFERENCE_ONLY
-    if (pass->weights) vaei_weigh_rows(pass);
-    if (pass->d_log_sigma && plan->log_sigma_count > 1)
+    if (VAEI_HAS(pass->weights)) vaei_weigh_rows(pass);
+    if (pass->d_log_sigma && VAEI_HAS(plan->log_sigma_count > 1))
         vaei_split(pass->model, plan->example, 32, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / pass->count),
                    vaei_log_sigmas_gradient, pass);
 #endif
@@ -8535,11 +8685,11 @@ VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
 
 #ifndef VAE_INFERENCE_ONLY
 /* A stage backward, unless it went there on the forward pass. The first layer of all needs no input gradient. */
-VAEI_PRIVATE void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *stage) {
+VAEI_APART void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *stage) {
     int i;
-    if (stage->convolutional) {
+    if (VAEI_HAS(stage->convolutional)) {
         const vaei_layer *last = &pass->model->plan.layers[stage->first + stage->count - 1];
-        if (last->normalizes)
+        if (VAEI_HAS(last->normalizes))
             vaei_norm_backward(pass, last, vaei_at(pass->model, stage->output_gradient, 0, 0, 0));
         if (!vaei_is_fused(&pass->model->plan, stage)) vaei_convolutional_stage(pass, stage, 0, 1);
         return;
@@ -8594,7 +8744,7 @@ VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
 }
 
 VAEI_PRIVATE int vaei_is_autoencoder(const vae_model *model) {
-    return model->settings.objective == VAE_OBJECTIVE_AUTOENCODER;
+    return VAEI_HAS(model->settings.objective == VAE_OBJECTIVE_AUTOENCODER);
 }
 
 /* The KL of n numbers of z; an autoencoder has none. */
@@ -8647,18 +8797,18 @@ VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
     const vae_model     *model = pass->model;
     const vaei_settings *settings = &model->settings;
     if (vaei_is_autoencoder(model)) return 0;
-    if (model->plan.weighs) {
+    if (VAEI_HAS(model->plan.weighs)) {
         pass->weights = (double *)(void *)vaei_at(model, model->plan.sample_weights, 0, 0, 0);
         pass->row_loss = vaei_row_kl(model) + model->plan.batch;
         return 0;
     }
     pass->kl_scale = vaei_beta(model) * pass->scale;
-    if (model->plan.holds) {
+    if (VAEI_HAS(model->plan.holds)) {
         vae_real *held = vaei_at(model, model->plan.held, 0, 0, 0);
         pass->held = held;
         return vaei_hold_dimensions(pass, held);
     }
-    if (settings->capacity != 0) {
+    if (VAEI_HAS(settings->capacity != 0)) {
         const double off = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
         /* |kl - C|: below C the gradient raises the KL. */
         pass->kl_scale = off < 0 ? -pass->kl_scale : off > 0 ? pass->kl_scale : 0;
@@ -8669,14 +8819,14 @@ VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
 
 /* Whether the loss is reconstruction + beta kl, so that it may be shown as that sum. */
 VAEI_PRIVATE int vaei_loss_is_sum(const vae_model *model) {
-    return !model->plan.weighs && !model->plan.holds && model->settings.capacity == 0;
+    return !VAEI_HAS(model->plan.weighs) && !VAEI_HAS(model->plan.holds) && model->settings.capacity == 0;
 }
 
 /* What is minimised, after the pass: its average over the batch. */
 VAEI_PRIVATE double vaei_loss(const vaei_pass *pass, double reconstruction, double kl_in_loss) {
     double sum = 0;
     size_t i;
-    if (!pass->weights) return reconstruction + VAEI_ROUNDED((double)vaei_beta(pass->model) * kl_in_loss);
+    if (!VAEI_HAS(pass->weights)) return reconstruction + VAEI_ROUNDED((double)vaei_beta(pass->model) * kl_in_loss);
     for (i = 0; i < pass->count; i++) sum += pass->row_loss[i];
     return sum / (double)pass->count;
 }
@@ -8694,7 +8844,7 @@ VAEI_PRIVATE void vaei_latent_backward_row(const vaei_pass *pass, size_t row, va
     vae_real               free_mean[32], free_logvar[32];
     size_t                 first, count, j;
     vaei_latent_backward(kernels, latent, mean, logvar, noise, d_z, pass->kl_scale, d_mean, d_mean + latent);
-    for (first = 0; pass->held && first < latent; first += count) {
+    for (first = 0; VAEI_HAS(pass->held) && first < latent; first += count) {
         count = vaei_min_size(32, latent - first);
         vaei_latent_backward(kernels, count, mean + first, logvar + first, noise + first, d_z + first, 0, free_mean,
                              free_logvar);
@@ -8741,21 +8891,22 @@ VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
 }
 
 /* d_z -> the gradient of the heads' output, for all rows of the pass. */
-VAEI_PRIVATE void vaei_latent_backward_rows(const vaei_pass *pass) {
+VAEI_APART void vaei_latent_backward_rows(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
     vae_real        *d_heads = vaei_at(model, model->plan.layers[model->plan.heads].places.output_gradient, 0, 0, 0);
     size_t           i, j;
     for (i = 0; i < pass->count; i++) {
         vae_real *d_mean = d_heads + i * 2 * latent;
-        if (pass->weights) vaei_weighed_backward(pass, i);
+        if (VAEI_HAS(pass->weights)) vaei_weighed_backward(pass, i);
         vaei_latent_backward_row(pass, i, d_mean);
-        if (pass->repeat > 1) vaei_latent_add_samples(pass, i, d_mean);
+        if (VAEI_HAS(pass->repeat > 1)) vaei_latent_add_samples(pass, i, d_mean);
         /* -beta / 2 for each sample, times its weight: these add up to 1. */
-        for (j = 0; pass->weights && j < latent; j++) d_mean[latent + j] -= vaei_beta(model) * pass->scale / 2;
+        for (j = 0; VAEI_HAS(pass->weights) && j < latent; j++)
+            d_mean[latent + j] -= vaei_beta(model) * pass->scale / 2;
         vaei_bound_logvar_backward(latent, vaei_at(model, model->plan.logvar, 0, i, latent), d_mean + latent);
     }
-    for (i = 0; model->settings.shared_heads && i < pass->count; i++) {         /* the layer's own outputs, in place */
+    for (i = 0; VAEI_HAS(model->settings.shared_heads) && i < pass->count; i++) {  /* its own outputs, in place */
         size_t k;
         for (k = 0; k < latent; k++)
             d_heads[i * latent + k] = d_heads[2 * i * latent + k] + d_heads[(2 * i + 1) * latent + k];
@@ -8902,7 +9053,7 @@ VAEI_PRIVATE size_t vaei_channel_place(const vaei_tensor_place *place) {
 
 VAE_API size_t vae_tensor_count(const vae_model *model) {
     return model ? vaei_layer_tensors(model) + (model->plan.log_sigma_count ? 1 : 0) +
-                   (model->settings.standardize ? 2 : 0) : 0;
+                   (VAEI_HAS(model->settings.standardize) ? 2 : 0) : 0;
 }
 
 /* The tensors that belong to no layer: "log_sigma", "standardize.mean", "standardize.scale". `index` counts from the
@@ -8950,14 +9101,20 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
     text.bytes = tensor->name;
     text.size = sizeof tensor->name;
     text.length = 0;
-    if (place.head) vaei_format(&text, "%s.%s", place.head == 1 ? "mean" : "logvar", names[place.which]);
-    else
-        vaei_format(&text, "%s.%d.%s", vaei_part_of(&model->plan, place.number),
-                    place.which < VAEI_TENSOR_NORM_WEIGHT ? layer->name_index : layer->norm_index, names[place.which]);
+    /* not by vaei_format: every model needs names, but small programs no other text */
+    vaei_put_string(&text, place.head == 1 ? "mean" : place.head ? "logvar" : vaei_part_of(&model->plan, place.number));
+    if (!place.head) {
+        const int number = place.which < VAEI_TENSOR_NORM_WEIGHT ? layer->name_index : layer->norm_index;
+        vaei_put(&text, '.');
+        vaei_put_unsigned(&text, (uint64_t)number);
+    }
+    vaei_put(&text, '.');
+    vaei_put_string(&text, names[place.which]);
+    tensor->name[vaei_min_size(text.length, sizeof tensor->name - 1)] = 0;
     if (place.which != VAEI_TENSOR_WEIGHT) {
         tensor->rank = 1;
         tensor->shape[0] = place.head ? model->plan.latent : layer->bias_count;
-    } else if (layer->kind == VAE_LAYER_DENSE) {
+    } else if (!VAEI_HAS(layer->kind != VAE_LAYER_DENSE)) {
         tensor->rank = 2;
         tensor->shape[0] = place.head ? model->plan.latent : layer->outputs;
         tensor->shape[1] = layer->inputs + layer->classes;
@@ -8989,7 +9146,7 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
         const vaei_other_tensor other = vaei_find_other_tensor(model, tensor - vaei_layer_tensors(model));
         return other.place + (other.count == 1 ? 0 : vaei_channels_last(model->settings.input, i));
     }
-    if (layer->kind == VAE_LAYER_DENSE) {
+    if (!VAEI_HAS(layer->kind != VAE_LAYER_DENSE)) {
         const size_t columns = layer->inputs + layer->classes;
         const int    is_weight = place.which == VAEI_TENSOR_WEIGHT;
         size_t       out = is_weight ? i / columns : i, in = is_weight ? i % columns : 0;
@@ -9185,7 +9342,7 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
    are exchanged, as in PyTorch, which takes the weight's second dimension for the inputs whichever layer it is. */
 VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
     const vaei_connection *c = layer->connection;
-    if (!c) return (double)(out ? layer->outputs : layer->inputs + layer->classes);
+    if (!VAEI_HAS(c != NULL)) return (double)(out ? layer->outputs : layer->inputs + layer->classes);
     return (double)c->kernel_height * (double)c->kernel_width * (double)(out ? c->coarse.channels : c->fine.channels);
 }
 
@@ -9201,7 +9358,11 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encod
         2 * (size_t)layer + (layer > encoders || place.head == 2 ? 2 : 0) + (size_t)place.which;
     const double            fan_in = vaei_fan(place.layer, 0);
     const double            fan_out = place.head ? (double)model->plan.latent : vaei_fan(place.layer, 1);
+#ifdef VAE_BASIC
+    const vae_initialization how = VAE_INIT_PYTORCH;
+#else
     const vae_initialization how = model->settings.initialization;
+#endif
     vae_tensor              tensor;
     vae_real                drawn[32], scale;
     size_t                  first, i;
@@ -9279,7 +9440,7 @@ VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings 
 
 /* The settings, checked. The system is asked for the number of threads once; the source keeps it. */
 VAEI_SETUP vae_status vaei_settle_source(vaei_source *source, vaei_settings *s, vae_error *error) {
-    const vae_status status = source->model ? vaei_settle_view(source, s, error)
+    const vae_status status = VAEI_HAS(source->model != NULL) ? vaei_settle_view(source, s, error)
                                             : vaei_settle(source->config, source->threads, s, error);
     if (status != VAE_OK) return status;
     source->threads = s->threads;
@@ -9382,7 +9543,9 @@ VAEI_SETUP vae_model *vaei_make(vaei_source *source, void *memory, size_t needed
     model->bytes = needed;
     model->kernels = vaei_kernel_set_of(model->settings.kernels);
     model->weights = model->parameters ? model->parameters : model->settings.weights;
+#if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
     if (model->parameters) vaei_initialize(model, source->network.encoders);
+#endif
 #ifdef VAEI_HAS_POOL
     if (model->pool) vaei_pool_start(model->pool, model->plan.threads);
 #endif
@@ -9463,6 +9626,7 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
     vaei_source          source;
     vaei_network        *network = &source.network;
     if (!model || !view) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_view: model or view is NULL");
+    if (!VAEI_HAS(1)) return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC has no views");
     memset(&source, 0, sizeof source);
     source.model = model;
     source.changes = changes;
@@ -9577,8 +9741,8 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     vaei_pad(text, start + 50);
     vaei_put_shape(text, layer->out);
     vaei_pad(text, start + 66);
-    vaei_put_grouped(text, layer->weight_count + (layer->normalizes ? 3 : 1) * layer->bias_count, 13);
-    if (layer->normalizes) vaei_put_string(text, "  batch norm");
+    vaei_put_grouped(text, layer->weight_count + (VAEI_HAS(layer->normalizes) ? 3 : 1) * layer->bias_count, 13);
+    if (VAEI_HAS(layer->normalizes)) vaei_put_string(text, "  batch norm");
     if (layer->dropout > 0) vaei_format(text, "  dropout %r", (double)layer->dropout);
 }
 
@@ -9608,7 +9772,7 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
         vaei_format(text, ", capacity %r", vaei_scheduled(model, s->capacity, &s->capacity_schedule));
     if (s->standardize) vaei_put_string(text, ", standardized pixels");
     if (s->classes) vaei_format(text, ", given one of %d classes", s->classes);
-    if (model->plan.classifier.layers)
+    if (VAEI_HAS(model->plan.classifier.layers))
         vaei_format(text, ", classifier weight %r", (double)vaei_setting(s->classifier_weight));
     if (s->binarize) vaei_put_string(text, ", binarized pixels");
     if (s->missing) vaei_put_string(text, ", some may be missing");
@@ -9754,7 +9918,8 @@ VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_r
 
 /* Where pixel k of a caller's row stands in a row of the workspace. */
 VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k) {
-    const int swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
+    const int swap =
+        VAEI_HAS(model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1);
     return swap ? vaei_channels_last(model->settings.input, k) : k;
 }
 
@@ -9788,7 +9953,7 @@ VAEI_PRIVATE vaei_given vaei_given_targets(const vae_model *model, const vae_dat
 
 /* Whether pixel k of a caller's row counts as missing. */
 VAEI_PRIVATE int vaei_is_missing(const vae_model *model, const vaei_given *given, size_t k) {
-    return model->settings.missing && ((given->mask && !given->mask[k]) ||
+    return VAEI_HAS(model->settings.missing) && ((given->mask && !given->mask[k]) ||
                                        (given->pixels && vaei_is_nan(given->pixels[k])));
 }
 
@@ -9815,14 +9980,15 @@ VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_given *gi
     const size_t           size = model->plan.example;
     size_t                 column, k;
     if (!given->pixels) return size;
-    if (!model->settings.standardize && !model->settings.missing)
+    if (!VAEI_HAS(model->settings.standardize) && !VAEI_HAS(model->settings.missing))
         return model->kernels->check_range(size, given->pixels, likelihood->low, likelihood->high);
     column = vaei_not_finite_column(model, given);
     for (k = 0; k < column; k++) {
         double x;
         if (vaei_is_missing(model, given, k)) continue;
         x = (double)given->pixels[k];
-        if (model->settings.standardize) x = vaei_standardized(model, vaei_inner_place(model, k), given->pixels[k]);
+        if (VAEI_HAS(model->settings.standardize))
+            x = vaei_standardized(model, vaei_inner_place(model, k), given->pixels[k]);
         if (x < (double)likelihood->low || x > (double)likelihood->high) return k;
     }
     return column;
@@ -9928,7 +10094,7 @@ VAEI_PRIVATE void vaei_take_row(const vae_model *model, const vaei_given *given,
         const size_t i = vaei_inner_place(model, k);
         const int    missing = vaei_is_missing(model, given, k);
         if (missing) to[i] = 0;
-        else if (!model->settings.standardize) to[i] = vaei_given_pixel(given, k);
+        else if (!VAEI_HAS(model->settings.standardize)) to[i] = vaei_given_pixel(given, k);
         else to[i] = (vae_real)vaei_standardized(model, i, vaei_given_pixel(given, k));
         if (observed) observed[i] = !missing;
     }
@@ -9940,7 +10106,7 @@ VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t plac
     const vae_model   *model = rows->model;
     const vaei_plan   *plan = &model->plan;
     const int          trains = rows->use == VAEI_FOR_TRAINING;
-    const int          binarizes = model->settings.binarize && rows->use != VAEI_AS_GIVEN;
+    const int          binarizes = VAEI_HAS(model->settings.binarize) && rows->use != VAEI_AS_GIVEN;
     vae_real          *input = vaei_at(model, plan->input, 0, place, plan->example);
     vae_real          *target = vaei_at(model, plan->target, 0, place, plan->example);
     unsigned char     *observed = vaei_observed(model, place);
@@ -9953,15 +10119,15 @@ VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t plac
     vaei_take_row(model, &given, input, observed);
     if (binarizes) vaei_binarize_row(&drawing, input);
     if (!plan->has_target) return;
-    if (!rows->data->targets) memcpy(target, input, plan->example * sizeof(vae_real));
+    if (!VAEI_HAS(rows->data->targets)) memcpy(target, input, plan->example * sizeof(vae_real));
 #ifndef VAE_INFERENCE_ONLY
-    if (trains && model->settings.corruption.kind != VAE_CORRUPTION_NONE) {
+    if (trains && VAEI_HAS(model->settings.corruption.kind != VAE_CORRUPTION_NONE)) {
         drawing.stream = VAEI_STREAM_CORRUPTION;
         vaei_corrupt_row(&drawing, observed, input);
         drawing.stream = VAEI_STREAM_BINARIZE_TRAINING;
     }
 #endif
-    if (!rows->data->targets) return;
+    if (!VAEI_HAS(rows->data->targets)) return;
     given = vaei_given_targets(model, rows->data, row);
     vaei_take_row(model, &given, target, observed);
     if (binarizes) vaei_binarize_row(&drawing, target);
@@ -9969,14 +10135,16 @@ VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t plac
 
 /* Whether the rows of this model's data may need vaei_load_altered. */
 VAEI_PRIVATE int vaei_alters_rows(const vae_model *model) {
-    return model->plan.has_target || model->settings.missing || model->settings.binarize;
+    return VAEI_HAS(model->plan.has_target) || VAEI_HAS(model->settings.missing) ||
+           VAEI_HAS(model->settings.binarize);
 }
 
 /* Row `row` of the data, whose pixels may be taken as they are, becomes row `place` of the batch. */
 VAEI_PRIVATE void vaei_load_plain(const vaei_rows *rows, size_t row, size_t place) {
     const vae_model *model = rows->model;
     const size_t     size = model->plan.example;
-    const int        swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
+    const int        swap =
+        VAEI_HAS(model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1);
     vae_real        *to = vaei_at(model, model->plan.input, 0, place, size);
     size_t           k;
     if (rows->data->bytes) {
@@ -9988,7 +10156,7 @@ VAEI_PRIVATE void vaei_load_plain(const vaei_rows *rows, size_t row, size_t plac
         if (swap) vaei_to_channels_last(model->settings.input, pixels, to);
         else memcpy(to, pixels, size * sizeof(vae_real));
     }
-    if (model->settings.standardize)
+    if (VAEI_HAS(model->settings.standardize))
         for (k = 0; k < size; k++) to[k] = (vae_real)vaei_standardized(model, k, to[k]);
 }
 
@@ -10002,12 +10170,12 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
         const size_t     row = vaei_row_at(rows, i);
         const vaei_given given = vaei_given_pixels(model, rows->data, row);
         const int        label = rows->data->labels ? rows->data->labels[row] : -1;
-        if ((model->plan.classes && vaei_is_bad_label(model, label)) ||
+        if ((VAEI_HAS(model->plan.classes) && vaei_is_bad_label(model, label)) ||
             vaei_bad_column(model, &given) < model->plan.example) {
             rows->bad[slot] = i + 1;
             return;
         }
-        if (model->plan.classes) vaei_labels(model)[i] = label;
+        if (VAEI_HAS(model->plan.classes)) vaei_labels(model)[i] = label;
         if (alters) vaei_load_altered(rows, row, i);
         else vaei_load_plain(rows, row, i);
     }
@@ -10027,7 +10195,7 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, co
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; %s, or "
                          "use VAE_GAUSSIAN", set, row, column, (double)value, likelihood->symbol,
                          value < 0 ? "shift and scale them" : "divide them by their maximum");
-    if (model->settings.standardize)
+    if (VAEI_HAS(model->settings.standardize))
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r, more than 1e9 standard deviations from "
                          "its mean: correct it or leave the row out", set, row, column, (double)value);
     return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must lie within -1e9 to 1e9; scale "
@@ -10066,15 +10234,16 @@ VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *ou
     const vae_model       *model = pass->model;
     const size_t           size = model->plan.example;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    const int              swap = model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1;
+    const int              swap =
+        VAEI_HAS(model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1);
     vae_real *const        made = swap ? output : pixels;
     size_t                 k;
-    if (pass->draws)
+    if (VAEI_HAS(pass->draws))
         vaei_draw_pixels(model->kernels, likelihood, size, output, &pass->spread, model->settings.seed,
                          pass->first_drawn + row, made);
     else likelihood->mean(model->kernels, size, output, &pass->spread, made);
     for (k = 0; swap && k < size; k++) pixels[k] = output[vaei_channels_last(model->settings.input, k)];
-    if (!model->settings.standardize) return;
+    if (!VAEI_HAS(model->settings.standardize)) return;
     for (k = 0; k < size; k++) {
         const size_t i = vaei_inner_place(model, k);
         const double scaled =
@@ -10093,7 +10262,7 @@ VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *da
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has both pixels and bytes: set one of them", call);
     if (!data->pixels && !data->bytes && data->count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has neither pixels nor bytes: set one of them", call);
-    if (data->mask && !model->settings.missing)
+    if (data->mask && !VAEI_HAS(model->settings.missing))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has a mask, but in this model no number may be missing: "
                          "set config.missing to 1", call);
     if (data->targets && !model->settings.targets)
@@ -10117,7 +10286,7 @@ VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *da
 VAEI_APART vae_status vaei_check_targets(const vae_model *model, const vae_data *data, const char *set,
                                          vae_error *error) {
     size_t row;
-    for (row = 0; data->targets && row < data->count; row++) {
+    for (row = 0; VAEI_HAS(data->targets) && row < data->count; row++) {
         const vaei_given given = vaei_given_targets(model, data, row);
         const size_t     column = vaei_bad_column(model, &given);
         if (column < model->plan.example)
@@ -10213,7 +10382,7 @@ VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
 /* Takes the means and scales from all rows of the data, if all their pixels are finite. */
 VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, vae_error *error) {
     size_t row, column;
-    if (!model->settings.standardize)
+    if (!VAEI_HAS(model->settings.standardize))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_standardize: the model was made without: set "
                          "config.standardize to 1");
     if (model->step)
@@ -10265,7 +10434,7 @@ VAEI_PRIVATE int vaei_learns_spread(const vae_model *model) {
    standardizes takes its means and scales from the data. */
 VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, const vae_data *validation,
                                      vae_error *error) {
-    const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
+    const int  fresh = !model->step && VAEI_HAS(model->settings.standardize) && !vaei_is_standardized(model);
     vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
     if (status != VAE_OK) return status;
     /* A fresh model can judge pixels only once it has their scale; it then allows all that are finite. */
@@ -10273,7 +10442,7 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
         status = vaei_standardize(model, data, error);
         if (status == VAE_OK) status = vaei_check_targets(model, data, "", error);
     } else status = vaei_check_pixels(model, data, "", error);
-    if (status == VAE_OK && !model->step && !model->settings.standardize && vaei_learns_spread(model))
+    if (status == VAE_OK && !model->step && !VAEI_HAS(model->settings.standardize) && vaei_learns_spread(model))
         status = vaei_check_spread(model, data, error);
     if (status == VAE_OK && validation) status = vaei_check_pixels(model, validation, "validation ", error);
     if (status != VAE_OK && fresh) vaei_set_standardize(model, NULL);
@@ -10311,7 +10480,7 @@ VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
 
 /* Biases, and batch normalisation's weights and biases after them: weight decay leaves all of these alone. */
 VAEI_PRIVATE size_t vaei_bias_numbers(const vaei_layer *layer) {
-    return (layer->normalizes ? 3 : 1) * layer->bias_count;
+    return (VAEI_HAS(layer->normalizes) ? 3 : 1) * layer->bias_count;
 }
 
 /* Frozen weights have no gradient, and what was written in its place is ignored. */
@@ -10331,7 +10500,7 @@ VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
 /* Makes the pass one that goes backward too, and adds to the gradients that are there. */
 VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     vae_model *model = pass->model;
-    if (model->settings.tied && !model->has_gradients) vaei_zero_gradients(model);     /* both uses add to them */
+    if (VAEI_HAS(model->settings.tied) && !model->has_gradients) vaei_zero_gradients(model);  /* both uses add */
     pass->forward_only = 0;
     pass->d_log_sigma = model->plan.log_sigma_count && model->settings.freeze != VAE_FREEZE_DECODER
                             ? model->gradients + model->plan.log_sigma : NULL;
@@ -10345,7 +10514,7 @@ VAEI_PRIVATE void vaei_count_for_sigma(const vae_model *model, size_t count, vae
     for (i = 0; i < plan->log_sigma_count; i++) {
         double all = (double)count, observed = 0;
         for (row = 0; row < count; row++)
-            observed += plan->log_sigma_count > 1 ? vaei_observed(model, row)[i]
+            observed += VAEI_HAS(plan->log_sigma_count > 1) ? vaei_observed(model, row)[i]
                                                   : (double)vaei_count_observed(model, row);
         if (plan->log_sigma_count == 1) all *= (double)plan->example;
         if (observed > 0) gradients[i] = (vae_real)((double)gradients[i] * (all / observed));
@@ -10356,7 +10525,7 @@ VAEI_PRIVATE void vaei_count_for_sigma(const vae_model *model, size_t count, vae
    workspace best. Otherwise, for pixels in the thousands, the first gradients would be about a million times the later
    ones, and Adam, which divides by the size of the gradients that it remembers, would stand still. Returns whether
    sigma moved. */
-VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
+VAEI_APART int vaei_first_sigma(vae_model *model, size_t count) {
     const vaei_plan *plan = &model->plan;
     vaei_pass        pass;
     size_t           i;
@@ -10370,7 +10539,7 @@ VAEI_PRIVATE int vaei_first_sigma(vae_model *model, size_t count) {
     vaei_latent_forward(&pass, vaei_row_kl(model));
     pass.d_log_sigma = model->moment1 + plan->log_sigma;        /* free: the optimiser leaves sigma alone */
     vaei_decoder_forward(&pass);
-    if (plan->observed_size) vaei_count_for_sigma(model, count, pass.d_log_sigma);
+    if (VAEI_HAS(plan->observed_size)) vaei_count_for_sigma(model, count, pass.d_log_sigma);
     vaei_move_sigma(model, pass.d_log_sigma, 1);
     memset(pass.d_log_sigma, 0, plan->log_sigma_count * sizeof(vae_real));
     return 1;
@@ -10531,6 +10700,7 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
     vae_status      status = VAE_OK;
     if (!model || !latents || ((!z || !pixels) && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model, latents, its z or pixels is NULL", call);
+    if (draws && !VAEI_HAS(1)) return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC draws no pixels");
     if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
         vaei_check_count(model, count, call, error) != VAE_OK ||
         vaei_check_has_labels(model, latents->labels, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
@@ -10628,6 +10798,8 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
         vaei_check_count(model, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if ((int)kind < 1 || kind > VAE_SAMPLE_DRAW)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "how.kind is %d: use one of vae_sample_kind", (int)kind);
+    if (kind == VAE_SAMPLE_DRAW && !VAEI_HAS(1))
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC draws no pixels");
     if (labels && !model->plan.is_conditional)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: how.labels are given, but the model is not conditional: set "
                          "config.classes, or leave them NULL", call);
@@ -10687,9 +10859,9 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
         vaei_draw_noise(model, VAEI_STREAM_EVALUATION, 0, first, pass.count);
         vaei_latent_forward(&pass, row_kl);
         vaei_decoder_forward(&pass);
-        if (model->plan.classifier.layers) vaei_classifier_forward(&pass);
+        if (VAEI_HAS(model->plan.classifier.layers)) vaei_classifier_forward(&pass);
         for (i = 0; i < pass.count; i++) {
-            const double nats = model->plan.classifier.layers ? vaei_row_classification(model, i) : 0;
+            const double nats = VAEI_HAS(model->plan.classifier.layers) ? vaei_row_classification(model, i) : 0;
             if (!vaei_finite_double(pass.reconstruction[i] + row_kl[i] + nats))
                 return vaei_fail_result(first + i, error);
             reconstruction += pass.reconstruction[i];
@@ -10891,6 +11063,11 @@ VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_
     if (score->samples && score->kind != VAE_SCORE_LOG_LIKELIHOOD)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.samples is %z, but only VAE_SCORE_LOG_LIKELIHOOD draws "
                          "samples: leave it 0", score->samples);
+#ifdef VAE_BASIC
+    if (score->kind == VAE_SCORE_LOG_LIKELIHOOD || score->without_entropy)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC has neither VAE_SCORE_LOG_LIKELIHOOD "
+                         "nor without_entropy");
+#endif
     if (score->kind == VAE_SCORE_LOG_LIKELIHOOD && vaei_check_prior(model, "vae_score", error) != VAE_OK)
         return VAE_ERROR_ARGUMENT;
     if (numbers && score->kind != VAE_SCORE_RECONSTRUCTION && score->kind != VAE_SCORE_SQUARED_ERROR)
@@ -10909,7 +11086,7 @@ VAEI_PRIVATE void vaei_score_rows(vaei_importance *turn, const vae_score_config 
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent, size = model->plan.example;
     size_t           i, k;
-    if (score->kind == VAE_SCORE_LOG_LIKELIHOOD) {
+    if (VAEI_HAS(score->kind == VAE_SCORE_LOG_LIKELIHOOD)) {
         turn->same_noise = 1;
         vaei_estimate_log_p(turn, score->samples ? score->samples : 100);
     } else {
@@ -10924,7 +11101,7 @@ VAEI_PRIVATE void vaei_score_rows(vaei_importance *turn, const vae_score_config 
         if (score->kind == VAE_SCORE_ELBO)
             each[i] += vaei_kl_of(model, latent, vaei_heads(model) + 2 * i * latent,
                                   vaei_at(model, model->plan.logvar, 0, i, latent));
-        for (k = 0; score->without_entropy && k < size; k++) each[i] -= vaei_entropy((double)pixels[k]);
+        for (k = 0; VAEI_HAS(score->without_entropy) && k < size; k++) each[i] -= vaei_entropy((double)pixels[k]);
     }
 }
 
@@ -10938,7 +11115,7 @@ VAEI_PRIVATE void vaei_score_each_number(vaei_pass *pass, const vae_score_config
     pass->numbers = numbers;
     vaei_take_means(pass);
     vaei_decoder_forward(pass);
-    for (i = 0; score->without_entropy && i < pass->count; i++) {
+    for (i = 0; VAEI_HAS(score->without_entropy) && i < pass->count; i++) {
         const vae_real *pixels = vaei_at(model, model->plan.target, 0, i, size);
         for (k = 0; k < size; k++) numbers[i * size + k] -= vaei_entropy((double)pixels[vaei_inner_place(model, k)]);
     }
@@ -10958,7 +11135,7 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
     memset(&config, 0, sizeof config);
     if (score) config = *score;
     if (!config.kind) config.kind = numbers ? VAE_SCORE_RECONSTRUCTION : VAE_SCORE_ELBO;
-    if (vaei_check_score_config(model, &config, numbers, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
+    if ((status = vaei_check_score_config(model, &config, numbers, error)) != VAE_OK) return status;
     width = numbers ? model->plan.example : 1;
     for (first = 0; first < data->count; first += turn.pass.count) {
         double *results = each + first * width;
@@ -11095,7 +11272,7 @@ VAEI_PRIVATE int vaei_end_filling(const vaei_importance *turn, const vae_data *d
             continue;
         }
         if (spread && spread[k] > 0) spread[k] = vaei_sqrt(spread[k]);
-        if (model->settings.standardize) {
+        if (VAEI_HAS(model->settings.standardize)) {
             const size_t at = vaei_inner_place(model, k);
             const double scale = (double)model->weights[model->plan.standardize_scale + at];
             filled[k] = (vae_real)(VAEI_ROUNDED((double)filled[k] * scale) +
@@ -11120,7 +11297,7 @@ VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size
     pixels.targets = NULL;          /* what they say is not asked here */
     status = vaei_check_score(model, data ? &pixels : NULL, 0, "vae_impute", error);
     if (status != VAE_OK) return status;
-    if (!model->settings.missing)
+    if (!VAEI_HAS(model->settings.missing))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_impute: in this model no number may be missing: set "
                          "config.missing to 1, also where it is loaded");
     if (vaei_check_prior(model, "vae_impute", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
@@ -11417,7 +11594,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     pass.scale = (vae_real)(1 / (double)total);
     pass.reconstruction = vaei_row_terms(model);
     vaei_encoder_forward(&pass);
-    if (model->plan.classifier.layers) {
+    if (VAEI_HAS(model->plan.classifier.layers)) {
         vaei_classifier_forward(&pass);
         for (i = 0; i < count; i++) classification += vaei_row_classification(model, i);
     }
@@ -11427,7 +11604,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     vaei_latent_forward(&pass, row_kl);
     for (i = 0; i < count; i++) kl += row_kl[i];
     penalty = vaei_kl_in_loss(&pass, kl / (double)count);
-    if (!pass.weights) pass.scale = (vae_real)(1 / ((double)total * (double)samples));
+    if (!VAEI_HAS(pass.weights)) pass.scale = (vae_real)(1 / ((double)total * (double)samples));
     pass.count = count * samples;
     vaei_decoder_forward(&pass);
     for (i = 0; i < count * samples; i++) reconstruction += pass.reconstruction[i];
@@ -11440,14 +11617,15 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     for (s = model->plan.stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(&pass, &model->plan.stages[s]);
         if (s != model->plan.decoder.first_stage) continue;
-        if (model->settings.freeze == VAE_FREEZE_ENCODER) break;
+        if (VAEI_HAS(model->settings.freeze == VAE_FREEZE_ENCODER)) break;
         pass.count = count;
         vaei_latent_backward_rows(&pass);
         pass.repeat = 1;
-        if (model->plan.classifier.layers) vaei_classifier_backward(&pass, (vae_real)(weight / (double)total));
+        if (VAEI_HAS(model->plan.classifier.layers))
+            vaei_classifier_backward(&pass, (vae_real)(weight / (double)total));
     }
     /* The caller must read zeros for frozen weights. */
-    if (!updates && model->settings.freeze != VAE_FREEZE_NONE) vaei_zero_frozen(model);
+    if (!updates && VAEI_HAS(model->settings.freeze != VAE_FREEZE_NONE)) vaei_zero_frozen(model);
     model->has_gradients = !updates;
     *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
     terms->loss = vaei_loss(&pass, terms->reconstruction, penalty);
@@ -11569,12 +11747,11 @@ VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t
 
 /* What the gradient is multiplied by so that its norm is at most optimizer.clip_norm, as PyTorch's clip_grad_norm_ has
    it. A sum of squares below the smallest double has no need of it. */
-VAEI_PRIVATE vae_real vaei_clip_factor(const vae_model *model) {
+VAEI_APART vae_real vaei_clip_factor(const vae_model *model) {
     const double      most = (double)vaei_setting(model->settings.optimizer.clip_norm);
     vaei_clip_context work;
     double            sum = 0, factor;
     size_t            i;
-    if (most == 0) return 1;
     work.numbers = model->gradients;
     work.count = model->plan.log_sigma;
     work.piece = (work.count / VAEI_CLIP_PIECES + 4) / 4 * 4;
@@ -11592,7 +11769,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     vaei_update_context work;
     int                 i;
     if (!model->has_gradients) vaei_zero_gradients(model);
-    if (model->settings.freeze != VAE_FREEZE_NONE) vaei_zero_frozen(model);
+    if (VAEI_HAS(model->settings.freeze != VAE_FREEZE_NONE)) vaei_zero_frozen(model);
     if (!vaei_are_within(model, model->gradients, plan->parameter_count, VAEI_MOST_GRADIENT)) {
         vaei_forget_gradients(model);
         return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond 1e18; the weights were "
@@ -11600,7 +11777,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
                          (size_t)model->step + 1);
     }
     vaei_begin_update(&work, model);
-    work.factor = vaei_clip_factor(model);
+    if (vaei_setting(model->settings.optimizer.clip_norm) != 0) work.factor = vaei_clip_factor(model);     /* else 1 */
     /* Without decay all parameters are alike, and one span takes them. */
     if (work.step.decay == 0 && work.step.shrink == 1 && model->settings.freeze == VAE_FREEZE_NONE)
         vaei_update_span(&work, &work.step, 0, plan->log_sigma);
@@ -11713,7 +11890,7 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
         if (vaei_is_frozen(model, i)) continue;
         if (!vaei_are_within(model, model->gradients + layer->bias, vaei_bias_numbers(layer), VAEI_MOST_GRADIENT))
             return 0;
-        if (layer->kind != VAE_LAYER_DENSE) {
+        if (VAEI_HAS(layer->kind != VAE_LAYER_DENSE)) {
             if (!vaei_are_within(model, model->gradients + layer->weight, layer->weight_count, VAEI_MOST_GRADIENT))
                 return 0;
             continue;
@@ -11732,12 +11909,17 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
 /* One update on the batch in the workspace: in the way described above, or with the whole gradient where that is not
    possible. */
 VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
+#ifdef VAE_SMALL                /* the same numbers with less code */
+    const vae_status status = vaei_train_rows(model, count, 0, count, 0, terms, error);
+    return status == VAE_OK ? vaei_apply(model, error) : status;
+#else
     vaei_update_context work;
     vae_status          status;
     int                 i;
     /* Earlier gradients are there to add to, or the caller looks at the block, or a tensor has more than one use, or
        the gradient's norm is needed first. */
-    if (model->has_gradients || model->settings.tied || vaei_setting(model->settings.optimizer.clip_norm) != 0) {
+    if (model->has_gradients || VAEI_HAS(model->settings.tied) ||
+        vaei_setting(model->settings.optimizer.clip_norm) != 0) {
         status = vaei_train_rows(model, count, 0, count, 0, terms, error);
         return status == VAE_OK ? vaei_apply(model, error) : status;
     }
@@ -11759,11 +11941,11 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
         const vaei_layer *layer = &model->plan.layers[i];
         if (vaei_is_frozen(model, i)) continue;
         vaei_update_span(&work, &work.without_decay, layer->bias, vaei_bias_numbers(layer));
-        if (layer->kind != VAE_LAYER_DENSE) {
+        if (VAEI_HAS(layer->kind != VAE_LAYER_DENSE)) {
             vaei_update_span(&work, &work.step, layer->weight, layer->weight_count);
             continue;
         }
-        if (layer->classes)         /* whose gradients are there, before their place becomes room for others */
+        if (VAEI_HAS(layer->classes))   /* whose gradients are there, before their place becomes room for others */
             vaei_update_span(&work, &work.step, layer->weight + layer->inputs * layer->outputs,
                              layer->classes * layer->outputs);
         work.examples = vaei_layer_rows(model, i, count);
@@ -11775,6 +11957,7 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     vaei_update_sigma(model, model->gradients + model->plan.log_sigma, model->step);
     vaei_end_step(model);
     return VAE_OK;
+#endif
 }
 
 /* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma nor the bound on the
@@ -12176,7 +12359,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
 /* `config` is a copy that may be changed. Everything is checked before the first weight changes. */
 VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae_fit_config *config, vae_error *error) {
     vaei_fit   fit;
-    const int  fresh = !model->step && model->settings.standardize && !vaei_is_standardized(model);
+    const int  fresh = !model->step && VAEI_HAS(model->settings.standardize) && !vaei_is_standardized(model);
     vae_status status = vaei_check_data(model, data, "vae_fit", error);
     if (status == VAE_OK) status = vaei_check_fit(model, data, config, error);
     if (status == VAE_OK && config->validation)

@@ -1443,6 +1443,15 @@ TEST(test_own_loop) {
     CHECK_CONTAINS(heard, "own_loop: cannot ");
 }
 
+/* The monitor that also runs on microcontrollers: it learns the same weights everywhere (tests/devices.sh compares). */
+TEST(test_sensor) {
+    if (!have_shell() || !can_be_opened("build/sensor")) SKIP("the examples are not built");
+    CHECK(run("build/sensor") == 0);
+    CHECK_CONTAINS(heard, "alarm, sensor 5 is odd");
+    CHECK_CONTAINS(heard, ", 0 in a false alarm");
+    CHECK_CONTAINS(heard, "1372 bytes kept between power cycles, for 341 parameters");
+}
+
 /* The distance to the 5th nearest training row, squared, with all columns standardised by the training rows. */
 static void nearest_neighbours(const float *training, size_t rows, float *tested, size_t count, size_t columns,
                                scored *each) {
@@ -1720,6 +1729,7 @@ int main(void) {
     RUN(test_csv_damage);
     RUN(test_detect_anomalies);
     RUN(test_own_loop);
+    RUN(test_sensor);
     RUN(test_fill_missing);
     RUN(test_denoise_series);
     RUN_LONG(test_anomalies_in_real_tables, "two models for each of six tables, and neighbours");
