@@ -5217,9 +5217,9 @@ VAEI_SETUP int vaei_misses_the_series(const vaei_outline *o) {
     const vae_layer *l = &o->layer;
     const int along_height = l->kernel_height > 1 || l->stride_height > 1;
     const int along_width = l->kernel_width > 1 || l->stride_width > 1;
-    const int height = vaei_max_int(o->in.height, o->out.height), width = vaei_max_int(o->in.width, o->out.width);
-    return (width == 1 && height > 1 && along_width && !along_height) ||
-           (height == 1 && width > 1 && along_height && !along_width);
+    const int is_column = o->in.width == 1 && o->out.width == 1 && o->in.height > 1 && o->out.height > 1;
+    const int is_row = o->in.height == 1 && o->out.height == 1 && o->in.width > 1 && o->out.width > 1;
+    return (is_column && along_width && !along_height) || (is_row && along_height && !along_width);
 }
 
 VAEI_SETUP void vaei_default_layer(vae_layer *layer) {

@@ -559,8 +559,8 @@ static vae_shape output_of(const vae_layer *l, vae_shape in) {
 static int misses_the_series(const vae_layer *l, vae_shape in, vae_shape out) {
     const int tall = l->kernel_height > 1 || l->stride_height > 1, wide = l->kernel_width > 1 || l->stride_width > 1;
     if (l->kind == VAE_LAYER_DENSE || tall == wide) return 0;
-    if (wide) return in.width == 1 && out.width == 1 && in.height > 1;
-    return in.height == 1 && out.height == 1 && in.width > 1;
+    if (wide) return in.width == 1 && out.width == 1 && in.height > 1 && out.height > 1;
+    return in.height == 1 && out.height == 1 && in.width > 1 && out.width > 1;
 }
 
 /* The encoder's layers fit by the formulas: then the mirror image must lead back, layer by layer, and the model train.
