@@ -166,8 +166,8 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
     float       *x = rows + CALIBRATION * example, *decoded = x + CALIBRATION * example, *mean = decoded + CALIBRATION * example;
     float       *logvar = mean + CALIBRATION * latent, *means = logvar + CALIBRATION * latent, *wanted = means + CALIBRATION * latent;
     float       *seen = wanted + CALIBRATION * latent, *y = seen + example;
-    int8_t      *work = (int8_t *)calloc(16384, 1);
-    int          labels[CALIBRATION];
+    int8_t      *work = (int8_t *)calloc(3 * 8192, 1);
+    int          labels[CALIBRATION], alone = 0;
     vae_data     data;
     vae_latents  latents;
     size_t       i;
@@ -179,6 +179,10 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
     sprintf(name, "int8_%d", network);
     o.name = name;
     o.int8 = &q;
+    if (one_of(2)) {                        /* the decoder alone, which may end in a table */
+        o.part = EXPORT_DECODER;
+        alone = 1;
+    }
     if (write_file(n, &o, message) != 0) return -1;
     data.pixels = rows;
     latents.z = wanted;
@@ -190,8 +194,12 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
         if (n->center) net_center_each(rows + i * example, n->center, n->scale, seen, n->example);
         else memcpy(seen, rows + i * example, example * sizeof(float));
         export_int8_encode(&q, n, labels[i], seen, means + i * latent, logvar, work, 8192);
-        export_int8_decode(&q, n, labels[i], wanted + i * latent, y, work, 8192);
-        export_means(n, y, x + i * example);
+        if (export_ends_in_table(n, &o))
+            export_int8_pixels(&q, n, labels[i], wanted + i * latent, x + i * example, y, work, 8192);
+        else {
+            export_int8_decode(&q, n, labels[i], wanted + i * latent, y, work, 8192);
+            export_means(n, y, x + i * example);
+        }
         if (n->center) net_restore_each(x + i * example, n->center, n->scale, n->example);
     }
     count_error(means, wanted, (int)(CALIBRATION * latent));
@@ -203,19 +211,25 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
     put_bits(program, "pixels8", network, x, ROWS * example);
     fprintf(program, "static void check8_%d(void) {\n    static float mean[%d], logvar[%d], decoded[%d], score;\n", network,
             (int)latent, (int)latent, (int)example);
-    fprintf(program, "    static float encode[INT8_%d_ENCODE_SCRATCH], decode[INT8_%d_DECODE_SCRATCH];\n", network, network);
-    fprintf(program, "    static float score_scratch[INT8_%d_SCORE_SCRATCH];\n", network);
+    fprintf(program, "    static float decode[INT8_%d_DECODE_SCRATCH];\n", network);
+    if (alone) fprintf(program, "    (void)score;\n    (void)mean;\n    (void)mean8_%d;\n    (void)rows8_%d;\n", network, network);
+    else {
+        fprintf(program, "    static float encode[INT8_%d_ENCODE_SCRATCH];\n", network);
+        fprintf(program, "    static float score_scratch[INT8_%d_SCORE_SCRATCH];\n", network);
+    }
+    fprintf(program, "    (void)logvar;\n");
     for (i = 0; i < ROWS; i++) {
         if (labelled) sprintf(label, "%d, ", labels[i]);
         if (n->has_logvar) sprintf(also, "logvar, ");
-        fprintf(program, "    %s_encode(rows8_%d + %d, %smean, %sencode);\n    (void)logvar;\n", name, network,
-                (int)(i * example), label, also);
-        fprintf(program, "    check(%d, \"int8 mean\", mean, mean8_%d + %d, %d);\n", network, network, (int)(i * latent),
+        if (!alone)
+            fprintf(program, "    %s_encode(rows8_%d + %d, %smean, %sencode);\n", name, network, (int)(i * example), label,
+                    also);
+        if (!alone) fprintf(program, "    check(%d, \"int8 mean\", mean, mean8_%d + %d, %d);\n", network, network, (int)(i * latent),
                 (int)latent);
         fprintf(program, "    %s_decode(z8_%d + %d, %sdecoded, decode);\n", name, network, (int)(i * latent), label);
         fprintf(program, "    check(%d, \"int8 pixels\", decoded, pixels8_%d + %d, %d);\n", network, network,
                 (int)(i * example), (int)example);
-        fprintf(program, "    score = %s_score(rows8_%d + %d, %sscore_scratch);\n    wrong += !(score - score == 0);\n", name,
+        if (!alone) fprintf(program, "    score = %s_score(rows8_%d + %d, %sscore_scratch);\n    wrong += !(score - score == 0);\n", name,
                 network, (int)(i * example), label);
     }
     fprintf(program, "}\n\n");

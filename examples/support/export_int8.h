@@ -24,10 +24,13 @@ typedef struct export_int8_layer {
 typedef struct export_int8 {
     export_range      x, z;
     export_int8_layer encoder[VAE_MAX_LAYERS], mean, logvar, decoder[VAE_MAX_LAYERS];
+    export_int8_layer pixels;                   /* the last one for pixels that are a function of one number: with */
+    float             pixel_table[256];         /* ... int8 for that number, and a table of the function */
     int               encoders, decoders;
     size_t            rows;                     /* that it was measured on: */
     double            pixel_error, mean_error;  /* root mean square of decoded pixels, and of z in standard deviations */
     double            float_nats, int8_nats;    /* reconstruction at z = mean */
+    double            table_error, table_nats;  /* the same through the table */
 } export_int8;
 
 /* ---- floats ---- */
@@ -237,8 +240,43 @@ static inline void export_int8_decode(const export_int8 *q, const exported_netwo
     export_run_int8(&q->decoder[q->decoders - 1], label, from, y);
 }
 
+/* Whether a pixel is a function of one number that is not the identity. */
+static inline int export_has_table(const exported_network *n) {
+    return n->config.likelihood == VAE_BERNOULLI || n->config.likelihood == VAE_CONTINUOUS_BERNOULLI;
+}
+
+static inline int export_make_pixels(export_int8 *q, const exported_network *n, export_scale in) {
+    const int    last = n->decoders - 1;
+    export_scale made;
+    int          i;
+    q->pixels.after = q->decoder[last].after;
+    if (q->pixels.after.low < -12) q->pixels.after.low = -12;       /* from there pixels are 0 or 1 to five digits */
+    if (q->pixels.after.high > 12) q->pixels.after.high = 12;
+    q->pixels.before = q->pixels.after;
+    if (export_make_int8(&q->pixels, &n->decoder[last], in, 0) != 0) return -1;
+    made = q->pixels.out;
+    for (i = 0; i < 256; i++) {
+        const float l = (float)(i - 128 - made.zero) * made.scale;
+        q->pixel_table[i] = n->config.likelihood == VAE_BERNOULLI ? net_sigmoid(l) : net_continuous_mean(l);
+    }
+    return 0;
+}
+
+/* The pixels by the table, and the numbers before it. */
+static inline void export_int8_pixels(const export_int8 *q, const exported_network *n, int label, const float *z,
+                                      float *pixels, float *before, int8_t *work, size_t part) {
+    const int8_t *from =
+        export_run_int8s(q->decoder, q->decoders - 1, label, z, n->latent, export_scale_of(q->z), work, part);
+    int8_t *bytes = work + 2 * part;
+    int     i;
+    export_run_int8(&q->pixels, label, from, bytes);
+    net_spread(q->pixel_table, bytes, pixels, n->example);
+    for (i = 0; i < n->example; i++) before[i] = (float)(bytes[i] - q->pixels.out.zero) * q->pixels.out.scale;
+}
+
 static inline void export_free_int8(export_int8 *q) {
     int i;
+    export_free_int8_layer(&q->pixels);
     for (i = 0; i < VAE_MAX_LAYERS; i++) {
         export_free_int8_layer(&q->encoder[i]);
         export_free_int8_layer(&q->decoder[i]);
@@ -303,7 +341,7 @@ static inline int export_take_row(export_row *r, const exported_network *n) {
     r->half = 2 * example + latent;
     for (i = 0; i < n->encoders; i++) if ((size_t)n->encoder[i].outputs > r->half) r->half = (size_t)n->encoder[i].outputs;
     for (i = 0; i < n->decoders; i++) if ((size_t)n->decoder[i].outputs > r->half) r->half = (size_t)n->decoder[i].outputs;
-    r->x = (float *)malloc((3 * example + 3 * latent + 3 * r->half) * sizeof(float));
+    r->x = (float *)malloc((3 * example + 3 * latent + 3 * r->half + 4) * sizeof(float));
     if (!r->x) return -1;
     r->pixels = r->x + example;
     r->others = r->pixels + example;
@@ -350,6 +388,17 @@ static inline void export_find_ranges(export_int8 *q, const exported_network *n,
     }
 }
 
+/* The mean square of the differences between a row's pixels and the others. */
+static inline double export_pixel_error(const exported_network *n, const export_row *r) {
+    double sum = 0;
+    int    k;
+    for (k = 0; k < n->example; k++) {
+        const double off = ((double)r->others[k] - (double)r->pixels[k]) * (n->scale ? (double)n->scale[k] : 1);
+        sum += off * off / (double)n->example;
+    }
+    return sum;
+}
+
 static inline void export_measure(export_int8 *q, const exported_network *n, const float *rows, const int *labels,
                                   size_t count, export_row *r) {
     size_t i;
@@ -371,11 +420,13 @@ static inline void export_measure(export_int8 *q, const exported_network *n, con
         export_int8_decode(q, n, label, r->mean, r->work, r->bytes, r->half);
         q->int8_nats += export_nats(n, r->work, r->x) / (double)count;
         export_means(n, r->work, r->others);
-        for (k = 0; k < n->example; k++) {
-            const double off = ((double)r->others[k] - (double)r->pixels[k]) * (n->scale ? (double)n->scale[k] : 1);
-            q->pixel_error += off * off / (double)n->example / (double)count;
-        }
+        q->pixel_error += export_pixel_error(n, r) / (double)count;
+        if (!export_has_table(n)) continue;
+        export_int8_pixels(q, n, label, r->mean, r->others, r->work, r->bytes, r->half);
+        q->table_nats += export_nats(n, r->work, r->x) / (double)count;
+        q->table_error += export_pixel_error(n, r) / (double)count;
     }
+    q->table_error = sqrt(q->table_error);
     q->mean_error = sqrt(q->mean_error);
     q->pixel_error = sqrt(q->pixel_error);
     q->rows = count;
@@ -404,6 +455,8 @@ static inline int export_quantize(export_int8 *q, const exported_network *n, con
         failed = export_make_int8(&q->decoder[i], &n->decoder[i], in, i + 1 == n->decoders);
         in = q->decoder[i].out;
     }
+    if (!failed && export_has_table(n))
+        failed = export_make_pixels(q, n, q->decoder[n->decoders - 1].in);
     if (!failed) export_measure(q, n, rows, labels, count, &r);
     free(r.x);
     if (failed) export_free_int8(q);

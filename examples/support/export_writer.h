@@ -203,10 +203,16 @@ static inline const char *export_at(char *place, const int *sizes, int i, int ro
     return place;
 }
 
+/* Whether the decoder ends in int8, and a table makes pixels of it. A score needs the numbers before it as floats. */
+static inline int export_ends_in_table(const exported_network *n, const export_options *o) {
+    return o->int8 && o->part == EXPORT_DECODER && export_has_table(n);
+}
+
 /* The layers of a chain, from `from`; those between lie in the scratch by turns, the last one of a decoder in y. In int8
    the chain begins with its input. Leaves in `from` where the result lies, and returns the numbers of scratch. */
 static inline int export_put_chain(export_text *t, const exported_layer *layers, const export_int8_layer *int8, int count,
-                                   export_range range, const char *part, int ends, char from[32]) {
+                                   export_range range, const char *part, const export_int8_layer *last, int ends,
+                                   char from[32]) {
     int  sizes[VAE_MAX_LAYERS + 1], begins = int8 != NULL, places, i, room;
     char which[32], to[32];
     sizes[0] = layers[0].inputs;
@@ -221,7 +227,7 @@ static inline int export_put_chain(export_text *t, const exported_layer *layers,
         if (ends && i + 1 == count) strcpy(to, "y");
         else export_at(to, sizes, i + begins, room);
         sprintf(which, "%s_%d", part, i);
-        if (int8) export_put_int8_layer(t, &int8[i], which, from, to);
+        if (int8) export_put_int8_layer(t, last && i + 1 == count ? last : &int8[i], which, from, to);
         else export_put_layer(t, &layers[i], which, from, to);
         strcpy(from, to);
     }
@@ -236,7 +242,7 @@ static inline int export_put_encoder(export_text *t, const exported_network *n, 
     export_put(t, "static inline void net_encode_row(const float *x, %sfloat *mean, %s%s *scratch) {\n",
                n->config.classes ? "int label, " : "", logvar ? "float *logvar, " : "", q ? "int8_t" : "float");
     room = export_put_chain(t, n->encoder, q ? q->encoder : NULL, n->encoders, q ? q->x : (export_range){ 0, 0 }, "encoder",
-                            0, from);
+                            NULL, 0, from);
     if (q) export_put_int8_layer(t, &q->mean, "mean", from, "mean");
     else export_put_layer(t, &n->mean, "mean", from, "mean");
     if (logvar) {
@@ -253,11 +259,11 @@ static inline int export_put_decoder(export_text *t, const exported_network *n, 
     const export_int8 *q = o->int8;
     char               from[32] = "z";
     int                room;
-    export_put(t, "static inline void net_decode_row(const float *z, %sfloat *y%s) {\n",
-               n->config.classes ? "int label, " : "",
+    export_put(t, "static inline void net_decode_row(const float *z, %s%s *y%s) {\n",
+               n->config.classes ? "int label, " : "", export_ends_in_table(n, o) ? "int8_t" : "float",
                q ? ", int8_t *scratch" : n->decoders > 1 ? ", float *scratch" : "");
     room = export_put_chain(t, n->decoder, q ? q->decoder : NULL, n->decoders, q ? q->z : (export_range){ 0, 0 }, "decoder",
-                            1, from);
+                            export_ends_in_table(n, o) ? &q->pixels : NULL, 1, from);
     export_put(t, "}\n\n");
     return room;
 }
@@ -311,17 +317,22 @@ static inline void export_put_means(export_text *t, const exported_network *n, c
 
 static inline int export_put_decode(export_text *t, const exported_network *n, const export_options *o) {
     const int room = export_put_decoder(t, n, o), both = n->outputs > 1 ? n->outputs * n->example : 0;
+    const int tabled = export_ends_in_table(n, o);
     export_put_scratch(t, "DECODE", room + both);
     export_put(t, "NET_CALL void net_decode(const float z[%d], %sfloat pixels[%d], float scratch[NET_DECODE_SCRATCH]) {\n",
                n->latent, n->config.classes ? "int label, " : "", n->example);
-    export_put(t, "    net_decode_row(z, %s%s", n->config.classes ? "label, " : "", both ? "scratch" : "pixels");
+    export_put(t, "    net_decode_row(z, %s", n->config.classes ? "label, " : "");
+    if (tabled) export_put(t, "(int8_t *)pixels + %d", 3 * n->example);     /* it grows to the whole of them */
+    else export_put(t, both ? "scratch" : "pixels");
     if (room) {
         export_put(t, ", ");
         export_put_place(t, o, "scratch", both);
     }
     export_put(t, ");\n");
     if (!room && !both) export_put(t, "    (void)scratch;\n");
-    export_put_means(t, n, "scratch", "pixels");
+    if (tabled)
+        export_put(t, "    net_spread(net_pixel_table, (int8_t *)pixels + %d, pixels, %d);\n", 3 * n->example, n->example);
+    else export_put_means(t, n, "scratch", "pixels");
     if (n->config.standardize)
         export_put(t, "    net_%s(pixels, net_center, net_scale, %d);\n", o->int8 ? "restore_each" : "restore", n->example);
     export_put(t, "}\n");
@@ -457,6 +468,7 @@ static inline size_t export_write_constants(FILE *file, const exported_network *
     const int          encodes = o->part != EXPORT_DECODER, decodes = o->part != EXPORT_ENCODER;
     const export_int8 *q = o->int8;
     const size_t       example = (size_t)n->example;
+    const int          tabled = export_ends_in_table(n, o);
     size_t             bytes = 0;
     char               which[32];
     int                i;
@@ -469,8 +481,11 @@ static inline size_t export_write_constants(FILE *file, const exported_network *
         bytes += export_write_either(file, o, "logvar", &n->logvar, q ? &q->logvar : NULL);
     for (i = 0; decodes && i < n->decoders; i++) {
         sprintf(which, "decoder_%d", i);
-        bytes += export_write_either(file, o, which, &n->decoder[i], q ? &q->decoder[i] : NULL);
+        bytes += export_write_either(file, o, which, &n->decoder[i],
+                                     !q ? NULL : tabled && i + 1 == n->decoders ? &q->pixels : &q->decoder[i]);
     }
+    if (tabled) bytes += sizeof q->pixel_table;
+    if (tabled && file) export_write_floats(file, o->name, "pixel_table", q->pixel_table, 256);
     if (n->center) bytes += 2 * example * sizeof(float);
     if (export_needs_sigmas(n, o)) bytes += example * sizeof(float);
     if (!file) return bytes;
@@ -483,6 +498,7 @@ static inline size_t export_write_constants(FILE *file, const exported_network *
 /* What the numbers are, and what they lose. */
 static inline void export_write_accuracy(FILE *file, const exported_network *n, const export_options *o) {
     const export_int8 *q = o->int8;
+    const int          tabled = export_ends_in_table(n, o);
     if (!q) {
         fprintf(file, "   Numbers are floats, with the bits of vae.h's portable kernels (VAE_KERNELS_PORTABLE).\n");
         return;
@@ -495,7 +511,7 @@ static inline void export_write_accuracy(FILE *file, const exported_network *n, 
     if (o->part == EXPORT_SCORE) fprintf(file, ",\n");
     if (o->part != EXPORT_ENCODER)
         fprintf(file, "   pixels are off by %.3g (root mean square), the reconstruction at z = mean loses %.3g nats",
-                q->pixel_error, q->int8_nats - q->float_nats);
+                tabled ? q->table_error : q->pixel_error, (tabled ? q->table_nats : q->int8_nats) - q->float_nats);
     fprintf(file, ".\n");
 }
 

@@ -533,16 +533,25 @@ NET_APART static void net_dots(int32_t sums[2], const int8_t *weight, int second
     int32_t   b = sums[1];
     weight += done;
     x += done;
-    for (count -= done; count >= 2; count -= 2, weight += 2) {
-        const int32_t from = *x++ + offset;
-        const int32_t next = *x++ + offset;
-        a += from * weight[0];
-        b += from * weight[second];
-        a += next * weight[1];
-        b += next * weight[second + 1];
+    for (count -= done; count >= 4; count -= 4) {
+        const int32_t x0 = x[0] + offset;
+        const int32_t x1 = x[1] + offset;
+        const int32_t x2 = x[2] + offset;
+        const int32_t x3 = x[3] + offset;
+        const int8_t *other = weight + second;
+        a += x0 * weight[0];
+        b += x0 * other[0];
+        a += x1 * weight[1];
+        b += x1 * other[1];
+        a += x2 * weight[2];
+        b += x2 * other[2];
+        a += x3 * weight[3];
+        b += x3 * other[3];
+        weight += 4;
+        x += 4;
     }
-    if (count > 0) {
-        const int32_t from = *x + offset;
+    for (; count > 0; count--, weight++) {
+        const int32_t from = *x++ + offset;
         a += from * weight[0];
         b += from * weight[second];
     }
@@ -625,6 +634,11 @@ static inline void net_look_up(const int8_t *table, int8_t *y, int count) {
     for (; count > 0; count--, y++) *y = table[*y + 128];
 }
 )
+EXPORTED(spread,
+static inline void net_spread(const float *table, const int8_t *x, float *y, int count) {
+    for (; count > 0; count--) *y++ = table[*x++ + 128];
+}
+)
 
 /* What processors with packed products of 16 bits do in their place (Cortex-M4, M7, M33): four products of each of two
    channels in a step. */
@@ -634,26 +648,28 @@ static const char export_packed[] =
     "static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {\n"
     "    const uint32_t offsets = ((uint32_t)offset & 0xFFFFu) * 0x10001u;\n"
     "    int32_t        a = sums[0], b = sums[1];\n"
-    "    int            i;\n"
-    "    for (i = 0; i + 4 <= count; i += 4) {\n"
+    "    const int8_t  *end = x + (count & ~3);\n"
+    "    while (x != end) {\n"
     "        uint32_t four, even, odd, low, high;\n"
-    "        __builtin_memcpy(&four, x + i, 4);\n"
+    "        __builtin_memcpy(&four, x, 4);\n"
     "        __asm__(\"sxtab16 %0, %1, %2\" : \"=r\"(even) : \"r\"(offsets), \"r\"(four));\n"
     "        __asm__(\"sxtab16 %0, %1, %2, ror #8\" : \"=r\"(odd) : \"r\"(offsets), \"r\"(four));\n"
-    "        __builtin_memcpy(&four, weight + i, 4);\n"
+    "        __builtin_memcpy(&four, weight, 4);\n"
     "        __asm__(\"sxtb16 %0, %1\" : \"=r\"(low) : \"r\"(four));\n"
     "        __asm__(\"sxtb16 %0, %1, ror #8\" : \"=r\"(high) : \"r\"(four));\n"
     "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(a) : \"r\"(even), \"r\"(low));\n"
     "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(a) : \"r\"(odd), \"r\"(high));\n"
-    "        __builtin_memcpy(&four, weight + second + i, 4);\n"
+    "        __builtin_memcpy(&four, weight + second, 4);\n"
     "        __asm__(\"sxtb16 %0, %1\" : \"=r\"(low) : \"r\"(four));\n"
     "        __asm__(\"sxtb16 %0, %1, ror #8\" : \"=r\"(high) : \"r\"(four));\n"
     "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(b) : \"r\"(even), \"r\"(low));\n"
     "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(b) : \"r\"(odd), \"r\"(high));\n"
+    "        x += 4;\n"
+    "        weight += 4;\n"
     "    }\n"
     "    sums[0] = a;\n"
     "    sums[1] = b;\n"
-    "    return i;\n"
+    "    return count & ~3;\n"
     "}\n"
     "#else\n"
     "static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {\n"
@@ -726,7 +742,8 @@ static const exported_piece exported_pieces[] = {
     EXPORTED_PIECE(dense8, NULL),
     EXPORTED_PIECE(convolution8, "Images have their channels last. What lies outside counts as 0."),
     EXPORTED_PIECE(transposed_convolution8, "Each output meets the inputs whose kernels reach it."),
-    EXPORTED_PIECE(look_up, NULL)
+    EXPORTED_PIECE(look_up, NULL),
+    EXPORTED_PIECE(spread, "x may be the last `count` bytes of y.")
 };
 enum { EXPORTED_PIECES = (int)(sizeof exported_pieces / sizeof exported_pieces[0]) };
 
