@@ -49,6 +49,8 @@ static void *limited_realloc(void *block, size_t size) {
 #define stderr to_stderr
 #include "../examples/support/csv_reader.h"
 #include "../examples/support/idx_reader.h"
+#define WITHOUT_STB_IMAGE
+#include "../examples/support/image_folder.h"
 #include "../examples/support/options.h"
 #include "../examples/support/png_writer.h"
 #undef getenv
@@ -1693,6 +1695,134 @@ TEST(test_denoise_series) {
     CHECK(run("build/denoise_series --truth x.csv") == 2);
 }
 
+static const unsigned char small_jpeg[] = {         /* 8 x 8, all 200 */
+    255, 216, 255, 224, 0, 16, 74, 70, 73, 70, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 255, 219, 0, 67, 0, 16, 11, 12, 14, 12, 10,
+    16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61, 60, 57, 51, 56, 55, 64,
+    72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92,
+    101, 103, 99, 255, 192, 0, 11, 8, 0, 8, 0, 8, 1, 1, 17, 0, 255, 196, 0, 20, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 6, 255, 196, 0, 20, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 218, 0, 8, 1, 1, 0, 0,
+    63, 0, 72, 255, 217
+};
+
+static char complaint[MESSAGE_SIZE];
+
+/* What is read of a folder, here without stb_image.h; 0 or -1. */
+static int load_folder(const char *name, int size, image_folder *folder) {
+    char path[200];
+    int  result;
+    snprintf(path, sizeof path, FOLDER "/%s", name);
+    heard[0] = complaint[0] = '\0';
+    if (!CHECK((to_stderr = tmpfile()) != NULL)) exit(1);
+    result = image_folder_load(path, size, size, 64, folder, complaint);
+    rewind(to_stderr);
+    heard[fread(heard, 1, sizeof heard - 1, to_stderr)] = '\0';
+    fclose(to_stderr);
+    return result;
+}
+
+/* A damaged picture is passed over with a sentence, and the others are read. */
+static void check_damaged_picture(const char *bytes, size_t size, const char *sentence) {
+    image_folder folder;
+    write_file("damaged/a.ppm", bytes, size);
+    write_file("damaged/b.pgm", "P5 1 1 255 x", 12);
+    CHECK(load_folder("damaged", 0, &folder) == 0);
+    CHECK(folder.count == 1 && folder.others == 1 && folder.channels == 1 && folder.pixels[0] == 'x');
+    CHECK_CONTAINS(heard, "passed over: ");
+    CHECK_CONTAINS(heard, sentence);
+    free(folder.pixels);
+}
+
+TEST(test_image_folder) {
+    image_folder   folder;
+    unsigned char *chosen;
+    static const unsigned char wide[] = "P6 # a comment\n4 2\n255\n\1\2\3\4\5\6\7\10\11\12\13\14"
+                                        "\21\22\23\24\25\26\27\30\31\32\33\34";
+    static const unsigned char deep[] = "P5 2 2 65535 \377\377\0\0\200\0\0\377";
+    int            left;
+    write_file("shapes of all/a b.ppm", wide, sizeof wide - 1);
+    write_file("shapes of all/notes.txt", "x", 1);
+    write_file("shapes of all/.hidden.ppm", "x", 1);
+    CHECK(load_folder("shapes of all/", 0, &folder) == 0);         /* as it is */
+    CHECK(folder.count == 1 && folder.others == 1 && folder.unread == 0 && folder.height == 2 && folder.width == 4);
+    CHECK(folder.channels == 3 && !memcmp(folder.pixels, wide + sizeof wide - 25, 24));
+    free(folder.pixels);
+    CHECK(load_folder("shapes of all", 1, &folder) == 0);          /* the mean of the middle 2 x 2 */
+    CHECK(folder.pixels[0] == (4 + 7 + 20 + 23 + 2) / 4 && folder.pixels[2] == (6 + 9 + 22 + 25 + 2) / 4);
+    free(folder.pixels);
+    CHECK(load_folder("shapes of all", 4, &folder) == 0);          /* each of the middle pixels four times */
+    CHECK(folder.pixels[0] == 4 && folder.pixels[3] == 4 && folder.pixels[6] == 7 && folder.pixels[12 + 9] == 7);
+    free(folder.pixels);
+    write_file("shapes of all/b.PGM", deep, sizeof deep - 1);       /* of two bytes; grey among colours */
+    write_file("shapes of all/c.jpg", small_jpeg, sizeof small_jpeg);
+    CHECK(load_folder("shapes of all", 2, &folder) == 0);
+    CHECK(folder.count == 2 && folder.others == 2 && folder.unread == 1 && folder.channels == 3);
+    CHECK(!memcmp(folder.pixels + 12, "\377\377\377\0\0\0\200\200\200\1\1\1", 12));
+    chosen = image_folder_choose(&folder, 2);
+    CHECK(chosen && !memcmp(chosen, folder.pixels, 24));
+    free(chosen);
+    free(folder.pixels);
+    for (left = 0; left < 5; left++) {      /* names, their list, an image, the pixels */
+        allocations_left = left;
+        CHECK(load_folder("shapes of all", 2, &folder) == -1 || (left > 0 && folder.count < 2));
+        allocations_left = -1;
+        free(folder.pixels);
+    }
+    check_damaged_picture("P3 1 1 255 0", 12, "is no binary PGM or PPM picture: it does not begin with P5 or P6");
+    check_damaged_picture("", 0, "is no binary PGM or PPM picture");
+    check_damaged_picture("P5 0 1 255 ", 11, "width and height must be from 1 to 16384");
+    check_damaged_picture("P5 99999999999 1 255 ", 21, "width and height must be from 1 to 16384");
+    check_damaged_picture("P5 1 -1 255 ", 12, "width and height must be from 1 to 16384");
+    check_damaged_picture("P5 1 1 65536 ab", 15, "the largest value must be from 1 to 65535");
+    check_damaged_picture("P6 2 2 255 abc", 14, "ends after 3 of the 12 bytes of 2 x 2 pixels");
+    check_damaged_picture("P5 1 1 999 a", 12, "ends after 1 of the 2 bytes of 1 x 1 pixels");
+    check_damaged_picture("P5 1 1 9 a", 10, "has a value of 97 where 9 is the largest");
+    check_damaged_picture("P5 1", 4, "width and height must be from 1 to 16384");
+    CHECK(run("rm " FOLDER "/damaged/b.pgm") == 0);
+    CHECK(load_folder("damaged", 0, &folder) == -1);
+    CHECK_CONTAINS(complaint, "/damaged holds no picture that this program reads (PGM, PPM)");
+    free(folder.pixels);
+}
+
+TEST(test_train_images) {
+    static const float grey[81] = { 0.5f };
+    png_grid      grid = { .images = grey, .count = 1, .height = 9, .width = 9, .channels = 1, .columns = 1, .scale = 1 };
+    unsigned char bytes[11 + 192];
+    char          name[40];
+    int           i, k, reads_png;
+    if (!have_shell() || !can_be_opened("build/train_images")) SKIP("the examples are not built");
+    memcpy(bytes, "P6 8 8 200\n", 11);
+    for (i = 0; i < 6; i++) {
+        for (k = 0; k < 192; k++) bytes[11 + k] = (unsigned char)((i * 31 + k * 7) % 200);
+        sprintf(name, "my pictures/%d.ppm", i);
+        write_file(name, bytes, sizeof bytes);
+    }
+    CHECK(run("build/train_images '" FOLDER "/my pictures' --epochs 2 --out " FOLDER "/i") == 0);
+    CHECK_CONTAINS(heard, "/my pictures: 6 pictures, as 8 x 8, in colour\nepoch 1/2: ");
+    CHECK(can_be_opened(FOLDER "/i-samples.png") && can_be_opened(FOLDER "/i-reconstructions.png"));
+    CHECK(run("cp " FOLDER "/i.safetensors " FOLDER "/j.safetensors; build/train_images '" FOLDER
+              "/my pictures' --epochs 2 --resume --out " FOLDER "/i && cmp " FOLDER "/[ij].safetensors") == 0);
+    CHECK(run("build/sample_mnist " FOLDER "/i.safetensors --out " FOLDER "/s.png") == 0);
+    write_file("my pictures/7.pgm", "P5 2 1 255 ab", 13);
+    write_file("my pictures/8.jpeg", small_jpeg, sizeof small_jpeg);
+    write_file("my pictures/9.png", small_jpeg, 60);
+    CHECK(png_write_grid(FOLDER "/my pictures/a.PNG", &grid, complaint) == 0);
+    CHECK(run("build/train_images '" FOLDER "/my pictures' --size 11 --epochs 1 --out " FOLDER "/i") == 0);
+    reads_png = strstr(heard, "without stb_image.h") == NULL;
+    CHECK_CONTAINS(heard, reads_png ? ": 9 pictures, as 11 x 11, in colour\n1 other files were passed over\n"
+                                    : ": 7 pictures, as 11 x 11, in colour\n3 other files were passed over, PNG or "
+                                      "JPEG among them: this program was built without stb_image.h\n");
+    if (reads_png) CHECK_CONTAINS(heard, "passed over: cannot read " FOLDER "/my pictures/9.png: ");
+    CHECK(run("build/train_images '" FOLDER "/my pictures' --resume --out " FOLDER "/i") == 1);
+    CHECK_CONTAINS(heard, "train_images: ");                       /* the checkpoint is of another size */
+    CHECK(run("mkdir " FOLDER "/one; cp '" FOLDER "/my pictures/3.ppm' " FOLDER "/one; build/train_images " FOLDER
+              "/one --epochs 3 --out " FOLDER "/i") == 0);
+    CHECK(run("mkdir " FOLDER "/none; build/train_images " FOLDER "/none --out " FOLDER "/i") == 1);
+    CHECK_CONTAINS(heard, "/none holds no picture that this program reads");
+    CHECK(run("build/train_images /nonexistent --out " FOLDER "/i") == 1);
+    CHECK_CONTAINS(heard, "train_images: cannot open the folder /nonexistent: ");
+    CHECK(run("build/train_images --size 3 --out " FOLDER "/i") == 2);
+}
+
 int main(void) {
     if (system(NULL)) (void)!system("rm -rf " FOLDER); /* of a run that was stopped */
     write_file("png/mark", "", 0);
@@ -1732,6 +1862,8 @@ int main(void) {
     RUN(test_sensor);
     RUN(test_fill_missing);
     RUN(test_denoise_series);
+    RUN(test_image_folder);
+    RUN(test_train_images);
     RUN_LONG(test_anomalies_in_real_tables, "two models for each of six tables, and neighbours");
     RUN(test_readme);
     RUN(test_get_mnist_usage);
