@@ -6,6 +6,7 @@ CC     ?= cc
 CFLAGS ?= -O2
 PREFIX ?= /usr/local
 BUILD  := build
+WEB_EPOCHS ?= 5
 
 WARNINGS := -std=c99 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wdouble-promotion -Wstrict-prototypes
 COMPILE   = $(CC) $(WARNINGS) $(CFLAGS) -MMD -MP
@@ -15,7 +16,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/.*VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-.PHONY: examples help run test reproduce bench bench-peers sensor-qemu data install uninstall clean
+.PHONY: examples help run test reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
 
@@ -28,6 +29,8 @@ help:
 	@echo "make bench-peers     the same against PyTorch, where python3 has torch"
 	@echo "make sensor-qemu     examples/sensor.c and sizes on Cortex-M3 and M4F, where their compiler and qemu are"
 	@echo "make data            download MNIST into data/"
+	@echo "make web             one HTML file with a model in it, $(BUILD)/vae.html (WEB_EPOCHS=$(WEB_EPOCHS)); takes clang and lld"
+	@echo "make test-web        test it in Node and in headless Chromium"
 	@echo "make install         copy vae.h and vae.pc below PREFIX=$(PREFIX)"
 	@echo "make clean           remove $(BUILD)/ and out/"
 	@echo "CC, CFLAGS, PREFIX and MNIST_DIR may be set, as in: make test CC=clang CFLAGS=-O3"
@@ -76,6 +79,17 @@ sensor-qemu:
 
 data:
 	@sh data/get_mnist.sh data
+
+$(BUILD)/web_train: examples/web/train.c vae.h | $(BUILD)
+	$(COMPILE) -o $@ $< -lm
+
+web: $(BUILD)/web_train $(BUILD)/make_digits
+	@sh examples/web/build.sh $(BUILD) $(WEB_EPOCHS)
+
+test-web: $(BUILD)/web_train $(BUILD)/make_digits $(BUILD)/test_web
+	@WEB_PLAIN=1 sh examples/web/build.sh $(BUILD) $(WEB_EPOCHS)
+	@if command -v node >/dev/null; then node tests/test_web.mjs $(BUILD) $(PICTURES); \
+	else echo "0 passed, 0 failed, 1 skipped: node is not installed"; fi
 
 install: vae.h
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig

@@ -1,0 +1,56 @@
+#!/bin/sh
+# What `make web` does: compiles web.c for the browser, trains the model that comes with the page unless it is there,
+# and puts both into one HTML file. Arguments: build folder, epochs. CLANG and WEB_FLAGS may be set.
+build=$1 epochs=$2 here=$(dirname "$0")
+clang=${CLANG:-clang}
+flags=${WEB_FLAGS:--msimd128 -mbulk-memory -mnontrapping-fptoint -msign-ext}    # every browser since 2023 has these
+
+mkdir -p "$build/web" || exit 1
+printf 'int answer(void) { return 42; }\n' >"$build/web/trial.c"
+if ! $clang --target=wasm32 -nostdlib -Wl,--no-entry "$build/web/trial.c" -o "$build/web/trial.wasm" 2>"$build/web/trial.log"
+then
+    echo "make web: nothing made: it takes a clang that compiles for wasm32, and its linker (apt: clang lld)"
+    exit 0
+fi
+
+# -Oz: a larger module would leave less room for the model.
+compile() {     # compile OUTPUT FLAGS...
+    output=$1
+    shift
+    $clang --target=wasm32 -std=c99 -O1 -fno-builtin "$@" -isystem "$here/include" -c "$here/memory.c" \
+        -o "$build/web/memory.o" &&
+        $clang --target=wasm32 -std=c99 -Oz -flto "$@" -fvisibility=hidden -nostdlib -isystem "$here/include" \
+            -Wl,--no-entry -Wl,--export-dynamic -Wl,--strip-all -Wl,-z,stack-size=65536 \
+            "$here/web.c" "$build/web/memory.o" -o "$output"
+}
+compile "$build/web/vae.wasm" $flags || exit 1
+[ -z "$WEB_PLAIN" ] || compile "$build/web/plain.wasm" -DVAE_SMALL || exit 1       # without vectors: only for the tests
+
+# The model stays until what it is made of changes.
+data=$MNIST_DIR
+for folder in data ../shared/mnist; do
+    [ -z "$data" ] && [ -f "$folder/train-images-idx3-ubyte" ] && data=$folder
+done
+if [ -z "$data" ]; then
+    data=$build/digits
+    [ -f "$data/train-images-idx3-ubyte" ] || "$build/make_digits" --out "$data" || exit 1
+fi
+if [ -n "$(find "$here/network.h" "$here/train.c" -newer "$build/web/weights" 2>&1)" ] ||
+    [ "$(cat "$build/web/made-by" 2>/dev/null)" != "$epochs $data" ]; then
+    "$build/web_train" --epochs "$epochs" --data "$data" --out "$build/web/weights" || exit 1
+    echo "$epochs $data" >"$build/web/made-by"
+fi
+
+text() { gzip -9nc "$1" | base64 | tr -d '\n'; }
+awk -v here="$here/" -v source="$(cat "$build/web/weights.source")" '
+    function paste(file,    line) { while ((getline line <file) > 0) print line }
+    $0 == "@STYLE@" { paste(here "page.css"); next }
+    $0 == "@SCRIPT@" { paste(here "page.js"); next }
+    { sub(/@SOURCE@/, source); print }' "$here/page.html" >"$build/web/page.html"
+{
+    sed '/@WASM@/,$d' "$build/web/page.html"
+    printf '<script id="wasm" type="application/octet-stream">%s</script>\n' "$(text "$build/web/vae.wasm")"
+    printf '<script id="weights" type="application/octet-stream">%s</script>\n' "$(text "$build/web/weights")"
+    sed '1,/@WEIGHTS@/d' "$build/web/page.html"
+} >"$build/vae.html.new" && mv "$build/vae.html.new" "$build/vae.html" || exit 1
+echo "open $build/vae.html in a browser: $(wc -c <"$build/vae.html") bytes, with a model trained on $(cat "$build/web/weights.source")"
