@@ -3,7 +3,7 @@
 // screen. Only Node's own modules.
 //     make test-web [PICTURES=FOLDER]                 with a folder for screenshots
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -136,6 +136,7 @@ class Browser {
   }
   async picture(name) {
     if (!pictures) return;
+    mkdirSync(pictures, { recursive: true });
     await this.value('scrollTo(0, 0)');
     await wait(300);
     const { cssContentSize } = await this.send('Page.getLayoutMetrics');

@@ -30,6 +30,13 @@ int memcmp(const void *a, const void *b, size_t size) {
     return 0;
 }
 
+void *memchr(const void *bytes, int byte, size_t size) {
+    const unsigned char *b = bytes;
+    for (; size--; b++)
+        if (*b == (unsigned char)byte) return (void *)b;
+    return NULL;
+}
+
 size_t strlen(const char *text) {
     size_t length = 0;
     while (text[length]) length++;
