@@ -3109,6 +3109,13 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
    with the factor 1. In training they lie in a far cache. Wide vectors use them up faster than the processor fetches
    them by itself, so they are prefetched. */
 #define VAEI_UPDATE_AHEAD 2048    /* bytes */
+#ifndef VAEI_LACKS_DECAY
+#ifndef VAE_SMALL
+#define VAEI_LACKS_DECAY(step) ((step)->decay == 0 && (step)->shrink == 1)
+#else
+#define VAEI_LACKS_DECAY(step) 0        /* one loop serves both */
+#endif
+#endif
 #define VAEI_UPDATE_KERNEL(name, direction, has_second) \
     VAEI_HELPER void VAEI_NAME(name##_rows)(const vaei_update_step *given, size_t rows, size_t n, vae_real *p, \
                                             const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v, \
@@ -3137,7 +3144,7 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
     } \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p, \
                                      const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) { \
-        if (step->decay == 0 && step->shrink == 1) VAEI_NAME(name##_rows)(step, rows, n, p, factors, g, m, v, 0); \
+        if (VAEI_LACKS_DECAY(step)) VAEI_NAME(name##_rows)(step, rows, n, p, factors, g, m, v, 0); \
         else VAEI_NAME(name##_rows)(step, rows, n, p, factors, g, m, v, 1); \
     }
 
