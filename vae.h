@@ -1119,6 +1119,11 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #define VAEI_HAS(asked) (asked)
 #define VAEI_EXTRA(function) function
 #endif
+#ifdef VAE_SMALL
+#define VAEI_IS_SMALL 1
+#else
+#define VAEI_IS_SMALL 0
+#endif
 #ifdef VAE_INFERENCE_ONLY
 #define VAEI_TRAINING(function) NULL
 #else
@@ -1792,8 +1797,7 @@ typedef uint32_t vaei_uints1;
 VAEI_VECTORS_OF(4)
 #endif
 #ifdef VAEI_HAS_X86
-VAEI_VECTORS_OF(8)
-VAEI_VECTORS_OF(16)
+VAEI_VECTORS_OF(8) VAEI_VECTORS_OF(16)
 typedef char     vaei_chars16 __attribute__((vector_size(16)));
 typedef uint64_t vaei_longs2 __attribute__((vector_size(16)));
 
@@ -2926,7 +2930,6 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu_derivative)(VAEI_V x) {
 
 /* ---- activations ---- */
 
-#undef VAEI_EACH
 #define VAEI_EACH(expression) \
     for (i = 0; i < n; i += VAEI_LANES) { const VAEI_V v = VAEI_LOAD(x + i); VAEI_STORE(y + i, expression); } \
     break
@@ -2937,15 +2940,10 @@ VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const v
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_MAX(VAEI_SET(0), v));
     case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(v, VAEI_SET(0), v * VAEI_SET(VAEI_LEAKY_SLOPE), v));
-#ifndef VAE_BASIC
-    case VAE_GELU:       VAEI_EACH(VAEI_NAME(vaei_gelu)(v));
-#endif
-    case VAE_SILU:
-    case VAE_TANH:
-    case VAE_SIGMOID:
+    case VAE_GELU:       if (!VAEI_HAS(1)) break; VAEI_EACH(VAEI_NAME(vaei_gelu)(v));
+    case VAE_SILU: case VAE_TANH: case VAE_SIGMOID:
     case VAE_SOFTPLUS:   VAEI_EACH(VAEI_NAME(vaei_of_exponential)(kind, v));
-    case VAE_LINEAR:
-    default:             VAEI_EACH(v);
+    default:             VAEI_EACH(v);      /* linear */
     }
 }
 
@@ -2964,17 +2962,13 @@ VAEI_TARGET void VAEI_NAME(vaei_activate_backward)(vae_activation kind, size_t n
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, VAEI_SET(0)));
     case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(VAEI_SET(0), v, e, e * VAEI_SET(VAEI_LEAKY_SLOPE)));
-#ifndef VAE_BASIC
-    case VAE_GELU:       VAEI_EACH(e * VAEI_NAME(vaei_gelu_derivative)(v));
-#endif
     case VAE_TANH:       VAEI_EACH(e * VAEI_FNMA(v, v, VAEI_SET(1)));
     case VAE_SIGMOID:    VAEI_EACH(e * (v * (VAEI_SET(1) - v)));
 #ifndef VAE_BASIC
-    case VAE_SILU:
-    case VAE_SOFTPLUS:   VAEI_EACH(e * VAEI_NAME(vaei_derivative_of_exponential)(kind, v));
+    case VAE_GELU:       VAEI_EACH(e * VAEI_NAME(vaei_gelu_derivative)(v));
+    case VAE_SILU: case VAE_SOFTPLUS: VAEI_EACH(e * VAEI_NAME(vaei_derivative_of_exponential)(kind, v));
 #endif
-    case VAE_LINEAR:
-    default:             break;
+    default:             break;             /* linear */
     }
 }
 #undef VAEI_EACH
@@ -3109,13 +3103,6 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
    with the factor 1. In training they lie in a far cache. Wide vectors use them up faster than the processor fetches
    them by itself, so they are prefetched. */
 #define VAEI_UPDATE_AHEAD 2048    /* bytes */
-#ifndef VAEI_LACKS_DECAY
-#ifndef VAE_SMALL
-#define VAEI_LACKS_DECAY(step) ((step)->decay == 0 && (step)->shrink == 1)
-#else
-#define VAEI_LACKS_DECAY(step) 0        /* one loop serves both */
-#endif
-#endif
 #define VAEI_UPDATE_KERNEL(name, direction, has_second) \
     VAEI_HELPER void VAEI_NAME(name##_rows)(const vaei_update_step *given, size_t rows, size_t n, vae_real *p, \
                                             const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v, \
@@ -3144,7 +3131,8 @@ VAEI_TARGET void VAEI_NAME(vaei_words_to_normals)(size_t count, uint32_t words[4
     } \
     VAEI_TARGET void VAEI_NAME(name)(const vaei_update_step *step, size_t rows, size_t n, vae_real *p, \
                                      const vae_real *factors, const vae_real *g, vae_real *m, vae_real *v) { \
-        if (VAEI_LACKS_DECAY(step)) VAEI_NAME(name##_rows)(step, rows, n, p, factors, g, m, v, 0); \
+        if (!VAEI_IS_SMALL && step->decay == 0 && step->shrink == 1) \
+            VAEI_NAME(name##_rows)(step, rows, n, p, factors, g, m, v, 0); \
         else VAEI_NAME(name##_rows)(step, rows, n, p, factors, g, m, v, 1); \
     }
 
@@ -3400,10 +3388,9 @@ VAEI_TARGET void VAEI_NAME(vaei_sweep)(const vae_real *a, const size_t *a_offset
 #endif
 
 static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
-#ifdef VAE_SMALL
     VAEI_LANES
-#else
-    VAEI_LANES, VAEI_NAME(vaei_packing_tile), VAEI_SHARED(vaei_pack), VAEI_NAME(vaei_sweep), VAEI_TILES
+#ifndef VAE_SMALL
+    , VAEI_NAME(vaei_packing_tile), VAEI_SHARED(vaei_pack), VAEI_NAME(vaei_sweep), VAEI_TILES
 #endif
 };
 
@@ -3418,8 +3405,8 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     VAEI_TRAINING(VAEI_SHARED(vaei_latent_backward)), VAEI_TRAINING(VAEI_NAME(vaei_adam)),
     VAEI_TRAINING(VAEI_SHARED(vaei_sgd)), VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_rmsprop))),
     VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_adadelta))), VAEI_SHARED(vaei_words_to_normals),
-    VAEI_TRAINING(VAEI_SHARED(vaei_column_sums)),
-    VAEI_SHARED(vaei_add), VAEI_SHARED(vaei_bytes_to_real), VAEI_SHARED(vaei_check_range)
+    VAEI_TRAINING(VAEI_SHARED(vaei_column_sums)), VAEI_SHARED(vaei_add), VAEI_SHARED(vaei_bytes_to_real),
+    VAEI_SHARED(vaei_check_range)
 };
 #endif /* VAEI_PASS */
 
@@ -3441,24 +3428,18 @@ VAEI_APART void vaei_copy_padded(vae_real *padded, size_t width, const vae_real 
     memcpy(padded, values, count * sizeof *values);
 }
 
-#ifndef VAE_SMALL
-#define VAEI_TAIL_LANES VAEI_MOST_LANES
-#else
-#define VAEI_TAIL_LANES 4
-#endif
-
 /* The last `count` numbers of up to four arrays, from index `whole` on, each filled up with zeros to one vector. */
 typedef struct vaei_tail {
     size_t   whole, count;
-    vae_real at[4][VAEI_TAIL_LANES];
+    vae_real at[4][VAEI_IS_SMALL ? 4 : (int)VAEI_MOST_LANES];
 } vaei_tail;
 
 /* Copies the tails. Returns 0 if there are none. Arrays that are not needed are NULL. */
-#if defined(VAE_SMALL) && !defined(VAEI_HAS_VECTOR)
+#if defined(VAE_SMALL) && !defined(VAEI_HAS_VECTOR)     /* every vector is one number: there are no tails */
 VAEI_INLINE int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a,
                              const vae_real *b, const vae_real *c, const vae_real *d) {
     (void)set; (void)a; (void)b; (void)c; (void)d;
-    tail->count = 0;                    /* every vector is one number */
+    tail->count = 0;
     tail->whole = n;
     return 0;
 }
@@ -3471,7 +3452,7 @@ VAEI_APART int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t 
     tail->count = n % set->product->lanes;
     tail->whole = n - tail->count;
     for (i = 0; i < 4 && tail->count; i++)
-        if (arrays[i]) vaei_copy_padded(tail->at[i], VAEI_TAIL_LANES, arrays[i] + tail->whole, tail->count, 0);
+        if (arrays[i]) vaei_copy_padded(tail->at[i], set->product->lanes, arrays[i] + tail->whole, tail->count, 0);
     return tail->count > 0;
 }
 #endif
@@ -3699,8 +3680,7 @@ typedef struct vaei_work {
    slice of a product needs no more than the whole. */
 VAEI_PRIVATE size_t vaei_lay_out_scratch(size_t rows, size_t columns, size_t steps, int packs_a, vaei_work *work,
                                          vae_real *scratch) {
-    const size_t row_count = vaei_max_size(vaei_min_size(rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS - 1,
-                                           VAEI_WIDEST_DOT);
+    const size_t row_count = vaei_max_size(vaei_min_size(rows, VAEI_BLOCK_ROWS) + VAEI_TILE_ROWS - 1, VAEI_WIDEST_DOT);
     const size_t step_count = vaei_min_size(steps, VAEI_BLOCK_STEPS), lanes = VAEI_WIDEST_VECTOR;
     const size_t vectors = (vaei_max_size(columns, lanes > 1 ? rows : 1) + lanes - 1) / lanes;
     const size_t width = vaei_min_size(vectors * lanes, VAEI_WIDEST_PANEL);
@@ -3947,8 +3927,7 @@ VAEI_PRIVATE void vaei_begin_work(vaei_work *work, const vaei_product_kernels *k
     work->p = p;
     work->kernels = kernels;
     work->begin = work->steps = 0;
-    work->b_even = p->b_column == 1 &&
-                   (p->segments == 1 || (!p->b_segments && p->b_segment == p->run * p->b_step));
+    work->b_even = p->b_column == 1 && (p->segments == 1 || (!p->b_segments && p->b_segment == p->run * p->b_step));
     (void)vaei_lay_out_scratch(p->rows, p->columns, p->segments * p->run, vaei_packs_a(kernels, p), work, scratch);
 }
 
@@ -7095,21 +7074,14 @@ VAEI_PRIVATE void vaei_split_task(void *opaque, size_t index) {
    `unit`. */
 VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, size_t grain, vaei_part part,
                              void *context) {
-#ifdef VAE_BASIC
-    (void)model;
-    (void)unit;
-    (void)grain;
-    if (items) part(context, 0, 0, items);
-#else
     vaei_split_context split;
     split.part = part;
     split.context = context;
     split.cut.items = items;
     split.cut.unit = unit;
     split.cut.pieces = vaei_min_size((size_t)model->plan.threads, items / grain);
-    if (split.cut.pieces > 1) vaei_run(model, vaei_split_task, &split, split.cut.pieces);
+    if (VAEI_HAS(split.cut.pieces > 1)) vaei_run(model, vaei_split_task, &split, split.cut.pieces);
     else if (items) part(context, 0, 0, items);
-#endif
 }
 
 #define VAEI_PARALLEL_WORK 500000       /* multiply-adds that are worth waking another thread */
@@ -7135,9 +7107,6 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
    the one whose largest piece is smallest, and among equals the one with the fewest row pieces, since each of these
    packs B for itself. */
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
-#ifdef VAE_BASIC
-    vaei_multiply(model->kernels, product, vaei_slot(model, 0, model->plan.product_scratch));
-#else
     /* In double, since the product of the sizes may not fit. */
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
@@ -7146,7 +7115,7 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
     const int             few = product->rows < 48;
     vaei_multiply_context grid, tried;
     size_t                row_units, least = (size_t)-1;
-    if (most == 1) {
+    if (!VAEI_HAS(most > 1)) {
         vaei_multiply(model->kernels, product, vaei_slot(model, 0, model->plan.product_scratch));
         return;
     }
@@ -7168,7 +7137,6 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
         grid = tried;
     }
     vaei_run(model, vaei_multiply_part, &grid, grid.rows.pieces * grid.columns.pieces);
-#endif
 }
 
 /* ---- who may use the model now ----
@@ -7238,7 +7206,7 @@ typedef struct vaei_pass {
     double    *weights;             /* importance weights, by which each row's gradient is multiplied, those of one row
                                        of pixels adding up to 1: computed from the scores of all. NULL: all are 1 */
     double    *row_loss;            /* with weights, per row of pixels: -log of their mean before they were scaled */
-   vae_real   scale;               /* of the gradient: 1 / rows in the whole batch, and also 1 / repeat if unweighted */
+    vae_real   scale;               /* of the gradient: 1 / rows in the whole batch, also 1 / repeat if unweighted */
     vae_real   kl_scale;            /* of the KL's gradient: beta / rows in the whole batch */
     const vae_real *held;           /* per dimension 1 where free bits leave the KL without gradient; or NULL */
     vaei_spread spread;
@@ -9923,11 +9891,14 @@ VAEI_PRIVATE void vaei_to_channels_last(vae_shape s, const vae_real *from, vae_r
         for (c = 0; c < channels; c++) *to++ = from[c * positions + p];
 }
 
+/* Whether a caller's rows have their channels in another place than the workspace's. */
+VAEI_PRIVATE int vaei_swaps_channels(const vae_model *model) {
+    return VAEI_HAS(model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1);
+}
+
 /* Where pixel k of a caller's row stands in a row of the workspace. */
 VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k) {
-    const int swap =
-        VAEI_HAS(model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1);
-    return swap ? vaei_channels_last(model->settings.input, k) : k;
+    return vaei_swaps_channels(model) ? vaei_channels_last(model->settings.input, k) : k;
 }
 
 /* What the network sees of pixel i. In double, since the difference of two large floats need not fit in a float. */
@@ -10150,8 +10121,7 @@ VAEI_PRIVATE int vaei_alters_rows(const vae_model *model) {
 VAEI_PRIVATE void vaei_load_plain(const vaei_rows *rows, size_t row, size_t place) {
     const vae_model *model = rows->model;
     const size_t     size = model->plan.example;
-    const int        swap =
-        VAEI_HAS(model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1);
+    const int        swap = vaei_swaps_channels(model);
     vae_real        *to = vaei_at(model, model->plan.input, 0, place, size);
     size_t           k;
     if (rows->data->bytes) {
@@ -10241,8 +10211,7 @@ VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *ou
     const vae_model       *model = pass->model;
     const size_t           size = model->plan.example;
     const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    const int              swap =
-        VAEI_HAS(model->settings.layout == VAE_CHANNELS_FIRST && model->settings.input.channels > 1);
+    const int              swap = vaei_swaps_channels(model);
     vae_real *const        made = swap ? output : pixels;
     size_t                 k;
     if (VAEI_HAS(pass->draws))
@@ -14815,6 +14784,9 @@ VAE_API vae_status vae_save_memory(const vae_model *model, int checkpoint, void 
 #define VAEI_IO_INTERRUPTED() (errno == EINTR)
 #endif
 
+/* What vaei_lock returns in place of a lock. */
+enum { VAEI_LOCK_TAKEN = -1, VAEI_LOCK_NONE = -2, VAEI_LOCK_FAILED = -3 };
+
 #if defined(VAEI_POSIX)
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -14948,9 +14920,6 @@ VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
     if (stat(path, &of_name)) return errno == ENOENT ? 0 : -1;
     return of_file.st_dev == of_name.st_dev && of_file.st_ino == of_name.st_ino;
 }
-
-/* What vaei_lock returns in place of a lock. */
-enum { VAEI_LOCK_TAKEN = -1, VAEI_LOCK_NONE = -2, VAEI_LOCK_FAILED = -3 };
 
 #ifdef LOCK_EX
 /* Locks `path` without reading it. Returns the lock, or that someone else has it or has removed the file, that there
@@ -15141,7 +15110,6 @@ VAEI_SETUP int vaei_follow_links(const char *path, char *target, char *link) {
 VAEI_SETUP unsigned    vaei_first_mode(const char *target) { (void)target; return 0; }
 VAEI_SETUP void        vaei_keep_mode(vaei_handle file, const char *target) { (void)file; (void)target; }
 VAEI_SETUP int         vaei_has_name(vaei_handle file, const char *path) { (void)file; (void)path; return 1; }
-enum { VAEI_LOCK_TAKEN = -1, VAEI_LOCK_NONE = -2, VAEI_LOCK_FAILED = -3 };
 VAEI_SETUP int         vaei_lock(const char *path) { (void)path; return VAEI_LOCK_NONE; }
 VAEI_SETUP void        vaei_unlock(int lock) { (void)lock; }
 VAEI_SETUP int         vaei_open_directory(char *path, vaei_handle *directory) {
