@@ -19,7 +19,7 @@ typedef struct content { size_t size; unsigned char bytes[MOST_FILE]; } content;
 
 static vae_error     problem;
 static vae_model    *model;
-static content       old_file, new_file, checkpoint_file;       /* what is there before; what vae_save and the other write */
+static content        old_file, new_file, checkpoint_file; /* what is there before; what vae_save and the other write */
 static const content *wanted;                                   /* of the latter two */
 
 static vae_model *make(int units) {
@@ -38,7 +38,8 @@ static vae_model *make(int units) {
     for (i = 0; i < 24; i++) pixels[i] = (vae_real)(i % 5) / 4;
     data.pixels = pixels;
     data.count = 4;
-    if (!CHECK(vae_create(&config, &made, &problem) == VAE_OK && vae_train_step(made, &data, NULL, &problem) == VAE_OK)) exit(1);
+    if (!CHECK(vae_create(&config, &made, &problem) == VAE_OK && vae_train_step(made, &data, NULL, &problem) == VAE_OK))
+        exit(1);
     return made;
 }
 
@@ -96,7 +97,8 @@ static vae_status save(void) {
 /* The names in the folder of the target that a save has left. */
 static int left_behind(void) {
     int i, count = 0;
-    for (i = 0; i < DISK_NAMES; i++) count += disk.names[i].node >= 0 && strstr(disk.names[i].path, "vae-unfinished") != NULL;
+    for (i = 0; i < DISK_NAMES; i++)
+        count += disk.names[i].node >= 0 && strstr(disk.names[i].path, "vae-unfinished") != NULL;
     return count;
 }
 
@@ -110,9 +112,9 @@ static int may_leave(void) {
 }
 
 static void explain(const char *what) {
-    printf("    %s: operation %ld (%s %s) failed with %s%s%s: %s\n", what, disk.fail_at, disk.failed ? disk.failed : "none",
-           disk.failed_path, disk.reason ? strerror(disk.reason) : "nothing", disk.late ? ", after it was done" : "",
-           disk.for_good ? ", for good" : "", problem.message);
+    printf("    %s: operation %ld (%s %s) failed with %s%s%s: %s\n", what, disk.fail_at,
+           disk.failed ? disk.failed : "none", disk.failed_path, disk.reason ? strerror(disk.reason) : "nothing",
+           disk.late ? ", after it was done" : "", disk.for_good ? ", for good" : "", problem.message);
 }
 
 /* Everything that has to hold after a save, and after one more on a disk that works. */
@@ -123,7 +125,8 @@ static void check_save(vae_status status) {
         if (!CHECK(sees(is_new))) explain("VAE_OK without the new file");
         if (!is_unflushable() && !CHECK(disk_after_power_cut(at->target, is_new))) explain("VAE_OK was not durable");
     } else {
-        if (!CHECK(status == VAE_ERROR_FILE && problem.status == status && strlen(problem.message) > 10)) explain("status");
+        if (!CHECK(status == VAE_ERROR_FILE && problem.status == status && strlen(problem.message) > 10))
+            explain("status");
         if (!CHECK(sees(is_either))) explain("neither file is there");
         if (!CHECK(disk_after_power_cut(at->target, is_either))) explain("a power cut after the save lost the file");
     }
@@ -235,7 +238,8 @@ TEST(test_temporary_names_that_are_taken) {
     CHECK(save() == VAE_OK && sees(is_new) && !cuts_wrong);
     CHECK(disk.nodes[victim].size == 4 && !memcmp(disk.nodes[victim].bytes, "mine", 4));
     CHECK(disk_look_up(disk.names, TEMPORARY) >= 0 && disk_look_up(disk.names, "vae-unfinished-1.tmp") >= 0);
-    CHECK(disk_look_up(disk.names, "vae-unfinished-2.tmp") >= 0 && disk_look_up(disk.names, "vae-unfinished-3.tmp") < 0);
+    CHECK(disk_look_up(disk.names, "vae-unfinished-2.tmp") >= 0 &&
+          disk_look_up(disk.names, "vae-unfinished-3.tmp") < 0);
     disk_close(handle);
     CHECK(disk_open_handles() == 0);
 }
@@ -254,8 +258,9 @@ static void check_load(int call, ledger *l) {
     config.allocator = ledger_allocator(l);
     if (into) keep(into, 1, &before);
     memset(&problem, 0, sizeof problem);
-    status = call == LOAD ? vae_load("m", &config, &loaded, &problem)
-           : call == LOAD_WEIGHTS ? vae_load_weights(into, "m", &problem) : vae_load_matching(into, "m", NULL, &problem);
+    status = call == LOAD           ? vae_load("m", &config, &loaded, &problem)
+             : call == LOAD_WEIGHTS ? vae_load_weights(into, "m", &problem)
+                                    : vae_load_matching(into, "m", NULL, &problem);
     if (status == VAE_OK) {
         keep(call == LOAD ? loaded : into, 0, &after);
         CHECK(is_content(after.bytes, after.size, &new_file));

@@ -28,7 +28,7 @@ typedef struct export_int8 {
     float             pixel_table[256];         /* ... int8 for that number, and a table of the function */
     int               encoders, decoders;
     size_t            rows;                     /* that it was measured on: */
-    double            pixel_error, mean_error;  /* root mean square of decoded pixels, and of z in standard deviations */
+    double            pixel_error, mean_error; /* root mean square of decoded pixels, and of z in standard deviations */
     double            float_nats, int8_nats;    /* reconstruction at z = mean */
     double            table_error, table_nats;  /* the same through the table */
 } export_int8;
@@ -166,14 +166,17 @@ static inline int export_make_int8(export_int8_layer *m, const exported_layer *l
            (!l->classes || m->labels) && (!tabled || m->table);
     for (c = 0; made && c < channels; c++) {
         const double norm = l->norm ? (double)l->norm[channels + c] : 1;
-        const double bias = l->norm ? ((double)l->bias[c] - (double)l->norm[c]) * norm + (double)l->norm[2 * channels + c]
-                                    : (double)l->bias[c];
+        const double bias = l->norm
+                                ? ((double)l->bias[c] - (double)l->norm[c]) * norm + (double)l->norm[2 * channels + c]
+                                : (double)l->bias[c];
         const float *weight = l->weight + (size_t)c * (size_t)depth;
         double       most = fabs(bias) / (double)in.scale / 1e9, scale;
-        for (i = 0; i < depth; i++) if (fabs((double)weight[i] * norm) / 127 > most) most = fabs((double)weight[i] * norm) / 127;
+        for (i = 0; i < depth; i++)
+            if (fabs((double)weight[i] * norm) / 127 > most) most = fabs((double)weight[i] * norm) / 127;
         scale = most > 1e-20 ? most : 1e-20;
         for (i = 0; i < depth; i++)
-            m->weight[(size_t)c * (size_t)depth + (size_t)i] = (int8_t)export_rounded((double)weight[i] * norm / scale, -127, 127);
+            m->weight[(size_t)c * (size_t)depth + (size_t)i] =
+                (int8_t)export_rounded((double)weight[i] * norm / scale, -127, 127);
         scales[c] = (float)(scale * (double)in.scale);
         m->bias[c] = export_rounded(bias / (double)scales[c], -1000000000, 1000000000);
         for (i = 0; i < l->classes; i++)
@@ -225,7 +228,8 @@ static inline const int8_t *export_run_int8s(const export_int8_layer *layers, in
 
 static inline void export_int8_encode(const export_int8 *q, const exported_network *n, int label, const float *x,
                                       float *mean, float *logvar, int8_t *work, size_t part) {
-    const int8_t *from = export_run_int8s(q->encoder, q->encoders, label, x, n->example, export_scale_of(q->x), work, part);
+    const int8_t *from =
+        export_run_int8s(q->encoder, q->encoders, label, x, n->example, export_scale_of(q->x), work, part);
     export_run_int8(&q->mean, label, from, mean);
     if (!n->has_logvar) return;
     export_run_int8(&q->logvar, label, from, logvar);
@@ -233,8 +237,8 @@ static inline void export_int8_encode(const export_int8 *q, const exported_netwo
 }
 
 /* The decoder's outputs, as floats. */
-static inline void export_int8_decode(const export_int8 *q, const exported_network *n, int label, const float *z, float *y,
-                                      int8_t *work, size_t part) {
+static inline void export_int8_decode(const export_int8 *q, const exported_network *n, int label, const float *z,
+                                      float *y, int8_t *work, size_t part) {
     const int8_t *from =
         export_run_int8s(q->decoder, q->decoders - 1, label, z, n->latent, export_scale_of(q->z), work, part);
     export_run_int8(&q->decoder[q->decoders - 1], label, from, y);
@@ -339,8 +343,10 @@ static inline int export_take_row(export_row *r, const exported_network *n) {
     size_t example = (size_t)n->example, latent = (size_t)n->latent;
     int    i;
     r->half = 2 * example + latent;
-    for (i = 0; i < n->encoders; i++) if ((size_t)n->encoder[i].outputs > r->half) r->half = (size_t)n->encoder[i].outputs;
-    for (i = 0; i < n->decoders; i++) if ((size_t)n->decoder[i].outputs > r->half) r->half = (size_t)n->decoder[i].outputs;
+    for (i = 0; i < n->encoders; i++)
+        if ((size_t)n->encoder[i].outputs > r->half) r->half = (size_t)n->encoder[i].outputs;
+    for (i = 0; i < n->decoders; i++)
+        if ((size_t)n->decoder[i].outputs > r->half) r->half = (size_t)n->decoder[i].outputs;
     r->x = (float *)malloc((3 * example + 3 * latent + 3 * r->half + 4) * sizeof(float));
     if (!r->x) return -1;
     r->pixels = r->x + example;
@@ -360,7 +366,8 @@ static inline void export_see(const exported_network *n, const float *row, float
 }
 
 static inline void export_float_encode(const exported_network *n, int label, export_row *r, export_int8 *q) {
-    const float *from = export_run_floats(n->encoder, n->encoders, label, r->x, r->work, r->half, q ? q->encoder : NULL);
+    const float *from =
+        export_run_floats(n->encoder, n->encoders, label, r->x, r->work, r->half, q ? q->encoder : NULL);
     int          k;
     export_run_float(&n->mean, label, from, r->mean, NULL);
     for (k = 0; k < n->latent; k++) r->logvar[k] = -20;
@@ -414,7 +421,8 @@ static inline void export_measure(export_int8 *q, const exported_network *n, con
         export_means(n, y, r->pixels);
         export_int8_encode(q, n, label, r->x, means, logvar, r->bytes, r->half);
         for (k = 0; k < n->latent; k++) {
-            const double off = ((double)means[k] - (double)r->mean[k]) / (n->has_logvar ? exp(0.5 * (double)r->logvar[k]) : 1);
+            const double off =
+                ((double)means[k] - (double)r->mean[k]) / (n->has_logvar ? exp(0.5 * (double)r->logvar[k]) : 1);
             q->mean_error += off * off / (double)n->latent / (double)count;
         }
         export_int8_decode(q, n, label, r->mean, r->work, r->bytes, r->half);

@@ -141,8 +141,8 @@ static inline void export_write_whole(FILE *file, const char *name, const char *
 
 static inline void export_write_geometry(FILE *file, const char *name, const char *which, const exported_layer *l) {
     if (l->layer.kind == VAE_LAYER_DENSE) return;
-    fprintf(file, "static const %s_geometry %s_%s_geometry = { %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d };\n", name,
-            name, which, l->in.height, l->in.width, l->in.channels, l->out.height, l->out.width, l->out.channels,
+    fprintf(file, "static const %s_geometry %s_%s_geometry = { %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d };\n",
+            name, name, which, l->in.height, l->in.width, l->in.channels, l->out.height, l->out.width, l->out.channels,
             l->layer.kernel_height, l->layer.kernel_width, l->layer.stride_height, l->layer.stride_width, l->layer.top,
             l->layer.left);
 }
@@ -160,17 +160,19 @@ static inline void export_put_layer(export_text *t, const exported_layer *l, con
                    l->outputs);
     else
         export_put(t, "    net_%s(&net_%s_geometry, net_%s_weight, net_%s_bias, %s, %s);\n",
-                   l->layer.kind == VAE_LAYER_CONV ? "convolution" : "transposed_convolution", which, which, which, from,
-                   to);
-    if (l->classes) export_put(t, "    net_add(%s, net_%s_labels + label * %d, %d);\n", to, which, l->outputs, l->outputs);
+                   l->layer.kind == VAE_LAYER_CONV ? "convolution" : "transposed_convolution", which, which, which,
+                   from, to);
+    if (l->classes)
+        export_put(t, "    net_add(%s, net_%s_labels + label * %d, %d);\n", to, which, l->outputs, l->outputs);
     if (l->norm)
-        export_put(t, "    net_normalize(net_%s_norm, %s, %d, %d);\n", which, to, l->outputs / l->channels, l->channels);
+        export_put(t, "    net_normalize(net_%s_norm, %s, %d, %d);\n", which, to, l->outputs / l->channels,
+                   l->channels);
     if (activation > VAE_LINEAR)
         export_put(t, "    net_each(net_%s, %s, %d);\n", export_activations[activation], to, l->outputs);
 }
 
-static inline void export_put_int8_layer(export_text *t, const export_int8_layer *m, const char *which, const char *from,
-                                         const char *to) {
+static inline void export_put_int8_layer(export_text *t, const export_int8_layer *m, const char *which,
+                                         const char *from, const char *to) {
     const exported_layer *l = m->from;
     if (l->layer.kind == VAE_LAYER_DENSE) {
         export_put(t, "    net_dense8(&net_%s_layer, ", which);
@@ -184,7 +186,8 @@ static inline void export_put_int8_layer(export_text *t, const export_int8_layer
         export_put(t, "    net_each(net_%s, %s, %d);\n", export_activations[l->layer.activation], to, l->outputs);
 }
 
-static inline void export_put_quantize(export_text *t, const char *from, const char *to, export_range range, int count) {
+static inline void export_put_quantize(export_text *t, const char *from, const char *to, export_range range,
+                                       int count) {
     const export_scale s = export_scale_of(range);
     export_put(t, "    net_quantize(%s, %s, %.9ef, %d.0f, %d);\n", from, to, (double)(1 / s.scale), s.zero, count);
 }
@@ -210,9 +213,9 @@ static inline int export_ends_in_table(const exported_network *n, const export_o
 
 /* The layers of a chain, from `from`; those between lie in the scratch by turns, the last one of a decoder in y. In int8
    the chain begins with its input. Leaves in `from` where the result lies, and returns the numbers of scratch. */
-static inline int export_put_chain(export_text *t, const exported_layer *layers, const export_int8_layer *int8, int count,
-                                   export_range range, const char *part, const export_int8_layer *last, int ends,
-                                   char from[32]) {
+static inline int export_put_chain(export_text *t, const exported_layer *layers, const export_int8_layer *int8,
+                                   int count, export_range range, const char *part, const export_int8_layer *last,
+                                   int ends, char from[32]) {
     int  sizes[VAE_MAX_LAYERS + 1], begins = int8 != NULL, places, i, room;
     char which[32], to[32];
     sizes[0] = layers[0].inputs;
@@ -241,8 +244,8 @@ static inline int export_put_encoder(export_text *t, const exported_network *n, 
     int                room;
     export_put(t, "static inline void net_encode_row(const float *x, %sfloat *mean, %s%s *scratch) {\n",
                n->config.classes ? "int label, " : "", logvar ? "float *logvar, " : "", q ? "int8_t" : "float");
-    room = export_put_chain(t, n->encoder, q ? q->encoder : NULL, n->encoders, q ? q->x : (export_range){ 0, 0 }, "encoder",
-                            NULL, 0, from);
+    room = export_put_chain(t, n->encoder, q ? q->encoder : NULL, n->encoders, q ? q->x : (export_range){ 0, 0 },
+                            "encoder", NULL, 0, from);
     if (q) export_put_int8_layer(t, &q->mean, "mean", from, "mean");
     else export_put_layer(t, &n->mean, "mean", from, "mean");
     if (logvar) {
@@ -262,8 +265,8 @@ static inline int export_put_decoder(export_text *t, const exported_network *n, 
     export_put(t, "static inline void net_decode_row(const float *z, %s%s *y%s) {\n",
                n->config.classes ? "int label, " : "", export_ends_in_table(n, o) ? "int8_t" : "float",
                q ? ", int8_t *scratch" : n->decoders > 1 ? ", float *scratch" : "");
-    room = export_put_chain(t, n->decoder, q ? q->decoder : NULL, n->decoders, q ? q->z : (export_range){ 0, 0 }, "decoder",
-                            export_ends_in_table(n, o) ? &q->pixels : NULL, 1, from);
+    room = export_put_chain(t, n->decoder, q ? q->decoder : NULL, n->decoders, q ? q->z : (export_range){ 0, 0 },
+                            "decoder", export_ends_in_table(n, o) ? &q->pixels : NULL, 1, from);
     export_put(t, "}\n\n");
     return room;
 }
@@ -306,7 +309,8 @@ static inline int export_put_encode(export_text *t, const exported_network *n, c
 /* What becomes of the decoder's outputs: the mean pixels, from `y` to `pixels`, in place but for two numbers a pixel. */
 static inline void export_put_means(export_text *t, const exported_network *n, const char *y, const char *pixels) {
     const int channels = n->config.input.channels;
-    if (n->config.likelihood == VAE_BERNOULLI) export_put(t, "    net_each(net_sigmoid, %s, %d);\n", pixels, n->example);
+    if (n->config.likelihood == VAE_BERNOULLI)
+        export_put(t, "    net_each(net_sigmoid, %s, %d);\n", pixels, n->example);
     if (n->config.likelihood == VAE_CONTINUOUS_BERNOULLI)
         export_put(t, "    net_each(net_continuous_mean, %s, %d);\n", pixels, n->example);
     if (n->outputs > 1)
@@ -319,7 +323,8 @@ static inline int export_put_decode(export_text *t, const exported_network *n, c
     const int room = export_put_decoder(t, n, o), both = n->outputs > 1 ? n->outputs * n->example : 0;
     const int tabled = export_ends_in_table(n, o);
     export_put_scratch(t, "DECODE", room + both);
-    export_put(t, "NET_CALL void net_decode(const float z[%d], %sfloat pixels[%d], float scratch[NET_DECODE_SCRATCH]) {\n",
+    export_put(t,
+               "NET_CALL void net_decode(const float z[%d], %sfloat pixels[%d], float scratch[NET_DECODE_SCRATCH]) {\n",
                n->latent, n->config.classes ? "int label, " : "", n->example);
     export_put(t, "    net_decode_row(z, %s", n->config.classes ? "label, " : "");
     if (tabled) export_put(t, "(int8_t *)pixels + %d", 3 * n->example);     /* it grows to the whole of them */
@@ -331,10 +336,12 @@ static inline int export_put_decode(export_text *t, const exported_network *n, c
     export_put(t, ");\n");
     if (!room && !both) export_put(t, "    (void)scratch;\n");
     if (tabled)
-        export_put(t, "    net_spread(net_pixel_table, (int8_t *)pixels + %d, pixels, %d);\n", 3 * n->example, n->example);
+        export_put(t, "    net_spread(net_pixel_table, (int8_t *)pixels + %d, pixels, %d);\n", 3 * n->example,
+                   n->example);
     else export_put_means(t, n, "scratch", "pixels");
     if (n->config.standardize)
-        export_put(t, "    net_%s(pixels, net_center, net_scale, %d);\n", o->int8 ? "restore_each" : "restore", n->example);
+        export_put(t, "    net_%s(pixels, net_center, net_scale, %d);\n", o->int8 ? "restore_each" : "restore",
+                   n->example);
     export_put(t, "}\n");
     return room;
 }
@@ -364,7 +371,8 @@ static inline void export_put_nats(export_text *t, const exported_network *n) {
     const int            channels = n->config.input.channels;
     const float          sigma = (float)(n->log_sigma ? exp((double)n->log_sigma[0]) : (double)n->config.sigma);
     if (n->outputs > 1) export_put(t, "    score = net_%s(y, x, %d, %d)", name, n->example / channels, channels);
-    else if (n->config.sigma_per_pixel) export_put(t, "    score = net_%ss(y, x, net_inverse_sigma, %d)", name, n->example);
+    else if (n->config.sigma_per_pixel)
+        export_put(t, "    score = net_%ss(y, x, net_inverse_sigma, %d)", name, n->example);
     else export_put(t, "    score = net_sum(net_%s, y, x, %d)", name, n->example);
     if (!n->config.sigma_per_pixel && likelihood == VAE_GAUSSIAN)
         export_put(t, " * 0.5 * %.17g", (double)(1 / (sigma * sigma)));
@@ -372,8 +380,8 @@ static inline void export_put_nats(export_text *t, const exported_network *n) {
     export_put(t, " + %.17g;\n", export_constant_nats(n));
 }
 
-static inline void export_put_score(export_text *t, const exported_network *n, const export_options *o, int encoder_room,
-                                    int decoder_room) {
+static inline void export_put_score(export_text *t, const exported_network *n, const export_options *o,
+                                    int encoder_room, int decoder_room) {
     const int   stands = n->config.standardize ? n->example : 0, outputs = n->outputs * n->example;
     const int   heads = n->latent * (1 + n->has_logvar), squared = o->score == VAE_SCORE_SQUARED_ERROR;
     const int   means = squared && n->outputs > 1 ? n->example : 0;
@@ -381,8 +389,8 @@ static inline void export_put_score(export_text *t, const exported_network *n, c
     const char *label = n->config.classes ? "label, " : "";
     export_put(t, "\n");
     export_put_scratch(t, "SCORE", stands + heads + (encoder_room > decoding ? encoder_room : decoding));
-    export_put(t, "NET_CALL float net_score(const float pixels[%d], %sfloat scratch[NET_SCORE_SCRATCH]) {\n", n->example,
-               n->config.classes ? "int label, " : "");
+    export_put(t, "NET_CALL float net_score(const float pixels[%d], %sfloat scratch[NET_SCORE_SCRATCH]) {\n",
+               n->example, n->config.classes ? "int label, " : "");
     if (stands) export_put(t, "    float *x = scratch;\n");
     else export_put(t, "    const float *x = pixels;\n");
     export_put(t, "    float *mean = scratch + %d;\n", stands);
@@ -401,7 +409,8 @@ static inline void export_put_score(export_text *t, const exported_network *n, c
         char pixels[32] = "y";
         if (means) sprintf(pixels, "y + %d", outputs);
         export_put_means(t, n, "y", pixels);
-        export_put(t, "    score = net_squared_error(%s, x, %s, %d);\n", pixels, stands ? "net_scale" : "0", n->example);
+        export_put(t, "    score = net_squared_error(%s, x, %s, %d);\n", pixels, stands ? "net_scale" : "0",
+                   n->example);
     } else export_put_nats(t, n);
     if (o->score == VAE_SCORE_ELBO && n->has_logvar)
         export_put(t, "    score += net_sum(net_kl, mean, logvar, %d) * 0.5;\n", n->latent);
@@ -428,7 +437,8 @@ static inline void export_write_layer(FILE *file, const char *name, const char *
     export_write_geometry(file, name, which, l);
 }
 
-static inline size_t export_write_int8_layer(FILE *file, const char *name, const char *which, const export_int8_layer *m) {
+static inline size_t export_write_int8_layer(FILE *file, const char *name, const char *which,
+                                             const export_int8_layer *m) {
     const exported_layer *l = m->from;
     const size_t          channels = (size_t)l->channels;
     char                  array[64];
@@ -441,8 +451,8 @@ static inline size_t export_write_int8_layer(FILE *file, const char *name, const
         sprintf(array, "%s_factor", which);
         export_write_floats(file, name, array, m->factor, channels);
         export_write_geometry(file, name, which, l);
-        fprintf(file, "static const %s_layer %s_%s_layer = {\n    %s_%s_weight, %s_%s_bias, ", name, name, which, name, which,
-                name, which);
+        fprintf(file, "static const %s_layer %s_%s_layer = {\n    %s_%s_weight, %s_%s_bias, ", name, name, which, name,
+                which, name, which);
         if (m->factor) fprintf(file, "0, %s_%s_factor", name, which);
         else fprintf(file, "%s_%s_multiplier, 0", name, which);
         fprintf(file, ", %d, %d, %d, %d\n};\n", m->layer.offset, m->layer.shift, m->layer.zero, m->layer.low);
@@ -451,8 +461,8 @@ static inline size_t export_write_int8_layer(FILE *file, const char *name, const
 }
 
 /* One layer's constants, written where there is a file; their bytes. */
-static inline size_t export_write_either(FILE *file, const export_options *o, const char *which, const exported_layer *l,
-                                         const export_int8_layer *m) {
+static inline size_t export_write_either(FILE *file, const export_options *o, const char *which,
+                                         const exported_layer *l, const export_int8_layer *m) {
     if (o->int8) return export_write_int8_layer(file, o->name, which, m);
     if (file) export_write_layer(file, o->name, which, l);
     return export_weight_count(l) * sizeof(float);
@@ -503,7 +513,8 @@ static inline void export_write_accuracy(FILE *file, const exported_network *n, 
         fprintf(file, "   Numbers are floats, with the bits of vae.h's portable kernels (VAE_KERNELS_PORTABLE).\n");
         return;
     }
-    fprintf(file, "   Between input and output numbers are int8. Against floats, on the %lu rows that gave the scales:\n",
+    fprintf(file,
+            "   Between input and output numbers are int8. Against floats, on the %lu rows that gave the scales:\n",
             (unsigned long)q->rows);
     if (o->part != EXPORT_DECODER)
         fprintf(file, "   z is off by %.3g %s (root mean square)", q->mean_error,
@@ -562,9 +573,10 @@ static inline int export_write(FILE *file, const exported_network *n, const expo
             parts[o->part], o->model);
     export_write_accuracy(file, n, o);
     fprintf(file, "   Constants: %lu bytes.\n", (unsigned long)export_write_constants(NULL, n, o));
-    fprintf(file, "   Compile: cc -std=c99 -Os, or for instance arm-none-eabi-gcc -std=c99 -Os -mthumb -mcpu=cortex-m4 "
-                  "-mfloat-abi=hard\n   -mfpu=fpv4-sp-d16. Scratch is an array of yours; images have their channels last. "
-                  "*/\n");
+    fprintf(file,
+            "   Compile: cc -std=c99 -Os, or for instance arm-none-eabi-gcc -std=c99 -Os -mthumb -mcpu=cortex-m4 "
+            "-mfloat-abi=hard\n   -mfpu=fpv4-sp-d16. Scratch is an array of yours; images have their channels last. "
+            "*/\n");
     export_write_text(file, o->name, guard, strlen(guard));
     export_write_text(file, o->name, export_float_rules, strlen(export_float_rules));
     for (i = 0; i < EXPORTED_PIECES; i++)

@@ -86,8 +86,8 @@ static inline float *exported_next_image(exported_reader *reader, const char *pa
 }
 
 /* The shape of a layer's output, and the padding's amounts. */
-static inline int exported_extent(int transposed, vae_padding rule, int size, int kernel, int stride, int output_padding,
-                                  int *before, int *after) {
+static inline int exported_extent(int transposed, vae_padding rule, int size, int kernel, int stride,
+                                  int output_padding, int *before, int *after) {
     const int out = transposed ? size * stride : (size + stride - 1) / stride;
     const int total = transposed ? kernel - stride : (out - 1) * stride + kernel - size;
     if (rule == VAE_EXPLICIT) return transposed ? (size - 1) * stride - *before - *after + kernel + output_padding
@@ -106,8 +106,9 @@ static inline void exported_outline(exported_layer *l, const vae_layer *layer, v
     l->inputs = (int)exported_size(in);
     l->depth = l->inputs;
     if (layer->kind != VAE_LAYER_DENSE) {
-        l->out.height = exported_extent(transposed, layer->padding, in.height, layer->kernel_height, layer->stride_height,
-                                        layer->output_padding_height, &l->layer.top, &l->layer.bottom);
+        l->out.height =
+            exported_extent(transposed, layer->padding, in.height, layer->kernel_height, layer->stride_height,
+                            layer->output_padding_height, &l->layer.top, &l->layer.bottom);
         l->out.width = exported_extent(transposed, layer->padding, in.width, layer->kernel_width, layer->stride_width,
                                        layer->output_padding_width, &l->layer.left, &l->layer.right);
         l->depth = layer->kernel_height * layer->kernel_width * in.channels;
@@ -137,7 +138,8 @@ static inline int exported_take_weight(exported_layer *l, float *values, int tie
     for (o = 0; o < channels; o++)
         for (i = 0; i < depth; i++) l->weight[o * depth + i] = values[exported_weight_place(l, o, i, tied, row)];
     for (i = 0; i < classes; i++)
-        for (o = 0; o < channels; o++) l->labels[i * channels + o] = values[exported_place(l->out, o) * row + depth + i];
+        for (o = 0; o < channels; o++)
+            l->labels[i * channels + o] = values[exported_place(l->out, o) * row + depth + i];
     return 0;
 }
 
@@ -261,7 +263,8 @@ static inline int exported_read(const vae_model *model, exported_network *n, cha
     n->example = (int)exported_size(n->config.input);
     n->latent = n->config.latent;
     failed = exported_read_layers(&reader, n);
-    if (!failed && (n->config.likelihood == VAE_GAUSSIAN || n->config.likelihood == VAE_LAPLACE) && n->config.sigma == 0)
+    if (!failed && (n->config.likelihood == VAE_GAUSSIAN || n->config.likelihood == VAE_LAPLACE) &&
+        n->config.sigma == 0)
         failed = !(n->log_sigma = exported_next_image(&reader, "log_sigma",
                                                       n->config.sigma_per_pixel ? n->config.input : one));
     if (n->log_sigma) {
