@@ -7187,6 +7187,11 @@ VAEI_PRIVATE vae_status vaei_leave(vae_model *model, int before, vae_status stat
     return status;
 }
 
+/* The body of a call for inference: `work`, with the model marked as being at work meanwhile. */
+#define VAEI_RUN_CALL(call, work) \
+    const int before = vaei_enter(model, call, error); \
+    return before < 0 ? VAE_ERROR_BUSY : vaei_leave(model, before, work)
+
 /* For whatever changes the weights or the state of training. */
 VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_error *error) {
     if (vaei_is_within_callback(model))
@@ -10641,10 +10646,7 @@ VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_
 
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error) {
-    const int  before = vaei_enter(model, "vae_encode", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_encode(model, data, mean, logvar, error));
-    return status;
+    VAEI_RUN_CALL("vae_encode", vaei_encode(model, data, mean, logvar, error));
 }
 
 /* softmax of the classifier's logits at the mean. */
@@ -10676,10 +10678,7 @@ VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, va
 }
 
 VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_classify", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_classify(model, data, probabilities, error));
-    return status;
+    VAEI_RUN_CALL("vae_classify", vaei_classify(model, data, probabilities, error));
 }
 
 /* Means, or with `draws` drawn pixels, of the z given. */
@@ -10719,17 +10718,11 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
 }
 
 VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_decode", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, 0, "vae_decode", pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_decode", vaei_decode(model, latents, 0, "vae_decode", pixels, error));
 }
 
 VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_draw", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, 1, "vae_draw", pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_draw", vaei_decode(model, latents, 1, "vae_draw", pixels, error));
 }
 
 /* Decodes the mean of q(z | x). */
@@ -10751,10 +10744,7 @@ VAEI_PRIVATE vae_status vaei_reconstruct(vae_model *model, const vae_data *data,
 }
 
 VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_reconstruct", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_reconstruct(model, data, pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_reconstruct", vaei_reconstruct(model, data, pixels, error));
 }
 
 /* z from N(0, I): numbers samples_drawn, samples_drawn + 1, ... of the model's sequence. */
@@ -10769,10 +10759,7 @@ VAEI_PRIVATE vae_status vaei_sample_latent(vae_model *model, size_t count, vae_r
 }
 
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_sample_latent", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_sample_latent(model, count, z, error));
-    return status;
+    VAEI_RUN_CALL("vae_sample_latent", vaei_sample_latent(model, count, z, error));
 }
 
 /* The z of vae_sample, decoded as `how` says. */
@@ -10812,19 +10799,12 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
 }
 
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_sample", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_sample(model, count, NULL, "vae_sample", pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_sample", vaei_sample(model, count, NULL, "vae_sample", pixels, error));
 }
 
 VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sample_config *how, vae_real *pixels,
                                    vae_error *error) {
-    const int  before = vaei_enter(model, "vae_sample_with", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0)
-        status = vaei_leave(model, before, vaei_sample(model, count, how, "vae_sample_with", pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_sample_with", vaei_sample(model, count, how, "vae_sample_with", pixels, error));
 }
 
 /* Before a score; a mean needs at least one row. */
@@ -10872,10 +10852,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
 
 VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                             vae_error *error) {
-    const int  before = vaei_enter(model, "vae_elbo", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_elbo(model, data, mean, each, error));
-    return status;
+    VAEI_RUN_CALL("vae_elbo", vaei_elbo(model, data, mean, each, error));
 }
 
 /* log (exp a + exp b) */
@@ -11033,10 +11010,7 @@ VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *da
 
 VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                       double *each, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_log_likelihood", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_log_likelihood(model, data, samples, mean, each, error));
-    return status;
+    VAEI_RUN_CALL("vae_log_likelihood", vaei_log_likelihood(model, data, samples, mean, each, error));
 }
 
 /* ---- scores ---- */
@@ -11145,18 +11119,12 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
 
 VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
                              vae_error *error) {
-    const int  before = vaei_enter(model, "vae_score", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_score(model, data, score, 0, each, error));
-    return status;
+    VAEI_RUN_CALL("vae_score", vaei_score(model, data, score, 0, each, error));
 }
 
 VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, const vae_score_config *score,
                                      double *each, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_score_numbers", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_score(model, data, score, 1, each, error));
-    return status;
+    VAEI_RUN_CALL("vae_score_numbers", vaei_score(model, data, score, 1, each, error));
 }
 
 /* A number's place in the order of all doubles: among the positive ones their bits as integers, below them the negative
@@ -11235,10 +11203,7 @@ VAEI_PRIVATE vae_status vaei_latent_statistics(vae_model *model, const vae_data 
 
 VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data, vae_dimension *each, size_t *active,
                                          vae_error *error) {
-    const int  before = vaei_enter(model, "vae_latent_statistics", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_latent_statistics(model, data, each, active, error));
-    return status;
+    VAEI_RUN_CALL("vae_latent_statistics", vaei_latent_statistics(model, data, each, active, error));
 }
 
 /* ---- missing numbers: means and variances are summed in the caller's own arrays, in the network's units, and turned
@@ -11315,10 +11280,7 @@ VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size
 
 VAE_API vae_status vae_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
                               vae_real *spread, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_impute", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_impute(model, data, samples, filled, spread, error));
-    return status;
+    VAEI_RUN_CALL("vae_impute", vaei_impute(model, data, samples, filled, spread, error));
 }
 
 #ifndef VAE_INFERENCE_ONLY
