@@ -1081,9 +1081,13 @@ VAEI_PRIVATE int vaei_finite(vae_real x) {
 #endif
 }
 
+VAEI_PRIVATE int vaei_is_nan_double(double x) {
+    return (vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY;
+}
+
 VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #ifdef VAE_DOUBLE
-    return (vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY;
+    return vaei_is_nan_double(x);
 #else
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -1381,9 +1385,14 @@ VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { *flag = value; }
    A monitor is a lock with one condition, "something has changed": wait gives up the lock, sleeps until some other
    thread calls wake, and takes the lock again. */
 
+#ifndef VAE_BASIC
+#define VAEI_MAX_THREADS 64
+#else
+#define VAEI_MAX_THREADS 1
+#endif
+
 #if defined(VAE_THREADS) && (defined(_WIN32) || (defined(VAEI_POSIX) && !defined(__wasi__)))
 #define VAEI_HAS_POOL 1
-#define VAEI_MOST_THREADS 64
 #ifdef _WIN32
 #ifndef VAEI_HAS_ATOMICS
 #error "VAE_THREADS needs atomic operations, which this compiler lacks: leave it out, or give config.parallel"
@@ -1418,7 +1427,7 @@ VAEI_PRIVATE int vaei_core_count(void) {
     vaei_processor_mask process = 0, all = 0;
     int                 count = 0;
     if (!GetProcessAffinityMask(GetCurrentProcess(), &process, &all)) return 1;
-    if (!process) return VAEI_MOST_THREADS;     /* it already runs in several groups */
+    if (!process) return VAEI_MAX_THREADS;      /* it already runs in several groups */
     for (; process; process &= process - 1) count++;
     return count;
 }
@@ -1553,7 +1562,7 @@ VAEI_SETUP int vaei_core_count(void) {
     const long allowed = vaei_affinity(), quota = vaei_quota();
     long       count = allowed > 0 ? allowed : sysconf(_SC_NPROCESSORS_ONLN);
     if (quota > 0 && quota < count) count = quota;
-    return count < 1 ? 1 : count > VAEI_MOST_THREADS ? VAEI_MOST_THREADS : (int)count;
+    return count < 1 ? 1 : count > VAEI_MAX_THREADS ? VAEI_MAX_THREADS : (int)count;
 }
 #endif
 
@@ -1607,7 +1616,7 @@ typedef struct vaei_pool vaei_pool;
    taken task `next`; `task` and `context` do not change before that task is done. */
 struct vaei_pool {
     vaei_monitor monitor;
-    vaei_thread  threads[63];
+    vaei_thread  threads[VAEI_MAX_THREADS];
     size_t       count;             /* threads that could be started; the caller is not counted */
     vaei_counter work, done, stopping, sleepers;
     vae_task     task;
@@ -1939,7 +1948,7 @@ VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
 VAEI_PRIVATE double vaei_scalar_exp(double x) {
     double n, r, sum = 1;
     int    k, whole;
-    if ((vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY) return x;     /* NaN */
+    if (vaei_is_nan_double(x)) return x;
     if (x <= -708) return 0;
     if (x > 709.78) return vaei_bits_double(VAEI_DOUBLE_INFINITY);
     n     = VAEI_ROUNDED(x * 1.4426950408889634);
@@ -1970,6 +1979,9 @@ VAEI_PRIVATE double vaei_scalar_log(double x) {
     return VAEI_ROUNDED(n * 0.693147180369123816490) +
            (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED(n * 1.90821492927058770002e-10)));
 }
+
+/* The square root, to about 1e-15; 0 below zero. */
+VAEI_PRIVATE double vaei_scalar_sqrt(double x) { return x > 0 ? vaei_scalar_exp(vaei_scalar_log(x) / 2) : 0; }
 
 /* base^exponent by squaring: Adam's beta^t, a schedule's factor. A base that would become denormal becomes 0, as it
    does anyway on a processor that flushes denormals: so the bits do not depend on that. */
@@ -4939,11 +4951,6 @@ typedef struct vaei_chain {
 } vaei_chain;
 
 #define VAEI_MAX_LAYERS (3 * VAE_MAX_LAYERS + 1)
-#ifndef VAE_BASIC
-#define VAEI_MAX_THREADS 64
-#else
-#define VAEI_MAX_THREADS 1
-#endif
 
 /* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: so the bits
    depend on the chunks and not on the threads. */
@@ -6988,6 +6995,10 @@ struct vae_model {
     size_t                  file_batch;     /* with which the model's file was trained; 0: it has none */
 };
 
+VAEI_PRIVATE const vaei_likelihood *vaei_likelihood_of(const vae_model *model) {
+    return &vaei_likelihoods[model->settings.likelihood];
+}
+
 /* A setting as the next update uses it: multiplied by its schedule's factor. */
 VAEI_PRIVATE double vaei_scheduled(const vae_model *model, vae_real setting, const vae_schedule *schedule) {
     return (double)vaei_setting(setting) * vaei_schedules[schedule->kind].factor(schedule, model->step);
@@ -7120,7 +7131,8 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
     /* In double, since the product of the sizes may not fit. */
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
-    const size_t          worth = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
+    const size_t          worth = work < (double)VAEI_PARALLEL_WORK * VAEI_MAX_THREADS
+                                      ? (size_t)(work / VAEI_PARALLEL_WORK) : VAEI_MAX_THREADS;
     const size_t          most = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, worth));
     const int             few = product->rows < 48;
     vaei_multiply_context grid, tried;
@@ -8064,7 +8076,7 @@ VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
 /* What pixel i adds to the nats of every row, whatever its value: it is its share of sigmas.row_nats. */
 VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
     const vaei_plan       *plan = &model->plan;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     double                 nats = likelihood->constant;
     if (plan->log_sigma_count)
         nats += (double)model->weights[plan->log_sigma + (VAEI_HAS(plan->log_sigma_count > 1) ? i : 0)];
@@ -8086,7 +8098,7 @@ VAEI_PRIVATE const double *vaei_pixel_nats(const vae_model *model) {
    product of as many as keep it in range. */
 VAEI_PRIVATE vaei_sigmas vaei_sigmas_of(const vae_model *model) {
     const vaei_plan       *plan = &model->plan;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const vae_real        *log_sigma = model->weights + plan->log_sigma;
     vaei_sigmas            sigmas;
     size_t                 i;
@@ -8132,7 +8144,7 @@ VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
     const vaei_plan *plan = &model->plan;
     double           sum = 0;
     size_t           i;
-    if (!vaei_likelihoods[model->settings.likelihood].has_sigma) return 0;
+    if (!vaei_likelihood_of(model)->has_sigma) return 0;
     if (!plan->log_sigma_count) return (double)model->settings.sigma;
     for (i = 0; i < plan->log_sigma_count; i++) sum += (double)model->weights[plan->log_sigma + i];
     return vaei_scalar_exp(sum / (double)plan->log_sigma_count);
@@ -8170,7 +8182,7 @@ VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) {
    now. */
 VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const vae_model *model = pass->model;
-    const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
+    const double     power = (double)vaei_likelihood_of(model)->power;
     double           sum = 0;
     size_t           i;
     for (i = 0; i < pass->count; i++) {
@@ -8186,7 +8198,7 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
     const vaei_pass *pass = (const vaei_pass *)opaque;
     const vae_model *model = pass->model;
     const vaei_plan *plan = &model->plan;
-    const int        squares = vaei_likelihoods[model->settings.likelihood].power == 2;
+    const int        squares = vaei_likelihood_of(model)->power == 2;
     const size_t     end = first + count;
     double           sums[32], weights = 0;
     size_t           r;
@@ -8222,7 +8234,7 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
    the more it misses; what sigma moves towards stays the same. */
 VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
     const vaei_plan *plan = &model->plan;
-    const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
+    const double     power = (double)vaei_likelihood_of(model)->power;
     const double     share = (double)(plan->example / vaei_max_size(1, plan->log_sigma_count));
     vae_real        *log_sigma = model->parameters + plan->log_sigma;
     size_t           i;
@@ -8256,13 +8268,6 @@ VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
 
 VAEI_PRIVATE double *vaei_row_kl(const vae_model *model) { return vaei_row_terms(model) + model->plan.decoder_batch; }
 
-/* The score of a row whose outputs are not finite. */
-VAEI_PRIVATE double vaei_infinity(void) {
-    const uint64_t bits = (uint64_t)0x7FF << 52;
-    double         infinity;
-    memcpy(&infinity, &bits, sizeof infinity);
-    return infinity;
-}
 
 /* The sum of (x - pixel)^2 over a row, in the caller's units. */
 VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels,
@@ -8283,7 +8288,7 @@ VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *m
 VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *output, const vae_real *pixels,
                                       const unsigned char *observed, double *numbers) {
     const vae_model       *model = pass->model;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const vae_real        *scale =
         VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
     size_t                 k;
@@ -8311,7 +8316,7 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
    the outputs for them are replaced. */
 VAEI_APART double vaei_score_observed(const vaei_pass *pass, const unsigned char *observed, vae_real *output,
                                       const vae_real *row, vae_real scale, vae_real *d) {
-    const vaei_likelihood *likelihood = &vaei_likelihoods[pass->model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(pass->model);
     const size_t           size = pass->model->plan.example;
     double                 nats;
     size_t                 i;
@@ -8337,7 +8342,7 @@ VAEI_APART double vaei_score_observed(const vaei_pass *pass, const unsigned char
 VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t count, vae_real *output, vae_real *d) {
     vae_model             *model = pass->model;
     const vaei_kernel_set *kernels = model->kernels;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const size_t           size = model->plan.example;
     const vae_real        *pixels = vaei_numbers(model, model->plan.target);
     size_t                 i;
@@ -8356,7 +8361,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         }
         if (!pass->reconstruction) continue;
         if (!finite) {
-            pass->reconstruction[i] = vaei_infinity();
+            pass->reconstruction[i] = vaei_bits_double(VAEI_DOUBLE_INFINITY);
         } else if (pass->squared || pass->numbers) {
             if (pass->squared) likelihood->mean(kernels, size, output, &pass->sigmas, output);
             if (pass->numbers) vaei_score_numbers_of(pass, output, row, observed, pass->numbers + i * size);
@@ -9974,7 +9979,7 @@ VAEI_PRIVATE size_t vaei_not_finite_column(const vae_model *model, const vaei_ra
 
 /* The first column of a caller's row whose pixel the likelihood does not allow; plan.example where there is none. */
 VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_raw_row *raw) {
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const size_t           size = model->plan.example;
     size_t                 column, k;
     if (!raw->pixels) return size;
@@ -10063,7 +10068,7 @@ VAEI_PRIVATE void vaei_binarize_row(const vaei_drawing *drawing, vae_real *row) 
 /* Denoising (Vincent et al. 2010), as vae_corruption describes it. `observed` as vaei_observed: what is missing stays
    0. */
 VAEI_PRIVATE void vaei_corrupt_row(const vaei_drawing *drawing, const unsigned char *observed, vae_real *row) {
-    const vaei_likelihood *likelihood = &vaei_likelihoods[drawing->model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(drawing->model);
     const vae_corruption  *corruption = &drawing->model->settings.corruption;
     const vae_real         amount = corruption->amount;
     vae_real               drawn[VAEI_DRAWN];
@@ -10181,7 +10186,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
 /* The error for a pixel that is not allowed. `set` is "" or says which data, as in "validation ". */
 VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, const char *set, size_t row,
                                       size_t column, vae_error *error) {
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     if (vaei_is_nan(value))
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds NaN: pixels must be finite numbers; where "
                          "NaN means missing, set config.missing to 1", set, row, column);
@@ -10231,7 +10236,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
 VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels) {
     const vae_model       *model = pass->model;
     const size_t           size = model->plan.example;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const int              swap = vaei_swaps_channels(model);
     vae_real *const        made = swap ? output : pixels;
     size_t                 k;
@@ -10314,10 +10319,6 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
 #define VAEI_LEAST_DEVIATION 1e-3      /* root of the columns' mean variance: see vaei_check_data_scale */
 #define VAEI_MOST_SIZE 1e3          /* root of the mean square */
 
-/* The square root, for variances. */
-VAEI_PRIVATE vae_real vaei_deviation(double variance) {
-    return variance > 0 ? (vae_real)vaei_scalar_exp(vaei_scalar_log(variance) / 2) : 0;
-}
 
 /* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none
    has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in
@@ -10369,7 +10370,7 @@ VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
         if (data) vaei_column_statistics(model, data, first, count, means, variances);
         for (i = 0; i < count; i++) {
             const size_t   k = vaei_inner_place(model, first + i);
-            const vae_real deviation = data ? vaei_deviation(variances[i]) : 1;
+            const vae_real deviation = data ? (vae_real)vaei_scalar_sqrt(variances[i]) : 1;
             mean[k] = data ? (vae_real)means[i] : 0;
             scale[k] = deviation > (vae_real)1e-30 ? deviation : 1;
         }
@@ -10413,10 +10414,10 @@ VAEI_SETUP vae_status vaei_check_data_scale(const vae_model *model, const vae_da
     if (!(variance > 0)) return VAE_OK;
     if (variance < VAEI_LEAST_DEVIATION * VAEI_LEAST_DEVIATION || variance < 1e-6 * size)
         return vaei_fail(error, VAE_ERROR_DATA, "the data vary by only %r about their means: too little to learn from "
-                         "as they are; set config.standardize to 1, or scale them", (double)vaei_deviation(variance));
+                         "as they are; set config.standardize to 1, or scale them", vaei_scalar_sqrt(variance));
     if (size > VAEI_MOST_SIZE * VAEI_MOST_SIZE)
         return vaei_fail(error, VAE_ERROR_DATA, "the data's numbers are about %r in size: too large to learn from as "
-                         "they are; set config.standardize to 1, or scale them", (double)vaei_deviation(size));
+                         "they are; set config.standardize to 1, or scale them", vaei_scalar_sqrt(size));
     return VAE_OK;
 }
 
@@ -10907,7 +10908,7 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
    becomes m + share (m' - m), the variance (1 - share) v + share v' + share (1 - share) (m' - m)^2. */
 VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, size_t i, double share) {
     const vae_model       *model = turn->pass.model;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const vaei_sigmas     *known = &turn->pass.sigmas;
     const size_t           size = model->plan.example;
     const unsigned char   *observed = vaei_observed(model, row);
@@ -11040,7 +11041,7 @@ VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_score_numbers: this kind of score is no sum over a row's "
                          "numbers: use VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR");
     if (score->without_entropy &&
-        (score->kind == VAE_SCORE_SQUARED_ERROR || !vaei_likelihoods[model->settings.likelihood].is_binary))
+        (score->kind == VAE_SCORE_SQUARED_ERROR || !vaei_likelihood_of(model)->is_binary))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.without_entropy has a meaning only for VAE_BERNOULLI's "
                          "nats: leave it 0");
     return VAE_OK;
@@ -11150,7 +11151,7 @@ VAE_API vae_status vae_quantile(const double *scores, size_t count, double fract
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: fraction is %r: use one between 0 and 1, as 0.99",
                          fraction);
     for (i = 0; i < count; i++)
-        if ((vaei_double_bits(scores[i]) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY)
+        if (vaei_is_nan_double(scores[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "vae_quantile: score %z is not a number", i);
     wanted = fraction * ((double)count + 1) * (1 - 1e-12);      /* 0.07 * 100 must not be rounded up to 8 */
     rank = (size_t)wanted + 1;
@@ -11357,7 +11358,7 @@ VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *trai
             double       sum = own;
             for (k = 0; k < j; k++) sum -= VAEI_ROUNDED(l[i * p->side + k] * l[j * p->side + k]);
             if (j < i) l[i * p->side + j] = sum / l[j * p->side + j];
-            else l[i * p->side + i] = sum > 1e-9 * own ? vaei_scalar_exp(vaei_scalar_log(sum) / 2) : 1e30;
+            else l[i * p->side + i] = sum > 1e-9 * own ? vaei_scalar_sqrt(sum) : 1e30;
         }
 }
 
@@ -11388,7 +11389,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
     for (step = 0; step < iterations && small_steps < 5; step++) {
         const double loss = vaei_probe_loss(p, train);
         /* Nesterov's sequence: t' = (1 + sqrt(1 + 4 t^2))/2, momentum (t - 1)/t' */
-        const double next = (1 + vaei_scalar_exp(vaei_scalar_log(1 + 4 * age * age) / 2)) / 2;      /* a square root */
+        const double next = (1 + vaei_scalar_sqrt(1 + 4 * age * age)) / 2;
         double       momentum = (age - 1) / next;
         if (step && loss > before) momentum = 0;
         small_steps = step && before - loss < 1e-7 * (1 + loss) && before >= loss ? small_steps + 1 : 0;
@@ -11713,7 +11714,7 @@ VAEI_APART vae_real vaei_clip_factor(const vae_model *model) {
     for (i = 0; i < VAEI_CLIP_PIECES; i++) sum += work.sums[i];
     if (sum < DBL_MIN) return 1;
     /* the 1e-6 is PyTorch's */
-    factor = most / (vaei_scalar_exp(vaei_scalar_log(sum) / 2) + 1e-6);
+    factor = most / (vaei_scalar_sqrt(sum) + 1e-6);
     return factor < 1 ? (vae_real)factor : 1;
 }
 
@@ -11831,7 +11832,7 @@ VAEI_PRIVATE size_t vaei_layer_rows(const vae_model *model, int i, size_t exampl
    last layer's output and the input of the first layer need no check. */
 VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) {
     const vae_real bound = (vae_real)1e6;
-    const int      bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
+    const int      bounded = vaei_likelihood_of(model)->is_bounded;
     int            i;
     if (examples * model->plan.samples > 1000000) return 0;
     if (model->settings.freeze != VAE_FREEZE_DECODER &&
@@ -12081,7 +12082,7 @@ VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation k
    over at most 10,000 rows, spread evenly. */
 VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer      *last = &model->plan.layers[model->plan.layer_count - 1];
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const int              outputs = likelihood->outputs;
     const size_t           channels = (size_t)model->settings.input.channels, stride = (data->count + 9999) / 10000;
     const size_t           size = model->plan.example, units = last->bias_count / (size_t)outputs;
@@ -12444,7 +12445,7 @@ VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevi
         vaei_put_terms(text, &p->validation, 1, brevity, 0);
     }
     if (brevity) return;
-    if (p->model && vaei_likelihoods[p->model->settings.likelihood].tells_bits) {
+    if (p->model && vaei_likelihood_of(p->model)->tells_bits) {
         const vae_terms *terms = p->has_validation ? &p->validation : &p->train;
         vaei_put_string(text, ", ");
         vaei_put_decimal(text, vae_bits_per_dimension(p->model, -terms->elbo), 3);
@@ -14547,7 +14548,7 @@ VAEI_SETUP int vaei_is_written(const vaei_field *field, int column, const void *
     const size_t size = field->inner ? field->inner->size : field->size;
     int          count;
     if (field->flags & VAEI_OLD) return 0;
-    if (field->flags & VAEI_OF_SIGMA && !vaei_likelihoods[model->settings.likelihood].has_sigma) return 0;
+    if (field->flags & VAEI_OF_SIGMA && !vaei_likelihood_of(model)->has_sigma) return 0;
     if (field->flags & VAEI_OF_SAMPLES)
         return model->settings.samples > 1 || model->settings.objective == VAE_OBJECTIVE_IWAE;
     if (field->flags & VAEI_NOT_FIRST) return vaei_enum_value((const char *)base + field->place[column], size) > 1;
