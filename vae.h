@@ -5011,40 +5011,24 @@ typedef struct vaei_plan {
     vaei_place  saved_outputs;                      /* the decoder's outputs for as many rows as inference takes */
 } vaei_plan;
 
-/* What a config says, defaults applied, without its layers: those stand in the plan. */
+/* The settings of a config: all of its members but the layers, which stand in the plan. */
+#define VAEI_SETTINGS(X) \
+    X(vae_shape, input) X(int, latent) X(vae_likelihood, likelihood) X(vae_real, sigma) X(int, sigma_per_pixel) \
+    X(int, standardize) X(vae_real, beta) X(vae_schedule, beta_schedule) X(vae_initialization, initialization) \
+    X(vae_layout, layout) X(vae_optimizer, optimizer) X(uint64_t, seed) X(size_t, batch) X(vae_part, part) \
+    X(const vae_real *, weights) X(int, inference_only) X(vae_kernels, kernels) X(int, threads) \
+    X(vae_parallel, parallel) X(vae_allocator, allocator) X(int, shared_heads) X(int, tied) X(int, classes) \
+    X(vae_objective, objective) X(size_t, samples) X(vae_real, free_bits) X(vae_real, capacity) \
+    X(vae_schedule, capacity_schedule) X(int, keep_best) X(vae_freeze, freeze) X(vae_real, classifier_weight) \
+    X(vae_corruption, corruption) X(int, binarize) X(int, missing) X(int, targets)
+#define VAEI_SETTING_MEMBER(type, name) type name;
+#define VAEI_SETTING_COPY(type, name) to->name = from->name;
+
+/* What a model keeps of them, with the defaults applied; an exact 0 is still VAE_ZERO there, as in a config. */
 typedef struct vaei_settings {
-    vae_shape          input;
-    int                latent;
-    vae_likelihood     likelihood;
-    vae_real           sigma;
-    int                sigma_per_pixel, standardize;
-    vae_real           beta;                /* VAE_ZERO for 0, as in a config */
-    vae_schedule       beta_schedule;
-    vae_initialization initialization;
-    vae_layout         layout;
-    vae_optimizer      optimizer;
-    uint64_t           seed;
-    size_t             batch;
-    vae_part           part;
-    const vae_real    *weights;
-    int                inference_only;
-    vae_kernels        kernels;
-    int                threads;
-    vae_parallel       parallel;
-    vae_allocator      allocator;
-    int                shared_heads, tied;
-    int                classes;
-    vae_objective      objective;
-    size_t             samples;
-    vae_real           free_bits, capacity;
-    vae_schedule       capacity_schedule;
-    int                keep_best;
-    vae_freeze         freeze;
-    vae_real           classifier_weight;
-    vae_corruption     corruption;
-    int                binarize, missing, targets;
-    int                unfused;             /* the last stage is not fused even where it could be: for the tests */
-    int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
+    VAEI_SETTINGS(VAEI_SETTING_MEMBER)
+    int unfused;            /* the last stage is not fused even where it could be: for the tests */
+    int tensors_only;       /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
 
 /* The classifier's included. */
@@ -5498,7 +5482,7 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
 
 /* ---- defaults and checks of the settings ----
 
-   vaei_resolve_settings is the only place where a default is filled in. Every refusal names the setting, its value and
+   vaei_default_settings fills in what a setting is by default, vaei_default_layer does so for a layer. Every refusal names the setting, its value and
    what to change. */
 
 /* A NaN is left as it is, for the checks to find. */
@@ -5793,10 +5777,47 @@ VAEI_SETUP int vaei_is_basic(const vae_config *c) {
 }
 #endif
 
+VAEI_SETUP void vaei_copy_settings(const vae_config *from, vaei_settings *to) { VAEI_SETTINGS(VAEI_SETTING_COPY) }
+
+/* Puts them back into a config. */
+VAEI_SETUP void vaei_restore_settings(const vaei_settings *from, vae_config *to) { VAEI_SETTINGS(VAEI_SETTING_COPY) }
+
+/* Fills in what the config leaves at 0. Of a yes or no any number but 0 says yes; files and comparisons know 1. */
+VAEI_SETUP void vaei_default_settings(vaei_settings *s, int classifies) {
+    if (!s->likelihood) s->likelihood = VAE_BERNOULLI;
+    if (!s->initialization) s->initialization = VAE_INIT_PYTORCH;
+    if (!s->layout) s->layout = VAE_CHANNELS_LAST;
+    if (!s->batch) s->batch = 128;
+    if (!s->part) s->part = VAE_WHOLE;
+    if (s->kernels == VAE_KERNELS_BEST) s->kernels = vaei_best_kernels();
+    if (!s->objective) s->objective = VAE_OBJECTIVE_ELBO;
+    if (!s->samples) s->samples = s->objective == VAE_OBJECTIVE_IWAE ? 5 : 1;
+    if (!s->freeze) s->freeze = VAE_FREEZE_NONE;
+    if (!s->corruption.kind) s->corruption.kind = VAE_CORRUPTION_NONE;
+    vaei_default_real(&s->beta, 1);
+    if (classifies) vaei_default_real(&s->classifier_weight, 1);
+    vaei_default_schedule(&s->beta_schedule);
+    vaei_default_schedule(&s->capacity_schedule);
+#if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
+    vaei_default_optimizer(&s->optimizer);
+#endif
+    s->free_bits = vaei_setting(s->free_bits);
+    s->capacity = vaei_setting(s->capacity);
+    s->sigma_per_pixel = s->sigma_per_pixel != 0;
+    s->standardize = s->standardize != 0;
+    s->shared_heads = s->shared_heads != 0;
+    s->tied = s->tied != 0;
+    s->keep_best = s->keep_best != 0;
+    s->binarize = s->binarize != 0;
+    s->missing = s->missing != 0;
+    s->targets = s->targets != 0;
+}
+
 /* The settings of a config, checked and with defaults filled in. `threads` is what config.threads 0 stands for, or 0
    while the system has not been asked: it may answer differently the next time, and one creation must use one
    number. */
 VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, vaei_settings *s, vae_error *error) {
+    const int  classifies = c->classifier[0].kind != VAE_LAYER_END;
     vae_status status;
 #ifdef VAE_BASIC
     if (!vaei_is_basic(c))
@@ -5804,100 +5825,20 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
                          "lacks: see the list at the top of vae.h, or build without");
 #endif
     memset(s, 0, sizeof *s);
-    s->input = c->input;
-    s->latent = c->latent;
-    s->likelihood = c->likelihood ? c->likelihood : VAE_BERNOULLI;
-    s->sigma = c->sigma;
-    s->sigma_per_pixel = c->sigma_per_pixel != 0;       /* any number may say yes; files and comparisons know 1 */
-    s->standardize = c->standardize != 0;
-    s->beta = c->beta;
-    s->beta_schedule = c->beta_schedule;
-    s->initialization = c->initialization ? c->initialization : VAE_INIT_PYTORCH;
-    s->layout = c->layout ? c->layout : VAE_CHANNELS_LAST;
-    s->optimizer = c->optimizer;
-    s->seed = c->seed;
-    s->batch = c->batch ? c->batch : 128;
-    s->part = c->part ? c->part : VAE_WHOLE;
-    s->weights = c->weights;
-    s->inference_only = c->inference_only;
-    s->kernels = c->kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : c->kernels;
-    s->threads = c->threads;
-    s->parallel = c->parallel;
-    s->allocator = c->allocator;
-    s->shared_heads = c->shared_heads != 0;
-    s->tied = c->tied != 0;
-    s->classes = c->classes;
-    s->objective = c->objective ? c->objective : VAE_OBJECTIVE_ELBO;
-    s->samples = c->samples ? c->samples : s->objective == VAE_OBJECTIVE_IWAE ? 5 : 1;
-    s->free_bits = vaei_setting(c->free_bits);
-    s->capacity = vaei_setting(c->capacity);
-    s->capacity_schedule = c->capacity_schedule;
-    s->keep_best = c->keep_best != 0;
-    s->freeze = c->freeze ? c->freeze : VAE_FREEZE_NONE;
-    s->classifier_weight = c->classifier_weight;
-    if (c->classifier[0].kind != VAE_LAYER_END) vaei_default_real(&s->classifier_weight, 1);
-    else if (!vaei_finite(c->classifier_weight) || c->classifier_weight != 0)
+    vaei_copy_settings(c, s);
+    vaei_default_settings(s, classifies);
+    if (!classifies && (!vaei_finite(c->classifier_weight) || c->classifier_weight != 0))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r, but there is no classifier: give its "
                          "layers, or leave it 0", (double)c->classifier_weight);
-    if (c->classifier[0].kind != VAE_LAYER_END && c->classes)
+    if (classifies && c->classes)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and classifier are both set, but an encoder that is told "
                          "the label leaves nothing to classify: leave one of them 0");
-    vaei_default_real(&s->beta, 1);
-    s->corruption = c->corruption;
-    if (!s->corruption.kind) s->corruption.kind = VAE_CORRUPTION_NONE;
-    s->binarize = c->binarize != 0;
-    s->missing = c->missing != 0;
-    s->targets = c->targets != 0;
-    vaei_default_schedule(&s->beta_schedule);
-    vaei_default_schedule(&s->capacity_schedule);
-#if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
-    vaei_default_optimizer(&s->optimizer);
-#endif
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
     if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
     if (!s->threads) s->threads = !VAEI_HAS(1) ? 1 : threads ? threads : vaei_core_count();
     /* The caller's weights may be constant, in flash: nothing may train them. */
     if (s->weights) s->inference_only = 1;
     return VAE_OK;
-}
-
-/* Puts the settings back into a config. */
-VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
-    c->input = s->input;
-    c->latent = s->latent;
-    c->likelihood = s->likelihood;
-    c->sigma = s->sigma;
-    c->sigma_per_pixel = s->sigma_per_pixel;
-    c->standardize = s->standardize;
-    c->beta = s->beta;
-    c->beta_schedule = s->beta_schedule;
-    c->initialization = s->initialization;
-    c->layout = s->layout;
-    c->optimizer = s->optimizer;
-    c->seed = s->seed;
-    c->batch = s->batch;
-    c->part = s->part;
-    c->weights = s->weights;
-    c->inference_only = s->inference_only;
-    c->kernels = s->kernels;
-    c->threads = s->threads;
-    c->parallel = s->parallel;
-    c->allocator = s->allocator;
-    c->keep_best = s->keep_best;
-    c->freeze = s->freeze;
-    c->shared_heads = s->shared_heads;
-    c->tied = s->tied;
-    c->classes = s->classes;
-    c->objective = s->objective;
-    c->samples = s->samples;
-    c->free_bits = s->free_bits;
-    c->capacity = s->capacity;
-    c->capacity_schedule = s->capacity_schedule;
-    c->classifier_weight = s->classifier_weight;
-    c->corruption = s->corruption;
-    c->binarize = s->binarize;
-    c->missing = s->missing;
-    c->targets = s->targets;
 }
 
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
