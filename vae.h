@@ -1081,9 +1081,13 @@ VAEI_PRIVATE int vaei_finite(vae_real x) {
 #endif
 }
 
+VAEI_PRIVATE int vaei_is_nan_double(double x) {
+    return (vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY;
+}
+
 VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #ifdef VAE_DOUBLE
-    return (vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY;
+    return vaei_is_nan_double(x);
 #else
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -1200,7 +1204,7 @@ VAEI_SETUP void vaei_format(vaei_text *text, const char *format, ...) {
 
 /* Fills *error, if there is one, and returns the status: `return vaei_fail(error, VAE_ERROR_.., "...")`. */
 #ifdef VAE_NO_MESSAGES
-VAEI_SETUP vae_status vaei_fail_briefly(vae_error *error, vae_status status) {
+VAEI_SETUP vae_status vaei_fail_by_name(vae_error *error, vae_status status) {
     if (error) {
         strcpy(error->message, vae_status_name(status));
         error->status = status;
@@ -1211,7 +1215,7 @@ VAEI_SETUP vae_status vaei_fail_briefly(vae_error *error, vae_status status) {
 /* Inlined, so that the compiler drops the sentences and all that they are made of. */
 VAEI_INLINE vae_status vaei_fail(vae_error *error, vae_status status, const char *format, ...) {
     (void)format;
-    return vaei_fail_briefly(error, status);
+    return vaei_fail_by_name(error, status);
 }
 #else
 VAEI_SETUP vae_status vaei_fail(vae_error *error, vae_status status, const char *format, ...) {
@@ -1381,9 +1385,14 @@ VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { *flag = value; }
    A monitor is a lock with one condition, "something has changed": wait gives up the lock, sleeps until some other
    thread calls wake, and takes the lock again. */
 
+#ifndef VAE_BASIC
+#define VAEI_MAX_THREADS 64
+#else
+#define VAEI_MAX_THREADS 1
+#endif
+
 #if defined(VAE_THREADS) && (defined(_WIN32) || (defined(VAEI_POSIX) && !defined(__wasi__)))
 #define VAEI_HAS_POOL 1
-#define VAEI_MOST_THREADS 64
 #ifdef _WIN32
 #ifndef VAEI_HAS_ATOMICS
 #error "VAE_THREADS needs atomic operations, which this compiler lacks: leave it out, or give config.parallel"
@@ -1418,7 +1427,7 @@ VAEI_PRIVATE int vaei_core_count(void) {
     vaei_processor_mask process = 0, all = 0;
     int                 count = 0;
     if (!GetProcessAffinityMask(GetCurrentProcess(), &process, &all)) return 1;
-    if (!process) return VAEI_MOST_THREADS;     /* it already runs in several groups */
+    if (!process) return VAEI_MAX_THREADS;      /* it already runs in several groups */
     for (; process; process &= process - 1) count++;
     return count;
 }
@@ -1553,7 +1562,7 @@ VAEI_SETUP int vaei_core_count(void) {
     const long allowed = vaei_affinity(), quota = vaei_quota();
     long       count = allowed > 0 ? allowed : sysconf(_SC_NPROCESSORS_ONLN);
     if (quota > 0 && quota < count) count = quota;
-    return count < 1 ? 1 : count > VAEI_MOST_THREADS ? VAEI_MOST_THREADS : (int)count;
+    return count < 1 ? 1 : count > VAEI_MAX_THREADS ? VAEI_MAX_THREADS : (int)count;
 }
 #endif
 
@@ -1607,7 +1616,7 @@ typedef struct vaei_pool vaei_pool;
    taken task `next`; `task` and `context` do not change before that task is done. */
 struct vaei_pool {
     vaei_monitor monitor;
-    vaei_thread  threads[63];
+    vaei_thread  threads[VAEI_MAX_THREADS];
     size_t       count;             /* threads that could be started; the caller is not counted */
     vaei_counter work, done, stopping, sleepers;
     vae_task     task;
@@ -1939,7 +1948,7 @@ VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
 VAEI_PRIVATE double vaei_scalar_exp(double x) {
     double n, r, sum = 1;
     int    k, whole;
-    if ((vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY) return x;     /* NaN */
+    if (vaei_is_nan_double(x)) return x;
     if (x <= -708) return 0;
     if (x > 709.78) return vaei_bits_double(VAEI_DOUBLE_INFINITY);
     n     = VAEI_ROUNDED(x * 1.4426950408889634);
@@ -1970,6 +1979,9 @@ VAEI_PRIVATE double vaei_scalar_log(double x) {
     return VAEI_ROUNDED(n * 0.693147180369123816490) +
            (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED(n * 1.90821492927058770002e-10)));
 }
+
+/* The square root, to about 1e-15; 0 below zero. */
+VAEI_PRIVATE double vaei_scalar_sqrt(double x) { return x > 0 ? vaei_scalar_exp(vaei_scalar_log(x) / 2) : 0; }
 
 /* base^exponent by squaring: Adam's beta^t, a schedule's factor. A base that would become denormal becomes 0, as it
    does anyway on a processor that flushes denormals: so the bits do not depend on that. */
@@ -4063,20 +4075,20 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
 
    The formulas of -log p(x | z) stand with vae_likelihood, in the public part. Here `output` is what the decoder gives
    for a row: l, or the pairs l, v; x is the row, as the network sees it: standardised where the model standardises.
-   What does not depend on x and l (the density's constants, log sigma) is left out of a score: see vaei_spread.nats. */
+   What does not depend on x and l (the density's constants, log sigma) is left out of a score: it is row_nats below. */
 
 #define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
 
-/* What a likelihood needs to know besides outputs and pixels: sigma and the nats that all rows have. Set once for each
-   pass. */
-typedef struct vaei_spread {
+/* What a likelihood needs to know besides outputs and pixels: sigma, and the nats that follow from it. Set once for
+   each pass. */
+typedef struct vaei_sigmas {
     size_t          channels;   /* of an image */
     double          sigma;      /* of all pixels, */
     const vae_real *inverse;    /* ... unless each has its own: 1 / sigma of each, else NULL */
-    double          nats;       /* the part of a row's nats that is the same for every row: the density's constants, log
-                                   sigma and log scale of all pixels */
-    const double   *each;       /* the same of each pixel, where numbers may be missing; else NULL */
-} vaei_spread;
+    double          row_nats;   /* what every row's nats begin with: the density's constants, log sigma and, where the
+                                   model standardises, log scale, summed over its pixels */
+    const double   *pixel_nats; /* the same of each pixel, where numbers may be missing; else NULL */
+} vaei_sigmas;
 
 struct vaei_pairs;
 
@@ -4088,19 +4100,19 @@ typedef struct vaei_likelihood {
     int         power;          /* sigma fits best where sigma^power is the mean of |x - output|^power */
     int         is_bounded;     /* every gradient lies within [-1, 1] */
     double      constant;       /* nats of a pixel, whatever its value */
-    /* One row of n numbers: the sum of -log p(x | output), without spread->nats, and, if d is not NULL, its gradient
-       times `scale`. d may be output. */
+    /* One row of n numbers: the sum of -log p(x | output) but for row_nats, and, if d is not NULL, its gradient times
+       `scale`. d may be output. */
     double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
-                       const vaei_spread *spread, vae_real scale, vae_real *d);
+                       const vaei_sigmas *sigmas, vae_real scale, vae_real *d);
     /* `pixels` may be output. */
-    void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vaei_spread *spread,
+    void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vaei_sigmas *sigmas,
                       vae_real *pixels);
-    double    (*first_bias)(double mean);       /* the output whose mean is this */
+    double    (*bias_for_mean)(double mean);            /* the output whose mean is this */
     int         outputs;        /* numbers a pixel: 1, or 2: see vaei_pairs */
-    double    (*first_spread)(double variance); /* the second output for this variance */
+    double    (*bias_for_variance)(double variance);    /* the second output for this variance */
     /* Draws the pixels from i on, whose outputs are p's, into p->first. `random` holds standard normals where `normal`
        says so, else uniform multiples of 2^-24 from 0 up to below 1. */
-    void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_spread *spread,
+    void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_sigmas *sigmas,
                       const vae_real *random);
     int         normal;
     int         tells_bits;     /* p is a probability of whatever data there are: progress shows bits per dimension */
@@ -4111,60 +4123,61 @@ typedef struct vaei_likelihood {
 
 /* Gradient with respect to l: sigmoid(l) - x. */
 VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                         const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
-    (void)spread;
+                                         const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
+    (void)sigmas;
     return vaei_bernoulli(set, n, output, x, scale, d);
 }
 
 /* Gradient with respect to l: the mean at l, minus x. */
 VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                    const vae_real *x, const vaei_spread *spread, vae_real scale,
+                                                    const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
                                                     vae_real *d) {
-    (void)spread;
+    (void)sigmas;
     return vaei_continuous_bernoulli(set, n, output, x, scale, d);
 }
 
-/* off = (l - x)/sigma: the nats are off^2/2, the gradient with respect to l off/sigma. */
+/* residual = (l - x)/sigma: the nats are residual^2/2, the gradient with respect to l is residual/sigma. */
 VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                        const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
-    const vae_real s = (vae_real)spread->sigma;
+                                        const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
+    const vae_real s = (vae_real)sigmas->sigma;
     double         sum = 0;
     size_t         i;
-    if (!spread->inverse) return vaei_gaussian(set, n, output, x, 1 / (s * s), scale, d);
+    if (!sigmas->inverse) return vaei_gaussian(set, n, output, x, 1 / (s * s), scale, d);
     for (i = 0; i < n; i++) {
-        const vae_real off = (output[i] - x[i]) * spread->inverse[i];
-        sum += VAEI_ROUNDED((double)off * (double)off);
-        if (d) d[i] = off * spread->inverse[i] * scale;
+        const vae_real residual = (output[i] - x[i]) * sigmas->inverse[i];
+        sum += VAEI_ROUNDED((double)residual * (double)residual);
+        if (d) d[i] = residual * sigmas->inverse[i] * scale;
     }
     return sum * 0.5;
 }
 
-/* off = (l - x)/sigma: the nats are |off|, the gradient with respect to l is sign(off)/sigma, and 0 where l = x. */
+/* residual = (l - x)/sigma: the nats are |residual|, the gradient with respect to l is sign(residual)/sigma, and 0
+   where l = x. */
 VAEI_PRIVATE double vaei_score_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                       const vae_real *x, const vaei_spread *spread, vae_real scale, vae_real *d) {
+                                       const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
     double sum = 0;
     size_t i;
-    if (!spread->inverse) {
-        const vae_real inverse = 1 / (vae_real)spread->sigma;
+    if (!sigmas->inverse) {
+        const vae_real inverse = 1 / (vae_real)sigmas->sigma;
         return VAEI_ROUNDED(vaei_sum(set->laplace, n, output, x, 0, inverse * scale, d) * (double)inverse);
     }
     for (i = 0; i < n; i++) {
-        const vae_real off = (output[i] - x[i]) * spread->inverse[i];
-        sum += (double)(off < 0 ? -off : off);
-        if (d) d[i] = off < 0 ? -spread->inverse[i] * scale : off > 0 ? spread->inverse[i] * scale : 0;
+        const vae_real residual = (output[i] - x[i]) * sigmas->inverse[i];
+        sum += (double)(residual < 0 ? -residual : residual);
+        if (d) d[i] = residual < 0 ? -sigmas->inverse[i] * scale : residual > 0 ? sigmas->inverse[i] * scale : 0;
     }
     return sum;
 }
 
 VAEI_PRIVATE void vaei_mean_sigmoid(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                    const vaei_spread *spread, vae_real *pixels) {
-    (void)spread;
+                                    const vaei_sigmas *sigmas, vae_real *pixels) {
+    (void)sigmas;
     vaei_activate(set, VAE_SIGMOID, n, output, pixels);
 }
 
 VAEI_PRIVATE void vaei_mean_identity(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                     const vaei_spread *spread, vae_real *pixels) {
-    (void)spread;
+                                     const vaei_sigmas *sigmas, vae_real *pixels) {
+    (void)sigmas;
     vaei_activate(set, VAE_LINEAR, n, output, pixels);
 }
 
@@ -4173,9 +4186,9 @@ static const vae_real vaei_zeros[VAEI_SUM_LANES] = { 0 };
 
 /* The gradient with respect to l is mean - x, so for pixels of 0 it is the mean. */
 VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                 const vaei_spread *spread, vae_real *pixels) {
+                                                 const vaei_sigmas *sigmas, vae_real *pixels) {
     size_t done, count;
-    (void)spread;
+    (void)sigmas;
     for (done = 0; done < n; done += count) {
         count = vaei_min_size(n - done, VAEI_SUM_LANES);
         (void)vaei_continuous_bernoulli(set, count, output + done, vaei_zeros, 1, pixels + done);
@@ -4201,26 +4214,26 @@ VAEI_PRIVATE size_t vaei_output_place(size_t channels, int outputs, size_t i) {
 
 /* x clamped to [low, high]. A NaN stays NaN; it is recognised by its bits, since clang's -Ofast takes it for
    impossible. */
-VAEI_PRIVATE vae_real vaei_held(vae_real x, vae_real low, vae_real high) {
+VAEI_PRIVATE vae_real vaei_clamp(vae_real x, vae_real low, vae_real high) {
     const vae_real raised = low > x ? low : x;
     return vaei_is_nan(x) ? x : high < raised ? high : raised;
 }
 
-/* The gradient `slope` of vaei_held: where a bound binds, it passes only if a step against it leads back inside. The
+/* The gradient `slope` of vaei_clamp: where a bound binds, it passes only if a step against it leads back inside. The
    reason stands with vaei_bound_logvar_backward. */
-VAEI_PRIVATE vae_real vaei_held_slope(vae_real held, vae_real low, vae_real high, vae_real slope) {
-    return (!(held < high) && slope < 0) || (!(held > low) && slope > 0) ? 0 : slope;
+VAEI_PRIVATE vae_real vaei_clamp_backward(vae_real clamped, vae_real low, vae_real high, vae_real slope) {
+    return (!(clamped < high) && slope < 0) || (!(clamped > low) && slope > 0) ? 0 : slope;
 }
 
 /* The pairs of the pixels from `i` on, the second numbers clamped. */
-VAEI_PRIVATE void vaei_take_pairs(vaei_pairs *p, size_t n, size_t i, const vae_real *output, size_t channels,
+VAEI_PRIVATE void vaei_read_pairs(vaei_pairs *p, size_t n, size_t i, const vae_real *output, size_t channels,
                                   vae_real low, vae_real high) {
     size_t at = vaei_output_place(channels, 2, i), channel = i % channels, j;
     p->count = vaei_min_size(n - i, VAEI_SUM_LANES);
     for (j = 0; j < p->count; j++) {
         p->at[j] = at;
         p->first[j] = output[at];
-        p->second[j] = vaei_held(output[at + channels], low, high);
+        p->second[j] = vaei_clamp(output[at + channels], low, high);
         at++;
         if (++channel < channels) continue;
         channel = 0;
@@ -4231,29 +4244,31 @@ VAEI_PRIVATE void vaei_take_pairs(vaei_pairs *p, size_t n, size_t i, const vae_r
 #define VAEI_LEAST_PREDICTED ((vae_real)-12)    /* sigma 1/400, less than the step from one byte to the next */
 #define VAEI_MOST_PREDICTED ((vae_real)40)      /* sigma 5e8, as far as pixels go */
 
-/* off = (l - x)/sigma; the nats are off^2/2 + v/2, their derivatives off/sigma and (1 - off^2)/2. */
+/* residual = (l - x)/sigma; the nats are residual^2/2 + v/2, their derivatives with respect to l and v residual/sigma
+   and (1 - residual^2)/2. */
 VAEI_PRIVATE double vaei_score_gaussian_predicted(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                  const vae_real *x, const vaei_spread *spread, vae_real scale,
+                                                  const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
                                                   vae_real *d) {
     const vae_real low = VAEI_LEAST_PREDICTED, high = VAEI_MOST_PREDICTED;
     vaei_pairs     p;
-    vae_real       off[VAEI_SUM_LANES], minus[VAEI_SUM_LANES];
+    vae_real       residual[VAEI_SUM_LANES], minus[VAEI_SUM_LANES];
     double         sum = 0;
     size_t         i, j;
     for (i = 0; i < n; i += p.count) {
-        vaei_take_pairs(&p, n, i, output, spread->channels, low, high);
+        vaei_read_pairs(&p, n, i, output, sigmas->channels, low, high);
         for (j = 0; j < p.count; j++) {
-            off[j] = p.first[j] - x[i + j];
+            residual[j] = p.first[j] - x[i + j];
             minus[j] = -p.second[j];
         }
-        vaei_reparameterize(set, p.count, vaei_zeros, minus, off, off);
-        for (j = 0; j < p.count; j++) sum += VAEI_ROUNDED((double)off[j] * (double)off[j]) + (double)p.second[j];
+        vaei_reparameterize(set, p.count, vaei_zeros, minus, residual, residual);
+        for (j = 0; j < p.count; j++)
+            sum += VAEI_ROUNDED((double)residual[j] * (double)residual[j]) + (double)p.second[j];
         if (!d) continue;
-        vaei_reparameterize(set, p.count, vaei_zeros, minus, off, p.first);
+        vaei_reparameterize(set, p.count, vaei_zeros, minus, residual, p.first);
         for (j = 0; j < p.count; j++) {
-            const vae_real slope = (1 - VAEI_ROUNDED(off[j] * off[j])) * (vae_real)0.5;
+            const vae_real slope = (1 - VAEI_ROUNDED(residual[j] * residual[j])) * (vae_real)0.5;
             d[p.at[j]] = p.first[j] * scale;
-            d[p.at[j] + spread->channels] = vaei_held_slope(p.second[j], low, high, slope) * scale;
+            d[p.at[j] + sigmas->channels] = vaei_clamp_backward(p.second[j], low, high, slope) * scale;
         }
     }
     return sum * 0.5;
@@ -4261,10 +4276,10 @@ VAEI_PRIVATE double vaei_score_gaussian_predicted(const vaei_kernel_set *set, si
 
 /* For likelihoods of two numbers a pixel whose mean is the first. */
 VAEI_PRIVATE void vaei_mean_first(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                  const vaei_spread *spread, vae_real *pixels) {
+                                  const vaei_sigmas *sigmas, vae_real *pixels) {
     size_t i;
     (void)set;
-    for (i = 0; i < n; i++) pixels[i] = output[vaei_output_place(spread->channels, 2, i)];
+    for (i = 0; i < n; i++) pixels[i] = output[vaei_output_place(sigmas->channels, 2, i)];
 }
 
 #define VAEI_LEAST_LOGISTIC ((vae_real)-8)      /* the level that holds the mean then has .994 or more */
@@ -4288,7 +4303,7 @@ VAEI_APART void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *
    and neither has the last term. That is log delta plus the continuous Bernoulli's nats of a pixel 1 at l = delta, of
    which a pixel 0 at l = 0 has none. */
 VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                    const vae_real *x, const vaei_spread *spread, vae_real scale,
+                                                    const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
                                                     vae_real *d) {
     const vae_real low = VAEI_LEAST_LOGISTIC, high = VAEI_MOST_LOGISTIC;
     vaei_pairs     p;
@@ -4299,15 +4314,15 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
     for (i = 0; i < n; i += p.count) {
         vae_real *const upper = made, *const lower = made + VAEI_SUM_LANES;
         vae_real *const minus_a = ends, *const b = ends + VAEI_SUM_LANES;
-        vaei_take_pairs(&p, n, i, output, spread->channels, low, high);
+        vaei_read_pairs(&p, n, i, output, sigmas->channels, low, high);
         memset(ends, 0, sizeof ends);
         vaei_level_widths(set, &p, delta);
         for (j = 0; j < p.count; j++) {
             const int      level = (int)(VAEI_ROUNDED(255 * x[i + j]) + (vae_real)0.5);
-            const vae_real off = (vae_real)level - VAEI_ROUNDED(255 * p.first[j]);
+            const vae_real distance = (vae_real)level - VAEI_ROUNDED(255 * p.first[j]);
             const int      inner = level > 0 && level < 255;
-            minus_a[j] = -(off + (vae_real)0.5) * delta[j];
-            b[j] = (off - (vae_real)0.5) * delta[j];
+            minus_a[j] = -(distance + (vae_real)0.5) * delta[j];
+            b[j] = (distance - (vae_real)0.5) * delta[j];
             within[j] = (vae_real)inner;
             p.first[j] = inner ? delta[j] : 0;
             if (level == 255) minus_a[j] = -1000;       /* its softplus and its sigmoid are 0 */
@@ -4326,7 +4341,7 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
             const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * p.first[j]) : 0;
             const vae_real slope = width - (VAEI_ROUNDED(minus_a[j] * upper[j]) + VAEI_ROUNDED(b[j] * lower[j]));
             d[p.at[j]] = (upper[j] - lower[j]) * (255 * delta[j]) * scale;
-            d[p.at[j] + spread->channels] = vaei_held_slope(p.second[j], low, high, slope) * scale;
+            d[p.at[j] + sigmas->channels] = vaei_clamp_backward(p.second[j], low, high, slope) * scale;
         }
     }
     return sum;
@@ -4335,7 +4350,7 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
 /* The mean level is the sum over k = 1 .. 255 of the probability of k or more, sigmoid((255 l - k + 1/2) delta), which
    is 1 or 0 where it is further than 18 from the middle. */
 VAEI_APART double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_real delta) {
-    const vae_real middle = 255 * vaei_held(l, (vae_real)-1e6, (vae_real)1e6), away = 18 / delta;
+    const vae_real middle = 255 * vaei_clamp(l, (vae_real)-1e6, (vae_real)1e6), away = 18 / delta;
     const vae_real low = middle - away, high = middle + away;
     const int      begin = low > 1 ? low < 256 ? (int)low : 256 : 1;      /* NaN takes all levels */
     const int      end = high < 255 ? high > 0 ? (int)high + 2 : 1 : 256;
@@ -4355,13 +4370,13 @@ VAEI_APART double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_re
 /* Where the scale is two levels or more that sum is an integral, softplus, and what the midpoint rule adds at its ends,
    at 0 and 1: by Euler and Maclaurin's formula up to the third derivative, to 1e-9. */
 VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                 const vaei_spread *spread, vae_real *pixels) {
+                                                 const vaei_sigmas *sigmas, vae_real *pixels) {
     vaei_pairs p;
     vae_real   delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES];
     size_t     i, j;
     int        sigmoids;
     for (i = 0; i < n; i += p.count) {
-        vaei_take_pairs(&p, n, i, output, spread->channels, VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC);
+        vaei_read_pairs(&p, n, i, output, sigmas->channels, VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC);
         memset(ends, 0, sizeof ends);
         vaei_level_widths(set, &p, delta);
         for (sigmoids = 0; sigmoids < 2; sigmoids++) {      /* of the same arguments, in one place: less stack */
@@ -4383,7 +4398,7 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
                 level += VAEI_ROUNDED(width / 24 * (slope_1 - slope_0));
                 level -= VAEI_ROUNDED(width * width * width * (7 / 5760.0) * (third_1 - third_0));
             } else level = vaei_mean_level(set, p.first[j], delta[j]);
-            pixels[i + j] = vaei_held((vae_real)(level / 255), 0, 1);
+            pixels[i + j] = vaei_clamp((vae_real)(level / 255), 0, 1);
         }
     }
 }
@@ -4393,11 +4408,11 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
    From a uniform number u the inverse of the distribution function gives the pixel. A random number serves one pixel,
    so that each pixel's value depends on seed, row and place alone. */
 
-VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_sigmas *sigmas,
                                       const vae_real *random) {
     size_t j;
     (void)i;
-    (void)spread;
+    (void)sigmas;
     vaei_activate(set, VAE_SIGMOID, p->count, p->first, p->first);
     for (j = 0; j < p->count; j++) p->first[j] = random[j] < p->first[j];
 }
@@ -4408,11 +4423,11 @@ VAEI_PRIVATE double vaei_middle(vae_real uniform) { return (double)uniform + 1.0
 /* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), where x is counted from 1 downwards if l is
    above 0. */
 VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
-                                                 const vaei_spread *spread, const vae_real *random) {
+                                                 const vaei_sigmas *sigmas, const vae_real *random) {
     size_t j;
     (void)set;
     (void)i;
-    (void)spread;
+    (void)sigmas;
     for (j = 0; j < p->count; j++) {
         const int    above = p->first[j] > 0;
         const double a = above ? (double)p->first[j] : -(double)p->first[j];
@@ -4424,68 +4439,68 @@ VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vae
 }
 
 /* The sigma of pixel i. */
-VAEI_PRIVATE double vaei_sigma_of(const vaei_spread *spread, size_t i) {
-    return spread->inverse ? 1 / (double)spread->inverse[i] : spread->sigma;
+VAEI_PRIVATE double vaei_pixel_sigma(const vaei_sigmas *sigmas, size_t i) {
+    return sigmas->inverse ? 1 / (double)sigmas->inverse[i] : sigmas->sigma;
 }
 
 /* l + sigma times a standard normal. */
-VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_sigmas *sigmas,
                                      const vae_real *random) {
     size_t j;
     (void)set;
     for (j = 0; j < p->count; j++) {
-        const double off = VAEI_ROUNDED(vaei_sigma_of(spread, i + j) * (double)random[j]);
-        p->first[j] = (vae_real)((double)p->first[j] + off);
+        const double noise = VAEI_ROUNDED(vaei_pixel_sigma(sigmas, i + j) * (double)random[j]);
+        p->first[j] = (vae_real)((double)p->first[j] + noise);
     }
 }
 
 /* u below 1/2 gives l + sigma log(2 u), the rest its mirror image. */
-VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_spread *spread,
+VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, size_t i, const vaei_sigmas *sigmas,
                                     const vae_real *random) {
     size_t j;
     (void)set;
     for (j = 0; j < p->count; j++) {
         const double u = vaei_middle(random[j]), tail = 2 * (u < 0.5 ? u : 1 - u);
-        const double off = VAEI_ROUNDED(vaei_sigma_of(spread, i + j) * vaei_scalar_log(tail));
-        p->first[j] = (vae_real)((double)p->first[j] + (u < 0.5 ? off : -off));
+        const double noise = VAEI_ROUNDED(vaei_pixel_sigma(sigmas, i + j) * vaei_scalar_log(tail));
+        p->first[j] = (vae_real)((double)p->first[j] + (u < 0.5 ? noise : -noise));
     }
 }
 
 VAEI_PRIVATE void vaei_draw_gaussian_predicted(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
-                                               const vaei_spread *spread, const vae_real *random) {
+                                               const vaei_sigmas *sigmas, const vae_real *random) {
     size_t j;
     (void)i;
-    (void)spread;
-    for (j = 0; j < p->count; j++) p->second[j] = vaei_held(p->second[j], VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
+    (void)sigmas;
+    for (j = 0; j < p->count; j++) p->second[j] = vaei_clamp(p->second[j], VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
     vaei_reparameterize(set, p->count, p->first, p->second, random, p->first);
 }
 
 /* The level in which a number drawn from the logistic distribution lies. NaN gives 0: the row is not finite anyway. */
 VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
-                                                 const vaei_spread *spread, const vae_real *random) {
+                                                 const vaei_sigmas *sigmas, const vae_real *random) {
     size_t j;
     (void)set;
     (void)i;
-    (void)spread;
+    (void)sigmas;
     for (j = 0; j < p->count; j++) {
         const double u = vaei_middle(random[j]);
         const double scale =
-            vaei_scalar_exp((double)vaei_held(p->second[j], VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC));
+            vaei_scalar_exp((double)vaei_clamp(p->second[j], VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC));
         const double x = (double)p->first[j] + VAEI_ROUNDED(scale * vaei_scalar_log(u / (1 - u)));
         p->first[j] = (vae_real)(x < 1 ? x > 0 ? (int)(VAEI_ROUNDED(255 * x) + 0.5) : 0 : x >= 1 ? 255 : 0) / 255;
     }
 }
 
 /* The v whose sigma^2 = exp(v) is this variance. */
-VAEI_SETUP double vaei_first_predicted(double variance) {
+VAEI_SETUP double vaei_bias_predicted(double variance) {
     if (!(variance > 0)) return (double)VAEI_LEAST_PREDICTED;
-    return (double)vaei_held((vae_real)vaei_scalar_log(variance), VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
+    return (double)vaei_clamp((vae_real)vaei_scalar_log(variance), VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
 }
 
 /* A logistic distribution of scale s has variance (pi s)^2/3. */
-VAEI_SETUP double vaei_first_logistic(double variance) {
+VAEI_SETUP double vaei_bias_logistic(double variance) {
     if (!(variance > 0)) return (double)VAEI_LEAST_LOGISTIC;
-    return (double)vaei_held((vae_real)((vaei_scalar_log(variance) - 1.19084748) / 2), VAEI_LEAST_LOGISTIC,
+    return (double)vaei_clamp((vae_real)((vaei_scalar_log(variance) - 1.19084748) / 2), VAEI_LEAST_LOGISTIC,
                              VAEI_MOST_LOGISTIC);
 }
 
@@ -4545,13 +4560,13 @@ VAEI_PRIVATE double vaei_variance_continuous_bernoulli(double output, double sec
 VAEI_PRIVATE double vaei_variance_gaussian_predicted(double output, double second, double sigma) {
     (void)output;
     (void)sigma;
-    return vaei_scalar_exp((double)vaei_held((vae_real)second, VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED));
+    return vaei_scalar_exp((double)vaei_clamp((vae_real)second, VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED));
 }
 
 /* From the probabilities of level k or more, k = 1 .. 255: E x = sum P_k, E x^2 = sum (2 k - 1) P_k, in levels. Where
    they are 0 or 1 to nine digits they are taken so. */
 VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double second, double sigma) {
-    const double scale = 255 * vaei_scalar_exp((double)vaei_held((vae_real)second, VAEI_LEAST_LOGISTIC,
+    const double scale = 255 * vaei_scalar_exp((double)vaei_clamp((vae_real)second, VAEI_LEAST_LOGISTIC,
                                                                  VAEI_MOST_LOGISTIC));
     double       first = 0, square = 0;
     int          k;
@@ -4582,10 +4597,10 @@ static const vaei_likelihood vaei_likelihoods[] = {
       vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0, 0,
       0, 0, vaei_variance_continuous_bernoulli },
     { "gaussian_predicted", "VAE_GAUSSIAN_PREDICTED", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, 0, 0, VAEI_HALF_LOG_TWO_PI,
-      vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_first_predicted,
+      vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_bias_predicted,
       vaei_draw_gaussian_predicted, 1, 0, 0, 0, vaei_variance_gaussian_predicted },
     { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 0, 1, 0, 0, 0, 0, vaei_score_discretized_logistic,
-      vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_first_logistic,
+      vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_bias_logistic,
       vaei_draw_discretized_logistic, 0, 1, 0, -10000, vaei_variance_discretized_logistic }
 #endif
 };
@@ -4593,7 +4608,7 @@ static const vaei_likelihood vaei_likelihoods[] = {
 
 /* Pixels of one row, drawn from its outputs, whose place they may take. `row` counts all rows ever drawn. */
 VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likelihood *likelihood, size_t n,
-                                   const vae_real *output, const vaei_spread *spread, uint64_t seed, uint64_t row,
+                                   const vae_real *output, const vaei_sigmas *sigmas, uint64_t seed, uint64_t row,
                                    vae_real *pixels) {
     vaei_pairs p;
     vae_real   random[VAEI_SUM_LANES];
@@ -4601,12 +4616,12 @@ VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likeli
     for (i = 0; i < n; i += p.count) {
         p.count = vaei_min_size(n - i, VAEI_SUM_LANES);
         for (j = 0; j < p.count; j++) {
-            const size_t at = vaei_output_place(spread->channels, likelihood->outputs, i + j);
+            const size_t at = vaei_output_place(sigmas->channels, likelihood->outputs, i + j);
             p.first[j] = output[at];
-            if (likelihood->outputs > 1) p.second[j] = output[at + spread->channels];
+            if (likelihood->outputs > 1) p.second[j] = output[at + sigmas->channels];
         }
         vaei_random_elements(set, likelihood->normal, seed, VAEI_STREAM_PIXELS, 0, row, i, p.count, random);
-        likelihood->draw(set, &p, i, spread, random);
+        likelihood->draw(set, &p, i, sigmas, random);
         memcpy(pixels + i, p.first, p.count * sizeof *pixels);
     }
 }
@@ -4916,7 +4931,7 @@ typedef struct vaei_layer {
     size_t           weight_partial;                /* convolution: where in its stage's span the weights' gradients
                                                        are summed; tied ones follow the span */
     size_t           bias, bias_count;
-    int              is_tied;                       /* to layer 2 heads + 1 - number: see vaei_undone */
+    int              is_tied;                       /* to layer 2 heads + 1 - number: see vaei_counterpart */
     int              image_in, image_out;           /* dense: that side is an image, flattened channel-first in files */
     int              name_index;                    /* in PyTorch's nn.Sequential */
     vaei_places      places;
@@ -4936,11 +4951,6 @@ typedef struct vaei_chain {
 } vaei_chain;
 
 #define VAEI_MAX_LAYERS (3 * VAE_MAX_LAYERS + 1)
-#ifndef VAE_BASIC
-#define VAEI_MAX_THREADS 64
-#else
-#define VAEI_MAX_THREADS 1
-#endif
 
 /* Weight gradients of convolutions are summed within a chunk of examples, then over chunks in order: so the bits
    depend on the chunks and not on the threads. */
@@ -4963,8 +4973,8 @@ typedef struct vaei_plan {
     char        is_bare;                            /* no weights, tables or workspace: it only names the tensors */
     char        free_activation;                    /* the decoder's last layer may have any activation */
     char        finishes_in_place;                  /* the likelihood's gradient replaces the decoder's output */
-    char        weighs;                             /* the samples of a row have importance weights, */
-    char        holds;                              /* ... dimensions of z may be free of the KL's gradient */
+    char        has_weights;                        /* the samples of a row have importance weights, */
+    char        has_free_bits;                      /* ... dimensions of z may be free of the KL's gradient */
     char        is_conditional;                     /* every row needs its label, and so does every z */
     char        has_target;                         /* `target` is a place of its own */
     int         threads;
@@ -4992,49 +5002,33 @@ typedef struct vaei_plan {
     vaei_place  noise, z, logvar, z_gradient;
     vaei_place  row_terms;                          /* per row of the decoder two doubles: see vaei_row_terms */
     vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighted */
-    vaei_place  held;                               /* per latent dimension, with free bits: see vaei_hold_dimensions */
+    vaei_place  is_free;                            /* per latent dimension, with free bits: see vaei_apply_free_bits */
     vaei_place  inverse_sigma;                      /* of each pixel, where there is more than one */
     /* Where numbers may be missing: */
     size_t      observed_size;                      /* a row's in `observed`; 0: none may be missing */
     vaei_place  observed;                           /* per example a byte for each pixel: 0 where it is not scored */
-    vaei_place  pixel_nats;                         /* a double for each pixel: see vaei_spread */
-    vaei_place  kept;                               /* the decoder's outputs for as many rows as inference takes */
+    vaei_place  pixel_nats;                         /* a double for each pixel: see vaei_sigmas */
+    vaei_place  saved_outputs;                      /* the decoder's outputs for as many rows as inference takes */
 } vaei_plan;
 
-/* What a config says, defaults applied, without its layers: those stand in the plan. */
+/* The settings of a config: all of its members but the layers, which stand in the plan. */
+#define VAEI_SETTINGS(X) \
+    X(vae_shape, input) X(int, latent) X(vae_likelihood, likelihood) X(vae_real, sigma) X(int, sigma_per_pixel) \
+    X(int, standardize) X(vae_real, beta) X(vae_schedule, beta_schedule) X(vae_initialization, initialization) \
+    X(vae_layout, layout) X(vae_optimizer, optimizer) X(uint64_t, seed) X(size_t, batch) X(vae_part, part) \
+    X(const vae_real *, weights) X(int, inference_only) X(vae_kernels, kernels) X(int, threads) \
+    X(vae_parallel, parallel) X(vae_allocator, allocator) X(int, shared_heads) X(int, tied) X(int, classes) \
+    X(vae_objective, objective) X(size_t, samples) X(vae_real, free_bits) X(vae_real, capacity) \
+    X(vae_schedule, capacity_schedule) X(int, keep_best) X(vae_freeze, freeze) X(vae_real, classifier_weight) \
+    X(vae_corruption, corruption) X(int, binarize) X(int, missing) X(int, targets)
+#define VAEI_SETTING_MEMBER(type, name) type name;
+#define VAEI_SETTING_COPY(type, name) to->name = from->name;
+
+/* What a model keeps of them, with the defaults applied; an exact 0 is still VAE_ZERO there, as in a config. */
 typedef struct vaei_settings {
-    vae_shape          input;
-    int                latent;
-    vae_likelihood     likelihood;
-    vae_real           sigma;
-    int                sigma_per_pixel, standardize;
-    vae_real           beta;                /* VAE_ZERO for 0, as in a config */
-    vae_schedule       beta_schedule;
-    vae_initialization initialization;
-    vae_layout         layout;
-    vae_optimizer      optimizer;
-    uint64_t           seed;
-    size_t             batch;
-    vae_part           part;
-    const vae_real    *weights;
-    int                inference_only;
-    vae_kernels        kernels;
-    int                threads;
-    vae_parallel       parallel;
-    vae_allocator      allocator;
-    int                shared_heads, tied;
-    int                classes;
-    vae_objective      objective;
-    size_t             samples;
-    vae_real           free_bits, capacity;
-    vae_schedule       capacity_schedule;
-    int                keep_best;
-    vae_freeze         freeze;
-    vae_real           classifier_weight;
-    vae_corruption     corruption;
-    int                binarize, missing, targets;
-    int                unfused;             /* the last stage is not fused even where it could be: for the tests */
-    int                tensors_only;        /* no weights, no workspace: the model can only be asked for its tensors */
+    VAEI_SETTINGS(VAEI_SETTING_MEMBER)
+    int unfused;            /* the last stage is not fused even where it could be: for the tests */
+    int tensors_only;       /* no weights, no workspace: the model can only be asked for its tensors */
 } vaei_settings;
 
 /* The classifier's included. */
@@ -5079,12 +5073,12 @@ typedef struct vaei_where {         /* which layer an error is about */
     int         number;             /* from 1 */
 } vaei_where;
 
-/* One layer as the config describes it, and what comes of it. */
-typedef struct vaei_outline {
+/* One layer as the config describes it, with the shapes that follow. */
+typedef struct vaei_layer_spec {
     vae_layer layer;                /* activation and padding rule filled in, the padding's amounts in numbers */
     vae_shape in, out;
     size_t    classes;              /* it also takes a label, one of this many; 0: it does not */
-} vaei_outline;
+} vaei_layer_spec;
 
 /* The larger of a and 0. */
 VAEI_PRIVATE int32_t vaei_not_below_0(int32_t a) { return a > 0 ? a : 0; }
@@ -5127,7 +5121,7 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
 }
 
 /* Checks what the config says of a layer, whose defaults are filled in already. What follows from its input's shape is
-   checked later, in vaei_outline_layer. */
+   checked later, in vaei_infer_layer. */
 VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
     const int       convolution =
         VAEI_HAS(layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED);
@@ -5199,12 +5193,12 @@ VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where
 
 /* A kernel that extends only along a side of 1 sees no neighbours: the series was given with its sides swapped. The
    answer is the same for the layer's mirror image, which takes what it gives. */
-VAEI_SETUP int vaei_misses_the_series(const vaei_outline *o) {
-    const vae_layer *l = &o->layer;
+VAEI_SETUP int vaei_misses_the_series(const vaei_layer_spec *spec) {
+    const vae_layer *l = &spec->layer;
     const int along_height = l->kernel_height > 1 || l->stride_height > 1;
     const int along_width = l->kernel_width > 1 || l->stride_width > 1;
-    const int is_column = o->in.width == 1 && o->out.width == 1 && o->in.height > 1 && o->out.height > 1;
-    const int is_row = o->in.height == 1 && o->out.height == 1 && o->in.width > 1 && o->out.width > 1;
+    const int is_column = spec->in.width == 1 && spec->out.width == 1 && spec->in.height > 1 && spec->out.height > 1;
+    const int is_row = spec->in.height == 1 && spec->out.height == 1 && spec->in.width > 1 && spec->out.width > 1;
     return (is_column && along_width && !along_height) || (is_row && along_height && !along_width);
 }
 
@@ -5215,52 +5209,52 @@ VAEI_SETUP void vaei_default_layer(vae_layer *layer) {
 }
 
 /* What o->layer makes of o->in. */
-VAEI_SETUP vae_status vaei_outline_layer(vaei_outline *o, vaei_where where, vae_error *error) {
-    vae_layer *l = &o->layer;
+VAEI_SETUP vae_status vaei_infer_layer(vaei_layer_spec *spec, vaei_where where, vae_error *error) {
+    vae_layer *l = &spec->layer;
     int32_t    height, width;
     vae_status status;
     vaei_default_layer(l);
     if (where.part && (status = vaei_check_layer(l, where, error)) != VAE_OK) return status;
-    o->out = l->shape;
+    spec->out = l->shape;
     if (vaei_is_dense(l)) return VAE_OK;
-    if ((status = vaei_check_image(o->in, "takes", where, error)) != VAE_OK) return status;
+    if ((status = vaei_check_image(spec->in, "takes", where, error)) != VAE_OK) return status;
     if (l->kind == VAE_LAYER_CONV) {
-        height = vaei_conv_extent(l->padding, o->in.height, l->kernel_height, l->stride_height, &l->top, &l->bottom,
+        height = vaei_conv_extent(l->padding, spec->in.height, l->kernel_height, l->stride_height, &l->top, &l->bottom,
                                   where, error);
         if (!height) return VAE_ERROR_CONFIG;
-        width = vaei_conv_extent(l->padding, o->in.width, l->kernel_width, l->stride_width, &l->left, &l->right, where,
-                                 error);
+        width = vaei_conv_extent(l->padding, spec->in.width, l->kernel_width, l->stride_width, &l->left, &l->right,
+                                 where, error);
     } else {
-        height = vaei_transposed_extent(l->padding, o->in.height, l->kernel_height, l->stride_height,
+        height = vaei_transposed_extent(l->padding, spec->in.height, l->kernel_height, l->stride_height,
                                         l->output_padding_height, &l->top, &l->bottom, where, error);
         if (!height) return VAE_ERROR_CONFIG;
-        width = vaei_transposed_extent(l->padding, o->in.width, l->kernel_width, l->stride_width,
+        width = vaei_transposed_extent(l->padding, spec->in.width, l->kernel_width, l->stride_width,
                                        l->output_padding_width, &l->left, &l->right, where, error);
     }
     if (!width) return VAE_ERROR_CONFIG;
     if (height > VAEI_MAX_EXTENT || width > VAEI_MAX_EXTENT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %r x %r x %d: no side may be larger than 65535 in "
                          "a convolution", where.part, where.number, (double)height, (double)width, l->shape.channels);
-    o->out.height = (int)height;
-    o->out.width = (int)width;
-    if (vaei_misses_the_series(o))
+    spec->out.height = (int)height;
+    spec->out.width = (int)width;
+    if (vaei_misses_the_series(spec))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: the kernel of %d x %d lies along a side of 1 of its %d "
                          "x %d x %d: a series is { 1, length, channels }", where.part, where.number, l->kernel_height,
-                         l->kernel_width, o->in.height, o->in.width, o->in.channels);
+                         l->kernel_width, spec->in.height, spec->in.width, spec->in.channels);
     return VAE_OK;
 }
 
 /* The same for one layer by itself; `explicit_layer`, unless NULL, becomes that layer with its padding in numbers. */
 VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
                                          vae_layer *explicit_layer, vae_error *error) {
-    vaei_outline o;
+    vaei_layer_spec spec;
     vae_status   status;
-    o.layer = *layer;
-    o.in = in;
-    if ((status = vaei_outline_layer(&o, where, error)) != VAE_OK) return status;
-    *out = o.out;
+    spec.layer = *layer;
+    spec.in = in;
+    if ((status = vaei_infer_layer(&spec, where, error)) != VAE_OK) return status;
+    *out = spec.out;
     if (!explicit_layer) return VAE_OK;
-    *explicit_layer = o.layer;
+    *explicit_layer = spec.layer;
     if (!vaei_is_dense(layer)) explicit_layer->padding = VAE_EXPLICIT;
     return VAE_OK;
 }
@@ -5274,11 +5268,11 @@ VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
 /* Replaces o's layer by its adjoint, which undoes the change of shape: a convolution becomes a transposed one with the
    same kernel, stride and padding, and the output padding makes good what the convolution's division had rounded
    off. */
-VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
-    const vae_shape in = o->in, out = o->out;
-    vae_layer      *l = &o->layer;
-    o->in = out;
-    o->out = in;
+VAEI_SETUP void vaei_mirror_layer(vaei_layer_spec *spec) {
+    const vae_shape in = spec->in, out = spec->out;
+    vae_layer      *l = &spec->layer;
+    spec->in = out;
+    spec->out = in;
     l->shape = in;
     if (vaei_is_dense(l)) return;
     l->shape.height = l->shape.width = 0;
@@ -5297,7 +5291,7 @@ VAEI_SETUP void vaei_mirror_layer(vaei_outline *o) {
 
 /* ---- the network, layer by layer ----
 
-   Nothing stores the layers' shapes before there is a model: vaei_outline_at finds any layer's by walking through those
+   Nothing stores the layers' shapes before there is a model: vaei_spec_at finds any layer's by walking through those
    before it. That is slow for deep networks and does not matter: it happens when a model is made, with at most 49
    layers. */
 
@@ -5332,23 +5326,26 @@ VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activatio
 /* Walks through the first `count` of these layers; o then describes the last one. With `count` 0 only o->out is set.
    `part` NULL: they have been checked, and what the checks take of the stack is spared. */
 VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_shape in, const char *part,
-                                       vaei_outline *o, vae_error *error) {
+                                       vaei_layer_spec *spec, vae_error *error) {
     vaei_where where;
     vae_status status = VAE_OK;
     where.part = part;
-    o->out = in;
+    spec->out = in;
     for (where.number = 1; status == VAE_OK && where.number <= count; where.number++) {
-        o->layer = layers[where.number - 1];
-        o->in = o->out;
-        if (!part && vaei_is_dense(&o->layer)) {
-            vaei_default_layer(&o->layer);
-            o->out = o->layer.shape;
-        } else status = vaei_outline_layer(o, where, error);
+        spec->layer = layers[where.number - 1];
+        spec->in = spec->out;
+        if (!part && vaei_is_dense(&spec->layer)) {
+            vaei_default_layer(&spec->layer);
+            spec->out = spec->layer.shape;
+        } else status = vaei_infer_layer(spec, where, error);
     }
     return status;
 }
 
 VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l);
+
+/* The encoder layer (or the heads) that decoder layer `index` undoes, where one half is the other's mirror image. */
+VAEI_SETUP int vaei_counterpart(const vaei_network *n, int index) { return 2 * n->encoders + 1 - index; }
 
 /* The label enters the encoder where its first dense layer or the heads come, and the decoder with z. */
 VAEI_SETUP int vaei_takes_label(const vaei_network *n, int index) {
@@ -5366,79 +5363,79 @@ VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
 }
 
 /* Layer `index` of a network that a plan holds. */
-VAEI_SETUP vae_status vaei_outline_kept(const vaei_network *n, int index, vaei_outline *o) {
+VAEI_SETUP vae_status vaei_spec_in_plan(const vaei_network *n, int index, vaei_layer_spec *spec) {
     const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
     const vaei_layer *layer = &n->plan->layers[index - first];
-    vaei_describe(layer, &o->layer);
-    o->in = layer->in;
-    o->out = layer->out;
-    o->classes = layer->classes;
+    vaei_describe(layer, &spec->layer);
+    spec->in = layer->in;
+    spec->out = layer->out;
+    spec->classes = layer->classes;
     if (layer->connection) {
-        o->layer.top = layer->connection->top;
-        o->layer.bottom = layer->connection->bottom;
-        o->layer.left = layer->connection->left;
-        o->layer.right = layer->connection->right;
+        spec->layer.top = layer->connection->top;
+        spec->layer.bottom = layer->connection->bottom;
+        spec->layer.left = layer->connection->left;
+        spec->layer.right = layer->connection->right;
     }
     return VAE_OK;
 }
 
 /* Layer `index` of the network. An error is about this layer or one before it. */
-VAEI_SETUP vae_status vaei_outline_at(const vaei_network *n, int index, vaei_outline *o, vae_error *error) {
+VAEI_SETUP vae_status vaei_spec_at(const vaei_network *n, int index, vaei_layer_spec *spec, vae_error *error) {
     const vae_layer *encoder = n->config ? n->config->encoder : NULL;
     const char      *in_encoder = n->is_checked ? NULL : "encoder";
-    const int        undone = n->encoders - (index - n->encoders - 1);     /* the encoder layer a mirrored one undoes */
+    const int        counterpart = vaei_counterpart(n, index);
     vae_shape        z = { 1, 1, 0 }, both = { 1, 1, 0 };
     vae_status       status;
     z.channels = n->latent;
     both.channels = n->shared_heads ? n->latent : 2 * n->latent;
-    if (VAEI_HAS(!n->config)) return vaei_outline_kept(n, index, o);
-    o->classes = VAEI_HAS(n->classes) && vaei_takes_label(n, index) ? n->classes : 0;
+    if (VAEI_HAS(!n->config)) return vaei_spec_in_plan(n, index, spec);
+    spec->classes = VAEI_HAS(n->classes) && vaei_takes_label(n, index) ? n->classes : 0;
     if (VAEI_HAS(index > n->encoders + n->decoders))
-        return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", o, error);
-    if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, in_encoder, o, error);
+        return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", spec, error);
+    if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, in_encoder, spec, error);
     /* The heads, and what undoes them: a dense layer from z back to what the heads see. */
-    if (index == n->encoders || (n->is_mirrored && undone == n->encoders)) {
-        status = vaei_walk_layers(encoder, n->encoders, n->input, in_encoder, o, error);
+    if (index == n->encoders || (n->is_mirrored && counterpart == n->encoders)) {
+        status = vaei_walk_layers(encoder, n->encoders, n->input, in_encoder, spec, error);
         if (status != VAE_OK) return status;
         if (index == n->encoders) {
-            o->in = o->out;
-            o->out = both;
-            vaei_make_dense(&o->layer, both, VAE_LINEAR);
+            spec->in = spec->out;
+            spec->out = both;
+            vaei_make_dense(&spec->layer, both, VAE_LINEAR);
         } else {
-            const vae_real dropout = o->layer.dropout;
-            const int      batch_norm = o->layer.batch_norm;
-            o->in = z;
-            vaei_make_dense(&o->layer, o->out, o->layer.activation);
-            o->layer.dropout = dropout;
-            o->layer.batch_norm = batch_norm;
+            const vae_real dropout = spec->layer.dropout;
+            const int      batch_norm = spec->layer.batch_norm;
+            spec->in = z;
+            vaei_make_dense(&spec->layer, spec->out, spec->layer.activation);
+            spec->layer.dropout = dropout;
+            spec->layer.batch_norm = batch_norm;
         }
         return VAE_OK;
     }
     if (n->is_mirrored) {
-        status = vaei_walk_layers(encoder, undone + 1, n->input, in_encoder, o, error);
+        status = vaei_walk_layers(encoder, counterpart + 1, n->input, in_encoder, spec, error);
         if (status != VAE_OK) return status;
-        vaei_mirror_layer(o);
-        /* What comes out is what went into the undone layer: the output of the one before it, so it has that one's
-           activation, dropout and normalisation. */
-        o->layer.activation = undone ? encoder[undone - 1].activation : VAE_LINEAR;
-        o->layer.dropout = undone ? encoder[undone - 1].dropout : 0;
-        o->layer.batch_norm = undone ? encoder[undone - 1].batch_norm : 0;
-        vaei_default_layer(&o->layer);
-        if (!undone) {
+        vaei_mirror_layer(spec);
+        /* What comes out is what went into the counterpart, the output of the layer before that one: so it has that
+           layer's activation, dropout and normalisation. */
+        spec->layer.activation = counterpart ? encoder[counterpart - 1].activation : VAE_LINEAR;
+        spec->layer.dropout = counterpart ? encoder[counterpart - 1].dropout : 0;
+        spec->layer.batch_norm = counterpart ? encoder[counterpart - 1].batch_norm : 0;
+        vaei_default_layer(&spec->layer);
+        if (!counterpart) {
             /* The last layer: the likelihood may take two numbers a pixel. */
-            o->layer.shape.channels = o->out.channels = n->output.channels;
-            if (!vaei_is_dense(&o->layer))
-                return vaei_check_image(o->out, "gives", vaei_where_is(n, index), error);
+            spec->layer.shape.channels = spec->out.channels = n->output.channels;
+            if (!vaei_is_dense(&spec->layer))
+                return vaei_check_image(spec->out, "gives", vaei_where_is(n, index), error);
         }
     } else {
-        status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, n->is_checked ? NULL : "decoder", o,
+        status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, n->is_checked ? NULL : "decoder", spec,
                                   error);
         if (status != VAE_OK) return status;
     }
     /* A dense last layer may be written in any shape of the right size: its numbers are those of the output's shape. */
-    if (index == n->encoders + n->decoders && vaei_is_dense(&o->layer) &&
-        vaei_shape_size(o->out) == vaei_shape_size(n->output))
-        o->out = n->output;
+    if (index == n->encoders + n->decoders && vaei_is_dense(&spec->layer) &&
+        vaei_shape_size(spec->out) == vaei_shape_size(n->output))
+        spec->out = n->output;
     return VAE_OK;
 }
 
@@ -5485,8 +5482,8 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
 
 /* ---- defaults and checks of the settings ----
 
-   vaei_settle is the only place where a default is filled in. Every refusal names the setting, its value and what to
-   change. */
+   vaei_default_settings fills in what a setting is by default, vaei_default_layer does so for a layer. Every refusal names the setting, its value and
+   what to change. */
 
 /* A NaN is left as it is, for the checks to find. */
 VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
@@ -5780,10 +5777,47 @@ VAEI_SETUP int vaei_is_basic(const vae_config *c) {
 }
 #endif
 
+VAEI_SETUP void vaei_copy_settings(const vae_config *from, vaei_settings *to) { VAEI_SETTINGS(VAEI_SETTING_COPY) }
+
+/* Puts them back into a config. */
+VAEI_SETUP void vaei_restore_settings(const vaei_settings *from, vae_config *to) { VAEI_SETTINGS(VAEI_SETTING_COPY) }
+
+/* Fills in what the config leaves at 0. Of a yes or no any number but 0 says yes; files and comparisons know 1. */
+VAEI_SETUP void vaei_default_settings(vaei_settings *s, int classifies) {
+    if (!s->likelihood) s->likelihood = VAE_BERNOULLI;
+    if (!s->initialization) s->initialization = VAE_INIT_PYTORCH;
+    if (!s->layout) s->layout = VAE_CHANNELS_LAST;
+    if (!s->batch) s->batch = 128;
+    if (!s->part) s->part = VAE_WHOLE;
+    if (s->kernels == VAE_KERNELS_BEST) s->kernels = vaei_best_kernels();
+    if (!s->objective) s->objective = VAE_OBJECTIVE_ELBO;
+    if (!s->samples) s->samples = s->objective == VAE_OBJECTIVE_IWAE ? 5 : 1;
+    if (!s->freeze) s->freeze = VAE_FREEZE_NONE;
+    if (!s->corruption.kind) s->corruption.kind = VAE_CORRUPTION_NONE;
+    vaei_default_real(&s->beta, 1);
+    if (classifies) vaei_default_real(&s->classifier_weight, 1);
+    vaei_default_schedule(&s->beta_schedule);
+    vaei_default_schedule(&s->capacity_schedule);
+#if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
+    vaei_default_optimizer(&s->optimizer);
+#endif
+    s->free_bits = vaei_setting(s->free_bits);
+    s->capacity = vaei_setting(s->capacity);
+    s->sigma_per_pixel = s->sigma_per_pixel != 0;
+    s->standardize = s->standardize != 0;
+    s->shared_heads = s->shared_heads != 0;
+    s->tied = s->tied != 0;
+    s->keep_best = s->keep_best != 0;
+    s->binarize = s->binarize != 0;
+    s->missing = s->missing != 0;
+    s->targets = s->targets != 0;
+}
+
 /* The settings of a config, checked and with defaults filled in. `threads` is what config.threads 0 stands for, or 0
    while the system has not been asked: it may answer differently the next time, and one creation must use one
    number. */
-VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_settings *s, vae_error *error) {
+VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, vaei_settings *s, vae_error *error) {
+    const int  classifies = c->classifier[0].kind != VAE_LAYER_END;
     vae_status status;
 #ifdef VAE_BASIC
     if (!vaei_is_basic(c))
@@ -5791,55 +5825,14 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
                          "lacks: see the list at the top of vae.h, or build without");
 #endif
     memset(s, 0, sizeof *s);
-    s->input = c->input;
-    s->latent = c->latent;
-    s->likelihood = c->likelihood ? c->likelihood : VAE_BERNOULLI;
-    s->sigma = c->sigma;
-    s->sigma_per_pixel = c->sigma_per_pixel != 0;       /* any number may say yes; files and comparisons know 1 */
-    s->standardize = c->standardize != 0;
-    s->beta = c->beta;
-    s->beta_schedule = c->beta_schedule;
-    s->initialization = c->initialization ? c->initialization : VAE_INIT_PYTORCH;
-    s->layout = c->layout ? c->layout : VAE_CHANNELS_LAST;
-    s->optimizer = c->optimizer;
-    s->seed = c->seed;
-    s->batch = c->batch ? c->batch : 128;
-    s->part = c->part ? c->part : VAE_WHOLE;
-    s->weights = c->weights;
-    s->inference_only = c->inference_only;
-    s->kernels = c->kernels == VAE_KERNELS_BEST ? vaei_best_kernels() : c->kernels;
-    s->threads = c->threads;
-    s->parallel = c->parallel;
-    s->allocator = c->allocator;
-    s->shared_heads = c->shared_heads != 0;
-    s->tied = c->tied != 0;
-    s->classes = c->classes;
-    s->objective = c->objective ? c->objective : VAE_OBJECTIVE_ELBO;
-    s->samples = c->samples ? c->samples : s->objective == VAE_OBJECTIVE_IWAE ? 5 : 1;
-    s->free_bits = vaei_setting(c->free_bits);
-    s->capacity = vaei_setting(c->capacity);
-    s->capacity_schedule = c->capacity_schedule;
-    s->keep_best = c->keep_best != 0;
-    s->freeze = c->freeze ? c->freeze : VAE_FREEZE_NONE;
-    s->classifier_weight = c->classifier_weight;
-    if (c->classifier[0].kind != VAE_LAYER_END) vaei_default_real(&s->classifier_weight, 1);
-    else if (!vaei_finite(c->classifier_weight) || c->classifier_weight != 0)
+    vaei_copy_settings(c, s);
+    vaei_default_settings(s, classifies);
+    if (!classifies && (!vaei_finite(c->classifier_weight) || c->classifier_weight != 0))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r, but there is no classifier: give its "
                          "layers, or leave it 0", (double)c->classifier_weight);
-    if (c->classifier[0].kind != VAE_LAYER_END && c->classes)
+    if (classifies && c->classes)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and classifier are both set, but an encoder that is told "
                          "the label leaves nothing to classify: leave one of them 0");
-    vaei_default_real(&s->beta, 1);
-    s->corruption = c->corruption;
-    if (!s->corruption.kind) s->corruption.kind = VAE_CORRUPTION_NONE;
-    s->binarize = c->binarize != 0;
-    s->missing = c->missing != 0;
-    s->targets = c->targets != 0;
-    vaei_default_schedule(&s->beta_schedule);
-    vaei_default_schedule(&s->capacity_schedule);
-#if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
-    vaei_default_optimizer(&s->optimizer);
-#endif
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
     if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
     if (!s->threads) s->threads = !VAEI_HAS(1) ? 1 : threads ? threads : vaei_core_count();
@@ -5848,56 +5841,17 @@ VAEI_SETUP vae_status vaei_settle(const vae_config *c, int threads, vaei_setting
     return VAE_OK;
 }
 
-/* Puts the settings back into a config. */
-VAEI_SETUP void vaei_restore_settings(const vaei_settings *s, vae_config *c) {
-    c->input = s->input;
-    c->latent = s->latent;
-    c->likelihood = s->likelihood;
-    c->sigma = s->sigma;
-    c->sigma_per_pixel = s->sigma_per_pixel;
-    c->standardize = s->standardize;
-    c->beta = s->beta;
-    c->beta_schedule = s->beta_schedule;
-    c->initialization = s->initialization;
-    c->layout = s->layout;
-    c->optimizer = s->optimizer;
-    c->seed = s->seed;
-    c->batch = s->batch;
-    c->part = s->part;
-    c->weights = s->weights;
-    c->inference_only = s->inference_only;
-    c->kernels = s->kernels;
-    c->threads = s->threads;
-    c->parallel = s->parallel;
-    c->allocator = s->allocator;
-    c->keep_best = s->keep_best;
-    c->freeze = s->freeze;
-    c->shared_heads = s->shared_heads;
-    c->tied = s->tied;
-    c->classes = s->classes;
-    c->objective = s->objective;
-    c->samples = s->samples;
-    c->free_bits = s->free_bits;
-    c->capacity = s->capacity;
-    c->capacity_schedule = s->capacity_schedule;
-    c->classifier_weight = s->classifier_weight;
-    c->corruption = s->corruption;
-    c->binarize = s->binarize;
-    c->missing = s->missing;
-    c->targets = s->targets;
-}
-
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
-    vaei_settings settings;
-    vaei_network  network;
-    vaei_outline  o;
-    vae_status    status;
-    int           i;
+    vaei_settings   settings;
+    vaei_network    network;
+    vaei_layer_spec spec;
+    vae_status      status;
+    int             i;
     if (!config || !filled) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_defaults: config or filled is NULL");
-    if ((status = vaei_settle(config, 0, &settings, error)) != VAE_OK) return status;
+    if ((status = vaei_resolve_settings(config, 0, &settings, error)) != VAE_OK) return status;
     if ((status = vaei_network_of(config, &network, error)) != VAE_OK) return status;
     if (network.is_mirrored && settings.part != VAE_ENCODER_ONLY &&
-        (status = vaei_outline_at(&network, network.encoders, &o, error)) != VAE_OK)
+        (status = vaei_spec_at(&network, network.encoders, &spec, error)) != VAE_OK)
         return status;
     if (filled != config) memcpy(filled, config, sizeof *filled);
     vaei_restore_settings(&settings, filled);
@@ -5908,8 +5862,8 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     for (i = 0; i < network.decoders; i++) {
         if (!network.is_mirrored) vaei_default_layer(&filled->decoder[i]);
         else if (settings.part != VAE_ENCODER_ONLY) {
-            vaei_outline_at(&network, network.encoders + 1 + i, &o, NULL);
-            filled->decoder[i] = o.layer;
+            vaei_spec_at(&network, network.encoders + 1 + i, &spec, NULL);
+            filled->decoder[i] = spec.layer;
         }
     }
     return VAE_OK;
@@ -5972,18 +5926,18 @@ VAEI_SETUP void vaei_name_layers(vaei_layer *layers, int count, int input_is_ima
 /* ---- how many numbers a layer has ---- */
 
 /* The kernel's area. */
-VAEI_SETUP size_t vaei_window(const vaei_outline *o) {
-    return vaei_times((size_t)o->layer.kernel_height, (size_t)o->layer.kernel_width);
+VAEI_SETUP size_t vaei_window(const vaei_layer_spec *spec) {
+    return vaei_times((size_t)spec->layer.kernel_height, (size_t)spec->layer.kernel_width);
 }
 
-VAEI_SETUP size_t vaei_count_weights(const vaei_outline *o) {
-    if (vaei_is_dense(&o->layer))
-        return vaei_times(vaei_plus(vaei_shape_size(o->in), o->classes), vaei_shape_size(o->out));
-    return vaei_times(vaei_window(o), vaei_times((size_t)o->in.channels, (size_t)o->out.channels));
+VAEI_SETUP size_t vaei_count_weights(const vaei_layer_spec *spec) {
+    if (vaei_is_dense(&spec->layer))
+        return vaei_times(vaei_plus(vaei_shape_size(spec->in), spec->classes), vaei_shape_size(spec->out));
+    return vaei_times(vaei_window(spec), vaei_times((size_t)spec->in.channels, (size_t)spec->out.channels));
 }
 
-VAEI_SETUP size_t vaei_count_biases(const vaei_outline *o) {
-    return vaei_is_dense(&o->layer) ? vaei_shape_size(o->out) : (size_t)o->out.channels;
+VAEI_SETUP size_t vaei_count_biases(const vaei_layer_spec *spec) {
+    return vaei_is_dense(&spec->layer) ? vaei_shape_size(spec->out) : (size_t)spec->out.channels;
 }
 
 /* A plan's layer as the config's, as vae_defaults fills it. */
@@ -6013,33 +5967,30 @@ VAEI_SETUP void vaei_describe(const vaei_layer *layer, vae_layer *l) {
    The first walk over the network: it checks every layer, and finds how many stages and parameters there are and how
    large micro-batches may be. */
 
-/* The encoder layer (or the heads) that decoder layer `index` undoes, where one half is the other's mirror image. */
-VAEI_SETUP int vaei_undone(const vaei_network *n, int index) { return 2 * n->encoders + 1 - index; }
-
 /* Whether decoder layer `index`, which is tied, has the shape of weights that the layer it undoes has, transposed. The
    heads, of whose outputs only the mean goes on, are undone by a dense layer; the others by their adjoints. */
-VAEI_SETUP vae_status vaei_check_tied(const vaei_network *n, int index, const vaei_outline *o, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_tied(const vaei_network *n, int index, const vaei_layer_spec *spec, vae_error *error) {
     const vaei_where where = vaei_where_is(n, index);
-    const int        undone = vaei_undone(n, index);
-    const vae_layer *l = &o->layer;
-    vaei_outline     m;
+    const int        counterpart = vaei_counterpart(n, index);
+    const vae_layer *l = &spec->layer;
+    vaei_layer_spec  m;
     if (n->decoders != n->encoders + 1)
         return vaei_fail(error, VAE_ERROR_CONFIG, "tied is set, but the decoder has %d layers where the mirror image "
                          "of the encoder's %d has %d: leave the decoder out, or tied 0", n->decoders, n->encoders,
                          n->encoders + 1);
-    vaei_outline_at(n, undone, &m, NULL);
-    if (undone == n->encoders) m.out = o->in;
+    vaei_spec_at(n, counterpart, &m, NULL);
+    if (counterpart == n->encoders) m.out = spec->in;
     vaei_mirror_layer(&m);
-    if (l->kind == m.layer.kind && vaei_same_shape(o->in, m.in) && vaei_same_shape(o->out, m.out) &&
+    if (l->kind == m.layer.kind && vaei_same_shape(spec->in, m.in) && vaei_same_shape(spec->out, m.out) &&
         l->kernel_height == m.layer.kernel_height && l->kernel_width == m.layer.kernel_width &&
         l->stride_height == m.layer.stride_height && l->stride_width == m.layer.stride_width && l->top == m.layer.top &&
         l->left == m.layer.left) return VAE_OK;
-    if (undone == n->encoders)
+    if (counterpart == n->encoders)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is tied to the layer that gives the mean, but is not "
                          "its mirror image: make it dense with %d x %d x %d units, or leave tied 0", where.part,
                          where.number, m.out.height, m.out.width, m.out.channels);
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is tied to encoder layer %d, but is not its mirror image: "
-                     "leave the decoder out, or tied 0", where.part, where.number, undone + 1);
+                     "leave the decoder out, or tied 0", where.part, where.number, counterpart + 1);
 }
 
 /* The layers that a model of this part holds: first .. end - 1 of the network. */
@@ -6052,7 +6003,7 @@ VAEI_SETUP int vaei_end_layer(const vaei_network *n, vae_part part) {
 
 /* Whether the decoder's last layer gives what the likelihood takes, and nothing stands between it and the
    likelihood. */
-VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_outline *last, int free_activation,
+VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_layer_spec *last, int free_activation,
                                             vae_error *error) {
     const vaei_where where = vaei_where_is(n, n->encoders + n->decoders);
     if (last->layer.activation != VAE_LINEAR && !free_activation)
@@ -6093,29 +6044,29 @@ VAEI_SETUP void vaei_plan_micro_batch(vaei_plan *plan, size_t largest, size_t we
 
 /* As vaei_plan_numbers, for the classifier, which belongs to the encoder's half. */
 VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *plan, vae_error *error) {
-    const int    first = n->encoders + 1 + n->decoders;
-    int          i;
-    vaei_outline o;
-    vae_status   status;
+    const int       first = n->encoders + 1 + n->decoders;
+    int             i;
+    vaei_layer_spec spec;
+    vae_status      status;
     plan->classifier.first_layer = plan->layer_count;
     plan->classifier.layers = n->classifiers;
     for (i = 0; VAEI_HAS(i < n->classifiers); i++) {
-        if ((status = vaei_outline_at(n, first + i, &o, error)) != VAE_OK) return status;
-        if (o.layer.batch_norm)
+        if ((status = vaei_spec_at(n, first + i, &spec, error)) != VAE_OK) return status;
+        if (spec.layer.batch_norm)
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has batch_norm, which only the encoder and "
                              "the decoder may have: leave it 0", i + 1);
-        if (!vaei_is_dense(&o.layer) || (i + 1 == n->classifiers && o.layer.activation != VAE_LINEAR))
-            return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d is %s", i + 1, vaei_is_dense(&o.layer)
+        if (!vaei_is_dense(&spec.layer) || (i + 1 == n->classifiers && spec.layer.activation != VAE_LINEAR))
+            return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d is %s", i + 1, vaei_is_dense(&spec.layer)
                              ? "the last and gives the logits: make its activation VAE_LINEAR"
                              : "a convolution: use dense layers");
-        if (i + 1 == n->classifiers && o.layer.dropout > 0)
+        if (i + 1 == n->classifiers && spec.layer.dropout > 0)
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d is the last: its dropout would be that of "
                              "logits, leave it 0", i + 1);
-        plan->classes = vaei_shape_size(o.out);
+        plan->classes = vaei_shape_size(spec.out);
         if (plan->classes > VAEI_MAX_OUTPUTS || (i + 1 == n->classifiers && plan->classes < 2))
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has %z units: give %s", i + 1, plan->classes,
                              i + 1 == n->classifiers ? "one for each class, 2 or more" : "at most 2147483647");
-        plan->parameter_count = vaei_plus(plan->parameter_count, vaei_plus(vaei_count_weights(&o), plan->classes));
+        plan->parameter_count = vaei_plus(plan->parameter_count, vaei_plus(vaei_count_weights(&spec), plan->classes));
         if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has more weights than fit in memory: make "
                              "it smaller", i + 1);
@@ -6137,38 +6088,38 @@ VAEI_SETUP void vaei_plan_block(vaei_plan *plan, size_t running) {
 /* Checks the layers up to the last one that the model holds, and counts those that it holds: a decoder alone may be the
    mirror image of an encoder that it does not hold. */
 VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
-    const int    first = vaei_first_layer(n, plan->part), end = vaei_end_layer(n, plan->part);
-    size_t       largest = 1, weights = 1, stage_weights = 0, running = 0, numbers;
-    int          index, convolutional = 0, normalizes = 0, before, ended, tied;
-    vaei_outline o;
-    vae_status   status;
+    const int       first = vaei_first_layer(n, plan->part), end = vaei_end_layer(n, plan->part);
+    size_t          largest = 1, weights = 1, stage_weights = 0, running = 0, numbers;
+    int             index, convolutional = 0, normalizes = 0, before, ended, tied;
+    vaei_layer_spec spec;
+    vae_status      status;
     for (index = n->config && n->encoders ? 0 : first; index < end; index++) {
         /* Layers before `first` are only checked: the decoder may be their mirror image. */
         const vaei_where where = vaei_where_is(n, index);
-        if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
-        if (vaei_shape_size(o.out) > VAEI_MAX_OUTPUTS)
+        if ((status = vaei_spec_at(n, index, &spec, error)) != VAE_OK) return status;
+        if (vaei_shape_size(spec.out) > VAEI_MAX_OUTPUTS)
             return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: "
                              "make it smaller", where.part, where.number);
         if (index < first) continue;
-        if (o.classes && !vaei_is_dense(&o.layer))
+        if (spec.classes && !vaei_is_dense(&spec.layer))
             return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is a convolution, which cannot take the label of a "
                              "conditional model (classes is %z): begin the decoder with a dense layer", where.part,
-                             where.number, o.classes);
-        numbers = vaei_plus(vaei_count_weights(&o), vaei_count_biases(&o));
+                             where.number, spec.classes);
+        numbers = vaei_plus(vaei_count_weights(&spec), vaei_count_biases(&spec));
         tied = VAEI_HAS(n->tied) && index > n->encoders;
-        if (tied && (status = vaei_check_tied(n, index, &o, error)) != VAE_OK) return status;
-        plan->parameter_count = vaei_plus(plan->parameter_count, tied ? vaei_count_biases(&o) : numbers);
+        if (tied && (status = vaei_check_tied(n, index, &spec, error)) != VAE_OK) return status;
+        plan->parameter_count = vaei_plus(plan->parameter_count, tied ? vaei_count_biases(&spec) : numbers);
         ended = normalizes;                             /* a convolution's normalisation needs the whole batch */
-        normalizes = VAEI_HAS(o.layer.batch_norm != 0);
+        normalizes = VAEI_HAS(spec.layer.batch_norm != 0);
         if (normalizes) {
-            plan->parameter_count = vaei_plus(plan->parameter_count, vaei_times(2, vaei_count_biases(&o)));
-            running = vaei_plus(running, vaei_times(2, vaei_count_biases(&o)));
+            plan->parameter_count = vaei_plus(plan->parameter_count, vaei_times(2, vaei_count_biases(&spec)));
+            running = vaei_plus(running, vaei_times(2, vaei_count_biases(&spec)));
         }
         if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
             return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it "
                              "smaller", where.part, where.number);
         before = convolutional;
-        convolutional = !vaei_is_dense(&o.layer);
+        convolutional = !vaei_is_dense(&spec.layer);
         /* A stage begins with each half, where dense layers and convolutions meet, and after a normalised
            convolution. */
         if (index == first || index == n->encoders + 1 || convolutional != before || (convolutional && ended)) {
@@ -6184,7 +6135,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
         /* Tied weights count too: their gradients are summed in the stage's areas, after its own. */
         stage_weights += numbers;
         weights = vaei_max_size(weights, stage_weights);
-        largest = vaei_max_size(largest, vaei_max_size(vaei_shape_size(o.in), vaei_shape_size(o.out)));
+        largest = vaei_max_size(largest, vaei_max_size(vaei_shape_size(spec.in), vaei_shape_size(spec.out)));
     }
     plan->layer_count = end - first;
     plan->heads = first ? -1 : n->encoders;
@@ -6195,10 +6146,10 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     plan->output = plan->example;
     if (!first && (status = vaei_plan_classifier(n, plan, error)) != VAE_OK) return status;
     if (plan->decoder.layers) {
-        if ((status = vaei_check_last_layer(n, &o, plan->free_activation, error)) != VAE_OK) return status;
-        plan->output = vaei_shape_size(o.out);
+        if ((status = vaei_check_last_layer(n, &spec, plan->free_activation, error)) != VAE_OK) return status;
+        plan->output = vaei_shape_size(spec.out);
         if (!convolutional) plan->fused = 0;
-        plan->finishes_in_place = o.layer.activation == VAE_LINEAR;
+        plan->finishes_in_place = spec.layer.activation == VAE_LINEAR;
     } else plan->fused = 0;
     vaei_plan_block(plan, running);
     plan->partial_size = weights > 1 ? weights : 0;
@@ -6231,11 +6182,11 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->keeps_best = plan->trains && s->keep_best;
 #endif
     plan->samples = plan->trains ? s->samples : 1;
-    plan->weighs = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
-    plan->holds = plan->trains && s->free_bits != 0;
+    plan->has_weights = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
+    plan->has_free_bits = plan->trains && s->free_bits != 0;
     /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those
        of weighted samples the scores of the others. */
-    plan->fused = !s->unfused && !(plan->trains && (plan->log_sigma_count > 1 || plan->weighs));
+    plan->fused = !s->unfused && !(plan->trains && (plan->log_sigma_count > 1 || plan->has_weights));
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
     plan->decoder_batch = vaei_times(plan->batch, plan->samples);
@@ -6332,8 +6283,8 @@ enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 /* How a tensor of a convolution lies in memory. Within a stage a layer's output is the next one's input, and has the
    border that the next one reads; likewise the gradients on the backward pass. */
 VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
-    vaei_outline o;
-    int          transposed;
+    vaei_layer_spec spec;
+    int             transposed;
     if (which == VAEI_OUTPUT && vaei_is_joined(n, index + 1)) {
         index++;
         which = VAEI_INPUT;
@@ -6341,15 +6292,15 @@ VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which)
         index--;
         which = VAEI_OUTPUT_GRADIENT;
     }
-    vaei_outline_at(n, index, &o, NULL);
+    vaei_spec_at(n, index, &spec, NULL);
     /* At the ends of a stage. */
-    if (which == VAEI_OUTPUT) return vaei_flat_image(o.out);
-    if (which == VAEI_INPUT_GRADIENT) return vaei_flat_image(o.in);
-    transposed = o.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+    if (which == VAEI_OUTPUT) return vaei_flat_image(spec.out);
+    if (which == VAEI_INPUT_GRADIENT) return vaei_flat_image(spec.in);
+    transposed = spec.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
     /* What a gather reads is a fine image, what a scatter reads a coarse one. */
     if ((which == VAEI_INPUT) != transposed)
-        return vaei_fine_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
-    return vaei_coarse_image(&o.layer, transposed ? o.out : o.in, transposed ? o.in : o.out);
+        return vaei_fine_image(&spec.layer, transposed ? spec.out : spec.in, transposed ? spec.in : spec.out);
+    return vaei_coarse_image(&spec.layer, transposed ? spec.out : spec.in, transposed ? spec.in : spec.out);
 }
 
 /* A plan that is being made: it counts and, once there is a block, fills it. */
@@ -6365,7 +6316,7 @@ typedef struct vaei_planning {
     size_t              running;                /* numbers that batch normalisation keeps, so far */
     size_t              partial;                /* where the stage's sums for tied weights begin */
     size_t              scratch;                /* the most that any product needs */
-    vaei_place          before, below;          /* the output of the layer before, the gradient of that output */
+    vaei_place          input, input_gradient;  /* of the next layer: the output of the one before, and its gradient */
 } vaei_planning;
 
 /* Takes room for `each` numbers per example: for the batch in the workspace, or for a micro-batch in the slots. */
@@ -6397,8 +6348,8 @@ enum {
     VAEI_STATISTICS
 };
 
-/* The facts about a layer that decide how much room its tensors need, and where. */
-typedef struct vaei_brief {
+/* What decides how much room a layer's tensors need, and where. */
+typedef struct vaei_layer_needs {
     vae_layer_kind kind;
     size_t         inputs, outputs;
     size_t         channels;                    /* that batch normalisation knows */
@@ -6408,47 +6359,47 @@ typedef struct vaei_brief {
     char           begins, ends;                /* the first of its stage, the last, */
     char           fused;                       /* which is the fused one */
     char           finishes;                    /* the likelihood's gradient replaces its output */
-} vaei_brief;
+} vaei_layer_needs;
 
-/* These facts, from the network's layer `index`. */
-VAEI_SETUP void vaei_brief_of(const vaei_planning *p, int index, vaei_brief *b) {
+/* That of the network's layer `index`. */
+VAEI_SETUP void vaei_layer_needs_of(const vaei_planning *p, int index, vaei_layer_needs *needs) {
     const vaei_plan *plan = p->plan;
-    vaei_outline     o;
-    vaei_outline_at(p->network, index, &o, NULL);
-    b->kind = o.layer.kind;
-    b->saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
-    b->normalizes = o.layer.batch_norm != 0;
-    b->inputs = vaei_shape_size(o.in);
-    b->outputs = vaei_shape_size(o.out);
-    b->channels = vaei_count_biases(&o);
-    b->room = index == p->network->encoders ? 2 * plan->latent : b->outputs;
-    b->begins = !vaei_is_joined(p->network, index);
-    b->ends = !vaei_is_joined(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
-    b->fused = plan->fused && index - p->first >= plan->last_stage_layer;
-    b->finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
+    vaei_layer_spec  spec;
+    vaei_spec_at(p->network, index, &spec, NULL);
+    needs->kind = spec.layer.kind;
+    needs->saves_apart = plan->trains && vaei_saves_apart(spec.layer.activation, spec.layer.dropout);
+    needs->normalizes = spec.layer.batch_norm != 0;
+    needs->inputs = vaei_shape_size(spec.in);
+    needs->outputs = vaei_shape_size(spec.out);
+    needs->channels = vaei_count_biases(&spec);
+    needs->room = index == p->network->encoders ? 2 * plan->latent : needs->outputs;
+    needs->begins = !vaei_is_joined(p->network, index);
+    needs->ends = !vaei_is_joined(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
+    needs->fused = plan->fused && index - p->first >= plan->last_stage_layer;
+    needs->finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
 }
 
 /* Batch normalisation keeps its input for the backward pass; inference needs no more room. */
-VAEI_SETUP void vaei_place_linear(vaei_planning *p, const vaei_brief *b, vaei_places *places) {
+VAEI_SETUP void vaei_place_linear(vaei_planning *p, const vaei_layer_needs *needs, vaei_places *places) {
     places->linear = places->output;
-    if (b->normalizes && p->plan->trains) places->linear = vaei_place_numbers(p, 0, b->outputs);
+    if (needs->normalizes && p->plan->trains) places->linear = vaei_place_numbers(p, 0, needs->outputs);
     places->statistics = p->workspace.used / sizeof(vae_real);
-    if (b->normalizes) vaei_take_reals(&p->workspace, vaei_times(VAEI_STATISTICS, b->channels));
+    if (needs->normalizes) vaei_take_reals(&p->workspace, vaei_times(VAEI_STATISTICS, needs->channels));
 }
 
 /* The gradient of each layer's output has a place of its own, since vaei_update needs it later. Only the last layer's
    replaces the output from which the likelihood computes it, unless the activation's derivative needs that output. */
-VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_brief *b, vaei_places *places) {
+VAEI_SETUP void vaei_place_dense(vaei_planning *p, const vaei_layer_needs *needs, vaei_places *places) {
     const int trains = p->plan->trains;
-    places->input = p->before;
-    places->input_gradient = p->below;
-    places->output = vaei_place_numbers(p, 0, b->room);
+    places->input = p->input;
+    places->input_gradient = p->input_gradient;
+    places->output = vaei_place_numbers(p, 0, needs->room);
     places->saved = places->output;
-    if (b->saves_apart) places->saved = vaei_place_numbers(p, 0, b->outputs);
-    vaei_place_linear(p, b, places);
-    p->before = places->output;
-    if (trains) p->below = b->finishes ? places->output : vaei_place_numbers(p, 0, b->room);
-    places->output_gradient = p->below;
+    if (needs->saves_apart) places->saved = vaei_place_numbers(p, 0, needs->outputs);
+    vaei_place_linear(p, needs, places);
+    p->input = places->output;
+    if (trains) p->input_gradient = needs->finishes ? places->output : vaei_place_numbers(p, 0, needs->room);
+    places->output_gradient = p->input_gradient;
 }
 
 /* Numbers in one image of each of a convolution's tensors. */
@@ -6466,50 +6417,51 @@ VAEI_SETUP size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_im
 }
 
 /* What the backward pass needs again is kept for the whole batch, unless that pass follows at once. */
-VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_brief *b, const vaei_image_sizes *sizes,
+VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_layer_needs *needs, const vaei_image_sizes *sizes,
                                        vaei_places *places) {
-    const int trains = p->plan->trains, output_in_slot = b->ends ? b->fused : b->fused || !trains;
-    places->input = b->begins ? vaei_place_numbers(p, 1, sizes->input) : p->before;
-    places->input_gradient = p->below;
+    const int trains = p->plan->trains, output_in_slot = needs->ends ? needs->fused : needs->fused || !trains;
+    places->input = needs->begins ? vaei_place_numbers(p, 1, sizes->input) : p->input;
+    places->input_gradient = p->input_gradient;
     places->output = vaei_place_numbers(p, output_in_slot, sizes->output);
     places->saved = places->output;
-    if (b->saves_apart) places->saved = vaei_place_numbers(p, output_in_slot, sizes->output);
-    vaei_place_linear(p, b, places);
-    p->before = places->output;
-    if (trains) p->below = vaei_place_numbers(p, 1, sizes->output_gradient);
-    places->output_gradient = p->below;
+    if (needs->saves_apart) places->saved = vaei_place_numbers(p, output_in_slot, sizes->output);
+    vaei_place_linear(p, needs, places);
+    p->input = places->output;
+    if (trains) p->input_gradient = vaei_place_numbers(p, 1, sizes->output_gradient);
+    places->output_gradient = p->input_gradient;
     /* The gradient of the stage's output arrives flat; its bordered copy is the one above. */
-    if (trains && b->ends) p->below = b->finishes ? places->output : vaei_place_numbers(p, b->fused, b->outputs);
+    if (trains && needs->ends)
+        p->input_gradient = needs->finishes ? places->output : vaei_place_numbers(p, needs->fused, needs->outputs);
 }
 
 /* The plan's entry for a layer, but for its places and tables. Its numbers follow those of the layer before: weights,
    bias, and for batch normalisation weight and bias once more. */
 VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) {
-    vaei_outline o;
-    vaei_outline_at(p->network, index, &o, NULL);
-    layer->kind = o.layer.kind;
-    layer->activation = o.layer.activation;
-    layer->dropout = o.layer.dropout;
-    layer->normalizes = o.layer.batch_norm != 0;
-    layer->in = o.in;
-    layer->out = o.out;
-    layer->written = o.layer.shape;
-    layer->inputs = vaei_shape_size(o.in);
-    layer->outputs = vaei_shape_size(o.out);
-    layer->classes = o.classes;
+    vaei_layer_spec spec;
+    vaei_spec_at(p->network, index, &spec, NULL);
+    layer->kind = spec.layer.kind;
+    layer->activation = spec.layer.activation;
+    layer->dropout = spec.layer.dropout;
+    layer->normalizes = spec.layer.batch_norm != 0;
+    layer->in = spec.in;
+    layer->out = spec.out;
+    layer->written = spec.layer.shape;
+    layer->inputs = vaei_shape_size(spec.in);
+    layer->outputs = vaei_shape_size(spec.out);
+    layer->classes = spec.classes;
     layer->weight = p->parameters;
-    layer->weight_count = vaei_count_weights(&o);
+    layer->weight_count = vaei_count_weights(&spec);
     layer->is_tied = p->network->tied && index > p->network->encoders &&
                      index <= p->network->encoders + p->network->decoders;
     if (layer->is_tied) {
-        const vaei_layer *other = &p->plan->layers[vaei_undone(p->network, index)];
+        const vaei_layer *other = &p->plan->layers[vaei_counterpart(p->network, index)];
         layer->weight = other->weight;
         layer->weight_row = other->outputs;
         layer->weight_partial = layer->weight_count;
         layer->weight_count = 0;
     }
     layer->bias = p->parameters + layer->weight_count;
-    layer->bias_count = vaei_count_biases(&o);
+    layer->bias_count = vaei_count_biases(&spec);
     layer->tensor = p->plan->layer_tensors;
     p->plan->layer_tensors += index == p->network->encoders && !p->network->shared_heads ? 4 : layer->is_tied ? 1 : 2;
     p->parameters = layer->bias + layer->bias_count;
@@ -6522,13 +6474,13 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
 
 /* The geometry of a convolution, either way round: its input is the fine image, a transposed one's the coarse image. */
 VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_connection *c) {
-    vaei_outline     o;
-    const vae_layer *l = &o.layer;
+    vaei_layer_spec  spec;
+    const vae_layer *l = &spec.layer;
     int              transposed;
-    vaei_outline_at(n, index, &o, NULL);
+    vaei_spec_at(n, index, &spec, NULL);
     transposed = l->kind == VAE_LAYER_CONV_TRANSPOSED;
-    c->fine = transposed ? o.out : o.in;
-    c->coarse = transposed ? o.in : o.out;
+    c->fine = transposed ? spec.out : spec.in;
+    c->coarse = transposed ? spec.in : spec.out;
     c->kernel_height = l->kernel_height;
     c->kernel_width = l->kernel_width;
     c->stride_height = l->stride_height;
@@ -6588,9 +6540,9 @@ VAEI_SETUP int vaei_parity(int position, int before, int stride) {
 }
 
 /* Takes room for the tables of a scatter, and counts the rows and taps of its phases; `c` is NULL while counting. */
-VAEI_SETUP void vaei_take_phases(const vaei_outline *o, vae_shape fine, size_t micro, vaei_arena *arena,
+VAEI_SETUP void vaei_take_phases(const vaei_layer_spec *spec, vae_shape fine, size_t micro, vaei_arena *arena,
                                  vaei_connection *c) {
-    const vae_layer *l = &o->layer;
+    const vae_layer *l = &spec->layer;
     const int        parities_y = l->stride_height < fine.height ? l->stride_height : fine.height;
     const int        parities_x = l->stride_width < fine.width ? l->stride_width : fine.width;
     const size_t     count = vaei_times((size_t)parities_y, (size_t)parities_x);
@@ -6621,17 +6573,17 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
     const vaei_plan *plan = p->plan;
     vaei_arena      *arena = p->arena;
     const size_t     micro = plan->micro;
-    vaei_outline     o;
+    vaei_layer_spec  spec;
     vae_shape        fine, coarse;
     size_t           run, rows, positions, lines, weights;
     int              transposed;
     uint32_t        *from, *to, *kernel_lines, *weight_rows, *fine_lines, *coarse_lines;
-    vaei_outline_at(p->network, index, &o, NULL);
-    transposed = o.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
-    fine = transposed ? o.out : o.in;
-    coarse = transposed ? o.in : o.out;
-    run = vaei_times((size_t)o.layer.kernel_width, (size_t)fine.channels);
-    rows = vaei_times((size_t)o.layer.kernel_height, run);
+    vaei_spec_at(p->network, index, &spec, NULL);
+    transposed = spec.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+    fine = transposed ? spec.out : spec.in;
+    coarse = transposed ? spec.in : spec.out;
+    run = vaei_times((size_t)spec.layer.kernel_width, (size_t)fine.channels);
+    rows = vaei_times((size_t)spec.layer.kernel_height, run);
     lines = vaei_times(micro, (size_t)coarse.height);
     positions = vaei_times(lines, (size_t)coarse.width);
     weights = vaei_times(rows, (size_t)coarse.channels);
@@ -6639,7 +6591,7 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
     if (plan->trains || !transposed) {
         from = vaei_take_offsets(arena, positions);
         to = vaei_take_offsets(arena, positions);
-        kernel_lines = vaei_take_offsets(arena, (size_t)o.layer.kernel_height);
+        kernel_lines = vaei_take_offsets(arena, (size_t)spec.layer.kernel_height);
         if (c) {
             c->convolve_from = from;
             c->convolve_to = to;
@@ -6649,10 +6601,10 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
     }
     /* scatter: the other way */
     if (plan->trains || transposed) {
-        vaei_take_phases(&o, fine, micro, arena, c);
+        vaei_take_phases(&spec, fine, micro, arena, c);
         vaei_note_product(p, vaei_times(micro, vaei_times((size_t)fine.height, (size_t)fine.width)),
                           (size_t)fine.channels,
-                          vaei_times((size_t)o.layer.kernel_height * (size_t)o.layer.kernel_width,
+                          vaei_times((size_t)spec.layer.kernel_height * (size_t)spec.layer.kernel_width,
                                      (size_t)coarse.channels));
     }
     if (plan->trains) {
@@ -6788,14 +6740,14 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     vaei_layer      *layer = plan->layers ? &plan->layers[at] : NULL;
     vaei_connection *c = NULL;
     vaei_places      places;
-    vaei_brief       b;
+    vaei_layer_needs needs;
     int              dense;
-    vaei_brief_of(p, index, &b);
-    dense = !VAEI_HAS(b.kind != VAE_LAYER_DENSE);
+    vaei_layer_needs_of(p, index, &needs);
+    dense = !VAEI_HAS(needs.kind != VAE_LAYER_DENSE);
     if (!dense) c = (vaei_connection *)vaei_take(p->arena, 1, sizeof(vaei_connection));
     if (index == p->network->encoders + 1) {            /* the decoder's first */
-        p->before = plan->z;
-        p->below = plan->z_gradient;
+        p->input = plan->z;
+        p->input_gradient = plan->z_gradient;
         p->rows = plan->decoder_batch;
     }
     if (layer) {
@@ -6804,13 +6756,13 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         layer->connection = c;
         if (c) vaei_fill_connection(p->network, index, c);
         if (!p->stage || p->stage->convolutional == dense || at == plan->decoder.first_layer ||
-            (c && b.begins)) {
+            (c && needs.begins)) {
             p->stage = p->stage ? p->stage + 1 : plan->stages;
             p->stage->first = at;
             p->stage->convolutional = !dense;
             p->stage->parameter = parameter;
-            p->stage->input = p->before;
-            p->stage->input_gradient = p->below;
+            p->stage->input = p->input;
+            p->stage->input_gradient = p->input_gradient;
             p->partial = plan->partial_size;
         }
         /* The stage's area is filled from the front by its own span, from the back by tied weights. */
@@ -6818,17 +6770,17 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         else layer->weight_partial = layer->weight - p->stage->parameter;
     }
     if (dense) {
-        vaei_place_dense(p, &b, &places);
-        vaei_note_dense(p, b.inputs, b.outputs);
+        vaei_place_dense(p, &needs, &places);
+        vaei_note_dense(p, needs.inputs, needs.outputs);
         /* A tied layer makes its weights' gradient transposed. */
-        if (plan->trains && VAEI_HAS(p->network->tied)) vaei_note_product(p, b.outputs, b.inputs, p->rows);
+        if (plan->trains && VAEI_HAS(p->network->tied)) vaei_note_product(p, needs.outputs, needs.inputs, p->rows);
     } else {
         vaei_image_sizes sizes;
         sizes.input = vaei_lay_image(p, index, VAEI_INPUT, c ? &c->input : NULL);
         sizes.output = vaei_lay_image(p, index, VAEI_OUTPUT, c ? &c->output : NULL);
         sizes.output_gradient = vaei_lay_image(p, index, VAEI_OUTPUT_GRADIENT, c ? &c->output_gradient : NULL);
         vaei_lay_image(p, index, VAEI_INPUT_GRADIENT, c ? &c->input_gradient : NULL);
-        vaei_place_convolution(p, &b, &sizes, &places);
+        vaei_place_convolution(p, &needs, &sizes, &places);
         if (!plan->is_bare) vaei_take_tables(p, index, c);
     }
     if (!layer) return;
@@ -6836,31 +6788,31 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     if (c && !plan->is_bare) vaei_fill_tables(layer, plan->micro);
     p->stage->count++;
     p->stage->parameter_count = layer->bias + layer->bias_count - p->stage->parameter;
-    p->stage->output = p->before;
-    p->stage->output_gradient = p->below;
+    p->stage->output = p->input;
+    p->stage->output_gradient = p->input_gradient;
 }
 
 /* The same for layer `number` of the classifier, which is always dense and in no stage. Its input is a copy of the
    means. */
 VAEI_SETUP void vaei_plan_classifier_layer(vaei_planning *p, int number) {
-    vaei_plan   *plan = p->plan;
-    const int    index = p->network->encoders + 1 + p->network->decoders + number;
-    vaei_layer  *layer = plan->layers ? &plan->layers[plan->classifier.first_layer + number] : NULL;
-    vaei_outline o;
-    vaei_brief   b;
-    vaei_places  places;
-    vaei_outline_at(p->network, index, &o, NULL);
-    memset(&b, 0, sizeof b);
-    b.saves_apart = plan->trains && vaei_saves_apart(o.layer.activation, o.layer.dropout);
-    b.inputs = vaei_shape_size(o.in);
-    b.outputs = b.room = vaei_shape_size(o.out);
+    vaei_plan       *plan = p->plan;
+    const int        index = p->network->encoders + 1 + p->network->decoders + number;
+    vaei_layer      *layer = plan->layers ? &plan->layers[plan->classifier.first_layer + number] : NULL;
+    vaei_layer_spec  spec;
+    vaei_layer_needs needs;
+    vaei_places      places;
+    vaei_spec_at(p->network, index, &spec, NULL);
+    memset(&needs, 0, sizeof needs);
+    needs.saves_apart = plan->trains && vaei_saves_apart(spec.layer.activation, spec.layer.dropout);
+    needs.inputs = vaei_shape_size(spec.in);
+    needs.outputs = needs.room = vaei_shape_size(spec.out);
     if (!number) {
         p->rows = plan->batch;
-        p->before = plan->means;
-        p->below = plan->means_gradient;
+        p->input = plan->means;
+        p->input_gradient = plan->means_gradient;
     }
-    vaei_place_dense(p, &b, &places);
-    vaei_note_dense(p, b.inputs, b.outputs);
+    vaei_place_dense(p, &needs, &places);
+    vaei_note_dense(p, needs.inputs, needs.outputs);
     if (!layer) return;
     vaei_fill_layer(p, index, layer);
     layer->places = places;
@@ -6880,19 +6832,19 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     }
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
     if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
-    if (VAEI_HAS(plan->weighs)) plan->sample_weights = vaei_place_numbers(p, 0, sizeof(double) / sizeof(vae_real));
-    plan->held.offset = p->workspace.used / sizeof(vae_real);
-    vaei_take_reals(&p->workspace, VAEI_HAS(plan->holds) ? plan->latent : 0);
+    if (VAEI_HAS(plan->has_weights)) plan->sample_weights = vaei_place_numbers(p, 0, sizeof(double) / sizeof(vae_real));
+    plan->is_free.offset = p->workspace.used / sizeof(vae_real);
+    vaei_take_reals(&p->workspace, VAEI_HAS(plan->has_free_bits) ? plan->latent : 0);
     plan->inverse_sigma.offset = p->workspace.used / sizeof(vae_real);
     vaei_take_reals(&p->workspace, VAEI_HAS(plan->log_sigma_count > 1) ? plan->log_sigma_count : 0);
     if (VAEI_HAS(plan->observed_size)) {
         plan->pixel_nats.offset = p->workspace.used / sizeof(vae_real);
         vaei_take(&p->workspace, plan->example, sizeof(double));
-        plan->kept.offset = p->workspace.used / sizeof(vae_real);
+        plan->saved_outputs.offset = p->workspace.used / sizeof(vae_real);
         vaei_take_reals(&p->workspace, vaei_times(plan->rows, plan->output));
     }
     if (plan->trains) plan->z_gradient = vaei_place_numbers(p, 0, plan->latent);
-    p->before = plan->input;
+    p->input = plan->input;
     p->rows = plan->batch;
     if (VAEI_HAS(plan->classes)) plan->labels = vaei_place_numbers(p, 0, (sizeof(int) - 1) / sizeof(vae_real) + 1);
     if (VAEI_HAS(plan->classifier.layers)) plan->means = vaei_place_numbers(p, 0, plan->latent);
@@ -6976,13 +6928,17 @@ struct vae_model {
     /* What the epoch in progress was begun with, in checkpoints too: it goes on with the same or not at all. */
     uint64_t                epoch_rows, epoch_batch;        /* 0 between epochs */
     int                     epoch_keeps_order;
-    /* What vae_fit goes by, see vaei_judge; in checkpoints too. */
+    /* What vae_fit goes by, see vaei_note_validation; in checkpoints too. */
     uint64_t                best_epoch;     /* 0: none has been judged */
     uint64_t                waited, plateau;/* epochs since the best one; ... or since the learning rate was lowered */
     vae_real                best_loss;
     int                     shows_best;     /* the best weights are in place, the last ones lie in `best` */
     size_t                  file_batch;     /* with which the model's file was trained; 0: it has none */
 };
+
+VAEI_PRIVATE const vaei_likelihood *vaei_likelihood_of(const vae_model *model) {
+    return &vaei_likelihoods[model->settings.likelihood];
+}
 
 /* A setting as the next update uses it: multiplied by its schedule's factor. */
 VAEI_PRIVATE double vaei_scheduled(const vae_model *model, vae_real setting, const vae_schedule *schedule) {
@@ -6996,17 +6952,23 @@ VAEI_PRIVATE double vaei_learning_rate(const vae_model *model) {
     return vaei_scheduled(model, optimizer->learning_rate, &optimizer->schedule);
 }
 
-/* Where example `first` of a tensor begins, for the worker with this slot. In a slot a tensor holds one micro-batch,
-   and `first`, which is then the micro-batch's first example, is at its beginning. */
-VAEI_APART vae_real *vaei_at(const vae_model *model, vaei_place place, size_t slot, size_t first, size_t each) {
-    if (place.in_slot)
-        return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + place.offset;
-    return model->workspace + place.offset + first * each;
+/* Where a tensor of the whole batch lies, and where its row `row` of `width` numbers begins. */
+VAEI_PRIVATE vae_real *vaei_numbers(const vae_model *model, vaei_place place) {
+    return model->workspace + place.offset;
+}
+VAEI_PRIVATE vae_real *vaei_row(const vae_model *model, vaei_place place, size_t row, size_t width) {
+    return model->workspace + place.offset + row * width;
 }
 
 /* A place in the piece of the workspace that belongs to the worker with this slot. */
 VAEI_PRIVATE vae_real *vaei_slot(const vae_model *model, size_t slot, size_t offset) {
     return model->workspace + model->plan.slot_base + slot * model->plan.slot_size + offset;
+}
+
+/* The same as vaei_row for a tensor that may lie in the worker's slot. There it holds one micro-batch, whose first row
+   `row` is, and begins with that. */
+VAEI_APART vae_real *vaei_slot_rows(const vae_model *model, vaei_place place, size_t slot, size_t row, size_t width) {
+    return place.in_slot ? vaei_slot(model, slot, place.offset) : vaei_row(model, place, row, width);
 }
 
 /* Do the weights of layer `index` stay as they are? */
@@ -7039,7 +7001,7 @@ VAEI_PRIVATE void vaei_run(const vae_model *model, vae_task task, void *context,
 }
 
 /* Does items first .. first + count - 1 of some shared work, in the worker with this slot. */
-typedef void (*vaei_part)(void *context, size_t slot, size_t first, size_t count);
+typedef void (*vaei_range_task)(void *context, size_t slot, size_t first, size_t count);
 
 /* Items in pieces, each a multiple of `unit` but for the last. */
 typedef struct vaei_cut {
@@ -7059,9 +7021,9 @@ VAEI_PRIVATE size_t vaei_largest_piece(const vaei_cut *cut) {
 }
 
 typedef struct vaei_split_context {
-    vaei_part part;
-    void     *context;
-    vaei_cut  cut;
+    vaei_range_task part;
+    void           *context;
+    vaei_cut        cut;
 } vaei_split_context;
 
 VAEI_PRIVATE void vaei_split_task(void *opaque, size_t index) {
@@ -7072,7 +7034,7 @@ VAEI_PRIVATE void vaei_split_task(void *opaque, size_t index) {
 
 /* Cuts `items` into pieces of at least `grain` items, at most one for each thread, that begin at multiples of
    `unit`. */
-VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, size_t grain, vaei_part part,
+VAEI_PRIVATE void vaei_split(const vae_model *model, size_t items, size_t unit, size_t grain, vaei_range_task part,
                              void *context) {
     vaei_split_context split;
     split.part = part;
@@ -7110,7 +7072,8 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
     /* In double, since the product of the sizes may not fit. */
     const double work =
         (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
-    const size_t          worth = work < VAEI_PARALLEL_WORK * 64.0 ? (size_t)(work / VAEI_PARALLEL_WORK) : 64;
+    const size_t          worth = work < (double)VAEI_PARALLEL_WORK * VAEI_MAX_THREADS
+                                      ? (size_t)(work / VAEI_PARALLEL_WORK) : VAEI_MAX_THREADS;
     const size_t          most = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, worth));
     const int             few = product->rows < 48;
     vaei_multiply_context grid, tried;
@@ -7177,6 +7140,11 @@ VAEI_PRIVATE vae_status vaei_leave(vae_model *model, int before, vae_status stat
     return status;
 }
 
+/* The body of a call for inference: `work`, with the model marked as being at work meanwhile. */
+#define VAEI_RUN_CALL(call, work) \
+    const int before = vaei_enter(model, call, error); \
+    return before < 0 ? VAE_ERROR_BUSY : vaei_leave(model, before, work)
+
 /* For whatever changes the weights or the state of training. */
 VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_error *error) {
     if (vaei_is_within_callback(model))
@@ -7208,13 +7176,13 @@ typedef struct vaei_pass {
     double    *row_loss;            /* with weights, per row of pixels: -log of their mean before they were scaled */
     vae_real   scale;               /* of the gradient: 1 / rows in the whole batch, also 1 / repeat if unweighted */
     vae_real   kl_scale;            /* of the KL's gradient: beta / rows in the whole batch */
-    const vae_real *held;           /* per dimension 1 where free bits leave the KL without gradient; or NULL */
-    vaei_spread spread;
+    const vae_real *is_free;        /* per dimension 1 where free bits leave the KL without gradient; or NULL */
+    vaei_sigmas sigmas;             /* what the likelihood needs */
     vae_real  *d_log_sigma;         /* where its gradient goes; NULL: nowhere */
     int        adds;                /* ... in addition to what is there */
     int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
     double    *numbers;             /* ... and this what each number adds to a row's score, in the caller's layout */
-    vae_real  *kept;                /* receives every row's outputs; or NULL */
+    vae_real  *saved_outputs;       /* receives every row's outputs; or NULL */
     vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
     int        draws;               /* they are drawn, not means, */
     uint64_t   first_drawn;         /* ... by this number for the first row, and so on */
@@ -7228,6 +7196,11 @@ typedef struct vaei_micro {
     vae_real         *gradients;                /* of the stage's span */
     int               accumulate;
 } vaei_micro;
+
+/* The micro-batch's rows of a tensor, each of `width` numbers; in a slot, where they alone are, any width will do. */
+VAEI_PRIVATE vae_real *vaei_micro_rows(const vaei_micro *micro, vaei_place place, size_t width) {
+    return vaei_slot_rows(micro->pass->model, place, micro->slot, micro->first, width);
+}
 
 #define VAEI_PARALLEL_NUMBERS 16384     /* numbers, each computed by itself, that are worth another thread */
 #define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighted, that are worth another thread */
@@ -7332,47 +7305,49 @@ VAEI_PRIVATE void vaei_drop_rows(const vaei_pass *pass, const vaei_layer *layer,
 
 /* ---- how a layer ends: activation, dropout ----
 
-   made = f(before), out = dropout(made), all [count][outputs]. They are one place unless the backward pass needs what
-   the next step would overwrite. */
+   activated = f(preactivation), output = dropout(activated), all [count][outputs]. They are one place unless the
+   backward pass needs what the next step would overwrite. */
 
 /* Where the forward pass leaves what goes into the activation, what comes out of it, and the layer's output. */
-typedef struct vaei_way {
-    vae_real *before, *made, *out;
-} vaei_way;
+typedef struct vaei_buffers {
+    vae_real *preactivation, *activated, *output;
+} vaei_buffers;
 
-/* Those places for the rows from `first` on, `each` numbers apart, in the worker with this slot. */
-VAEI_PRIVATE vaei_way vaei_way_of(const vaei_pass *pass, const vaei_layer *layer, size_t slot, size_t first,
-                                  size_t each) {
+/* Those of the rows from `first` on, each `width` numbers, in the worker with this slot. */
+VAEI_PRIVATE vaei_buffers vaei_buffers_of(const vaei_pass *pass, const vaei_layer *layer, size_t slot, size_t first,
+                                          size_t width) {
     const vae_model *model = pass->model;
-    vae_real        *saved = vaei_at(model, layer->places.saved, slot, first, each);
-    vaei_way         way;
-    way.before = way.made = way.out = vaei_at(model, layer->places.output, slot, first, each);
-    if (model->plan.trains && vaei_activation_saves_input(layer->activation)) way.before = saved;
-    if (vaei_drops(pass, layer) && vaei_saves_output(layer->activation)) way.before = way.made = saved;
-    return way;
+    vae_real        *saved = vaei_slot_rows(model, layer->places.saved, slot, first, width);
+    vaei_buffers     buffers;
+    buffers.output = vaei_slot_rows(model, layer->places.output, slot, first, width);
+    buffers.activated = vaei_drops(pass, layer) && vaei_saves_output(layer->activation) ? saved : buffers.output;
+    buffers.preactivation = model->plan.trains && vaei_activation_saves_input(layer->activation) ? saved
+                                                                                                 : buffers.activated;
+    return buffers;
 }
 
 /* All rows of the pass at once. */
-VAEI_PRIVATE void vaei_end_dense(const vaei_pass *pass, const vaei_layer *layer, const vaei_way *way, int activates) {
+VAEI_PRIVATE void vaei_activate_dense(const vaei_pass *pass, const vaei_layer *layer, const vaei_buffers *buffers,
+                                      int activates) {
     vaei_activate_context work;
     work.model = pass->model;
     work.activation = layer->activation;
-    work.from = way->before;
-    work.to = way->made;
+    work.from = buffers->preactivation;
+    work.to = buffers->activated;
     if (activates)
         vaei_split(pass->model, pass->count * layer->outputs, 64, VAEI_PARALLEL_NUMBERS, vaei_activate_part, &work);
 #ifndef VAE_INFERENCE_ONLY
-    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, way->made, way->out);
+    if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, buffers->activated, buffers->output);
 #endif
 }
 
 #ifndef VAE_INFERENCE_ONLY
 /* d, the gradient of the output, becomes that of what went into the activation. */
-VAEI_PRIVATE void vaei_end_dense_backward(const vaei_pass *pass, const vaei_layer *layer, vae_real *d) {
+VAEI_PRIVATE void vaei_activate_dense_backward(const vaei_pass *pass, const vaei_layer *layer, vae_real *d) {
     vaei_activate_context work;
     work.model = pass->model;
     work.activation = layer->activation;
-    work.from = vaei_at(pass->model, layer->places.saved, 0, 0, 0);
+    work.from = vaei_numbers(pass->model, layer->places.saved);
     work.to = d;
     if (vaei_drops(pass, layer)) vaei_drop_rows(pass, layer, d, d);
     if (layer->activation == VAE_LINEAR) return;
@@ -7410,7 +7385,7 @@ VAEI_PRIVATE vaei_batch_norm vaei_norm_of(const vaei_pass *pass, const vaei_laye
     norm.rows = pass->count * (layer->outputs / layer->bias_count);
     norm.by_batch = !pass->forward_only && norm.rows > 1 &&
                     !vaei_is_frozen(pass->model, (int)(layer - pass->model->plan.layers));
-    norm.linear = vaei_at(pass->model, layer->places.linear, 0, 0, 0);
+    norm.linear = vaei_numbers(pass->model, layer->places.linear);
     norm.to = norm.d = NULL;
     return norm;
 }
@@ -7445,8 +7420,8 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
             for (i = 0; i < count; i++) means[i] /= (double)norm->rows;
             for (row = 0; row < norm->rows; row++)
                 for (i = 0; i < count; i++) {
-                    const double off = (double)from[row * channels + i] - means[i];
-                    squares[i] += VAEI_ROUNDED(off * off);
+                    const double difference = (double)from[row * channels + i] - means[i];
+                    squares[i] += VAEI_ROUNDED(difference * difference);
                 }
         }
         for (i = 0; i < count; i++) {
@@ -7483,14 +7458,14 @@ VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t
 
 /* Makes the layer's output from what its product has left in `linear`. */
 VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *layer) {
-    const vae_model *model = pass->model;
-    const vaei_way   way = vaei_way_of(pass, layer, 0, 0, 0);
-    vaei_batch_norm  norm = vaei_norm_of(pass, layer);
-    norm.to = way.before;
+    const vae_model   *model = pass->model;
+    const vaei_buffers buffers = vaei_buffers_of(pass, layer, 0, 0, 0);
+    vaei_batch_norm    norm = vaei_norm_of(pass, layer);
+    norm.to = buffers.preactivation;
     vaei_split(model, layer->bias_count, VAEI_NORM_COLUMNS, VAEI_PARALLEL_NUMBERS / norm.rows + 1, vaei_norm_measure,
                &norm);
     vaei_split(model, norm.rows, 1, VAEI_PARALLEL_NUMBERS / layer->bias_count + 1, vaei_norm_rows, &norm);
-    vaei_end_dense(pass, layer, &way, layer->activation != VAE_LINEAR);
+    vaei_activate_dense(pass, layer, &buffers, layer->activation != VAE_LINEAR);
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -7553,7 +7528,7 @@ VAEI_PRIVATE void vaei_norm_backward(const vaei_pass *pass, const vaei_layer *la
     const vae_model *model = pass->model;
     vaei_batch_norm  norm = vaei_norm_of(pass, layer);
     norm.d = d;
-    vaei_end_dense_backward(pass, layer, d);
+    vaei_activate_dense_backward(pass, layer, d);
     vaei_split(model, layer->bias_count, VAEI_NORM_COLUMNS, VAEI_PARALLEL_NUMBERS / norm.rows + 1, vaei_norm_sums,
                &norm);
     vaei_split(model, norm.rows, 1, VAEI_PARALLEL_NUMBERS / layer->bias_count + 1, vaei_norm_rows_backward, &norm);
@@ -7607,7 +7582,7 @@ VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
 /* ---- labels: a one-hot input beside the others picks one row of weights, which is added to the sums ---- */
 
 VAEI_PRIVATE int *vaei_labels(const vae_model *model) {
-    return (int *)(void *)vaei_at(model, model->plan.labels, 0, 0, 0);
+    return (int *)(void *)vaei_numbers(model, model->plan.labels);
 }
 
 typedef struct vaei_label_context {
@@ -7652,22 +7627,23 @@ VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t fir
 
 /* in -> what goes into the activation -> out, for all rows of the pass. */
 VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *layer) {
-    vae_model     *model = pass->model;
-    const vaei_way way = vaei_way_of(pass, layer, 0, 0, 0);
-    vae_real      *before = VAEI_HAS(layer->normalizes) ? vaei_at(model, layer->places.linear, 0, 0, 0) : way.before;
-    vaei_product   p;
+    vae_model         *model = pass->model;
+    const vaei_buffers buffers = vaei_buffers_of(pass, layer, 0, 0, 0);
+    vae_real          *linear = VAEI_HAS(layer->normalizes) ? vaei_numbers(model, layer->places.linear)
+                                                            : buffers.preactivation;
+    vaei_product       p;
     memset(&p, 0, sizeof p);
     p.rows = pass->count;
     p.columns = layer->outputs;
     p.segments = 1;
     p.run = layer->inputs;
-    p.a = vaei_at(model, layer->places.input, 0, 0, 0);
+    p.a = vaei_numbers(model, layer->places.input);
     p.a_row = layer->inputs;
     p.a_step = 1;
     p.b = model->weights + layer->weight;
     p.b_step = VAEI_HAS(layer->is_tied) ? 1 : layer->outputs;
     p.b_column = VAEI_HAS(layer->is_tied) ? layer->weight_row : 1;
-    p.c = before;
+    p.c = linear;
     p.c_row = layer->outputs;
     p.bias = model->weights + layer->bias;
     /* Only if nothing comes between: a label's row of weights, or a normalisation. */
@@ -7677,20 +7653,20 @@ VAEI_PRIVATE void vaei_dense_forward(const vaei_pass *pass, const vaei_layer *la
         vaei_label_context labels;
         labels.pass = pass;
         labels.layer = layer;
-        labels.numbers = before;
+        labels.numbers = linear;
         vaei_split(model, pass->count, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / layer->outputs),
                    vaei_add_label_part, &labels);
     }
     if (VAEI_HAS(layer->normalizes)) vaei_norm_forward(pass, layer);
-    else vaei_end_dense(pass, layer, &way, vaei_separate_activation(layer->activation) ||
+    else vaei_activate_dense(pass, layer, &buffers, vaei_separate_activation(layer->activation) ||
                                                (VAEI_HAS(layer->classes) && layer->activation == VAE_RELU));
 }
 
 #ifndef VAE_INFERENCE_ONLY
 /* The product d_weight (+)= in^T d_out of `count` examples, or its transpose. */
 VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_layer *layer, size_t count) {
-    const vae_real *in = vaei_at(model, layer->places.input, 0, 0, 0);
-    const vae_real *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
+    const vae_real *in = vaei_numbers(model, layer->places.input);
+    const vae_real *d_out = vaei_numbers(model, layer->places.output_gradient);
     vaei_product    p;
     memset(&p, 0, sizeof p);
     p.rows = VAEI_HAS(layer->is_tied) ? layer->outputs : layer->inputs;
@@ -7713,11 +7689,11 @@ VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_
    pass->updates the weights' gradient is left out: vaei_update makes it later. */
 VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *layer, int wants_input_gradient) {
     vae_model   *model = pass->model;
-    vae_real    *d_out = vaei_at(model, layer->places.output_gradient, 0, 0, 0);
+    vae_real    *d_out = vaei_numbers(model, layer->places.output_gradient);
     const int    frozen = vaei_is_frozen(model, (int)(layer - model->plan.layers));
     vaei_product p;
     if (VAEI_HAS(layer->normalizes)) vaei_norm_backward(pass, layer, d_out);
-    else vaei_end_dense_backward(pass, layer, d_out);
+    else vaei_activate_dense_backward(pass, layer, d_out);
     if (!frozen)
         vaei_bias_sums(pass, layer, pass->count, d_out, model->gradients + layer->bias, model->has_gradients);
     if (VAEI_HAS(layer->classes) && !frozen) {
@@ -7744,7 +7720,7 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
     p.b = model->weights + layer->weight;
     p.b_step = VAEI_HAS(layer->is_tied) ? layer->weight_row : 1;
     p.b_column = VAEI_HAS(layer->is_tied) ? 1 : layer->outputs;
-    p.c = vaei_at(model, layer->places.input_gradient, 0, 0, 0);
+    p.c = vaei_numbers(model, layer->places.input_gradient);
     p.c_row = layer->inputs;
     vaei_multiply_parallel(model, &p);
 }
@@ -7964,26 +7940,23 @@ VAEI_PRIVATE void vaei_drop_images(const vaei_micro *micro, const vaei_layer *la
 
 /* in [count][in] -> out [count][out], both images inside their borders, for the rows of one micro-batch. */
 VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
-    const vae_model *model = micro->pass->model;
-    const vae_real  *in =
-        vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
-    const vaei_way   way =
-        vaei_way_of(micro->pass, layer, micro->slot, micro->first, layer->connection->output.image);
-    const vae_real  *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
-    vae_real        *before = VAEI_HAS(layer->normalizes)
-                           ? vaei_at(model, layer->places.linear, micro->slot, micro->first, layer->outputs)
-                           : way.before;
+    const vae_model       *model = micro->pass->model;
+    const vaei_connection *c = layer->connection;
+    const vaei_buffers     buffers = vaei_buffers_of(micro->pass, layer, micro->slot, micro->first, c->output.image);
+    const vae_real        *in = vaei_micro_rows(micro, layer->places.input, c->input.image);
+    const vae_real        *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
+    vae_real              *linear = VAEI_HAS(layer->normalizes)
+                                        ? vaei_micro_rows(micro, layer->places.linear, layer->outputs)
+                                        : buffers.preactivation;
+    const int              relu = layer->activation == VAE_RELU && !VAEI_HAS(layer->normalizes);
     if (layer->kind == VAE_LAYER_CONV)
-        vaei_convolve(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
-                    layer->activation == VAE_RELU && !VAEI_HAS(layer->normalizes));
-    else
-        vaei_convolve_transposed(model, micro->slot, layer->connection, micro->count, in, before, weight, bias,
-                     layer->activation == VAE_RELU && !VAEI_HAS(layer->normalizes));
+        vaei_convolve(model, micro->slot, c, micro->count, in, linear, weight, bias, relu);
+    else vaei_convolve_transposed(model, micro->slot, c, micro->count, in, linear, weight, bias, relu);
     if (VAEI_HAS(layer->normalizes)) return;          /* the whole batch goes on together: see vaei_norm_forward */
     if (vaei_separate_activation(layer->activation))
-        vaei_activate_images(model, layer->activation, micro->count, &layer->connection->output, before, way.made);
+        vaei_activate_images(model, layer->activation, micro->count, &c->output, linear, buffers.activated);
 #ifndef VAE_INFERENCE_ONLY
-    if (vaei_drops(micro->pass, layer)) vaei_drop_images(micro, layer, &layer->connection->output, way.made, way.out);
+    if (vaei_drops(micro->pass, layer)) vaei_drop_images(micro, layer, &c->output, buffers.activated, buffers.output);
 #endif
 }
 
@@ -7992,9 +7965,8 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
    micro->gradients and, unless d_in is NULL, makes d_in [count][in]. */
 VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_layer *layer, vae_real *d_in) {
     const vae_model *model = micro->pass->model;
-    const vae_real  *in =
-        vaei_at(model, layer->places.input, micro->slot, micro->first, layer->connection->input.image);
-    const vae_real  *d_out = vaei_at(model, layer->places.output_gradient, micro->slot, 0, 0);
+    const vae_real  *in = vaei_micro_rows(micro, layer->places.input, layer->connection->input.image);
+    const vae_real  *d_out = vaei_micro_rows(micro, layer->places.output_gradient, 0);
     const vae_real  *weight = model->weights + layer->weight;
     vae_real        *d_weight = micro->gradients + layer->weight_partial;
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
@@ -8039,13 +8011,13 @@ VAEI_SETUP int vaei_is_log_sigma(vae_real x) { return vaei_lies_in(x, (vae_real)
 VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
     const vaei_plan *plan = &model->plan;
     if (!VAEI_HAS(plan->observed_size)) return NULL;
-    return (unsigned char *)vaei_at(model, plan->observed, 0, row, plan->observed_size);
+    return (unsigned char *)vaei_row(model, plan->observed, row, plan->observed_size);
 }
 
-/* What pixel i adds to the nats of every row, whatever its value: it is its share of spread.nats. */
+/* What pixel i adds to the nats of every row, whatever its value: it is its share of sigmas.row_nats. */
 VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
     const vaei_plan       *plan = &model->plan;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     double                 nats = likelihood->constant;
     if (plan->log_sigma_count)
         nats += (double)model->weights[plan->log_sigma + (VAEI_HAS(plan->log_sigma_count > 1) ? i : 0)];
@@ -8057,7 +8029,7 @@ VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
 
 /* The same for each pixel, in the workspace. */
 VAEI_PRIVATE const double *vaei_pixel_nats(const vae_model *model) {
-    double *each = (double *)(void *)vaei_at(model, model->plan.pixel_nats, 0, 0, 0);
+    double *each = (double *)(void *)vaei_numbers(model, model->plan.pixel_nats);
     size_t  i;
     for (i = 0; i < model->plan.example; i++) each[i] = vaei_constant_nats(model, i);
     return each;
@@ -8065,31 +8037,31 @@ VAEI_PRIVATE const double *vaei_pixel_nats(const vae_model *model) {
 
 /* What a pass needs of sigma and of the change of scale. Instead of a log of each scale, one log is taken of the
    product of as many as keep it in range. */
-VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
+VAEI_PRIVATE vaei_sigmas vaei_sigmas_of(const vae_model *model) {
     const vaei_plan       *plan = &model->plan;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const vae_real        *log_sigma = model->weights + plan->log_sigma;
-    vaei_spread            spread;
+    vaei_sigmas            sigmas;
     size_t                 i;
-    memset(&spread, 0, sizeof spread);
-    spread.channels = (size_t)model->settings.input.channels;
-    spread.nats = likelihood->constant;
+    memset(&sigmas, 0, sizeof sigmas);
+    sigmas.channels = (size_t)model->settings.input.channels;
+    sigmas.row_nats = likelihood->constant;
     if (!likelihood->has_sigma) {
-        spread.nats = (double)plan->example * spread.nats;
+        sigmas.row_nats = (double)plan->example * sigmas.row_nats;
     } else if (VAEI_HAS(plan->log_sigma_count > 1)) {
-        vae_real *inverse = vaei_at(model, plan->inverse_sigma, 0, 0, 0);
-        spread.inverse = inverse;
-        spread.nats = (double)plan->example * spread.nats;
+        vae_real *inverse = vaei_numbers(model, plan->inverse_sigma);
+        sigmas.inverse = inverse;
+        sigmas.row_nats = (double)plan->example * sigmas.row_nats;
         for (i = 0; i < plan->example; i++) {
             inverse[i] = (vae_real)vaei_scalar_exp(-(double)log_sigma[i]);
-            spread.nats += (double)log_sigma[i];
+            sigmas.row_nats += (double)log_sigma[i];
         }
     } else if (plan->log_sigma_count) {
-        spread.sigma = vaei_scalar_exp((double)log_sigma[0]);
-        spread.nats = (double)plan->example * (spread.nats + (double)log_sigma[0]);
+        sigmas.sigma = vaei_scalar_exp((double)log_sigma[0]);
+        sigmas.row_nats = (double)plan->example * (sigmas.row_nats + (double)log_sigma[0]);
     } else {
-        spread.sigma = (double)model->settings.sigma;
-        spread.nats = (double)plan->example * (spread.nats + vaei_scalar_log(spread.sigma));
+        sigmas.sigma = (double)model->settings.sigma;
+        sigmas.row_nats = (double)plan->example * (sigmas.row_nats + vaei_scalar_log(sigmas.sigma));
     }
     if (VAEI_HAS(model->settings.standardize)) {
         const vae_real *scale = model->weights + plan->standardize_scale;
@@ -8099,13 +8071,13 @@ VAEI_PRIVATE vaei_spread vaei_spread_of(const vae_model *model) {
 #if DBL_MAX_10_EXP > 300            /* a double that is a float has no room for a product of many */
             if (product > 1e-200 && product < 1e200) continue;
 #endif
-            spread.nats += vaei_scalar_log(product);
+            sigmas.row_nats += vaei_scalar_log(product);
             product = 1;
         }
-        spread.nats += vaei_scalar_log(product);
+        sigmas.row_nats += vaei_scalar_log(product);
     }
-    if (VAEI_HAS(plan->observed_size)) spread.each = vaei_pixel_nats(model);
-    return spread;
+    if (VAEI_HAS(plan->observed_size)) sigmas.pixel_nats = vaei_pixel_nats(model);
+    return sigmas;
 }
 
 /* Sigma; where each pixel has its own, their geometric mean; 0 where the likelihood has none. */
@@ -8113,20 +8085,20 @@ VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
     const vaei_plan *plan = &model->plan;
     double           sum = 0;
     size_t           i;
-    if (!vaei_likelihoods[model->settings.likelihood].has_sigma) return 0;
+    if (!vaei_likelihood_of(model)->has_sigma) return 0;
     if (!plan->log_sigma_count) return (double)model->settings.sigma;
     for (i = 0; i < plan->log_sigma_count; i++) sum += (double)model->weights[plan->log_sigma + i];
     return vaei_scalar_exp(sum / (double)plan->log_sigma_count);
 }
 
-/* spread.nats of one row of the pass: of the pixels that it has. */
+/* sigmas.row_nats of one row of the pass: of the pixels that it has. */
 VAEI_PRIVATE double vaei_row_nats(const vaei_pass *pass, size_t row) {
     const unsigned char *observed;
     double               sum = 0;
     size_t               i;
-    if (!VAEI_HAS(pass->spread.each)) return pass->spread.nats;
+    if (!VAEI_HAS(pass->sigmas.pixel_nats)) return pass->sigmas.row_nats;
     observed = vaei_observed(pass->model, row / pass->repeat);
-    for (i = 0; i < pass->model->plan.example; i++) if (observed[i]) sum += pass->spread.each[i];
+    for (i = 0; i < pass->model->plan.example; i++) if (observed[i]) sum += pass->sigmas.pixel_nats[i];
     return sum;
 }
 
@@ -8151,7 +8123,7 @@ VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) {
    now. */
 VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const vae_model *model = pass->model;
-    const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
+    const double     power = (double)vaei_likelihood_of(model)->power;
     double           sum = 0;
     size_t           i;
     for (i = 0; i < pass->count; i++) {
@@ -8167,7 +8139,7 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
     const vaei_pass *pass = (const vaei_pass *)opaque;
     const vae_model *model = pass->model;
     const vaei_plan *plan = &model->plan;
-    const int        squares = vaei_likelihoods[model->settings.likelihood].power == 2;
+    const int        squares = vaei_likelihood_of(model)->power == 2;
     const size_t     end = first + count;
     double           sums[32], weights = 0;
     size_t           r;
@@ -8180,14 +8152,14 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
         memset(sums, 0, sizeof sums);
         for (row = 0; row < pass->count; row++) {
             const double    weight = vaei_weight_of(pass, row);
-            const vae_real *x = vaei_at(model, plan->target, 0, row / pass->repeat, plan->example) + first;
+            const vae_real *x = vaei_row(model, plan->target, row / pass->repeat, plan->example) + first;
             const vae_real *output =
-                vaei_at(model, plan->stages[plan->stage_count - 1].output, 0, row, plan->output) + first;
+                vaei_row(model, plan->stages[plan->stage_count - 1].output, row, plan->output) + first;
             const unsigned char *observed = vaei_observed(model, row / pass->repeat);
             for (i = 0; i < count; i++) {
-                const vae_real off = (output[i] - x[i]) * pass->spread.inverse[first + i];
-                double         power = (double)(off < 0 ? -off : off);
-                if (squares) power = VAEI_ROUNDED((double)off * (double)off);
+                const vae_real residual = (output[i] - x[i]) * pass->sigmas.inverse[first + i];
+                double         power = (double)(residual < 0 ? -residual : residual);
+                if (squares) power = VAEI_ROUNDED((double)residual * (double)residual);
                 if (observed && !observed[first + i]) power = 1;
                 sums[i] += VAEI_ROUNDED(weight * power);
             }
@@ -8203,7 +8175,7 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
    the more it misses; what sigma moves towards stays the same. */
 VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
     const vaei_plan *plan = &model->plan;
-    const double     power = (double)vaei_likelihoods[model->settings.likelihood].power;
+    const double     power = (double)vaei_likelihood_of(model)->power;
     const double     share = (double)(plan->example / vaei_max_size(1, plan->log_sigma_count));
     vae_real        *log_sigma = model->parameters + plan->log_sigma;
     size_t           i;
@@ -8232,18 +8204,11 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
    each row of pixels, its KL, and then, where samples are weighted, one more. Decoding stores in the first one whether
    a pixel of the row is not finite. */
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
-    return (double *)(void *)vaei_at(model, model->plan.row_terms, 0, 0, 0);
+    return (double *)(void *)vaei_numbers(model, model->plan.row_terms);
 }
 
 VAEI_PRIVATE double *vaei_row_kl(const vae_model *model) { return vaei_row_terms(model) + model->plan.decoder_batch; }
 
-/* The score of a row whose outputs are not finite. */
-VAEI_PRIVATE double vaei_infinity(void) {
-    const uint64_t bits = (uint64_t)0x7FF << 52;
-    double         infinity;
-    memcpy(&infinity, &bits, sizeof infinity);
-    return infinity;
-}
 
 /* The sum of (x - pixel)^2 over a row, in the caller's units. */
 VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels,
@@ -8253,8 +8218,8 @@ VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *m
     double          sum = 0;
     size_t          i;
     for (i = 0; i < model->plan.example; i++) {
-        const double off = ((double)pixels[i] - (double)mean[i]) * (scale ? (double)scale[i] : 1);
-        if (!observed || observed[i]) sum += VAEI_ROUNDED(off * off);
+        const double difference = ((double)pixels[i] - (double)mean[i]) * (scale ? (double)scale[i] : 1);
+        if (!observed || observed[i]) sum += VAEI_ROUNDED(difference * difference);
     }
     return sum;
 }
@@ -8264,7 +8229,7 @@ VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *m
 VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *output, const vae_real *pixels,
                                       const unsigned char *observed, double *numbers) {
     const vae_model       *model = pass->model;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const vae_real        *scale =
         VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
     size_t                 k;
@@ -8272,17 +8237,17 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
         const size_t i = vaei_inner_place(model, k);
         if (observed && !observed[i]) numbers[k] = 0;
         else if (pass->squared) {
-            const double off = ((double)pixels[i] - (double)output[i]) * (scale ? (double)scale[i] : 1);
-            numbers[k] = off * off;
+            const double difference = ((double)pixels[i] - (double)output[i]) * (scale ? (double)scale[i] : 1);
+            numbers[k] = difference * difference;
         } else {
-            const size_t channels = pass->spread.channels, at = vaei_output_place(channels, likelihood->outputs, i);
-            vaei_spread  spread = pass->spread;
+            const size_t channels = pass->sigmas.channels, at = vaei_output_place(channels, likelihood->outputs, i);
+            vaei_sigmas  sigmas = pass->sigmas;
             vae_real     own[2];
-            if (VAEI_HAS(spread.inverse)) spread.inverse += i;
-            spread.channels = 1;
+            if (VAEI_HAS(sigmas.inverse)) sigmas.inverse += i;
+            sigmas.channels = 1;
             own[0] = output[at];
             own[1] = likelihood->outputs > 1 ? output[at + channels] : 0;
-            numbers[k] = likelihood->score(model->kernels, 1, own, pixels + i, &spread, 1, NULL) +
+            numbers[k] = likelihood->score(model->kernels, 1, own, pixels + i, &sigmas, 1, NULL) +
                          vaei_constant_nats(model, i);
         }
     }
@@ -8292,22 +8257,22 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
    the outputs for them are replaced. */
 VAEI_APART double vaei_score_observed(const vaei_pass *pass, const unsigned char *observed, vae_real *output,
                                       const vae_real *row, vae_real scale, vae_real *d) {
-    const vaei_likelihood *likelihood = &vaei_likelihoods[pass->model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(pass->model);
     const size_t           size = pass->model->plan.example;
     double                 nats;
     size_t                 i;
     for (i = 0; i < size; i++)
         if (!observed[i]) {
-            vae_real *place = output + vaei_output_place(pass->spread.channels, likelihood->outputs, i);
+            vae_real *place = output + vaei_output_place(pass->sigmas.channels, likelihood->outputs, i);
             *place = likelihood->absent;
-            if (likelihood->outputs > 1) place[pass->spread.channels] = 0;
+            if (likelihood->outputs > 1) place[pass->sigmas.channels] = 0;
         }
-    nats = likelihood->score(pass->model->kernels, size, output, row, &pass->spread, scale, d);
+    nats = likelihood->score(pass->model->kernels, size, output, row, &pass->sigmas, scale, d);
     for (i = 0; d && i < size; i++)
         if (!observed[i]) {
-            vae_real *place = d + vaei_output_place(pass->spread.channels, likelihood->outputs, i);
+            vae_real *place = d + vaei_output_place(pass->sigmas.channels, likelihood->outputs, i);
             *place = 0;
-            if (likelihood->outputs > 1) place[pass->spread.channels] = 0;
+            if (likelihood->outputs > 1) place[pass->sigmas.channels] = 0;
         }
     return nats;
 }
@@ -8318,9 +8283,9 @@ VAEI_APART double vaei_score_observed(const vaei_pass *pass, const unsigned char
 VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t count, vae_real *output, vae_real *d) {
     vae_model             *model = pass->model;
     const vaei_kernel_set *kernels = model->kernels;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const size_t           size = model->plan.example;
-    const vae_real        *pixels = vaei_at(model, model->plan.target, 0, 0, 0);
+    const vae_real        *pixels = vaei_numbers(model, model->plan.target);
     size_t                 i;
     for (i = first; i < first + count; i++, output += model->plan.output) {
         const double    weight = VAEI_HAS(pass->weights) ? pass->weights[i] : 1;
@@ -8328,7 +8293,8 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         const int       finite =
             !pass->forward_only || vaei_all_within(kernels, model->plan.output, output, VAEI_LARGEST);
         const unsigned char *observed = vaei_observed(model, i / pass->repeat);
-        if (pass->kept) memcpy(pass->kept + i * model->plan.output, output, model->plan.output * sizeof(vae_real));
+        if (pass->saved_outputs)
+            memcpy(pass->saved_outputs + i * model->plan.output, output, model->plan.output * sizeof(vae_real));
         if (pass->decoded) {
             vae_real *decoded = pass->decoded + i * size;
             vaei_store_row(pass, i, output, decoded);
@@ -8336,9 +8302,9 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         }
         if (!pass->reconstruction) continue;
         if (!finite) {
-            pass->reconstruction[i] = vaei_infinity();
+            pass->reconstruction[i] = vaei_bits_double(VAEI_DOUBLE_INFINITY);
         } else if (pass->squared || pass->numbers) {
-            if (pass->squared) likelihood->mean(kernels, size, output, &pass->spread, output);
+            if (pass->squared) likelihood->mean(kernels, size, output, &pass->sigmas, output);
             if (pass->numbers) vaei_score_numbers_of(pass, output, row, observed, pass->numbers + i * size);
             pass->reconstruction[i] = pass->numbers ? 0 : vaei_squared_error(model, output, row, observed);
         } else {
@@ -8349,9 +8315,9 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
                                                               (vae_real)(weight * (double)pass->scale), d) +
                                           vaei_row_nats(pass, i);
             else
-                pass->reconstruction[i] = likelihood->score(kernels, size, output, row, &pass->spread,
+                pass->reconstruction[i] = likelihood->score(kernels, size, output, row, &pass->sigmas,
                                                             (vae_real)(weight * (double)pass->scale), d) +
-                                          pass->spread.nats;
+                                          pass->sigmas.row_nats;
             if (d) d += model->plan.output;
         }
     }
@@ -8363,8 +8329,8 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
     const vae_model  *model = pass->model;
     const vaei_stage *last = &model->plan.stages[model->plan.stage_count - 1];
     (void)slot;
-    vaei_finish_rows(pass, first, count, vaei_at(model, last->output, 0, first, model->plan.output),
-                     pass->forward_only ? NULL : vaei_at(model, last->output_gradient, 0, first, model->plan.output));
+    vaei_finish_rows(pass, first, count, vaei_row(model, last->output, first, model->plan.output),
+                     pass->forward_only ? NULL : vaei_row(model, last->output_gradient, first, model->plan.output));
 }
 
 /* ==== 27 >>stages ================================================================================================= */
@@ -8387,12 +8353,12 @@ VAEI_PRIVATE void vaei_forward_micro(const vaei_micro *micro) {
     const vaei_layer *first = &model->plan.layers[stage->first];
     const vaei_image  flat = vaei_flat_image(first->in);
     int               i;
-    vaei_copy_images(micro->count, &flat, vaei_at(model, stage->input, 0, micro->first, flat.image),
-                     &first->connection->input, vaei_at(model, first->places.input, micro->slot, 0, 0));
+    vaei_copy_images(micro->count, &flat, vaei_row(model, stage->input, micro->first, flat.image),
+                     &first->connection->input, vaei_micro_rows(micro, first->places.input, 0));
     for (i = 0; i < stage->count; i++) vaei_convolution_forward(micro, &first[i]);
     if (vaei_is_fused(&model->plan, stage))
-        vaei_finish_rows(micro->pass, micro->first, micro->count, vaei_at(model, stage->output, micro->slot, 0, 0),
-                         micro->pass->forward_only ? NULL : vaei_at(model, stage->output_gradient, micro->slot, 0, 0));
+        vaei_finish_rows(micro->pass, micro->first, micro->count, vaei_micro_rows(micro, stage->output, 0),
+                         micro->pass->forward_only ? NULL : vaei_micro_rows(micro, stage->output_gradient, 0));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -8402,29 +8368,29 @@ VAEI_PRIVATE void vaei_backward_micro(const vaei_micro *micro) {
     const vae_model  *model = micro->pass->model;
     const vaei_stage *stage = micro->stage;
     const vaei_layer *first = &model->plan.layers[stage->first], *layer = first + stage->count - 1;
-    vae_real         *d_out = vaei_at(model, stage->output_gradient, micro->slot, micro->first, layer->outputs);
+    vae_real         *d_out = vaei_micro_rows(micro, stage->output_gradient, layer->outputs);
     const vaei_image  flat = vaei_flat_image(layer->out);
     /* A normalised layer's gradient has come this far already, in vaei_norm_backward. */
     if (vaei_drops(micro->pass, layer) && !VAEI_HAS(layer->normalizes))
         vaei_drop_images(micro, layer, &flat, d_out, d_out);
     if (layer->activation != VAE_LINEAR && !VAEI_HAS(layer->normalizes))
         vaei_activate_backward(model->kernels, layer->activation, micro->count * layer->outputs,
-                               vaei_at(model, layer->places.saved, micro->slot, micro->first, layer->outputs), d_out);
+                               vaei_micro_rows(micro, layer->places.saved, layer->outputs), d_out);
     vaei_copy_images(micro->count, &flat, d_out, &layer->connection->output_gradient,
-                     vaei_at(model, layer->places.output_gradient, micro->slot, 0, 0));
+                     vaei_micro_rows(micro, layer->places.output_gradient, 0));
     for (; layer > first; layer--) {
         const vaei_layer *below = layer - 1;
-        vae_real         *d_in = vaei_at(model, layer->places.input_gradient, micro->slot, 0, 0);
+        vae_real         *d_in = vaei_micro_rows(micro, layer->places.input_gradient, 0);
         vaei_convolution_backward(micro, layer, d_in);
         if (vaei_drops(micro->pass, below))
             vaei_drop_images(micro, below, &below->connection->output_gradient, d_in, d_in);
         vaei_activate_images_backward(
             model, below->activation, micro->count, &below->connection->output,
-            vaei_at(model, below->places.saved, micro->slot, micro->first, below->connection->output.image),
+            vaei_micro_rows(micro, below->places.saved, below->connection->output.image),
             &below->connection->output_gradient, d_in);
     }
     vaei_convolution_backward(
-        micro, first, stage->first ? vaei_at(model, stage->input_gradient, 0, micro->first, first->inputs) : NULL);
+        micro, first, stage->first ? vaei_row(model, stage->input_gradient, micro->first, first->inputs) : NULL);
 }
 #endif
 
@@ -8454,8 +8420,8 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
                 /* A slot holds one micro-batch, by now another one: the input is copied in once more. */
                 const vaei_layer *layer = &model->plan.layers[work->stage->first];
                 const vaei_image  flat = vaei_flat_image(layer->in);
-                vaei_copy_images(micro.count, &flat, vaei_at(model, work->stage->input, 0, micro.first, flat.image),
-                                 &layer->connection->input, vaei_at(model, layer->places.input, slot, 0, 0));
+                vaei_copy_images(micro.count, &flat, vaei_row(model, work->stage->input, micro.first, flat.image),
+                                 &layer->connection->input, vaei_slot_rows(model, layer->places.input, slot, 0, 0));
             }
             vaei_backward_micro(&micro);
             micro.accumulate = 1;
@@ -8574,7 +8540,7 @@ VAEI_PRIVATE void vaei_chain_forward(const vaei_pass *pass, const vaei_chain *ch
 /* One array of `latent` numbers a row becomes two that are equal, in place. */
 VAEI_PRIVATE void vaei_share_heads(const vaei_pass *pass) {
     const vaei_plan *plan = &pass->model->plan;
-    vae_real        *heads = vaei_at(pass->model, plan->layers[plan->heads].places.output, 0, 0, 0);
+    vae_real        *heads = vaei_numbers(pass->model, plan->layers[plan->heads].places.output);
     size_t           i = pass->count;
     while (i--) {
         memmove(heads + 2 * i * plan->latent, heads + i * plan->latent, plan->latent * sizeof(vae_real));
@@ -8615,9 +8581,9 @@ VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_
         double *weights = pass->weights + row * samples, sum = 0, most;
         for (s = 0; s < samples; s++) {
             const size_t i = row * samples + s;
-            weights[s] = VAEI_ROUNDED(beta * vaei_log_weight(latent, vaei_at(model, model->plan.noise, 0, i, latent),
-                                                             vaei_at(model, model->plan.logvar, 0, row, latent),
-                                                             vaei_at(model, model->plan.z, 0, i, latent))) -
+            weights[s] = VAEI_ROUNDED(beta * vaei_log_weight(latent, vaei_row(model, model->plan.noise, i, latent),
+                                                             vaei_row(model, model->plan.logvar, row, latent),
+                                                             vaei_row(model, model->plan.z, i, latent))) -
                          pass->reconstruction[i];
         }
         /* softmax of the log weights, the largest taken out first, so that exp cannot overflow */
@@ -8665,7 +8631,7 @@ VAEI_APART void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *sta
     if (VAEI_HAS(stage->convolutional)) {
         const vaei_layer *last = &pass->model->plan.layers[stage->first + stage->count - 1];
         if (VAEI_HAS(last->normalizes))
-            vaei_norm_backward(pass, last, vaei_at(pass->model, stage->output_gradient, 0, 0, 0));
+            vaei_norm_backward(pass, last, vaei_numbers(pass->model, stage->output_gradient));
         if (!vaei_is_fused(&pass->model->plan, stage)) vaei_convolutional_stage(pass, stage, 0, 1);
         return;
     }
@@ -8689,14 +8655,14 @@ VAEI_APART void vaei_stage_backward(const vaei_pass *pass, const vaei_stage *sta
 
 /* [count][2 latent] */
 VAEI_PRIVATE vae_real *vaei_heads(const vae_model *model) {
-    return vaei_at(model, model->plan.layers[model->plan.heads].places.output, 0, 0, 0);
+    return vaei_numbers(model, model->plan.layers[model->plan.heads].places.output);
 }
 
 /* logvar is clamped to [VAE_LOGVAR_MIN, VAE_LOGVAR_MAX], wide enough never to bind in a working model. NaN stays NaN.
    `bounded` may be raw. */
 VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bounded) {
     size_t i;
-    for (i = 0; i < n; i++) bounded[i] = vaei_held(raw[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX);
+    for (i = 0; i < n; i++) bounded[i] = vaei_clamp(raw[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX);
 }
 
 /* The true derivative is 0 outside the bounds, so a value that got there would stay there. Instead the
@@ -8704,7 +8670,7 @@ VAEI_PRIVATE void vaei_bound_logvar(size_t n, const vae_real *raw, vae_real *bou
    only gradients >= 0 pass, at the lower one only those <= 0. Needs the bounded values only. */
 VAEI_PRIVATE void vaei_bound_logvar_backward(size_t n, const vae_real *bounded, vae_real *d) {
     size_t i;
-    for (i = 0; i < n; i++) d[i] = vaei_held_slope(bounded[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX, d[i]);
+    for (i = 0; i < n; i++) d[i] = vaei_clamp_backward(bounded[i], VAE_LOGVAR_MIN, VAE_LOGVAR_MAX, d[i]);
 }
 
 /* The bounded logvar of every row of the pass. */
@@ -8712,7 +8678,7 @@ VAEI_PRIVATE void vaei_bound_rows(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
     const vae_real  *heads = vaei_heads(model);
-    vae_real        *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
+    vae_real        *logvar = vaei_numbers(model, model->plan.logvar);
     size_t           i;
     for (i = 0; i < pass->count; i++)
         vaei_bound_logvar(latent, heads + i * 2 * latent + latent, logvar + i * latent);
@@ -8731,9 +8697,9 @@ VAEI_PRIVATE double vaei_kl_of(const vae_model *model, size_t n, const vae_real 
 VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
-    const vae_real  *heads = vaei_heads(model), *noise = vaei_at(model, model->plan.noise, 0, 0, 0);
-    const vae_real  *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
-    vae_real        *z = vaei_at(model, model->plan.z, 0, 0, 0);
+    const vae_real  *heads = vaei_heads(model), *noise = vaei_numbers(model, model->plan.noise);
+    const vae_real  *logvar = vaei_numbers(model, model->plan.logvar);
+    vae_real        *z = vaei_numbers(model, model->plan.z);
     size_t           i, s;
     vaei_bound_rows(pass);
     for (i = 0; i < pass->count; i++) {
@@ -8747,10 +8713,10 @@ VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
 #ifndef VAE_INFERENCE_ONLY
 /* Kingma et al. 2016: a dimension whose KL, averaged over the batch, is less than config.free_bits counts as that much
    and has no gradient. Returns the sum over dimensions and marks those dimensions with 1, the others with 0. */
-VAEI_PRIVATE double vaei_hold_dimensions(const vaei_pass *pass, vae_real *held) {
+VAEI_PRIVATE double vaei_apply_free_bits(const vaei_pass *pass, vae_real *is_free) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
-    const vae_real  *heads = vaei_heads(model), *logvar = vaei_at(model, model->plan.logvar, 0, 0, 0);
+    const vae_real  *heads = vaei_heads(model), *logvar = vaei_numbers(model, model->plan.logvar);
     const double     least = (double)model->settings.free_bits;
     double           total = 0;
     size_t           i, j;
@@ -8761,7 +8727,7 @@ VAEI_PRIVATE double vaei_hold_dimensions(const vaei_pass *pass, vae_real *held) 
             sum += VAEI_ROUNDED(m * m) + (vaei_scalar_exp(v) - 1 - v);
         }
         sum /= 2 * (double)pass->count;
-        held[j] = sum < least;
+        is_free[j] = sum < least;
         total += sum < least ? least : sum;
     }
     return total;
@@ -8772,29 +8738,29 @@ VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
     const vae_model     *model = pass->model;
     const vaei_settings *settings = &model->settings;
     if (vaei_is_autoencoder(model)) return 0;
-    if (VAEI_HAS(model->plan.weighs)) {
-        pass->weights = (double *)(void *)vaei_at(model, model->plan.sample_weights, 0, 0, 0);
+    if (VAEI_HAS(model->plan.has_weights)) {
+        pass->weights = (double *)(void *)vaei_numbers(model, model->plan.sample_weights);
         pass->row_loss = vaei_row_kl(model) + model->plan.batch;
         return 0;
     }
     pass->kl_scale = vaei_beta(model) * pass->scale;
-    if (VAEI_HAS(model->plan.holds)) {
-        vae_real *held = vaei_at(model, model->plan.held, 0, 0, 0);
-        pass->held = held;
-        return vaei_hold_dimensions(pass, held);
+    if (VAEI_HAS(model->plan.has_free_bits)) {
+        vae_real *is_free = vaei_numbers(model, model->plan.is_free);
+        pass->is_free = is_free;
+        return vaei_apply_free_bits(pass, is_free);
     }
     if (VAEI_HAS(settings->capacity != 0)) {
-        const double off = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
+        const double difference = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
         /* |kl - C|: below C the gradient raises the KL. */
-        pass->kl_scale = off < 0 ? -pass->kl_scale : off > 0 ? pass->kl_scale : 0;
-        return off < 0 ? -off : off;
+        pass->kl_scale = difference < 0 ? -pass->kl_scale : difference > 0 ? pass->kl_scale : 0;
+        return difference < 0 ? -difference : difference;
     }
     return kl;
 }
 
 /* Whether the loss is reconstruction + beta kl, so that it may be shown as that sum. */
 VAEI_PRIVATE int vaei_loss_is_sum(const vae_model *model) {
-    return !VAEI_HAS(model->plan.weighs) && !VAEI_HAS(model->plan.holds) && model->settings.capacity == 0;
+    return !VAEI_HAS(model->plan.has_weights) && !VAEI_HAS(model->plan.has_free_bits) && model->settings.capacity == 0;
 }
 
 /* What is minimised, after the pass: its average over the batch. */
@@ -8813,18 +8779,18 @@ VAEI_PRIVATE void vaei_latent_backward_row(const vaei_pass *pass, size_t row, va
     const vaei_kernel_set *kernels = model->kernels;
     const size_t           latent = model->plan.latent;
     const vae_real        *mean = vaei_heads(model) + row * 2 * latent;
-    const vae_real        *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
-    const vae_real        *noise = vaei_at(model, model->plan.noise, 0, row * pass->repeat, latent);
-    const vae_real        *d_z = vaei_at(model, model->plan.z_gradient, 0, row * pass->repeat, latent);
+    const vae_real        *logvar = vaei_row(model, model->plan.logvar, row, latent);
+    const vae_real        *noise = vaei_row(model, model->plan.noise, row * pass->repeat, latent);
+    const vae_real        *d_z = vaei_row(model, model->plan.z_gradient, row * pass->repeat, latent);
     vae_real               free_mean[32], free_logvar[32];
     size_t                 first, count, j;
     vaei_latent_backward(kernels, latent, mean, logvar, noise, d_z, pass->kl_scale, d_mean, d_mean + latent);
-    for (first = 0; VAEI_HAS(pass->held) && first < latent; first += count) {
+    for (first = 0; VAEI_HAS(pass->is_free) && first < latent; first += count) {
         count = vaei_min_size(32, latent - first);
         vaei_latent_backward(kernels, count, mean + first, logvar + first, noise + first, d_z + first, 0, free_mean,
                              free_logvar);
         for (j = 0; j < count; j++)
-            if (pass->held[first + j] != 0) {
+            if (pass->is_free[first + j] != 0) {
                 d_mean[first + j] = free_mean[j];
                 d_mean[latent + first + j] = free_logvar[j];
             }
@@ -8837,11 +8803,11 @@ VAEI_PRIVATE void vaei_latent_add_samples(const vaei_pass *pass, size_t row, vae
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
     const vae_real  *mean = vaei_heads(model) + row * 2 * latent;
-    const vae_real  *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
+    const vae_real  *logvar = vaei_row(model, model->plan.logvar, row, latent);
     size_t           s, j;
     for (s = row * pass->repeat + 1; s < (row + 1) * pass->repeat; s++) {
-        vae_real *noise = vaei_at(model, model->plan.noise, 0, s, latent);
-        vae_real *d_z = vaei_at(model, model->plan.z_gradient, 0, s, latent);
+        vae_real *noise = vaei_row(model, model->plan.noise, s, latent);
+        vae_real *d_z = vaei_row(model, model->plan.z_gradient, s, latent);
         vaei_latent_backward(model->kernels, latent, mean, logvar, noise, d_z, 0, d_z, noise);
         for (j = 0; j < latent; j++) {
             d_mean[j] += d_z[j];
@@ -8858,8 +8824,8 @@ VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
     const double     scale = (double)(vaei_beta(model) * pass->scale);
     size_t           s, j;
     for (s = row * pass->repeat; s < (row + 1) * pass->repeat; s++) {
-        const vae_real *z = vaei_at(model, model->plan.z, 0, s, latent);
-        vae_real       *d_z = vaei_at(model, model->plan.z_gradient, 0, s, latent);
+        const vae_real *z = vaei_row(model, model->plan.z, s, latent);
+        vae_real       *d_z = vaei_row(model, model->plan.z_gradient, s, latent);
         const vae_real  weight = (vae_real)(pass->weights[s] * scale);
         for (j = 0; j < latent; j++) d_z[j] += VAEI_ROUNDED(weight * z[j]);
     }
@@ -8869,7 +8835,7 @@ VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
 VAEI_APART void vaei_latent_backward_rows(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
-    vae_real        *d_heads = vaei_at(model, model->plan.layers[model->plan.heads].places.output_gradient, 0, 0, 0);
+    vae_real        *d_heads = vaei_numbers(model, model->plan.layers[model->plan.heads].places.output_gradient);
     size_t           i, j;
     for (i = 0; i < pass->count; i++) {
         vae_real *d_mean = d_heads + i * 2 * latent;
@@ -8879,7 +8845,7 @@ VAEI_APART void vaei_latent_backward_rows(const vaei_pass *pass) {
         /* -beta / 2 for each sample, times its weight: these add up to 1. */
         for (j = 0; VAEI_HAS(pass->weights) && j < latent; j++)
             d_mean[latent + j] -= vaei_beta(model) * pass->scale / 2;
-        vaei_bound_logvar_backward(latent, vaei_at(model, model->plan.logvar, 0, i, latent), d_mean + latent);
+        vaei_bound_logvar_backward(latent, vaei_row(model, model->plan.logvar, i, latent), d_mean + latent);
     }
     for (i = 0; VAEI_HAS(model->settings.shared_heads) && i < pass->count; i++) {  /* its own outputs, in place */
         size_t k;
@@ -8898,7 +8864,7 @@ VAEI_PRIVATE void vaei_classifier_forward(const vaei_pass *pass) {
     size_t           row;
     int              i;
     for (row = 0; row < pass->count; row++)
-        memcpy(vaei_at(model, model->plan.means, 0, row, latent), vaei_heads(model) + row * 2 * latent,
+        memcpy(vaei_row(model, model->plan.means, row, latent), vaei_heads(model) + row * 2 * latent,
                latent * sizeof(vae_real));
     for (i = model->plan.layer_count; i < vaei_all_layers(&model->plan); i++)
         vaei_dense_forward(pass, &model->plan.layers[i]);
@@ -8921,7 +8887,7 @@ VAEI_PRIVATE double vaei_log_sum(size_t n, const vae_real *logits) {
 /* -log p(label | mean) of this row of the pass, 0 where it has no label. */
 VAEI_PRIVATE double vaei_row_classification(const vae_model *model, size_t row) {
     const size_t    classes = model->plan.classes;
-    const vae_real *logits = vaei_at(model, vaei_logits_layer(model)->places.output, 0, row, classes);
+    const vae_real *logits = vaei_row(model, vaei_logits_layer(model)->places.output, row, classes);
     const int       label = vaei_labels(model)[row];
     return label < 0 ? 0 : vaei_log_sum(classes, logits) - (double)logits[label];
 }
@@ -8936,8 +8902,8 @@ VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale
     size_t            row, k;
     int               i;
     for (row = 0; row < pass->count; row++) {
-        const vae_real *logits = vaei_at(model, last->places.output, 0, row, classes);
-        vae_real       *d = vaei_at(model, last->places.output_gradient, 0, row, classes);
+        const vae_real *logits = vaei_row(model, last->places.output, row, classes);
+        vae_real       *d = vaei_row(model, last->places.output_gradient, row, classes);
         const int       label = vaei_labels(model)[row];
         const double    log_sum = label < 0 ? 0 : vaei_log_sum(classes, logits);
         for (k = 0; k < classes; k++)
@@ -8947,8 +8913,8 @@ VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale
     for (i = vaei_all_layers(&model->plan) - 1; i >= model->plan.layer_count; i--)
         vaei_dense_backward(pass, &model->plan.layers[i], 1);
     for (row = 0; row < pass->count; row++) {
-        vae_real       *d_mean = vaei_at(model, heads->places.output_gradient, 0, row, heads->outputs);
-        const vae_real *d = vaei_at(model, model->plan.means_gradient, 0, row, latent);
+        vae_real       *d_mean = vaei_row(model, heads->places.output_gradient, row, heads->outputs);
+        const vae_real *d = vaei_row(model, model->plan.means_gradient, row, latent);
         for (k = 0; k < latent; k++) d_mean[k] += d[k];
     }
 }
@@ -9372,7 +9338,7 @@ VAEI_SETUP void vaei_initialize(vae_model *model, int encoders) {
 
 /* ---- create, destroy ----
 
-   A settled source gives the settings, these begin the plan, the plan is laid out. Whatever can fail does so while the
+   The source's settings are resolved, these begin the plan, the plan is laid out. Whatever can fail does so while the
    bytes are counted: vaei_make only repeats what has succeeded. Plan and settings are large, so each lies on the stack
    of one function that is called when it is needed, and not on that of all. */
 
@@ -9394,7 +9360,7 @@ VAEI_SETUP vae_status vaei_source_of(const vae_config *config, vaei_source *sour
 }
 
 /* The settings of a view: the model's, with what may change. */
-VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings *s, vae_error *error) {
+VAEI_SETUP vae_status vaei_resolve_view(const vaei_source *source, vaei_settings *s, vae_error *error) {
     const vae_config *c = source->changes;
     *s = source->model->settings;
     s->weights = source->model->weights;
@@ -9414,9 +9380,9 @@ VAEI_SETUP vae_status vaei_settle_view(const vaei_source *source, vaei_settings 
 }
 
 /* The settings, checked. The system is asked for the number of threads once; the source keeps it. */
-VAEI_SETUP vae_status vaei_settle_source(vaei_source *source, vaei_settings *s, vae_error *error) {
-    const vae_status status = VAEI_HAS(source->model != NULL) ? vaei_settle_view(source, s, error)
-                                            : vaei_settle(source->config, source->threads, s, error);
+VAEI_SETUP vae_status vaei_resolve_source(vaei_source *source, vaei_settings *s, vae_error *error) {
+    const vae_status status = VAEI_HAS(source->model != NULL) ? vaei_resolve_view(source, s, error)
+                                            : vaei_resolve_settings(source->config, source->threads, s, error);
     if (status != VAE_OK) return status;
     source->threads = s->threads;
     s->unfused = source->unfused;
@@ -9427,7 +9393,7 @@ VAEI_SETUP vae_status vaei_settle_source(vaei_source *source, vaei_settings *s, 
 /* Checks the settings and begins the plan, without keeping them. */
 VAEI_SETUP vae_status vaei_begin_source(vaei_source *source, vaei_plan *plan, vae_error *error) {
     vaei_settings    settings;
-    const vae_status status = vaei_settle_source(source, &settings, error);
+    const vae_status status = vaei_resolve_source(source, &settings, error);
     if (status == VAE_OK) vaei_begin_plan(&settings, plan);
     return status;
 }
@@ -9459,16 +9425,16 @@ VAEI_SETUP void vaei_lay_out(const vaei_network *network, vaei_plan *plan, vaei_
 /* Checks settings and layers before a plan lies on the stack, so that refusals, with their sentences, stay shallow. */
 VAEI_SETUP vae_status vaei_check_source(vaei_source *source, vae_error *error) {
     vaei_settings settings;
-    return vaei_settle_source(source, &settings, error);
+    return vaei_resolve_source(source, &settings, error);
 }
 VAEI_SETUP vae_status vaei_check_layers(vaei_network *n, vae_part part, vae_error *error) {
-    const int    end = vaei_end_layer(n, part);
-    int          index;
-    vaei_outline o;
-    vae_status   status;
+    const int       end = vaei_end_layer(n, part);
+    int             index;
+    vaei_layer_spec spec;
+    vae_status      status;
     if (!n->config) return VAE_OK;
     for (index = n->encoders ? 0 : vaei_first_layer(n, part); index < end; index++)
-        if ((status = vaei_outline_at(n, index, &o, error)) != VAE_OK) return status;
+        if ((status = vaei_spec_at(n, index, &spec, error)) != VAE_OK) return status;
     return VAE_OK;
 }
 
@@ -9511,7 +9477,7 @@ VAEI_SETUP vae_model *vaei_make(vaei_source *source, void *memory, size_t needed
     memset(arena.base, 0, needed - VAEI_ALIGNMENT);     /* the borders of images, the moments */
     model = (vae_model *)vaei_take(&arena, 1, sizeof(vae_model));
     /* The same steps as in vaei_count_bytes, now with a place for what they make. */
-    vaei_settle_source(source, &model->settings, NULL);
+    vaei_resolve_source(source, &model->settings, NULL);
     vaei_begin_plan(&model->settings, &model->plan);
     vaei_plan_numbers(&source->network, &model->plan, NULL);
     vaei_lay_out(&source->network, &model->plan, &arena, model);
@@ -9865,7 +9831,7 @@ VAE_API void vae_print_summary(const vae_model *model) {
    missing. Whatever a row may have wrong with it is found here, and named by its row and column. */
 
 /* What rows are loaded for: to be encoded or scored as they are, for the ELBO and log p(x), or for a training step. */
-typedef enum vaei_use { VAEI_AS_GIVEN, VAEI_FOR_NATS, VAEI_FOR_TRAINING } vaei_use;
+typedef enum vaei_purpose { VAEI_AS_GIVEN, VAEI_FOR_NATS, VAEI_FOR_TRAINING } vaei_purpose;
 
 /* Rows of the caller's data on their way into the workspace, checked and put channels last. */
 typedef struct vaei_rows {
@@ -9873,7 +9839,7 @@ typedef struct vaei_rows {
     const vae_data     *data;
     size_t              first;          /* of the batch, in the (shuffled) data */
     const vaei_shuffle *shuffle;        /* or NULL */
-    vaei_use            use;
+    vaei_purpose        purpose;
     size_t              number;         /* of the first row: what is drawn for a row depends on its number */
     size_t              bad[VAEI_MAX_THREADS];  /* the first bad row in each worker's share, counted from 1; 0: none */
 } vaei_rows;
@@ -9908,65 +9874,65 @@ VAEI_PRIVATE double vaei_standardized(const vae_model *model, size_t i, vae_real
 }
 
 /* A row of the caller's: its pixels, as numbers or bytes and with their mask or NULL, or its targets. */
-typedef struct vaei_given {
+typedef struct vaei_raw_row {
     const vae_real      *pixels;
     const unsigned char *bytes, *mask;
-} vaei_given;
+} vaei_raw_row;
 
-VAEI_PRIVATE vaei_given vaei_given_pixels(const vae_model *model, const vae_data *data, size_t row) {
+VAEI_PRIVATE vaei_raw_row vaei_raw_pixels(const vae_model *model, const vae_data *data, size_t row) {
     const size_t at = row * model->plan.example;
-    vaei_given   given;
-    given.pixels = data->pixels ? data->pixels + at : NULL;
-    given.bytes = data->bytes ? data->bytes + at : NULL;
-    given.mask = data->mask ? data->mask + at : NULL;
-    return given;
+    vaei_raw_row raw;
+    raw.pixels = data->pixels ? data->pixels + at : NULL;
+    raw.bytes = data->bytes ? data->bytes + at : NULL;
+    raw.mask = data->mask ? data->mask + at : NULL;
+    return raw;
 }
 
-VAEI_PRIVATE vaei_given vaei_given_targets(const vae_model *model, const vae_data *data, size_t row) {
-    vaei_given given;
-    given.pixels = data->targets + row * model->plan.example;
-    given.bytes = given.mask = NULL;
-    return given;
+VAEI_PRIVATE vaei_raw_row vaei_raw_targets(const vae_model *model, const vae_data *data, size_t row) {
+    vaei_raw_row raw;
+    raw.pixels = data->targets + row * model->plan.example;
+    raw.bytes = raw.mask = NULL;
+    return raw;
 }
 
 /* Whether pixel k of a caller's row counts as missing. */
-VAEI_PRIVATE int vaei_is_missing(const vae_model *model, const vaei_given *given, size_t k) {
-    return VAEI_HAS(model->settings.missing) && ((given->mask && !given->mask[k]) ||
-                                       (given->pixels && vaei_is_nan(given->pixels[k])));
+VAEI_PRIVATE int vaei_is_missing(const vae_model *model, const vaei_raw_row *raw, size_t k) {
+    return VAEI_HAS(model->settings.missing) && ((raw->mask && !raw->mask[k]) ||
+                                       (raw->pixels && vaei_is_nan(raw->pixels[k])));
 }
 
 /* Pixel k in the caller's units; bytes count as 0 to 1. */
-VAEI_PRIVATE vae_real vaei_given_pixel(const vaei_given *given, size_t k) {
-    return given->bytes ? (vae_real)given->bytes[k] / 255 : given->pixels[k];
+VAEI_PRIVATE vae_real vaei_raw_pixel(const vaei_raw_row *raw, size_t k) {
+    return raw->bytes ? (vae_real)raw->bytes[k] / 255 : raw->pixels[k];
 }
 
 /* The first column of a caller's row that holds no finite number; plan.example where there is none. */
-VAEI_PRIVATE size_t vaei_not_finite_column(const vae_model *model, const vaei_given *given) {
+VAEI_PRIVATE size_t vaei_not_finite_column(const vae_model *model, const vaei_raw_row *raw) {
     size_t column = 0;
-    if (!given->pixels) return model->plan.example;
+    if (!raw->pixels) return model->plan.example;
     for (;;) {
-        column += model->kernels->check_range(model->plan.example - column, given->pixels + column, -VAEI_LARGEST,
+        column += model->kernels->check_range(model->plan.example - column, raw->pixels + column, -VAEI_LARGEST,
                                               VAEI_LARGEST);
-        if (column == model->plan.example || !vaei_is_missing(model, given, column)) return column;
+        if (column == model->plan.example || !vaei_is_missing(model, raw, column)) return column;
         if (++column == model->plan.example) return column;
     }
 }
 
 /* The first column of a caller's row whose pixel the likelihood does not allow; plan.example where there is none. */
-VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_given *given) {
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_raw_row *raw) {
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const size_t           size = model->plan.example;
     size_t                 column, k;
-    if (!given->pixels) return size;
+    if (!raw->pixels) return size;
     if (!VAEI_HAS(model->settings.standardize) && !VAEI_HAS(model->settings.missing))
-        return model->kernels->check_range(size, given->pixels, likelihood->low, likelihood->high);
-    column = vaei_not_finite_column(model, given);
+        return model->kernels->check_range(size, raw->pixels, likelihood->low, likelihood->high);
+    column = vaei_not_finite_column(model, raw);
     for (k = 0; k < column; k++) {
         double x;
-        if (vaei_is_missing(model, given, k)) continue;
-        x = (double)given->pixels[k];
+        if (vaei_is_missing(model, raw, k)) continue;
+        x = (double)raw->pixels[k];
         if (VAEI_HAS(model->settings.standardize))
-            x = vaei_standardized(model, vaei_inner_place(model, k), given->pixels[k]);
+            x = vaei_standardized(model, vaei_inner_place(model, k), raw->pixels[k]);
         if (x < (double)likelihood->low || x > (double)likelihood->high) return k;
     }
     return column;
@@ -10043,7 +10009,7 @@ VAEI_PRIVATE void vaei_binarize_row(const vaei_drawing *drawing, vae_real *row) 
 /* Denoising (Vincent et al. 2010), as vae_corruption describes it. `observed` as vaei_observed: what is missing stays
    0. */
 VAEI_PRIVATE void vaei_corrupt_row(const vaei_drawing *drawing, const unsigned char *observed, vae_real *row) {
-    const vaei_likelihood *likelihood = &vaei_likelihoods[drawing->model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(drawing->model);
     const vae_corruption  *corruption = &drawing->model->settings.corruption;
     const vae_real         amount = corruption->amount;
     vae_real               drawn[VAEI_DRAWN];
@@ -10065,15 +10031,15 @@ VAEI_PRIVATE void vaei_corrupt_row(const vaei_drawing *drawing, const unsigned c
 
 /* A caller's row, channels last and standardised, 0 where it is missing; unless NULL, `observed` receives where it is
    not. */
-VAEI_PRIVATE void vaei_take_row(const vae_model *model, const vaei_given *given, vae_real *to,
+VAEI_PRIVATE void vaei_convert_row(const vae_model *model, const vaei_raw_row *raw, vae_real *to,
                                 unsigned char *observed) {
     size_t k;
     for (k = 0; k < model->plan.example; k++) {
         const size_t i = vaei_inner_place(model, k);
-        const int    missing = vaei_is_missing(model, given, k);
+        const int    missing = vaei_is_missing(model, raw, k);
         if (missing) to[i] = 0;
-        else if (!VAEI_HAS(model->settings.standardize)) to[i] = vaei_given_pixel(given, k);
-        else to[i] = (vae_real)vaei_standardized(model, i, vaei_given_pixel(given, k));
+        else if (!VAEI_HAS(model->settings.standardize)) to[i] = vaei_raw_pixel(raw, k);
+        else to[i] = (vae_real)vaei_standardized(model, i, vaei_raw_pixel(raw, k));
         if (observed) observed[i] = !missing;
     }
 }
@@ -10081,20 +10047,20 @@ VAEI_PRIVATE void vaei_take_row(const vae_model *model, const vaei_given *given,
 /* Row `row` of the data becomes row `place` of the batch. Pixels are drawn first, so that what is scored is what was
    drawn, then what is scored is set apart, then the input is corrupted. */
 VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t place) {
-    const vae_model   *model = rows->model;
-    const vaei_plan   *plan = &model->plan;
-    const int          trains = rows->use == VAEI_FOR_TRAINING;
-    const int          binarizes = VAEI_HAS(model->settings.binarize) && rows->use != VAEI_AS_GIVEN;
-    vae_real          *input = vaei_at(model, plan->input, 0, place, plan->example);
-    vae_real          *target = vaei_at(model, plan->target, 0, place, plan->example);
-    unsigned char     *observed = vaei_observed(model, place);
-    vaei_given         given = vaei_given_pixels(model, rows->data, row);
-    vaei_drawing       drawing;
+    const vae_model *model = rows->model;
+    const vaei_plan *plan = &model->plan;
+    const int        trains = rows->purpose == VAEI_FOR_TRAINING;
+    const int        binarizes = VAEI_HAS(model->settings.binarize) && rows->purpose != VAEI_AS_GIVEN;
+    vae_real        *input = vaei_row(model, plan->input, place, plan->example);
+    vae_real        *target = vaei_row(model, plan->target, place, plan->example);
+    unsigned char   *observed = vaei_observed(model, place);
+    vaei_raw_row     raw = vaei_raw_pixels(model, rows->data, row);
+    vaei_drawing     drawing;
     drawing.model = model;
     drawing.stream = trains ? VAEI_STREAM_BINARIZE_TRAINING : VAEI_STREAM_BINARIZE;
     drawing.step = trains ? model->step : 0;
     drawing.row = rows->number + place;
-    vaei_take_row(model, &given, input, observed);
+    vaei_convert_row(model, &raw, input, observed);
     if (binarizes) vaei_binarize_row(&drawing, input);
     if (!plan->has_target) return;
     if (!VAEI_HAS(rows->data->targets)) memcpy(target, input, plan->example * sizeof(vae_real));
@@ -10106,8 +10072,8 @@ VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t plac
     }
 #endif
     if (!VAEI_HAS(rows->data->targets)) return;
-    given = vaei_given_targets(model, rows->data, row);
-    vaei_take_row(model, &given, target, observed);
+    raw = vaei_raw_targets(model, rows->data, row);
+    vaei_convert_row(model, &raw, target, observed);
     if (binarizes) vaei_binarize_row(&drawing, target);
 }
 
@@ -10122,7 +10088,7 @@ VAEI_PRIVATE void vaei_load_plain(const vaei_rows *rows, size_t row, size_t plac
     const vae_model *model = rows->model;
     const size_t     size = model->plan.example;
     const int        swap = vaei_swaps_channels(model);
-    vae_real        *to = vaei_at(model, model->plan.input, 0, place, size);
+    vae_real        *to = vaei_row(model, model->plan.input, place, size);
     size_t           k;
     if (rows->data->bytes) {
         const unsigned char *bytes = rows->data->bytes + row * size;
@@ -10144,11 +10110,11 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     const int        alters = vaei_alters_rows(model);
     size_t           i;
     for (i = first; i < first + count; i++) {
-        const size_t     row = vaei_row_at(rows, i);
-        const vaei_given given = vaei_given_pixels(model, rows->data, row);
-        const int        label = rows->data->labels ? rows->data->labels[row] : -1;
+        const size_t       row = vaei_row_at(rows, i);
+        const vaei_raw_row raw = vaei_raw_pixels(model, rows->data, row);
+        const int          label = rows->data->labels ? rows->data->labels[row] : -1;
         if ((VAEI_HAS(model->plan.classes) && vaei_is_bad_label(model, label)) ||
-            vaei_bad_column(model, &given) < model->plan.example) {
+            vaei_bad_column(model, &raw) < model->plan.example) {
             rows->bad[slot] = i + 1;
             return;
         }
@@ -10161,7 +10127,7 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
 /* The error for a pixel that is not allowed. `set` is "" or says which data, as in "validation ". */
 VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, const char *set, size_t row,
                                       size_t column, vae_error *error) {
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     if (vaei_is_nan(value))
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds NaN: pixels must be finite numbers; where "
                          "NaN means missing, set config.missing to 1", set, row, column);
@@ -10182,16 +10148,17 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, co
 /* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. What is drawn for
    them is drawn as for rows number, number + 1, .... Only pixels are checked: targets have been. */
 VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, size_t first, size_t count,
-                                       const vaei_shuffle *shuffle, vaei_use use, size_t number, vae_error *error) {
+                                       const vaei_shuffle *shuffle, vaei_purpose purpose, size_t number,
+                                       vae_error *error) {
     vaei_rows  rows;
-    vaei_given given;
-    size_t     slot, worst = 0, row, column;
+    vaei_raw_row raw;
+    size_t       slot, worst = 0, row, column;
     memset(&rows, 0, sizeof rows);
     rows.model = model;
     rows.data = data;
     rows.first = first;
     rows.shuffle = shuffle;
-    rows.use = use;
+    rows.purpose = purpose;
     rows.number = number;
     vaei_split(model, count, 1, vaei_max_size(1, VAEI_PARALLEL_READS / model->plan.example), vaei_load_part,
                &rows);
@@ -10200,9 +10167,9 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     if (!worst) return VAE_OK;
     row = vaei_row_at(&rows, worst - 1);
     if (vaei_check_labels(model, data->labels, row, 1, "", error) != VAE_OK) return VAE_ERROR_DATA;
-    given = vaei_given_pixels(model, data, row);
-    column = vaei_bad_column(model, &given);
-    return vaei_fail_pixel(model, given.pixels[column], "", row, column, error);
+    raw = vaei_raw_pixels(model, data, row);
+    column = vaei_bad_column(model, &raw);
+    return vaei_fail_pixel(model, raw.pixels[column], "", row, column, error);
 }
 
 /* For results: the outputs of one row of the pass become pixels in the caller's layout and units. The outputs are not
@@ -10210,14 +10177,14 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
 VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *output, vae_real *pixels) {
     const vae_model       *model = pass->model;
     const size_t           size = model->plan.example;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const int              swap = vaei_swaps_channels(model);
     vae_real *const        made = swap ? output : pixels;
     size_t                 k;
     if (VAEI_HAS(pass->draws))
-        vaei_draw_pixels(model->kernels, likelihood, size, output, &pass->spread, model->settings.seed,
+        vaei_draw_pixels(model->kernels, likelihood, size, output, &pass->sigmas, model->settings.seed,
                          pass->first_drawn + row, made);
-    else likelihood->mean(model->kernels, size, output, &pass->spread, made);
+    else likelihood->mean(model->kernels, size, output, &pass->sigmas, made);
     for (k = 0; swap && k < size; k++) pixels[k] = output[vaei_channels_last(model->settings.input, k)];
     if (!VAEI_HAS(model->settings.standardize)) return;
     for (k = 0; k < size; k++) {
@@ -10263,10 +10230,10 @@ VAEI_APART vae_status vaei_check_targets(const vae_model *model, const vae_data 
                                          vae_error *error) {
     size_t row;
     for (row = 0; VAEI_HAS(data->targets) && row < data->count; row++) {
-        const vaei_given given = vaei_given_targets(model, data, row);
-        const size_t     column = vaei_bad_column(model, &given);
+        const vaei_raw_row raw = vaei_raw_targets(model, data, row);
+        const size_t       column = vaei_bad_column(model, &raw);
         if (column < model->plan.example)
-            return vaei_fail_pixel(model, given.pixels[column], *set ? "validation target " : "target ", row, column,
+            return vaei_fail_pixel(model, raw.pixels[column], *set ? "validation target " : "target ", row, column,
                                    error);
     }
     return VAE_OK;
@@ -10279,10 +10246,10 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
     size_t row;
     if (vaei_check_labels(model, data->labels, 0, data->count, set, error) != VAE_OK) return VAE_ERROR_DATA;
     for (row = 0; data->pixels && row < data->count; row++) {
-        const vaei_given given = vaei_given_pixels(model, data, row);
-        const size_t     column = vaei_bad_column(model, &given);
+        const vaei_raw_row raw = vaei_raw_pixels(model, data, row);
+        const size_t       column = vaei_bad_column(model, &raw);
         if (column < model->plan.example)
-            return vaei_fail_pixel(model, given.pixels[column], set, row, column, error);
+            return vaei_fail_pixel(model, raw.pixels[column], set, row, column, error);
     }
     return vaei_check_targets(model, data, set, error);
 }
@@ -10290,13 +10257,9 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
 #ifndef VAE_INFERENCE_ONLY
 /* ---- the data's own scale ---- */
 
-#define VAEI_LEAST_SPREAD 1e-3      /* root of the columns' mean variance: see vaei_check_spread */
+#define VAEI_LEAST_DEVIATION 1e-3      /* root of the columns' mean variance: see vaei_check_data_scale */
 #define VAEI_MOST_SIZE 1e3          /* root of the mean square */
 
-/* The square root, for variances. */
-VAEI_PRIVATE vae_real vaei_deviation(double variance) {
-    return variance > 0 ? (vae_real)vaei_scalar_exp(vaei_scalar_log(variance) / 2) : 0;
-}
 
 /* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none
    has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in
@@ -10307,22 +10270,22 @@ VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data 
     size_t row, i;
     for (i = 0; i < count; i++) start[i] = means[i] = variances[i] = rows[i] = 0;
     for (row = 0; row < data->count; row++) {
-        const vaei_given given = vaei_given_pixels(model, data, row);
+        const vaei_raw_row raw = vaei_raw_pixels(model, data, row);
         for (i = 0; i < count; i++) {
-            double x, off;
-            if (vaei_is_missing(model, &given, first + i)) continue;
-            x = (double)vaei_given_pixel(&given, first + i);
+            double x, difference;
+            if (vaei_is_missing(model, &raw, first + i)) continue;
+            x = (double)vaei_raw_pixel(&raw, first + i);
             if (rows[i] == 0) start[i] = x;
             rows[i] += 1;
-            off = x - start[i];
-            means[i] += off;
-            variances[i] += VAEI_ROUNDED(off * off);
+            difference = x - start[i];
+            means[i] += difference;
+            variances[i] += VAEI_ROUNDED(difference * difference);
         }
     }
     for (i = 0; i < count; i++) {
-        const double off = rows[i] > 0 ? means[i] / rows[i] : 0;
-        const double variance = rows[i] > 0 ? variances[i] / rows[i] - VAEI_ROUNDED(off * off) : 0;
-        means[i] = start[i] + off;
+        const double difference = rows[i] > 0 ? means[i] / rows[i] : 0;
+        const double variance = rows[i] > 0 ? variances[i] / rows[i] - VAEI_ROUNDED(difference * difference) : 0;
+        means[i] = start[i] + difference;
         variances[i] = variance > 0 ? variance : 0;
     }
 }
@@ -10348,7 +10311,7 @@ VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
         if (data) vaei_column_statistics(model, data, first, count, means, variances);
         for (i = 0; i < count; i++) {
             const size_t   k = vaei_inner_place(model, first + i);
-            const vae_real deviation = data ? vaei_deviation(variances[i]) : 1;
+            const vae_real deviation = data ? (vae_real)vaei_scalar_sqrt(variances[i]) : 1;
             mean[k] = data ? (vae_real)means[i] : 0;
             scale[k] = deviation > (vae_real)1e-30 ? deviation : 1;
         }
@@ -10365,10 +10328,10 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_standardize: the model has made %z steps with other numbers: "
                          "standardise before the first", (size_t)model->step);
     for (row = 0; row < data->count; row++) {
-        const vaei_given given = vaei_given_pixels(model, data, row);
-        column = vaei_not_finite_column(model, &given);
+        const vaei_raw_row raw = vaei_raw_pixels(model, data, row);
+        column = vaei_not_finite_column(model, &raw);
         if (column < model->plan.example)
-            return vaei_fail_pixel(model, given.pixels[column], "", row, column, error);
+            return vaei_fail_pixel(model, raw.pixels[column], "", row, column, error);
     }
     vaei_set_standardize(model, data);
     return VAE_OK;
@@ -10377,7 +10340,7 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
 /* Refuses data from which a model with default settings does not learn, since the optimiser moves a weight by about a
    thousandth per step: data that vary too little about their means, and data so large that the weights never reach
    them. */
-VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *data, vae_error *error) {
+VAEI_SETUP vae_status vaei_check_data_scale(const vae_model *model, const vae_data *data, vae_error *error) {
     double means[16], variances[16], variance = 0, size = 0;
     size_t first, count, i;
     if (data->bytes) return VAE_OK;
@@ -10390,17 +10353,17 @@ VAEI_SETUP vae_status vaei_check_spread(const vae_model *model, const vae_data *
         }
     }
     if (!(variance > 0)) return VAE_OK;
-    if (variance < VAEI_LEAST_SPREAD * VAEI_LEAST_SPREAD || variance < 1e-6 * size)
+    if (variance < VAEI_LEAST_DEVIATION * VAEI_LEAST_DEVIATION || variance < 1e-6 * size)
         return vaei_fail(error, VAE_ERROR_DATA, "the data vary by only %r about their means: too little to learn from "
-                         "as they are; set config.standardize to 1, or scale them", (double)vaei_deviation(variance));
+                         "as they are; set config.standardize to 1, or scale them", vaei_scalar_sqrt(variance));
     if (size > VAEI_MOST_SIZE * VAEI_MOST_SIZE)
         return vaei_fail(error, VAE_ERROR_DATA, "the data's numbers are about %r in size: too large to learn from as "
-                         "they are; set config.standardize to 1, or scale them", (double)vaei_deviation(size));
+                         "they are; set config.standardize to 1, or scale them", vaei_scalar_sqrt(size));
     return VAE_OK;
 }
 
 /* How far off pixels are is learned, as a sigma or by the decoder, and not bounded by what pixels there can be. */
-VAEI_PRIVATE int vaei_learns_spread(const vae_model *model) {
+VAEI_PRIVATE int vaei_learns_sigma(const vae_model *model) {
     const vae_likelihood likelihood = model->settings.likelihood;
     return model->plan.log_sigma_count ||
            (vaei_takes_any_pixel(likelihood) && vaei_likelihoods[likelihood].outputs > 1);
@@ -10408,7 +10371,7 @@ VAEI_PRIVATE int vaei_learns_spread(const vae_model *model) {
 
 /* For a fit: checks that the model can take the data, and those of validation (or NULL). A fresh model that
    standardizes takes its means and scales from the data. */
-VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, const vae_data *validation,
+VAEI_SETUP vae_status vaei_accept_data(vae_model *model, const vae_data *data, const vae_data *validation,
                                      vae_error *error) {
     const int  fresh = !model->step && VAEI_HAS(model->settings.standardize) && !vaei_is_standardized(model);
     vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
@@ -10418,8 +10381,8 @@ VAEI_SETUP vae_status vaei_take_data(vae_model *model, const vae_data *data, con
         status = vaei_standardize(model, data, error);
         if (status == VAE_OK) status = vaei_check_targets(model, data, "", error);
     } else status = vaei_check_pixels(model, data, "", error);
-    if (status == VAE_OK && !model->step && !VAEI_HAS(model->settings.standardize) && vaei_learns_spread(model))
-        status = vaei_check_spread(model, data, error);
+    if (status == VAE_OK && !model->step && !VAEI_HAS(model->settings.standardize) && vaei_learns_sigma(model))
+        status = vaei_check_data_scale(model, data, error);
     if (status == VAE_OK && validation) status = vaei_check_pixels(model, validation, "validation ", error);
     if (status != VAE_OK && fresh) vaei_set_standardize(model, NULL);
     return status;
@@ -10434,16 +10397,16 @@ VAEI_PRIVATE void vaei_begin_pass(vaei_pass *pass, vae_model *model, size_t coun
     pass->count = count;
     pass->forward_only = 1;
     pass->repeat = 1;
-    if (model->settings.part != VAE_ENCODER_ONLY) pass->spread = vaei_spread_of(model);
+    if (model->settings.part != VAE_ENCODER_ONLY) pass->sigmas = vaei_sigmas_of(model);
 }
 
 /* Draws the standard normals of rows first .. first + count - 1 of one stream into the workspace; of an autoencoder
    zeros, so that z is the mean. */
 VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t step, uint64_t first, size_t count) {
     if (vaei_is_autoencoder(model))
-        memset(vaei_at(model, model->plan.noise, 0, 0, 0), 0, count * model->plan.latent * sizeof(vae_real));
+        memset(vaei_numbers(model, model->plan.noise), 0, count * model->plan.latent * sizeof(vae_real));
     else vaei_normal_rows(model->kernels, model->settings.seed, stream, step, first, count, model->plan.latent,
-                     vaei_at(model, model->plan.noise, 0, 0, 0));
+                     vaei_numbers(model, model->plan.noise));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -10552,11 +10515,11 @@ VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
 
 /* Takes rows from `first` on through the encoder, as many as the workspace holds; the caller then takes what it
    wants. */
-VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_use use,
+VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, size_t first, vaei_purpose purpose,
                                        vaei_pass *pass, vae_error *error) {
     const size_t count = vaei_min_size(model->plan.rows, data->count - first), heads = 2 * model->plan.latent;
     size_t       i;
-    vae_status   status = vaei_load_rows(model, data, first, count, NULL, use, first, error);
+    vae_status   status = vaei_load_rows(model, data, first, count, NULL, purpose, first, error);
     if (status != VAE_OK) return status;
     vaei_begin_pass(pass, model, count);
     vaei_encoder_forward(pass);
@@ -10568,12 +10531,12 @@ VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, s
 }
 
 /* The z of every row in the pass becomes its mean. */
-VAEI_PRIVATE void vaei_take_means(const vaei_pass *pass) {
+VAEI_PRIVATE void vaei_z_from_means(const vaei_pass *pass) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
     size_t           i;
     for (i = 0; i < pass->count; i++)
-        memcpy(vaei_at(model, model->plan.z, 0, i, latent), vaei_heads(model) + 2 * i * latent,
+        memcpy(vaei_row(model, model->plan.z, i, latent), vaei_heads(model) + 2 * i * latent,
                latent * sizeof(vae_real));
 }
 
@@ -10617,7 +10580,7 @@ VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_
         for (i = 0; mean && i < pass.count; i++)
             memcpy(mean + (first + i) * latent, vaei_heads(model) + 2 * i * latent, latent * sizeof(vae_real));
         if (logvar)
-            memcpy(logvar + first * latent, vaei_at(model, model->plan.logvar, 0, 0, 0),
+            memcpy(logvar + first * latent, vaei_numbers(model, model->plan.logvar),
                    pass.count * latent * sizeof(vae_real));
     }
     return status;
@@ -10625,10 +10588,7 @@ VAEI_PRIVATE vae_status vaei_encode(vae_model *model, const vae_data *data, vae_
 
 VAE_API vae_status vae_encode(vae_model *model, const vae_data *data, vae_real *mean, vae_real *logvar,
                               vae_error *error) {
-    const int  before = vaei_enter(model, "vae_encode", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_encode(model, data, mean, logvar, error));
-    return status;
+    VAEI_RUN_CALL("vae_encode", vaei_encode(model, data, mean, logvar, error));
 }
 
 /* softmax of the classifier's logits at the mean. */
@@ -10648,7 +10608,7 @@ VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, va
         if ((status = vaei_encode_rows(model, data, first, VAEI_AS_GIVEN, &pass, error)) != VAE_OK) break;
         vaei_classifier_forward(&pass);
         for (i = 0; i < pass.count; i++) {
-            const vae_real *logits = vaei_at(model, vaei_logits_layer(model)->places.output, 0, i, classes);
+            const vae_real *logits = vaei_row(model, vaei_logits_layer(model)->places.output, i, classes);
             const double    log_sum = vaei_log_sum(classes, logits);
             if (!vaei_all_within(model->kernels, classes, logits, VAEI_LARGEST))
                 return vaei_fail_result(first + i, error);
@@ -10660,10 +10620,7 @@ VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, va
 }
 
 VAE_API vae_status vae_classify(vae_model *model, const vae_data *data, vae_real *probabilities, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_classify", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_classify(model, data, probabilities, error));
-    return status;
+    VAEI_RUN_CALL("vae_classify", vaei_classify(model, data, probabilities, error));
 }
 
 /* Means, or with `draws` drawn pixels, of the z given. */
@@ -10692,7 +10649,7 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
         pass.draws = draws;
         pass.first_drawn = model->samples_drawn + first;
-        memcpy(vaei_at(model, model->plan.z, 0, 0, 0), z + first * model->plan.latent,
+        memcpy(vaei_numbers(model, model->plan.z), z + first * model->plan.latent,
                pass.count * model->plan.latent * sizeof(vae_real));
         if (model->plan.is_conditional)
             memcpy(vaei_labels(model), latents->labels + first, pass.count * sizeof(int));
@@ -10703,17 +10660,11 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
 }
 
 VAE_API vae_status vae_decode(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_decode", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, 0, "vae_decode", pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_decode", vaei_decode(model, latents, 0, "vae_decode", pixels, error));
 }
 
 VAE_API vae_status vae_draw(vae_model *model, const vae_latents *latents, vae_real *pixels, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_draw", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_decode(model, latents, 1, "vae_draw", pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_draw", vaei_decode(model, latents, 1, "vae_draw", pixels, error));
 }
 
 /* Decodes the mean of q(z | x). */
@@ -10728,17 +10679,14 @@ VAEI_PRIVATE vae_status vaei_reconstruct(vae_model *model, const vae_data *data,
     for (first = 0; status == VAE_OK && first < data->count; first += pass.count) {
         status = vaei_encode_rows(model, data, first, VAEI_AS_GIVEN, &pass, error);
         if (status != VAE_OK) break;
-        vaei_take_means(&pass);
+        vaei_z_from_means(&pass);
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
     return status;
 }
 
 VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_real *pixels, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_reconstruct", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_reconstruct(model, data, pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_reconstruct", vaei_reconstruct(model, data, pixels, error));
 }
 
 /* z from N(0, I): numbers samples_drawn, samples_drawn + 1, ... of the model's sequence. */
@@ -10753,10 +10701,7 @@ VAEI_PRIVATE vae_status vaei_sample_latent(vae_model *model, size_t count, vae_r
 }
 
 VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_sample_latent", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_sample_latent(model, count, z, error));
-    return status;
+    VAEI_RUN_CALL("vae_sample_latent", vaei_sample_latent(model, count, z, error));
 }
 
 /* The z of vae_sample, decoded as `how` says. */
@@ -10785,7 +10730,7 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
         pass.draws = kind == VAE_SAMPLE_DRAW;
         pass.first_drawn = model->samples_drawn + first;
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn + first,
-                         pass.count, model->plan.latent, vaei_at(model, model->plan.z, 0, 0, 0));
+                         pass.count, model->plan.latent, vaei_numbers(model, model->plan.z));
         for (i = 0; model->plan.is_conditional && i < pass.count; i++)
             vaei_labels(model)[i] = labels ? labels[first + i]
                                            : (int)((model->samples_drawn + first + i) % model->plan.classes);
@@ -10796,19 +10741,12 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
 }
 
 VAE_API vae_status vae_sample(vae_model *model, size_t count, vae_real *pixels, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_sample", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_sample(model, count, NULL, "vae_sample", pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_sample", vaei_sample(model, count, NULL, "vae_sample", pixels, error));
 }
 
 VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sample_config *how, vae_real *pixels,
                                    vae_error *error) {
-    const int  before = vaei_enter(model, "vae_sample_with", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0)
-        status = vaei_leave(model, before, vaei_sample(model, count, how, "vae_sample_with", pixels, error));
-    return status;
+    VAEI_RUN_CALL("vae_sample_with", vaei_sample(model, count, how, "vae_sample_with", pixels, error));
 }
 
 /* Before a score; a mean needs at least one row. */
@@ -10856,10 +10794,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
 
 VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                             vae_error *error) {
-    const int  before = vaei_enter(model, "vae_elbo", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_elbo(model, data, mean, each, error));
-    return status;
+    VAEI_RUN_CALL("vae_elbo", vaei_elbo(model, data, mean, each, error));
 }
 
 /* log (exp a + exp b) */
@@ -10899,9 +10834,9 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
     (void)slot;
     for (row = first; row < first + count; row++) {
         const vae_real *mean = vaei_heads(model) + 2 * row * latent;
-        const vae_real *logvar = vaei_at(model, model->plan.logvar, 0, row, latent);
-        vae_real       *noise = vaei_at(model, model->plan.noise, 0, row * samples, latent);
-        vae_real       *z = vaei_at(model, model->plan.z, 0, row * samples, latent);
+        const vae_real *logvar = vaei_row(model, model->plan.logvar, row, latent);
+        vae_real       *noise = vaei_row(model, model->plan.noise, row * samples, latent);
+        vae_real       *z = vaei_row(model, model->plan.z, row * samples, latent);
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_LIKELIHOOD,
                          turn->same_noise ? 0 : turn->first_row + row, turn->done, samples, latent, noise);
         for (s = 0; s < samples; s++)
@@ -10914,11 +10849,11 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
    becomes m + share (m' - m), the variance (1 - share) v + share v' + share (1 - share) (m' - m)^2. */
 VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, size_t i, double share) {
     const vae_model       *model = turn->pass.model;
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
-    const vaei_spread     *known = &turn->pass.spread;
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
+    const vaei_sigmas     *known = &turn->pass.sigmas;
     const size_t           size = model->plan.example;
     const unsigned char   *observed = vaei_observed(model, row);
-    vae_real              *output = turn->pass.kept + i * model->plan.output;
+    vae_real              *output = turn->pass.saved_outputs + i * model->plan.output;
     vae_real              *filled = turn->filled + row * size;
     vae_real              *spread = turn->spread ? turn->spread + row * size : NULL;
     size_t                 k;
@@ -10934,11 +10869,11 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
     likelihood->mean(model->kernels, size, output, known, output);
     for (k = 0; k < size; k++) {
         const size_t at = vaei_inner_place(model, k);
-        const double off = (double)output[at] - (double)filled[k];
+        const double difference = (double)output[at] - (double)filled[k];
         if (observed[at]) continue;
-        filled[k] = (vae_real)((double)filled[k] + VAEI_ROUNDED(share * off));
+        filled[k] = (vae_real)((double)filled[k] + VAEI_ROUNDED(share * difference));
         if (spread) {
-            const double part = VAEI_ROUNDED(share * (1 - share)), square = VAEI_ROUNDED(off * off);
+            const double part = VAEI_ROUNDED(share * (1 - share)), square = VAEI_ROUNDED(difference * difference);
             spread[k] = (vae_real)((double)spread[k] + VAEI_ROUNDED(part * square));
         }
     }
@@ -10955,9 +10890,9 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
     for (row = first; row < first + count; row++)
         for (s = 0; s < samples; s++) {
             const size_t i = row * samples + s;
-            const double weight = vaei_log_weight(latent, vaei_at(model, model->plan.noise, 0, i, latent),
-                                                  vaei_at(model, model->plan.logvar, 0, row, latent),
-                                                  vaei_at(model, model->plan.z, 0, i, latent)) -
+            const double weight = vaei_log_weight(latent, vaei_row(model, model->plan.noise, i, latent),
+                                                  vaei_row(model, model->plan.logvar, row, latent),
+                                                  vaei_row(model, model->plan.z, i, latent)) -
                                   turn->pass.reconstruction[i];
             turn->log_sums[row] = turn->done + s ? vaei_add_logs(turn->log_sums[row], weight) : weight;
             if (turn->filled && vaei_finite_double(weight) && vaei_finite_double(turn->log_sums[row]))
@@ -11017,10 +10952,7 @@ VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *da
 
 VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
                                       double *each, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_log_likelihood", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_log_likelihood(model, data, samples, mean, each, error));
-    return status;
+    VAEI_RUN_CALL("vae_log_likelihood", vaei_log_likelihood(model, data, samples, mean, each, error));
 }
 
 /* ---- scores ---- */
@@ -11050,7 +10982,7 @@ VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_score_numbers: this kind of score is no sum over a row's "
                          "numbers: use VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR");
     if (score->without_entropy &&
-        (score->kind == VAE_SCORE_SQUARED_ERROR || !vaei_likelihoods[model->settings.likelihood].is_binary))
+        (score->kind == VAE_SCORE_SQUARED_ERROR || !vaei_likelihood_of(model)->is_binary))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "score.without_entropy has a meaning only for VAE_BERNOULLI's "
                          "nats: leave it 0");
     return VAE_OK;
@@ -11068,15 +11000,15 @@ VAEI_PRIVATE void vaei_score_rows(vaei_importance *turn, const vae_score_config 
     } else {
         pass->reconstruction = vaei_row_terms(model);
         pass->squared = score->kind == VAE_SCORE_SQUARED_ERROR;
-        vaei_take_means(pass);
+        vaei_z_from_means(pass);
         vaei_decoder_forward(pass);
     }
     for (i = 0; i < pass->count; i++) {
-        const vae_real *pixels = vaei_at(model, model->plan.target, 0, i, size);
+        const vae_real *pixels = vaei_row(model, model->plan.target, i, size);
         each[i] = score->kind == VAE_SCORE_LOG_LIKELIHOOD ? -pass->reconstruction[i] : pass->reconstruction[i];
         if (score->kind == VAE_SCORE_ELBO)
             each[i] += vaei_kl_of(model, latent, vaei_heads(model) + 2 * i * latent,
-                                  vaei_at(model, model->plan.logvar, 0, i, latent));
+                                  vaei_row(model, model->plan.logvar, i, latent));
         for (k = 0; VAEI_HAS(score->without_entropy) && k < size; k++) each[i] -= vaei_entropy((double)pixels[k]);
     }
 }
@@ -11089,10 +11021,10 @@ VAEI_PRIVATE void vaei_score_each_number(vaei_pass *pass, const vae_score_config
     pass->reconstruction = vaei_row_terms(model);
     pass->squared = score->kind == VAE_SCORE_SQUARED_ERROR;
     pass->numbers = numbers;
-    vaei_take_means(pass);
+    vaei_z_from_means(pass);
     vaei_decoder_forward(pass);
     for (i = 0; VAEI_HAS(score->without_entropy) && i < pass->count; i++) {
-        const vae_real *pixels = vaei_at(model, model->plan.target, 0, i, size);
+        const vae_real *pixels = vaei_row(model, model->plan.target, i, size);
         for (k = 0; k < size; k++) numbers[i * size + k] -= vaei_entropy((double)pixels[vaei_inner_place(model, k)]);
     }
 }
@@ -11129,18 +11061,12 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
 
 VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
                              vae_error *error) {
-    const int  before = vaei_enter(model, "vae_score", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_score(model, data, score, 0, each, error));
-    return status;
+    VAEI_RUN_CALL("vae_score", vaei_score(model, data, score, 0, each, error));
 }
 
 VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, const vae_score_config *score,
                                      double *each, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_score_numbers", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_score(model, data, score, 1, each, error));
-    return status;
+    VAEI_RUN_CALL("vae_score_numbers", vaei_score(model, data, score, 1, each, error));
 }
 
 /* A number's place in the order of all doubles: among the positive ones their bits as integers, below them the negative
@@ -11166,7 +11092,7 @@ VAE_API vae_status vae_quantile(const double *scores, size_t count, double fract
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: fraction is %r: use one between 0 and 1, as 0.99",
                          fraction);
     for (i = 0; i < count; i++)
-        if ((vaei_double_bits(scores[i]) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY)
+        if (vaei_is_nan_double(scores[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "vae_quantile: score %z is not a number", i);
     wanted = fraction * ((double)count + 1) * (1 - 1e-12);      /* 0.07 * 100 must not be rounded up to 8 */
     rank = (size_t)wanted + 1;
@@ -11201,10 +11127,10 @@ VAEI_PRIVATE vae_status vaei_latent_statistics(vae_model *model, const vae_data 
         for (i = 0; i < pass.count; i++)
             for (d = 0; d < latent; d++) {
                 const vae_real *mean = vaei_heads(model) + 2 * i * latent + d;
-                const double    off = (double)*mean - each[d].mean;
-                each[d].mean += off / (double)(first + i + 1);
-                each[d].variance += VAEI_ROUNDED(off * ((double)*mean - each[d].mean));
-                each[d].kl += vaei_kl_of(model, 1, mean, vaei_at(model, model->plan.logvar, 0, i, latent) + d);
+                const double    difference = (double)*mean - each[d].mean;
+                each[d].mean += difference / (double)(first + i + 1);
+                each[d].variance += VAEI_ROUNDED(difference * ((double)*mean - each[d].mean));
+                each[d].kl += vaei_kl_of(model, 1, mean, vaei_row(model, model->plan.logvar, i, latent) + d);
             }
     }
     for (d = 0; d < model->plan.latent; d++) {
@@ -11219,10 +11145,7 @@ VAEI_PRIVATE vae_status vaei_latent_statistics(vae_model *model, const vae_data 
 
 VAE_API vae_status vae_latent_statistics(vae_model *model, const vae_data *data, vae_dimension *each, size_t *active,
                                          vae_error *error) {
-    const int  before = vaei_enter(model, "vae_latent_statistics", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_latent_statistics(model, data, each, active, error));
-    return status;
+    VAEI_RUN_CALL("vae_latent_statistics", vaei_latent_statistics(model, data, each, active, error));
 }
 
 /* ---- missing numbers: means and variances are summed in the caller's own arrays, in the network's units, and turned
@@ -11237,14 +11160,14 @@ VAEI_PRIVATE void vaei_begin_filling(const vaei_importance *turn, size_t rows) {
 
 /* After them: the row in the caller's units, and what was given where it was. */
 VAEI_PRIVATE int vaei_end_filling(const vaei_importance *turn, const vae_data *data, size_t row) {
-    const vae_model *model = turn->pass.model;
-    const size_t     size = model->plan.example;
-    const vaei_given given = vaei_given_pixels(model, data, turn->first_row + row);
-    vae_real        *filled = turn->filled + row * size, *spread = turn->spread ? turn->spread + row * size : NULL;
-    size_t           k;
+    const vae_model   *model = turn->pass.model;
+    const size_t       size = model->plan.example;
+    const vaei_raw_row raw = vaei_raw_pixels(model, data, turn->first_row + row);
+    vae_real          *filled = turn->filled + row * size, *spread = turn->spread ? turn->spread + row * size : NULL;
+    size_t             k;
     for (k = 0; k < size; k++) {
-        if (!vaei_is_missing(model, &given, k)) {
-            filled[k] = vaei_given_pixel(&given, k);
+        if (!vaei_is_missing(model, &raw, k)) {
+            filled[k] = vaei_raw_pixel(&raw, k);
             continue;
         }
         if (spread && spread[k] > 0) spread[k] = vaei_sqrt(spread[k]);
@@ -11287,7 +11210,7 @@ VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size
         turn.same_noise = 0;
         turn.filled = filled + first * model->plan.example;
         turn.spread = spread ? spread + first * model->plan.example : NULL;
-        turn.pass.kept = vaei_at(model, model->plan.kept, 0, 0, 0);
+        turn.pass.saved_outputs = vaei_numbers(model, model->plan.saved_outputs);
         vaei_begin_filling(&turn, rows);
         vaei_estimate_log_p(&turn, samples);
         for (i = 0; i < rows; i++)
@@ -11299,10 +11222,7 @@ VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size
 
 VAE_API vae_status vae_impute(vae_model *model, const vae_data *data, size_t samples, vae_real *filled,
                               vae_real *spread, vae_error *error) {
-    const int  before = vaei_enter(model, "vae_impute", error);
-    vae_status status = VAE_ERROR_BUSY;
-    if (before >= 0) status = vaei_leave(model, before, vaei_impute(model, data, samples, filled, spread, error));
-    return status;
+    VAEI_RUN_CALL("vae_impute", vaei_impute(model, data, samples, filled, spread, error));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -11354,8 +11274,8 @@ VAEI_PRIVATE double vaei_probe_loss(const vaei_probe *p, const vae_latents *trai
         }
         loss += vaei_scalar_log(sum);
         for (c = 0; c < p->classes; c++) {
-            const double off = (p->scores[c] / sum - (c == label)) / (double)train->count;
-            for (i = 0; i < p->side; i++) p->gradient[c * p->side + i] += VAEI_ROUNDED(off * p->input[i]);
+            const double error = (p->scores[c] / sum - (c == label)) / (double)train->count;
+            for (i = 0; i < p->side; i++) p->gradient[c * p->side + i] += VAEI_ROUNDED(error * p->input[i]);
         }
     }
     return loss / (double)train->count;
@@ -11379,7 +11299,7 @@ VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *trai
             double       sum = own;
             for (k = 0; k < j; k++) sum -= VAEI_ROUNDED(l[i * p->side + k] * l[j * p->side + k]);
             if (j < i) l[i * p->side + j] = sum / l[j * p->side + j];
-            else l[i * p->side + i] = sum > 1e-9 * own ? vaei_scalar_exp(vaei_scalar_log(sum) / 2) : 1e30;
+            else l[i * p->side + i] = sum > 1e-9 * own ? vaei_scalar_sqrt(sum) : 1e30;
         }
 }
 
@@ -11410,7 +11330,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
     for (step = 0; step < iterations && small_steps < 5; step++) {
         const double loss = vaei_probe_loss(p, train);
         /* Nesterov's sequence: t' = (1 + sqrt(1 + 4 t^2))/2, momentum (t - 1)/t' */
-        const double next = (1 + vaei_scalar_exp(vaei_scalar_log(1 + 4 * age * age) / 2)) / 2;      /* a square root */
+        const double next = (1 + vaei_scalar_sqrt(1 + 4 * age * age)) / 2;
         double       momentum = (age - 1) / next;
         if (step && loss > before) momentum = 0;
         small_steps = step && before - loss < 1e-7 * (1 + loss) && before >= loss ? small_steps + 1 : 0;
@@ -11735,7 +11655,7 @@ VAEI_APART vae_real vaei_clip_factor(const vae_model *model) {
     for (i = 0; i < VAEI_CLIP_PIECES; i++) sum += work.sums[i];
     if (sum < DBL_MIN) return 1;
     /* the 1e-6 is PyTorch's */
-    factor = most / (vaei_scalar_exp(vaei_scalar_log(sum) / 2) + 1e-6);
+    factor = most / (vaei_scalar_sqrt(sum) + 1e-6);
     return factor < 1 ? (vae_real)factor : 1;
 }
 
@@ -11853,7 +11773,7 @@ VAEI_PRIVATE size_t vaei_layer_rows(const vae_model *model, int i, size_t exampl
    last layer's output and the input of the first layer need no check. */
 VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) {
     const vae_real bound = (vae_real)1e6;
-    const int      bounded = vaei_likelihoods[model->settings.likelihood].is_bounded;
+    const int      bounded = vaei_likelihood_of(model)->is_bounded;
     int            i;
     if (examples * model->plan.samples > 1000000) return 0;
     if (model->settings.freeze != VAE_FREEZE_DECODER &&
@@ -11872,10 +11792,10 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
             continue;
         }
         if (!(bounded && i == 0) &&
-            !vaei_are_within(model, vaei_at(model, layer->places.input, 0, 0, 0), rows * layer->inputs, bound))
+            !vaei_are_within(model, vaei_numbers(model, layer->places.input), rows * layer->inputs, bound))
             return 0;
         if (!(bounded && i == model->plan.layer_count - 1) &&
-            !vaei_are_within(model, vaei_at(model, layer->places.output_gradient, 0, 0, 0), rows * layer->outputs,
+            !vaei_are_within(model, vaei_numbers(model, layer->places.output_gradient), rows * layer->outputs,
                              bound))
             return 0;
     }
@@ -12103,11 +12023,11 @@ VAEI_SETUP vae_real vaei_activated_from(const vae_model *model, vae_activation k
    over at most 10,000 rows, spread evenly. */
 VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, vae_error *error) {
     const vaei_layer      *last = &model->plan.layers[model->plan.layer_count - 1];
-    const vaei_likelihood *likelihood = &vaei_likelihoods[model->settings.likelihood];
+    const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const int              outputs = likelihood->outputs;
     const size_t           channels = (size_t)model->settings.input.channels, stride = (data->count + 9999) / 10000;
     const size_t           size = model->plan.example, units = last->bias_count / (size_t)outputs;
-    vae_real              *bias = model->parameters + last->bias, *pixels = vaei_at(model, model->plan.target, 0, 0, 0);
+    vae_real              *bias = model->parameters + last->bias, *pixels = vaei_numbers(model, model->plan.target);
     size_t                 row, i, k;
     int                    which;
     vae_status             status;
@@ -12127,9 +12047,9 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
             for (i = 0; i < units; i++) {
                 double sum = 0, found = 0, weight;
                 for (k = i; k < size; k += units) {
-                    const double off = (double)pixels[k] - (which ? (double)means[i] : 0);
+                    const double difference = (double)pixels[k] - (which ? (double)means[i] : 0);
                     if (observed && !observed[k]) continue;
-                    sum += which ? VAEI_ROUNDED(off * off) : off;
+                    sum += which ? VAEI_ROUNDED(difference * difference) : difference;
                     found += 1;
                 }
                 if (!(found > 0)) continue;
@@ -12140,8 +12060,8 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
         }
     for (i = 0; i < units; i++) {
         const size_t at = vaei_output_place(channels, outputs, i);
-        bias[at] = vaei_activated_from(model, last->activation, (vae_real)likelihood->first_bias((double)means[i]));
-        if (outputs > 1) bias[at + channels] = (vae_real)likelihood->first_spread((double)means[units + i]);
+        bias[at] = vaei_activated_from(model, last->activation, (vae_real)likelihood->bias_for_mean((double)means[i]));
+        if (outputs > 1) bias[at + channels] = (vae_real)likelihood->bias_for_variance((double)means[units + i]);
     }
     vaei_forget_gradients(model);
     return VAE_OK;
@@ -12228,13 +12148,13 @@ VAEI_PRIVATE void vaei_show_best(vae_model *model) {
 }
 
 /* Does anything go by the validation loss? */
-VAEI_PRIVATE int vaei_judges(const vae_model *model, const vae_fit_config *fit) {
+VAEI_PRIVATE int vaei_uses_validation(const vae_model *model, const vae_fit_config *fit) {
     return model->plan.keeps_best || fit->patience || fit->plateau_epochs;
 }
 
 /* Takes note of the loss of the epoch that has ended: keeps its weights if they are the best so far, and lowers the
    learning rate when it is time. As a vae_real the loss is the same after a checkpoint. */
-VAEI_PRIVATE void vaei_judge(vae_model *model, const vae_fit_config *fit, const vae_terms *validation) {
+VAEI_PRIVATE void vaei_note_validation(vae_model *model, const vae_fit_config *fit, const vae_terms *validation) {
     vae_optimizer *const optimizer = &model->settings.optimizer;
     const double         most = (double)VAEI_LARGEST;
     double               loss = vaei_terms_of(validation->reconstruction, validation->kl,
@@ -12278,10 +12198,11 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     model->position = model->epoch_rows = model->epoch_batch = 0;
     model->epoch_keeps_order = 0;
     model->epoch++;
-    if (fit->config->validation && (!stopped || vaei_judges(model, fit->config))) {
+    if (fit->config->validation && (!stopped || vaei_uses_validation(model, fit->config))) {
         const vae_status status = vaei_elbo(model, fit->config->validation, &fit->progress.validation, NULL, error);
         if (status != VAE_OK) return status;
-        if (vaei_judges(model, fit->config)) vaei_judge(model, fit->config, &fit->progress.validation);
+        if (vaei_uses_validation(model, fit->config))
+            vaei_note_validation(model, fit->config, &fit->progress.validation);
         fit->progress.has_validation = 1;
     }
     if (vaei_report(fit, VAE_EVENT_EPOCH)) stopped = 1;
@@ -12309,7 +12230,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
     if (fit->output_bias_from_data && model->settings.freeze == VAE_FREEZE_DECODER)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.output_bias_from_data would change the decoder, which "
                          "config.freeze leaves as it is: leave one of them 0");
-    if (!fit->validation && vaei_judges(model, fit))
+    if (!fit->validation && vaei_uses_validation(model, fit))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s goes by the validation loss: give fit.validation",
                          fit->patience ? "fit.patience" : fit->plateau_epochs ? "fit.plateau_epochs"
                                                         : "config.keep_best");
@@ -12350,7 +12271,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (config->until_epoch) config->epochs = config->until_epoch - (size_t)model->epoch;
     /* Training goes on with the last weights, and in the end the best ones are put in place again. */
     if (model->shows_best) vaei_exchange_best(model);
-    if ((status = vaei_take_data(model, data, config->validation, error)) != VAE_OK) return status;
+    if ((status = vaei_accept_data(model, data, config->validation, error)) != VAE_OK) return status;
     if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
     memset(&fit, 0, sizeof fit);
     fit.model = model;
@@ -12465,7 +12386,7 @@ VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevi
         vaei_put_terms(text, &p->validation, 1, brevity, 0);
     }
     if (brevity) return;
-    if (p->model && vaei_likelihoods[p->model->settings.likelihood].tells_bits) {
+    if (p->model && vaei_likelihood_of(p->model)->tells_bits) {
         const vae_terms *terms = p->has_validation ? &p->validation : &p->train;
         vaei_put_string(text, ", ");
         vaei_put_decimal(text, vae_bits_per_dimension(p->model, -terms->elbo), 3);
@@ -12675,7 +12596,7 @@ VAEI_SETUP int vaei_compare_decimal(uint64_t digits, int power, uint64_t mantiss
 }
 
 /* Splits the number with these bits into mantissa * 2^exponent. */
-VAEI_SETUP void vaei_take_apart(vaei_word bits, uint64_t *mantissa, int *exponent) {
+VAEI_SETUP void vaei_split_real(vaei_word bits, uint64_t *mantissa, int *exponent) {
     const int field = (int)(bits >> VAEI_FRACTION_BITS);
     *mantissa = bits & (((vaei_word)1 << VAEI_FRACTION_BITS) - 1);
     if (field) *mantissa |= (uint64_t)1 << VAEI_FRACTION_BITS;
@@ -12686,7 +12607,7 @@ VAEI_SETUP void vaei_take_apart(vaei_word bits, uint64_t *mantissa, int *exponen
 VAEI_SETUP int vaei_rounds_within(uint64_t digits, int power, vaei_word bits) {
     uint64_t mantissa;
     int      exponent, order;
-    vaei_take_apart(bits, &mantissa, &exponent);
+    vaei_split_real(bits, &mantissa, &exponent);
     order = vaei_compare_decimal(digits, power, 2 * mantissa + 1, exponent - 1);
     return order < 0 || (order == 0 && !(bits & 1));
 }
@@ -12734,7 +12655,7 @@ VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real) {
     if (bits >> (8 * sizeof bits - 1)) vaei_put(text, '-');
     bits = bits << 1 >> 1;
     if (bits == VAEI_INFINITE_WORD) { vaei_put_string(text, "inf"); return; }
-    vaei_take_apart(bits, &mantissa, &exponent);
+    vaei_split_real(bits, &mantissa, &exponent);
     /* point: the power of ten of the first digit, estimated from the power of two and then corrected */
     while (mantissa >> top) top++;
     point = (int)((long)(exponent + top - 1) * 30103 / 100000) - 1;     /* log10 of 2: never too large */
@@ -13981,7 +13902,7 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
 #define VAEI_MOST_MOMENT ((vae_real)1e30)
 
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
-VAEI_SETUP vae_status vaei_take_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
+VAEI_SETUP vae_status vaei_read_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
     const int            squares = block == VAEI_BLOCK_V || block == VAEI_BLOCK_U || vaei_is_variance(wanted->name);
     const int            is_weight = !block || block == VAEI_BLOCK_BEST;
@@ -14023,7 +13944,7 @@ VAEI_SETUP vae_status vaei_match_numbers(const vaei_matching *matching, vae_mode
     while (vaei_walk_next(&walk, matching->file, &found)) {
         if (!vaei_identify(matching, &found, &block, &index, &tensor) || !vaei_is_wanted(matching, block) ||
             (matching->is_transfer && !vaei_can_transfer(&found, block, &tensor))) continue;
-        status = vaei_take_numbers(matching, &found, block, index, &tensor,
+        status = vaei_read_numbers(matching, &found, block, index, &tensor,
                                    model ? vaei_block(model, block) : NULL, error);
         if (status != VAE_OK) return status;
     }
@@ -14198,14 +14119,14 @@ VAEI_SETUP vae_status vaei_check_file_part(vae_part file, vae_part wanted, vae_e
 }
 
 /* Copies the fields that are not 0 in `given`. */
-VAEI_SETUP void vaei_take_fields(const vaei_field *fields, int flag, char *to, const char *given) {
+VAEI_SETUP void vaei_override_fields(const vaei_field *fields, int flag, char *to, const char *given) {
     for (; fields->name; fields++) {
         const size_t place = fields->place[0];
         const int    kind = fields->inner ? vaei_enum_value(given + place, fields->inner->size) : 0;
         if ((fields->flags & flag) != flag) continue;
         if (fields->inner && !(fields->flags & VAEI_AS_ONE) &&
             (!kind || kind == vaei_enum_value(to + place, fields->inner->size)))
-            vaei_take_fields(fields->inner, 0, to + place, given + place);
+            vaei_override_fields(fields->inner, 0, to + place, given + place);
         else if (!vaei_field_is_zero(fields, 0, given)) memcpy(to + place, given + place, fields->size);
     }
 }
@@ -14262,19 +14183,19 @@ VAEI_SETUP vae_status vaei_check_lists(const vaei_json *json, vae_part part, vae
 
 /* A number takes two bytes at least, so a file's size bounds how many weights its network may have. */
 VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_file *file, vae_error *error) {
-    size_t       weights = 0;
-    vaei_network network;
-    vaei_outline o;
-    vae_status   status = vaei_network_of(config, &network, error);
-    const int    decoder_end = network.encoders + 1 + network.decoders;
-    int          i, end = config->part == VAE_DECODER_ONLY ? decoder_end : decoder_end + network.classifiers;
+    size_t          weights = 0;
+    vaei_network    network;
+    vaei_layer_spec spec;
+    vae_status      status = vaei_network_of(config, &network, error);
+    const int       decoder_end = network.encoders + 1 + network.decoders;
+    int             i, end = config->part == VAE_DECODER_ONLY ? decoder_end : decoder_end + network.classifiers;
     for (i = vaei_first_layer(&network, config->part); i < end; i++) {
         if (i == vaei_end_layer(&network, config->part)) i = decoder_end;       /* without a decoder */
         if (i == end) break;
-        if ((status = vaei_outline_at(&network, i, &o, error)) != VAE_OK) return status;
-        weights = vaei_plus(weights, vaei_count_biases(&o));
+        if ((status = vaei_spec_at(&network, i, &spec, error)) != VAE_OK) return status;
+        weights = vaei_plus(weights, vaei_count_biases(&spec));
         if (!network.tied || i <= network.encoders || i >= decoder_end)
-            weights = vaei_plus(weights, vaei_count_weights(&o));
+            weights = vaei_plus(weights, vaei_count_weights(&spec));
     }
     if (vaei_times(2, weights) <= file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "
@@ -14285,7 +14206,7 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
    until the model takes at most 128 MB plus 64 times the file's size. That leaves most convolutional networks
    their batch of 128, though their tensors outweigh their weights by far. The memory of further threads is not counted,
    so that a file loads with the same batch on every machine. */
-VAEI_SETUP vae_status vaei_settle_batch(vae_config *config, size_t file_size, vae_error *error) {
+VAEI_SETUP vae_status vaei_limit_batch(vae_config *config, size_t file_size, vae_error *error) {
     const uint64_t most = ((uint64_t)128 << 20) + 64 * (uint64_t)file_size;
     const int      threads = config->threads;
     size_t         needed = 0;
@@ -14338,7 +14259,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
         /* What the given config says overrides the file's from here on. */
-        vaei_take_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
+        vaei_override_fields(vaei_config_fields, VAEI_TAKEN, (char *)config, (const char *)given);
         if (given->part) config->part = given->part;
         config->layout = given->layout;
         config->kernels = given->kernels;
@@ -14352,7 +14273,7 @@ VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_confi
         (status = vaei_check_weights(config, file, error)) != VAE_OK)
         return given ? status : vaei_blame_file(status, error);
     return given && given->batch ? VAE_OK
-                                 : vaei_settle_batch(config, file->header_end + file->data_size, error);
+                                 : vaei_limit_batch(config, file->header_end + file->data_size, error);
 }
 
 /* Makes a model of the file's network and checks all that the header says against it. Only the numbers are left to
@@ -14479,7 +14400,7 @@ VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_erro
 }
 
 /* Loads all weights of a model, or those that fit. Nothing is stored before everything has been checked. */
-VAEI_SETUP vae_status vaei_take_weights(vae_model *model, vaei_file *file, int is_transfer, unsigned char *taken,
+VAEI_SETUP vae_status vaei_read_weights(vae_model *model, vaei_file *file, int is_transfer, unsigned char *taken,
                                         vae_error *error) {
     vaei_matching matching;
     vae_status    status;
@@ -14505,7 +14426,7 @@ VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, 
         (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
     if (file.config_at && (status = vaei_agree_with_model(&file, model, error)) != VAE_OK) return status;
     if ((status = vaei_enter_alone(model, "vae_load_weights", error)) != VAE_OK) return status;
-    return vaei_leave(model, VAEI_FREE, vaei_take_weights(model, &file, 0, NULL, error));
+    return vaei_leave(model, VAEI_FREE, vaei_read_weights(model, &file, 0, NULL, error));
 }
 
 VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes, size_t size, unsigned char *taken,
@@ -14515,7 +14436,7 @@ VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes,
     if ((status = vaei_check_loading(model, bytes, "vae_load_matching", error)) != VAE_OK ||
         (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK ||
         (status = vaei_enter_alone(model, "vae_load_matching", error)) != VAE_OK) return status;
-    return vaei_leave(model, VAEI_FREE, vaei_take_weights(model, &file, 1, taken, error));
+    return vaei_leave(model, VAEI_FREE, vaei_read_weights(model, &file, 1, taken, error));
 }
 
 /* ---- writing: to memory, to a file, or to nowhere, which only counts ---- */
@@ -14568,7 +14489,7 @@ VAEI_SETUP int vaei_is_written(const vaei_field *field, int column, const void *
     const size_t size = field->inner ? field->inner->size : field->size;
     int          count;
     if (field->flags & VAEI_OLD) return 0;
-    if (field->flags & VAEI_OF_SIGMA && !vaei_likelihoods[model->settings.likelihood].has_sigma) return 0;
+    if (field->flags & VAEI_OF_SIGMA && !vaei_likelihood_of(model)->has_sigma) return 0;
     if (field->flags & VAEI_OF_SAMPLES)
         return model->settings.samples > 1 || model->settings.objective == VAE_OBJECTIVE_IWAE;
     if (field->flags & VAEI_NOT_FIRST) return vaei_enum_value((const char *)base + field->place[column], size) > 1;

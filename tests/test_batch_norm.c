@@ -80,8 +80,8 @@ TEST(test_columns) {
     CHECK(vae_set_tensor(model, "encoder.2.weight", weight, 20, NULL) == VAE_OK);    /* Flatten, Linear, this */
     CHECK(vae_set_tensor(model, "encoder.2.bias", bias, 20, NULL) == VAE_OK);
     CHECK(vae_accumulate_gradients(model, &data, NULL, NULL, NULL) == VAE_OK);
-    linear = vaei_at(model, layer->places.linear, 0, 0, 0);
-    normalised = vaei_at(model, layer->places.saved, 0, 0, 0);          /* SiLU keeps its input */
+    linear = vaei_numbers(model, layer->places.linear);
+    normalised = vaei_numbers(model, layer->places.saved);          /* SiLU keeps its input */
     CHECK(vae_get_tensor(model, "encoder.2.running_mean", mean, 20, NULL) == VAE_OK);
     CHECK(vae_get_tensor(model, "encoder.2.running_var", variance, 20, NULL) == VAE_OK);
     for (k = 0; k < 20; k++) {

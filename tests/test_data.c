@@ -55,8 +55,8 @@ static vae_data rows_of(const vae_real *pixels, size_t count) {
 
 static int same_bits(const void *a, const void *b, size_t count) { return !memcmp(a, b, count * sizeof(vae_real)); }
 
-static vae_real *target_of(vae_model *m, size_t row) { return vaei_at(m, m->plan.target, 0, row, m->plan.example); }
-static vae_real *input_of(vae_model *m, size_t row) { return vaei_at(m, m->plan.input, 0, row, m->plan.example); }
+static vae_real *target_of(vae_model *m, size_t row) { return vaei_row(m, m->plan.target, row, m->plan.example); }
+static vae_real *input_of(vae_model *m, size_t row) { return vaei_row(m, m->plan.input, row, m->plan.example); }
 
 static vae_real pixels[ROWS * SIZE], others[ROWS * SIZE], holed[ROWS * SIZE];
 static vae_error error;
@@ -564,16 +564,16 @@ TEST(test_statistics_of_observed) {
                 vaei_encoder_forward(&pass);
                 vaei_draw_noise(model, VAEI_STREAM_TRAINING, 1000 + (uint64_t)i, 0, 90);
                 vaei_latent_forward(&pass, NULL);
-                pass.kept = (vae_real *)malloc(90 * LENGTH * sizeof(vae_real));
+                pass.saved_outputs = (vae_real *)malloc(90 * LENGTH * sizeof(vae_real));
                 vaei_decoder_forward(&pass);
                 for (r = 0; r < 90; r++)
                     for (k = 0; k < LENGTH; k++) {
-                        const double off = (double)pass.kept[r * LENGTH + k] - (double)target_of(model, 0)[r * LENGTH + k];
+                        const double off = (double)pass.saved_outputs[r * LENGTH + k] - (double)target_of(model, 0)[r * LENGTH + k];
                         if (vaei_is_nan(batch.pixels[r * LENGTH + k])) continue;
                         wanted[per_pixel ? k : 0] += likelihood == VAE_GAUSSIAN ? off * off : fabs(off);
                         numbers[per_pixel ? k : 0]++;
                     }
-                free(pass.kept);
+                free(pass.saved_outputs);
             }
             CHECK(vae_get_tensor(model, "log_sigma", log_sigma, per_pixel ? LENGTH : 1, NULL) == VAE_OK);
             for (k = 0; k < (per_pixel ? 4 : 1); k++) {
@@ -603,8 +603,8 @@ static void integrate(vae_model *model, const vae_real *row, double *means, doub
     for (i = 0; i < POINTS; i++) z[i] = (vae_real)(-6 + 12.0 * i / (POINTS - 1));
     for (i = 0; i < POINTS; i += (int)pass.count) {             /* the decoder's outputs, channels last */
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, (size_t)(POINTS - i)));
-        memcpy(vaei_at(model, model->plan.z, 0, 0, 0), z + i, pass.count * sizeof(vae_real));
-        pass.kept = outputs + (size_t)i * model->plan.output;
+        memcpy(vaei_numbers(model, model->plan.z), z + i, pass.count * sizeof(vae_real));
+        pass.saved_outputs = outputs + (size_t)i * model->plan.output;
         vaei_decoder_forward(&pass);
     }
     for (k = 0; k < SIZE; k++) {

@@ -156,7 +156,7 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     pass.reconstruction = vaei_row_terms(model);
     row_kl = vaei_row_kl(model);
     vaei_encoder_forward(&pass);
-    memcpy(vaei_at(model, model->plan.noise, 0, 0, 0), noise, rows * latent * sizeof *noise);
+    memcpy(vaei_numbers(model, model->plan.noise), noise, rows * latent * sizeof *noise);
     vaei_latent_forward(&pass, row_kl);
     for (i = 0; i < rows; i++) kl += row_kl[i];
     if (!forward) (void)vaei_kl_in_loss(&pass, kl / (double)rows);
@@ -189,7 +189,7 @@ static void check_logits(const vae_model *model, const golden_model *golden) {
             for (i = 0; i < example; i++)
                 expected[row * outputs * example + (i / channels * outputs + k) * channels + i % channels] =
                     golden->logits[(row * outputs + k) * example + i];
-    check_array(vaei_at(model, model->plan.stages[model->plan.stage_count - 1].output, 0, 0, 0), expected,
+    check_array(vaei_slot_rows(model, model->plan.stages[model->plan.stage_count - 1].output, 0, 0, 0), expected,
                 rows * outputs * example, golden->name, "logits");
     free(expected);
 }
@@ -215,7 +215,7 @@ static void check_forward(int number, vae_kernels kernels) {
     check_array(decoded, golden->reconstructed, rows * example, golden->name, "reconstructed pixels");
     loss = pass_with_golden_noise(model, golden, 1);
     check_number(loss, golden->loss, golden->name, "loss");
-    check_array(vaei_at(model, model->plan.z, 0, 0, 0), golden->z, rows * latent, golden->name, "z");
+    check_array(vaei_numbers(model, model->plan.z), golden->z, rows * latent, golden->name, "z");
     CHECK(model->plan.micro >= rows);       /* a fused stage keeps the logits of one micro-batch */
     check_logits(model, golden);
     free(pixels);

@@ -387,7 +387,7 @@ TEST(test_labels) {
 TEST(test_pair_scores) {
     static const double   lows[2] = { -11.9, -7.9 }, highs[2] = { 20, 3.9 };
     const vaei_likelihood *likelihood;
-    vaei_spread            spread;
+    vaei_sigmas            spread;
     test_random            random = { 1 };
     int                    which, trial, k;
     memset(&spread, 0, sizeof spread);

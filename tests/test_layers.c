@@ -473,7 +473,7 @@ static void print_network(const vae_model *model, size_t count) {
 /* The borders of images were zeroed once and are never written. */
 static int border_is_zero(const vae_model *model, const vaei_image *image, vaei_place place) {
     const size_t      line = (size_t)image->width * (size_t)image->channels;
-    const vae_real   *memory = vaei_at(model, place, 0, 0, 0);
+    const vae_real   *memory = vaei_slot_rows(model, place, 0, 0, 0);
     const size_t      count = place.in_slot ? model->plan.micro : model->plan.batch;
     size_t            n, i;
     for (n = 0; n < count; n++, memory += image->image)
@@ -551,7 +551,7 @@ static void check_gradients(vae_model *model, naive_network *network, const vae_
     for (i = 0; i < n; i++) {
         vae_terms row;
         to_image(config, data->pixels + i * size, image);
-        row = naive_train(network, config, image, vaei_at(model, model->plan.noise, 0, i, latent), 1 / (double)n);
+        row = naive_train(network, config, image, vaei_row(model, model->plan.noise, i, latent), 1 / (double)n);
         expected.reconstruction += row.reconstruction / (double)n;
         expected.kl += row.kl / (double)n;
         expected.elbo += row.elbo / (double)n;
