@@ -1743,6 +1743,7 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
 
 VAEI_PRIVATE size_t vaei_min_size(size_t a, size_t b) { return a < b ? a : b; }
 VAEI_PRIVATE size_t vaei_max_size(size_t a, size_t b) { return a > b ? a : b; }
+VAEI_PRIVATE int    vaei_min_int(int a, int b) { return a < b ? a : b; }
 VAEI_PRIVATE int    vaei_max_int(int a, int b) { return a > b ? a : b; }
 
 /* A size that does not fit becomes VAEI_TOO_LARGE and stays so in all further sums and products (but with a factor of
@@ -5120,14 +5121,62 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
     return out < 1 ? 0 : out;
 }
 
+VAEI_SETUP int vaei_has_padding(const vae_layer *layer) {
+    return layer->top || layer->bottom || layer->left || layer->right || layer->output_padding_height ||
+           layer->output_padding_width;
+}
+
+VAEI_SETUP vae_status vaei_check_dense(const vae_layer *layer, vaei_where where, vae_error *error) {
+    const vae_shape s = layer->shape;
+    if (s.height > VAEI_MAX_SIDE || s.width > VAEI_MAX_SIDE || s.channels > VAEI_MAX_SIDE)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: each may be at most 67108864",
+                         where.part, where.number, s.height, s.width, s.channels);
+    if (layer->kernel_height || layer->kernel_width || layer->stride_height || layer->stride_width ||
+        vaei_has_padding(layer) || layer->padding != VAE_SAME)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is dense and has a kernel, a stride or padding: "
+                         "leave them 0, or make it a convolution", where.part, where.number);
+    return VAE_OK;
+}
+
+VAEI_SETUP vae_status vaei_check_convolution(const vae_layer *layer, vaei_where where, vae_error *error) {
+    const vae_shape s = layer->shape;
+    if (s.channels > VAEI_MAX_EXTENT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has %d channels: a convolution may have at most 65535",
+                         where.part, where.number, s.channels);
+    if (s.height || s.width)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives a convolution's shape as %d x %d x %d: height and "
+                         "width follow from its input, leave them 0", where.part, where.number, s.height, s.width,
+                         s.channels);
+    if (layer->kernel_height < 1 || layer->kernel_width < 1 || layer->stride_height < 1 || layer->stride_width < 1 ||
+        layer->kernel_height > VAEI_MAX_KERNEL || layer->kernel_width > VAEI_MAX_KERNEL ||
+        layer->stride_height > VAEI_MAX_KERNEL || layer->stride_width > VAEI_MAX_KERNEL)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: kernel %d x %d, stride %d x %d: each must lie in 1..%d",
+                         where.part, where.number, layer->kernel_height, layer->kernel_width, layer->stride_height,
+                         layer->stride_width, VAEI_MAX_KERNEL);
+    if (layer->padding == VAE_SAME && vaei_has_padding(layer))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has amounts of padding, but VAE_SAME chooses them: "
+                         "leave them 0, or make its padding VAE_EXPLICIT", where.part, where.number);
+    if (layer->top < 0 || layer->bottom < 0 || layer->left < 0 || layer->right < 0 || layer->top > VAEI_MAX_EXTENT ||
+        layer->bottom > VAEI_MAX_EXTENT || layer->left > VAEI_MAX_EXTENT || layer->right > VAEI_MAX_EXTENT)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0..65535",
+                         where.part, where.number, layer->top, layer->bottom, layer->left, layer->right);
+    if ((layer->output_padding_height || layer->output_padding_width) && layer->kind == VAE_LAYER_CONV)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has output padding, which only a transposed convolution "
+                         "has: leave it 0", where.part, where.number);
+    if (layer->output_padding_height < 0 || layer->output_padding_height >= layer->stride_height ||
+        layer->output_padding_width < 0 || layer->output_padding_width >= layer->stride_width)
+        return vaei_fail(error, VAE_ERROR_CONFIG,
+                         "%s layer %d: output padding must be 0 or more and less than the stride", where.part,
+                         where.number);
+    return VAE_OK;
+}
+
 /* Checks what the config says of a layer, whose defaults are filled in already. What follows from its input's shape is
    checked later, in vaei_infer_layer. */
 VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where, vae_error *error) {
+    const vae_shape s = layer->shape;
     const int       convolution =
         VAEI_HAS(layer->kind == VAE_LAYER_CONV || layer->kind == VAE_LAYER_CONV_TRANSPOSED);
-    const int       amounts = layer->top || layer->bottom || layer->left || layer->right;
-    const int       added = layer->output_padding_height || layer->output_padding_width;
-    const vae_shape s = layer->shape;
     if (layer->kind != VAE_LAYER_DENSE && !convolution)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has kind %d: write layers with VAE_DENSE, VAE_CONV, ...",
                          where.part, where.number, (int)layer->kind);
@@ -5143,45 +5192,7 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
     if (layer->padding != VAE_SAME && layer->padding != VAE_EXPLICIT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has padding rule %d: use VAE_SAME or VAE_EXPLICIT",
                          where.part, where.number, (int)layer->padding);
-    if (!convolution) {
-        if (s.height > VAEI_MAX_SIDE || s.width > VAEI_MAX_SIDE || s.channels > VAEI_MAX_SIDE)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: each may be at most 67108864",
-                             where.part, where.number, s.height, s.width, s.channels);
-        if (layer->kernel_height || layer->kernel_width || layer->stride_height || layer->stride_width || amounts ||
-            added || layer->padding != VAE_SAME)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is dense and has a kernel, a stride or padding: "
-                             "leave them 0, or make it a convolution", where.part, where.number);
-        return VAE_OK;
-    }
-    if (s.channels > VAEI_MAX_EXTENT)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has %d channels: a convolution may have at most 65535",
-                         where.part, where.number, s.channels);
-    if (s.height || s.width)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives a convolution's shape as %d x %d x %d: height and "
-                         "width follow from its input, leave them 0", where.part, where.number, s.height, s.width,
-                         s.channels);
-    if (layer->kernel_height < 1 || layer->kernel_width < 1 || layer->stride_height < 1 || layer->stride_width < 1 ||
-        layer->kernel_height > VAEI_MAX_KERNEL || layer->kernel_width > VAEI_MAX_KERNEL ||
-        layer->stride_height > VAEI_MAX_KERNEL || layer->stride_width > VAEI_MAX_KERNEL)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: kernel %d x %d, stride %d x %d: each must lie in 1..%d",
-                         where.part, where.number, layer->kernel_height, layer->kernel_width, layer->stride_height,
-                         layer->stride_width, VAEI_MAX_KERNEL);
-    if (layer->padding == VAE_SAME && (amounts || added))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has amounts of padding, but VAE_SAME chooses them: "
-                         "leave them 0, or make its padding VAE_EXPLICIT", where.part, where.number);
-    if (layer->top < 0 || layer->bottom < 0 || layer->left < 0 || layer->right < 0 || layer->top > VAEI_MAX_EXTENT ||
-        layer->bottom > VAEI_MAX_EXTENT || layer->left > VAEI_MAX_EXTENT || layer->right > VAEI_MAX_EXTENT)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0..65535",
-                         where.part, where.number, layer->top, layer->bottom, layer->left, layer->right);
-    if (added && layer->kind == VAE_LAYER_CONV)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has output padding, which only a transposed convolution "
-                         "has: leave it 0", where.part, where.number);
-    if (layer->output_padding_height < 0 || layer->output_padding_height >= layer->stride_height ||
-        layer->output_padding_width < 0 || layer->output_padding_width >= layer->stride_width)
-        return vaei_fail(error, VAE_ERROR_CONFIG,
-                         "%s layer %d: output padding must be 0 or more and less than the stride", where.part,
-                         where.number);
-    return VAE_OK;
+    return convolution ? vaei_check_convolution(layer, where, error) : vaei_check_dense(layer, where, error);
 }
 
 /* Whether a convolution can take or give (`does`) this image. */
@@ -5195,10 +5206,11 @@ VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where
    answer is the same for the layer's mirror image, which takes what it gives. */
 VAEI_SETUP int vaei_misses_the_series(const vaei_layer_spec *spec) {
     const vae_layer *l = &spec->layer;
-    const int along_height = l->kernel_height > 1 || l->stride_height > 1;
-    const int along_width = l->kernel_width > 1 || l->stride_width > 1;
-    const int is_column = spec->in.width == 1 && spec->out.width == 1 && spec->in.height > 1 && spec->out.height > 1;
-    const int is_row = spec->in.height == 1 && spec->out.height == 1 && spec->in.width > 1 && spec->out.width > 1;
+    const vae_shape  in = spec->in, out = spec->out;
+    const int        along_height = l->kernel_height > 1 || l->stride_height > 1;
+    const int        along_width = l->kernel_width > 1 || l->stride_width > 1;
+    const int        is_column = in.width == 1 && out.width == 1 && in.height > 1 && out.height > 1;
+    const int        is_row = in.height == 1 && out.height == 1 && in.width > 1 && out.width > 1;
     return (is_column && along_width && !along_height) || (is_row && along_height && !along_width);
 }
 
@@ -5362,10 +5374,14 @@ VAEI_SETUP vaei_where vaei_where_is(const vaei_network *n, int index) {
     return where;
 }
 
+/* Which of its plan's layers layer `index` of a network is. */
+VAEI_SETUP int vaei_plan_index(const vaei_network *n, int index) {
+    return n->plan->encoder.layers ? index : index - (n->encoders + 1);
+}
+
 /* Layer `index` of a network that a plan holds. */
 VAEI_SETUP vae_status vaei_spec_in_plan(const vaei_network *n, int index, vaei_layer_spec *spec) {
-    const int         first = n->plan->encoder.layers ? 0 : n->encoders + 1;
-    const vaei_layer *layer = &n->plan->layers[index - first];
+    const vaei_layer *layer = &n->plan->layers[vaei_plan_index(n, index)];
     vaei_describe(layer, &spec->layer);
     spec->in = layer->in;
     spec->out = layer->out;
@@ -5379,64 +5395,65 @@ VAEI_SETUP vae_status vaei_spec_in_plan(const vaei_network *n, int index, vaei_l
     return VAE_OK;
 }
 
+/* The first `count` layers of the encoder. */
+VAEI_SETUP vae_status vaei_walk_encoder(const vaei_network *n, int count, vaei_layer_spec *spec, vae_error *error) {
+    return vaei_walk_layers(n->config->encoder, count, n->input, n->is_checked ? NULL : "encoder", spec, error);
+}
+
+/* The heads: one dense layer. */
+VAEI_SETUP vae_status vaei_spec_of_heads(const vaei_network *n, vaei_layer_spec *spec, vae_error *error) {
+    const vae_status status = vaei_walk_encoder(n, n->encoders, spec, error);
+    spec->in = spec->out;
+    spec->out.height = spec->out.width = 1;
+    spec->out.channels = n->shared_heads ? n->latent : 2 * n->latent;
+    vaei_make_dense(&spec->layer, spec->out, VAE_LINEAR);
+    return status;
+}
+
+/* Layer `index` of a decoder that mirrors the encoder. What comes out is what went into its counterpart, the output of
+   the layer before that one: so it has that layer's activation, dropout and normalisation. The heads' counterpart is a
+   dense layer from z back to what the heads see. */
+VAEI_SETUP vae_status vaei_spec_mirrored(const vaei_network *n, int index, vae_shape z, vaei_layer_spec *spec,
+                                         vae_error *error) {
+    const int        counterpart = vaei_counterpart(n, index), ends = counterpart == 0;
+    const vae_layer *before = ends ? NULL : &n->config->encoder[counterpart - 1];
+    const vae_status status = vaei_walk_encoder(n, vaei_min_int(counterpart + 1, n->encoders), spec, error);
+    if (status != VAE_OK) return status;
+    if (counterpart == n->encoders) {
+        spec->in = z;
+        vaei_make_dense(&spec->layer, spec->out, VAE_LINEAR);
+    } else vaei_mirror_layer(spec);
+    spec->layer.activation = ends ? VAE_LINEAR : before->activation;
+    spec->layer.dropout = ends ? 0 : before->dropout;
+    spec->layer.batch_norm = ends ? 0 : before->batch_norm;
+    vaei_default_layer(&spec->layer);
+    if (!ends) return VAE_OK;
+    /* The last layer: the likelihood may take two numbers a pixel. */
+    spec->layer.shape.channels = spec->out.channels = n->output.channels;
+    return vaei_is_dense(&spec->layer) ? VAE_OK
+                                       : vaei_check_image(spec->out, "gives", vaei_where_is(n, index), error);
+}
+
 /* Layer `index` of the network. An error is about this layer or one before it. */
 VAEI_SETUP vae_status vaei_spec_at(const vaei_network *n, int index, vaei_layer_spec *spec, vae_error *error) {
-    const vae_layer *encoder = n->config ? n->config->encoder : NULL;
-    const char      *in_encoder = n->is_checked ? NULL : "encoder";
-    const int        counterpart = vaei_counterpart(n, index);
-    vae_shape        z = { 1, 1, 0 }, both = { 1, 1, 0 };
-    vae_status       status;
+    const int  decoder_end = n->encoders + 1 + n->decoders;
+    vae_shape  z = { 1, 1, 0 };
+    vae_status status;
     z.channels = n->latent;
-    both.channels = n->shared_heads ? n->latent : 2 * n->latent;
     if (VAEI_HAS(!n->config)) return vaei_spec_in_plan(n, index, spec);
     spec->classes = VAEI_HAS(n->classes) && vaei_takes_label(n, index) ? n->classes : 0;
-    if (VAEI_HAS(index > n->encoders + n->decoders))
-        return vaei_walk_layers(n->config->classifier, index - n->encoders - n->decoders, z, "classifier", spec, error);
-    if (index < n->encoders) return vaei_walk_layers(encoder, index + 1, n->input, in_encoder, spec, error);
-    /* The heads, and what undoes them: a dense layer from z back to what the heads see. */
-    if (index == n->encoders || (n->is_mirrored && counterpart == n->encoders)) {
-        status = vaei_walk_layers(encoder, n->encoders, n->input, in_encoder, spec, error);
-        if (status != VAE_OK) return status;
-        if (index == n->encoders) {
-            spec->in = spec->out;
-            spec->out = both;
-            vaei_make_dense(&spec->layer, both, VAE_LINEAR);
-        } else {
-            const vae_real dropout = spec->layer.dropout;
-            const int      batch_norm = spec->layer.batch_norm;
-            spec->in = z;
-            vaei_make_dense(&spec->layer, spec->out, spec->layer.activation);
-            spec->layer.dropout = dropout;
-            spec->layer.batch_norm = batch_norm;
-        }
-        return VAE_OK;
-    }
-    if (n->is_mirrored) {
-        status = vaei_walk_layers(encoder, counterpart + 1, n->input, in_encoder, spec, error);
-        if (status != VAE_OK) return status;
-        vaei_mirror_layer(spec);
-        /* What comes out is what went into the counterpart, the output of the layer before that one: so it has that
-           layer's activation, dropout and normalisation. */
-        spec->layer.activation = counterpart ? encoder[counterpart - 1].activation : VAE_LINEAR;
-        spec->layer.dropout = counterpart ? encoder[counterpart - 1].dropout : 0;
-        spec->layer.batch_norm = counterpart ? encoder[counterpart - 1].batch_norm : 0;
-        vaei_default_layer(&spec->layer);
-        if (!counterpart) {
-            /* The last layer: the likelihood may take two numbers a pixel. */
-            spec->layer.shape.channels = spec->out.channels = n->output.channels;
-            if (!vaei_is_dense(&spec->layer))
-                return vaei_check_image(spec->out, "gives", vaei_where_is(n, index), error);
-        }
-    } else {
-        status = vaei_walk_layers(n->config->decoder, index - n->encoders, z, n->is_checked ? NULL : "decoder", spec,
-                                  error);
-        if (status != VAE_OK) return status;
-    }
+    if (index < n->encoders) return vaei_walk_encoder(n, index + 1, spec, error);
+    if (index == n->encoders) return vaei_spec_of_heads(n, spec, error);
+    if (VAEI_HAS(index >= decoder_end))
+        return vaei_walk_layers(n->config->classifier, index - decoder_end + 1, z, "classifier", spec, error);
+    status = n->is_mirrored ? vaei_spec_mirrored(n, index, z, spec, error)
+                            : vaei_walk_layers(n->config->decoder, index - n->encoders, z,
+                                               n->is_checked ? NULL : "decoder", spec, error);
     /* A dense last layer may be written in any shape of the right size: its numbers are those of the output's shape. */
-    if (index == n->encoders + n->decoders && vaei_is_dense(&spec->layer) &&
+    if (status == VAE_OK && index == decoder_end - 1 && vaei_is_dense(&spec->layer) &&
         vaei_shape_size(spec->out) == vaei_shape_size(n->output))
         spec->out = n->output;
-    return VAE_OK;
+    return status;
 }
 
 /* A layer after the first empty place would be silently left out. */
@@ -5482,8 +5499,8 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
 
 /* ---- defaults and checks of the settings ----
 
-   vaei_default_settings fills in what a setting is by default, vaei_default_layer does so for a layer. Every refusal names the setting, its value and
-   what to change. */
+   vaei_default_settings fills in what a setting is by default, and vaei_default_layer what a layer's is. Every refusal
+   names the setting, its value and what to change. */
 
 /* A NaN is left as it is, for the checks to find. */
 VAEI_SETUP void vaei_default_real(vae_real *field, vae_real value) {
@@ -6085,75 +6102,101 @@ VAEI_SETUP void vaei_plan_block(vaei_plan *plan, size_t running) {
     plan->weight_count = vaei_plus(plan->parameter_count, plan->constant_count);
 }
 
+/* What is counted besides the plan's own numbers. */
+typedef struct vaei_counts {
+    size_t running;                         /* running averages of batch normalisation */
+    size_t stage_weights, most_weights;     /* parameters of this stage of convolutions, of the largest one */
+    size_t largest;                         /* numbers in an image of the largest tensor of a convolution */
+    int    convolutional, normalizes;       /* the layer before */
+} vaei_counts;
+
+/* Where the stages begin: with each half, where dense layers and convolutions meet, and after a normalised convolution,
+   since the normalisation needs the whole batch. */
+VAEI_SETUP void vaei_count_stage(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
+                                 vaei_counts *counts) {
+    const int first = vaei_first_layer(n, plan->part), convolutional = !vaei_is_dense(&spec->layer);
+    if (index == first || index == n->encoders + 1 || convolutional != counts->convolutional ||
+        (convolutional && counts->normalizes)) {
+        plan->stage_count++;
+        counts->stage_weights = 0;
+        plan->last_stage_layer = index - first;
+    }
+    if (index == n->encoders + 1) {
+        plan->decoder.first_layer = index - first;
+        plan->decoder.first_stage = plan->stage_count - 1;
+    }
+    counts->convolutional = convolutional;
+    counts->normalizes = VAEI_HAS(spec->layer.batch_norm != 0);
+    if (!convolutional) return;
+    /* Tied weights count too: their gradients are summed in the stage's areas, after its own. */
+    counts->stage_weights += vaei_plus(vaei_count_weights(spec), vaei_count_biases(spec));
+    counts->most_weights = vaei_max_size(counts->most_weights, counts->stage_weights);
+    counts->largest = vaei_max_size(counts->largest, vaei_max_size(vaei_shape_size(spec->in),
+                                                                   vaei_shape_size(spec->out)));
+}
+
+/* Checks a layer that the model holds, and counts its parameters. */
+VAEI_SETUP vae_status vaei_count_layer(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
+                                       vaei_counts *counts, vae_error *error) {
+    const vaei_where where = vaei_where_is(n, index);
+    const int        tied = VAEI_HAS(n->tied) && index > n->encoders;
+    const size_t     biases = vaei_count_biases(spec);
+    const size_t     normalized = VAEI_HAS(spec->layer.batch_norm != 0) ? vaei_times(2, biases) : 0;
+    vae_status       status;
+    if (spec->classes && !vaei_is_dense(&spec->layer))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is a convolution, which cannot take the label of a "
+                         "conditional model (classes is %z): begin the decoder with a dense layer", where.part,
+                         where.number, spec->classes);
+    if (tied && (status = vaei_check_tied(n, index, spec, error)) != VAE_OK) return status;
+    plan->parameter_count = vaei_plus(plan->parameter_count, vaei_plus(biases, normalized));
+    if (!tied) plan->parameter_count = vaei_plus(plan->parameter_count, vaei_count_weights(spec));
+    counts->running = vaei_plus(counts->running, normalized);
+    if (vaei_times(plan->parameter_count, sizeof(vae_real)) <= VAEI_TOO_LARGE / 16) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it smaller",
+                     where.part, where.number);
+}
+
+/* The layers and stages of the two chains, once all have been counted. */
+VAEI_SETUP void vaei_plan_chains(const vaei_network *n, vaei_plan *plan) {
+    const int first = vaei_first_layer(n, plan->part);
+    plan->layer_count = vaei_end_layer(n, plan->part) - first;
+    plan->heads = first ? -1 : n->encoders;
+    plan->encoder.layers = first ? 0 : n->encoders + 1;
+    plan->decoder.layers = plan->layer_count - plan->encoder.layers;
+    plan->encoder.stages = plan->decoder.layers ? plan->decoder.first_stage : plan->stage_count;
+    plan->decoder.stages = plan->stage_count - plan->encoder.stages;
+}
+
 /* Checks the layers up to the last one that the model holds, and counts those that it holds: a decoder alone may be the
    mirror image of an encoder that it does not hold. */
 VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, vae_error *error) {
     const int       first = vaei_first_layer(n, plan->part), end = vaei_end_layer(n, plan->part);
-    size_t          largest = 1, weights = 1, stage_weights = 0, running = 0, numbers;
-    int             index, convolutional = 0, normalizes = 0, before, ended, tied;
+    vaei_counts     counts = { 0, 0, 1, 1, 0, 0 };
+    int             index;
     vaei_layer_spec spec;
     vae_status      status;
     for (index = n->config && n->encoders ? 0 : first; index < end; index++) {
-        /* Layers before `first` are only checked: the decoder may be their mirror image. */
         const vaei_where where = vaei_where_is(n, index);
         if ((status = vaei_spec_at(n, index, &spec, error)) != VAE_OK) return status;
         if (vaei_shape_size(spec.out) > VAEI_MAX_OUTPUTS)
             return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: "
                              "make it smaller", where.part, where.number);
         if (index < first) continue;
-        if (spec.classes && !vaei_is_dense(&spec.layer))
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is a convolution, which cannot take the label of a "
-                             "conditional model (classes is %z): begin the decoder with a dense layer", where.part,
-                             where.number, spec.classes);
-        numbers = vaei_plus(vaei_count_weights(&spec), vaei_count_biases(&spec));
-        tied = VAEI_HAS(n->tied) && index > n->encoders;
-        if (tied && (status = vaei_check_tied(n, index, &spec, error)) != VAE_OK) return status;
-        plan->parameter_count = vaei_plus(plan->parameter_count, tied ? vaei_count_biases(&spec) : numbers);
-        ended = normalizes;                             /* a convolution's normalisation needs the whole batch */
-        normalizes = VAEI_HAS(spec.layer.batch_norm != 0);
-        if (normalizes) {
-            plan->parameter_count = vaei_plus(plan->parameter_count, vaei_times(2, vaei_count_biases(&spec)));
-            running = vaei_plus(running, vaei_times(2, vaei_count_biases(&spec)));
-        }
-        if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it "
-                             "smaller", where.part, where.number);
-        before = convolutional;
-        convolutional = !vaei_is_dense(&spec.layer);
-        /* A stage begins with each half, where dense layers and convolutions meet, and after a normalised
-           convolution. */
-        if (index == first || index == n->encoders + 1 || convolutional != before || (convolutional && ended)) {
-            plan->stage_count++;
-            stage_weights = 0;
-            plan->last_stage_layer = index - first;
-        }
-        if (index == n->encoders + 1) {
-            plan->decoder.first_layer = index - first;
-            plan->decoder.first_stage = plan->stage_count - 1;
-        }
-        if (!convolutional) continue;
-        /* Tied weights count too: their gradients are summed in the stage's areas, after its own. */
-        stage_weights += numbers;
-        weights = vaei_max_size(weights, stage_weights);
-        largest = vaei_max_size(largest, vaei_max_size(vaei_shape_size(spec.in), vaei_shape_size(spec.out)));
+        if ((status = vaei_count_layer(n, index, &spec, plan, &counts, error)) != VAE_OK) return status;
+        vaei_count_stage(n, index, &spec, plan, &counts);
     }
-    plan->layer_count = end - first;
-    plan->heads = first ? -1 : n->encoders;
-    plan->encoder.layers = first ? 0 : n->encoders + 1;
-    plan->decoder.layers = plan->layer_count - plan->encoder.layers;
-    plan->encoder.stages = plan->decoder.layers ? plan->decoder.first_stage : plan->stage_count;
-    plan->decoder.stages = plan->stage_count - plan->encoder.stages;
+    vaei_plan_chains(n, plan);
     plan->output = plan->example;
     if (!first && (status = vaei_plan_classifier(n, plan, error)) != VAE_OK) return status;
     if (plan->decoder.layers) {
         if ((status = vaei_check_last_layer(n, &spec, plan->free_activation, error)) != VAE_OK) return status;
         plan->output = vaei_shape_size(spec.out);
-        if (!convolutional) plan->fused = 0;
         plan->finishes_in_place = spec.layer.activation == VAE_LINEAR;
-    } else plan->fused = 0;
-    vaei_plan_block(plan, running);
-    plan->partial_size = weights > 1 ? weights : 0;
-    vaei_plan_micro_batch(plan, largest, weights);
+    }
+    if (!plan->decoder.layers || !counts.convolutional) plan->fused = 0;
+    vaei_plan_block(plan, counts.running);
+    plan->partial_size = counts.most_weights > 1 ? counts.most_weights : 0;
+    vaei_plan_micro_batch(plan, counts.largest, counts.most_weights);
     return VAE_OK;
 }
 
@@ -6228,10 +6271,21 @@ VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int32_t top, int32_t 
     return image;
 }
 
+/* A convolution's fine and coarse image: see vaei_connection. */
+VAEI_SETUP int vaei_is_transposed(const vaei_layer_spec *spec) { return spec->layer.kind == VAE_LAYER_CONV_TRANSPOSED; }
+VAEI_SETUP vae_shape vaei_fine_shape(const vaei_layer_spec *spec) {
+    return vaei_is_transposed(spec) ? spec->out : spec->in;
+}
+VAEI_SETUP vae_shape vaei_coarse_shape(const vaei_layer_spec *spec) {
+    return vaei_is_transposed(spec) ? spec->in : spec->out;
+}
+
 /* The border that gather reads around the fine image. */
-VAEI_SETUP vaei_image vaei_fine_image(const vae_layer *l, vae_shape fine, vae_shape coarse) {
-    const int32_t below = ((int32_t)coarse.height - 1) * l->stride_height + l->kernel_height - l->top - fine.height;
-    const int32_t right = ((int32_t)coarse.width - 1) * l->stride_width + l->kernel_width - l->left - fine.width;
+VAEI_SETUP vaei_image vaei_fine_image(const vaei_layer_spec *spec) {
+    const vae_layer *l = &spec->layer;
+    const vae_shape  fine = vaei_fine_shape(spec), coarse = vaei_coarse_shape(spec);
+    const int32_t    below = ((int32_t)coarse.height - 1) * l->stride_height + l->kernel_height - l->top - fine.height;
+    const int32_t    right = ((int32_t)coarse.width - 1) * l->stride_width + l->kernel_width - l->left - fine.width;
     return vaei_bordered_image(fine, l->top, below, l->left, right);
 }
 
@@ -6241,11 +6295,14 @@ VAEI_SETUP int32_t vaei_floor_divide(int32_t a, int32_t b) { return a >= 0 ? a /
 /* The border that scatter reads around the coarse image: up to the positions that the outermost fine ones meet. Coarse
    position i meets the fine ones from i stride - top to i stride - top + kernel - 1; so fine position 0 meets no i
    below (top - kernel + 1) / stride, rounded up, and the last one, p, no i above (p + top) / stride, rounded down. */
-VAEI_SETUP vaei_image vaei_coarse_image(const vae_layer *l, vae_shape fine, vae_shape coarse) {
-    const int32_t above = -vaei_floor_divide((int32_t)l->top - l->kernel_height + l->stride_height, l->stride_height);
-    const int32_t left = -vaei_floor_divide((int32_t)l->left - l->kernel_width + l->stride_width, l->stride_width);
-    const int32_t below = ((int32_t)fine.height - 1 + l->top) / l->stride_height - ((int32_t)coarse.height - 1);
-    const int32_t right = ((int32_t)fine.width - 1 + l->left) / l->stride_width - ((int32_t)coarse.width - 1);
+VAEI_SETUP vaei_image vaei_coarse_image(const vaei_layer_spec *spec) {
+    const vae_layer *l = &spec->layer;
+    const vae_shape  fine = vaei_fine_shape(spec), coarse = vaei_coarse_shape(spec);
+    const int32_t    above =
+        -vaei_floor_divide((int32_t)l->top - l->kernel_height + l->stride_height, l->stride_height);
+    const int32_t    left = -vaei_floor_divide((int32_t)l->left - l->kernel_width + l->stride_width, l->stride_width);
+    const int32_t    below = ((int32_t)fine.height - 1 + l->top) / l->stride_height - ((int32_t)coarse.height - 1);
+    const int32_t    right = ((int32_t)fine.width - 1 + l->left) / l->stride_width - ((int32_t)coarse.width - 1);
     return vaei_bordered_image(coarse, above, below, left, right);
 }
 
@@ -6253,7 +6310,7 @@ VAEI_SETUP vaei_image vaei_coarse_image(const vae_layer *l, vae_shape fine, vae_
 VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
     if (index < 0 || index == n->encoders || index > n->encoders + n->decoders) return 0;
     if (!n->config) {
-        const int at = index - (n->plan->encoder.layers ? 0 : n->encoders + 1);
+        const int at = vaei_plan_index(n, index);
         return at >= 0 && at < n->plan->layer_count && n->plan->layers[at].connection != NULL;
     }
     if (index < n->encoders) return n->config->encoder[index].kind != VAE_LAYER_DENSE;
@@ -6264,7 +6321,7 @@ VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
 
 /* Is this convolution's product normalised? */
 VAEI_SETUP int vaei_is_normalized(const vaei_network *n, int index) {
-    if (!n->config) return n->plan->layers[index - (n->plan->encoder.layers ? 0 : n->encoders + 1)].normalizes;
+    if (!n->config) return n->plan->layers[vaei_plan_index(n, index)].normalizes;
     if (index < n->encoders) return n->config->encoder[index].batch_norm != 0;
     index -= n->encoders + 1;
     if (!n->is_mirrored) return n->config->decoder[index].batch_norm != 0;
@@ -6284,7 +6341,6 @@ enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
    border that the next one reads; likewise the gradients on the backward pass. */
 VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
     vaei_layer_spec spec;
-    int             transposed;
     if (which == VAEI_OUTPUT && vaei_is_joined(n, index + 1)) {
         index++;
         which = VAEI_INPUT;
@@ -6296,11 +6352,8 @@ VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which)
     /* At the ends of a stage. */
     if (which == VAEI_OUTPUT) return vaei_flat_image(spec.out);
     if (which == VAEI_INPUT_GRADIENT) return vaei_flat_image(spec.in);
-    transposed = spec.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
     /* What a gather reads is a fine image, what a scatter reads a coarse one. */
-    if ((which == VAEI_INPUT) != transposed)
-        return vaei_fine_image(&spec.layer, transposed ? spec.out : spec.in, transposed ? spec.in : spec.out);
-    return vaei_coarse_image(&spec.layer, transposed ? spec.out : spec.in, transposed ? spec.in : spec.out);
+    return (which == VAEI_INPUT) != vaei_is_transposed(&spec) ? vaei_fine_image(&spec) : vaei_coarse_image(&spec);
 }
 
 /* A plan that is being made: it counts and, once there is a block, fills it. */
@@ -6476,11 +6529,9 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
 VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_connection *c) {
     vaei_layer_spec  spec;
     const vae_layer *l = &spec.layer;
-    int              transposed;
     vaei_spec_at(n, index, &spec, NULL);
-    transposed = l->kind == VAE_LAYER_CONV_TRANSPOSED;
-    c->fine = transposed ? spec.out : spec.in;
-    c->coarse = transposed ? spec.in : spec.out;
+    c->fine = vaei_fine_shape(&spec);
+    c->coarse = vaei_coarse_shape(&spec);
     c->kernel_height = l->kernel_height;
     c->kernel_width = l->kernel_width;
     c->stride_height = l->stride_height;
@@ -6568,6 +6619,25 @@ VAEI_SETUP void vaei_take_phases(const vaei_layer_spec *spec, vae_shape fine, si
         }
 }
 
+/* The same for the tables of a gather, and for those of the weights. */
+VAEI_SETUP void vaei_take_gather(vaei_arena *arena, size_t positions, int kernel_height, vaei_connection *c) {
+    uint32_t *from = vaei_take_offsets(arena, positions), *to = vaei_take_offsets(arena, positions);
+    uint32_t *lines = vaei_take_offsets(arena, (size_t)kernel_height);
+    if (!c) return;
+    c->convolve_from = from;
+    c->convolve_to = to;
+    c->kernel_lines = lines;
+}
+
+VAEI_SETUP void vaei_take_weight_tables(vaei_arena *arena, size_t rows, size_t lines, vaei_connection *c) {
+    uint32_t *weight_rows = vaei_take_offsets(arena, rows);
+    uint32_t *fine_lines = vaei_take_offsets(arena, lines), *coarse_lines = vaei_take_offsets(arena, lines);
+    if (!c) return;
+    c->weight_rows = weight_rows;
+    c->fine_lines = fine_lines;
+    c->coarse_lines = coarse_lines;
+}
+
 /* Takes room for the tables; `c` is NULL while counting. Also notes the scratch that the products need. */
 VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c) {
     const vaei_plan *plan = p->plan;
@@ -6575,50 +6645,30 @@ VAEI_SETUP void vaei_take_tables(vaei_planning *p, int index, vaei_connection *c
     const size_t     micro = plan->micro;
     vaei_layer_spec  spec;
     vae_shape        fine, coarse;
-    size_t           run, rows, positions, lines, weights;
-    int              transposed;
-    uint32_t        *from, *to, *kernel_lines, *weight_rows, *fine_lines, *coarse_lines;
+    size_t           window, rows, positions, lines;
     vaei_spec_at(p->network, index, &spec, NULL);
-    transposed = spec.layer.kind == VAE_LAYER_CONV_TRANSPOSED;
-    fine = transposed ? spec.out : spec.in;
-    coarse = transposed ? spec.in : spec.out;
-    run = vaei_times((size_t)spec.layer.kernel_width, (size_t)fine.channels);
-    rows = vaei_times((size_t)spec.layer.kernel_height, run);
+    fine = vaei_fine_shape(&spec);
+    coarse = vaei_coarse_shape(&spec);
+    window = vaei_window(&spec);
+    rows = vaei_times(window, (size_t)fine.channels);
     lines = vaei_times(micro, (size_t)coarse.height);
     positions = vaei_times(lines, (size_t)coarse.width);
-    weights = vaei_times(rows, (size_t)coarse.channels);
     /* gather: forward in a convolution, backward in a transposed one */
-    if (plan->trains || !transposed) {
-        from = vaei_take_offsets(arena, positions);
-        to = vaei_take_offsets(arena, positions);
-        kernel_lines = vaei_take_offsets(arena, (size_t)spec.layer.kernel_height);
-        if (c) {
-            c->convolve_from = from;
-            c->convolve_to = to;
-            c->kernel_lines = kernel_lines;
-        }
+    if (plan->trains || !vaei_is_transposed(&spec)) {
+        vaei_take_gather(arena, positions, spec.layer.kernel_height, c);
         vaei_note_product(p, positions, (size_t)coarse.channels, rows);
     }
     /* scatter: the other way */
-    if (plan->trains || transposed) {
+    if (plan->trains || vaei_is_transposed(&spec)) {
         vaei_take_phases(&spec, fine, micro, arena, c);
         vaei_note_product(p, vaei_times(micro, vaei_times((size_t)fine.height, (size_t)fine.width)),
-                          (size_t)fine.channels,
-                          vaei_times((size_t)spec.layer.kernel_height * (size_t)spec.layer.kernel_width,
-                                     (size_t)coarse.channels));
+                          (size_t)fine.channels, vaei_times(window, (size_t)coarse.channels));
     }
     if (plan->trains) {
-        weight_rows = vaei_take_offsets(arena, rows);
-        fine_lines = vaei_take_offsets(arena, lines);
-        coarse_lines = vaei_take_offsets(arena, lines);
-        if (c) {
-            c->weight_rows = weight_rows;
-            c->fine_lines = fine_lines;
-            c->coarse_lines = coarse_lines;
-        }
+        vaei_take_weight_tables(arena, rows, lines, c);
         vaei_note_product(p, rows, (size_t)coarse.channels, positions);
     }
-    if (weights / 2 > 0x7FFFFFFF) arena->used = VAEI_TOO_LARGE;       /* entries of 32 bits */
+    if (vaei_times(rows, (size_t)coarse.channels) / 2 > 0x7FFFFFFF) arena->used = VAEI_TOO_LARGE;    /* 32 bits */
 }
 
 /* Offsets into the fine image count from its border's corner, where the first patch begins. */
@@ -6733,6 +6783,19 @@ VAEI_SETUP void vaei_note_dense(vaei_planning *p, size_t inputs, size_t outputs)
     if (p->plan->trains) vaei_note_product(p, p->rows, inputs, outputs);
 }
 
+/* Opens a stage if this layer, `at` in the plan, begins one. Its parameters begin at `parameter`. */
+VAEI_SETUP void vaei_plan_stage(vaei_planning *p, int at, int convolutional, int begins, size_t parameter) {
+    if (p->stage && p->stage->convolutional == convolutional && at != p->plan->decoder.first_layer &&
+        !(convolutional && begins)) return;
+    p->stage = p->stage ? p->stage + 1 : p->plan->stages;
+    p->stage->first = at;
+    p->stage->convolutional = convolutional;
+    p->stage->parameter = parameter;
+    p->stage->input = p->input;
+    p->stage->input_gradient = p->input_gradient;
+    p->partial = p->plan->partial_size;
+}
+
 /* Layer `index` of the network: fills its entry, opens a stage where one begins, and places its tensors. */
 VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
     vaei_plan       *plan = p->plan;
@@ -6755,16 +6818,7 @@ VAEI_SETUP void vaei_plan_layer(vaei_planning *p, int index) {
         vaei_fill_layer(p, index, layer);
         layer->connection = c;
         if (c) vaei_fill_connection(p->network, index, c);
-        if (!p->stage || p->stage->convolutional == dense || at == plan->decoder.first_layer ||
-            (c && needs.begins)) {
-            p->stage = p->stage ? p->stage + 1 : plan->stages;
-            p->stage->first = at;
-            p->stage->convolutional = !dense;
-            p->stage->parameter = parameter;
-            p->stage->input = p->input;
-            p->stage->input_gradient = p->input_gradient;
-            p->partial = plan->partial_size;
-        }
+        vaei_plan_stage(p, at, !dense, needs.begins, parameter);
         /* The stage's area is filled from the front by its own span, from the back by tied weights. */
         if (layer->is_tied && c) layer->weight_partial = p->partial -= layer->weight_partial;
         else layer->weight_partial = layer->weight - p->stage->parameter;
@@ -14051,11 +14105,11 @@ VAEI_SETUP void vaei_other_layer(const vaei_other *other, int list, int number, 
 /* Compares the file's list of layers, at json->layers_at, with the other network's, if that one lists any. */
 VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int which, vae_shape in, const vaei_other *other,
                                         vae_error *error) {
-    vaei_json   list = vaei_json_of(json->bytes, json->layers_at[which], json->end, 1);
-    vaei_where  where;
-    vae_layer   layer, given;
-    vae_status  status = VAE_OK;
-    int         read = 0, count = 0, same = 1;
+    vaei_json  list = vaei_json_of(json->bytes, json->layers_at[which], json->end, 1);
+    vaei_where where;
+    vae_layer  layer, given;
+    vae_status status = VAE_OK;
+    int        read = 0, count = 0, same = 1;
     where.part = which == 0 ? "encoder" : which == 1 ? "decoder" : "classifier";
     where.number = 0;
     count = vaei_other_count(other, which);
