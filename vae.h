@@ -511,7 +511,8 @@ typedef struct vae_config {
                                                      transposed, those of mean first; only biases are its own. One
                                                      tensor gets the gradient of both uses. In PyTorch it is written
                                                      F.linear(z, mean.weight.t(), bias), F.conv_transpose2d(h,
-                                                     encoder[0].weight, bias) */
+                                                     encoder[0].weight, bias). A decoder alone holds a copy of them:
+                                                     it is not tied */
     int                classes;                   /* nonzero, 2 to 1048576: a conditional VAE, p(x | z, label). Each row
                                                      has a label, 0 to classes - 1, which enters one-hot beside the
                                                      input of the encoder's first dense layer (or of the heads where it
@@ -5476,7 +5477,7 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     n->output = vaei_output_shape(config->input, config->likelihood);
     n->latent = config->latent;
     n->shared_heads = config->shared_heads != 0;
-    n->tied = config->tied != 0;
+    n->tied = config->tied && config->part != VAE_DECODER_ONLY;
     n->is_checked = 0;
     n->encoders = vaei_count_layers(config->encoder);
     n->decoders = vaei_count_layers(config->decoder);
@@ -5700,9 +5701,6 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
     if ((int)s->part < 1 || s->part > VAE_DECODER_ONLY)
         return vaei_fail(error, VAE_ERROR_CONFIG, "part is %d: use VAE_WHOLE, VAE_ENCODER_ONLY or VAE_DECODER_ONLY",
                          (int)s->part);
-    if (s->tied && s->part == VAE_DECODER_ONLY)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "part is VAE_DECODER_ONLY, but a tied decoder's weights are the "
-                         "encoder's: use VAE_WHOLE");
     if (s->tied && vaei_likelihoods[s->likelihood].outputs > 1)
         return vaei_fail(error, VAE_ERROR_CONFIG, "tied is set, but %s takes two numbers a pixel, and an encoder's "
                          "weights are for one: leave tied 0", vaei_likelihoods[s->likelihood].symbol);
@@ -5851,7 +5849,11 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and classifier are both set, but an encoder that is told "
                          "the label leaves nothing to classify: leave one of them 0");
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
-    if (s->part == VAE_DECODER_ONLY) s->classifier_weight = 0;      /* as its own config and file have no classifier */
+    /* The decoder alone, and its own file, have no classifier, and no encoder whose weights it could use. */
+    if (s->part == VAE_DECODER_ONLY) {
+        s->classifier_weight = 0;
+        s->tied = 0;
+    }
     if (!s->threads) s->threads = !VAEI_HAS(1) ? 1 : threads ? threads : vaei_core_count();
     /* The caller's weights may be constant, in flash: nothing may train them. */
     if (s->weights) s->inference_only = 1;
@@ -13411,6 +13413,7 @@ typedef struct vaei_file {
     size_t               state_at, state_end;
     size_t               version_at, version_end;
     int                  version;
+    int                  tied;                          /* its network is, once its config has been read */
 } vaei_file;
 
 /* A walk through a header, tensor by tensor. */
@@ -13646,12 +13649,16 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
    First everything that the header says is checked (vaei_match_header), then the numbers are read (vaei_match_numbers).
    Both walk through the header and look each tensor up by its name, in whatever order the file has them. */
 
+#define VAEI_MOST_INDICES 128           /* of an nn.Sequential: a layer and what stands about it take 6 at most */
+
 typedef struct vaei_matching {
     const vae_model *model;
     vaei_file       *file;
     unsigned         blocks;            /* those that are wanted besides the weights, as in vaei_block_mask */
     int              is_transfer;       /* what does not fit is left out */
     size_t           taken;             /* tensors that fit */
+    int              is_tied;           /* the decoder's weights are the encoder's: see vaei_find_ties */
+    unsigned char    tied[VAEI_MOST_INDICES / 8];       /* a bit for each N of the file's encoder.N.weight */
     unsigned char    seen[VAEI_BLOCKS][(VAEI_MAX_TENSORS + 7) / 8];
 } vaei_matching;
 
@@ -13743,6 +13750,57 @@ VAEI_SETUP size_t vaei_index_named(const vae_model *model, const char *name, vae
     return index;
 }
 
+/* N where this is "encoder.N.weight", of a layer and not of its normalisation; else -1. */
+VAEI_SETUP int vaei_encoder_number(const char *name, const vaei_file_tensor *found) {
+    int number = 0, i = 8;
+    if (found->rank < 2 || strncmp(name, "encoder.", 8)) return -1;
+    while (name[i] >= '0' && name[i] <= '9' && number < VAEI_MOST_INDICES) number = 10 * number + (name[i++] - '0');
+    return i > 8 && number < VAEI_MOST_INDICES && !strcmp(name + i, ".weight") ? number : -1;
+}
+
+/* A tied model's file has no weights for the decoder, whose layers use those of mean and then the encoder's, the last
+   first. A decoder alone has weights of its own and takes them from there, transposed. */
+VAEI_SETUP void vaei_find_ties(vaei_matching *matching) {
+    vaei_walk        walk = vaei_walk_begin(matching->file);
+    vaei_file_tensor found;
+    char             name[48];
+    matching->is_tied = matching->file->tied && matching->model->settings.part == VAE_DECODER_ONLY;
+    memset(matching->tied, 0, sizeof matching->tied);
+    while (matching->is_tied && vaei_walk_next(&walk, matching->file, &found)) {
+        int number;
+        vaei_show_string(matching->file, found.name_at, name, sizeof name);
+        if ((number = vaei_encoder_number(name, &found)) < 0) continue;
+        matching->tied[number / 8] = (unsigned char)(matching->tied[number / 8] | 1u << number % 8);
+    }
+}
+
+/* The decoder's tensor that is the encoder's of this name, with the shape that it has there; the model's count of
+   tensors where there is none. */
+VAEI_SETUP size_t vaei_index_tied(const vaei_matching *matching, const char *name, const vaei_file_tensor *found,
+                                  vae_tensor *tensor) {
+    const vaei_plan *plan = &matching->model->plan;
+    int              number = vaei_encoder_number(name, found), layer = 0;
+    size_t           rows;
+    if (number < 0 && strcmp(name, "mean.weight")) return vae_tensor_count(matching->model);
+    if (number >= 0)
+        for (layer = 1; ++number < VAEI_MOST_INDICES;) layer += matching->tied[number / 8] >> number % 8 & 1;
+    if (layer >= plan->decoder.layers) return vae_tensor_count(matching->model);
+    vae_tensor_at(matching->model, plan->layers[layer].tensor, tensor, NULL);
+    if (tensor->rank == 2) {            /* a convolution's is that of the transposed convolution as it is */
+        rows = tensor->shape[1];
+        tensor->shape[1] = tensor->shape[0];
+        tensor->shape[0] = rows;
+    }
+    return plan->layers[layer].tensor;
+}
+
+/* Where number i of the file's tensor lies in the block. */
+VAEI_SETUP size_t vaei_place_of(const vaei_matching *matching, size_t index, const vae_tensor *tensor, size_t i) {
+    if (VAEI_HAS(matching->is_tied) && tensor->rank == 2)
+        i = i % tensor->shape[1] * tensor->shape[0] + i / tensor->shape[1];
+    return vaei_tensor_element(matching->model, index, i);
+}
+
 /* Which of the model's tensors it is, by its name, and in which block. */
 VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tensor *found, int *block, size_t *index,
                              vae_tensor *wanted) {
@@ -13757,6 +13815,10 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
     }
     if (*block && !matching->file->config_at) return 0;         /* only our own files have moments */
     *index = vaei_index_named(matching->model, name, wanted);
+    if (VAEI_HAS(matching->is_tied)) {
+        if (*index < vae_tensor_count(matching->model) && wanted->rank > 1) return 0;   /* it has another name */
+        if (*index == vae_tensor_count(matching->model)) *index = vaei_index_tied(matching, name, found, wanted);
+    }
     return *index < vae_tensor_count(matching->model) && vaei_block_holds(*block, wanted);
 }
 
@@ -13931,6 +13993,7 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
     vae_status       status;
     size_t           index;
     int              block;
+    if (VAEI_HAS(1)) vaei_find_ties(matching);
     while (vaei_walk_next(&walk, matching->file, &found)) {
         if ((status = vaei_match_tensor(matching, &found, &block, &index, &tensor, error)) != VAE_OK) return status;
         if (block < 0) continue;
@@ -13982,7 +14045,7 @@ VAEI_SETUP vae_status vaei_read_numbers(const vaei_matching *matching, const vae
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie "
                              "in 1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
                              (double)number);
-        if (to) to[vaei_tensor_element(matching->model, index, i)] = number;
+        if (to) to[vaei_place_of(matching, index, wanted, i)] = number;
     }
     return VAE_OK;
 }
@@ -14287,13 +14350,14 @@ VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
 }
 
 /* The config for vae_create: the file's, with the fields that the given one overrides. */
-VAEI_SETUP vae_status vaei_prepare_config(const vaei_file *file, const vae_config *given, vaei_loading *loading,
+VAEI_SETUP vae_status vaei_prepare_config(vaei_file *file, const vae_config *given, vaei_loading *loading,
                                           vae_error *error) {
     vae_config *config = &loading->config;
     vaei_json   json;
     vaei_other  other;
     vae_status  status = vaei_read_config(file, &json, 0, config, sizeof *config, error);
     if (status != VAE_OK) return status;
+    file->tied = config->tied;
     loading->file_batch = config->batch;
     if (!config->optimizer.kind) config->optimizer.kind = VAE_ADAM;         /* version 1 has no other */
     loading->keeps_best = config->keep_best;
@@ -14403,17 +14467,18 @@ VAEI_SETUP vae_status vaei_check_loading(const vae_model *model, const void *sou
 #define VAEI_THE_MODEL "the model: make a model of the file with vae_load"
 
 /* Whether the file's network is the model's, apart from the layers. */
-VAEI_SETUP vae_status vaei_agree_with_settings(const vaei_file *file, const vae_model *model, vaei_json *json,
+VAEI_SETUP vae_status vaei_agree_with_settings(vaei_file *file, const vae_model *model, vaei_json *json,
                                                vae_error *error) {
     vaei_settings settings;
     vae_status    status = vaei_read_config(file, json, 1, &settings, sizeof settings, error);
+    file->tied = settings.tied;
     if (status == VAE_OK) status = vaei_check_file_part(settings.part, model->settings.part, error);
     return status != VAE_OK ? status : vaei_agree_fields(VAEI_IS_NETWORK, 1, &settings, &model->settings,
                                                          VAEI_THE_MODEL, error);
 }
 
 /* Whether the file's network is the model's, layers included. */
-VAEI_SETUP vae_status vaei_agree_with_model(const vaei_file *file, const vae_model *model, vae_error *error) {
+VAEI_SETUP vae_status vaei_agree_with_model(vaei_file *file, const vae_model *model, vae_error *error) {
     vaei_other other;
     vaei_json  json;
     vae_status status = vaei_agree_with_settings(file, model, &json, error);

@@ -78,7 +78,7 @@ int main(int argc, char **argv) {
     int        code = options_parse(argc, argv, "Draws the way from one test digit to another.", table, 1);
     if (code < 0 && options_check_outputs("interpolate_mnist", table) != 0) code = 2;
     if (code >= 0) return code;
-    code = load_for_images(path, data, &model, &test, message);
+    code = load_for_images(path, data, 0, &model, &test, message);
     if (code == 0) {
         pixels = malloc((size_t)count * vae_example_size(model) * sizeof *pixels);
         if (!pixels) code = fail(message, "not enough memory for %lu images", (unsigned long)count);

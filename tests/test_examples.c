@@ -701,33 +701,37 @@ static void fill(test_random *random, unsigned char *bytes, size_t size, size_t 
 /* The byte that belongs at (x, y), channel c, of the grid's picture; the images are `bytes` / 255. */
 static int expected_byte(const png_grid *grid, const unsigned char *bytes, size_t x, size_t y, size_t c) {
     const size_t scale = (size_t)grid->scale, cell_width = (size_t)grid->width * scale + 2;
-    const size_t cell_height = (size_t)grid->height * scale + 2, bands = grid->originals ? 2 : 1;
+    const size_t cell_height = (size_t)grid->height * scale + 2, bands = grid->originals ? grid->between ? 3 : 2 : 1;
     const size_t column = x / cell_width, line = y / cell_height, image = line / bands * (size_t)grid->columns + column;
     size_t       pixel;
     if (x % cell_width < 2 || y % cell_height < 2 || image >= grid->count) return 48;
     pixel = (image * (size_t)grid->height + (y % cell_height - 2) / scale) * (size_t)grid->width +
             (x % cell_width - 2) / scale;
     pixel = pixel * (size_t)grid->channels + c;
-    return grid->originals && line % 2 == 0 ? grid->originals[pixel] : bytes[pixel];
+    if (grid->between && line % 3 == 1) return png_byte(grid->between[pixel]);
+    return grid->originals && line % bands == 0 ? grid->originals[pixel] : bytes[pixel];
 }
 
 static void check_grid(test_random *random, size_t count, int height, int width, int channels, int columns, int scale,
-                       int with_originals) {
+                       int others) {
     const size_t   size = count * (size_t)height * (size_t)width * (size_t)channels;
     unsigned char *bytes = malloc(2 * size), *originals = bytes + size;
     float         *images = malloc(size * sizeof *images);
     char           message[MESSAGE_SIZE] = "";
     picture        p = { NULL, 0, 0, 0 };
-    png_grid       grid = { NULL, NULL, 0, 0, 0, 0, 0, 0 };
-    size_t         i, x, y, c, lines = (count + (size_t)columns - 1) / (size_t)columns * (with_originals ? 2 : 1);
+    float         *between = malloc(size * sizeof *between);
+    png_grid       grid = { NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 };
+    size_t         i, x, y, c, lines = (count + (size_t)columns - 1) / (size_t)columns * (size_t)(others + 1);
     long           bad = 0;
     const char    *wrong;
-    if (!bytes || !images) exit(1);
+    if (!bytes || !images || !between) exit(1);
     fill(random, bytes, size, (size_t)(width * channels));
     fill(random, originals, size, (size_t)(width * channels));
     for (i = 0; i < size; i++) images[i] = (float)((bytes[i] + test_uniform(random, -0.49, 0.49)) / 255.0);
     grid.images = images;
-    grid.originals = with_originals ? originals : NULL;
+    for (i = 0; i < size; i++) between[i] = (float)test_uniform(random, -0.2, 1.2);
+    grid.originals = others ? originals : NULL;
+    grid.between = others > 1 ? between : NULL;
     grid.count = count;
     grid.height = height, grid.width = width, grid.channels = channels, grid.columns = columns, grid.scale = scale;
     CHECK(png_write_grid(PICTURE, &grid, message) == 0);
@@ -746,6 +750,7 @@ static void check_grid(test_random *random, size_t count, int height, int width,
     CHECK(!can_be_opened(PICTURE ".partial"));
     free(p.raw);
     free(images);
+    free(between);
     free(bytes);
 }
 
@@ -756,7 +761,7 @@ TEST(test_png_grids) {
         const int count = test_integer(&random, 1, 12), height = test_integer(&random, 1, 12);
         const int width = test_integer(&random, 1, 12), channels = test_integer(&random, 0, 1) ? 3 : 1;
         const int columns = test_integer(&random, 1, 6), scale = test_integer(&random, 1, 4);
-        check_grid(&random, (size_t)count, height, width, channels, columns, scale, test_integer(&random, 0, 1));
+        check_grid(&random, (size_t)count, height, width, channels, columns, scale, test_integer(&random, 0, 2));
     }
     check_grid(&random, 1, 1, 1, 1, 1, 1, 0);
     check_grid(&random, 2, 1, 2, 3, 500, 1, 1); /* columns that stay empty */
@@ -800,7 +805,7 @@ TEST(test_png_values) {
 TEST(test_png_refusals) {
     static float   pixels[12];
     static char    long_name[1200];
-    const png_grid good = { pixels, NULL, 3, 2, 2, 1, 2, 1 };
+    const png_grid good = { pixels, NULL, NULL, 3, 2, 2, 1, 2, 1 };
     png_grid       grid;
     char           message[MESSAGE_SIZE] = "";
     uint64_t       before;
@@ -1120,7 +1125,7 @@ static int have_examples(void) {
     static int made = 0;
     if (!have_shell() || !can_be_opened("build/train_mnist") || !can_be_opened("build/sample_mnist") ||
         !can_be_opened("build/reconstruct_mnist") || !can_be_opened("build/interpolate_mnist") ||
-        !can_be_opened("build/draw_digit") || !have_make_digits())
+        !can_be_opened("build/plot_latent") || !can_be_opened("build/draw_digit") || !have_make_digits())
         return 0;
     if (!made) made = run("mkdir -p " RUNS "/a " RUNS "/b " RUNS "/c") == 0 &&
                       run(FOLDER "/make_digits --out " RUNS "/digits --train 6000 --test 200") == 0;
@@ -1331,7 +1336,38 @@ static void check_picture(const char *path, size_t width, size_t height) {
 }
 
 TEST(test_pictures) {
+/* Digits of every class beside the plane and points in it, in the classes' colours. */
+static void check_plane(void) {
+    static const unsigned char colours[10][3] = {
+        { 228, 26, 28 },   { 55, 126, 184 },  { 77, 175, 74 },   { 152, 78, 163 },  { 255, 127, 0 },
+        { 247, 224, 71 },  { 166, 86, 40 },   { 247, 129, 191 }, { 170, 170, 170 }, { 64, 224, 208 }
+    };
+    picture     p = { NULL, 0, 0, 0 };
+    const char *wrong;
+    size_t      x, y, inside = 0;
+    int         c, digit, legend[10] = { 0 };
+    CHECK(run("build/plot_latent " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --side 320 --reach 5") ==
+          0);
+    wrong = decode_file(RUNS "/p.png", &p);
+    CHECK_TEXT(wrong ? wrong : "fine", "fine");
+    CHECK(p.width == 320 + 28 + 4 && p.height == 320 + 4 && p.channels == 3);
+    for (y = 2; !wrong && y < 322; y++)
+        for (x = 2; x < 350; x++) {
+            const unsigned char *pixel = p.raw + y * (p.width * 3 + 1) + 1 + x * 3;
+            inside += x < 322 && (pixel[0] != pixel[1] || pixel[1] != pixel[2]);
+            digit = (int)(y - 2) / 32;
+            for (c = 0; c < 3 && abs(pixel[c] - colours[digit][c]) < 16; c++) {}    /* of the brightest pixels */
+            legend[digit] += x >= 322 && c == 3;
+        }
+    for (digit = 0; digit < 10; digit++) CHECK(legend[digit] > 3);
+    CHECK(inside > 200);
+    free(p.raw);
+    CHECK(run("build/plot_latent " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --side 279") == 1);
+    CHECK_CONTAINS(heard, "--side must be at least 280");
+}
+
     if (!have_examples()) SKIP("the examples are not built");
+    int i;
     CHECK(run(TRAIN FILES("a") " --latent 2") == 0);
     CHECK_CONTAINS(heard, RUNS "/a/checkpoint is there already: --resume would go on from it\n");
     check_picture(RUNS "/a/samples.png", 10 * 86 + 2, 10 * 86 + 2);
@@ -1348,6 +1384,15 @@ TEST(test_pictures) {
           == 1);
     CHECK_CONTAINS(heard, "there are 200 test images: --first 199 and --count 2 ask for more");
     CHECK(run("build/interpolate_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --from 3 --to 199") ==
+    for (i = 0; i < 2; i++) {
+        CHECK(run("build/reconstruct_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --count 7 "
+                  "--%s 0.5", i ? "hide" : "noise") == 0);
+        CHECK_CONTAINS(heard, i ? "squared error per image: hidden pixels black " : "squared error per image: noisy ");
+        check_picture(RUNS "/p.png", 7 * 86 + 2, 3 * 86 + 2);
+    }
+    CHECK(run("build/reconstruct_mnist " RUNS "/a/model --noise 0.5 --hide 0.5 --out " RUNS "/p.png") == 2);
+    CHECK_CONTAINS(heard, "--noise and --hide are two things");
+    check_plane();
           0);
     check_picture(RUNS "/p.png", 10 * 86 + 2, 86 + 2);
     CHECK(run("build/interpolate_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --to 200") == 1);
@@ -1365,6 +1410,8 @@ TEST(test_pictures) {
     CHECK(run("build/draw_digit 20x6") == 2);
     CHECK_CONTAINS(heard, "draw_digit: '20x6' is not 1 to 100 digits: see --help");
     CHECK(run("build/sample_mnist " RUNS "/a/model --out /nonexistent/x.png") == 2);
+    CHECK(run("build/plot_latent " RUNS "/classes --data " RUNS "/digits --out " RUNS "/p.png") == 1);
+    CHECK_CONTAINS(heard, "plot_latent: this model has 12 latent dimensions, a plane two: train one with --latent 2");
     CHECK_CONTAINS(heard, "sample_mnist: there is no folder /nonexistent for --out");
     CHECK(run("test -e /nonexistent") != 0);
     CHECK(run("build/sample_mnist " RUNS "/nothing --out " RUNS "/p.png") == 1);

@@ -159,6 +159,7 @@ static inline int png_write_file(const char *path, const unsigned char *pixels, 
 typedef struct png_grid {
     const float         *images;    /* count x height x width x channels, each number in [0, 1] */
     const unsigned char *originals; /* optional, as many: each is shown above its image */
+    const float         *between;   /* optional, with originals: each is shown between the two */
     size_t               count;
     int                  height, width, channels;
     int                  columns, scale;
@@ -168,12 +169,16 @@ static inline unsigned char png_byte(float value) {
     return (unsigned char)(value > 0.0f ? (value < 1.0f ? value * 255.0f + 0.5f : 255.0f) : 0.0f);
 }
 
+/* How many pictures stand above each other for each image. */
+static inline size_t png_bands(const png_grid *grid) { return grid->originals ? grid->between ? 3 : 2 : 1; }
+
 static inline void png_draw_grid(const png_grid *grid, unsigned char *canvas, size_t canvas_width) {
     const size_t scale = (size_t)grid->scale, columns = (size_t)grid->columns, channels = (size_t)grid->channels;
-    const size_t height = (size_t)grid->height, width = (size_t)grid->width, bands = grid->originals ? 2 : 1;
+    const size_t height = (size_t)grid->height, width = (size_t)grid->width, bands = png_bands(grid);
     size_t       cell, x, y, c;
     for (cell = 0; cell < grid->count * bands; cell++) {
         const size_t image = cell / bands, below = bands - 1 - cell % bands; /* below 0: the image itself */
+        const float *shown = below ? grid->between : grid->images;
         const size_t left = image % columns * (width * scale + PNG_GUTTER) + PNG_GUTTER;
         const size_t top = (image / columns * bands + cell % bands) * (height * scale + PNG_GUTTER) + PNG_GUTTER;
         for (y = 0; y < height * scale; y++)
@@ -181,7 +186,7 @@ static inline void png_draw_grid(const png_grid *grid, unsigned char *canvas, si
                 for (c = 0; c < channels; c++) {
                     const size_t from = ((image * height + y / scale) * width + x / scale) * channels + c;
                     canvas[((top + y) * canvas_width + left + x) * channels + c] =
-                        below ? grid->originals[from] : png_byte(grid->images[from]);
+                        bands > 1 && below == bands - 1 ? grid->originals[from] : png_byte(shown[from]);
                 }
     }
 }
@@ -189,7 +194,7 @@ static inline void png_draw_grid(const png_grid *grid, unsigned char *canvas, si
 /* Writes the grid as a PNG. The picture appears under its name, and replaces an older one there, only when it is
    complete: a viewer that watches the file never sees half of it. */
 static inline int png_write_grid(const char *path, const png_grid *grid, char message[MESSAGE_SIZE]) {
-    const size_t   columns = (size_t)grid->columns, bands = grid->originals ? 2 : 1;
+    const size_t   columns = (size_t)grid->columns, bands = png_bands(grid);
     size_t         rows, width, height, size;
     unsigned char *canvas;
     char           temporary[1024];

@@ -12,10 +12,10 @@ static inline int load_trained(const char *path, const vae_config *changes, vae_
                 error.status == VAE_ERROR_FILE ? " (train_mnist makes a model)" : "");
 }
 
-/* Reads the test images and loads a model for inference on them. */
-static inline int load_for_images(const char *path, const char *data, vae_model **model, idx_images *test,
-                                  char *message) {
-    const vae_config changes = { .inference_only = 1 };
+/* Reads the test images and loads a model for inference on them. `missing` nonzero: pixels of theirs may be missing. */
+static inline int load_for_images(const char *path, const char *data, int missing, vae_model **model,
+                                  idx_images *test, char *message) {
+    const vae_config changes = { .inference_only = 1, .missing = missing };
     vae_config       config;
     if (idx_read_mnist(data, NULL, test, message) != 0 || load_trained(path, &changes, model, message) != 0) return -1;
     vae_get_config(*model, &config);
