@@ -1147,6 +1147,21 @@ typedef struct vaei_text {
     size_t size, length;
 } vaei_text;
 
+/* A text that will be written into these bytes; with a `size` of 0 it is only counted. */
+VAEI_PRIVATE vaei_text vaei_text_in(char *bytes, size_t size) {
+    vaei_text text;
+    text.bytes = bytes;
+    text.size = size;
+    text.length = 0;
+    if (size) bytes[0] = 0;
+    return text;
+}
+
+/* Ends the text, or as much of it as there is room for, with a zero. */
+VAEI_PRIVATE void vaei_end_text(const vaei_text *text) {
+    if (text->size) text->bytes[text->length < text->size ? text->length : text->size - 1] = 0;
+}
+
 VAEI_SETUP void vaei_put(vaei_text *text, char c) {
     if (text->length + 1 < text->size) text->bytes[text->length] = c;
     text->length++;
@@ -1193,7 +1208,7 @@ VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list li
             vaei_put_unsigned(text, number < 0 ? (uint64_t)-(int64_t)number : (uint64_t)number);
         } else vaei_put(text, *format);
     }
-    if (text->size) text->bytes[text->length < text->size ? text->length : text->size - 1] = 0;
+    vaei_end_text(text);
 }
 
 VAEI_SETUP void vaei_format(vaei_text *text, const char *format, ...) {
@@ -1221,9 +1236,8 @@ VAEI_INLINE vae_status vaei_fail(vae_error *error, vae_status status, const char
 #else
 VAEI_SETUP vae_status vaei_fail(vae_error *error, vae_status status, const char *format, ...) {
     if (error) {
-        vaei_text text;
+        vaei_text text = vaei_text_in(error->message, sizeof error->message);
         va_list   list;
-        text.bytes = error->message; text.size = sizeof error->message; text.length = 0;
         va_start(list, format);
         vaei_format_list(&text, format, list);
         va_end(list);
@@ -1772,6 +1786,10 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 
 /* ==== 11 >>arithmetic ============================================================================================= */
 
+/* What compiler and target have, and the few macros by which the code is kept from being fused, reordered or moved.
+   Nothing is computed here. A build may hold several instruction sets; everything below that depends on one asks for
+   VAEI_HAS_X86, VAEI_HAS_NEON or VAEI_HAS_VECTOR, and for no compiler or processor by name. */
+
 #ifdef VAE_DOUBLE
 #include <math.h>
 #define VAEI_LARGEST ((vae_real)1.7976931348623157e308)
@@ -2183,7 +2201,8 @@ VAEI_PRIVATE void vaei_random_place(const vaei_random_request *request, vaei_ran
 
 /* ==== 14 >>vectors ================================================================================================ */
 
-/* Operations on four floats for which the vector extension has no operator. */
+/* Operations on four floats for which the vector extension has no operator. They serve the portable set and NEON; the
+   wider sets have theirs in section primitives. */
 
 #ifdef VAEI_HAS_VECTOR
 VAEI_INLINE vaei_uints4 vaei_load_bytes4(const unsigned char *p) {
@@ -2390,6 +2409,14 @@ typedef struct vaei_tile {
 #endif
 
 /* ==== 16 >>kernels ================================================================================================ */
+
+/* Where arithmetic meets the network. A kernel set is a table of functions, one for each loop over an array that is
+   worth an instruction set of its own. A model picks a set when it is made and calls nothing else for its numbers, so
+   that one program runs on every processor of its kind with the best that it has.
+
+   The sets form two families. In the fused one (AVX2, AVX-512, NEON) a multiply-add rounds once, in the portable one
+   (vector, plain) twice. Within a family every set gives the same bits: so each kernel fixes the order of its sums, and
+   none depends on how long its vectors are. */
 
 /* What a kernel set brings to a matrix product. */
 #ifdef VAE_SMALL
@@ -3205,6 +3232,11 @@ VAEI_UPDATE_KERNEL(vaei_adadelta, vaei_by_squares, 1)
 
 /* ==== 19 >>product-kernels ======================================================================================== */
 
+/* The innermost loops of a product, for one instruction set: packing, register tiles, and two loops for a single row or
+   column of C. They compute a part of C over one block of steps; which part, and with which of them, is decided in
+   section matrix-product. Each takes the steps in order and each number of C in one chain, which is all that the bits
+   depend on. Whatever they read or write has room for whole vectors. */
+
 #ifndef VAE_SMALL
 #if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's */
 /* Four steps of as many columns as a vector has lanes, transposed: vector s holds step s of every column. */
@@ -3640,6 +3672,12 @@ VAEI_PRIVATE void vaei_random_elements(const vaei_kernel_set *set, int normal, u
 }
 
 /* ==== 21 >>matrix-product ========================================================================================= */
+
+/* From a product's description (section product) to calls of the kernels: it is cut into blocks of steps, blocks of
+   rows and panels of columns, so that what is used again is still in a cache when it is. A and B are rearranged
+   ("packed") where each number is used often enough to pay for it, or where their own layout would make them drive each
+   other out of the cache. Nothing is allocated: tables and packed numbers lie in scratch that the caller has made room
+   for, as vaei_product_scratch says. No decision here changes a bit. */
 
 #ifdef VAE_SMALL
 VAEI_PRIVATE size_t vaei_product_scratch(size_t rows, size_t columns, size_t steps) {
@@ -4631,7 +4669,8 @@ VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likeli
 /* ---- optimisers ----
 
    A row's `begin` turns the settings and the step into a few constants, its kernel (in >>vector-math) then updates a
-   span of parameters with them. */
+   span of parameters with them. So powers, schedules and bias corrections are computed once an update, in double, and
+   the kernel needs nothing but multiply-adds, a square root and a quotient. */
 
 /* What a checkpoint keeps for each weight: the weight, then the optimiser's moments, the mean gradient m, the mean
    squared gradient v and the mean squared update u; and the weight of the best epoch (or, while that one is in place,
@@ -6374,12 +6413,15 @@ typedef struct vaei_planning {
     vaei_place          input, input_gradient;  /* of the next layer: the output of the one before, and its gradient */
 } vaei_planning;
 
+/* Where what is taken next will lie, in numbers. */
+VAEI_SETUP size_t vaei_next_number(const vaei_arena *arena) { return arena->used / sizeof(vae_real); }
+
 /* Takes room for `each` numbers per example: for the batch in the workspace, or for a micro-batch in the slots. */
 VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t each) {
     vaei_arena *arena = in_slot ? &p->slot : &p->workspace;
     vaei_place  place;
     place.in_slot = in_slot;
-    place.offset = arena->used / sizeof(vae_real);
+    place.offset = vaei_next_number(arena);
     vaei_take_reals(arena, vaei_times(in_slot ? p->plan->micro : p->rows, each));
     return place;
 }
@@ -6438,7 +6480,7 @@ VAEI_SETUP void vaei_layer_needs_of(const vaei_planning *p, int index, vaei_laye
 VAEI_SETUP void vaei_place_linear(vaei_planning *p, const vaei_layer_needs *needs, vaei_places *places) {
     places->linear = places->output;
     if (needs->normalizes && p->plan->trains) places->linear = vaei_place_numbers(p, 0, needs->outputs);
-    places->statistics = p->workspace.used / sizeof(vae_real);
+    places->statistics = vaei_next_number(&p->workspace);
     if (needs->normalizes) vaei_take_reals(&p->workspace, vaei_times(VAEI_STATISTICS, needs->channels));
 }
 
@@ -6889,14 +6931,14 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
     if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
     if (VAEI_HAS(plan->has_weights)) plan->sample_weights = vaei_place_numbers(p, 0, sizeof(double) / sizeof(vae_real));
-    plan->is_free.offset = p->workspace.used / sizeof(vae_real);
+    plan->is_free.offset = vaei_next_number(&p->workspace);
     vaei_take_reals(&p->workspace, VAEI_HAS(plan->has_free_bits) ? plan->latent : 0);
-    plan->inverse_sigma.offset = p->workspace.used / sizeof(vae_real);
+    plan->inverse_sigma.offset = vaei_next_number(&p->workspace);
     vaei_take_reals(&p->workspace, VAEI_HAS(plan->log_sigma_count > 1) ? plan->log_sigma_count : 0);
     if (VAEI_HAS(plan->observed_size)) {
-        plan->pixel_nats.offset = p->workspace.used / sizeof(vae_real);
+        plan->pixel_nats.offset = vaei_next_number(&p->workspace);
         vaei_take(&p->workspace, plan->example, sizeof(double));
-        plan->saved_outputs.offset = p->workspace.used / sizeof(vae_real);
+        plan->saved_outputs.offset = vaei_next_number(&p->workspace);
         vaei_take_reals(&p->workspace, vaei_times(plan->rows, plan->output));
     }
     if (plan->trains) plan->z_gradient = vaei_place_numbers(p, 0, plan->latent);
@@ -6911,17 +6953,17 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
 /* The workers' slots, and the areas in which the weight gradients of the chunks are summed. */
 VAEI_SETUP void vaei_place_slots(vaei_planning *p) {
     vaei_plan *plan = p->plan;
-    plan->product_scratch = p->slot.used / sizeof(vae_real);
+    plan->product_scratch = vaei_next_number(&p->slot);
     vaei_take_reals(&p->slot, p->scratch);
     if (plan->trains) {
-        plan->partials = p->workspace.used / sizeof(vae_real);
+        plan->partials = vaei_next_number(&p->workspace);
         plan->partial_count = !plan->partial_size ? 0 : plan->threads > 1 ? (plan->batch - 1) / plan->chunk + 1 : 1;
         vaei_take_reals(&p->workspace, vaei_times(plan->partial_count, plan->partial_size));
     }
-    plan->slot_base = p->workspace.used / sizeof(vae_real);
-    plan->slot_size = p->slot.used / sizeof(vae_real);
+    plan->slot_base = vaei_next_number(&p->workspace);
+    plan->slot_size = vaei_next_number(&p->slot);
     vaei_take(&p->workspace, (size_t)plan->threads, p->slot.used);
-    plan->workspace_size = p->workspace.used / sizeof(vae_real);
+    plan->workspace_size = vaei_next_number(&p->workspace);
     if (p->slot.used == VAEI_TOO_LARGE || p->workspace.used == VAEI_TOO_LARGE) p->arena->used = VAEI_TOO_LARGE;
 }
 
@@ -7262,10 +7304,11 @@ VAEI_PRIVATE vae_real *vaei_micro_rows(const vaei_micro *micro, vaei_place place
 #define VAEI_PARALLEL_SAMPLES 1024      /* numbers of z, to be drawn or weighted, that are worth another thread */
 #define VAEI_PARALLEL_READS 65535u      /* the same of numbers that are only read or copied; fits a 16-bit size_t */
 
-/* ---- activations ----
+/* ---- activations: y = f(x), elementwise, [count][outputs] ----
 
-   Forward to = f(from); backward to *= f', computed from `from`, which then is f's output or input: see
-   vaei_activation_saves_input. */
+   Forward to = f(from); backward d_x = d_y f'(x), that is to *= f', where f' is computed from `from`: f's output where
+   that is enough, else its input (vaei_activation_saves_input). The formulas stand with vae_activation; that of GELU is
+   Hendrycks and Gimpel 2016, of SiLU Elfwing et al. 2018. */
 
 typedef struct vaei_activate_context {
     const vae_model *model;
@@ -7416,10 +7459,11 @@ VAEI_PRIVATE void vaei_activate_dense_backward(const vaei_pass *pass, const vaei
 
    A layer's output, before its activation, is a table with a column for each channel: for each unit of a dense layer,
    or for each channel of a convolution, whose positions are rows. In training every column is brought to mean 0 and
-   variance 1, then scaled by the weight and moved by the bias: with x, y [rows][channels],
+   variance 1, then scaled by the weight and moved by the bias (algorithm 1): with x, y [rows][channels] and all else
+   [channels],
      y = weight (x - mean) / deviation + bias,    deviation = sqrt(variance + epsilon)
-   It takes the whole batch, so a convolution that is normalised ends its stage, and the activation and dropout follow
-   here. */
+   Inference takes running averages of mean and variance, which every training step moves towards the batch's. It takes
+   the whole batch, so a convolution that is normalised ends its stage, and the activation and dropout follow here. */
 
 #define VAEI_NORM_EPSILON 1e-5
 #define VAEI_NORM_MOMENTUM 0.1
@@ -7635,7 +7679,11 @@ VAEI_PRIVATE int vaei_separate_activation(vae_activation activation) {
     return activation != VAE_LINEAR && activation != VAE_RELU;
 }
 
-/* ---- labels: a one-hot input beside the others picks one row of weights, which is added to the sums ---- */
+/* ---- labels: a one-hot input beside the others picks one row of weights, which is added to the sums ----
+
+   With the one-hot vector e of the label, [classes], and the rows of weights that belong to it, [classes][outputs]:
+     out += e weight                 the row of the label
+     d_weight += e^T d_out           d_out, added to that row alone; the label itself has no gradient */
 
 VAEI_PRIVATE int *vaei_labels(const vae_model *model) {
     return (int *)(void *)vaei_numbers(model, model->plan.labels);
@@ -7938,6 +7986,11 @@ VAEI_PRIVATE void vaei_connection_weights_naive(const vaei_connection *c, size_t
                     }
 }
 
+/* Where line y of image i begins. */
+VAEI_PRIVATE size_t vaei_line(const vaei_image *image, size_t i, int y) {
+    return i * image->image + image->origin + (size_t)y * image->row;
+}
+
 /* Copies images from one layout into another of the same shape, line by line; the borders are not touched. */
 VAEI_PRIVATE void vaei_copy_images(size_t n, const vaei_image *from, const vae_real *source, const vaei_image *to,
                                    vae_real *target) {
@@ -7946,8 +7999,7 @@ VAEI_PRIVATE void vaei_copy_images(size_t n, const vaei_image *from, const vae_r
     int          y;
     for (i = 0; i < n; i++)
         for (y = 0; y < from->height; y++)
-            memcpy(target + i * to->image + to->origin + (size_t)y * to->row,
-                   source + i * from->image + from->origin + (size_t)y * from->row, line * sizeof(vae_real));
+            memcpy(target + vaei_line(to, i, y), source + vaei_line(from, i, y), line * sizeof(vae_real));
 }
 
 /* As vaei_activate, for n images inside their borders, which stay 0: f(0) need not be 0. */
@@ -7958,7 +8010,7 @@ VAEI_PRIVATE void vaei_activate_images(const vae_model *model, vae_activation ac
     int          y;
     for (i = 0; i < n; i++)
         for (y = 0; y < image->height; y++) {
-            const size_t at = i * image->image + image->origin + (size_t)y * image->row;
+            const size_t at = vaei_line(image, i, y);
             vaei_activate(model->kernels, activation, line, from + at, to + at);
         }
 }
@@ -7973,10 +8025,8 @@ VAEI_PRIVATE void vaei_activate_images_backward(const vae_model *model, vae_acti
     if (activation == VAE_LINEAR) return;
     for (i = 0; i < n; i++)
         for (y = 0; y < image->height; y++)
-            vaei_activate_backward(
-                model->kernels, activation, line,
-                saved + i * saved_image->image + saved_image->origin + (size_t)y * saved_image->row,
-                d + i * image->image + image->origin + (size_t)y * image->row);
+            vaei_activate_backward(model->kernels, activation, line, saved + vaei_line(saved_image, i, y),
+                                   d + vaei_line(image, i, y));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -7988,7 +8038,7 @@ VAEI_PRIVATE void vaei_drop_images(const vaei_micro *micro, const vaei_layer *la
     int          y;
     for (i = 0; i < micro->count; i++)
         for (y = 0; y < image->height; y++) {
-            const size_t at = i * image->image + image->origin + (size_t)y * image->row;
+            const size_t at = vaei_line(image, i, y);
             vaei_drop(micro->pass, layer, micro->first + i, (size_t)y * line, line, from + at, to + at);
         }
 }
@@ -8617,7 +8667,7 @@ VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
 }
 
 #ifndef VAE_INFERENCE_ONLY
-/* ---- importance weights ---- */
+/* ---- importance weights: w_k = p(x | z_k) p(z_k)^beta / q(z_k | x)^beta of a row's samples z_k ---- */
 
 #define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill gradients with denormals */
 
@@ -9075,11 +9125,46 @@ VAEI_PRIVATE const char *vaei_part_of(const vaei_plan *plan, int layer) {
     return layer < plan->heads ? "encoder" : layer < plan->layer_count ? "decoder" : "classifier";
 }
 
-VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error) {
+/* "encoder.0.weight". Not by vaei_format: every model needs names, but small programs no other text. */
+VAEI_PRIVATE void vaei_name_tensor(const vae_model *model, const vaei_tensor_place *place, vae_tensor *tensor) {
     static const char *const names[] = { "weight", "bias", "weight", "bias", "running_mean", "running_var" };
+    const vaei_layer *layer = place->layer;
+    vaei_text         text = vaei_text_in(tensor->name, sizeof tensor->name);
+    vaei_put_string(&text, place->head == 1 ? "mean" : place->head ? "logvar"
+                                                    : vaei_part_of(&model->plan, place->number));
+    if (!place->head) {
+        const int number = place->which < VAEI_TENSOR_NORM_WEIGHT ? layer->name_index : layer->norm_index;
+        vaei_put(&text, '.');
+        vaei_put_unsigned(&text, (uint64_t)number);
+    }
+    vaei_put(&text, '.');
+    vaei_put_string(&text, names[place->which]);
+    vaei_end_text(&text);
+}
+
+/* Rank, shape and count of a layer's tensor: [out, in], of a convolution [coarse channels, fine channels, height,
+   width], of all but weights [out]. */
+VAEI_PRIVATE void vaei_shape_tensor(const vae_model *model, const vaei_tensor_place *place, vae_tensor *tensor) {
+    const vaei_layer *layer = place->layer;
+    if (place->which != VAEI_TENSOR_WEIGHT) {
+        tensor->rank = 1;
+        tensor->shape[0] = place->head ? model->plan.latent : layer->bias_count;
+    } else if (!VAEI_HAS(layer->kind != VAE_LAYER_DENSE)) {
+        tensor->rank = 2;
+        tensor->shape[0] = place->head ? model->plan.latent : layer->outputs;
+        tensor->shape[1] = layer->inputs + layer->classes;
+    } else {
+        tensor->rank = 4;
+        tensor->shape[0] = (size_t)layer->connection->coarse.channels;
+        tensor->shape[1] = (size_t)layer->connection->fine.channels;
+        tensor->shape[2] = (size_t)layer->connection->kernel_height;
+        tensor->shape[3] = (size_t)layer->connection->kernel_width;
+    }
+    tensor->count = tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
+}
+
+VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tensor *tensor, vae_error *error) {
     vaei_tensor_place place;
-    vaei_text         text;
-    const vaei_layer *layer;
     if (!model || !tensor) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_tensor_at: model or tensor is NULL");
     if (index >= vae_tensor_count(model))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "tensor %z does not exist: the model has %z", index,
@@ -9094,37 +9179,9 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
         return VAE_OK;
     }
     place = vaei_find_tensor(model, index);
-    layer = place.layer;
-    text.bytes = tensor->name;
-    text.size = sizeof tensor->name;
-    text.length = 0;
-    /* not by vaei_format: every model needs names, but small programs no other text */
-    vaei_put_string(&text, place.head == 1 ? "mean" : place.head ? "logvar" : vaei_part_of(&model->plan, place.number));
-    if (!place.head) {
-        const int number = place.which < VAEI_TENSOR_NORM_WEIGHT ? layer->name_index : layer->norm_index;
-        vaei_put(&text, '.');
-        vaei_put_unsigned(&text, (uint64_t)number);
-    }
-    vaei_put(&text, '.');
-    vaei_put_string(&text, names[place.which]);
-    tensor->name[vaei_min_size(text.length, sizeof tensor->name - 1)] = 0;
-    if (place.which != VAEI_TENSOR_WEIGHT) {
-        tensor->rank = 1;
-        tensor->shape[0] = place.head ? model->plan.latent : layer->bias_count;
-    } else if (!VAEI_HAS(layer->kind != VAE_LAYER_DENSE)) {
-        tensor->rank = 2;
-        tensor->shape[0] = place.head ? model->plan.latent : layer->outputs;
-        tensor->shape[1] = layer->inputs + layer->classes;
-    } else {
-        const int transposed = layer->kind == VAE_LAYER_CONV_TRANSPOSED;
-        tensor->rank = 4;
-        tensor->shape[0] = (size_t)(transposed ? layer->in.channels : layer->out.channels);
-        tensor->shape[1] = (size_t)(transposed ? layer->out.channels : layer->in.channels);
-        tensor->shape[2] = (size_t)layer->connection->kernel_height;
-        tensor->shape[3] = (size_t)layer->connection->kernel_width;
-    }
+    vaei_name_tensor(model, &place, tensor);
+    vaei_shape_tensor(model, &place, tensor);
     tensor->trained = place.which < VAEI_TENSOR_RUNNING_MEAN;
-    tensor->count = tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3];
     return VAE_OK;
 }
 
@@ -9853,27 +9910,21 @@ VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, in
 }
 
 VAE_API size_t vae_summary(const vae_model *model, char *buffer, size_t size) {
-    vaei_text text;
+    vaei_text text = vaei_text_in(buffer, buffer && model ? size : 0);
     int       line;
-    text.bytes = buffer;
-    text.size = buffer ? size : 0;
-    text.length = 0;
     for (line = 0; model && vaei_put_summary_line(&text, model, line); line++) vaei_put(&text, '\n');
-    if (text.size && model) text.bytes[vaei_min_size(text.length, text.size - 1)] = 0;
+    vaei_end_text(&text);
     return text.length;
 }
 
 #ifndef VAE_NO_STDIO
 VAE_API void vae_print_summary(const vae_model *model) {
-    char      bytes[240];               /* a line, however large its numbers */
-    vaei_text text;
-    int       line;
-    text.bytes = bytes;
-    text.size = sizeof bytes;
+    char bytes[240];                    /* a line, however large its numbers */
+    int  line;
     for (line = 0; model; line++) {
-        text.length = 0;
+        vaei_text text = vaei_text_in(bytes, sizeof bytes);
         if (!vaei_put_summary_line(&text, model, line)) break;
-        bytes[vaei_min_size(text.length, sizeof bytes - 1)] = 0;
+        vaei_end_text(&text);
         puts(bytes);
     }
     fflush(stdout);                     /* so that it stands before what another stream or a crash then says */
@@ -11011,7 +11062,7 @@ VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, si
     VAEI_RUN_CALL("vae_log_likelihood", vaei_log_likelihood(model, data, samples, mean, each, error));
 }
 
-/* ---- scores ---- */
+/* ---- scores: one number a row, or a number for each of a row's numbers, higher where it is stranger ---- */
 
 /* The entropy of a pixel x in nats: minus the log of a Bernoulli likelihood cannot fall below it. */
 VAEI_PRIVATE double vaei_entropy(double x) {
@@ -11526,6 +11577,22 @@ VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction,
                      (size_t)model->step + 1, loss, VAEI_DIVERGED);
 }
 
+/* Backward, last stage first; between decoder and encoder through z, where the rows are counted once again. `weight` is
+   the classifier's in the loss of `total` rows. */
+VAEI_PRIVATE void vaei_backward(vaei_pass *pass, size_t count, double weight, size_t total) {
+    const vaei_plan *plan = &pass->model->plan;
+    int              s;
+    for (s = plan->stage_count - 1; s >= 0; s--) {
+        vaei_stage_backward(pass, &plan->stages[s]);
+        if (s != plan->decoder.first_stage) continue;
+        if (VAEI_HAS(pass->model->settings.freeze == VAE_FREEZE_ENCODER)) break;
+        pass->count = count;
+        vaei_latent_backward_rows(pass);
+        pass->repeat = 1;
+        if (VAEI_HAS(plan->classifier.layers)) vaei_classifier_backward(pass, (vae_real)(weight / (double)total));
+    }
+}
+
 /* Takes the batch in the workspace forward and backward, and adds to the gradients of the loss divided by `total`: the
    batch is rows first .. first + count - 1 of that many. With `updates` the gradients of dense layers' weights are left
    to vaei_update. *terms are means over the batch. pass.count and pass.repeat change on the way: the encoder has
@@ -11536,7 +11603,6 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     const double weight = (double)vaei_setting(model->settings.classifier_weight);
     double       reconstruction = 0, kl = 0, classification = 0, penalty, *row_kl = vaei_row_kl(model);
     size_t       i;
-    int          s;
     vaei_pass    pass;
     vae_status   status;
     vaei_begin_pass(&pass, model, count);
@@ -11565,17 +11631,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
         vaei_forget_gradients(model);
         return status;
     }
-    /* Backward, last stage first; between decoder and encoder through z, where the rows are counted once again. */
-    for (s = model->plan.stage_count - 1; s >= 0; s--) {
-        vaei_stage_backward(&pass, &model->plan.stages[s]);
-        if (s != model->plan.decoder.first_stage) continue;
-        if (VAEI_HAS(model->settings.freeze == VAE_FREEZE_ENCODER)) break;
-        pass.count = count;
-        vaei_latent_backward_rows(&pass);
-        pass.repeat = 1;
-        if (VAEI_HAS(model->plan.classifier.layers))
-            vaei_classifier_backward(&pass, (vae_real)(weight / (double)total));
-    }
+    vaei_backward(&pass, count, weight, total);
     /* The caller must read zeros for frozen weights. */
     if (!updates && VAEI_HAS(model->settings.freeze != VAE_FREEZE_NONE)) vaei_zero_frozen(model);
     model->has_gradients = !updates;
@@ -11587,8 +11643,9 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
 
 /* ---- the update ----
 
-   p, m and v are updated in one walk over the parameters, cut into spans for the threads. Weights and biases have
-   constants of their own, since weight decay leaves biases alone. */
+   Parameters and moments are updated in one walk over their blocks, cut into spans for the threads: a number's update
+   depends on its own gradient and moments alone (section vector-math), so neither cuts nor order change a bit. Weights
+   and biases have constants of their own, since weight decay leaves biases alone. */
 
 typedef struct vaei_update_context {
     vae_model          *model;
@@ -11858,37 +11915,25 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     return 1;
 }
 
-/* One update on the batch in the workspace: in the way described above, or with the whole gradient where that is not
-   possible. */
-VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
-#ifdef VAE_SMALL                /* the same numbers with less code */
-    const vae_status status = vaei_train_rows(model, count, 0, count, 0, terms, error);
-    return status == VAE_OK ? vaei_apply(model, error) : status;
-#else
+#ifndef VAE_SMALL
+/* Makes the gradients of dense layers' weights that a pass with `updates` has left out. */
+VAEI_PRIVATE void vaei_complete_gradients(vae_model *model, size_t count) {
+    int i;
+    for (i = 0; i < vaei_all_layers(&model->plan); i++)
+        if (model->plan.layers[i].kind == VAE_LAYER_DENSE && !vaei_is_frozen(model, i)) {
+            const vaei_product p =
+                vaei_dense_weights(model, &model->plan.layers[i], vaei_layer_rows(model, i, count));
+            vaei_multiply_parallel(model, &p);
+        }
+    model->has_gradients = 1;
+}
+
+/* Updates all layers, after a pass with `updates`. The last layer comes first. The first layer's weights, updated last,
+   are then still in the cache when the next step's forward pass begins with them. */
+VAEI_PRIVATE void vaei_update_layers(vae_model *model, size_t count) {
     vaei_update_context work;
-    vae_status          status;
     int                 i;
-    /* Earlier gradients are there to add to, or the caller looks at the block, or a tensor has more than one use, or
-       the gradient's norm is needed first. */
-    if (model->has_gradients || VAEI_HAS(model->settings.tied) ||
-        vaei_setting(model->settings.optimizer.clip_norm) != 0) {
-        status = vaei_train_rows(model, count, 0, count, 0, terms, error);
-        return status == VAE_OK ? vaei_apply(model, error) : status;
-    }
-    if ((status = vaei_train_rows(model, count, 0, count, 1, terms, error)) != VAE_OK) return status;
-    if (!vaei_update_is_finite(model, count)) {         /* not surely: the whole gradient decides */
-        for (i = 0; i < vaei_all_layers(&model->plan); i++)
-            if (model->plan.layers[i].kind == VAE_LAYER_DENSE && !vaei_is_frozen(model, i)) {
-                const vaei_product p =
-                    vaei_dense_weights(model, &model->plan.layers[i], vaei_layer_rows(model, i, count));
-                vaei_multiply_parallel(model, &p);
-            }
-        model->has_gradients = 1;
-        return vaei_apply(model, error);
-    }
     vaei_begin_update(&work, model);
-    /* The last layer comes first. The first layer's weights, updated last, are then still in the cache when the next
-       step's forward pass begins with them. */
     for (i = vaei_all_layers(&model->plan) - 1; i >= 0; i--) {
         const vaei_layer *layer = &model->plan.layers[i];
         if (vaei_is_frozen(model, i)) continue;
@@ -11908,8 +11953,25 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     }
     vaei_update_sigma(model, model->gradients + model->plan.log_sigma, model->step);
     vaei_end_step(model);
-    return VAE_OK;
+}
 #endif
+
+/* One update on the batch in the workspace: as described above, or with the whole gradient. That is needed where
+   earlier gradients are there to add to, where the caller looks at the block, where a tensor has more than one use, and
+   where the gradient's norm comes first. VAE_SMALL does so always: the same numbers with less code. */
+VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
+    const int  whole = VAEI_IS_SMALL || model->has_gradients || VAEI_HAS(model->settings.tied) ||
+                       vaei_setting(model->settings.optimizer.clip_norm) != 0;
+    vae_status status = vaei_train_rows(model, count, 0, count, !whole, terms, error);
+    if (status != VAE_OK) return status;
+#ifndef VAE_SMALL
+    if (!whole && vaei_update_is_finite(model, count)) {
+        vaei_update_layers(model, count);
+        return VAE_OK;
+    }
+    if (!whole) vaei_complete_gradients(model, count);      /* it decides whether all is finite */
+#endif
+    return vaei_apply(model, error);
 }
 
 /* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma nor the bound on the
@@ -12046,7 +12108,11 @@ VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_e
     return vaei_end_training(model, status == VAE_OK ? vaei_standardize(model, data, error) : status);
 }
 
-/* ---- fit ---- */
+/* ---- fit ----
+
+   An epoch is a walk through the shuffled rows; the model knows how far it has come (`position`), so that a fit that
+   was stopped, or a checkpoint, goes on with the next batch. The order is a function of seed and epoch and is kept
+   nowhere. Everything that a caller may have got wrong is found before the first weight changes. */
 
 /* The number from which the activation makes `output`, or the nearest one from which it can still learn: by bisection,
    over the numbers where the activation grows. One that levels off stops about 0.001 short of its limit; SiLU and GELU
@@ -12478,11 +12544,11 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
     const int width = vaei_terminal_width(), room = width > 1 && width < VAEI_LINE ? width - 1 : VAEI_LINE - 1;
     const int ended = p && p->event == VAE_EVENT_EPOCH;
     char      line[VAEI_LINE];
-    vaei_text text;
+    vaei_text text = vaei_text_in(line, sizeof line);
     int       brevity, marks;
     (void)user;
     if (!p) return 0;
-    text.bytes = line; text.size = sizeof line; text.length = VAEI_LINE;
+    text.length = VAEI_LINE;            /* too long, until a shorter one has been made */
     if (p->event == VAE_EVENT_STOPPED && width) printf("\n");
     if (ended || (p->event == VAE_EVENT_BATCH && width && p->redraw)) {
         for (brevity = 0; brevity < 5 && text.length > (size_t)room; brevity++)
@@ -12492,7 +12558,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
                 if (ended) vaei_put_epoch(&text, p, brevity);
                 else vaei_put_bar(&text, p, brevity, marks);
             }
-        line[vaei_min_size(text.length, sizeof line - 1)] = 0;
+        vaei_end_text(&text);
         if (!width) printf("%s\n", line);
         else printf("\r%-*.*s%s", room, room, line, ended ? "\n" : "");
     }
@@ -13402,7 +13468,11 @@ VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
     return count ? !json->problem : vaei_json_wrong(json, "a list of layers is empty");
 }
 
-/* ---- reading the header ---- */
+/* ---- reading the header ----
+
+   A vaei_file remembers where the metadata's strings of our own are, and nothing else; a vaei_walk goes through the
+   tensors, one after the other, and may be begun as often as needed. What it gives has been checked as JSON, but is
+   only what the file claims: whether that is true is found in vaei_check_place and vaei_check_cover. */
 
 /* A file in memory, or its header alone, and where in the header the strings of our metadata begin and end. */
 typedef struct vaei_file {
@@ -13691,19 +13761,10 @@ typedef struct vaei_shown {         /* a tensor in a sentence: "fc1.weight [400,
     char name[57], shape[44];
 } vaei_shown;
 
-VAEI_SETUP vaei_text vaei_text_in(char *bytes, size_t size) {
-    vaei_text text;
-    text.bytes = bytes;
-    text.size = size;
-    text.length = 0;
-    bytes[0] = 0;
-    return text;
-}
-
 VAEI_SETUP void vaei_show_shape(vaei_shown *shown, const uint64_t *shape, int rank) {
     vaei_text text = vaei_text_in(shown->shape, sizeof shown->shape);
     vaei_put_dimensions(&text, shape, rank);
-    vaei_format(&text, "");
+    vaei_end_text(&text);
 }
 
 /* The string at `at` in the header. */
@@ -14109,7 +14170,7 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
         memcpy(&real, at, sizeof real);
         vaei_put_exact_real(text, vaei_setting(real));
     }
-    vaei_format(text, "");
+    vaei_end_text(text);
 }
 
 /* ---- comparing the file's network with the one given ----
@@ -14280,7 +14341,11 @@ VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, v
     return vaei_fail_json(&json, "the state in the file's metadata (vae.state) is wrong", error);
 }
 
-/* ---- loading ---- */
+/* ---- loading ----
+
+   Nothing is taken from the file before all that it says has been checked. A model made from a file is given to the
+   caller only once its weights are in it; one that exists is changed only once every number has been looked at. What is
+   allocated on the way is bounded: by the header, by the file, and by vaei_limit_batch for the model itself. */
 
 /* What vaei_make_model needs of the file's config; it comes from the allocator, since a config is large for a stack. */
 typedef struct vaei_loading {
@@ -15180,13 +15245,10 @@ VAEI_SETUP void vaei_put_path(vaei_text *text, const char *path, size_t room) {
 
 /* "cannot open model.safetensors: No such file or directory". */
 VAEI_SETUP vae_status vaei_fail_path(const char *doing, const char *path, const char *reason, vae_error *error) {
-    char      shown[VAEI_SHOWN_PATH + 2];
-    vaei_text text;
-    text.bytes = shown;
-    text.size = sizeof shown;
-    text.length = 0;
+    char      shown[VAEI_SHOWN_PATH + 1];
+    vaei_text text = vaei_text_in(shown, sizeof shown);
     vaei_put_path(&text, path, VAEI_SHOWN_PATH);
-    vaei_put(&text, 0);
+    vaei_end_text(&text);
     return vaei_fail(error, VAE_ERROR_FILE, "cannot %s %s: %s", doing, shown, reason);
 }
 
@@ -15207,9 +15269,7 @@ VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_erro
         const size_t all = sizeof error->message - 1, length = strlen(error->message) + 2;
         vaei_text    text;
         memcpy(sentence, error->message, sizeof sentence);
-        text.bytes = error->message;
-        text.size = sizeof error->message;
-        text.length = 0;
+        text = vaei_text_in(error->message, sizeof error->message);
         vaei_put_path(&text, path, vaei_min_size(VAEI_SHOWN_PATH, vaei_max_size(24, all - vaei_min_size(all, length))));
         vaei_format(&text, ": %s", sentence);
     }
@@ -15254,10 +15314,8 @@ VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAE
 #endif
     for (attempt = 0; attempt < 10000; attempt++) {
         vaei_handle file;
-        vaei_text   text;
+        vaei_text   text = vaei_text_in(temporary, VAEI_MAX_PATH + 32);
         memcpy(temporary, target, folder);
-        text.bytes = temporary;
-        text.size = VAEI_MAX_PATH + 32;
         text.length = folder;
         vaei_format(&text, "vae-unfinished-%d.tmp", attempt);
         if ((file = vaei_create_file(temporary, mode)) == VAEI_IO_NONE && VAEI_IO_EXISTS()) {
