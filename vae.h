@@ -14061,8 +14061,7 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
         matching->seen[block][index / 8] = (unsigned char)(matching->seen[block][index / 8] | 1u << index % 8);
         matching->taken++;
     }
-    if (matching->is_transfer) return VAE_OK;
-    for (block = 0; block < VAEI_BLOCKS; block++)
+    for (block = 0; block < VAEI_BLOCKS && !matching->is_transfer; block++)
         for (index = 0; index < vae_tensor_count(matching->model); index++) {
             vae_tensor_at(matching->model, index, &tensor, NULL);
             if (vaei_is_seen(matching, block, index) || !vaei_is_wanted(matching, block) ||

@@ -1112,6 +1112,15 @@ TEST(test_csv_damage) {
     CHECK(read > 300 && read < 2700);
 }
 
+/* A size that memory cannot have is refused, not cut off to what remains of it. */
+TEST(test_csv_sizes) {
+    void  *array = NULL;
+    size_t room = 0;
+    CHECK(!csv_room(&array, 0, &room, (size_t)-1 / 64 + 2) && !array && !room);
+    room = (size_t)-1 / 2;
+    CHECK(!csv_room(&array, room, &room, 2) && !array);
+}
+
 /* ---- the example programs, as make builds them ---- */
 
 #define RUNS FOLDER "/runs"
@@ -1904,6 +1913,7 @@ int main(void) {
     RUN(test_csv_good_files);
     RUN(test_csv_refusals);
     RUN(test_csv_damage);
+    RUN(test_csv_sizes);
     RUN(test_detect_anomalies);
     RUN(test_own_loop);
     RUN(test_sensor);

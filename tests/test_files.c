@@ -1610,7 +1610,10 @@ TEST(test_transfer_from_foreign_files) {
         { "{" EW "," TENSOR("mean.weight", "1,3", "24", "36")
           ",'empty':{'dtype':'F32','shape':[0],'data_offsets':[36,36]}}",
           36, VAE_OK, "" },
-        { "{'__metadata__':{'format':'pt'}," EW "}", 99, VAE_OK, "" },
+        { "{'__metadata__':{'format':'pt'}," EW "}", 24, VAE_OK, "" },
+        { "{'__metadata__':{'format':'pt'}," EW "}", 99, VAE_ERROR_FORMAT, "something was appended" },
+        { "{" EW "," TENSOR("x", "1", "20", "24") "}", 24, VAE_ERROR_FORMAT, "overlap" },
+        { "{" EW ",'x':{'dtype':'I64','shape':[1],'data_offsets':[32,40]}}", 40, VAE_ERROR_FORMAT, "a gap" },
         { "{" TENSOR("fc1.weight", "2,3", "0", "24") "}", 24, VAE_ERROR_FORMAT, "begins with fc1.weight [2, 3]" },
         { "{" TENSOR("x", "1", "0", "4") "," TENSOR("mean.weight", "1,3", "4", "16") "}", 16, VAE_ERROR_FORMAT,
           "mean.weight has shape [1, 3] in the file and [1, 2] in the model" },

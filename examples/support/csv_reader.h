@@ -63,8 +63,7 @@ static inline char *csv_file(const char *path, size_t *size, char *message) {
     errno = 0;
     while (got > 0) {
         if (room - *size < 65536) {
-            room = 2 * room + 131072;
-            if ((larger = (char *)realloc(text, room)) == NULL) {
+            if (room > (size_t)-1 / 4 || (larger = (char *)realloc(text, room = 2 * room + 131072)) == NULL) {
                 fail(message, "not enough memory for %s", path);
                 break;
             }
@@ -132,7 +131,8 @@ static inline int csv_number(const char *field, double *number) {
 static inline int csv_room(void **array, size_t count, size_t *room, size_t size) {
     void *larger;
     if (count < *room) return 1;
-    if (*room > (size_t)-1 / 4 / size || (larger = realloc(*array, (2 * *room + 64) * size)) == NULL) return 0;
+    if (*room > (size_t)-1 / 4 || 2 * *room + 64 > (size_t)-1 / size ||
+        (larger = realloc(*array, (2 * *room + 64) * size)) == NULL) return 0;
     *array = larger;
     *room = 2 * *room + 64;
     return 1;
@@ -188,7 +188,8 @@ static inline int csv_name_columns(csv_reader *reader, csv_table *table, const c
     double number;
     char  *made;
     reader->width = count;
-    table->names = (char **)malloc(count * (sizeof *table->names + ROOM));
+    if (count <= (size_t)-1 / (sizeof *table->names + ROOM))
+        table->names = (char **)malloc(count * (sizeof *table->names + ROOM));
     reader->left_out = (char *)calloc(count, 1);
     if (!table->names || !reader->left_out)
         return fail(reader->message, "not enough memory for the columns of %s", reader->path);

@@ -192,7 +192,7 @@ static inline int *idx_read_mnist_labels(const char *wanted, const char *set, si
     if (labels.count != count)
         fail(message, "%s/%s has %lu labels for %lu images", found.path, name, (unsigned long)labels.count,
              (unsigned long)count);
-    else if ((numbers = malloc(count * sizeof *numbers)) == NULL)
+    else if (count > (size_t)-1 / sizeof *numbers || (numbers = malloc(count * sizeof *numbers)) == NULL)
         fail(message, "not enough memory for %lu labels", (unsigned long)count);
     for (i = 0; numbers && i < count; i++) numbers[i] = labels.values[i];      /* one above 9: vae_fit says where */
     free(labels.values);

@@ -2,7 +2,8 @@
 
    The header is the magic, width, height and the largest value (1 to 65535), with white space and # comments between,
    and one white space behind. Then come width * height * channels numbers, of one byte, or of two where the largest
-   value takes two, the higher first. Values are scaled to 0 .. 255; what follows them is not looked at.
+   value takes two, the higher first. Values are scaled to 0 .. 255; what follows them is not looked at. No more memory is
+   taken than the file has bytes.
    Calls return 0, or -1 with one sentence in `message`. */
 #ifndef PPM_READER_H
 #define PPM_READER_H
@@ -35,6 +36,7 @@ static inline int ppm_number(FILE *file, int largest) {
 
 static inline int ppm_content(FILE *file, const char *path, ppm_image *image, char *message) {
     int    magic, largest;
+    long   begin, end;
     size_t size, bytes, i;
     errno = 0;
     magic = getc(file) == 'P' ? getc(file) : 0;
@@ -50,13 +52,17 @@ static inline int ppm_content(FILE *file, const char *path, ppm_image *image, ch
         return fail(message, "%s: the largest value must be from 1 to 65535", path);
     size = (size_t)image->width * (size_t)image->height * (size_t)image->channels;
     bytes = largest > 255 ? 2 * size : size;
+    if ((begin = ftell(file)) < 0 || fseek(file, 0, SEEK_END) != 0 || (end = ftell(file)) < begin ||
+        fseek(file, begin, SEEK_SET) != 0)
+        return fail(message, "cannot find out the size of %s", path);
+    if ((unsigned long)(end - begin) < bytes)
+        return fail(message, "%s ends after %lu of the %lu bytes of %d x %d pixels", path, (unsigned long)(end - begin),
+                    (unsigned long)bytes, image->width, image->height);
     image->pixels = (unsigned char *)malloc(bytes);
     if (!image->pixels) return fail(message, "not enough memory for %s", path);
     i = fread(image->pixels, 1, bytes, file);
     if (ferror(file)) return fail(message, "cannot read %s: %s", path, strerror(errno));
-    if (i < bytes)
-        return fail(message, "%s ends after %lu of the %lu bytes of %d x %d pixels", path, (unsigned long)i,
-                    (unsigned long)bytes, image->width, image->height);
+    if (i < bytes) return fail(message, "cannot read %s: it ended early", path);
     for (i = 0; i < size; i++) {
         const int value = largest > 255 ? image->pixels[2 * i] << 8 | image->pixels[2 * i + 1] : image->pixels[i];
         if (value > largest)
