@@ -92,6 +92,7 @@ int main(int argc, char **argv) {
     if (code >= 0) return code;
     if (truth_path && !path) return options_wrong("denoise_series", "--truth needs a table that it is the truth of");
     code = path ? csv_read(path, without, &table, message) : series_make(3000, &table, &clean_table, message);
+    if (code == 0) code = csv_check_columns(&table, path, message);
     if (code == 0 && truth_path) code = csv_read(truth_path, without, &clean_table, message);
     if (code == 0 && clean_table.rows && (clean_table.rows != table.rows || clean_table.columns != table.columns))
         code = fail(message, "%s has %lu rows of %lu columns, the truth in %s has %lu of %lu", path,

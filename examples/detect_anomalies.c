@@ -26,8 +26,18 @@ static int read_rows(const char *path, const char *without, csv_table *table, ch
     }
     printf("%s: %lu rows of %lu columns, %lu of them with gaps and left out\n", path, (unsigned long)table->rows,
            (unsigned long)table->columns, (unsigned long)(table->rows - kept));
+    if (kept == 0 && csv_check_columns(table, path, message) == 0)
+        fail(message, "every row of %s has gaps: build/fill_missing fills them", path);
     table->rows = kept;
-    return 0;
+    return kept ? 0 : -1;
+}
+
+/* Whether the fifth of the rows that is held out suffices for the quantiles that the detector takes of their scores. */
+static int check_count(size_t count, double alarms, char *message) {
+    const double held = fmax(9, ceil((1 - alarms) / alarms - 1e-9));
+    if ((double)(count / 5) >= held) return 0;
+    return fail(message, "%lu rows are too few for --alarms %g: at least %.0f without gaps are needed",
+                (unsigned long)count, alarms, 5 * held);
 }
 
 /* A copy of the numbers with the rows in an order of chance, the same every time. */
@@ -115,9 +125,8 @@ int main(int argc, char **argv) {
     code = path ? read_rows(path, without, &normal, message) : pumps_make(5000, 0, 1, &normal, message);
     if (code == 0) code = path ? read_rows(check ? check : path, without, &checked, message)
                                : pumps_make(1000, 50, 2, &checked, message);
-    if (code == 0 && normal.columns != checked.columns)
-        code = fail(message, "%s has %lu columns, %s has %lu", path, (unsigned long)normal.columns, check,
-                    (unsigned long)checked.columns);
+    if (code == 0) code = csv_check_same(&normal, path, &checked, check, message);
+    if (code == 0) code = check_count(normal.rows, alarms, message);
     if (code == 0 && ((rows = shuffled(&normal)) == NULL || (scores && !(file = fopen(scores, "w")))))
         code = fail(message, rows ? "cannot write the scores" : "not enough memory");
     if (!check) check = path ? path : "pumps";

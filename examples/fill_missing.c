@@ -104,6 +104,7 @@ int main(int argc, char **argv) {
     if (code < 0 && options_check_outputs("fill_missing", options) != 0) code = 2;
     if (code >= 0) return code;
     code = path ? csv_read(path, without, &table, message) : pumps_make(2000, 0, 1, &table, message);
+    if (code == 0) code = csv_check_columns(&table, path, message);
     numbers = table.rows * table.columns;
     for (i = 0; code == 0 && !path && i < numbers; i++)
         if (pumps_random(&seed) < 0.25 && ++table.gaps) table.numbers[i] = NAN;

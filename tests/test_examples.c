@@ -1044,6 +1044,7 @@ TEST(test_csv_good_files) {
     CHECK_TEXT(csv_seen("\xEF\xBB\xBF\"a, \"\"b\"\"\",\"c\nd\"\n\"1\",+2\n", NULL), "a, \"b\"|c\nd 3:1,2 gaps 0");
     CHECK_TEXT(csv_seen("a,,c\n,NA,?\n1,NaN,null\n2,3,", NULL), "a|column 2|c 2:_,_,_ 3:1,_,_ 4:2,3,_ gaps 6");
     CHECK_TEXT(csv_seen("5\n\n6\n", NULL), "column 1 1:5 3:6 gaps 0");
+    CHECK_TEXT(csv_seen("a,b\r1,2\r\r3,4\r", NULL), "a|b 2:1,2 4:3,4 gaps 0");
     CHECK_TEXT(csv_seen("\n\n7,8\n  \n", NULL), "column 1|column 2 3:7,8 gaps 0");
     CHECK_TEXT(csv_seen("id,time,x\nfirst,Monday,3\n", "id,time"), "x 2:3 gaps 0");
     CHECK_TEXT(csv_seen("id,time,x\nfirst,Monday,3\n", "2,1"), "x 2:3 gaps 0");
@@ -1056,11 +1057,13 @@ TEST(test_csv_refusals) {
     int       left;
     CHECK_CONTAINS(csv_seen("a,b\n1,2\n3\n", NULL), "/table.csv, line 3 has 1 fields, the first line has 2");
     CHECK_CONTAINS(csv_seen("a,b\n1,2,3\n", NULL), "/table.csv, line 2 has 3 fields, the first line has 2");
-    CHECK_CONTAINS(csv_seen("a,size\n1,2\n3,tall\n", NULL), "/table.csv, line 3, size holds 'tall': that is no number");
+    CHECK_CONTAINS(csv_seen("a,size\n1,2\n3,tall\n", NULL),
+                   "/table.csv, line 3, size holds 'tall': that is no number (--without leaves a column out)");
     CHECK_CONTAINS(csv_seen("1,2\n3,0x10\n", NULL), "/table.csv, line 2, column 2 holds '0x10': that is no number");
     CHECK_CONTAINS(csv_seen("1,2\n3,inf\n", NULL), "column 2 holds 'inf': that is no number");
     CHECK_CONTAINS(csv_seen("1,2\n3,1e5e\n", NULL), "column 2 holds '1e5e': that is no number");
-    CHECK_CONTAINS(csv_seen("1;2\n3;1,5\n", NULL), "column 2 holds '1,5': that is no number");
+    CHECK_CONTAINS(csv_seen("1;2\n3;1,5\n", NULL), "column 2 holds '1,5': that is no number (numbers take a decimal "
+                                                   "point and no commas)");
     CHECK_CONTAINS(csv_seen("1,2\n3,-1e39\n", NULL), "line 2, column 2 holds -1e39: that is too large");
     CHECK_CONTAINS(csv_seen("a,b\n\"1,2\n3,4\n", NULL), "/table.csv, line 2: a quoted field does not end");
     CHECK_CONTAINS(csv_seen("a,b\n\"1\"2,3\n", NULL), "/table.csv, line 2: something follows a closing quote");
@@ -1470,7 +1473,19 @@ TEST(test_detect_anomalies) {
     CHECK_CONTAINS(heard, "detect_anomalies: cannot open " FOLDER "/nowhere.csv");
     write_file("few.csv", "1,2\n3,4\n5,6\n", 12);
     CHECK(run(DETECT FOLDER "/few.csv") == 1);
-    CHECK_CONTAINS(heard, "detect_anomalies: ");
+    CHECK_CONTAINS(heard, "detect_anomalies: 3 rows are too few for --alarms 0.01: at least 495 without gaps are");
+    CHECK(run(DETECT FOLDER "/normal.csv --without id --alarms 0.001") == 1);
+    CHECK_CONTAINS(heard, "1000 rows are too few for --alarms 0.001: at least 4995 without gaps are needed");
+    write_file("open.csv", "a,b,\n1,2,\n3,4,\n", 15);    /* a delimiter too many in each line: a column of gaps */
+    CHECK(run(DETECT FOLDER "/open.csv") == 1);
+    CHECK_CONTAINS(heard, FOLDER "/open.csv holds no number in column 3: leave it out with --without");
+    write_file("full.csv", "1,\n,2\n", 6);
+    CHECK(run(DETECT FOLDER "/full.csv") == 1);
+    CHECK_CONTAINS(heard, "every row of " FOLDER "/full.csv has gaps: build/fill_missing fills them");
+    write_file("turned.csv", "a,c,b\n1,2,3\n", 12);
+    write_file("right.csv", "a,b,c\n1,2,3\n", 12);
+    CHECK(run(DETECT FOLDER "/right.csv --check " FOLDER "/turned.csv") == 1);
+    CHECK_CONTAINS(heard, "column 2 of those read is b in " FOLDER "/right.csv, but c in " FOLDER "/turned.csv");
     CHECK(run(DETECT FOLDER "/normal.csv --without id --check " FOLDER "/few.csv") == 1);
     CHECK_CONTAINS(heard, FOLDER "/few.csv has no column 'id' to leave out");
     CHECK(run(DETECT FOLDER "/normal.csv --without 1 --check " FOLDER "/few.csv") == 1);
@@ -1720,6 +1735,11 @@ TEST(test_fill_missing) {
     CHECK(run("build/fill_missing " FOLDER "/gaps.csv") == 1);
     CHECK_CONTAINS(heard, "fill_missing: " FOLDER "/gaps.csv, line 2, id holds 's0': that is no number");
     CHECK(run("build/fill_missing " FOLDER "/gaps.csv --check 0.7") == 2);
+    write_file("open.csv", "a,b,\n1,2,\n3,4,\n", 15);
+    CHECK(run("build/fill_missing " FOLDER "/open.csv") == 1);  /* nothing can be known of such a column */
+    CHECK_CONTAINS(heard, FOLDER "/open.csv holds no number in column 3: leave it out with --without");
+    CHECK(run("build/denoise_series " FOLDER "/open.csv") == 1);
+    CHECK_CONTAINS(heard, FOLDER "/open.csv holds no number in column 3: leave it out with --without");
 }
 
 /* "NAME: mean squared error A as measured, B by a moving median of W (the best), C by the model": C below B below A. */

@@ -8,7 +8,7 @@
 
    Fields stand between commas, semicolons or tabs, whichever the first line has most of, as they are or in double
    quotes, where "" is one quote. A field is a number or a gap: nothing, or NA, NaN, null or ?, which reads as NaN. The
-   first line is a header where one of its fields is neither. Lines end in LF or CR LF; empty ones are passed over.
+   first line is a header where one of its fields is neither. Lines end in LF, CR LF or CR; empty ones are passed over.
 
    Calls return 0, or -1 with one sentence in `message`. */
 #ifndef CSV_READER_H
@@ -28,6 +28,7 @@ typedef struct csv_table {
     size_t *lines;          /* of each row: its line in the file, counted from 1 */
     char  **names;          /* of each column: the header's, else "column 3", counted from 1 in the file */
     size_t  gaps;
+    int     has_header;
     char   *text;           /* where the names stand */
 } csv_table;
 
@@ -43,7 +44,6 @@ typedef struct csv_reader {
     const char *path;
     char       *at, *end, *message;
     char        delimiter;
-    int         has_header;
     size_t      line;                                   /* that begins at `at`, counted from 1 */
     char      **fields;                                 /* of one line */
     size_t      room, rows_room, lines_room, width;     /* fields in a line */
@@ -193,11 +193,11 @@ static inline int csv_name_columns(csv_reader *reader, csv_table *table, const c
     reader->left_out = (char *)calloc(count, 1);
     if (!table->names || !reader->left_out)
         return fail(reader->message, "not enough memory for the columns of %s", reader->path);
-    for (i = 0; i < count; i++) reader->has_header |= !csv_number(reader->fields[i], &number);
+    for (i = 0; i < count; i++) table->has_header |= !csv_number(reader->fields[i], &number);
     made = (char *)(table->names + count);
     for (i = 0; i < count; i++, made += ROOM) {
         snprintf(made, ROOM, "column %lu", (unsigned long)i + 1);
-        table->names[i] = reader->has_header && *reader->fields[i] ? reader->fields[i] : made;
+        table->names[i] = table->has_header && *reader->fields[i] ? reader->fields[i] : made;
     }
     for (; without && *without; without += length + (without[length] == ',')) {
         length = strcspn(without, ",");
@@ -208,6 +208,13 @@ static inline int csv_name_columns(csv_reader *reader, csv_table *table, const c
     for (i = 0; i < count; i++)
         if (!reader->left_out[i]) table->names[table->columns++] = table->names[i];
     return table->columns ? 0 : fail(reader->message, "no column of %s is left", reader->path);
+}
+
+/* What to do about a field that is no number. */
+static inline const char *csv_advice(const char *field) {
+    const size_t length = strspn(field, "+-.,0123456789eE");
+    return !field[length] && strchr(field, ',') ? "numbers take a decimal point and no commas"
+                                                : "--without leaves a column out";
 }
 
 /* Reads the fields of one line as the table's next row. */
@@ -224,8 +231,8 @@ static inline int csv_row(csv_reader *reader, csv_table *table, size_t line, siz
         double number = 0;
         if (reader->left_out[i]) continue;
         if (!csv_number(reader->fields[i], &number))
-            return fail(reader->message, "%s, line %lu, %s holds '%.40s': that is no number", reader->path,
-                        (unsigned long)line, table->names[column], reader->fields[i]);
+            return fail(reader->message, "%s, line %lu, %s holds '%.40s': that is no number (%s)", reader->path,
+                        (unsigned long)line, table->names[column], reader->fields[i], csv_advice(reader->fields[i]));
         if (number > 3e38 || number < -3e38)
             return fail(reader->message, "%s, line %lu, %s holds %.40s: that is too large", reader->path,
                         (unsigned long)line, table->names[column], reader->fields[i]);
@@ -234,6 +241,31 @@ static inline int csv_row(csv_reader *reader, csv_table *table, size_t line, siz
         column++;
     }
     table->lines[table->rows++] = line;
+    return 0;
+}
+
+/* Refuses a table with a column of gaps alone: nothing can be learned of it. */
+static inline int csv_check_columns(const csv_table *table, const char *path, char message[MESSAGE_SIZE]) {
+    size_t i, k;
+    for (k = 0; k < table->columns; k++) {
+        for (i = k; i < table->rows * table->columns && table->numbers[i] != table->numbers[i];) i += table->columns;
+        if (i >= table->rows * table->columns)
+            return fail(message, "%s holds no number in %s: leave it out with --without", path, table->names[k]);
+    }
+    return 0;
+}
+
+/* Refuses two tables whose columns differ in number or, where both have a header, in their names. */
+static inline int csv_check_same(const csv_table *a, const char *a_path, const csv_table *b, const char *b_path,
+                                 char message[MESSAGE_SIZE]) {
+    size_t k;
+    if (a->columns != b->columns)
+        return fail(message, "%s has %lu columns, %s has %lu", a_path, (unsigned long)a->columns, b_path,
+                    (unsigned long)b->columns);
+    for (k = 0; a->has_header && b->has_header && k < a->columns; k++)
+        if (strcmp(a->names[k], b->names[k]) != 0)
+            return fail(message, "column %lu of those read is %s in %s, but %s in %s", (unsigned long)k + 1,
+                        a->names[k], a_path, b->names[k], b_path);
     return 0;
 }
 
@@ -246,6 +278,8 @@ static inline int csv_read(const char *path, const char *without, csv_table *tab
     memset(table, 0, sizeof *table);
     memset(&reader, 0, sizeof reader);
     if ((table->text = csv_file(path, &size, message)) == NULL) return -1;
+    if (!memchr(table->text, '\n', size))                      /* lines end in CR alone */
+        for (line = 0; line < size; line++) if (table->text[line] == '\r') table->text[line] = '\n';
     if (memchr(table->text, '\0', size)) return fail(message, "%s is no text in UTF-8: it holds a byte 0", path);
     reader.path = path;
     reader.message = message;
@@ -257,7 +291,7 @@ static inline int csv_read(const char *path, const char *without, csv_table *tab
         result = csv_line(&reader, &line, &count);
         if (result == 0 && count && !reader.width) {
             result = csv_name_columns(&reader, table, without, count);
-            if (reader.has_header) continue;
+            if (table->has_header) continue;
         }
         if (result == 0 && count) result = csv_row(&reader, table, line, count);
     } while (result == 0 && count);
