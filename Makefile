@@ -14,7 +14,7 @@ THREADS  := -DVAE_THREADS -pthread
 
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
-VERSION  := $(shell sed -n 's/.*VAE_VERSION "\(.*\)"/\1/p' vae.h)
+VERSION  := $(shell sed -n 's/^.define VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
 .PHONY: examples help run test reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
 
@@ -92,15 +92,15 @@ test-web: $(BUILD)/web_train $(BUILD)/make_digits $(BUILD)/test_web
 	else echo "0 passed, 0 failed, 1 skipped: node is not installed"; fi
 
 install: vae.h
-	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 644 vae.h $(DESTDIR)$(PREFIX)/include/vae.h
+	install -d "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/lib/pkgconfig"
+	install -m 644 vae.h "$(DESTDIR)$(PREFIX)/include/vae.h"
 	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' '' 'Name: vae' \
 	    'Description: variational autoencoders in one C99 header' 'Version: $(VERSION)' \
-	    'Cflags: -I$${includedir}' 'Libs: -lm' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vae.pc
+	    'Cflags: -I$${includedir}' 'Libs: -lm' > "$(DESTDIR)$(PREFIX)/lib/pkgconfig/vae.pc"
 	@echo "installed vae.h and vae.pc below $(DESTDIR)$(PREFIX)"
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/include/vae.h $(DESTDIR)$(PREFIX)/lib/pkgconfig/vae.pc
+	rm -f "$(DESTDIR)$(PREFIX)/include/vae.h" "$(DESTDIR)$(PREFIX)/lib/pkgconfig/vae.pc"
 
 clean:
 	rm -rf $(BUILD) out

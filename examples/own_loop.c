@@ -121,7 +121,7 @@ static int train(const csv_table *table, vae_model *model, uint64_t until, const
         else if (state.step % 100 == 99) printf("step %lu: loss %.3f\n", (unsigned long)state.step + 1, loss);
     }
     if (result == 0 && !momentum_file(path, "wb", momentum, count, &state.step))
-        result = fail(message, "cannot write %.200s", path);
+        result = fail(message, "cannot write %.200s: is its folder there?", path);
     free(momentum);
     return result;
 }
@@ -134,13 +134,14 @@ int main(int argc, char **argv) {
     vae_model  *model = NULL;
     vae_error   error;
     int         code;
+    if (argc > 3 || (argc > 1 && argv[1][strspn(argv[1], "0123456789")]))
+        return complain("own_loop", "usage: own_loop [STEPS [NAME]], as in own_loop 700 out/own");
     snprintf(model_path, sizeof model_path, "%.480s.safetensors", name);
     snprintf(momentum_path, sizeof momentum_path, "%.480s.momentum", name);
     code = pumps_make(ROWS, 0, 1, &table, message);
     if (code == 0 && begin(&table, model_path, &model, &error) != VAE_OK) code = fail(message, "%s", error.message);
     if (code == 0) code = train(&table, model, until, momentum_path, message);
-    if (code == 0 && vae_save_checkpoint(model, model_path, &error) != VAE_OK)
-        code = fail(message, "%s", error.message);
+    if (code == 0 && vae_save_checkpoint(model, model_path, &error)) code = fail(message, "%s", error.message);
     if (code == 0) printf("wrote %s and %s\n", model_path, momentum_path);
     else code = complain("own_loop", message);
     vae_destroy(model);

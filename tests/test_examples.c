@@ -1513,7 +1513,9 @@ TEST(test_own_loop) {
               "/other.safetensors " FOLDER "/parts.safetensors; build/own_loop 300 " FOLDER "/parts") == 1);
     CHECK_CONTAINS(heard, "own_loop: " FOLDER "/parts.momentum does not belong to the model's step");
     CHECK(run("build/own_loop 10 " FOLDER "/missing/own") == 1);
-    CHECK_CONTAINS(heard, "own_loop: cannot ");
+    CHECK_CONTAINS(heard, "own_loop: cannot write " FOLDER "/missing/own.momentum: is its folder there?");
+    CHECK(run("build/own_loop --help") == 1);
+    CHECK_CONTAINS(heard, "usage: own_loop [STEPS [NAME]]");
 }
 
 /* The monitor that also runs on microcontrollers: it learns the same weights everywhere (tests/devices.sh compares). */
