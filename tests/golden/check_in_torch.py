@@ -35,6 +35,8 @@ def layer_from(entry):
 
 
 def main():
+    if len(sys.argv) < 2:
+        sys.exit("usage: python3 tests/golden/check_in_torch.py MODEL.safetensors [Z ...]")
     torch.set_num_threads(1)
     metadata, tensors = read(sys.argv[1])
     config = json.loads(metadata["vae.config"])
