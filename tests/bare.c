@@ -73,8 +73,8 @@ int main(void) {
     if (vae_load_weights_memory(loaded, file, size, &error) != VAE_OK) return puts(error.message), 4;
     if (vae_memory_needed(&config, &needed, &error) != VAE_OK) return 5;
     printf("weights %08lx\n", (unsigned long)hash_of(vae_parameters(model), vae_parameter_count(model)));
-    printf("loss in thousandths %ld, before training %ld; %lu bytes of memory\n", (long)(1000 * after), (long)(1000 * before),
-           (unsigned long)needed);
+    printf("loss in thousandths %ld, before training %ld; %lu bytes of memory\n", (long)(1000 * after),
+           (long)(1000 * before), (unsigned long)needed);
     if (memcmp(vae_parameters(loaded), vae_parameters(model), vae_parameter_count(model) * sizeof(vae_real))) return 6;
     return after < before ? 0 : 7;
 }
