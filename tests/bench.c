@@ -4,12 +4,11 @@
    peak, of as many threads, is measured beside the work, so that a clock that drifts moves both. Work of one thread is
    timed by the processor's time that the thread got, so that others who share the core do not count; wall_... says the
    same by the clock on the wall. Work of several threads is timed by the wall: their waiting for each other is a part
-   of it.
-   Where a core has two hardware threads and somebody else keeps the other one busy, as on many a rented machine, ours is
-   slowed without being told. So each window also stands between two looks at that (look_around). A window is disturbed
-   where a look says so or where the system took the processor from one of our threads; such windows are left out if
-   five others can be had in the time, and quiet_percent says how many were not disturbed. Where it is low, the figures
-   are of a busy machine.
+   of it. Where a core has two hardware threads and somebody else keeps the other one busy, as on many a rented machine,
+   ours is slowed without being told. So each window also stands between two looks at that (look_around). A window is
+   disturbed where a look says so or where the system took the processor from one of our threads; such windows are left
+   out if five others can be had in the time, and quiet_percent says how many were not disturbed. Where it is low, the
+   figures are of a busy machine.
 
        bench                     everything, under two minutes
        bench --quick             the training steps and decoding only
@@ -201,20 +200,26 @@ typedef struct network {
 } network;
 
 static const network networks[] = {
-    { "dense-784-400-20", "dense-400-20", { 28, 28, 1 }, 20, 128, { VAE_DENSE_INITIALIZER(400, VAE_RELU) }, { { VAE_LAYER_END } } },
-    { "dense-784-512-32", "dense-512-32", { 28, 28, 1 }, 32, 128, { VAE_DENSE_INITIALIZER(512, VAE_RELU) }, { { VAE_LAYER_END } } },
-    { "dense-784-512-32", "dense-512-32-batch-1", { 28, 28, 1 }, 32, 1, { VAE_DENSE_INITIALIZER(512, VAE_RELU) }, { { VAE_LAYER_END } } },
+    { "dense-784-400-20", "dense-400-20", { 28, 28, 1 }, 20, 128, { VAE_DENSE_INITIALIZER(400, VAE_RELU) },
+      { { VAE_LAYER_END } } },
+    { "dense-784-512-32", "dense-512-32", { 28, 28, 1 }, 32, 128, { VAE_DENSE_INITIALIZER(512, VAE_RELU) },
+      { { VAE_LAYER_END } } },
+    { "dense-784-512-32", "dense-512-32-batch-1", { 28, 28, 1 }, 32, 1, { VAE_DENSE_INITIALIZER(512, VAE_RELU) },
+      { { VAE_LAYER_END } } },
     { "dense-784-200-200-50", "dense-200-200-50", { 28, 28, 1 }, 50, 20,
       { VAE_DENSE_INITIALIZER(200, VAE_RELU), VAE_DENSE_INITIALIZER(200, VAE_RELU) }, { { VAE_LAYER_END } } },
     { "keras-conv", "keras-conv", { 28, 28, 1 }, 2, 128,
-      { VAE_CONV_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(64, 3, 2, VAE_RELU), VAE_DENSE_INITIALIZER(16, VAE_RELU) },
+      { VAE_CONV_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(64, 3, 2, VAE_RELU),
+        VAE_DENSE_INITIALIZER(16, VAE_RELU) },
       { VAE_DENSE_SHAPED_INITIALIZER(7, 7, 64, VAE_RELU), VAE_CONV_TRANSPOSED_INITIALIZER(64, 3, 2, VAE_RELU),
         VAE_CONV_TRANSPOSED_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_TRANSPOSED_INITIALIZER(1, 3, 1, VAE_LINEAR) } },
     { "rgb-64", "rgb-64", { 64, 64, 3 }, 32, 64,
-      { VAE_CONV_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(64, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(128, 3, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
+      { VAE_CONV_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(64, 3, 2, VAE_RELU),
+        VAE_CONV_INITIALIZER(128, 3, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
     { "series-256", "series-1d", { 1, 256, 1 }, 8, 128,
       { VAE_CONV_1D_INITIALIZER(16, 5, 2, VAE_RELU), VAE_CONV_1D_INITIALIZER(32, 5, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
-    { "dense-784-512-32", "decode", { 28, 28, 1 }, 32, 1024, { VAE_DENSE_INITIALIZER(512, VAE_RELU) }, { { VAE_LAYER_END } } },
+    { "dense-784-512-32", "decode", { 28, 28, 1 }, 32, 1024, { VAE_DENSE_INITIALIZER(512, VAE_RELU) },
+      { { VAE_LAYER_END } } },
 };
 enum { NETWORKS = 7, DECODER = 7, CONV = 4 };      /* the first NETWORKS are trained */
 

@@ -1,6 +1,6 @@
 /* Prints a hash of the weights after some steps of training, for every kernel set and several numbers of threads. The
-   lines must be the same whatever the compiler and its options: .ci/run compares them. Within one run the sets of a family
-   must agree, and the threads. */
+   lines must be the same whatever the compiler and its options: .ci/run compares them. Within one run the sets of a
+   family must agree, and the threads. */
 #define VAE_PLAIN
 #define VAE_THREADS
 #define VAE_IMPLEMENTATION
@@ -32,7 +32,8 @@ static const struct { const char *name; int convolutional, standardize, sigma_pe
 
 static uint64_t train(vae_kernels kernels, int threads, int network) {
     static const vae_layer dense[2] = { VAE_DENSE_INITIALIZER(67, VAE_GELU), VAE_DENSE_INITIALIZER(35, VAE_TANH) };
-    static const vae_layer conv[3] = { VAE_CONV_INITIALIZER(9, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(17, 3, 2, VAE_RELU), VAE_DENSE_INITIALIZER(21, VAE_SOFTPLUS) };
+    static const vae_layer conv[3] = { VAE_CONV_INITIALIZER(9, 3, 2, VAE_SILU),
+                                       VAE_CONV_INITIALIZER(17, 3, 2, VAE_RELU), VAE_DENSE_INITIALIZER(21, VAE_SOFTPLUS) };
     static unsigned char   pixels[60 * 22 * 19];
     vae_config             config;
     vae_model             *model = NULL;
@@ -85,7 +86,8 @@ int main(void) {
                 const uint64_t hash = train((vae_kernels)kernels, threads, network);
                 if (!family[fused]) family[fused] = hash;
                 if (hash != family[fused] || !hash) {
-                    printf("%s, %d threads: %016llx\n", vae_kernels_name((vae_kernels)kernels), threads, (unsigned long long)hash);
+                    printf("%s, %d threads: %016llx\n", vae_kernels_name((vae_kernels)kernels), threads,
+                           (unsigned long long)hash);
                     wrong = 1;
                 }
             }

@@ -1,7 +1,7 @@
 /* disk.h - a disk in memory in place of the operating system's, for tests of saving. Included before vae.h, it gives
    the POSIX calls that vae.h makes another meaning. Each of them is one operation: it may fail, be interrupted or take
-   less than was asked for. Before each, and whenever asked, the power may fail: `disk_after_power_cut` tells whether the
-   file is whole in every state in which the disk may then be found.
+   less than was asked for. Before each, and whenever asked, the power may fail: `disk_after_power_cut` tells whether
+   the file is whole in every state in which the disk may then be found.
 
    What a power cut leaves: of a file that was not flushed since it was written either the flushed bytes, all the new
    ones, half of them, or zeros in their place; of the names that were made, moved or removed in a directory since that
@@ -112,7 +112,8 @@ static int disk_follow(const char *path, char *target) {
         node = disk_look_up(disk.names, target);
         if (node < 0 || disk.nodes[node].kind != DISK_LINK) return 0;
         disk_folder_of(target, folder);
-        sprintf(next, "%s%s%s", strcmp(folder, ".") ? folder : "", strcmp(folder, ".") ? "/" : "", disk.nodes[node].link);
+        sprintf(next, "%s%s%s", strcmp(folder, ".") ? folder : "", strcmp(folder, ".") ? "/" : "",
+                disk.nodes[node].link);
         if (strlen(next) >= DISK_PATH) return ENAMETOOLONG;
         strcpy(target, next);
     }
@@ -194,7 +195,8 @@ static int disk_after_power_cut(const char *path, int (*good)(const unsigned cha
 
 static int disk_is_failing(const char *name) {
     return disk.fail_at && (disk.operation == disk.fail_at ||
-                            (disk.for_good && disk.operation > disk.fail_at && disk.failed && !strcmp(disk.failed, name)));
+                            (disk.for_good && disk.operation > disk.fail_at && disk.failed &&
+                             !strcmp(disk.failed, name)));
 }
 
 static int disk_begins(const char *name, const char *path, int may_interrupt) {

@@ -1,5 +1,5 @@
-/* What int8 costs on real data, measured with the functions that exported files are made of: the negative ELBO on MNIST's
-   test images, and how well scores tell anomalies in tables. Trains its models first: some minutes.
+/* What int8 costs on real data, measured with the functions that exported files are made of: the negative ELBO on
+   MNIST's test images, and how well scores tell anomalies in tables. Trains its models first: some minutes.
 
        export_accuracy [MNIST'S FOLDER [TABLES' FOLDER]] */
 #define VAE_IMPLEMENTATION
@@ -18,9 +18,10 @@ static int give_up(const char *what) {
     exit(1);
 }
 
-/* The negative ELBO of rows at z = mean + deviation noise, in int8 or by the library's numbers; noise NULL: at the mean. */
-static void measure(const export_int8 *q, const exported_network *n, const float *rows, size_t count, const float *noise,
-                    double *floats, double *int8s) {
+/* The negative ELBO of rows at z = mean + deviation noise, in int8 or by the library's numbers; noise NULL: at the
+   mean. */
+static void measure(const export_int8 *q, const exported_network *n, const float *rows, size_t count,
+                    const float *noise, double *floats, double *int8s) {
     const size_t latent = (size_t)n->latent, example = (size_t)n->example;
     export_row   r;
     size_t       i, k;

@@ -1,11 +1,11 @@
 /* Loading what a fuzzer makes up. It must end with an error or a usable model, take no more memory than the allocator
-   allows, give all of it back and leave a model that was there before as it was. From the repository root:
-   make build/test_fuzz && mkdir -p build/corpus && build/test_fuzz --corpus build/corpus --dictionary build/files.dict
-   clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/fuzz_files.c -o build/fuzz_files -lm
-   build/fuzz_files -max_total_time=60 -max_len=16384 -dict=build/files.dict build/corpus
-   The first byte of an input says which network meets it and what the rest is: a file; a header and data, with the
-   lengths put right, so that more get past them; or changes to a checkpoint, which lead into the metadata. tests/test_fuzz.c
-   writes the first inputs, and tries some thousand others in `make test`. */
+   allows, give all of it back and leave a model that was there before as it was. From the repository root: make
+   build/test_fuzz && mkdir -p build/corpus && build/test_fuzz --corpus build/corpus --dictionary build/files.dict clang
+   -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/fuzz_files.c -o build/fuzz_files -lm
+   build/fuzz_files -max_total_time=60 -max_len=16384 -dict=build/files.dict build/corpus The first byte of an input
+   says which network meets it and what the rest is: a file; a header and data, with the lengths put right, so that more
+   get past them; or changes to a checkpoint, which lead into the metadata. tests/test_fuzz.c writes the first inputs,
+   and tries some thousand others in `make test`. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
@@ -121,7 +121,8 @@ static int all_finite(vae_model *model) {
     return 1;
 }
 
-/* Whatever was loaded can be saved, drawn from and asked; what comes out of weights near the largest float may be refused. */
+/* Whatever was loaded can be saved, drawn from and asked; what comes out of weights near the largest float may be
+   refused. */
 static void use(vae_model *model) {
     vae_real *pixels = (vae_real *)calloc(vae_example_size(model), sizeof *pixels);
     vae_terms terms;

@@ -1,5 +1,5 @@
-/* Macros that popular headers define, as a trap: included before vae.h (cc -include tests/macros.h), they make any use of
-   such a name inside it an error. The standard headers come first, since some of these names occur in them. */
+/* Macros that popular headers define, as a trap: included before vae.h (cc -include tests/macros.h), they make any use
+   of such a name inside it an error. The standard headers come first, since some of these names occur in them. */
 #if defined(__unix__) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
 #endif

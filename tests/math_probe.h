@@ -1,4 +1,5 @@
-/* Compiled once per kernel set inside vae.h (see VAEI_KERNEL_TESTS): its functions of one vector, made functions of many. */
+/* Compiled once per kernel set inside vae.h (see VAEI_KERNEL_TESTS): its functions of one vector, made functions of
+   many. */
 #undef MATH_PROBE
 #define MATH_PROBE(name, expression) \
     VAEI_TARGET void VAEI_NAME(name)(size_t n, const vae_real *x, vae_real *y) { \

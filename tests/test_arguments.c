@@ -294,7 +294,8 @@ static int bad_int(int variant, int *number) {
 
 /* Each field of a config in turn; its `each` bad values one after the other. */
 static outcome spoil_config(vae_config *c, int variant) {
-    vae_real *const reals[] = { &c->sigma, &c->beta, &c->optimizer.learning_rate, &c->optimizer.beta1, &c->optimizer.beta2,
+    vae_real *const reals[] = { &c->sigma, &c->beta, &c->optimizer.learning_rate, &c->optimizer.beta1,
+                                &c->optimizer.beta2,
         &c->optimizer.epsilon, &c->optimizer.weight_decay, &c->optimizer.clip_norm, &c->free_bits,
         &c->capacity, &c->classifier_weight, &c->corruption.amount, &c->encoder[0].dropout, &c->beta_schedule.from,
         &c->optimizer.schedule.to, &c->optimizer.momentum };
@@ -526,7 +527,8 @@ static int check_outcome(const entry *e, vae_status status, outcome wanted, char
     if (status == VAE_OK) good = good && problem.status == VAE_STOPPED && !problem.message[0];
     else good = good && problem.status == status && is_plain_text(problem.message);
     if (!CHECK(good))
-        printf("    %s, argument %c, variant %d: %s: %s\n", e->name, letter, variant, vae_status_name(status), problem.message);
+        printf("    %s, argument %c, variant %d: %s: %s\n", e->name, letter, variant, vae_status_name(status),
+               problem.message);
     return good;
 }
 

@@ -1,7 +1,7 @@
-/* Options against each other. Configs are drawn with every option at one of its values: each is refused with a sentence,
-   or trains, saves and goes on from its checkpoint with the same bits as the model that never stopped, with three tasks
-   at a time as with one; so does a vae_fit that was stopped after any batch. No option is taken for granted: each value
-   must occur in models that were made. Then training in processes that are killed at any moment. */
+/* Options against each other. Configs are drawn with every option at one of its values: each is refused with a
+   sentence, or trains, saves and goes on from its checkpoint with the same bits as the model that never stopped, with
+   three tasks at a time as with one; so does a vae_fit that was stopped after any batch. No option is taken for
+   granted: each value must occur in models that were made. Then training in processes that are killed at any moment. */
 #if defined(__unix__) || defined(__APPLE__)
 #define _GNU_SOURCE                     /* before any header */
 #include <fcntl.h>

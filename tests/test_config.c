@@ -1,5 +1,5 @@
-/* Configs, shapes, arguments and data: what is accepted, what is refused with which sentence, and that a refusal changes
-   nothing. Memory: where it comes from and that no more is taken than was said. */
+/* Configs, shapes, arguments and data: what is accepted, what is refused with which sentence, and that a refusal
+   changes nothing. Memory: where it comes from and that no more is taken than was said. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +59,8 @@ static int sensible(const char *message) {
 static int said(const vae_error *error, vae_status got, vae_status expected, const char *fragment, int line) {
     const int ok = got == expected && error->status == expected && strstr(error->message, fragment) && sensible(error->message);
     if (!ok)
-        printf("line %d: %s, expected %s with \"%s\": %s\n", line, vae_status_name(got), vae_status_name(expected), fragment,
-               error->message);
+        printf("line %d: %s, expected %s with \"%s\": %s\n", line, vae_status_name(got), vae_status_name(expected),
+               fragment, error->message);
     return ok;
 }
 
@@ -219,7 +219,8 @@ static void test_settings_without_meaning(void) {
     REFUSED(c.threads = 4, VAE_ERROR_UNSUPPORTED, "threads is 4, but this build has none: define VAE_THREADS");
 #endif
     if (VAEI_OPTIMIZERS > VAE_SGD) {
-        REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.beta1 = (vae_real)0.5), VAE_ERROR_CONFIG, "the kind is VAE_SGD");
+        REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.beta1 = (vae_real)0.5), VAE_ERROR_CONFIG,
+                "the kind is VAE_SGD");
         REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.epsilon = 1), VAE_ERROR_CONFIG, "the kind is VAE_SGD");
         REFUSED((c.optimizer.kind = VAE_SGD, c.optimizer.momentum = 1), VAE_ERROR_CONFIG, "optimizer.momentum is 1");
     }
@@ -246,14 +247,14 @@ static void test_settings_without_meaning(void) {
     }
     if (VAEI_SCHEDULES > VAE_COSINE) {
         REFUSED(c.beta_schedule.kind = VAE_WARMUP, VAE_ERROR_CONFIG, "beta_schedule.steps is 0");
-        REFUSED((c.beta_schedule.kind = VAE_WARMUP, c.beta_schedule.steps = 9, c.beta_schedule.to = 1), VAE_ERROR_CONFIG,
-                "has a `to`, which VAE_WARMUP has not");
+        REFUSED((c.beta_schedule.kind = VAE_WARMUP, c.beta_schedule.steps = 9, c.beta_schedule.to = 1),
+                VAE_ERROR_CONFIG, "has a `to`, which VAE_WARMUP has not");
         REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.warmup = 9),
                 VAE_ERROR_CONFIG, "beta_schedule.warmup is 9 of 9 steps");
-        REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.to = 2), VAE_ERROR_CONFIG,
-                "must lie in [0, 1]");
-        REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.from = 1), VAE_ERROR_CONFIG,
-                "there is no warmup that begins there");
+        REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.to = 2),
+                VAE_ERROR_CONFIG, "must lie in [0, 1]");
+        REFUSED((c.beta_schedule.kind = VAE_COSINE, c.beta_schedule.steps = 9, c.beta_schedule.from = 1),
+                VAE_ERROR_CONFIG, "there is no warmup that begins there");
     }
     REFUSED(c.objective = (vae_objective)4, VAE_ERROR_CONFIG, "objective is 4");
     REFUSED(c.objective = (vae_objective)-1, VAE_ERROR_CONFIG, "objective is -1");
@@ -280,7 +281,8 @@ static void test_settings_without_meaning(void) {
     REFUSED((c.input = shape(1, 65536, 1), c.encoder[0] = VAE_CONV_1D(1, 3, 2, VAE_RELU)), VAE_ERROR_CONFIG,
             "larger than 65535");
     REFUSED(c.encoder[0].stride_width = 2, VAE_ERROR_CONFIG, "encoder layer 1 is dense and has a kernel");
-    REFUSED((c.encoder[0] = VAE_CONV_1D(2, 3, 1, VAE_RELU), c.encoder[0].left = 1), VAE_ERROR_CONFIG, "VAE_SAME chooses");
+    REFUSED((c.encoder[0] = VAE_CONV_1D(2, 3, 1, VAE_RELU), c.encoder[0].left = 1), VAE_ERROR_CONFIG,
+            "VAE_SAME chooses");
     REFUSED((c.encoder[0] = VAE_CONV_1D(2, 3, 1, VAE_RELU), c.encoder[0].shape.width = 8), VAE_ERROR_CONFIG,
             "height and width follow from its input");
     REFUSED((c.encoder[0] = explicit_conv(VAE_LAYER_CONV, 2, 2, 1, 1, 1, 1), c.encoder[0].output_padding_width = 1),
@@ -288,10 +290,12 @@ static void test_settings_without_meaning(void) {
     /* A series that stands upright, and a kernel across one that does not. */
     REFUSED((c.input = shape(1024, 1, 3), c.encoder[0] = VAE_CONV_1D(8, 3, 4, VAE_RELU)), VAE_ERROR_CONFIG,
             "a series is { 1, length, channels }");
-    REFUSED((c.input = shape(1024, 1, 3), c.encoder[0] = VAE_CONV_1D(8, 1, 4, VAE_RELU)), VAE_ERROR_CONFIG, "a series is");
+    REFUSED((c.input = shape(1024, 1, 3), c.encoder[0] = VAE_CONV_1D(8, 1, 4, VAE_RELU)), VAE_ERROR_CONFIG,
+            "a series is");
     REFUSED((c.input = shape(1024, 1, 3), c.encoder[0] = VAE_CONV_TRANSPOSED_1D(8, 3, 1, VAE_RELU)), VAE_ERROR_CONFIG,
             "a series is");
-    REFUSED((c.encoder[0] = VAE_CONV_1D(8, 1, 1, VAE_RELU), c.encoder[0].kernel_height = 5), VAE_ERROR_CONFIG, "a series is");
+    REFUSED((c.encoder[0] = VAE_CONV_1D(8, 1, 1, VAE_RELU), c.encoder[0].kernel_height = 5), VAE_ERROR_CONFIG,
+            "a series is");
 }
 
 /* The same network, mirrored by itself and written out, is accepted either way. */
@@ -344,7 +348,8 @@ static void test_wrong_layers(void) {
     REFUSED(c.encoder[1] = VAE_CONV(-1, 3, 1, VAE_RELU), VAE_ERROR_CONFIG, "encoder layer 2 has no channels");
     REFUSED(c.encoder[1] = VAE_CONV(INT_MAX, 3, 1, VAE_RELU), VAE_ERROR_CONFIG, "encoder layer 2");
     REFUSED(c.encoder[1] = VAE_CONV(2, 0, 1, VAE_RELU), VAE_ERROR_CONFIG, "encoder layer 2: kernel 0 x 0");
-    REFUSED(c.encoder[1] = VAE_CONV(2, 3, 0, VAE_RELU), VAE_ERROR_CONFIG, "encoder layer 2: kernel 3 x 3, stride 0 x 0");
+    REFUSED(c.encoder[1] = VAE_CONV(2, 3, 0, VAE_RELU), VAE_ERROR_CONFIG,
+            "encoder layer 2: kernel 3 x 3, stride 0 x 0");
     REFUSED(c.encoder[1] = VAE_CONV(2, -3, 1, VAE_RELU), VAE_ERROR_CONFIG, "kernel -3 x -3");
     REFUSED(c.encoder[1] = VAE_CONV(2, INT_MAX, 1, VAE_RELU), VAE_ERROR_CONFIG, "kernel 2147483647");
     REFUSED(c.encoder[1] = VAE_CONV(2, 3, INT_MAX, VAE_RELU), VAE_ERROR_CONFIG, "stride 2147483647");
@@ -376,8 +381,10 @@ static void test_wrong_layers(void) {
 }
 
 static void test_wrong_decoders(void) {
-    REFUSED(c.decoder[0] = VAE_DENSE(7, VAE_LINEAR), VAE_ERROR_CONFIG, "decoder layer 1 gives 1 x 1 x 7, the input is 1 x 8 x 1");
-    REFUSED(c.decoder[0] = VAE_DENSE(8, VAE_SIGMOID), VAE_ERROR_CONFIG, "decoder layer 1 is the last and gives the logits");
+    REFUSED(c.decoder[0] = VAE_DENSE(7, VAE_LINEAR), VAE_ERROR_CONFIG,
+            "decoder layer 1 gives 1 x 1 x 7, the input is 1 x 8 x 1");
+    REFUSED(c.decoder[0] = VAE_DENSE(8, VAE_SIGMOID), VAE_ERROR_CONFIG,
+            "decoder layer 1 is the last and gives the logits");
     REFUSED((c.decoder[0] = VAE_DENSE_SHAPED(1, 4, 3, VAE_RELU), c.decoder[1] = VAE_CONV_TRANSPOSED_1D(1, 3, 3, VAE_LINEAR)),
             VAE_ERROR_CONFIG, "decoder layer 2 gives 1 x 12 x 1, the input is 1 x 8 x 1");
     REFUSED((c.decoder[0] = VAE_DENSE_SHAPED(1, 8, 3, VAE_RELU), c.decoder[1] = VAE_CONV_TRANSPOSED_1D(2, 3, 1, VAE_LINEAR)),
@@ -409,7 +416,8 @@ static void check_too_large(vae_config c, int line) {
 #define TOO_LARGE(change) do { vae_config c = base(); change; check_too_large(c, __LINE__); } while (0)
 
 static void test_huge_sizes(void) {
-    static const size_t batches[] = { SIZE_LIMIT, SIZE_LIMIT / 2, SIZE_LIMIT / 4, SIZE_LIMIT / 8, SIZE_LIMIT / 32, SIZE_LIMIT / 64 + 1,
+    static const size_t batches[] = { SIZE_LIMIT, SIZE_LIMIT / 2, SIZE_LIMIT / 4, SIZE_LIMIT / 8, SIZE_LIMIT / 32,
+                                      SIZE_LIMIT / 64 + 1,
                                       (size_t)1 << (sizeof(size_t) > 4 ? sizeof(size_t) * 4 : 29), (size_t)1 << 30 };
     size_t i;
     for (i = 0; i < sizeof batches / sizeof *batches; i++) {
@@ -664,8 +672,8 @@ static void test_mirror_of_anything(void) {
             const int  what = random_int(0, 5);
             if (what == 0) *l = VAE_DENSE_SHAPED(random_int(1, 5), random_int(1, 5), random_int(1, 4), VAE_TANH);
             else {
-                *l = explicit_conv(what == 1 ? VAE_LAYER_CONV_TRANSPOSED : VAE_LAYER_CONV, 1, 1, random_int(0, 3), random_int(0, 3),
-                                   random_int(0, 3), random_int(0, 3));
+                *l = explicit_conv(what == 1 ? VAE_LAYER_CONV_TRANSPOSED : VAE_LAYER_CONV, 1, 1, random_int(0, 3),
+                                   random_int(0, 3), random_int(0, 3), random_int(0, 3));
                 l->kernel_height = random_int(1, 5);
                 l->kernel_width = random_int(1, 5);
                 l->stride_height = random_int(1, what == 1 ? 2 : 4);
@@ -1241,50 +1249,58 @@ static void check_tensors(const vae_config *c, const expected_tensor *expected, 
 static void test_tensors(void) {
     {   /* Linear, ReLU; Linear, ReLU, Linear */
         const vae_config c = { .input = { 1, 20, 1 }, .latent = 3, .encoder = { VAE_DENSE(7, VAE_RELU) } };
-        TENSORS(c, { "encoder.0.weight", { 7, 20 } }, { "encoder.0.bias", { 7 } }, { "mean.weight", { 3, 7 } }, { "mean.bias", { 3 } },
+        TENSORS(c, { "encoder.0.weight", { 7, 20 } }, { "encoder.0.bias", { 7 } }, { "mean.weight", { 3, 7 } },
+                { "mean.bias", { 3 } },
                 { "logvar.weight", { 3, 7 } }, { "logvar.bias", { 3 } }, { "decoder.0.weight", { 7, 3 } }, { "decoder.0.bias", { 7 } },
                 { "decoder.2.weight", { 20, 7 } }, { "decoder.2.bias", { 20 } });
     }
     {   /* images into Linear: Flatten, Linear, Tanh, Linear (no activation); Linear, Linear, Tanh, Linear */
         const vae_config c = { .input = { 4, 5, 1 }, .latent = 3, .encoder = { VAE_DENSE(7, VAE_TANH), VAE_DENSE(6, VAE_LINEAR) } };
-        TENSORS(c, { "encoder.1.weight", { 7, 20 } }, { "encoder.1.bias", { 7 } }, { "encoder.3.weight", { 6, 7 } }, { "encoder.3.bias", { 6 } },
+        TENSORS(c, { "encoder.1.weight", { 7, 20 } }, { "encoder.1.bias", { 7 } }, { "encoder.3.weight", { 6, 7 } },
+                { "encoder.3.bias", { 6 } },
                 { "mean.weight", { 3, 6 } }, { "mean.bias", { 3 } }, { "logvar.weight", { 3, 6 } }, { "logvar.bias", { 3 } },
                 { "decoder.0.weight", { 6, 3 } }, { "decoder.0.bias", { 6 } }, { "decoder.1.weight", { 7, 6 } }, { "decoder.1.bias", { 7 } },
                 { "decoder.3.weight", { 20, 7 } }, { "decoder.3.bias", { 20 } });
     }
     {   /* Conv2d(padding=1): Conv2d, ReLU, Conv2d, ReLU; Linear, ReLU, Unflatten, ConvTranspose2d, ReLU, ConvTranspose2d */
         const vae_config c = { .input = { 8, 12, 3 }, .latent = 5, .encoder = { VAE_CONV_SYMMETRIC(6, 3, 2, 1, VAE_RELU), VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_RELU) } };
-        TENSORS(c, { "encoder.0.weight", { 6, 3, 3, 3 } }, { "encoder.0.bias", { 6 } }, { "encoder.2.weight", { 4, 6, 3, 3 } }, { "encoder.2.bias", { 4 } },
+        TENSORS(c, { "encoder.0.weight", { 6, 3, 3, 3 } }, { "encoder.0.bias", { 6 } },
+                { "encoder.2.weight", { 4, 6, 3, 3 } }, { "encoder.2.bias", { 4 } },
                 { "mean.weight", { 5, 24 } }, { "mean.bias", { 5 } }, { "logvar.weight", { 5, 24 } }, { "logvar.bias", { 5 } },
                 { "decoder.0.weight", { 24, 5 } }, { "decoder.0.bias", { 24 } }, { "decoder.3.weight", { 4, 6, 3, 3 } }, { "decoder.3.bias", { 6 } },
                 { "decoder.5.weight", { 6, 3, 3, 3 } }, { "decoder.5.bias", { 3 } });
     }
     {   /* VAE_SAME at stride 2 on even sizes: ZeroPad2d before each Conv2d, a cropping ZeroPad2d after each ConvTranspose2d */
         const vae_config c = { .input = { 8, 8, 1 }, .latent = 2, .encoder = { VAE_CONV(3, 3, 2, VAE_RELU), VAE_CONV(4, 3, 2, VAE_RELU) } };
-        TENSORS(c, { "encoder.1.weight", { 3, 1, 3, 3 } }, { "encoder.1.bias", { 3 } }, { "encoder.4.weight", { 4, 3, 3, 3 } }, { "encoder.4.bias", { 4 } },
+        TENSORS(c, { "encoder.1.weight", { 3, 1, 3, 3 } }, { "encoder.1.bias", { 3 } },
+                { "encoder.4.weight", { 4, 3, 3, 3 } }, { "encoder.4.bias", { 4 } },
                 { "mean.weight", { 2, 16 } }, { "mean.bias", { 2 } }, { "logvar.weight", { 2, 16 } }, { "logvar.bias", { 2 } },
                 { "decoder.0.weight", { 16, 2 } }, { "decoder.0.bias", { 16 } }, { "decoder.3.weight", { 4, 3, 3, 3 } }, { "decoder.3.bias", { 3 } },
                 { "decoder.6.weight", { 3, 1, 3, 3 } }, { "decoder.6.bias", { 1 } });
     }
     {   /* Conv2d 5x5 stride 1 (even padding), ReLU, Flatten, Linear, Tanh; Linear, Tanh, Linear, ReLU, Unflatten, ConvTranspose2d */
         const vae_config c = { .input = { 3, 4, 2 }, .latent = 2, .encoder = { VAE_CONV(3, 5, 1, VAE_RELU), VAE_DENSE(10, VAE_TANH) } };
-        TENSORS(c, { "encoder.0.weight", { 3, 2, 5, 5 } }, { "encoder.0.bias", { 3 } }, { "encoder.3.weight", { 10, 36 } }, { "encoder.3.bias", { 10 } },
+        TENSORS(c, { "encoder.0.weight", { 3, 2, 5, 5 } }, { "encoder.0.bias", { 3 } },
+                { "encoder.3.weight", { 10, 36 } }, { "encoder.3.bias", { 10 } },
                 { "mean.weight", { 2, 10 } }, { "mean.bias", { 2 } }, { "logvar.weight", { 2, 10 } }, { "logvar.bias", { 2 } },
                 { "decoder.0.weight", { 10, 2 } }, { "decoder.0.bias", { 10 } }, { "decoder.2.weight", { 36, 10 } }, { "decoder.2.bias", { 36 } },
                 { "decoder.5.weight", { 3, 2, 5, 5 } }, { "decoder.5.bias", { 2 } });
     }
     {   /* Linear, ReLU, Unflatten, Conv2d, ReLU, ConvTranspose2d; a decoder of its own */
         const vae_config c = { .input = { 1, 9, 1 }, .latent = 2,
-                               .encoder = { VAE_DENSE_SHAPED(4, 3, 2, VAE_RELU), VAE_CONV(3, 3, 1, VAE_RELU), VAE_CONV_TRANSPOSED(2, 2, 2, VAE_LINEAR) },
+                               .encoder = { VAE_DENSE_SHAPED(4, 3, 2, VAE_RELU), VAE_CONV(3, 3, 1, VAE_RELU),
+                                            VAE_CONV_TRANSPOSED(2, 2, 2, VAE_LINEAR) },
                                .decoder = { VAE_DENSE(5, VAE_GELU), VAE_DENSE(9, VAE_LINEAR) } };
-        TENSORS(c, { "encoder.0.weight", { 24, 9 } }, { "encoder.0.bias", { 24 } }, { "encoder.3.weight", { 3, 2, 3, 3 } }, { "encoder.3.bias", { 3 } },
+        TENSORS(c, { "encoder.0.weight", { 24, 9 } }, { "encoder.0.bias", { 24 } },
+                { "encoder.3.weight", { 3, 2, 3, 3 } }, { "encoder.3.bias", { 3 } },
                 { "encoder.5.weight", { 3, 2, 2, 2 } }, { "encoder.5.bias", { 2 } }, { "mean.weight", { 2, 96 } }, { "mean.bias", { 2 } },
                 { "logvar.weight", { 2, 96 } }, { "logvar.bias", { 2 } }, { "decoder.0.weight", { 5, 2 } }, { "decoder.0.bias", { 5 } },
                 { "decoder.2.weight", { 9, 5 } }, { "decoder.2.bias", { 9 } });
     }
     {   /* a series: Conv2d with kernels 1 x 5 */
         const vae_config c = { .input = { 1, 16, 2 }, .latent = 2, .encoder = { VAE_CONV_1D(3, 5, 1, VAE_RELU) } };
-        TENSORS(c, { "encoder.0.weight", { 3, 2, 1, 5 } }, { "encoder.0.bias", { 3 } }, { "mean.weight", { 2, 48 } }, { "mean.bias", { 2 } },
+        TENSORS(c, { "encoder.0.weight", { 3, 2, 1, 5 } }, { "encoder.0.bias", { 3 } }, { "mean.weight", { 2, 48 } },
+                { "mean.bias", { 2 } },
                 { "logvar.weight", { 2, 48 } }, { "logvar.bias", { 2 } }, { "decoder.0.weight", { 48, 2 } }, { "decoder.0.bias", { 48 } },
                 { "decoder.3.weight", { 3, 2, 1, 5 } }, { "decoder.3.bias", { 2 } });
     }

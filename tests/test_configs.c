@@ -1,6 +1,7 @@
-/* Configs from a generator: every field, kinds and sizes up to their limits and beyond. Each is refused with a sentence,
-   by every call alike, or a model is made in exactly the bytes that vae_memory_needed says, touching nothing around them.
-   Some of the models train a step, are saved and loaded. The number of configs is the program's argument. */
+/* Configs from a generator: every field, kinds and sizes up to their limits and beyond. Each is refused with a
+   sentence, by every call alike, or a model is made in exactly the bytes that vae_memory_needed says, touching nothing
+   around them. Some of the models train a step, are saved and loaded. The number of configs is the program's
+   argument. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 #include <float.h>
@@ -250,7 +251,8 @@ TEST(test_any_config) {
         try_config(&c);
         if (test_state.failures > TEST_SHOWN_FAILURES) break;
     }
-    printf("  %ld configs: %ld refused, %ld fitting, %ld made, %ld of these trained\n", number, refused, fitting, made, trained);
+    printf("  %ld configs: %ld refused, %ld fitting, %ld made, %ld of these trained\n", number, refused, fitting, made,
+           trained);
     CHECK(refused > wanted / 4 && made > wanted / 10 && trained > wanted / 200);
 }
 

@@ -430,7 +430,8 @@ TEST(test_denoising) {
         }
         vae_destroy(model);
     }
-    printf("  squared error of series with gaps %.4f, mended %.4f, by a model of clean ones %.4f\n", noise, off[1], off[0]);
+    printf("  squared error of series with gaps %.4f, mended %.4f, by a model of clean ones %.4f\n", noise, off[1],
+           off[0]);
     CHECK(off[1] < 0.2 * noise && off[1] < 0.5 * off[0]);
 }
 
@@ -502,8 +503,8 @@ TEST(test_ways_to_miss) {
     draw_rows(others, ROWS, 2);
 }
 
-/* Means and scales are those of the numbers observed, a column that nobody has keeps 0 and 1, and learned sigmas come to
-   stand where the observed numbers want them. */
+/* Means and scales are those of the numbers observed, a column that nobody has keeps 0 and 1, and learned sigmas come
+   to stand where the observed numbers want them. */
 TEST(test_statistics_of_observed) {
     enum { LENGTH = 5, COUNT = 900 };
     static vae_real rows[COUNT * LENGTH], z[COUNT * 2];
@@ -587,8 +588,8 @@ TEST(test_statistics_of_observed) {
 
 /* ---- vae_impute against the integral over z ---- */
 
-/* The moments of every number of a row given those observed, by the trapezoid rule over one latent dimension. `mean` and
-   `variance` of p(x | z) follow from the decoder's outputs by the textbook. */
+/* The moments of every number of a row given those observed, by the trapezoid rule over one latent dimension. `mean`
+   and `variance` of p(x | z) follow from the decoder's outputs by the textbook. */
 static void integrate(vae_model *model, const vae_real *row, double *means, double *deviations) {
     enum { POINTS = 401 };
     static vae_real z[POINTS], outputs[POINTS * 2 * SIZE];
@@ -722,7 +723,8 @@ TEST(test_imputed) {
                     }
                 }
                 data.count = ROWS;
-                /* The same every time and without the spread, through a view, however the batches fall, and in place. */
+                /* The same every time and without the spread, through a view, however the batches fall, and in
+                   place. */
                 CHECK(vae_impute(model, &data, 50, filled, spread, NULL) == VAE_OK);
                 CHECK(vae_impute(model, &data, 50, again, NULL, NULL) == VAE_OK && same_bits(filled, again, ROWS * SIZE));
                 memset(&c, 0, sizeof c);

@@ -1,5 +1,6 @@
-/* Saving on a disk that fails (disk.h): every operation of a save fails in turn, in every way, and at every operation the
-   power may fail. The file is then the old one or the new one, whole; where the save said VAE_OK it is the new one. */
+/* Saving on a disk that fails (disk.h): every operation of a save fails in turn, in every way, and at every operation
+   the power may fail. The file is then the old one or the new one, whole; where the save said VAE_OK it is the new
+   one. */
 #if defined(__unix__) || defined(__APPLE__)
 #define _GNU_SOURCE                 /* before any header: readlink, fchmod, ... */
 #include "disk.h"

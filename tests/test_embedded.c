@@ -1,5 +1,5 @@
-/* A trained model in a program without heap and files: everything the library takes is one static block. The weights are
-   those that Python wrote, the figures PyTorch's. */
+/* A trained model in a program without heap and files: everything the library takes is one static block. The weights
+   are those that Python wrote, the figures PyTorch's. */
 #define VAE_NO_MALLOC
 #define VAE_NO_STDIO
 #define VAE_INFERENCE_ONLY
@@ -18,7 +18,8 @@
 static unsigned char block[400000], file[10000];    /* file: what a linker would place in flash */
 
 static vae_config network(void) {
-    static const vae_layer encoder[3] = { VAE_CONV_INITIALIZER(5, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(6, 3, 2, VAE_LEAKY_RELU), VAE_DENSE_INITIALIZER(9, VAE_TANH) };
+    static const vae_layer encoder[3] = { VAE_CONV_INITIALIZER(5, 3, 2, VAE_SILU),
+                                          VAE_CONV_INITIALIZER(6, 3, 2, VAE_LEAKY_RELU), VAE_DENSE_INITIALIZER(9, VAE_TANH) };
     vae_config             config;
     memset(&config, 0, sizeof config);
     config.input.height = 7;

@@ -1249,7 +1249,8 @@ TEST(test_stages) {
 
 #define REPRODUCE "MNIST_DIR=" FOLDER "/real sh tests/reproduce.sh " FOLDER "/fake " FOLDER "/table"
 
-/* With a program in train_mnist's place that says its figures, leaves a checkpoint and, at its second call, is stopped. */
+/* With a program in train_mnist's place that says its figures, leaves a checkpoint and, at its second call, is
+   stopped. */
 TEST(test_reproduce) {
     static const char fake[] =
         "#!/bin/sh\n"
@@ -1558,8 +1559,9 @@ static void nearest_neighbours(const float *training, size_t rows, float *tested
     free(scaled);
 }
 
-/* By the tables' protocol: the first half of the normal rows to learn from, the other rows to be told apart. The program
-   at its defaults is at least as good as the distance to the 5th nearest neighbour, on average over the tables. */
+/* By the tables' protocol: the first half of the normal rows to learn from, the other rows to be told apart. The
+   program at its defaults is at least as good as the distance to the 5th nearest neighbour, on average over the
+   tables. */
 TEST(test_anomalies_in_real_tables) {
     static const char *const tables[] = { "cardio", "mammography", "pendigits", "satellite", "thyroid", "shuttle" };
     const char *folder = getenv("TABLES_DIR") ? getenv("TABLES_DIR") : "../shared/tables";
@@ -1590,7 +1592,8 @@ TEST(test_anomalies_in_real_tables) {
             if (to) each[rows[1]].anomaly = neighbours[rows[1]].anomaly = anomaly;
             memcpy(numbers[to] + rows[to]++ * columns, row, columns * sizeof *row);
             for (k = 0; k < columns; k++)
-                used[to] += (size_t)sprintf(text[to] + used[to], "%.8g%c", (double)row[k], k + 1 < columns ? ',' : '\n');
+                used[to] += (size_t)sprintf(text[to] + used[to], "%.8g%c", (double)row[k],
+                                            k + 1 < columns ? ',' : '\n');
         }
         write_file("train.csv", text[0], used[0]);
         write_file("check.csv", text[1], used[1]);
@@ -1681,7 +1684,8 @@ TEST(test_get_mnist_bad_mirrors) {
     CHECK_CONTAINS(heard, "get_mnist.sh: train-images-idx3-ubyte could not be had from any mirror");
 }
 
-/* b is 1000 a + 5 with a gap in every third row, c lacks where b does not in every fifth; an identity that is no number. */
+/* b is 1000 a + 5 with a gap in every third row, c lacks where b does not in every fifth; an identity that is no
+   number. */
 static void write_gaps(const char *name, int rows) {
     test_random random = { 4 };
     char       *text = (char *)malloc((size_t)rows * 80 + 80);
@@ -1863,7 +1867,8 @@ TEST(test_image_folder) {
 
 TEST(test_train_images) {
     static const float grey[81] = { 0.5f };
-    png_grid      grid = { .images = grey, .count = 1, .height = 9, .width = 9, .channels = 1, .columns = 1, .scale = 1 };
+    png_grid      grid = { .images = grey, .count = 1, .height = 9, .width = 9, .channels = 1, .columns = 1,
+                           .scale = 1 };
     unsigned char bytes[11 + 192];
     char          name[40];
     int           i, k, reads_png;

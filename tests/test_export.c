@@ -162,7 +162,8 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
     char         name[32], label[16] = "", also[16] = "";
     export_int8    q;
     export_options o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL };
-    float       *rows = (float *)calloc(CALIBRATION * example * 3 + CALIBRATION * latent * 4 + 8 * example + 4096 * 4, 4);
+    float       *rows = (float *)calloc(CALIBRATION * example * 3 + CALIBRATION * latent * 4 + 8 * example + 4096 * 4,
+                                        4);
     float       *x = rows + CALIBRATION * example, *decoded = x + CALIBRATION * example, *mean = decoded + CALIBRATION * example;
     float       *logvar = mean + CALIBRATION * latent, *means = logvar + CALIBRATION * latent, *wanted = means + CALIBRATION * latent;
     float       *seen = wanted + CALIBRATION * latent, *y = seen + example;
@@ -209,8 +210,8 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
     put_floats(program, "z8", network, wanted, ROWS * latent);
     put_bits(program, "mean8", network, means, ROWS * latent);
     put_bits(program, "pixels8", network, x, ROWS * example);
-    fprintf(program, "static void check8_%d(void) {\n    static float mean[%d], logvar[%d], decoded[%d], score;\n", network,
-            (int)latent, (int)latent, (int)example);
+    fprintf(program, "static void check8_%d(void) {\n    static float mean[%d], logvar[%d], decoded[%d], score;\n",
+            network, (int)latent, (int)latent, (int)example);
     fprintf(program, "    static float decode[INT8_%d_DECODE_SCRATCH];\n", network);
     if (alone) fprintf(program, "    (void)score;\n    (void)mean;\n    (void)mean8_%d;\n    (void)rows8_%d;\n", network, network);
     else {
@@ -222,8 +223,8 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
         if (labelled) sprintf(label, "%d, ", labels[i]);
         if (n->has_logvar) sprintf(also, "logvar, ");
         if (!alone)
-            fprintf(program, "    %s_encode(rows8_%d + %d, %smean, %sencode);\n", name, network, (int)(i * example), label,
-                    also);
+            fprintf(program, "    %s_encode(rows8_%d + %d, %smean, %sencode);\n", name, network, (int)(i * example),
+                    label, also);
         if (!alone) fprintf(program, "    check(%d, \"int8 mean\", mean, mean8_%d + %d, %d);\n", network, network, (int)(i * latent),
                 (int)latent);
         fprintf(program, "    %s_decode(z8_%d + %d, %sdecoded, decode);\n", name, network, (int)(i * latent), label);
@@ -288,8 +289,8 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
     put_bits(program, "mean", network, mean, (size_t)(ROWS * latent));
     if (stands) put_bits(program, "logvar", network, logvar, (size_t)(ROWS * latent));
     put_bits(program, "decoded", network, decoded, (size_t)(ROWS * example));
-    fprintf(program, "static void check_%d(void) {\n    static float mean[%d], logvar[%d], decoded[%d];\n", network, latent,
-            latent, example);
+    fprintf(program, "static void check_%d(void) {\n    static float mean[%d], logvar[%d], decoded[%d];\n", network,
+            latent, latent, example);
     fprintf(program, "    static float encode[NET%d_ENCODE_SCRATCH], decode[NET%d_DECODE_SCRATCH], score;\n", network,
             network);
     fprintf(program, "    static float score_scratch[NET%d_SCORE_SCRATCH];\n", network);
@@ -297,7 +298,8 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
         char label[16] = "", also[16] = "";
         if (labelled) sprintf(label, "%d, ", labels[row]);
         if (stands) sprintf(also, "logvar, ");
-        fprintf(program, "    %s_encode(pixels_%d + %d, %smean, %sencode);\n", name, network, row * example, label, also);
+        fprintf(program, "    %s_encode(pixels_%d + %d, %smean, %sencode);\n", name, network, row * example, label,
+                also);
         fprintf(program, "    check(%d, \"mean\", mean, mean_%d + %d, %d);\n", network, network, row * latent, latent);
         if (stands)
             fprintf(program, "    check(%d, \"logvar\", logvar, logvar_%d + %d, %d);\n", network, network, row * latent,
@@ -306,7 +308,8 @@ static int add_network(FILE *program, int network, vae_model *model, char *messa
         fprintf(program, "    %s_decode(z_%d + %d, %sdecoded, decode);\n", name, network, row * latent, label);
         fprintf(program, "    check(%d, \"pixels\", decoded, decoded_%d + %d, %d);\n", network, network, row * example,
                 example);
-        fprintf(program, "    score = %s_score(pixels_%d + %d, %sscore_scratch);\n", name, network, row * example, label);
+        fprintf(program, "    score = %s_score(pixels_%d + %d, %sscore_scratch);\n", name, network, row * example,
+                label);
         fprintf(program, "    check_score(%d, score, score_%d + %d);\n", network, network, row);
     }
     fprintf(program, "}\n\n");
@@ -379,8 +382,8 @@ static int run_command(const char *compiler) {
     char        command[2048];
     printf("  %s\n", compiler);
     fflush(stdout);
-    snprintf(command, sizeof command, "%s %s %s/networks.%s -o %s/networks && %s/networks", compiler, flags, folder, suffix,
-             folder, folder);
+    snprintf(command, sizeof command, "%s %s %s/networks.%s -o %s/networks && %s/networks", compiler, flags, folder,
+             suffix, folder, folder);
     return system(command) == 0;
 }
 

@@ -1833,7 +1833,8 @@ TEST(test_sigma_out_of_range) {
     vae_destroy(model);
 }
 
-/* A schedule's factor is 0 whether it is written 0 or VAE_ZERO: in the filled config, in files and in files of files. */
+/* A schedule's factor is 0 whether it is written 0 or VAE_ZERO: in the filled config, in files and in files of
+   files. */
 TEST(test_zero_factors_are_kept) {
     int way;
     for (way = 0; way < 2; way++) {

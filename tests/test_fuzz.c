@@ -41,7 +41,8 @@ static void insert(unsigned char *input, size_t *size, size_t at, const void *by
 
 /* One change to an input: a bit, a byte, a cut, a piece twice, or a number in place of another. */
 static void change(test_random *random, unsigned char *input, size_t *size) {
-    static const char *const numbers[] = { "0", "-1", "1", "65535", "65536", "16777216", "67108864", "2147483647", "4294967296",
+    static const char *const numbers[] = { "0", "-1", "1", "65535", "65536", "16777216", "67108864", "2147483647",
+                                           "4294967296",
                                            "18446744073709551616", "1e999", "0.5", "true", "null", "[]", "{}", "\"\"" };
     unsigned char piece[16];
     size_t        at = *size > 1 ? 1 + test_bits(random) % (*size - 1) : 1, count = 1 + test_bits(random) % 16;

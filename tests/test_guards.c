@@ -93,9 +93,9 @@ static void set(vae_model *model, const char *name, const double *values, size_t
 
 /* ---- log p(x) of a Gaussian against its closed form ----
 
-   x = W z + b + sigma noise with W's columns at right angles: x is normal with mean b and covariance W W' + sigma^2 I, and
-   z given x is normal with a diagonal covariance. Where the encoder is that posterior, every single sample's weight is
-   p(x): the estimate is exact, whatever the number of samples. */
+   x = W z + b + sigma noise with W's columns at right angles: x is normal with mean b and covariance W W' + sigma^2 I,
+   and z given x is normal with a diagonal covariance. Where the encoder is that posterior, every single sample's weight
+   is p(x): the estimate is exact, whatever the number of samples. */
 
 enum { PIXELS = 3, LATENT = 2, ROWS = 7 };
 static const double columns_of_w[LATENT][PIXELS] = { { 1, 2, 0 }, { 1.5, -0.75, 0.5 } };
@@ -491,7 +491,8 @@ TEST(test_any_network) {
 
 /* ---- creation that fails ---- */
 
-/* An allocator that changes the config while it is being read: creation fails after its allocation, or has copied it. */
+/* An allocator that changes the config while it is being read: creation fails after its allocation, or has copied
+   it. */
 typedef struct meddler {
     ledger      counts;
     vae_config *config;

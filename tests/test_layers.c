@@ -660,16 +660,19 @@ TEST(test_chosen_networks) {
                        VAE_DENSE_SHAPED_INITIALIZER(2, 2, 3, VAE_TANH),
                        VAE_DENSE_INITIALIZER(20, VAE_RELU), VAE_CONV_INITIALIZER(4, 1, 1, VAE_SOFTPLUS), VAE_CONV_INITIALIZER(3, 2, 1, VAE_LINEAR) } },
         /* dense layers after convolutions in the decoder, which ends dense */
-        { .input = { 4, 3, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma = 1, .encoder = { VAE_DENSE_INITIALIZER(5, VAE_TANH) },
-          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 3, 4, VAE_GELU), VAE_CONV_TRANSPOSED_INITIALIZER(5, 3, 2, VAE_SILU),
-                       VAE_CONV_INITIALIZER(3, 3, 1, VAE_RELU),
+        { .input = { 4, 3, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma = 1,
+          .encoder = { VAE_DENSE_INITIALIZER(5, VAE_TANH) },
+          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 3, 4, VAE_GELU),
+                       VAE_CONV_TRANSPOSED_INITIALIZER(5, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(3, 3, 1, VAE_RELU),
                        VAE_DENSE_INITIALIZER(7, VAE_SIGMOID), VAE_DENSE_INITIALIZER(36, VAE_LINEAR) } },
         /* the decoder begins with a convolution of z */
         { .input = { 4, 4, 1 }, .latent = 6, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_RELU) },
-          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(7, 4, 1, 0, 0, VAE_LEAKY_RELU), VAE_CONV_INITIALIZER(1, 3, 1, VAE_LINEAR) } },
+          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(7, 4, 1, 0, 0, VAE_LEAKY_RELU),
+                       VAE_CONV_INITIALIZER(1, 3, 1, VAE_LINEAR) } },
         /* a transposed convolution in the encoder */
         { .input = { 3, 5, 1 }, .latent = 2,
-          .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(4, 3, 2, VAE_SOFTPLUS), VAE_CONV_INITIALIZER(6, 4, 3, VAE_TANH) } },
+          .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(4, 3, 2, VAE_SOFTPLUS),
+                       VAE_CONV_INITIALIZER(6, 4, 3, VAE_TANH) } },
         /* a kernel larger than the image, a stride larger than image and kernel */
         { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 5, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 4, VAE_GELU) } },
         { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_CONV_INITIALIZER(1, 1, 1, VAE_LINEAR) } },
@@ -693,7 +696,8 @@ TEST(test_chosen_networks) {
                        { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_EXPLICIT, 3, 0, 0, 3, 0, 0, VAE_GELU, 0, 0 } } },
         /* more padding than kernel: borders that give the bias alone; and much cropping of the mirror image */
         { .input = { 3, 4, 1 }, .latent = 2,
-          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 2, 1, 1, VAE_EXPLICIT, 3, 4, 5, 2, 0, 0, VAE_SIGMOID, 0, 0 } } }
+          .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 2, 1, 1, VAE_EXPLICIT, 3, 4, 5, 2, 0, 0, VAE_SIGMOID, 0,
+                         0 } } }
     };
     test_random random = { 2 };
     size_t      i;

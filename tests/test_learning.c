@@ -82,7 +82,8 @@ static double worst_r2(vae_model *model, const vae_real *pixels, size_t count, d
 
 enum { SENSORS = 30, SENSOR_ROWS = 2000 };
 
-/* Thirty sensors that follow two causes, each in its own way, within [1/4, 3/4]: twice SENSOR_ROWS rows, half to test. */
+/* Thirty sensors that follow two causes, each in its own way, within [1/4, 3/4]: twice SENSOR_ROWS rows, half to
+   test. */
 static vae_real *sensors(uint64_t seed, double noise) {
     test_random random = { 0 };
     double      weights[SENSORS][2];
@@ -247,7 +248,8 @@ TEST(test_series) {
         model = fit(&config, pixels, COUNT, 60, &error);
         if (!CHECK(model != NULL)) { printf("    %s\n", error.message); return; }
         worst_r2(model, pixels + COUNT * LENGTH, COUNT, &all);
-        printf("  series%s: R^2 %.4f, sigma %.4g\n", convolutional ? ", convolutions" : "", all, (double)sigma_of(model));
+        printf("  series%s: R^2 %.4f, sigma %.4g\n", convolutional ? ", convolutions" : "", all,
+               (double)sigma_of(model));
         CHECK(all > 0.75);
         vae_destroy(model);
     }

@@ -94,8 +94,10 @@ static void test_philox(void) {
     /* Random123 1.09, tests/kat_vectors: philox4x32 10 */
     static const uint32_t known[3][10] = {
         { 0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 },
-        { 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd },
-        { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } };
+        { 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6,
+          0x6d5451fd },
+        { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420,
+          0x24126ea1 } };
     uint32_t words[4];
     int t, wrong = 0;
     for (t = 0; t < 3; t++) {
@@ -172,7 +174,8 @@ static const accuracy accuracies[] = {
     { "tanh",                 tanh,                           BY_ACTIVATE, VAE_TANH, -3.4e38, 3.4e38, 0, 3, 3 },
     { "sigmoid",              reference_sigmoid,              BY_ACTIVATE, VAE_SIGMOID, -86.9, 3.4e38, 0, 3.5, 4 },
     { "softplus",             reference_softplus,             BY_ACTIVATE, VAE_SOFTPLUS, -86.9, 3.4e38, 0, 3, 4 },
-    { "softplus'",            reference_softplus_from_output, BY_BACKWARD, VAE_SOFTPLUS, 1.17549435e-38, 3.4e38, 0, 3, 3 },
+    { "softplus'",            reference_softplus_from_output, BY_BACKWARD, VAE_SOFTPLUS, 1.17549435e-38, 3.4e38, 0, 3,
+      3 },
     { "SiLU",                 reference_silu,                 BY_ACTIVATE, VAE_SILU, -86.9, 3.4e38, 0, 4, 4.5 },
     { "SiLU', absolute",      reference_silu_derivative,      BY_BACKWARD, VAE_SILU, -3.4e38, 3.4e38, 1, 3e-7, 3e-7 },
     { "GELU, x >= -1",        reference_gelu,                 BY_ACTIVATE, VAE_GELU, -1, 3.4e38, 0, 5, 6 },
@@ -549,7 +552,8 @@ static void test_adam(const math_set *set) {
 /* ---- arithmetic, data ---- */
 
 static void test_column_sums(const math_set *set, uint64_t *hash) {
-    static const size_t shapes[][2] = { { 0, 5 }, { 1, 1 }, { 3, 7 }, { 128, 400 }, { 257, 20 }, { 1000, 33 }, { 5000, 1 } };
+    static const size_t shapes[][2] = { { 0, 5 }, { 1, 1 }, { 3, 7 }, { 128, 400 }, { 257, 20 }, { 1000, 33 },
+                                        { 5000, 1 } };
     size_t t, i, j;
     for (t = 0; t < sizeof shapes / sizeof *shapes; t++) {
         const size_t rows = shapes[t][0], columns = shapes[t][1], stride = columns + 3;
@@ -830,7 +834,8 @@ int main(int argc, char **argv) {
     free_workload(&whole);
     test_announce("accuracy", "every function over its domain");
     RUN_FOR(NULL, "square root", test_square_root(exhaustive));
-    printf("  largest error in ulp      %s                       %s\n", math_all_sets[count > 2 ? 2 : 1].name, math_all_sets[1].name);
+    printf("  largest error in ulp      %s                       %s\n", math_all_sets[count > 2 ? 2 : 1].name,
+           math_all_sets[1].name);
     RUN_FOR(NULL, "accuracy", test_accuracy(&math_all_sets[count > 2 ? 2 : 1], &math_all_sets[1], exhaustive));
 #endif
     return test_finish();

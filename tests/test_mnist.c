@@ -1,6 +1,6 @@
-/* Real MNIST, against a published figure: pytorch/examples vae (784-400-20, ReLU, batch 128, Adam 1e-3) prints after its
-   first epoch a train loss of 164.4 and a test loss of 127.3; three seeds measured with PyTorch gave 164.4 .. 164.7 and
-   127.2. The files are looked for in MNIST_DIR, data/ and ../shared/mnist; without them the tests are skipped. */
+/* Real MNIST, against a published figure: pytorch/examples vae (784-400-20, ReLU, batch 128, Adam 1e-3) prints after
+   its first epoch a train loss of 164.4 and a test loss of 127.3; three seeds measured with PyTorch gave 164.4 .. 164.7
+   and 127.2. The files are looked for in MNIST_DIR, data/ and ../shared/mnist; without them the tests are skipped. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
@@ -47,7 +47,8 @@ static void find_images(void) {
         train_images = read_images(places[i], "train-images-idx3-ubyte", &train_count);
         test_images = read_images(places[i], "t10k-images-idx3-ubyte", &test_count);
         if (train_images && test_images) {
-            printf("  MNIST: %lu and %lu images in %s\n", (unsigned long)train_count, (unsigned long)test_count, places[i]);
+            printf("  MNIST: %lu and %lu images in %s\n", (unsigned long)train_count, (unsigned long)test_count,
+                   places[i]);
             return;
         }
         free(train_images);
@@ -62,7 +63,8 @@ static int remember(void *user, const vae_progress *p) {
 }
 
 static void test_dense_reaches_the_published_figure(void) {
-    const vae_config config = { .input = { 28, 28, 1 }, .latent = 20, .encoder = { VAE_DENSE(400, VAE_RELU) }, .seed = 1 };
+    const vae_config config = { .input = { 28, 28, 1 }, .latent = 20, .encoder = { VAE_DENSE(400, VAE_RELU) },
+                                .seed = 1 };
     vae_model       *model = NULL;
     vae_progress     last;
     vae_data         train = { .bytes = train_images, .count = 60000 }, test = { .bytes = test_images, .count = 10000 };
@@ -72,8 +74,8 @@ static void test_dense_reaches_the_published_figure(void) {
     CHECK(train_count == 60000 && test_count == 10000);
     CHECK(vae_create(&config, &model, NULL) == VAE_OK);
     CHECK(vae_fit(model, &train, &fit, NULL) == VAE_OK);
-    printf("  784-400-20, epoch 1: train %.3f, test %.3f (%.3f + %.3f), %.0f images/s\n", last.train.loss, last.validation.loss,
-           last.validation.reconstruction, last.validation.kl, last.examples_per_second);
+    printf("  784-400-20, epoch 1: train %.3f, test %.3f (%.3f + %.3f), %.0f images/s\n", last.train.loss,
+           last.validation.loss, last.validation.reconstruction, last.validation.kl, last.examples_per_second);
     CHECK_NEAR(last.train.loss, 164.5, 1.5);
     CHECK_NEAR(last.validation.loss, 127.5, 1.5);
     CHECK(last.step == 469);
@@ -93,7 +95,8 @@ static void test_convolutional_net_learns(void) {
     vae_model       *model = NULL;
     vae_progress     last;
     vae_data         train = { .bytes = train_images, .count = 10000 }, test = { .bytes = test_images, .count = 2000 };
-    vae_fit_config   fit = { .epochs = 2, .validation = &test, .on_progress = remember, .user = &last, .output_bias_from_data = 1 };
+    vae_fit_config   fit = { .epochs = 2, .validation = &test, .on_progress = remember, .user = &last,
+                             .output_bias_from_data = 1 };
     vae_real        *means;
     double           variance[16], mean[16];
     size_t           i, j;
@@ -101,7 +104,8 @@ static void test_convolutional_net_learns(void) {
     if (!test_images) SKIP("MNIST is not here: `make data` fetches it, MNIST_DIR says where it is");
     CHECK(vae_create(&config, &model, NULL) == VAE_OK);
     CHECK(vae_fit(model, &train, &fit, NULL) == VAE_OK);
-    printf("  convolutions on 10000 images, epoch 2: train %.3f, test %.3f (%.3f + %.3f), %.0f images/s\n", last.train.loss,
+    printf("  convolutions on 10000 images, epoch 2: train %.3f, test %.3f (%.3f + %.3f), %.0f images/s\n",
+           last.train.loss,
            last.validation.loss, last.validation.reconstruction, last.validation.kl, last.examples_per_second);
     CHECK(last.validation.loss < 150);                      /* 206 is what the pixels' mean alone reaches */
     CHECK(last.validation.kl > 10);

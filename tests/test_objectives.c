@@ -402,7 +402,8 @@ TEST(test_texts) {
         "objective: bernoulli, beta 1\n", "beta 1, 3 samples a row\n", "beta 1, 6 weighed samples a row\n",
         "objective: bernoulli, autoencoder\n", "free bits 0.125\n", "beta 10, capacity 0.3\n"
     };
-    static const char *const line[OBJECTIVES] = { "12.000 (reconstruction 9.000 + kl 3.000)", "12.000 (reconstruction 9.000 + kl 3.000)",
+    static const char *const line[OBJECTIVES] = { "12.000 (reconstruction 9.000 + kl 3.000)",
+                                                  "12.000 (reconstruction 9.000 + kl 3.000)",
         "12.000 (reconstruction 9.000, kl 3.000)", "12.000 (reconstruction 9.000 + kl 3.000)",
         "12.000 (reconstruction 9.000, kl 3.000)", "12.000 (reconstruction 9.000, kl 3.000)" };
     int i;

@@ -1,4 +1,5 @@
-/* Optimisers and schedules: golden steps from PyTorch, and what a resumed run must share with one that never stopped. */
+/* Optimisers and schedules: golden steps from PyTorch, and what a resumed run must share with one that never
+   stopped. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 #include <math.h>

@@ -189,14 +189,16 @@ TEST(test_places_of_pairs) {
                     for (i = 0; i < n; i++) {
                         const int at = first_layout ? i : i % width * channels + i / width;     /* of the caller's row */
                         pixels[at] = (vae_real)((i * 37 + n) % 256) / 255;
-                        exact += nats_of(pairs[k], (long double)pixels[at], (long double)bias[i], (long double)bias[n + i]);
+                        exact += nats_of(pairs[k], (long double)pixels[at], (long double)bias[i],
+                                         (long double)bias[n + i]);
                     }
                     CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
                     CHECK_NEAR(score, exact, 1e-5 * (n + fabs((double)exact)));
                     CHECK(vae_score_numbers(model, &data, &nats, each, NULL) == VAE_OK);
                     for (i = 0; i < n; i++) {
                         const int at = first_layout ? i : i % width * channels + i / width;
-                        exact = nats_of(pairs[k], (long double)pixels[at], (long double)bias[i], (long double)bias[n + i]);
+                        exact = nats_of(pairs[k], (long double)pixels[at], (long double)bias[i],
+                                        (long double)bias[n + i]);
                         CHECK_NEAR(each[at], exact, 1e-5 * (1 + fabs((double)exact)));
                     }
                     CHECK(vae_decode(model, &latents, decoded, NULL) == VAE_OK);
@@ -389,7 +391,8 @@ TEST(test_first_biases_of_pairs) {
         rows[i] = i % SIZE == 5 ? 0.5f : (vae_real)(i % 2 ? test_uniform(&random, 0.3, 0.9) : test_uniform(&random, 0.2, 0.4));
     for (k = 0; k < 2; k++)
         for (convolutional = 0; convolutional < 2; convolutional++) {
-            vae_config     config = { .input = { 1, 3, 2 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1 };
+            vae_config     config = { .input = { 1, 3, 2 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) },
+                                      .threads = 1 };
             vae_fit_config fit = { .epochs = 1, .output_bias_from_data = 1 };
             vae_data       data = { .pixels = rows, .count = ROWS };
             vae_real       bias[2 * SIZE];
@@ -441,7 +444,8 @@ TEST(test_predicted_spread_is_learned) {
     for (standardize = 0; standardize < 2; standardize++) {
         double best = 0;
         for (predicted = 0; predicted < 2; predicted++) {
-            vae_config     config = { .input = { 1, SIZE, 1 }, .latent = 1, .encoder = { VAE_DENSE(8, VAE_TANH) }, .threads = 1 };
+            vae_config     config = { .input = { 1, SIZE, 1 }, .latent = 1, .encoder = { VAE_DENSE(8, VAE_TANH) },
+                                      .threads = 1 };
             vae_fit_config fit = { .epochs = 12, .output_bias_from_data = 1 };
             vae_data       data = { .pixels = rows, .count = ROWS };
             vae_model     *model;
@@ -492,7 +496,8 @@ static int compare(const void *a, const void *b) {
 /* The largest distance between the distribution functions drawn and exact (Kolmogorov and Smirnov): over 2.6 times the
    root of the number it is by chance in one case of 380,000. */
 TEST(test_drawn_pixels_have_their_distribution) {
-    static const double at[][2] = { { 0, 0 }, { 0.4, -3 }, { 1.3, -1 }, { -2, 1 }, { 0.99, -6 }, { 1e-7, -9 }, { 6, 5 }, { -30, -20 }, { 60, 2 } };
+    static const double at[][2] = { { 0, 0 }, { 0.4, -3 }, { 1.3, -1 }, { -2, 1 }, { 0.99, -6 }, { 1e-7, -9 },
+                                    { 6, 5 }, { -30, -20 }, { 60, 2 } };
     static vae_real drawn[DRAWS], z[DRAWS];
     size_t          i, p;
     int             k;
@@ -533,7 +538,8 @@ TEST(test_moments_of_drawn_pixels) {
     for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++)
         for (way = 0; way < 2; way++) {
             const int         two = k >= VAE_GAUSSIAN_PREDICTED, sigma = k == VAE_GAUSSIAN || k == VAE_LAPLACE;
-            vae_config        config = { .input = { 3, 2, 3 }, .latent = 1, .encoder = { VAE_DENSE(1, VAE_LINEAR) }, .threads = 1, .seed = 9 };
+            vae_config        config = { .input = { 3, 2, 3 }, .latent = 1, .encoder = { VAE_DENSE(1, VAE_LINEAR) },
+                                         .threads = 1, .seed = 9 };
             const vae_latents latents = { .z = z, .count = ROWS }, single = { .z = z, .count = 1 };
             vae_model        *model;
             vae_real          bias[2 * SIZE], spread[SIZE], scale[SIZE], mean[SIZE];

@@ -235,13 +235,15 @@ TEST(test_random_products) {
     const int     count = product_sets(sets);
     unsigned long number;
     for (number = 0; number < cases; number++) one_case(number, sets, count);
-    printf("  %lu checks of %lu products, %lu with a packed B\n", (unsigned long)checks, cases, (unsigned long)packed_products);
+    printf("  %lu checks of %lu products, %lu with a packed B\n", (unsigned long)checks, cases,
+           (unsigned long)packed_products);
     CHECK(cases < 3000 || packed_products >= (count > 2 ? 50 : 30));
 }
 
 /* Scratch follows the product: more rows, columns or steps never need less, and small products need little. */
 static size_t scratch_failures(void) {
-    static const size_t sizes[] = { 1, 2, 3, 7, 8, 9, 16, 31, 33, 48, 100, 127, 128, 191, 192, 264, 265, 400, 401, 3000 };
+    static const size_t sizes[] = { 1, 2, 3, 7, 8, 9, 16, 31, 33, 48, 100, 127, 128, 191, 192, 264, 265, 400, 401,
+                                    3000 };
     const size_t n = sizeof sizes / sizeof sizes[0];
     size_t r, c, s, wrong = 0;
     for (r = 0; r < n; r++) for (c = 0; c < n; c++) for (s = 0; s < n; s++) {

@@ -87,7 +87,8 @@ static void test_sampler_moments(void) {
 }
 
 static void test_seeds_are_independent(void) {
-    vae_config config = { .input = { 1, 4, 1 }, .latent = 16, .encoder = { VAE_DENSE(4, VAE_RELU) }, .inference_only = 1 };
+    vae_config config = { .input = { 1, 4, 1 }, .latent = 16, .encoder = { VAE_DENSE(4, VAE_RELU) },
+                          .inference_only = 1 };
     enum { N = 16 * 20000 };
     const uint64_t seeds[] = { 0, 1, 2, (uint64_t)1 << 32, (uint64_t)1 << 63, ~(uint64_t)0 };
     vae_real *z[6];
@@ -138,14 +139,15 @@ static long double closed_kl(long double mean, long double logvar) {
 
 static void test_kl_against_integration(void) {
     static const double means[] = { 0, 1e-6, -1e-4, 1e-3, 0.01, -0.1, 0.5, 1, -3, 10, 100 };
-    static const double logvars[] = { 0, 1e-6, -1e-6, 1e-4, -1e-4, 1e-3, -1e-3, 0.0099, -0.03, 0.1, -0.2, 0.5, -0.5, 1, -1, 2,
-                                      -3, 4.5, -7, 9.99, 10, -15, -19.9, -20 };
+    static const double logvars[] = { 0, 1e-6, -1e-6, 1e-4, -1e-4, 1e-3, -1e-3, 0.0099, -0.03, 0.1, -0.2, 0.5, -0.5, 1,
+                                      -1, 2, -3, 4.5, -7, 9.99, 10, -15, -19.9, -20 };
     const vae_kernels sets[] = { VAE_KERNELS_BEST, VAE_KERNELS_PLAIN };
     const unsigned char pixel = 0;
     double              worst = 0;
     size_t              s, i, j;
     for (s = 0; s < 2; s++) {
-        const vae_config config = { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_DENSE(1, VAE_LINEAR) }, .kernels = sets[s] };
+        const vae_config config = { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_DENSE(1, VAE_LINEAR) },
+                                    .kernels = sets[s] };
         vae_model *model = make(&config);
         clear(model, "mean.weight", 1);
         clear(model, "logvar.weight", 1);
@@ -207,8 +209,8 @@ static vae_model *constant_decoder(vae_likelihood likelihood, double sigma, vae_
 }
 
 static void test_bernoulli_nats(void) {
-    static const double logits[] = { 0, 1e-6, -1e-3, 0.01, -0.1, 0.5, -1, 2, -3, 5, -8, 10, -12, 15, -17, 20, -30, 50, -60, 87, -88,
-                                     89, 100, -100 };
+    static const double logits[] = { 0, 1e-6, -1e-3, 0.01, -0.1, 0.5, -1, 2, -3, 5, -8, 10, -12, 15, -17, 20, -30, 50,
+                                     -60, 87, -88, 89, 100, -100 };
     static const double pixels[] = { 0, 1, 0.5, 0.25, 0.75, 1e-3, 0.999, 1.0 / 255, 1e-30 };
     const vae_kernels sets[] = { VAE_KERNELS_BEST, VAE_KERNELS_PLAIN };
     size_t s, i, j;
@@ -227,7 +229,8 @@ static void test_bernoulli_nats(void) {
                 set(model, "decoder.0.bias", &logit, 1);
                 CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
                 if (!(fabs(terms.reconstruction - (double)exact) <= allowed))
-                    printf("logit %g, pixel %g: %.9g nats, exactly %.9Lg\n", (double)l, (double)x, terms.reconstruction, exact);
+                    printf("logit %g, pixel %g: %.9g nats, exactly %.9Lg\n", (double)l, (double)x,
+                           terms.reconstruction, exact);
                 CHECK_NEAR(terms.reconstruction, (double)exact, allowed);
             }
         vae_destroy(model);
@@ -484,8 +487,8 @@ static void test_log_likelihood_converges(void) {
         }
         error[s] = sqrt(error[s]);
     }
-    printf("  log-likelihood: root mean square errors %.3g %.3g %.3g %.3g %.3g for 1, 5, 50, 500, 5000 samples\n", error[0],
-           error[1], error[2], error[3], error[4]);
+    printf("  log-likelihood: root mean square errors %.3g %.3g %.3g %.3g %.3g for 1, 5, 50, 500, 5000 samples\n",
+           error[0], error[1], error[2], error[3], error[4]);
     CHECK(error[1] < error[0] / 1.5 && error[2] < error[1] / 2 && error[3] < error[2] / 2 && error[4] < error[3] / 2);
     CHECK(error[4] < 0.02);
     CHECK_NEAR(mean[0], elbo, SIGMAS * sqrt(variance / COUNT));         /* one sample: the ELBO on average */
@@ -509,7 +512,8 @@ static void test_results_do_not_depend_on_batches(void) {
     size_t       b, i;
     for (i = 0; i < COUNT * 6; i++) pixels[i] = (vae_real)(0.5 + 0.5 * sin(1.7 * (double)i));
     for (b = 0; b < sizeof batches / sizeof *batches; b++) {
-        const vae_config config = { .input = { 2, 3, 1 }, .latent = 3, .encoder = { VAE_CONV(3, 3, 1, VAE_TANH), VAE_DENSE(9, VAE_GELU) },
+        const vae_config config = { .input = { 2, 3, 1 }, .latent = 3,
+                                    .encoder = { VAE_CONV(3, 3, 1, VAE_TANH), VAE_DENSE(9, VAE_GELU) },
                                     .seed = 5, .batch = batches[b] };
         vae_model *model = make(&config);
         double     worst = 0;
@@ -534,7 +538,8 @@ static void test_results_do_not_depend_on_batches(void) {
 
 static void test_evaluation_is_repeatable(void) {
     enum { COUNT = 300 };
-    const vae_config config = { .input = { 4, 4, 1 }, .latent = 3, .encoder = { VAE_DENSE(9, VAE_SILU) }, .seed = 6, .batch = 50 };
+    const vae_config config = { .input = { 4, 4, 1 }, .latent = 3, .encoder = { VAE_DENSE(9, VAE_SILU) }, .seed = 6,
+                                .batch = 50 };
     vae_model       *model = make(&config);
     unsigned char    bytes[COUNT * 16];
     vae_terms        a, b, each_a[COUNT], each_b[COUNT];
@@ -560,7 +565,8 @@ static void test_evaluation_is_repeatable(void) {
 
 static void test_samples_are_decoded_latents(void) {
     enum { COUNT = 33 };
-    const vae_config config = { .input = { 5, 4, 2 }, .latent = 3, .encoder = { VAE_CONV(4, 3, 2, VAE_RELU) }, .seed = 8, .batch = 10 };
+    const vae_config config = { .input = { 5, 4, 2 }, .latent = 3, .encoder = { VAE_CONV(4, 3, 2, VAE_RELU) },
+                                .seed = 8, .batch = 10 };
     vae_model       *sampler = make(&config), *decoder = make(&config), *pieces = make(&config);
     vae_real         pixels[COUNT * 40], decoded[COUNT * 40], again[COUNT * 40], z[COUNT * 3];
     size_t           i;
@@ -587,7 +593,8 @@ static void test_samples_are_decoded_latents(void) {
 /* ---- shuffles ---- */
 
 static void test_shuffle_is_a_permutation(void) {
-    static const size_t counts[] = { 1, 2, 3, 4, 5, 7, 15, 16, 17, 63, 64, 65, 100, 255, 256, 257, 1000, 1024, 1025, 4097, 60000 };
+    static const size_t counts[] = { 1, 2, 3, 4, 5, 7, 15, 16, 17, 63, 64, 65, 100, 255, 256, 257, 1000, 1024, 1025,
+                                     4097, 60000 };
     size_t c, i, epoch;
     for (c = 0; c < sizeof counts / sizeof *counts; c++) {
         const size_t   n = counts[c];
@@ -631,7 +638,8 @@ static void test_shuffle_is_uniform(void) {
             for (i = 0; i < n; i++) chi += (hits[i] - expected) * (hits[i] - expected) / expected;
             /* Wilson and Hilferty: (chi / degrees)^(1/3) is about normal. */
             if (!((cbrt(chi / degrees) - (1 - 2 / (9 * degrees))) / sqrt(2 / (9 * degrees)) < SIGMAS))
-                printf("%lu rows, place %lu: chi-square %.1f with %.0f degrees of freedom\n", (unsigned long)n, (unsigned long)place, chi, degrees);
+                printf("%lu rows, place %lu: chi-square %.1f with %.0f degrees of freedom\n", (unsigned long)n,
+                       (unsigned long)place, chi, degrees);
             CHECK((cbrt(chi / degrees) - (1 - 2 / (9 * degrees))) / sqrt(2 / (9 * degrees)) < SIGMAS);
         }
     }
@@ -738,7 +746,8 @@ static void test_first_weights(void) {
     size_t h;
     for (h = 0; h < 3; h++) {
         const vae_config config = { .input = { 16, 12, 3 }, .latent = 10, .seed = 1,
-                                    .encoder = { VAE_CONV(32, 5, 2, VAE_RELU), VAE_CONV(48, 3, 2, VAE_RELU), VAE_DENSE(200, VAE_RELU) },
+                                    .encoder = { VAE_CONV(32, 5, 2, VAE_RELU), VAE_CONV(48, 3, 2, VAE_RELU),
+                                                 VAE_DENSE(200, VAE_RELU) },
                                     .initialization = how[h] };
         vae_model *model = make(&config);
         vae_real   mean[2000], logvar[2000];

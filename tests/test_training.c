@@ -1,4 +1,5 @@
-/* Training: that it learns, and that every way of cutting it up (steps, calls, stops, checkpoints) gives the same bits. */
+/* Training: that it learns, and that every way of cutting it up (steps, calls, stops, checkpoints) gives the same
+   bits. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 #include "config_of.h"
@@ -539,7 +540,8 @@ static void test_progress(void) {
             redraws += p->event == VAE_EVENT_BATCH && p->redraw;
             if (b <= BATCHES) {
                 const size_t   first = (b - 1) * 16;
-                const vae_data part = { .bytes = data.bytes + first * vae_example_size(model), .count = ROWS - first < 16 ? ROWS - first : 16 };
+                const vae_data part = { .bytes = data.bytes + first * vae_example_size(model),
+                                        .count = ROWS - first < 16 ? ROWS - first : 16 };
                 vae_terms      terms;
                 CHECK(vae_train_step(steps, &part, &terms, NULL) == VAE_OK);
                 CHECK(!memcmp(&terms, &p->last, sizeof terms));

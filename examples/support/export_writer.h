@@ -211,8 +211,8 @@ static inline int export_ends_in_table(const exported_network *n, const export_o
     return o->int8 && o->part == EXPORT_DECODER && export_has_table(n);
 }
 
-/* The layers of a chain, from `from`; those between lie in the scratch by turns, the last one of a decoder in y. In int8
-   the chain begins with its input. Leaves in `from` where the result lies, and returns the numbers of scratch. */
+/* The layers of a chain, from `from`; those between lie in the scratch by turns, the last one of a decoder in y. In
+   int8 the chain begins with its input. Leaves in `from` where the result lies, and returns the numbers of scratch. */
 static inline int export_put_chain(export_text *t, const exported_layer *layers, const export_int8_layer *int8,
                                    int count, export_range range, const char *part, const export_int8_layer *last,
                                    int ends, char from[32]) {
@@ -306,7 +306,8 @@ static inline int export_put_encode(export_text *t, const exported_network *n, c
     return room;
 }
 
-/* What becomes of the decoder's outputs: the mean pixels, from `y` to `pixels`, in place but for two numbers a pixel. */
+/* What becomes of the decoder's outputs: the mean pixels, from `y` to `pixels`, in place but for two numbers a
+   pixel. */
 static inline void export_put_means(export_text *t, const exported_network *n, const char *y, const char *pixels) {
     const int channels = n->config.input.channels;
     if (n->config.likelihood == VAE_BERNOULLI)

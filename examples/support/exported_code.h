@@ -175,7 +175,8 @@ static inline float net_dot(float sum, const float *weight, const float *x, int 
 }
 )
 EXPORTED(dense,
-static inline void net_dense(const float *weight, const float *bias, const float *x, int inputs, float *y, int outputs) {
+static inline void net_dense(const float *weight, const float *bias, const float *x, int inputs, float *y,
+                             int outputs) {
     for (; outputs > 0; outputs--, weight += inputs) *y++ = net_dot(*bias++, weight, x, inputs);
 }
 )
@@ -520,14 +521,16 @@ static inline void net_store(const net_layer *layer, int channel, int32_t sum, v
     }
 }
 )
-static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {
+static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset,
+                             int count) {
     (void)sums; (void)weight; (void)second; (void)x; (void)offset; (void)count;
     return 0;
 }
 static const char exported_text_packed[] = "";     /* see export_packed */
 
 EXPORTED(dots,
-NET_APART static void net_dots(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {
+NET_APART static void net_dots(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset,
+                               int count) {
     const int done = net_packed(sums, weight, second, x, offset, count);
     int32_t   a = sums[0];
     int32_t   b = sums[1];
@@ -603,7 +606,8 @@ static inline void net_convolution8(const net_geometry *g, const net_layer *laye
 }
 )
 EXPORTED(transposed_convolution8,
-static inline void net_transposed_convolution8(const net_geometry *g, const net_layer *layer, const int8_t *x, void *y) {
+static inline void net_transposed_convolution8(const net_geometry *g, const net_layer *layer, const int8_t *x,
+                                               void *y) {
     const int depth = g->kernel_height * g->kernel_width * g->in_channels;
     int       row, column, channel, line, place, at = 0;
     for (row = g->top; row < g->out_height + g->top; row++)

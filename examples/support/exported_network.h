@@ -176,7 +176,8 @@ static inline int exported_take_layer(exported_layer *l, exported_reader *reader
     return failed ? -1 : 0;
 }
 
-/* The weights that layer `i` of a tied decoder shares with an earlier layer: the i-th from the last, mean's included. */
+/* The weights that layer `i` of a tied decoder shares with an earlier layer: the i-th from the last, mean's
+   included. */
 static inline int exported_tie(exported_network *n, const exported_reader *reader, int i) {
     char                  name[32];
     const exported_layer *other = i == 0 ? &n->mean : &n->encoder[n->encoders - i];

@@ -29,9 +29,9 @@ static inline vae_config page_network(int latent, int seed) {
 }
 
 /* Packed weights, tensor by tensor in the model's order. A tensor with enough numbers in each row (the places along its
-   first dimension) is packed row by row, any other whole: first the scale as a float, then a byte for each number, which
-   is scale * byte. Bytes that use few of their levels compress better, so each tensor has as few as it bears: many beside
-   z, where a rounding moves the whole picture, fewest for the spread. */
+   first dimension) is packed row by row, any other whole: first the scale as a float, then a byte for each number,
+   which is scale * byte. Bytes that use few of their levels compress better, so each tensor has as few as it bears:
+   many beside z, where a rounding moves the whole picture, fewest for the spread. */
 enum { WEB_ROW = 64, WEB_TENSOR = 32768 };
 
 static inline size_t packed_row(const vae_tensor *tensor) {

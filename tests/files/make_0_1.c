@@ -1,8 +1,8 @@
 /* Made the files beside it, with the vae.h of release 0.1.0 in FOLDER, and printed the hashes that tests/test_files.c
    expects; run in tests/files:
        cc -O2 -IFOLDER make_0_1.c -o make_0_1 -lm && ./make_0_1
-   Each model is trained for one epoch of three batches and stopped after the first batch of the next; it is saved there,
-   alone and as a checkpoint, and then finishes that epoch and one more. */
+   Each model is trained for one epoch of three batches and stopped after the first batch of the next; it is saved
+   there, alone and as a checkpoint, and then finishes that epoch and one more. */
 #define VAE_IMPLEMENTATION
 #include "vae.h"
 #include "recipe.h"
