@@ -14087,7 +14087,7 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
     vae_status       status;
     size_t           index;
     int              block;
-    if (VAEI_HAS(1)) vaei_find_ties(matching);
+    if (!VAEI_IS_BASIC) vaei_find_ties(matching);
     while (vaei_walk_next(&walk, matching->file, &found)) {
         if ((status = vaei_match_tensor(matching, &found, &block, &index, &tensor, error)) != VAE_OK) return status;
         if (block < 0) continue;
