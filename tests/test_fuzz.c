@@ -1,152 +1,188 @@
-/* tests/fuzz_files.c with inputs of its own: the files that the library writes, and changes to them drawn by a fixed
-   sequence. With arguments it writes what libFuzzer begins with instead:
+/* The fuzz targets (fuzz_files.c, fuzz_readers.c) with the published vectors, the committed corpus and some thousand
+   inputs drawn by a fixed sequence. With arguments it writes what a fuzzer begins with, a folder for each entry:
        test_fuzz --corpus FOLDER --dictionary FILE */
-#include <ctype.h>
-#include "test.h"
+#define FUZZ_IN_TESTS
 #define FUZZ_FAILED(text) test_check(0, __FILE__, __LINE__, text)
 #include "fuzz_files.c"
+#include "fuzz_readers.c"
+#include "vectors.h"
 
-enum { SEEDS = NETWORKS * 3 };
+#define CORPUS "tests/corpus"
 
-/* Input number `seed`: a file, a checkpoint as header and data, a checkpoint without a change. */
-static size_t write_seed(int seed, unsigned char *input) {
-    const int kind = seed % 3, which = seed / 3;
-    size_t    size = 0, header;
-    vae_error error;
-    input[0] = (unsigned char)(which * INPUT_KINDS + kind);
-    if (kind == INPUT_CHANGES) return 1;
-    if (!CHECK(vae_save_memory(model_of(which), kind == INPUT_PARTS, input + 9, MOST_FILE, &size, &error) == VAE_OK)) return 1;
-    if (kind == INPUT_FILE) {
-        memmove(input + 1, input + 9, size);
-        return 1 + size;
+/* ---- what it begins with ---- */
+
+/* Of every network a file and a checkpoint, those of version 1, the vectors. */
+static void add_seeds(fuzz_corpus *corpus) {
+    static const char *const old[] = { "dense_0_1.safetensors", "dense_0_1.checkpoint", "gaussian_0_1.safetensors",
+                                       "gaussian_0_1.checkpoint" };
+    static unsigned char     input[FUZZ_MOST_INPUT];
+    char                     path[100];
+    size_t                   size, i;
+    for (i = 0; i < 2 * NETWORKS; i++)
+        if ((size = write_file(model_of((int)(i / 2))->model, i % 2, (unsigned)(i / 2), input, sizeof input)) > 0)
+            fuzz_corpus_add(corpus, "", input, size);
+    for (i = 0; i < sizeof old / sizeof *old; i++) {
+        snprintf(path, sizeof path, "tests/files/%s", old[i]);
+        input[0] = 0;
+        if ((size = fuzz_read(path, input + 1, sizeof input - 1)) > 0) fuzz_corpus_add(corpus, "", input, 1 + size);
     }
-    header = (size_t)input[9] | (size_t)input[10] << 8;
-    memmove(input + 1, input + 17, header);             /* the eight bytes of its length make room for the one that ends it */
-    memmove(input + 1 + header + 1, input + 17 + header, size - 8 - header);
-    input[1 + header] = 0xFF;
-    return 1 + header + 1 + size - 8 - header;
-}
-
-static void take(unsigned char *input, size_t *size, size_t at, size_t count) {
-    memmove(input + at, input + at + count, *size - at - count);
-    *size -= count;
-}
-
-static void insert(unsigned char *input, size_t *size, size_t at, const void *bytes, size_t count) {
-    if (*size + count > MOST_INPUT) return;
-    memmove(input + at + count, input + at, *size - at);
-    memcpy(input + at, bytes, count);
-    *size += count;
-}
-
-/* One change to an input: a bit, a byte, a cut, a piece twice, or a number in place of another. */
-static void change(test_random *random, unsigned char *input, size_t *size) {
-    static const char *const numbers[] = { "0", "-1", "1", "65535", "65536", "16777216", "67108864", "2147483647", "4294967296",
-                                           "18446744073709551616", "1e999", "0.5", "true", "null", "[]", "{}", "\"\"" };
-    unsigned char piece[16];
-    size_t        at = *size > 1 ? 1 + test_bits(random) % (*size - 1) : 1, count = 1 + test_bits(random) % 16;
-    if (*size <= 1 || input[0] % INPUT_KINDS == INPUT_CHANGES) {        /* one more change in its own language */
-        const char *number = numbers[test_bits(random) % (sizeof numbers / sizeof *numbers)];
-        unsigned char one[4] = { (unsigned char)test_bits(random), (unsigned char)(test_bits(random) % 16),
-                                 (unsigned char)(test_bits(random) % 6), (unsigned char)strlen(number) };
-        insert(input, size, *size, one, 4);
-        insert(input, size, *size, number, strlen(number));
-        return;
-    }
-    if (count > *size - at) count = *size - at;
-    switch (test_bits(random) % 5) {
-    case 0: input[at] ^= (unsigned char)(1 << test_bits(random) % 8); break;
-    case 1: input[at] = (unsigned char)test_bits(random); break;
-    case 2: take(input, size, at, count); break;
-    case 3:
-        memcpy(piece, input + at, count);
-        insert(input, size, 1 + test_bits(random) % (*size - 1), piece, count);
-        break;
-    default: {
-        const char *number = numbers[test_bits(random) % (sizeof numbers / sizeof *numbers)];
-        while (at < *size && (input[at] < '0' || input[at] > '9')) at++;
-        while (at < *size && input[at] >= '0' && input[at] <= '9') take(input, size, at, 1);
-        insert(input, size, at, number, strlen(number));
-    }
+    for (i = 0; i < VECTORS; i++) {
+        input[0] = NETWORKS;                            /* for vae_load_matching */
+        memcpy(input + 1, vectors[i].bytes, vectors[i].size);
+        fuzz_corpus_add(corpus, "", input, 1 + vectors[i].size);
     }
 }
+
+static fuzz_corpus *corpus_of(const fuzz_entry *entry, int takes_files) {
+    static fuzz_corpus corpus;
+    char               path[100];
+    fuzz_corpus_free(&corpus);
+    if (takes_files) add_seeds(&corpus);
+    snprintf(path, sizeof path, CORPUS "/%s", entry->name);
+    fuzz_each_file(path, fuzz_corpus_add, &corpus);
+    fuzz_corpus_sort(&corpus);
+    return &corpus;
+}
+
+/* ---- the tests ---- */
 
 TEST(test_files_that_are_right) {
-    static unsigned char input[MOST_FILE + 64];
-    int                  seed;
-    for (seed = 0; seed < SEEDS; seed++) {
-        const size_t size = write_seed(seed, input);
-        vae_model   *model = NULL;
-        CHECK(size <= MOST_INPUT);
-        LLVMFuzzerTestOneInput(input, size);
-        if (seed % 3) continue;
-        CHECK(vae_load_memory(input + 1, size - 1, NULL, &model, NULL) == VAE_OK);
+    static fuzz_corpus corpus;
+    vae_config         none;
+    size_t             i;
+    memset(&none, 0, sizeof none);
+    none.threads = 1;
+    add_seeds(&corpus);
+    CHECK(corpus.count == 2 * NETWORKS + 4 + VECTORS);
+    for (i = 0; i < 2 * NETWORKS; i++) {
+        vae_model *model = NULL;
+        if (!CHECK(vae_load_memory(corpus.seeds[i].bytes + 1, corpus.seeds[i].size - 1, &none, &model, &problem) ==
+                   VAE_OK))
+            printf("    file %d: %s\n", (int)i, problem.message);
         vae_destroy(model);
+    }
+    fuzz_corpus_free(&corpus);
+}
+
+TEST(test_published_vectors) {
+    size_t i;
+    for (i = 0; i < VECTORS; i++) {
+        made_model *const made = model_of(0);
+        vae_model        *model = NULL;
+        vae_config        config = network_of(0);
+        CHECK(vae_load_matching_memory(made->model, vectors[i].bytes, vectors[i].size, NULL, &problem) ==
+              VAE_ERROR_FORMAT);
+        if (!strstr(problem.message, vectors[i].sentence)) printf("    %s:\n", vectors[i].name);
+        CHECK_CONTAINS(problem.message, vectors[i].sentence);
+        CHECK(vae_load_weights_memory(made->model, vectors[i].bytes, vectors[i].size, &problem) == VAE_ERROR_FORMAT);
+        CHECK(vae_load_memory(vectors[i].bytes, vectors[i].size, &config, &model, &problem) == VAE_ERROR_FORMAT &&
+              !model);
+        CHECK(!memcmp(made->before, made->block, made->size));
     }
 }
 
-TEST(test_files_that_are_made_up) {
-    static unsigned char input[MOST_FILE + 64];
-    test_random          random = { 2026 };
-    int                  i;
-    for (i = 0; i < 6000; i++) {
-        size_t size = write_seed(i % SEEDS, input);
-        int    changes = test_integer(&random, 1, 3);
-        while (changes--) change(&random, input, &size);
-        LLVMFuzzerTestOneInput(input, size);
+static int is_known(const char *name) {
+    size_t i;
+    for (i = 0; i < sizeof json_strings / sizeof *json_strings; i++) if (!strcmp(json_strings[i], name)) return 1;
+    printf("    %s\n", name);
+    return 0;
+}
+
+TEST(test_mutator_knows_every_field) {
+    static const vaei_field *const tables[] = { vaei_config_fields,    vaei_layer_fields,     vaei_state_fields,
+                                                vaei_tensor_fields,    vaei_optimizer_fields, vaei_schedule_fields,
+                                                vaei_corruption_fields };
+    const vaei_field *field;
+    size_t            i;
+    for (i = 0; i < sizeof tables / sizeof *tables; i++)
+        for (field = tables[i]; field->name; field++) CHECK(is_known(field->name));
+}
+
+/* The words of the format, as they stand in a header. */
+static int write_dictionary(const char *path) {
+    FILE  *file = fopen(path, "w");
+    size_t i;
+    if (!file) return perror(path), 1;
+    for (i = 0; i < sizeof json_strings / sizeof *json_strings; i++) fprintf(file, "\"%s\"\n", json_strings[i]);
+    for (i = 0; i < sizeof json_numbers / sizeof *json_numbers; i++) fprintf(file, "\"%s\"\n", json_numbers[i]);
+    fprintf(file, "\"\\\\\\\"\"\n\"\\\\u0041\"\n\"{}\"\n\"[]\"\n");
+    return fclose(file) != 0;
+}
+
+TEST(test_dictionary) {
+    static unsigned char committed[FUZZ_MOST_INPUT], now[FUZZ_MOST_INPUT];
+    const char *const    path = path_of("files.dict");
+    size_t               size;
+    CHECK(write_dictionary(path) == 0);
+    size = fuzz_read(path, now, sizeof now);
+    if (fuzz_read(CORPUS "/files.dict", committed, sizeof committed) == 0) SKIP("no " CORPUS " here");
+    CHECK(size > 1000 &&
+          !memcmp(now, committed, sizeof now)); /* else: test_fuzz --dictionary tests/corpus/files.dict */
+}
+
+static void run_corpus(const fuzz_entry *entry) {
+    static fuzz_corpus corpus;
+    char               path[100];
+    size_t             i;
+    snprintf(path, sizeof path, CORPUS "/%s", entry->name);
+    if (!fuzz_each_file(path, fuzz_corpus_add, &corpus)) SKIP("no " CORPUS " here");
+    fuzz_corpus_sort(&corpus);
+    for (i = 0; i < corpus.count; i++) {
+        fuzz_run(entry, corpus.seeds[i].bytes, corpus.seeds[i].size);
+        if (test_state.failures && test_state.failures <= TEST_SHOWN_FAILURES)
+            printf("    at input %d of %s\n", (int)i, path);
     }
+    fuzz_corpus_free(&corpus);
+}
+
+static void run_changed(const fuzz_entry *entry, int takes_files, int executions) {
+    const fuzz_corpus *corpus = corpus_of(entry, takes_files);
+    test_random        random = { 2026 };
+    int                i;
+    for (i = 0; i < executions; i++) fuzz_run_changed(entry, corpus, &random);
 }
 
 /* ---- what libFuzzer begins with ---- */
 
-static int write_corpus(const char *folder) {
-    static unsigned char input[MOST_FILE + 64];
-    int                  seed;
-    for (seed = 0; seed < SEEDS; seed++) {
-        const size_t size = write_seed(seed, input);
-        char         path[1000];
-        FILE        *file;
-        snprintf(path, sizeof path, "%s/seed-%02d", folder, seed);
-        file = fopen(path, "wb");
-        if (!file || fwrite(input, 1, size, file) != size || fclose(file)) return perror(path), 1;
-    }
-    return 0;
-}
-
-/* Every word between quotation marks in the headers that the library writes. */
-static int write_dictionary(const char *path) {
-    static unsigned char input[MOST_FILE + 64];
-    static char          words[400][40];
-    FILE                *file = fopen(path, "w");
-    int                  seed, count = 0, i;
-    if (!file) return perror(path), 1;
-    for (seed = 0; seed < SEEDS; seed++) {
-        const size_t size = write_seed(seed, input);
-        size_t       at, length;
-        if (seed % 3 != INPUT_PARTS) continue;
-        for (at = 1; at < size && input[at] != 0xFF; at += length + !length) {
-            for (length = 0; at + length < size && (isalnum(input[at + length]) || strchr("._", input[at + length])); length++)
-                if (!input[at + length]) break;
-            if (!length || length >= sizeof words[0] || count == 400) continue;
-            memcpy(words[count], input + at, length);
-            words[count][length] = 0;
-            for (i = 0; i < count && strcmp(words[i], words[count]); i++) {}
-            if (i < count) continue;
-            fprintf(file, "\"%s\"\n", words[count++]);
+static int write_corpus(const char *folder, const fuzz_entry *entries, size_t count, int takes_files) {
+    char   path[1000];
+    size_t e, i;
+    for (e = 0; e < count; e++) {
+        const fuzz_corpus *const corpus = corpus_of(&entries[e], takes_files);
+        snprintf(path, sizeof path, "%s/%s", folder, entries[e].name);
+        make_directory(path);
+        for (i = 0; i < corpus->count; i++) {
+            snprintf(path, sizeof path, "%s/%s/seed-%03d", folder, entries[e].name, (int)i);
+            fuzz_write(path, corpus->seeds[i].bytes, corpus->seeds[i].size);
         }
     }
-    fprintf(file, "\"\\\"\"\n\"\\\\\\\"\"\n\"{}\"\n\"[]\"\n\"\\\\u0041\"\n\"F16\"\n\"BF16\"\n\"F64\"\n\"4294967296\"\n\"1e999\"\n");
-    return fclose(file) != 0;
+    return test_state.failures != 0;
 }
 
 int main(int argc, char **argv) {
-    int i, status = 0;
+    const size_t files = sizeof file_entries / sizeof *file_entries,
+                 readers = sizeof reader_entries / sizeof *reader_entries;
+    size_t       e;
+    int          i, status = 0;
     for (i = 1; i + 1 < argc; i += 2) {
-        if (!strcmp(argv[i], "--corpus")) status |= write_corpus(argv[i + 1]);
+        if (!strcmp(argv[i], "--corpus"))
+            status |= write_corpus(argv[i + 1], file_entries, files, 1) |
+                      write_corpus(argv[i + 1], reader_entries, readers, 0);
         else if (!strcmp(argv[i], "--dictionary")) status |= write_dictionary(argv[i + 1]);
     }
     if (argc > 1) return status;
     RUN(test_files_that_are_right);
-    RUN_LONG(test_files_that_are_made_up, "six thousand of them");
+    RUN(test_published_vectors);
+    RUN(test_mutator_knows_every_field);
+    RUN(test_dictionary);
+    test_announce("test_changed_inputs", "some thousand executions of each fuzz target");
+    for (e = 0; e < files; e++) {
+        RUN_FOR(file_entries[e].name, "corpus", run_corpus(&file_entries[e]));
+        RUN_FOR(file_entries[e].name, "changed", run_changed(&file_entries[e], 1, 3000));
+    }
+    for (e = 0; e < readers; e++) {
+        RUN_FOR(reader_entries[e].name, "corpus", run_corpus(&reader_entries[e]));
+        RUN_FOR(reader_entries[e].name, "changed", run_changed(&reader_entries[e], 0, 5000));
+    }
     return test_finish();
 }
