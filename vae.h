@@ -55,8 +55,8 @@
      - "Pixel" means any number of a row. Pixels are vae_real (float), or bytes 0 to 255, which count as 0 to 1. A pixel
        that the likelihood does not allow is an error that names its row and its place in it, both counted from 0.
      - Set the fields that you need and leave the others 0: 0 means "the default", which stands beside each field, and
-       which vae_defaults() fills in. Every enum's explicit values are 1 or more. Where 0 means a default and you want
-       an exact zero, write VAE_ZERO. A setting that could have no effect is refused, not ignored.
+       which vae_defaults() fills in. An enum's 0 means the value after it. Where 0 means a default and you want an
+       exact zero, write VAE_ZERO. A setting that could have no effect is refused, not ignored.
      - Sizes and counts are size_t; small structural numbers (layers, kernel, stride) are int. A count of 0 is allowed
        wherever results are per row, and does nothing; a mean, an update or a fit needs at least one row.
      - Same seed, same kernels: same bits, for any number of threads and at any time.
@@ -211,8 +211,8 @@ VAE_API const char *vae_status_name(vae_status status);
 /* Applied to each output of a layer. The formulas are PyTorch's defaults: GELU is x/2 (1 + erf(x/sqrt 2)), SiLU
    x sigmoid(x), softplus log(1 + exp x); leaky ReLU has slope 0.01 below zero. */
 typedef enum vae_activation {
-    VAE_ACTIVATION_DEFAULT = 0,     /* VAE_LINEAR */
-    VAE_LINEAR, VAE_RELU, VAE_LEAKY_RELU, VAE_SILU, VAE_GELU, VAE_TANH, VAE_SIGMOID, VAE_SOFTPLUS
+    VAE_ACTIVATION_DEFAULT = 0, VAE_LINEAR, VAE_RELU, VAE_LEAKY_RELU, VAE_SILU, VAE_GELU, VAE_TANH, VAE_SIGMOID,
+    VAE_SOFTPLUS
 } vae_activation;
 
 typedef enum vae_layer_kind {
@@ -228,10 +228,7 @@ typedef struct vae_shape {      /* each 1 to 67108864; where a convolution takes
    amount the larger half comes after. VAE_EXPLICIT takes the four amounts as they are; with top = bottom and left =
    right it is PyTorch's rule. At stride 2, kernel 3 and even size, VAE_SAME pads 0 before and 1 after, PyTorch's
    padding=1 pads 1 and 1: the same output shape, different numbers. */
-typedef enum vae_padding {
-    VAE_PADDING_DEFAULT = 0,        /* VAE_SAME */
-    VAE_SAME, VAE_EXPLICIT
-} vae_padding;
+typedef enum vae_padding { VAE_PADDING_DEFAULT = 0, VAE_SAME, VAE_EXPLICIT } vae_padding;
 
 /* One layer, best written with the macros below. For input H x W x C:
      dense            activation(W x + b), x the flattened input; it has shape.height * width * channels units, which
@@ -263,23 +260,21 @@ typedef struct vae_layer {
     { VAE_LAYER_DENSE, { (height), (width), (channels) }, 0, 0, 0, 0, VAE_PADDING_DEFAULT, 0, 0, 0, 0, 0, 0, \
       (activation), 0, 0 }
 #define VAE_CONV_INITIALIZER(channels, kernel, stride, activation) \
-    { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
-      (activation), 0, 0 }
+    VAEI_LAYER(VAE_LAYER_CONV, channels, kernel, kernel, stride, stride, VAE_SAME, 0, 0, activation)
 #define VAE_CONV_TRANSPOSED_INITIALIZER(channels, kernel, stride, activation) \
-    { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_SAME, 0, 0, 0, 0, \
-      0, 0, (activation), 0, 0 }
+    VAEI_LAYER(VAE_LAYER_CONV_TRANSPOSED, channels, kernel, kernel, stride, stride, VAE_SAME, 0, 0, activation)
 /* PyTorch's Conv2d(.., padding=p) and ConvTranspose2d(.., padding=p, output_padding=q). */
 #define VAE_CONV_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, activation) \
-    { VAE_LAYER_CONV, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), (p), (p), \
-      0, 0, (activation), 0, 0 }
+    VAEI_LAYER(VAE_LAYER_CONV, channels, kernel, kernel, stride, stride, VAE_EXPLICIT, p, 0, activation)
 #define VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, q, activation) \
-    { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, (kernel), (kernel), (stride), (stride), VAE_EXPLICIT, (p), (p), \
-      (p), (p), (q), (q), (activation), 0, 0 }
+    VAEI_LAYER(VAE_LAYER_CONV_TRANSPOSED, channels, kernel, kernel, stride, stride, VAE_EXPLICIT, p, q, activation)
 /* Along a series: for inputs of height 1. */
 #define VAE_CONV_1D_INITIALIZER(channels, kernel, stride, activation) \
-    { VAE_LAYER_CONV, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, (activation), 0, 0 }
+    VAEI_LAYER(VAE_LAYER_CONV, channels, 1, kernel, 1, stride, VAE_SAME, 0, 0, activation)
 #define VAE_CONV_TRANSPOSED_1D_INITIALIZER(channels, kernel, stride, activation) \
-    { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, (channels) }, 1, (kernel), 1, (stride), VAE_SAME, 0, 0, 0, 0, 0, 0, \
+    VAEI_LAYER(VAE_LAYER_CONV_TRANSPOSED, channels, 1, kernel, 1, stride, VAE_SAME, 0, 0, activation)
+#define VAEI_LAYER(kind, channels, height, width, down, right, padding, p, q, activation) \
+    { kind, { 0, 0, (channels) }, (height), (width), (down), (right), padding, (p), (p), (p), (p), (q), (q), \
       (activation), 0, 0 }
 
 #ifdef __cplusplus
@@ -324,9 +319,8 @@ typedef struct vae_layer {
    VAE_BERNOULLI and VAE_DISCRETIZED_LOGISTIC are probabilities. The others are densities, which may exceed 1: there a
    negative loss is normal. */
 typedef enum vae_likelihood {
-    VAE_LIKELIHOOD_DEFAULT = 0,     /* VAE_BERNOULLI */
-    VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI, VAE_GAUSSIAN_PREDICTED,
-    VAE_DISCRETIZED_LOGISTIC
+    VAE_LIKELIHOOD_DEFAULT = 0, VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI,
+    VAE_GAUSSIAN_PREDICTED, VAE_DISCRETIZED_LOGISTIC
 } vae_likelihood;
 
 /* What training minimises, on average over the rows of a batch: vae_terms.loss.
@@ -336,8 +330,7 @@ typedef enum vae_likelihood {
    VAE_OBJECTIVE_AUTOENCODER: the reconstruction at z = mean; there is no noise and no KL (where one is asked for it is
      0), no logvar, and no p(z) to sample from: calls that need these are refused. */
 typedef enum vae_objective {
-    VAE_OBJECTIVE_DEFAULT = 0,      /* VAE_OBJECTIVE_ELBO */
-    VAE_OBJECTIVE_ELBO, VAE_OBJECTIVE_IWAE, VAE_OBJECTIVE_AUTOENCODER
+    VAE_OBJECTIVE_DEFAULT = 0, VAE_OBJECTIVE_ELBO, VAE_OBJECTIVE_IWAE, VAE_OBJECTIVE_AUTOENCODER
 } vae_objective;
 
 /* First weights of a layer with n inputs and m outputs (of a convolution: channels times the kernel's area).
@@ -346,15 +339,11 @@ typedef enum vae_objective {
    VAE_INIT_GLOROT: weights uniform in +-sqrt(6/(n+m)), biases 0, Keras' default (Glorot and Bengio 2010, equation 16).
    VAE_INIT_HE: weights normal with variance 2/n, biases 0 (He et al. 2015, equation 10), n counted likewise. */
 typedef enum vae_initialization {
-    VAE_INIT_DEFAULT = 0,           /* VAE_INIT_PYTORCH */
-    VAE_INIT_PYTORCH, VAE_INIT_GLOROT, VAE_INIT_HE
+    VAE_INIT_DEFAULT = 0, VAE_INIT_PYTORCH, VAE_INIT_GLOROT, VAE_INIT_HE
 } vae_initialization;
 
 /* How your pixels lie in memory. State it at every creation and every load: it is not taken from files. */
-typedef enum vae_layout {
-    VAE_LAYOUT_DEFAULT = 0,         /* VAE_CHANNELS_LAST */
-    VAE_CHANNELS_LAST, VAE_CHANNELS_FIRST
-} vae_layout;
+typedef enum vae_layout { VAE_LAYOUT_DEFAULT = 0, VAE_CHANNELS_LAST, VAE_CHANNELS_FIRST } vae_layout;
 
 /* Which instructions to use. VAE_KERNELS_BEST picks the fastest that the processor has. AVX2, AVX-512 and NEON give the
    same bits as each other. So do VAE_KERNELS_PORTABLE (the compiler's vector extensions, else plain C) and
@@ -378,8 +367,7 @@ typedef enum vae_kernels {
    In epochs: steps = epochs * batches, and an epoch has rows / batch batches, rounded up. Ten epochs of 60000 rows in
    batches of 128 are 10 * 469 steps. */
 typedef enum vae_schedule_kind {
-    VAE_SCHEDULE_DEFAULT = 0,       /* VAE_CONSTANT */
-    VAE_CONSTANT, VAE_WARMUP, VAE_COSINE, VAE_STEP, VAE_EXPONENTIAL, VAE_CYCLICAL
+    VAE_SCHEDULE_DEFAULT = 0, VAE_CONSTANT, VAE_WARMUP, VAE_COSINE, VAE_STEP, VAE_EXPONENTIAL, VAE_CYCLICAL
 } vae_schedule_kind;
 
 typedef struct vae_schedule {
@@ -399,8 +387,7 @@ typedef struct vae_schedule {
      beta2 for its alpha (Tieleman and Hinton 2012).
    VAE_ADADELTA: Zeiler 2012, algorithm 1, times learning_rate; beta2 is its rho, weight decay as in VAE_ADAM. */
 typedef enum vae_optimizer_kind {
-    VAE_OPTIMIZER_DEFAULT = 0,      /* VAE_ADAM */
-    VAE_ADAM, VAE_ADAMW, VAE_SGD, VAE_RMSPROP, VAE_ADADELTA
+    VAE_OPTIMIZER_DEFAULT = 0, VAE_ADAM, VAE_ADAMW, VAE_SGD, VAE_RMSPROP, VAE_ADADELTA
 } vae_optimizer_kind;
 
 typedef struct vae_optimizer {
@@ -436,16 +423,10 @@ typedef struct vae_parallel {
 
 /* Which half of the network a model holds. A half cannot train. It loads what it needs from a whole model's file; calls
    that need the other half are refused. */
-typedef enum vae_part {
-    VAE_PART_DEFAULT = 0,           /* VAE_WHOLE */
-    VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY
-} vae_part;
+typedef enum vae_part { VAE_PART_DEFAULT = 0, VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY } vae_part;
 
 /* Which half's weights training leaves as they are. A learned sigma belongs to the decoder. */
-typedef enum vae_freeze {
-    VAE_FREEZE_DEFAULT = 0,         /* VAE_FREEZE_NONE */
-    VAE_FREEZE_NONE, VAE_FREEZE_ENCODER, VAE_FREEZE_DECODER
-} vae_freeze;
+typedef enum vae_freeze { VAE_FREEZE_DEFAULT = 0, VAE_FREEZE_NONE, VAE_FREEZE_ENCODER, VAE_FREEZE_DECODER } vae_freeze;
 
 /* Denoising: what happens to the encoder's input in a training step, drawn anew for each number of each row, while what
    is scored stays clean (Vincent et al. 2010). The amount has no default. Pixels are taken as the network sees them, so
@@ -454,8 +435,8 @@ typedef enum vae_freeze {
    VAE_CORRUPTION_MASKING: sets to 0 with probability `amount`.
    VAE_CORRUPTION_SALT_AND_PEPPER: sets to 0 or 1, either with probability `amount` / 2; not with config.standardize. */
 typedef enum vae_corruption_kind {
-    VAE_CORRUPTION_DEFAULT = 0,     /* VAE_CORRUPTION_NONE */
-    VAE_CORRUPTION_NONE, VAE_CORRUPTION_GAUSSIAN, VAE_CORRUPTION_MASKING, VAE_CORRUPTION_SALT_AND_PEPPER
+    VAE_CORRUPTION_DEFAULT = 0, VAE_CORRUPTION_NONE, VAE_CORRUPTION_GAUSSIAN, VAE_CORRUPTION_MASKING,
+    VAE_CORRUPTION_SALT_AND_PEPPER
 } vae_corruption_kind;
 
 typedef struct vae_corruption {
@@ -770,10 +751,7 @@ VAE_API vae_status vae_sample_latent(vae_model *model, size_t count, vae_real *z
 
 /* What becomes of a z: the mean pixels of p(x | z), or pixels drawn from p(x | z), which are as rough as the likelihood
    takes data to be: black and white for VAE_BERNOULLI, multiples of 1/255 for VAE_DISCRETIZED_LOGISTIC. */
-typedef enum vae_sample_kind {
-    VAE_SAMPLE_DEFAULT = 0,         /* VAE_SAMPLE_MEAN */
-    VAE_SAMPLE_MEAN, VAE_SAMPLE_DRAW
-} vae_sample_kind;
+typedef enum vae_sample_kind { VAE_SAMPLE_DEFAULT = 0, VAE_SAMPLE_MEAN, VAE_SAMPLE_DRAW } vae_sample_kind;
 
 typedef struct vae_sample_config {
     vae_sample_kind kind;
@@ -967,6 +945,29 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 
 /* ================================================================================================================
    IMPLEMENTATION
+
+   Read >>training-implementation first: it shows the way of one training step through this file. Arithmetic stands
+   before the network because C wants it so; nothing in it knows what a network is.
+
+   Words, each for one thing:
+     row           an example of the data or of a batch; raw: still in the caller's layout and units
+     pixel         any number of a row; where it lies in the workspace: vaei_inner_place
+     heads         the layer that gives a row's mean and logvar, from which noise makes z
+     output        what the decoder gives for a row: the likelihood's parameters, not pixels
+     nats          -log of a probability or density, of a row unless something else is named
+     spec          a layer as a config describes it, with the shapes that follow
+     plan          where everything of a model lies: layers, stages, tables, tensors, weights
+     workspace     what a model computes in; slot: the piece of it that one worker has for itself
+     chain, stage  encoder or decoder; a run of its layers that is walked through as one
+     pass          a batch on its way through the network: forward, or there and back
+     micro-batch   the few images that a stage of convolutions takes at once; chunk: several of them, whose gradients
+                   are summed together
+     fine, coarse  the larger and the smaller of the two images that a convolution connects, either way round
+     kernel set    the inner loops, compiled for one instruction set; scratch: memory for them while they run
+     block         as many numbers as a model has weights: parameters, gradients, a moment, the best weights
+
+   Names: vaei_check_* refuses with a sentence, and vaei_fail_* makes one; *_part and *_task are pieces of shared work;
+   *_backward stands beside its forward function; d_x is the gradient of the loss with respect to x.
    ================================================================================================================ */
 #if defined(VAE_IMPLEMENTATION) && !defined(VAEI_PASS) && !defined(VAEI_IMPLEMENTED)
 
@@ -1118,9 +1119,11 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 /* Whether a setting asks for what VAE_BASIC leaves out. There it is always 0, so that the compiler drops all that the
    setting would need; vaei_is_basic has refused it before. */
 #ifdef VAE_BASIC
+#define VAEI_IS_BASIC 1
 #define VAEI_HAS(asked) (0 && (asked))
 #define VAEI_EXTRA(function) NULL       /* of a table */
 #else
+#define VAEI_IS_BASIC 0
 #define VAEI_HAS(asked) (asked)
 #define VAEI_EXTRA(function) function
 #endif
@@ -2981,7 +2984,7 @@ VAEI_TARGET void VAEI_NAME(vaei_activate)(vae_activation kind, size_t n, const v
     switch (kind) {
     case VAE_RELU:       VAEI_EACH(VAEI_MAX(VAEI_SET(0), v));
     case VAE_LEAKY_RELU: VAEI_EACH(VAEI_SELECT_LESS(v, VAEI_SET(0), v * VAEI_SET(VAEI_LEAKY_SLOPE), v));
-    case VAE_GELU:       if (!VAEI_HAS(1)) break; VAEI_EACH(VAEI_NAME(vaei_gelu)(v));
+    case VAE_GELU:       if (VAEI_IS_BASIC) break; VAEI_EACH(VAEI_NAME(vaei_gelu)(v));
     case VAE_SILU: case VAE_TANH: case VAE_SIGMOID:
     case VAE_SOFTPLUS:   VAEI_EACH(VAEI_NAME(vaei_of_exponential)(kind, v));
     default:             VAEI_EACH(v);      /* linear */
@@ -4135,11 +4138,16 @@ struct vaei_pairs;
 typedef struct vaei_likelihood {
     const char *name;           /* in files */
     const char *symbol;         /* in error messages */
+    int         outputs;        /* numbers a pixel: 1, or 2: see vaei_pairs */
     vae_real    low, high;      /* pixels allowed, as the network sees them */
+    vae_real    absent;         /* a first output that leaves a pixel of 0 no nats; the second one is 0 then */
+    double      constant;       /* nats of a pixel, whatever its value */
     int         has_sigma;      /* it has a sigma, and the decoder's last layer may have any activation */
     int         power;          /* sigma fits best where sigma^power is the mean of |x - output|^power */
     int         is_bounded;     /* every gradient lies within [-1, 1] */
-    double      constant;       /* nats of a pixel, whatever its value */
+    int         is_binary;      /* data are 0 and 1, or grey: their probability of 1, which has an entropy of its own */
+    int         tells_bits;     /* p is a probability of whatever data there are: progress shows bits per dimension */
+    int         draws_normals;  /* `draw` wants standard normals */
     /* One row of n numbers: the sum of -log p(x | output) but for row_nats, and, if d is not NULL, its gradient times
        `scale`. d may be output. */
     double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
@@ -4148,16 +4156,11 @@ typedef struct vaei_likelihood {
     void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vaei_sigmas *sigmas,
                       vae_real *pixels);
     double    (*bias_for_mean)(double mean);            /* the output whose mean is this */
-    int         outputs;        /* numbers a pixel: 1, or 2: see vaei_pairs */
-    double    (*bias_for_variance)(double variance);    /* the second output for this variance */
-    /* Draws the pixels from i on, whose outputs are p's, into p->first. `random` holds standard normals where `normal`
-       says so, else uniform multiples of 2^-24 from 0 up to below 1. */
+    double    (*bias_for_variance)(double variance);    /* the second output for this variance, or NULL */
+    /* Draws the pixels from i on, whose outputs are p's, into p->first. `random` holds standard normals or, without
+       `draws_normals`, uniform multiples of 2^-24 from 0 up to below 1. */
     void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_sigmas *sigmas,
                       const vae_real *random);
-    int         normal;
-    int         tells_bits;     /* p is a probability of whatever data there are: progress shows bits per dimension */
-    int         is_binary;      /* data are 0 and 1, or grey: their probability of 1, which has an entropy of its own */
-    vae_real    absent;         /* a first output that leaves a pixel of 0 no nats; the second one is 0 then */
     double    (*variance)(double output, double second, double sigma);      /* of the pixel */
 } vaei_likelihood;
 
@@ -4623,25 +4626,32 @@ VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double sec
 /* The largest pixel allowed: small enough that squares, their sums over a row and gradients stay within a float. */
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
+#define VAEI_LOG_TWO 0.69314718055994530942
+
+/* name, symbol, outputs, low, high, absent, constant;
+   has_sigma, power, is_bounded, is_binary, tells_bits, draws_normals;
+   score, mean, bias_for_mean, bias_for_variance, draw, variance */
 static const vaei_likelihood vaei_likelihoods[] = {
-    { "", "", 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 1, NULL, NULL, 0, 0, 0, 0, NULL },
-    { "bernoulli", "VAE_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, 1,
-      NULL, VAEI_EXTRA(vaei_draw_bernoulli), 0, 0, 1, -128, VAEI_EXTRA(vaei_variance_bernoulli) },
-    { "gaussian", "VAE_GAUSSIAN", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 2, 0, VAEI_HALF_LOG_TWO_PI, vaei_score_gaussian,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, VAEI_EXTRA(vaei_draw_gaussian), 1, 0, 0, 0,
+    { "", "", 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL },
+    { "bernoulli", "VAE_BERNOULLI", 1, 0, 1, -128, 0, 0, 0, 1, 1, 0, 0,
+      vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, NULL, VAEI_EXTRA(vaei_draw_bernoulli),
+      VAEI_EXTRA(vaei_variance_bernoulli) },
+    { "gaussian", "VAE_GAUSSIAN", 1, -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, VAEI_HALF_LOG_TWO_PI, 1, 2, 0, 0, 0, 1,
+      vaei_score_gaussian, vaei_mean_identity, vaei_bias_identity, NULL, VAEI_EXTRA(vaei_draw_gaussian),
       VAEI_EXTRA(vaei_variance_gaussian) },
 #ifndef VAE_BASIC
-    { "laplace", "VAE_LAPLACE", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 1, 1, 0, 0.69314718055994530942, vaei_score_laplace,
-      vaei_mean_identity, vaei_bias_identity, 1, NULL, vaei_draw_laplace, 0, 0, 0, 0, vaei_variance_laplace },
-    { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 0, 1, 0, 0, 1, 0, vaei_score_continuous_bernoulli,
-      vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, 1, NULL, vaei_draw_continuous_bernoulli, 0, 0,
-      0, 0, vaei_variance_continuous_bernoulli },
-    { "gaussian_predicted", "VAE_GAUSSIAN_PREDICTED", -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, 0, 0, VAEI_HALF_LOG_TWO_PI,
-      vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, 2, vaei_bias_predicted,
-      vaei_draw_gaussian_predicted, 1, 0, 0, 0, vaei_variance_gaussian_predicted },
-    { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 0, 1, 0, 0, 0, 0, vaei_score_discretized_logistic,
-      vaei_mean_discretized_logistic, vaei_bias_identity, 2, vaei_bias_logistic,
-      vaei_draw_discretized_logistic, 0, 1, 0, -10000, vaei_variance_discretized_logistic }
+    { "laplace", "VAE_LAPLACE", 1, -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, VAEI_LOG_TWO, 1, 1, 0, 0, 0, 0,
+      vaei_score_laplace, vaei_mean_identity, vaei_bias_identity, NULL, vaei_draw_laplace, vaei_variance_laplace },
+    { "continuous_bernoulli", "VAE_CONTINUOUS_BERNOULLI", 1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0,
+      vaei_score_continuous_bernoulli, vaei_mean_continuous_bernoulli, vaei_bias_continuous_bernoulli, NULL,
+      vaei_draw_continuous_bernoulli, vaei_variance_continuous_bernoulli },
+    { "gaussian_predicted", "VAE_GAUSSIAN_PREDICTED", 2, -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, VAEI_HALF_LOG_TWO_PI,
+      0, 0, 0, 0, 0, 1,
+      vaei_score_gaussian_predicted, vaei_mean_first, vaei_bias_identity, vaei_bias_predicted,
+      vaei_draw_gaussian_predicted, vaei_variance_gaussian_predicted },
+    { "discretized_logistic", "VAE_DISCRETIZED_LOGISTIC", 2, 0, 1, -10000, 0, 0, 0, 0, 0, 1, 0,
+      vaei_score_discretized_logistic, vaei_mean_discretized_logistic, vaei_bias_identity, vaei_bias_logistic,
+      vaei_draw_discretized_logistic, vaei_variance_discretized_logistic }
 #endif
 };
 #define VAEI_LIKELIHOODS ((int)(sizeof vaei_likelihoods / sizeof vaei_likelihoods[0]))
@@ -4660,7 +4670,7 @@ VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likeli
             p.first[j] = output[at];
             if (likelihood->outputs > 1) p.second[j] = output[at + sigmas->channels];
         }
-        vaei_random_elements(set, likelihood->normal, seed, VAEI_STREAM_PIXELS, 0, row, i, p.count, random);
+        vaei_random_elements(set, likelihood->draws_normals, seed, VAEI_STREAM_PIXELS, 0, row, i, p.count, random);
         likelihood->draw(set, &p, i, sigmas, random);
         memcpy(pixels + i, p.first, p.count * sizeof *pixels);
     }
@@ -4737,14 +4747,14 @@ VAEI_PRIVATE vaei_update_kernel *vaei_sgd_of(const vaei_kernel_set *set) { retur
 VAEI_PRIVATE vaei_update_kernel *vaei_rmsprop_of(const vaei_kernel_set *set) { return set->rmsprop; }
 VAEI_PRIVATE vaei_update_kernel *vaei_adadelta_of(const vaei_kernel_set *set) { return set->adadelta; }
 
+/* name, symbol, moments, blocks; the defaults of learning_rate, weight_decay, beta1, beta2, epsilon, momentum; begin,
+   kernel */
 static const vaei_optimizer vaei_optimizers[] = {
     { "", "", 0, { 0, 0 }, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "adam", "VAE_ADAM", 2, { VAEI_BLOCK_M, VAEI_BLOCK_V }, (vae_real)1e-3, VAE_ZERO, (vae_real)0.9, (vae_real)0.999,
-      (vae_real)1e-8, 0, VAEI_TRAINING(vaei_begin_adam),
-      VAEI_TRAINING(vaei_adam_of) },
+      (vae_real)1e-8, 0, VAEI_TRAINING(vaei_begin_adam), VAEI_TRAINING(vaei_adam_of) },
     { "adamw", "VAE_ADAMW", 2, { VAEI_BLOCK_M, VAEI_BLOCK_V }, (vae_real)1e-3, (vae_real)1e-2, (vae_real)0.9,
-      (vae_real)0.999, (vae_real)1e-8, 0, VAEI_TRAINING(vaei_begin_adamw),
-      VAEI_TRAINING(vaei_adam_of) },
+      (vae_real)0.999, (vae_real)1e-8, 0, VAEI_TRAINING(vaei_begin_adamw), VAEI_TRAINING(vaei_adam_of) },
     { "sgd", "VAE_SGD", 1, { VAEI_BLOCK_M, 0 }, (vae_real)1e-2, VAE_ZERO, 0, 0, 0, (vae_real)0.9,
       VAEI_TRAINING(vaei_begin_sgd), VAEI_TRAINING(vaei_sgd_of) },
 #ifndef VAE_BASIC
@@ -4818,6 +4828,7 @@ VAEI_PRIVATE double vaei_cyclical(const vae_schedule *schedule, uint64_t step) {
     return vaei_rise((double)schedule->from, schedule->warmup, step % schedule->steps);
 }
 
+/* name, symbol, factor, has_warmup, has_to, multiplies */
 static const vaei_schedule vaei_schedules[] = {
     { "", "", vaei_constant, 0, 0, 0 },
     { "constant", "VAE_CONSTANT", vaei_constant, 0, 0, 0 },
@@ -5161,12 +5172,13 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
     return out < 1 ? 0 : out;
 }
 
-VAEI_SETUP int vaei_has_padding(const vae_layer *layer) {
+VAEI_PRIVATE int vaei_has_padding(const vae_layer *layer) {
     return layer->top || layer->bottom || layer->left || layer->right || layer->output_padding_height ||
            layer->output_padding_width;
 }
 
-VAEI_SETUP vae_status vaei_check_dense(const vae_layer *layer, vaei_where where, vae_error *error) {
+/* What only a dense layer must not have. */
+VAEI_PRIVATE vae_status vaei_check_dense(const vae_layer *layer, vaei_where where, vae_error *error) {
     const vae_shape s = layer->shape;
     if (s.height > VAEI_MAX_SIDE || s.width > VAEI_MAX_SIDE || s.channels > VAEI_MAX_SIDE)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: each may be at most 67108864",
@@ -5178,7 +5190,8 @@ VAEI_SETUP vae_status vaei_check_dense(const vae_layer *layer, vaei_where where,
     return VAE_OK;
 }
 
-VAEI_SETUP vae_status vaei_check_convolution(const vae_layer *layer, vaei_where where, vae_error *error) {
+/* A convolution's kernel, stride and padding, either way round. */
+VAEI_PRIVATE vae_status vaei_check_convolution(const vae_layer *layer, vaei_where where, vae_error *error) {
     const vae_shape s = layer->shape;
     if (s.channels > VAEI_MAX_EXTENT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has %d channels: a convolution may have at most 65535",
@@ -5436,12 +5449,12 @@ VAEI_SETUP vae_status vaei_spec_in_plan(const vaei_network *n, int index, vaei_l
 }
 
 /* The first `count` layers of the encoder. */
-VAEI_SETUP vae_status vaei_walk_encoder(const vaei_network *n, int count, vaei_layer_spec *spec, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_walk_encoder(const vaei_network *n, int count, vaei_layer_spec *spec, vae_error *error) {
     return vaei_walk_layers(n->config->encoder, count, n->input, n->is_checked ? NULL : "encoder", spec, error);
 }
 
 /* The heads: one dense layer. */
-VAEI_SETUP vae_status vaei_spec_of_heads(const vaei_network *n, vaei_layer_spec *spec, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_spec_of_heads(const vaei_network *n, vaei_layer_spec *spec, vae_error *error) {
     const vae_status status = vaei_walk_encoder(n, n->encoders, spec, error);
     spec->in = spec->out;
     spec->out.height = spec->out.width = 1;
@@ -5453,7 +5466,7 @@ VAEI_SETUP vae_status vaei_spec_of_heads(const vaei_network *n, vaei_layer_spec 
 /* Layer `index` of a decoder that mirrors the encoder. What comes out is what went into its counterpart, the output of
    the layer before that one: so it has that layer's activation, dropout and normalisation. The heads' counterpart is a
    dense layer from z back to what the heads see. */
-VAEI_SETUP vae_status vaei_spec_mirrored(const vaei_network *n, int index, vae_shape z, vaei_layer_spec *spec,
+VAEI_PRIVATE vae_status vaei_spec_mirrored(const vaei_network *n, int index, vae_shape z, vaei_layer_spec *spec,
                                          vae_error *error) {
     const int        counterpart = vaei_counterpart(n, index), ends = counterpart == 0;
     const vae_layer *before = ends ? NULL : &n->config->encoder[counterpart - 1];
@@ -5767,6 +5780,12 @@ VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error)
     return VAE_OK;
 }
 
+VAEI_PRIVATE vae_status vaei_check_allocator(const vae_allocator *allocator, vae_error *error) {
+    if (!allocator->allocate == !allocator->release) return VAE_OK;
+    return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+}
+
+/* Each setting by itself, and those that exclude each other. Whether the layers fit is found by vaei_plan_numbers. */
 VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *error) {
     vae_status status;
     if ((status = vaei_check_network(s, error)) != VAE_OK) return status;
@@ -5778,7 +5797,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
 #if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
 #endif
-    if (VAEI_HAS(1) && (status = vaei_check_objective(s, error)) != VAE_OK) return status;
+    if (!VAEI_IS_BASIC && (status = vaei_check_objective(s, error)) != VAE_OK) return status;
     if ((int)s->freeze < 1 || s->freeze > VAE_FREEZE_DECODER)
         return vaei_fail(error, VAE_ERROR_CONFIG, "freeze is %d: use one of vae_freeze", (int)s->freeze);
     if (s->freeze != VAE_FREEZE_NONE && s->tied)
@@ -5794,15 +5813,13 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if (s->classes && s->tied)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
                          "other's mirror image: leave one of them 0");
-    if (VAEI_HAS(1) && (status = vaei_check_corruption(s, error)) != VAE_OK) return status;
+    if (!VAEI_IS_BASIC && (status = vaei_check_corruption(s, error)) != VAE_OK) return status;
     if (s->binarize && !vaei_likelihoods[s->likelihood].is_binary)
         return vaei_fail(error, VAE_ERROR_CONFIG, "binarize draws pixels 0 or 1, which %s is not for: leave it 0, or "
                          "use VAE_BERNOULLI", vaei_likelihoods[s->likelihood].symbol);
     if (s->batch > VAEI_MAX_BATCH)
         return vaei_fail(error, VAE_ERROR_CONFIG, "batch is %z: use 1 to 16777216", s->batch);
-    if (!s->allocator.allocate != !s->allocator.release)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
-    return VAE_OK;
+    return vaei_check_allocator(&s->allocator, error);
 }
 
 #ifdef VAE_BASIC
@@ -5893,12 +5910,14 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
         s->classifier_weight = 0;
         s->tied = 0;
     }
-    if (!s->threads) s->threads = !VAEI_HAS(1) ? 1 : threads ? threads : vaei_core_count();
+    if (!s->threads) s->threads = VAEI_IS_BASIC ? 1 : threads ? threads : vaei_core_count();
     /* The caller's weights may be constant, in flash: nothing may train them. */
     if (s->weights) s->inference_only = 1;
     return VAE_OK;
 }
 
+/* The mirrored decoder is written out layer by layer, with its padding in numbers, so that it can be read and changed.
+   Everything that can fail comes before the first change, since `filled` may be `config`. */
 VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
     vaei_settings   settings;
     vaei_network    network;
@@ -6153,7 +6172,7 @@ typedef struct vaei_counts {
 
 /* Where the stages begin: with each half, where dense layers and convolutions meet, and after a normalised convolution,
    since the normalisation needs the whole batch. */
-VAEI_SETUP void vaei_count_stage(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
+VAEI_PRIVATE void vaei_count_stage(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
                                  vaei_counts *counts) {
     const int first = vaei_first_layer(n, plan->part), convolutional = !vaei_is_dense(&spec->layer);
     if (index == first || index == n->encoders + 1 || convolutional != counts->convolutional ||
@@ -6177,7 +6196,7 @@ VAEI_SETUP void vaei_count_stage(const vaei_network *n, int index, const vaei_la
 }
 
 /* Checks a layer that the model holds, and counts its parameters. */
-VAEI_SETUP vae_status vaei_count_layer(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
+VAEI_PRIVATE vae_status vaei_count_layer(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
                                        vaei_counts *counts, vae_error *error) {
     const vaei_where where = vaei_where_is(n, index);
     const int        tied = VAEI_HAS(n->tied) && index > n->encoders;
@@ -6198,7 +6217,7 @@ VAEI_SETUP vae_status vaei_count_layer(const vaei_network *n, int index, const v
 }
 
 /* The layers and stages of the two chains, once all have been counted. */
-VAEI_SETUP void vaei_plan_chains(const vaei_network *n, vaei_plan *plan) {
+VAEI_PRIVATE void vaei_plan_chains(const vaei_network *n, vaei_plan *plan) {
     const int first = vaei_first_layer(n, plan->part);
     plan->layer_count = vaei_end_layer(n, plan->part) - first;
     plan->heads = first ? -1 : n->encoders;
@@ -6313,7 +6332,7 @@ VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int32_t top, int32_t 
 }
 
 /* A convolution's fine and coarse image: see vaei_connection. */
-VAEI_SETUP int vaei_is_transposed(const vaei_layer_spec *spec) { return spec->layer.kind == VAE_LAYER_CONV_TRANSPOSED; }
+VAEI_PRIVATE int vaei_is_transposed(const vaei_layer_spec *spec) { return spec->layer.kind == VAE_LAYER_CONV_TRANSPOSED; }
 VAEI_SETUP vae_shape vaei_fine_shape(const vaei_layer_spec *spec) {
     return vaei_is_transposed(spec) ? spec->out : spec->in;
 }
@@ -6414,7 +6433,7 @@ typedef struct vaei_planning {
 } vaei_planning;
 
 /* Where what is taken next will lie, in numbers. */
-VAEI_SETUP size_t vaei_next_number(const vaei_arena *arena) { return arena->used / sizeof(vae_real); }
+VAEI_PRIVATE size_t vaei_next_number(const vaei_arena *arena) { return arena->used / sizeof(vae_real); }
 
 /* Takes room for `each` numbers per example: for the batch in the workspace, or for a micro-batch in the slots. */
 VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t each) {
@@ -6828,7 +6847,7 @@ VAEI_SETUP void vaei_note_dense(vaei_planning *p, size_t inputs, size_t outputs)
 }
 
 /* Opens a stage if this layer, `at` in the plan, begins one. Its parameters begin at `parameter`. */
-VAEI_SETUP void vaei_plan_stage(vaei_planning *p, int at, int convolutional, int begins, size_t parameter) {
+VAEI_PRIVATE void vaei_plan_stage(vaei_planning *p, int at, int convolutional, int begins, size_t parameter) {
     if (p->stage && p->stage->convolutional == convolutional && at != p->plan->decoder.first_layer &&
         !(convolutional && begins)) return;
     p->stage = p->stage ? p->stage + 1 : p->plan->stages;
@@ -7257,7 +7276,11 @@ VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_e
 /* Each kind of layer forward and backward, side by side. Tensors have one row per example, [count][numbers], channels
    last. d_x is the gradient of the loss with respect to x. Forward functions read weights and leave what the backward
    pass needs in the workspace; backward functions turn the gradient of a layer's output, in place, into that of what
-   went into its activation, add to the gradients of its weights, and make the gradient of its input. */
+   went into its activation, add to the gradients of its weights, and make the gradient of its input. In short, with f
+   the activation and m the mask of dropout over 1 - p,
+     forward    out = m f(norm(in W + b))
+     backward   d = f'(..) m d_out, taken back through norm;   d_W += in^T d,   d_b += sum of d,   d_in = d W^T
+   where for a convolution `in W` is the convolution and `d W^T` the transposed one with the same weights. */
 
 /* One batch, or one score of a batch, that passes through the network. */
 typedef struct vaei_pass {
@@ -9070,11 +9093,11 @@ typedef struct vaei_tensor_place {
 } vaei_tensor_place;
 
 /* A tensor that belongs to no layer. */
-typedef struct vaei_other_tensor {
+typedef struct vaei_model_tensor {
     const char *name;
     size_t      place, count;       /* in the parameter block */
     int         trained;
-} vaei_other_tensor;
+} vaei_model_tensor;
 
 VAEI_PRIVATE size_t vaei_layer_tensors(const vae_model *model) { return model->plan.layer_tensors; }
 
@@ -9105,23 +9128,23 @@ VAE_API size_t vae_tensor_count(const vae_model *model) {
 
 /* The tensors that belong to no layer: "log_sigma", "standardize.mean", "standardize.scale". `index` counts from the
    first of those that the model has. */
-VAEI_PRIVATE vaei_other_tensor vaei_find_other_tensor(const vae_model *model, size_t index) {
+VAEI_PRIVATE vaei_model_tensor vaei_find_model_tensor(const vae_model *model, size_t index) {
     const vaei_plan  *plan = &model->plan;
-    vaei_other_tensor other;
-    other.name = "log_sigma";
-    other.place = plan->log_sigma;
-    other.count = plan->log_sigma_count;
-    other.trained = 1;
-    if (plan->log_sigma_count && !index--) return other;
-    other.name = index ? "standardize.scale" : "standardize.mean";
-    other.place = index ? plan->standardize_scale : plan->standardize_mean;
-    other.count = plan->example;
-    other.trained = 0;
-    return other;
+    vaei_model_tensor extra;
+    extra.name = "log_sigma";
+    extra.place = plan->log_sigma;
+    extra.count = plan->log_sigma_count;
+    extra.trained = 1;
+    if (plan->log_sigma_count && !index--) return extra;
+    extra.name = index ? "standardize.scale" : "standardize.mean";
+    extra.place = index ? plan->standardize_scale : plan->standardize_mean;
+    extra.count = plan->example;
+    extra.trained = 0;
+    return extra;
 }
 
 /* The part of the network that a layer, not one of the heads, belongs to: the beginning of its tensors' names. */
-VAEI_PRIVATE const char *vaei_part_of(const vaei_plan *plan, int layer) {
+VAEI_PRIVATE const char *vaei_chain_name(const vaei_plan *plan, int layer) {
     return layer < plan->heads ? "encoder" : layer < plan->layer_count ? "decoder" : "classifier";
 }
 
@@ -9131,7 +9154,7 @@ VAEI_PRIVATE void vaei_name_tensor(const vae_model *model, const vaei_tensor_pla
     const vaei_layer *layer = place->layer;
     vaei_text         text = vaei_text_in(tensor->name, sizeof tensor->name);
     vaei_put_string(&text, place->head == 1 ? "mean" : place->head ? "logvar"
-                                                    : vaei_part_of(&model->plan, place->number));
+                                                    : vaei_chain_name(&model->plan, place->number));
     if (!place->head) {
         const int number = place->which < VAEI_TENSOR_NORM_WEIGHT ? layer->name_index : layer->norm_index;
         vaei_put(&text, '.');
@@ -9171,11 +9194,11 @@ VAE_API vae_status vae_tensor_at(const vae_model *model, size_t index, vae_tenso
                          vae_tensor_count(model));
     tensor->shape[0] = tensor->shape[1] = tensor->shape[2] = tensor->shape[3] = 1;
     if (index >= vaei_layer_tensors(model)) {
-        const vaei_other_tensor other = vaei_find_other_tensor(model, index - vaei_layer_tensors(model));
-        strcpy(tensor->name, other.name);
+        const vaei_model_tensor extra = vaei_find_model_tensor(model, index - vaei_layer_tensors(model));
+        strcpy(tensor->name, extra.name);
         tensor->rank = 1;
-        tensor->shape[0] = tensor->count = other.count;
-        tensor->trained = other.trained;
+        tensor->shape[0] = tensor->count = extra.count;
+        tensor->trained = extra.trained;
         return VAE_OK;
     }
     place = vaei_find_tensor(model, index);
@@ -9197,8 +9220,8 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
     const vaei_layer       *layer = place.layer;
     const size_t            shift = place.head == 2 ? model->plan.latent : 0;
     if (tensor >= vaei_layer_tensors(model)) {
-        const vaei_other_tensor other = vaei_find_other_tensor(model, tensor - vaei_layer_tensors(model));
-        return other.place + (other.count == 1 ? 0 : vaei_channels_last(model->settings.input, i));
+        const vaei_model_tensor extra = vaei_find_model_tensor(model, tensor - vaei_layer_tensors(model));
+        return extra.place + (extra.count == 1 ? 0 : vaei_channels_last(model->settings.input, i));
     }
     if (!VAEI_HAS(layer->kind != VAE_LAYER_DENSE)) {
         const size_t columns = layer->inputs + layer->classes;
@@ -9318,6 +9341,7 @@ VAEI_PRIVATE void vaei_forget_best(vae_model *model) {
     model->shows_best = 0;
 }
 
+/* Refuses what a file must not hold either: a model that can be saved can be loaded again. */
 VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_real *values, size_t count,
                                   vae_error *error) {
     size_t     index, i;
@@ -9328,7 +9352,7 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
     for (i = 0; i < count; i++)
         if (!vaei_finite(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is not finite", i, name);
-    for (i = 0; vaei_is_variance(name) && i < count; i++)       /* what a file must not hold, either */
+    for (i = 0; vaei_is_variance(name) && i < count; i++)
         if (values[i] < 0)
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must not be below 0", i, name,
                              (double)values[i]);
@@ -9372,9 +9396,10 @@ VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->
 VAE_API size_t vae_latent_size(const vae_model *model) { return model ? model->plan.latent : 0; }
 
 VAE_API double vae_bits_per_dimension(const vae_model *model, double nats) {
-    return model ? nats / (0.69314718055994530942 * (double)model->plan.example) : 0;
+    return model ? nats / (VAEI_LOG_TWO * (double)model->plan.example) : 0;
 }
 
+/* What the next update will use, not what the config said: schedules and plateaus have been at work. */
 VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
     if (!state) return;
     memset(state, 0, sizeof *state);
@@ -9674,13 +9699,15 @@ VAEI_SETUP vae_status vaei_create_bare(const vae_config *config, vae_model **mod
     return vaei_make_allocated(&source, &config->allocator, model, error);
 }
 
+/* No config is at hand: the layers are those of the model's plan, whose offsets into the weights are then the view's,
+   too. Only what depends on batch and threads is planned anew. */
 VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *changes, vae_model **view,
                                    vae_error *error) {
     const vae_allocator *allocator;
     vaei_source          source;
     vaei_network        *network = &source.network;
     if (!model || !view) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_view: model or view is NULL");
-    if (!VAEI_HAS(1)) return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC has no views");
+    if (VAEI_IS_BASIC) return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC has no views");
     memset(&source, 0, sizeof source);
     source.model = model;
     source.changes = changes;
@@ -9700,6 +9727,8 @@ VAE_API vae_status vae_create_view(const vae_model *model, const vae_config *cha
     return vaei_make_allocated(&source, allocator, view, error);
 }
 
+/* A model in use is left alone: its memory would vanish under another call. The allocator is copied, since it lies in
+   the block that it is to release. */
 VAE_API void vae_destroy(vae_model *model) {
     vae_allocator allocator;
     if (!model) return;
@@ -9778,7 +9807,7 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     const size_t      start = text->length;
     if (number == plan->heads)
         vaei_put_string(text, layer->outputs > plan->latent ? "mean, logvar" : "mean = logvar");
-    else vaei_format(text, "%s.%d", vaei_part_of(plan, number), layer->name_index);
+    else vaei_format(text, "%s.%d", vaei_chain_name(plan, number), layer->name_index);
     vaei_pad(text, start + 14);
     if (!layer->connection) vaei_put_string(text, "dense");
     else {
@@ -10740,7 +10769,8 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
     vae_status      status = VAE_OK;
     if (!model || !latents || ((!z || !pixels) && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model, latents, its z or pixels is NULL", call);
-    if (draws && !VAEI_HAS(1)) return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC draws no pixels");
+    if (draws && VAEI_IS_BASIC)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC draws no pixels");
     if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
         vaei_check_count(model, count, call, error) != VAE_OK ||
         vaei_check_has_labels(model, latents->labels, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
@@ -10826,7 +10856,7 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
         vaei_check_count(model, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if ((int)kind < 1 || kind > VAE_SAMPLE_DRAW)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "how.kind is %d: use one of vae_sample_kind", (int)kind);
-    if (kind == VAE_SAMPLE_DRAW && !VAEI_HAS(1))
+    if (kind == VAE_SAMPLE_DRAW && VAEI_IS_BASIC)
         return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC draws no pixels");
     if (labels && !model->plan.is_conditional)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: how.labels are given, but the model is not conditional: set "
@@ -10957,7 +10987,7 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
 VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, size_t i, double share) {
     const vae_model       *model = turn->pass.model;
     const vaei_likelihood *likelihood = vaei_likelihood_of(model);
-    const vaei_sigmas     *known = &turn->pass.sigmas;
+    const vaei_sigmas     *sigmas = &turn->pass.sigmas;
     const size_t           size = model->plan.example;
     const unsigned char   *observed = vaei_observed(model, row);
     vae_real              *output = turn->pass.saved_outputs + i * model->plan.output;
@@ -10966,14 +10996,14 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
     size_t                 k;
     for (k = 0; spread && k < size; k++) {
         const size_t at = vaei_inner_place(model, k);
-        const double sigma = known->inverse ? 1 / (double)known->inverse[at] : known->sigma;
-        const vae_real *place = output + vaei_output_place(known->channels, likelihood->outputs, at);
-        const double second = likelihood->outputs > 1 ? (double)place[known->channels] : 0;
+        const double sigma = vaei_pixel_sigma(sigmas, at);
+        const vae_real *place = output + vaei_output_place(sigmas->channels, likelihood->outputs, at);
+        const double second = likelihood->outputs > 1 ? (double)place[sigmas->channels] : 0;
         if (!observed[at])
             spread[k] = (vae_real)(VAEI_ROUNDED((1 - share) * (double)spread[k]) +
                                    VAEI_ROUNDED(share * likelihood->variance((double)*place, second, sigma)));
     }
-    likelihood->mean(model->kernels, size, output, known, output);
+    likelihood->mean(model->kernels, size, output, sigmas, output);
     for (k = 0; k < size; k++) {
         const size_t at = vaei_inner_place(model, k);
         const double difference = (double)output[at] - (double)filled[k];
@@ -11471,6 +11501,7 @@ VAEI_SETUP vae_status vaei_check_probe_points(const vae_probe_config *probe, con
     return VAE_OK;
 }
 
+/* The caller's memory is cut into the arrays of vaei_probe, the weights first, where the caller finds them. */
 VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *train, const vae_latents *test,
                              double *memory, double *accuracy, vae_error *error) {
     vaei_probe p;
@@ -12058,6 +12089,7 @@ VAE_API void vae_clear_gradients(vae_model *model) {
     (void)vaei_end_training(model, VAE_OK);
 }
 
+/* From now on the block must really hold zeros where it otherwise only counts as zeros: see vaei_zero_gradients. */
 VAE_API vae_real *vae_gradients(vae_model *model) {
     int before;
     if (!model || !model->plan.trains || (before = vaei_enter(model, "vae_gradients", NULL)) < 0) return NULL;
@@ -12424,6 +12456,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     return vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
 }
 
+/* Works on a copy of the config, in which defaults are filled in; the caller's may be constant. */
 VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit_config *config, vae_error *error) {
     vae_fit_config own;
     vae_status     status = vaei_begin_training(model, "vae_fit", error);
@@ -12641,7 +12674,7 @@ VAEI_SETUP unsigned vaei_block_mask(const vae_model *model) {
 #define VAEI_LISTS 3
 
 /* The layers of a list, without the heads; none where the model lacks that part. */
-VAEI_SETUP const vaei_layer *vaei_part_layers(const vae_model *model, int list, int *count) {
+VAEI_SETUP const vaei_layer *vaei_list_layers(const vae_model *model, int list, int *count) {
     const vaei_plan *plan = &model->plan;
     if (list == 2) {
         *count = plan->classifier.layers;
@@ -14200,11 +14233,11 @@ VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei
 }
 
 /* The network that the file's is compared with: a config's or a model's. */
-typedef struct vaei_other {
+typedef struct vaei_reference {
     const vae_config *config;           /* or NULL */
     const vae_model  *model;
     const char       *name;             /* for error messages, with what to do */
-} vaei_other;
+} vaei_reference;
 
 /* A config's list of layers: see VAEI_LISTS. */
 VAEI_SETUP const vae_layer *vaei_config_layers(const vae_config *config, int list) {
@@ -14212,22 +14245,22 @@ VAEI_SETUP const vae_layer *vaei_config_layers(const vae_config *config, int lis
 }
 
 /* How many layers the other network has in this list. */
-VAEI_SETUP int vaei_other_count(const vaei_other *other, int list) {
+VAEI_SETUP int vaei_reference_count(const vaei_reference *reference, int list) {
     int count;
-    if (other->config) return vaei_count_layers(vaei_config_layers(other->config, list));
-    vaei_part_layers(other->model, list, &count);
+    if (reference->config) return vaei_count_layers(vaei_config_layers(reference->config, list));
+    vaei_list_layers(reference->model, list, &count);
     return count;
 }
 
-VAEI_SETUP void vaei_other_layer(const vaei_other *other, int list, int number, vae_layer *layer) {
+VAEI_SETUP void vaei_reference_layer(const vaei_reference *reference, int list, int number, vae_layer *layer) {
     int count;
-    if (other->config) *layer = vaei_config_layers(other->config, list)[number];
-    else vaei_describe(vaei_part_layers(other->model, list, &count) + number, layer);
+    if (reference->config) *layer = vaei_config_layers(reference->config, list)[number];
+    else vaei_describe(vaei_list_layers(reference->model, list, &count) + number, layer);
 }
 
 /* Compares the file's list of layers, at json->layers_at, with the other network's, if that one lists any. */
-VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int which, vae_shape in, const vaei_other *other,
-                                        vae_error *error) {
+VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int which, vae_shape in,
+                                        const vaei_reference *reference, vae_error *error) {
     vaei_json  list = vaei_json_of(json->bytes, json->layers_at[which], json->end, 1);
     vaei_where where;
     vae_layer  layer, given;
@@ -14235,25 +14268,25 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int which, vae_sh
     int        read = 0, count = 0, same = 1;
     where.part = which == 0 ? "encoder" : which == 1 ? "decoder" : "classifier";
     where.number = 0;
-    count = vaei_other_count(other, which);
+    count = vaei_reference_count(reference, which);
     if (!count) return VAE_OK;
     if (!json->layers_at[which])
         return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part,
-                         other->name);
+                         reference->name);
     for (vaei_json_expect(&list, '[', ""); vaei_json_item(&list, ']', &read);) {
         vaei_json_layer(&list, &layer);
         if (read > count || !same) continue;
         where.number = read;
-        vaei_other_layer(other, which, read - 1, &given);
+        vaei_reference_layer(reference, which, read - 1, &given);
         status = vaei_same_layer(&layer, &given, where, &in, &same, error);
         if (status != VAE_OK) return status;
     }
     if (read != count)
         return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", where.part, read,
-                         count, other->name);
+                         count, reference->name);
     if (same) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d in the file differs from the one in %s", where.part,
-                     where.number, other->name);
+                     where.number, reference->name);
 }
 
 /* The fields with this flag that are not 0 in `given` must be the same in the file. */
@@ -14279,13 +14312,13 @@ VAEI_SETUP vae_status vaei_agree_fields(int flag, int column, const void *file, 
 }
 
 /* All lists of layers. */
-VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input, int latent, const vaei_other *other,
-                                          vae_error *error) {
+VAEI_SETUP vae_status vaei_agree_networks(const vaei_json *json, vae_shape input, int latent,
+                                          const vaei_reference *reference, vae_error *error) {
     vae_shape  z = { 1, 1, 0 };
-    vae_status status = vaei_agree_layers(json, 0, input, other, error);
+    vae_status status = vaei_agree_layers(json, 0, input, reference, error);
     z.channels = latent;
-    if (status == VAE_OK) status = vaei_agree_layers(json, 1, z, other, error);
-    return status == VAE_OK ? vaei_agree_layers(json, 2, z, other, error) : status;
+    if (status == VAE_OK) status = vaei_agree_layers(json, 1, z, reference, error);
+    return status == VAE_OK ? vaei_agree_layers(json, 2, z, reference, error) : status;
 }
 
 /* Half a network in the file can be loaded only as that half. */
@@ -14416,10 +14449,10 @@ VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
 /* The config for vae_create: the file's, with the fields that the given one overrides. */
 VAEI_SETUP vae_status vaei_prepare_config(vaei_file *file, const vae_config *given, vaei_loading *loading,
                                           vae_error *error) {
-    vae_config *config = &loading->config;
-    vaei_json   json;
-    vaei_other  other;
-    vae_status  status = vaei_read_config(file, &json, 0, config, sizeof *config, error);
+    vae_config    *config = &loading->config;
+    vaei_json      json;
+    vaei_reference reference;
+    vae_status     status = vaei_read_config(file, &json, 0, config, sizeof *config, error);
     if (status != VAE_OK) return status;
     file->tied = config->tied;
     loading->file_batch = config->batch;
@@ -14430,14 +14463,14 @@ VAEI_SETUP vae_status vaei_prepare_config(vaei_file *file, const vae_config *giv
     config->layout = VAE_LAYOUT_DEFAULT;
     if (!vaei_likelihoods[config->likelihood].has_sigma) config->sigma = 0;
     else if (file->version == 1 && config->sigma == 0) config->sigma = 1;       /* it was not learned then */
-    other.config = given;
-    other.model = NULL;
-    other.name = "the config: leave it out there or make it the same";
+    reference.config = given;
+    reference.model = NULL;
+    reference.name = "the config: leave it out there or make it the same";
     if (given) {
-        status = vaei_agree_fields(VAEI_AGREES, 0, config, given, other.name, error);
+        status = vaei_agree_fields(VAEI_AGREES, 0, config, given, reference.name, error);
         if (status == VAE_OK) status = vaei_check_gaps(given->encoder, "encoder", error);
         if (status == VAE_OK) status = vaei_check_gaps(given->decoder, "decoder", error);
-        if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &other, error);
+        if (status == VAE_OK) status = vaei_agree_networks(&json, config->input, config->latent, &reference, error);
         if (status == VAE_OK && given->part) status = vaei_check_file_part(config->part, given->part, error);
         if (status != VAE_OK) return status;
         /* What the given config says overrides the file's from here on. */
@@ -14506,6 +14539,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
     return status;
 }
 
+/* Until all numbers have been read the model is nobody's: on failure it is destroyed, and *model stays as it was. */
 VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_config *config, vae_model **model,
                                    vae_error *error) {
     vaei_matching matching;
@@ -14513,8 +14547,7 @@ VAE_API vae_status vae_load_memory(const void *bytes, size_t size, const vae_con
     vae_model    *made;
     vae_status    status;
     if (!bytes || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_load: bytes or model is NULL");
-    if (config && !config->allocator.allocate != !config->allocator.release)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+    if (config && (status = vaei_check_allocator(&config->allocator, error)) != VAE_OK) return status;
     if ((status = vaei_open_file(&file, bytes, size, error)) != VAE_OK ||
         (status = vaei_make_model(&file, config, &matching, &made, error)) != VAE_OK) return status;
     if ((status = vaei_match_numbers(&matching, made, error)) == VAE_OK) *model = made;
@@ -14543,14 +14576,14 @@ VAEI_SETUP vae_status vaei_agree_with_settings(vaei_file *file, const vae_model 
 
 /* Whether the file's network is the model's, layers included. */
 VAEI_SETUP vae_status vaei_agree_with_model(vaei_file *file, const vae_model *model, vae_error *error) {
-    vaei_other other;
-    vaei_json  json;
-    vae_status status = vaei_agree_with_settings(file, model, &json, error);
-    other.config = NULL;
-    other.model = model;
-    other.name = VAEI_THE_MODEL;
-    return status != VAE_OK ? status : vaei_agree_networks(&json, model->settings.input, model->settings.latent, &other,
-                                                           error);
+    vaei_reference reference;
+    vaei_json      json;
+    vae_status     status = vaei_agree_with_settings(file, model, &json, error);
+    reference.config = NULL;
+    reference.model = model;
+    reference.name = VAEI_THE_MODEL;
+    if (status != VAE_OK) return status;
+    return vaei_agree_networks(&json, model->settings.input, model->settings.latent, &reference, error);
 }
 
 /* The error for a file of which nothing fits. It names the first tensor that has the name of one of the model's, else
@@ -14677,7 +14710,7 @@ VAEI_SETUP int vaei_is_written(const vaei_field *field, int column, const void *
         return model->settings.samples > 1 || model->settings.objective == VAE_OBJECTIVE_IWAE;
     if (field->flags & VAEI_NOT_FIRST) return vaei_enum_value((const char *)base + field->place[column], size) > 1;
     if (field->kind == VAEI_FIELD_LAYERS) {
-        vaei_part_layers(model, (int)field->place[1], &count);
+        vaei_list_layers(model, (int)field->place[1], &count);
         return count > 0;
     }
     return field->flags & VAEI_REQUIRED || !vaei_field_is_zero(field, column, base);
@@ -14711,7 +14744,7 @@ VAEI_SETUP void vaei_write_object(vaei_writer *writer, const vaei_field *fields,
 VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int list) {
     const vaei_layer *layers;
     int               i, count;
-    layers = vaei_part_layers(writer->model, list, &count);
+    layers = vaei_list_layers(writer->model, list, &count);
     vaei_write_string(writer, "[");
     for (i = 0; i < count; i++) {
         vae_layer described, *layer = &described;
@@ -15524,6 +15557,8 @@ VAEI_SETUP vae_status vaei_read_file(vaei_reading *reading, vae_error *error) {
     return status;
 }
 
+/* The model is made from the header, before the rest of the file is read: a file of another network, or one that would
+   take too much memory, costs nothing. */
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error) {
     vae_allocator allocator;
     vaei_reading  reading;
@@ -15533,8 +15568,7 @@ VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_mode
     memset(&allocator, 0, sizeof allocator);
     memset(&reading, 0, sizeof reading);
     if (config) allocator = config->allocator;
-    if (!allocator.allocate != !allocator.release)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
+    if ((status = vaei_check_allocator(&allocator, error)) != VAE_OK) return status;
     reading.path = path;
     reading.config = config;
     reading.is_new = 1;

@@ -92,7 +92,7 @@ static void check_model(gradient_check *check, vae_model *model, const vae_data 
     for (i = 0; i < vaei_all_layers(plan); i++) {
         const vaei_layer *layer = &plan->layers[i];
         char              what[96];
-        const char       *part = i == plan->heads ? "heads" : vaei_part_of(plan, i);
+        const char       *part = i == plan->heads ? "heads" : vaei_chain_name(plan, i);
         if (i == plan->heads) {             /* mean and logvar, whose gradients may be of very different sizes */
             size_t row, half;
             for (row = 0; row <= layer->inputs + layer->classes; row++)
@@ -195,7 +195,8 @@ TEST(test_geometries) {
     static const vae_config configs[] = {
         { .input = { 7, 6, 1 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 2, VAE_TANH) } },
         { .input = { 8, 8, 3 }, .latent = 2,
-          .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(4, 3, 2, 1, VAE_GELU), VAE_CONV_SYMMETRIC_INITIALIZER(5, 4, 2, 1, VAE_SOFTPLUS) } },
+          .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(4, 3, 2, 1, VAE_GELU),
+                       VAE_CONV_SYMMETRIC_INITIALIZER(5, 4, 2, 1, VAE_SOFTPLUS) } },
         { .input = { 6, 5, 17 }, .latent = 2,
           .encoder = { VAE_CONV_INITIALIZER(6, 2, 2, VAE_SILU), VAE_CONV_INITIALIZER(18, 1, 1, VAE_TANH) } },
         { .input = { 1, 16, 2 }, .latent = 2,
@@ -213,13 +214,16 @@ TEST(test_geometries) {
           .decoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 2, 4, VAE_SILU),
                        { VAE_LAYER_CONV_TRANSPOSED, { 0, 0, 3 }, 4, 5, 2, 3, VAE_EXPLICIT, 2, 1, 1, 2, 1, 2,
                          VAE_SOFTPLUS, 0, 0 },
-                       { VAE_LAYER_CONV, { 0, 0, 1 }, 2, 3, 1, 1, VAE_EXPLICIT, 0, 1, 1, 1, 0, 0, VAE_LINEAR, 0, 0 } } },
+                       { VAE_LAYER_CONV, { 0, 0, 1 }, 2, 3, 1, 1, VAE_EXPLICIT, 0, 1, 1, 1, 0, 0, VAE_LINEAR, 0,
+                         0 } } },
         /* stages that alternate, a decoder that ends dense, convolutions of z */
         { .input = { 5, 4, 2 }, .latent = 3,
-          .encoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 1, VAE_GELU), VAE_DENSE_INITIALIZER(8, VAE_TANH),
+          .encoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 1, VAE_GELU),
+                       VAE_DENSE_INITIALIZER(8, VAE_TANH),
                        VAE_CONV_INITIALIZER(5, 1, 1, VAE_SIGMOID), VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_SOFTPLUS),
                        VAE_CONV_INITIALIZER(3, 2, 1, VAE_LINEAR) },
-          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(4, 2, 1, 0, 0, VAE_SILU), VAE_DENSE_INITIALIZER(6, VAE_GELU),
+          .decoder = { VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(4, 2, 1, 0, 0, VAE_SILU),
+                       VAE_DENSE_INITIALIZER(6, VAE_GELU),
                        VAE_DENSE_SHAPED_INITIALIZER(2, 2, 3, VAE_SIGMOID), VAE_CONV_INITIALIZER(4, 3, 1, VAE_TANH),
                        VAE_DENSE_INITIALIZER(40, VAE_LINEAR) } }
     };
@@ -240,8 +244,8 @@ TEST(test_shared_heads_and_tied_layers) {
         { .input = { 5, 7, 2 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = 1,
           .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(3, 3, 2, 1, VAE_GELU), VAE_DENSE_INITIALIZER(7, VAE_TANH) } },
         { .input = { 3, 4, 2 }, .latent = 2,        /* the adjoint of a transposed convolution; stages that alternate */
-          .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(3, 3, 2, VAE_TANH), VAE_DENSE_SHAPED_INITIALIZER(3, 2, 2, VAE_SILU),
-                       VAE_CONV_INITIALIZER(4, 2, 1, VAE_SOFTPLUS) } }
+          .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(3, 3, 2, VAE_TANH),
+                       VAE_DENSE_SHAPED_INITIALIZER(3, 2, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 1, VAE_SOFTPLUS) } }
     };
     size_t i;
     int    both;
@@ -275,7 +279,8 @@ TEST(test_dropout) {
         }
 }
 
-/* Over the batch, in dense layers and in stages of convolutions that it ends; a single number meets running averages. */
+/* Over the batch, in dense layers and in stages of convolutions that it ends; a single number meets running
+   averages. */
 TEST(test_batch_norm) {
     int activation, dense, i;
     for (activation = VAE_LINEAR; activation <= VAE_SOFTPLUS; activation++)
@@ -320,8 +325,8 @@ TEST(test_likelihoods_and_beta) {
         }
 }
 
-/* Every likelihood, with sigma fixed, learned for all and for each pixel, in units of the data and of the model, through
-   a decoder that ends dense and one that ends in a convolution, with and without an activation of its own. */
+/* Every likelihood, with sigma fixed, learned for all and for each pixel, in units of the data and of the model,
+   through a decoder that ends dense and one that ends in a convolution, with and without an activation of its own. */
 TEST(test_sigmas) {
     int likelihood, sigma, standardize, convolutional, kernels, bounded;
     for (likelihood = VAE_BERNOULLI; likelihood <= VAE_DISCRETIZED_LOGISTIC; likelihood++)
@@ -420,7 +425,8 @@ TEST(test_pair_scores) {
         }
 }
 
-/* What is scored is not what the encoder sees, or not all of it: targets, corrupted input, drawn pixels, missing ones. */
+/* What is scored is not what the encoder sees, or not all of it: targets, corrupted input, drawn pixels, missing
+   ones. */
 TEST(test_rows_altered) {
     int likelihood, sigma, kind, convolutional;
     for (likelihood = VAE_BERNOULLI; likelihood <= VAE_DISCRETIZED_LOGISTIC; likelihood++)
@@ -465,8 +471,8 @@ TEST(test_batches) {
     static const vae_config configs[] = {
         { .input = { 3, 3, 1 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_SILU), VAE_CONV_INITIALIZER(3, 2, 2, VAE_GELU) } },
         { .input = { 2, 2, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_TANH), VAE_DENSE_INITIALIZER(3, VAE_SOFTPLUS) },
-          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(1, 2, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED_INITIALIZER(2, 2, 2, VAE_SILU),
-                       VAE_DENSE_INITIALIZER(8, VAE_LINEAR) } },
+          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(1, 2, 2, VAE_SIGMOID),
+                       VAE_CONV_TRANSPOSED_INITIALIZER(2, 2, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_LINEAR) } },
         { .input = { 1, 5, 1 }, .latent = 2, .encoder = { VAE_DENSE_INITIALIZER(3, VAE_TANH) } }
     };
     size_t i;
@@ -495,9 +501,10 @@ TEST(test_shares) {
         { .input = { 1, 7, 1 }, .latent = 3, .encoder = { VAE_DENSE_INITIALIZER(4, VAE_GELU) } },
         { .input = { 4, 4, 1 }, .latent = 2,
           .encoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_TANH), VAE_CONV_INITIALIZER(3, 2, 1, VAE_RELU) },
-          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_SILU), VAE_CONV_TRANSPOSED_INITIALIZER(2, 3, 2, VAE_RELU),
-                       VAE_DENSE_INITIALIZER(16, VAE_LINEAR) } },
-        { .input = { 4, 3, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } },
+          .decoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_SILU),
+                       VAE_CONV_TRANSPOSED_INITIALIZER(2, 3, 2, VAE_RELU), VAE_DENSE_INITIALIZER(16, VAE_LINEAR) } },
+        { .input = { 4, 3, 2 }, .latent = 3, .likelihood = VAE_GAUSSIAN,
+          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } },
         { .input = { 4, 3, 2 }, .latent = 3, .likelihood = VAE_LAPLACE, .sigma_per_pixel = 1,
           .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU) } },
         { .input = { 4, 3, 2 }, .latent = 3, .shared_heads = 1, .tied = 1,
@@ -638,7 +645,8 @@ typedef struct objective { vae_objective kind; size_t samples; double beta, free
 
 static const objective objectives[] = {
     { VAE_OBJECTIVE_ELBO, 1, 1, 0, 0 }, { VAE_OBJECTIVE_ELBO, 3, 2, 0, 0 }, { VAE_OBJECTIVE_IWAE, 2, 1, 0, 0 },
-    { VAE_OBJECTIVE_IWAE, 7, 0.5, 0, 0 }, { VAE_OBJECTIVE_AUTOENCODER, 1, 1, 0, 0 }, { VAE_OBJECTIVE_ELBO, 1, 1, 0.05, 0 },
+    { VAE_OBJECTIVE_IWAE, 7, 0.5, 0, 0 }, { VAE_OBJECTIVE_AUTOENCODER, 1, 1, 0,
+                                            0 }, { VAE_OBJECTIVE_ELBO, 1, 1, 0.05, 0 },
     { VAE_OBJECTIVE_ELBO, 2, 3, 0.05, 0 }, { VAE_OBJECTIVE_ELBO, 1, 5, 0, 0.01 }, { VAE_OBJECTIVE_ELBO, 2, 5, 0, 40 }
 };
 enum { OBJECTIVES = sizeof objectives / sizeof *objectives };
@@ -739,8 +747,8 @@ TEST(test_objectives_by_brute_force) {
     int o, gaussian, step;
     for (o = 0; o < OBJECTIVES; o++)
         for (gaussian = 0; gaussian < 2; gaussian++) {
-            vae_config config = { .input = { 1, BRUTE_PIXELS, 1 }, .latent = BRUTE_LATENT, .batch = BRUTE_ROWS, .threads = 1,
-                                  .seed = 5, .encoder = { VAE_DENSE(BRUTE_UNITS, VAE_TANH) } };
+            vae_config config = { .input = { 1, BRUTE_PIXELS, 1 }, .latent = BRUTE_LATENT, .batch = BRUTE_ROWS,
+                                  .threads = 1, .seed = 5, .encoder = { VAE_DENSE(BRUTE_UNITS, VAE_TANH) } };
             vae_real  *pixels = random_pixels(&config, BRUTE_ROWS, 21);
             vae_model *model;
             size_t     i;
@@ -758,7 +766,8 @@ TEST(test_objectives_by_brute_force) {
                     const vae_terms expected = brute_force(model, &objectives[o], pixels, data.count, share.first);
                     vae_terms       terms = { 0 };
                     CHECK(vae_accumulate_gradients(model, &data, &share, &terms, NULL) == VAE_OK);
-                    CHECK_NEAR(terms.reconstruction, expected.reconstruction, 1e-12 * (1 + fabs(expected.reconstruction)));
+                    CHECK_NEAR(terms.reconstruction, expected.reconstruction,
+                               1e-12 * (1 + fabs(expected.reconstruction)));
                     CHECK_NEAR(terms.kl, expected.kl, 1e-12);
                     CHECK_NEAR(terms.elbo, expected.elbo, 1e-12 * (1 + fabs(expected.elbo)));
                     CHECK_NEAR(terms.loss, expected.loss, 1e-12 * (1 + fabs(expected.loss)));

@@ -9,8 +9,8 @@
 #include "model.h"
 
 /* The last two take two numbers a pixel: see test_pixels.c. */
-static const vae_likelihood all[] = { VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI, VAE_GAUSSIAN_PREDICTED,
-                                      VAE_DISCRETIZED_LOGISTIC };
+static const vae_likelihood all[] = { VAE_BERNOULLI, VAE_GAUSSIAN, VAE_LAPLACE, VAE_CONTINUOUS_BERNOULLI,
+                                      VAE_GAUSSIAN_PREDICTED, VAE_DISCRETIZED_LOGISTIC };
 
 /* The nats of a row at z = mean, without the KL. */
 static const vae_score_config nats = { .kind = VAE_SCORE_RECONSTRUCTION };
@@ -56,8 +56,8 @@ static vae_model *constant_decoder(vae_likelihood likelihood, vae_real sigma, va
 }
 
 TEST(test_nats_and_means) {
-    static const double outputs[] = { 0, 1e-6, -1e-4, 1e-3, -0.01, 0.1, -0.3, 0.49, 0.51, -0.9, 0.999, 1, -1.001, 2, -3, 5, -8, 12,
-                                      -17, 20, -30, 60, -88, 89, 100, -1000, 1e4, -1e4 };
+    static const double outputs[] = { 0, 1e-6, -1e-4, 1e-3, -0.01, 0.1, -0.3, 0.49, 0.51, -0.9, 0.999, 1, -1.001, 2,
+                                      -3, 5, -8, 12, -17, 20, -30, 60, -88, 89, 100, -1000, 1e4, -1e4 };
     static const double pixels[] = { 0, 1, 0.5, 0.25, 0.999, 1e-3, 1.0 / 255, 1e-30 };
     size_t              k, i, j;
     int                 kernels;
@@ -188,7 +188,7 @@ TEST(test_first_bias) {
     size_t k, i;
     for (k = 0; k < 4; k++)
         for (i = 0; i < 7; i++)
-            CHECK_NEAR(mean_of(all[k], (long double)vaei_likelihoods[all[k]].first_bias(means[i])), means[i], 1e-9);
+            CHECK_NEAR(mean_of(all[k], (long double)vaei_likelihoods[all[k]].bias_for_mean(means[i])), means[i], 1e-9);
     CHECK_NEAR(mean_of(VAE_CONTINUOUS_BERNOULLI, (long double)vaei_bias_continuous_bernoulli(0)), 0.001, 1e-9);
 }
 
@@ -270,7 +270,8 @@ TEST(test_scores_depend_on_the_row_alone) {
         for (convolutional = 0; convolutional < 2; convolutional++)
             for (b = 0; b < 5; b++)
                 for (threads = 1; threads < 4; threads += 2) {
-                    vae_config config = { .input = { 7, 3, 1 }, .latent = 5, .encoder = { VAE_DENSE(33, VAE_SILU) }, .seed = 2 };
+                    vae_config config = { .input = { 7, 3, 1 }, .latent = 5, .encoder = { VAE_DENSE(33, VAE_SILU) },
+                                          .seed = 2 };
                     vae_model *model;
                     if (convolutional) config.encoder[0] = VAE_CONV(5, 3, 2, VAE_GELU);
                     config.likelihood = all[k];
@@ -333,8 +334,8 @@ TEST(test_standardized_model_is_the_scaled_one) {
     int                  as_bytes, layout;
     for (layout = VAE_CHANNELS_LAST; layout <= VAE_CHANNELS_FIRST; layout++)
         for (as_bytes = 0; as_bytes < 2; as_bytes++) {
-            vae_config config = { .input = { 4, 3, 2 }, .latent = 3, .encoder = { VAE_CONV(4, 3, 2, VAE_SILU) }, .threads = 1,
-                                  .likelihood = VAE_GAUSSIAN, .seed = 4, .sigma_per_pixel = 1 };
+            vae_config config = { .input = { 4, 3, 2 }, .latent = 3, .encoder = { VAE_CONV(4, 3, 2, VAE_SILU) },
+                                  .threads = 1, .likelihood = VAE_GAUSSIAN, .seed = 4, .sigma_per_pixel = 1 };
             vae_model *model, *plain;
             vae_data   data = { .count = ROWS }, by_hand = { .pixels = scaled, .count = ROWS };
             vae_terms  a, b;
@@ -386,7 +387,8 @@ TEST(test_standardized_model_is_the_scaled_one) {
             CHECK(vae_reconstruct(model, &data, made, NULL) == VAE_OK);
             CHECK(vae_reconstruct(plain, &by_hand, expected, NULL) == VAE_OK);
             for (i = 0; i < ROWS * SIZE; i++)
-                CHECK_NEAR(made[i], (double)expected[i] * scale[i % SIZE] + mean[i % SIZE], 1e-4 * scale[i % SIZE] + 4e-7 * fabs(mean[i % SIZE]));
+                CHECK_NEAR(made[i], (double)expected[i] * scale[i % SIZE] + mean[i % SIZE],
+                           1e-4 * scale[i % SIZE] + 4e-7 * fabs(mean[i % SIZE]));
             CHECK(vae_score(model, &data, &squares, scores[0], NULL) == VAE_OK);
             for (i = 0; i < ROWS; i++) {
                 double sum = 0;
@@ -451,8 +453,8 @@ TEST(test_standardize_after_a_failed_fit) {
 
 TEST(test_standardize_is_refused) {
     static vae_real pixels[8] = { 1, 2, 3, 4, 5, 6, 7, 9 };
-    vae_config config = { .input = { 1, 2, 1 }, .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) }, .likelihood = VAE_LAPLACE,
-                          .threads = 1, .batch = 4 };
+    vae_config config = { .input = { 1, 2, 1 }, .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) },
+                          .likelihood = VAE_LAPLACE, .threads = 1, .batch = 4 };
     vae_data   data = { .pixels = pixels, .count = 4 }, validation = { .pixels = pixels, .count = 4 };
     vae_fit_config fit = { .epochs = 1 };
     vae_error  error;
@@ -505,7 +507,8 @@ TEST(test_sentences_about_data) {
     size_t k;
     for (k = 0; k < sizeof cases / sizeof *cases; k++) {
         vae_real       good[6] = { 0, 1, 0, 1, 1, 0 }, bad[6] = { 0, 1, 0, 1, 1, 0 };
-        vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) }, .threads = 1 };
+        vae_config     config = { .input = { 1, 3, 1 }, .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) },
+                                  .threads = 1 };
         vae_data       data = { .pixels = good, .count = 2 }, validation = { .pixels = bad, .count = 2 };
         vae_fit_config fit = { .epochs = 1 };
         vae_error      error;
@@ -532,7 +535,8 @@ TEST(test_results_that_are_not_finite) {
     for (k = 0; k < 4; k++)
         for (convolutional = 0; convolutional < 2; convolutional++)
             for (t = 0; t < 2; t++) {
-                vae_config  config = { .input = { 4, 3, 1 }, .latent = 2, .encoder = { VAE_DENSE(5, VAE_LINEAR) }, .threads = 1,
+                vae_config  config = { .input = { 4, 3, 1 }, .latent = 2, .encoder = { VAE_DENSE(5, VAE_LINEAR) },
+                                       .threads = 1,
                                        .decoder = { VAE_DENSE(12, VAE_LINEAR), VAE_DENSE(12, VAE_LINEAR) }, .batch = 2 };
                 vae_real    pixels[ROWS * SIZE], out[ROWS * SIZE], z[ROWS * 2];
                 vae_data    data = { .pixels = pixels, .count = ROWS };
@@ -588,8 +592,8 @@ TEST(test_sizes_of_data) {
         for (sigma = 0; sigma < 2; sigma++)
             for (each = 0; each < 2; each++)
                 for (standardize = 0; standardize < 2; standardize++) {
-                    vae_config config = { .input = { 1, 16, 1 }, .latent = 4, .encoder = { VAE_DENSE(9, VAE_RELU) }, .threads = 1,
-                                          .likelihood = each ? VAE_LAPLACE : VAE_GAUSSIAN, .batch = 16 };
+                    vae_config config = { .input = { 1, 16, 1 }, .latent = 4, .encoder = { VAE_DENSE(9, VAE_RELU) },
+                                          .threads = 1, .likelihood = each ? VAE_LAPLACE : VAE_GAUSSIAN, .batch = 16 };
                     vae_real   pixels[64 * 16];
                     vae_data   data = { .pixels = pixels, .count = 16 };
                     vae_model *model;
@@ -627,8 +631,8 @@ TEST(test_sigma_in_shares) {
     int      each, step, k;
     for (i = 0; i < ROWS * SIZE; i++) pixels[i] = (vae_real)(3 * sin((double)i));
     for (each = 0; each < 2; each++) {
-        vae_config config = { .input = { 1, SIZE, 1 }, .latent = 2, .encoder = { VAE_DENSE(7, VAE_TANH) }, .threads = 1, .batch = ROWS,
-                              .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = each };
+        vae_config config = { .input = { 1, SIZE, 1 }, .latent = 2, .encoder = { VAE_DENSE(7, VAE_TANH) },
+                              .threads = 1, .batch = ROWS, .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = each };
         vae_model *whole = make(&config), *pieces = make(&config);
         vae_data   data = { .pixels = pixels, .count = ROWS };
         CHECK(vae_train_step(whole, &data, NULL, NULL) == VAE_OK);
