@@ -5172,13 +5172,13 @@ VAEI_SETUP int32_t vaei_transposed_extent(vae_padding rule, int32_t size, int32_
     return out < 1 ? 0 : out;
 }
 
-VAEI_SETUP int vaei_has_padding(const vae_layer *layer) {
+VAEI_PRIVATE int vaei_has_padding(const vae_layer *layer) {
     return layer->top || layer->bottom || layer->left || layer->right || layer->output_padding_height ||
            layer->output_padding_width;
 }
 
 /* What only a dense layer must not have. */
-VAEI_SETUP vae_status vaei_check_dense(const vae_layer *layer, vaei_where where, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_check_dense(const vae_layer *layer, vaei_where where, vae_error *error) {
     const vae_shape s = layer->shape;
     if (s.height > VAEI_MAX_SIDE || s.width > VAEI_MAX_SIDE || s.channels > VAEI_MAX_SIDE)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: each may be at most 67108864",
@@ -5191,7 +5191,7 @@ VAEI_SETUP vae_status vaei_check_dense(const vae_layer *layer, vaei_where where,
 }
 
 /* A convolution's kernel, stride and padding, either way round. */
-VAEI_SETUP vae_status vaei_check_convolution(const vae_layer *layer, vaei_where where, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_check_convolution(const vae_layer *layer, vaei_where where, vae_error *error) {
     const vae_shape s = layer->shape;
     if (s.channels > VAEI_MAX_EXTENT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has %d channels: a convolution may have at most 65535",
@@ -5449,12 +5449,12 @@ VAEI_SETUP vae_status vaei_spec_in_plan(const vaei_network *n, int index, vaei_l
 }
 
 /* The first `count` layers of the encoder. */
-VAEI_SETUP vae_status vaei_walk_encoder(const vaei_network *n, int count, vaei_layer_spec *spec, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_walk_encoder(const vaei_network *n, int count, vaei_layer_spec *spec, vae_error *error) {
     return vaei_walk_layers(n->config->encoder, count, n->input, n->is_checked ? NULL : "encoder", spec, error);
 }
 
 /* The heads: one dense layer. */
-VAEI_SETUP vae_status vaei_spec_of_heads(const vaei_network *n, vaei_layer_spec *spec, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_spec_of_heads(const vaei_network *n, vaei_layer_spec *spec, vae_error *error) {
     const vae_status status = vaei_walk_encoder(n, n->encoders, spec, error);
     spec->in = spec->out;
     spec->out.height = spec->out.width = 1;
@@ -5466,7 +5466,7 @@ VAEI_SETUP vae_status vaei_spec_of_heads(const vaei_network *n, vaei_layer_spec 
 /* Layer `index` of a decoder that mirrors the encoder. What comes out is what went into its counterpart, the output of
    the layer before that one: so it has that layer's activation, dropout and normalisation. The heads' counterpart is a
    dense layer from z back to what the heads see. */
-VAEI_SETUP vae_status vaei_spec_mirrored(const vaei_network *n, int index, vae_shape z, vaei_layer_spec *spec,
+VAEI_PRIVATE vae_status vaei_spec_mirrored(const vaei_network *n, int index, vae_shape z, vaei_layer_spec *spec,
                                          vae_error *error) {
     const int        counterpart = vaei_counterpart(n, index), ends = counterpart == 0;
     const vae_layer *before = ends ? NULL : &n->config->encoder[counterpart - 1];
@@ -5780,7 +5780,7 @@ VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error)
     return VAE_OK;
 }
 
-VAEI_SETUP vae_status vaei_check_allocator(const vae_allocator *allocator, vae_error *error) {
+VAEI_PRIVATE vae_status vaei_check_allocator(const vae_allocator *allocator, vae_error *error) {
     if (!allocator->allocate == !allocator->release) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "allocator has only one of its functions: give both or neither");
 }
@@ -6172,7 +6172,7 @@ typedef struct vaei_counts {
 
 /* Where the stages begin: with each half, where dense layers and convolutions meet, and after a normalised convolution,
    since the normalisation needs the whole batch. */
-VAEI_SETUP void vaei_count_stage(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
+VAEI_PRIVATE void vaei_count_stage(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
                                  vaei_counts *counts) {
     const int first = vaei_first_layer(n, plan->part), convolutional = !vaei_is_dense(&spec->layer);
     if (index == first || index == n->encoders + 1 || convolutional != counts->convolutional ||
@@ -6196,7 +6196,7 @@ VAEI_SETUP void vaei_count_stage(const vaei_network *n, int index, const vaei_la
 }
 
 /* Checks a layer that the model holds, and counts its parameters. */
-VAEI_SETUP vae_status vaei_count_layer(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
+VAEI_PRIVATE vae_status vaei_count_layer(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
                                        vaei_counts *counts, vae_error *error) {
     const vaei_where where = vaei_where_is(n, index);
     const int        tied = VAEI_HAS(n->tied) && index > n->encoders;
@@ -6217,7 +6217,7 @@ VAEI_SETUP vae_status vaei_count_layer(const vaei_network *n, int index, const v
 }
 
 /* The layers and stages of the two chains, once all have been counted. */
-VAEI_SETUP void vaei_plan_chains(const vaei_network *n, vaei_plan *plan) {
+VAEI_PRIVATE void vaei_plan_chains(const vaei_network *n, vaei_plan *plan) {
     const int first = vaei_first_layer(n, plan->part);
     plan->layer_count = vaei_end_layer(n, plan->part) - first;
     plan->heads = first ? -1 : n->encoders;
@@ -6332,7 +6332,7 @@ VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int32_t top, int32_t 
 }
 
 /* A convolution's fine and coarse image: see vaei_connection. */
-VAEI_SETUP int vaei_is_transposed(const vaei_layer_spec *spec) { return spec->layer.kind == VAE_LAYER_CONV_TRANSPOSED; }
+VAEI_PRIVATE int vaei_is_transposed(const vaei_layer_spec *spec) { return spec->layer.kind == VAE_LAYER_CONV_TRANSPOSED; }
 VAEI_SETUP vae_shape vaei_fine_shape(const vaei_layer_spec *spec) {
     return vaei_is_transposed(spec) ? spec->out : spec->in;
 }
@@ -6433,7 +6433,7 @@ typedef struct vaei_planning {
 } vaei_planning;
 
 /* Where what is taken next will lie, in numbers. */
-VAEI_SETUP size_t vaei_next_number(const vaei_arena *arena) { return arena->used / sizeof(vae_real); }
+VAEI_PRIVATE size_t vaei_next_number(const vaei_arena *arena) { return arena->used / sizeof(vae_real); }
 
 /* Takes room for `each` numbers per example: for the batch in the workspace, or for a micro-batch in the slots. */
 VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t each) {
@@ -6847,7 +6847,7 @@ VAEI_SETUP void vaei_note_dense(vaei_planning *p, size_t inputs, size_t outputs)
 }
 
 /* Opens a stage if this layer, `at` in the plan, begins one. Its parameters begin at `parameter`. */
-VAEI_SETUP void vaei_plan_stage(vaei_planning *p, int at, int convolutional, int begins, size_t parameter) {
+VAEI_PRIVATE void vaei_plan_stage(vaei_planning *p, int at, int convolutional, int begins, size_t parameter) {
     if (p->stage && p->stage->convolutional == convolutional && at != p->plan->decoder.first_layer &&
         !(convolutional && begins)) return;
     p->stage = p->stage ? p->stage + 1 : p->plan->stages;

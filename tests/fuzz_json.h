@@ -103,17 +103,6 @@ static const char *const json_values[] = {
 };
 static const char *const json_strings[] = {
     "F32", "F16", "BF16", "F64", "I32", "U8", "BOOL", "F8_E4M3", "C64", "F4", "f32", "dtype", "shape", "data_offsets",
-<<<<<<< HEAD
-    "__metadata__", "format", "pt", "vae.version", "vae.config", "vae.state", "1", "2", "3", "0",
-    "18446744073709551616", "input", "latent", "encoder", "decoder", "likelihood", "sigma", "sigma_per_pixel",
-    "standardize", "classes", "classifier", "classifier_weight", "part", "beta", "beta_schedule", "objective",
-    "samples", "free_bits", "capacity", "capacity_schedule", "initialization", "layout", "optimizer", "adam", "seed",
-    "batch", "freeze", "keep_best", "tied", "shared_heads", "corruption", "binarize", "missing", "targets", "kind",
-    "channels", "kernel", "stride", "padding", "output_padding", "activation", "dropout", "batch_norm", "steps",
-    "warmup", "from", "to", "learning_rate", "beta1", "beta2", "epsilon", "momentum", "weight_decay", "schedule",
-    "clip_norm", "amount", "step", "epoch", "position", "samples_drawn", "epoch_rows", "epoch_batch",
-    "epoch_keeps_order", "best_epoch", "best_loss", "waited", "plateau", "shows_best", "dense", "conv",
-=======
     "__metadata__", "format", "pt", "vae.version", "vae.config", "vae.state", "1", "2", "3", "0", "9223372036854775807",
     "9223372036854775808", "18446744073709551615", "18446744073709551616", "input", "latent", "encoder", "decoder",
     "likelihood", "sigma", "sigma_per_pixel", "standardize", "classes", "classifier", "classifier_weight", "part",
@@ -123,7 +112,6 @@ static const char *const json_strings[] = {
     "dropout", "batch_norm", "steps", "warmup", "from", "to", "learning_rate", "beta1", "beta2", "epsilon", "momentum",
     "weight_decay", "schedule", "clip_norm", "amount", "step", "epoch", "position", "samples_drawn", "epoch_rows",
     "epoch_batch", "epoch_keeps_order", "best_epoch", "best_loss", "waited", "plateau", "shows_best", "dense", "conv",
->>>>>>> fuzz
     "conv_transposed", "same", "explicit", "linear", "relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid",
     "softplus", "bernoulli", "gaussian", "laplace", "continuous_bernoulli", "gaussian_predicted",
     "discretized_logistic", "elbo", "iwae", "autoencoder", "pytorch", "glorot", "he", "whole", "none", "masking",
