@@ -1,6 +1,6 @@
 #!/bin/sh
-# What exported files take on a Cortex-M4F, against limits, and whether they give the same bits there. To be run in the
-# repository's root after build/test_export, with the folder in which that left its networks.
+# What exported files take on Cortex-M3 and M4F, against limits, and whether they give the same bits there. To be run in
+# the repository's root after build/test_export, with the folder in which that left its networks.
 #     sh tests/export_cortex.sh [FOLDER]
 folder=${1:-build/export}
 fail() { echo "export: $*"; exit 1; }
@@ -32,6 +32,37 @@ size() {
 size sensor 2048 204
 size dense 2048 1740
 size convolutional 5120 100000
+
+# cost NAME PART TYPE M3 M4: instructions for each multiply-add, all else included, in hundredths and at most.
+cost() {
+    type=$3
+    [ "$type" = float ] || type="int8 --calibrate $folder/rows.csv"
+    build/export_c "$folder/$1.safetensors" --part "$2" --type $type --name net --out "$folder/cost.h" >/dev/null ||
+        exit 1
+    macs=$(awk -v name="$1" -v part="$2" '$1 == name && $2 == part { print $3 }' "$folder/macs.txt")
+    part= said="$1 $2 in $3: $macs multiply-adds, of"
+    [ "$2" = decoder ] || part=-DENCODER
+    for target in "mps2-an385 $4 -mcpu=cortex-m3" "mps2-an386 $5 $m4"; do
+        set -- $target
+        board=$1 limit=$2
+        shift 2
+        arm-none-eabi-gcc -std=gnu17 -Os -mthumb "$@" $image -DPICOLIBC_INTEGER_PRINTF_SCANF $part -I"$folder" \
+            tests/export_cost.c -o "$folder/cost.elf" || fail "export_cost.c"
+        counts=$(timeout 100 qemu-system-arm -M $board -nographic -monitor none -serial none -icount shift=5 \
+            -semihosting-config enable=on,target=native -kernel "$folder/cost.elf" </dev/null 2>&1) || fail "$board"
+        set -- $counts
+        hundredths=$(($1 * 100 / macs))
+        said="$said $((hundredths / 100)).$(printf %02d $((hundredths % 100)))"
+        [ $hundredths -le $limit ] || fail "$said instructions, more than $limit hundredths"
+    done
+    echo "$said instructions on M3 and M4F"
+}
+cost dense decoder float 7700 340
+cost dense decoder int8 360 190
+cost convolutional decoder float 7800 430
+cost convolutional decoder int8 460 285
+cost convolutional encoder float 7900 370
+cost convolutional encoder int8 460 250
 
 # The networks of test_export, with the library's own bits in them.
 arm-none-eabi-gcc -std=gnu17 -Os $m4 $image "$folder/networks.c" -o "$folder/networks.elf" -lm || fail "networks.c"

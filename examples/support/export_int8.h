@@ -16,7 +16,7 @@ typedef struct export_int8_layer {
     export_range          before, after;        /* the activation */
     net_layer             layer;                /* runs here, and is what is written */
     int8_t               *weight, *table;       /* table: NULL where the activation needs none */
-    int32_t              *bias, *multiplier, *labels;
+    int32_t              *bias, *multiplier, *labels;   /* labels: the bias of each, where the layer takes them */
     float                *factor;               /* of the last layer, else NULL */
     export_scale          in, out;
 } export_int8_layer;
@@ -50,20 +50,17 @@ static inline float (*export_function(vae_activation activation))(float) {
 }
 
 static inline net_geometry export_geometry(const exported_layer *l) {
-    net_geometry g;
-    g.in_height = l->in.height;
-    g.in_width = l->in.width;
-    g.in_channels = l->in.channels;
-    g.out_height = l->out.height;
-    g.out_width = l->out.width;
-    g.out_channels = l->out.channels;
-    g.kernel_height = l->layer.kernel_height;
-    g.kernel_width = l->layer.kernel_width;
-    g.stride_height = l->layer.stride_height;
-    g.stride_width = l->layer.stride_width;
-    g.top = l->layer.top;
-    g.left = l->layer.left;
+    const vae_layer   *layer = &l->layer;
+    const net_geometry g = {
+        { l->in.height, l->out.height, layer->kernel_height, layer->stride_height, layer->top },
+        { l->in.width, l->out.width, layer->kernel_width, layer->stride_width, layer->left },
+        l->in.channels, l->out.channels
+    };
     return g;
+}
+
+static inline net_span (*export_reach(const exported_layer *l))(const net_axis *, int) {
+    return l->layer.kind == VAE_LAYER_CONV ? net_reach : net_reach_transposed;
 }
 
 /* A layer in floats; widens the ranges where `made` is not NULL. */
@@ -71,8 +68,7 @@ static inline void export_run_float(const exported_layer *l, int label, const fl
                                     export_int8_layer *made) {
     const net_geometry g = export_geometry(l);
     if (l->layer.kind == VAE_LAYER_DENSE) net_dense(l->weight, l->bias, x, l->inputs, y, l->outputs);
-    else if (l->layer.kind == VAE_LAYER_CONV) net_convolution(&g, l->weight, l->bias, x, y);
-    else net_transposed_convolution(&g, l->weight, l->bias, x, y);
+    else net_convolution(&g, export_reach(l), l->weight, l->bias, x, y);
     if (l->classes) net_add(y, l->labels + label * l->channels, l->outputs);
     if (l->norm) net_normalize(l->norm, y, l->outputs / l->channels, l->channels);
     if (made) export_widen(&made->before, y, l->outputs);
@@ -119,12 +115,23 @@ static inline export_range export_cut(export_range range, vae_activation activat
 /* The multipliers from the scale of a channel's sums to the next activation's, with one shift for all. */
 static inline void export_set_multipliers(export_int8_layer *m, int channels, const float *scales, float next) {
     double most = 0;
-    int    c, shift = 0;
+    int    c, shift = 33;
     for (c = 0; c < channels; c++) if ((double)scales[c] / (double)next > most) most = (double)scales[c] / (double)next;
     while (shift < 62 && ldexp(most, shift + 1) < 2147483647.0) shift++;
-    m->layer.shift = shift > 0 ? shift : 1;
+    m->layer.shift = shift - 32;
+    m->layer.half = (int)1 << (shift - 33);
     for (c = 0; c < channels; c++)
-        m->multiplier[c] = export_rounded(ldexp((double)scales[c] / (double)next, m->layer.shift), 0, 2147483647);
+        m->multiplier[c] = export_rounded(ldexp((double)scales[c] / (double)next, shift), 0, 2147483647);
+}
+
+/* A step of the next activation is four of the sums' at least, as multipliers are less than 2^31. */
+static inline void export_coarsen(export_scale *next, float low, int channels, const float *scales) {
+    int c;
+    for (c = 0; c < channels; c++)
+        if (next->scale < 4 * scales[c]) {
+            next->scale = 4 * scales[c];
+            next->zero = (int)floor(-128 - (low < 0 ? (double)low : 0) / (double)next->scale + 0.5);
+        }
 }
 
 static inline void export_set_table(export_int8_layer *m, export_scale before, export_scale after) {
@@ -149,13 +156,13 @@ static inline void export_free_int8_layer(export_int8_layer *m) {
 static inline int export_make_int8(export_int8_layer *m, const exported_layer *l, export_scale in, int last) {
     const vae_activation activation = last ? VAE_LINEAR : l->layer.activation;
     const int            channels = l->channels, depth = l->depth;
-    const export_scale   after = export_scale_of(m->after), before = export_scale_of(export_cut(m->before, activation));
+    const export_range   cut = export_cut(m->before, activation);
+    export_scale         after = export_scale_of(m->after), before = export_scale_of(cut);
     const int            tabled = activation > VAE_RELU;
     float               *scales = (float *)malloc((size_t)channels * sizeof(float));
     int                  c, i, made;
     m->from = l;
     m->in = in;
-    m->out = after;
     m->weight = (int8_t *)malloc((size_t)channels * (size_t)depth);
     m->bias = (int32_t *)malloc((size_t)channels * sizeof(int32_t));
     m->multiplier = last ? NULL : (int32_t *)malloc((size_t)channels * sizeof(int32_t));
@@ -180,11 +187,15 @@ static inline int export_make_int8(export_int8_layer *m, const exported_layer *l
         scales[c] = (float)(scale * (double)in.scale);
         m->bias[c] = export_rounded(bias / (double)scales[c], -1000000000, 1000000000);
         for (i = 0; i < l->classes; i++)
-            m->labels[i * channels + c] =
+            m->labels[i * channels + c] = m->bias[c] +
                 export_rounded((double)l->labels[i * channels + c] * norm / (double)scales[c], -500000000, 500000000);
         if (last) m->factor[c] = scales[c];
     }
-    if (made && !last) export_set_multipliers(m, channels, scales, tabled ? before.scale : after.scale);
+    if (made && !last) {
+        export_coarsen(tabled ? &before : &after, tabled ? cut.low : m->after.low, channels, scales);
+        export_set_multipliers(m, channels, scales, tabled ? before.scale : after.scale);
+    }
+    m->out = after;
     if (made && tabled) export_set_table(m, before, after);
     m->layer.weight = m->weight;
     m->layer.bias = m->bias;
@@ -204,9 +215,8 @@ static inline void export_run_int8(const export_int8_layer *m, int label, const 
     const exported_layer *l = m->from;
     const net_geometry    g = export_geometry(l);
     if (l->layer.kind == VAE_LAYER_DENSE)
-        net_dense8(&m->layer, m->labels ? m->labels + label * l->channels : NULL, x, l->inputs, y, l->outputs);
-    else if (l->layer.kind == VAE_LAYER_CONV) net_convolution8(&g, &m->layer, x, y);
-    else net_transposed_convolution8(&g, &m->layer, x, y);
+        net_dense8(&m->layer, m->labels ? m->labels + label * l->channels : m->bias, x, l->inputs, y, l->outputs);
+    else net_convolution8(&g, export_reach(l), &m->layer, x, y);
     if (m->table) net_look_up(m->table, (int8_t *)y, l->outputs);
     if (m->factor && l->layer.activation > VAE_LINEAR)
         net_each(export_function(l->layer.activation), (float *)y, l->outputs);

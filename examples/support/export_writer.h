@@ -91,7 +91,12 @@ static inline void export_write_piece(FILE *file, const char *name, const export
     const char *c = piece->text;
     export_text lines = { NULL, 0, 0, 0 };
     int         depth = 0, inside = 0, ends;
-    if (strcmp(piece->name, "packed") == 0) export_write_text(file, name, export_packed, strlen(export_packed));
+    if (strcmp(piece->name, "four_sums8") == 0) {
+        fputs("#if defined(__GNUC__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_SIMD32) && \\\n", file);
+        fputs("    defined(__ARM_FEATURE_UNALIGNED)\n", file);
+        export_write_text(file, name, export_packed, strlen(export_packed));
+        fputs("#else\n", file);
+    }
     if (piece->comment) fprintf(file, "/* %s */\n", piece->comment);
     for (; *c; c++) {
         inside += (*c == '(') - (*c == ')');
@@ -105,7 +110,7 @@ static inline void export_write_piece(FILE *file, const char *name, const export
         }
     }
     export_write_text(file, name, lines.text, lines.length);
-    if (*piece->text) fputs("\n", file);
+    fputs(strcmp(piece->name, "one_sum8") == 0 ? "\n#endif\n" : "\n", file);
     free(lines.text);
 }
 
@@ -141,10 +146,10 @@ static inline void export_write_whole(FILE *file, const char *name, const char *
 
 static inline void export_write_geometry(FILE *file, const char *name, const char *which, const exported_layer *l) {
     if (l->layer.kind == VAE_LAYER_DENSE) return;
-    fprintf(file, "static const %s_geometry %s_%s_geometry = { %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d };\n",
-            name, name, which, l->in.height, l->in.width, l->in.channels, l->out.height, l->out.width, l->out.channels,
-            l->layer.kernel_height, l->layer.kernel_width, l->layer.stride_height, l->layer.stride_width, l->layer.top,
-            l->layer.left);
+    fprintf(file, "static const %s_geometry %s_%s_geometry = {\n", name, name, which);
+    fprintf(file, "    { %d, %d, %d, %d, %d }, { %d, %d, %d, %d, %d }, %d, %d\n};\n", l->in.height, l->out.height,
+            l->layer.kernel_height, l->layer.stride_height, l->layer.top, l->in.width, l->out.width,
+            l->layer.kernel_width, l->layer.stride_width, l->layer.left, l->in.channels, l->out.channels);
 }
 
 /* ---- the network as calls ---- */
@@ -159,9 +164,8 @@ static inline void export_put_layer(export_text *t, const exported_layer *l, con
         export_put(t, "    net_dense(net_%s_weight, net_%s_bias, %s, %d, %s, %d);\n", which, which, from, l->inputs, to,
                    l->outputs);
     else
-        export_put(t, "    net_%s(&net_%s_geometry, net_%s_weight, net_%s_bias, %s, %s);\n",
-                   l->layer.kind == VAE_LAYER_CONV ? "convolution" : "transposed_convolution", which, which, which,
-                   from, to);
+        export_put(t, "    net_convolution(&net_%s_geometry, net_reach%s, net_%s_weight, net_%s_bias, %s, %s);\n",
+                   which, l->layer.kind == VAE_LAYER_CONV ? "" : "_transposed", which, which, from, to);
     if (l->classes)
         export_put(t, "    net_add(%s, net_%s_labels + label * %d, %d);\n", to, which, l->outputs, l->outputs);
     if (l->norm)
@@ -175,12 +179,13 @@ static inline void export_put_int8_layer(export_text *t, const export_int8_layer
                                          const char *from, const char *to) {
     const exported_layer *l = m->from;
     if (l->layer.kind == VAE_LAYER_DENSE) {
-        export_put(t, "    net_dense8(&net_%s_layer, ", which);
-        if (l->classes) export_put(t, "net_%s_labels + label * %d", which, l->channels);
-        export_put(t, "%s, %s, %d, %s, %d);\n", l->classes ? "" : "0", from, l->inputs, to, l->outputs);
+        export_put(t, "    net_dense8(&net_%s_layer, net_%s_", which, which);
+        if (l->classes) export_put(t, "labels + label * %d", l->channels);
+        else export_put(t, "bias");
+        export_put(t, ", %s, %d, %s, %d);\n", from, l->inputs, to, l->outputs);
     } else
-        export_put(t, "    net_%s8(&net_%s_geometry, &net_%s_layer, %s, %s);\n",
-                   l->layer.kind == VAE_LAYER_CONV ? "convolution" : "transposed_convolution", which, which, from, to);
+        export_put(t, "    net_convolution8(&net_%s_geometry, net_reach%s, &net_%s_layer, %s, %s);\n", which,
+                   l->layer.kind == VAE_LAYER_CONV ? "" : "_transposed", which, from, to);
     if (m->table) export_put(t, "    net_look_up(net_%s_table, %s, %d);\n", which, to, l->outputs);
     if (m->factor && l->layer.activation > VAE_LINEAR)
         export_put(t, "    net_each(net_%s, %s, %d);\n", export_activations[l->layer.activation], to, l->outputs);
@@ -456,7 +461,8 @@ static inline size_t export_write_int8_layer(FILE *file, const char *name, const
                 which, name, which);
         if (m->factor) fprintf(file, "0, %s_%s_factor", name, which);
         else fprintf(file, "%s_%s_multiplier, 0", name, which);
-        fprintf(file, ", %d, %d, %d, %d\n};\n", m->layer.offset, m->layer.shift, m->layer.zero, m->layer.low);
+        fprintf(file, ", %d, %d, %d, %d, %d\n};\n", m->layer.offset, m->layer.half, m->layer.shift, m->layer.zero,
+                m->layer.low);
     }
     return channels * (size_t)(l->depth + 8 + 4 * l->classes) + (m->table ? 256 : 0);
 }

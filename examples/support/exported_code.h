@@ -168,75 +168,127 @@ static inline void net_each(float (*function)(float), float *x, int count) {
 
 /* ---- layers ---- */
 
-EXPORTED(dot,
-static inline float net_dot(float sum, const float *weight, const float *x, int count) {
-    for (; count > 0; count--) sum = *x++ * *weight++ + sum;
+EXPORTED(patch,
+typedef struct net_patch { int lines, count, weight_line, x_line; } net_patch;
+)
+EXPORTED(four_sums,
+NET_APART static void net_four_sums(float *sums, const float *weight, int next, const float *x, const net_patch *p) {
+    float a = sums[0];
+    float b = sums[1];
+    float c = sums[2];
+    float d = sums[3];
+    int   line;
+    for (line = p->lines; line > 0; line--, weight += p->weight_line, x += p->x_line) {
+        const float *w0 = weight;
+        const float *w1 = w0 + next;
+        const float *w2 = w1 + next;
+        const float *w3 = w2 + next;
+        const float *from = x;
+        const float *end = x + p->count;
+        while (from != end) {
+            const float value = *from++;
+            a = value * *w0++ + a;
+            b = value * *w1++ + b;
+            c = value * *w2++ + c;
+            d = value * *w3++ + d;
+        }
+    }
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+}
+)
+EXPORTED(one_sum,
+NET_APART static float net_one_sum(float sum, const float *weight, const float *x, const net_patch *p) {
+    int line;
+    for (line = p->lines; line > 0; line--, weight += p->weight_line, x += p->x_line) {
+        const float *w = weight;
+        const float *from = x;
+        const float *end = x + p->count;
+        while (from != end) sum = *from++ * *w++ + sum;
+    }
     return sum;
+}
+)
+EXPORTED(sums,
+static inline void net_sums(const float *bias, float *y, int channels, const float *weight, int next, const float *x,
+                            const net_patch *p) {
+    for (; channels >= 4; channels -= 4, weight += 4 * next, y += 4, bias += 4) {
+        y[0] = bias[0];
+        y[1] = bias[1];
+        y[2] = bias[2];
+        y[3] = bias[3];
+        net_four_sums(y, weight, next, x, p);
+    }
+    for (; channels > 0; channels--, weight += next) *y++ = net_one_sum(*bias++, weight, x, p);
 }
 )
 EXPORTED(dense,
 static inline void net_dense(const float *weight, const float *bias, const float *x, int inputs, float *y,
                              int outputs) {
-    for (; outputs > 0; outputs--, weight += inputs) *y++ = net_dot(*bias++, weight, x, inputs);
+    const net_patch patch = { 1, inputs, 0, 0 };
+    net_sums(bias, y, outputs, weight, inputs, x, &patch);
 }
+)
+EXPORTED(axis,
+typedef struct net_axis { int in, out, kernel, stride, before; } net_axis;
 )
 EXPORTED(geometry,
-typedef struct net_geometry {
-    int in_height, in_width, in_channels;
-    int out_height, out_width, out_channels;
-    int kernel_height, kernel_width;
-    int stride_height, stride_width;
-    int top, left;
-} net_geometry;
+typedef struct net_geometry { net_axis height, width; int in_channels, out_channels; } net_geometry;
+)
+EXPORTED(span,
+typedef struct net_span { int from, tap, count; } net_span;
+)
+EXPORTED(reach,
+static inline net_span net_reach(const net_axis *a, int place) {
+    const int begin = place * a->stride - a->before;
+    const int from = begin > 0 ? begin : 0;
+    const int end = begin + a->kernel < a->in ? begin + a->kernel : a->in;
+    net_span  span = { 0, 0, 0 };
+    if (from >= end) return span;
+    span.from = from;
+    span.tap = from - begin;
+    span.count = end - from;
+    return span;
+}
+)
+EXPORTED(reach_transposed,
+static inline net_span net_reach_transposed(const net_axis *a, int place) {
+    const int last = (place + a->before) / a->stride;
+    const int phase = (place + a->before) % a->stride;
+    const int taps = (a->kernel - phase + a->stride - 1) / a->stride;
+    const int rest = a->kernel % a->stride;
+    const int first = last - taps + 1;
+    const int from = first > 0 ? first : 0;
+    const int end = last < a->in ? last + 1 : a->in;
+    net_span  span = { 0, 0, 0 };
+    if (from >= end) return span;
+    span.from = from;
+    span.tap = phase * (a->kernel / a->stride) + (phase < rest ? phase : rest) + from - first;
+    span.count = end - from;
+    return span;
+}
 )
 EXPORTED(convolution,
-static inline void net_convolution(const net_geometry *g, const float *weight, const float *bias, const float *x,
-                                   float *y) {
-    int row, column, channel, tap;
-    for (row = -g->top; row < g->out_height * g->stride_height - g->top; row += g->stride_height)
-        for (column = 0; column < g->out_width; column++) {
-            const int left = column * g->stride_width - g->left;
-            const int begin = left < 0 ? -left : 0;
-            const int end = g->in_width - left < g->kernel_width ? g->in_width - left : g->kernel_width;
-            const float *w = weight;
-            for (channel = 0; channel < g->out_channels; channel++) {
-                float sum = bias[channel];
-                for (tap = row; tap < row + g->kernel_height; tap++, w += g->kernel_width * g->in_channels)
-                    if (tap >= 0 && tap < g->in_height && begin < end)
-                        sum = net_dot(sum, w + begin * g->in_channels,
-                                      x + (tap * g->in_width + left + begin) * g->in_channels,
-                                      (end - begin) * g->in_channels);
-                *y++ = sum;
-            }
+static inline void net_convolution(const net_geometry *g, net_span (*reach)(const net_axis *, int), const float *weight,
+                                   const float *bias, const float *x, float *y) {
+    const int line = g->width.kernel * g->in_channels;
+    net_patch patch;
+    int       row, column;
+    patch.weight_line = line;
+    patch.x_line = g->width.in * g->in_channels;
+    for (row = 0; row < g->height.out; row++) {
+        const net_span rows = reach(&g->height, row);
+        for (column = 0; column < g->width.out; column++) {
+            const net_span columns = reach(&g->width, column);
+            patch.lines = columns.count > 0 ? rows.count : 0;
+            patch.count = columns.count * g->in_channels;
+            net_sums(bias, y, g->out_channels, weight + rows.tap * line + columns.tap * g->in_channels,
+                     g->height.kernel * line, x + rows.from * patch.x_line + columns.from * g->in_channels, &patch);
+            y += g->out_channels;
         }
-}
-)
-EXPORTED(first_line,
-static inline int net_first_line(int place, int kernel, int stride) {
-    return place < kernel ? 0 : (place - kernel) / stride + 1;
-}
-)
-EXPORTED(transposed_convolution,
-static inline void net_transposed_convolution(const net_geometry *g, const float *weight, const float *bias,
-                                              const float *x, float *y) {
-    int row, column, channel, line, at;
-    for (row = g->top; row < g->out_height + g->top; row++)
-        for (column = g->left; column < g->out_width + g->left; column++) {
-            const int first_line = net_first_line(row, g->kernel_height, g->stride_height);
-            const int first_at = net_first_line(column, g->kernel_width, g->stride_width);
-            const float *w = weight;
-            for (channel = 0; channel < g->out_channels; channel++) {
-                float sum = bias[channel];
-                for (line = first_line; line < g->in_height && line * g->stride_height <= row; line++)
-                    for (at = first_at; at < g->in_width && at * g->stride_width <= column; at++)
-                        sum = net_dot(sum,
-                                      w + ((row - line * g->stride_height) * g->kernel_width + column -
-                                           at * g->stride_width) * g->in_channels,
-                                      x + (line * g->in_width + at) * g->in_channels, g->in_channels);
-                w += g->kernel_height * g->kernel_width * g->in_channels;
-                *y++ = sum;
-            }
-        }
+    }
 }
 )
 EXPORTED(normalize,
@@ -506,131 +558,127 @@ typedef struct net_layer {
     const int32_t *bias;
     const int32_t *multiplier;
     const float   *factor;
-    int offset, shift, zero, low;
+    int offset, half, shift, zero, low;
 } net_layer;
 )
 EXPORTED(store,
-static inline void net_store(const net_layer *layer, int channel, int32_t sum, void *y, int at) {
-    if (layer->factor) ((float *)y)[at] = (float)sum * layer->factor[channel];
-    else {
-        const int64_t half = (int64_t)1 << (layer->shift - 1);
-        int64_t       q = (((int64_t)sum * layer->multiplier[channel] + half) >> layer->shift) + layer->zero;
-        if (q < layer->low) q = layer->low;
-        if (q > 127) q = 127;
-        ((int8_t *)y)[at] = (int8_t)q;
+NET_APART static void net_store(const net_layer *layer, int channel, int channels, const int32_t *sums, void *y,
+                                int at) {
+    const int32_t *multiplier = layer->multiplier + channel;
+    const int      half = layer->half;
+    const int      shift = layer->shift;
+    const int      zero = layer->zero;
+    const int      low = layer->low;
+    int8_t        *to = (int8_t *)y + at;
+    if (layer->factor) {
+        const float *factor = layer->factor + channel;
+        float       *number = (float *)y + at;
+        for (; channels > 0; channels--) *number++ = (float)*sums++ * *factor++;
+        return;
     }
+    do {
+        const int32_t high = (int32_t)(((int64_t)*sums++ * *multiplier++) >> 32);
+        int           q = ((high + half) >> shift) + zero;
+        if (q < low) q = low;
+        if (q > 127) q = 127;
+        *to++ = (int8_t)q;
+    } while (--channels > 0);
 }
 )
-static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset,
-                             int count) {
-    (void)sums; (void)weight; (void)second; (void)x; (void)offset; (void)count;
-    return 0;
-}
-static const char exported_text_packed[] = "";     /* see export_packed */
-
-EXPORTED(dots,
-NET_APART static void net_dots(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset,
-                               int count) {
-    const int done = net_packed(sums, weight, second, x, offset, count);
-    int32_t   a = sums[0];
-    int32_t   b = sums[1];
-    weight += done;
-    x += done;
-    for (count -= done; count >= 4; count -= 4) {
-        const int32_t x0 = x[0] + offset;
-        const int32_t x1 = x[1] + offset;
-        const int32_t x2 = x[2] + offset;
-        const int32_t x3 = x[3] + offset;
-        const int8_t *other = weight + second;
-        a += x0 * weight[0];
-        b += x0 * other[0];
-        a += x1 * weight[1];
-        b += x1 * other[1];
-        a += x2 * weight[2];
-        b += x2 * other[2];
-        a += x3 * weight[3];
-        b += x3 * other[3];
-        weight += 4;
-        x += 4;
-    }
-    for (; count > 0; count--, weight++) {
-        const int32_t from = *x++ + offset;
-        a += from * weight[0];
-        b += from * weight[second];
-    }
+EXPORTED(four_sums8,
+NET_APART static void net_four_sums8(int32_t *sums, const int8_t *weight, int next, const int8_t *x, int offset,
+                                     int count) {
+    const int8_t *other = weight + 2 * next;
+    const int8_t *end = x + count;
+    int32_t a = sums[0];
+    int32_t b = sums[1];
+    int32_t c = sums[2];
+    int32_t d = sums[3];
+    do {
+        const int32_t value = *x++ + offset;
+        a += value * weight[0];
+        b += value * weight[next];
+        c += value * other[0];
+        d += value * other[next];
+        weight++;
+        other++;
+    } while (x != end);
     sums[0] = a;
     sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+}
+)
+EXPORTED(one_sum8,
+NET_APART static int32_t net_one_sum8(int32_t sum, const int8_t *weight, const int8_t *x, int offset,
+                                      const net_patch *p) {
+    int line;
+    for (line = p->lines; line > 0; line--, weight += p->weight_line, x += p->x_line) {
+        const int8_t *w = weight;
+        const int8_t *from = x;
+        const int8_t *end = x + (p->count & ~3);
+        int           rest;
+        if (p->count >= 4) do {
+            sum += (from[0] + offset) * w[0];
+            sum += (from[1] + offset) * w[1];
+            sum += (from[2] + offset) * w[2];
+            sum += (from[3] + offset) * w[3];
+            from += 4;
+            w += 4;
+        } while (from != end);
+        for (rest = p->count & 3; rest > 0; rest--) sum += (*from++ + offset) * *w++;
+    }
+    return sum;
+}
+)
+EXPORTED(sums8,
+static inline void net_sums8(const net_layer *layer, const int32_t *bias, int channels, const int8_t *weight, int next,
+                             const int8_t *x, const net_patch *p, void *y, int at) {
+    int32_t sums[4];
+    int     channel, line, left;
+    for (channel = 0; channel + 4 <= channels; channel += 4, weight += 4 * next) {
+        const int8_t *w = weight;
+        const int8_t *from = x;
+        sums[0] = bias[channel];
+        sums[1] = bias[channel + 1];
+        sums[2] = bias[channel + 2];
+        sums[3] = bias[channel + 3];
+        for (line = p->lines; line > 0; line--, w += p->weight_line, from += p->x_line)
+            net_four_sums8(sums, w, next, from, layer->offset, p->count);
+        net_store(layer, channel, 4, sums, y, at + channel);
+    }
+    for (left = channels & 3; left > 0; left--, channel++, weight += next) {
+        sums[0] = net_one_sum8(bias[channel], weight, x, layer->offset, p);
+        net_store(layer, channel, 1, sums, y, at + channel);
+    }
 }
 )
 EXPORTED(dense8,
-static inline void net_dense8(const net_layer *layer, const int32_t *label, const int8_t *x, int inputs, void *y,
+static inline void net_dense8(const net_layer *layer, const int32_t *bias, const int8_t *x, int inputs, void *y,
                               int outputs) {
-    int channel;
-    for (channel = 0; channel < outputs; channel += 2) {
-        const int second = channel + 1 < outputs;
-        int32_t   sums[2];
-        sums[0] = layer->bias[channel];
-        sums[1] = layer->bias[channel + second];
-        if (label) sums[0] += label[channel];
-        if (label) sums[1] += label[channel + second];
-        net_dots(sums, layer->weight + channel * inputs, second * inputs, x, layer->offset, inputs);
-        net_store(layer, channel, sums[0], y, channel);
-        if (second) net_store(layer, channel + 1, sums[1], y, channel + 1);
-    }
+    const net_patch patch = { 1, inputs, 0, 0 };
+    net_sums8(layer, bias, outputs, layer->weight, inputs, x, &patch, y, 0);
 }
 )
 EXPORTED(convolution8,
-static inline void net_convolution8(const net_geometry *g, const net_layer *layer, const int8_t *x, void *y) {
-    const int line = g->kernel_width * g->in_channels;
-    const int depth = g->kernel_height * line;
-    int       row, column, channel, tap, at = 0;
-    for (row = -g->top; row < g->out_height * g->stride_height - g->top; row += g->stride_height)
-        for (column = 0; column < g->out_width; column++, at += g->out_channels) {
-            const int left = column * g->stride_width - g->left;
-            const int begin = left < 0 ? -left : 0;
-            const int end = g->in_width - left < g->kernel_width ? g->in_width - left : g->kernel_width;
-            for (channel = 0; channel < g->out_channels; channel += 2) {
-                const int second = channel + 1 < g->out_channels;
-                int32_t   sums[2];
-                sums[0] = layer->bias[channel];
-                sums[1] = layer->bias[channel + second];
-                for (tap = 0; tap < g->kernel_height; tap++)
-                    if (row + tap >= 0 && row + tap < g->in_height && begin < end)
-                        net_dots(sums, layer->weight + channel * depth + tap * line + begin * g->in_channels,
-                                 second * depth, x + ((row + tap) * g->in_width + left + begin) * g->in_channels,
-                                 layer->offset, (end - begin) * g->in_channels);
-                net_store(layer, channel, sums[0], y, at + channel);
-                if (second) net_store(layer, channel + 1, sums[1], y, at + channel + 1);
-            }
+static inline void net_convolution8(const net_geometry *g, net_span (*reach)(const net_axis *, int),
+                                    const net_layer *layer, const int8_t *x, void *y) {
+    const int line = g->width.kernel * g->in_channels;
+    net_patch patch;
+    int       row, column, at = 0;
+    patch.weight_line = line;
+    patch.x_line = g->width.in * g->in_channels;
+    for (row = 0; row < g->height.out; row++) {
+        const net_span rows = reach(&g->height, row);
+        for (column = 0; column < g->width.out; column++, at += g->out_channels) {
+            const net_span columns = reach(&g->width, column);
+            patch.lines = columns.count > 0 ? rows.count : 0;
+            patch.count = columns.count * g->in_channels;
+            net_sums8(layer, layer->bias, g->out_channels,
+                      layer->weight + rows.tap * line + columns.tap * g->in_channels, g->height.kernel * line,
+                      x + rows.from * patch.x_line + columns.from * g->in_channels, &patch, y, at);
         }
-}
-)
-EXPORTED(transposed_convolution8,
-static inline void net_transposed_convolution8(const net_geometry *g, const net_layer *layer, const int8_t *x,
-                                               void *y) {
-    const int depth = g->kernel_height * g->kernel_width * g->in_channels;
-    int       row, column, channel, line, place, at = 0;
-    for (row = g->top; row < g->out_height + g->top; row++)
-        for (column = g->left; column < g->out_width + g->left; column++, at += g->out_channels) {
-            const int first_line = net_first_line(row, g->kernel_height, g->stride_height);
-            const int first_place = net_first_line(column, g->kernel_width, g->stride_width);
-            for (channel = 0; channel < g->out_channels; channel += 2) {
-                const int second = channel + 1 < g->out_channels;
-                int32_t   sums[2];
-                sums[0] = layer->bias[channel];
-                sums[1] = layer->bias[channel + second];
-                for (line = first_line; line < g->in_height && line * g->stride_height <= row; line++)
-                    for (place = first_place; place < g->in_width && place * g->stride_width <= column; place++)
-                        net_dots(sums,
-                                 layer->weight + channel * depth +
-                                     ((row - line * g->stride_height) * g->kernel_width + column -
-                                      place * g->stride_width) * g->in_channels,
-                                 second * depth, x + (line * g->in_width + place) * g->in_channels, layer->offset,
-                                 g->in_channels);
-                net_store(layer, channel, sums[0], y, at + channel);
-                if (second) net_store(layer, channel + 1, sums[1], y, at + channel + 1);
-            }
-        }
+    }
 }
 )
 EXPORTED(look_up,
@@ -644,43 +692,70 @@ static inline void net_spread(const float *table, const int8_t *x, float *y, int
 }
 )
 
-/* What processors with packed products of 16 bits do in their place (Cortex-M4, M7, M33): four products of each of two
-   channels in a step. */
+/* What processors with packed products of 16 bits do in place of four_sums8 and one_sum8 (Cortex-M4, M7, M33). */
 static const char export_packed[] =
-    "#if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32)\n"
-    "/* Steps of four by packed products; returns how many it has done. */\n"
-    "static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {\n"
+    "/* Two products of 16 bits and their sum are one instruction, so of four bytes the even and the odd ones go\n"
+    "   together. Four inputs and four channels at a time just fit into the registers: `offsets` stays in memory. */\n"
+    "#define NET_WIDEN                                      \\\n"
+    "    \"ldr %[odd], [%[x]], #4\\n\\t\"                       \\\n"
+    "    \"ldr %[low], %[offsets]\\n\\t\"                       \\\n"
+    "    \"sxtab16 %[even], %[low], %[odd]\\n\\t\"              \\\n"
+    "    \"sxtab16 %[odd], %[low], %[odd], ror #8\\n\\t\"\n"
+    "#define NET_PRODUCTS(sum, weights)                     \\\n"
+    "    \"ldr %[four], \" weights \"\\n\\t\"                     \\\n"
+    "    \"sxtb16 %[low], %[four]\\n\\t\"                       \\\n"
+    "    \"sxtb16 %[four], %[four], ror #8\\n\\t\"              \\\n"
+    "    \"smlad \" sum \", %[even], %[low], \" sum \"\\n\\t\"      \\\n"
+    "    \"smlad \" sum \", %[odd], %[four], \" sum \"\\n\\t\"\n"
+    "#define NET_STEP                                       \\\n"
+    "    NET_WIDEN NET_PRODUCTS(\"%[b]\", \"[%[w], %[next]]\") NET_PRODUCTS(\"%[a]\", \"[%[w]], #4\") \\\n"
+    "    NET_PRODUCTS(\"%[d]\", \"[%[v], %[next]]\") NET_PRODUCTS(\"%[c]\", \"[%[v]], #4\")\n"
+    "#define NET_FOUR(code)                                 \\\n"
+    "    uint32_t even, odd, four, low;                     \\\n"
+    "    __asm__ volatile(code                              \\\n"
+    "        : [a] \"+r\"(a), [b] \"+r\"(b), [c] \"+r\"(c), [d] \"+r\"(d), [x] \"+r\"(x), [w] \"+r\"(weight), \\\n"
+    "          [v] \"+r\"(other), [even] \"=&r\"(even), [odd] \"=&r\"(odd), [four] \"=&r\"(four), \\\n"
+    "          [low] \"=&r\"(low) : [next] \"r\"(next), [offsets] \"m\"(offsets))\n"
+    "NET_APART static void net_four_sums8(int32_t *sums, const int8_t *weight, int next, const int8_t *x, int offset,\n"
+    "                                     int count) {\n"
     "    const uint32_t offsets = ((uint32_t)offset & 0xFFFFu) * 0x10001u;\n"
-    "    int32_t        a = sums[0], b = sums[1];\n"
-    "    const int8_t  *end = x + (count & ~3);\n"
-    "    while (x != end) {\n"
-    "        uint32_t four, even, odd, low, high;\n"
-    "        __builtin_memcpy(&four, x, 4);\n"
-    "        __asm__(\"sxtab16 %0, %1, %2\" : \"=r\"(even) : \"r\"(offsets), \"r\"(four));\n"
-    "        __asm__(\"sxtab16 %0, %1, %2, ror #8\" : \"=r\"(odd) : \"r\"(offsets), \"r\"(four));\n"
-    "        __builtin_memcpy(&four, weight, 4);\n"
-    "        __asm__(\"sxtb16 %0, %1\" : \"=r\"(low) : \"r\"(four));\n"
-    "        __asm__(\"sxtb16 %0, %1, ror #8\" : \"=r\"(high) : \"r\"(four));\n"
-    "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(a) : \"r\"(even), \"r\"(low));\n"
-    "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(a) : \"r\"(odd), \"r\"(high));\n"
-    "        __builtin_memcpy(&four, weight + second, 4);\n"
-    "        __asm__(\"sxtb16 %0, %1\" : \"=r\"(low) : \"r\"(four));\n"
-    "        __asm__(\"sxtb16 %0, %1, ror #8\" : \"=r\"(high) : \"r\"(four));\n"
-    "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(b) : \"r\"(even), \"r\"(low));\n"
-    "        __asm__(\"smlad %0, %1, %2, %0\" : \"+r\"(b) : \"r\"(odd), \"r\"(high));\n"
-    "        x += 4;\n"
-    "        weight += 4;\n"
+    "    const int8_t  *other = weight + 2 * next, *end = x + (count & ~7);\n"
+    "    int32_t        a = sums[0], b = sums[1], c = sums[2], d = sums[3];\n"
+    "    if (count >= 8) do { NET_FOUR(NET_STEP NET_STEP); } while (x != end);\n"
+    "    if (count & 4) { NET_FOUR(NET_STEP); }\n"
+    "    for (count &= 3; count > 0; count--, weight++, other++) {\n"
+    "        const int32_t value = *x++ + offset;\n"
+    "        a += value * weight[0];\n"
+    "        b += value * weight[next];\n"
+    "        c += value * other[0];\n"
+    "        d += value * other[next];\n"
     "    }\n"
     "    sums[0] = a;\n"
     "    sums[1] = b;\n"
-    "    return count & ~3;\n"
+    "    sums[2] = c;\n"
+    "    sums[3] = d;\n"
     "}\n"
-    "#else\n"
-    "static inline int net_packed(int32_t sums[2], const int8_t *weight, int second, const int8_t *x, int offset, int count) {\n"
-    "    (void)sums; (void)weight; (void)second; (void)x; (void)offset; (void)count;\n"
-    "    return 0;\n"
+    "NET_APART static int32_t net_one_sum8(int32_t sum, const int8_t *weight, const int8_t *x, int offset,\n"
+    "                                      const net_patch *p) {\n"
+    "    const uint32_t offsets = ((uint32_t)offset & 0xFFFFu) * 0x10001u;\n"
+    "    int            line, rest;\n"
+    "    for (line = p->lines; line > 0; line--, weight += p->weight_line, x += p->x_line) {\n"
+    "        const int8_t *from = x, *w = weight, *end = x + (p->count & ~3);\n"
+    "        if (p->count >= 4) do {\n"
+    "            uint32_t even, odd, four, low;\n"
+    "            __asm__ volatile(NET_WIDEN NET_PRODUCTS(\"%[a]\", \"[%[w]], #4\")\n"
+    "                             : [a] \"+r\"(sum), [x] \"+r\"(from), [w] \"+r\"(w), [even] \"=&r\"(even),\n"
+    "                               [odd] \"=&r\"(odd), [four] \"=&r\"(four), [low] \"=&r\"(low)\n"
+    "                             : [offsets] \"m\"(offsets));\n"
+    "        } while (from != end);\n"
+    "        for (rest = p->count & 3; rest > 0; rest--) sum += (*from++ + offset) * *w++;\n"
+    "    }\n"
+    "    return sum;\n"
     "}\n"
-    "#endif\n";
+    "#undef NET_STEP\n"
+    "#undef NET_FOUR\n"
+    "#undef NET_WIDEN\n"
+    "#undef NET_PRODUCTS\n";
 
 /* In the order in which they stand in a file. */
 typedef struct exported_piece {
@@ -707,12 +782,17 @@ static const exported_piece exported_pieces[] = {
     EXPORTED_PIECE(tanh, NULL),
     EXPORTED_PIECE(gelu, "x times the normal distribution's function."),
     EXPORTED_PIECE(each, NULL),
-    EXPORTED_PIECE(dot, NULL),
+    EXPORTED_PIECE(patch, "Lines of `count` numbers: those of the next line stand `weight_line` and `x_line` further."),
+    EXPORTED_PIECE(four_sums, "Four channels share each x; their weights lie `next` apart."),
+    EXPORTED_PIECE(one_sum, NULL),
+    EXPORTED_PIECE(sums, NULL),
     EXPORTED_PIECE(dense, NULL),
+    EXPORTED_PIECE(axis, NULL),
     EXPORTED_PIECE(geometry, NULL),
-    EXPORTED_PIECE(convolution, "Images have their channels last. What lies outside counts as 0."),
-    EXPORTED_PIECE(first_line, NULL),
-    EXPORTED_PIECE(transposed_convolution, "Each output meets the inputs whose kernels reach it."),
+    EXPORTED_PIECE(span, "Inputs from `from` on meet the kernel's stored taps from `tap` on."),
+    EXPORTED_PIECE(reach, "What lies outside counts as 0."),
+    EXPORTED_PIECE(reach_transposed, "An output meets every stride-th tap of the kernel; those are stored side by side."),
+    EXPORTED_PIECE(convolution, "Images have their channels last."),
     EXPORTED_PIECE(normalize, "Batch normalisation by the averages of training."),
     EXPORTED_PIECE(add, NULL),
     EXPORTED_PIECE(standardize, "In double, as the difference of two large floats need not fit in a float."),
@@ -739,13 +819,14 @@ static const exported_piece exported_pieces[] = {
     EXPORTED_PIECE(quantize, NULL),
     EXPORTED_PIECE(center_each, NULL),
     EXPORTED_PIECE(restore_each, NULL),
-    EXPORTED_PIECE(layer, "An activation is (q - zero) scale. `multiplier` 2^-shift leads to the next scale, `factor` to a float."),
+    EXPORTED_PIECE(layer, "An activation is (q - zero) scale. From a sum, multiplier 2^-(32 + shift) leads to the next "
+                          "one's scale, factor to a float."),
     EXPORTED_PIECE(store, NULL),
-    EXPORTED_PIECE(packed, NULL),
-    EXPORTED_PIECE(dots, "Two channels at a time."),
+    EXPORTED_PIECE(four_sums8, NULL),
+    EXPORTED_PIECE(one_sum8, NULL),
+    EXPORTED_PIECE(sums8, NULL),
     EXPORTED_PIECE(dense8, NULL),
-    EXPORTED_PIECE(convolution8, "Images have their channels last. What lies outside counts as 0."),
-    EXPORTED_PIECE(transposed_convolution8, "Each output meets the inputs whose kernels reach it."),
+    EXPORTED_PIECE(convolution8, "Images have their channels last."),
     EXPORTED_PIECE(look_up, NULL),
     EXPORTED_PIECE(spread, "x may be the last `count` bytes of y.")
 };

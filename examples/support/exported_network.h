@@ -117,16 +117,33 @@ static inline void exported_outline(exported_layer *l, const vae_layer *layer, v
     l->channels = layer->kind == VAE_LAYER_DENSE ? l->outputs : l->out.channels;
 }
 
+/* The k-th of a transposed kernel's taps on one axis as they are stored. An output meets every stride-th of them, and
+   the inputs before each other meet later taps: so those that go together stand together, the last one first. */
+static inline size_t exported_tap(int transposed, size_t kernel, size_t stride, size_t k) {
+    size_t phase, taps;
+    if (!transposed) return k;
+    for (phase = 0;; phase++) {
+        taps = kernel > phase ? (kernel - phase + stride - 1) / stride : 0;
+        if (k < taps) return phase + (taps - 1 - k) * stride;
+        k -= taps;
+    }
+}
+
 /* Weight `i` of output channel `o` in the file's tensor. A tied layer has the encoder's, which is transposed. */
 static inline size_t exported_weight_place(const exported_layer *l, size_t o, size_t i, int tied, size_t row) {
-    const size_t kernel = (size_t)l->layer.kernel_height * (size_t)l->layer.kernel_width;
+    const size_t width = (size_t)l->layer.kernel_width, kernel = (size_t)l->layer.kernel_height * width;
     const size_t in = (size_t)l->in.channels;
+    const int    transposed = l->layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+    size_t       tap;
     if (l->layer.kind == VAE_LAYER_DENSE) {
         const size_t from = exported_place(l->in, i), to = exported_place(l->out, o);
         return tied ? from * row + to : to * row + from;
     }
-    if (l->layer.kind == VAE_LAYER_CONV && !tied) return (o * in + i % in) * kernel + i / in;
-    return (i % in * (size_t)l->out.channels + o) * kernel + i / in;      /* both convolutions have [in][out] there */
+    tap = exported_tap(transposed, (size_t)l->layer.kernel_height, (size_t)l->layer.stride_height, i / in / width);
+    tap = tap * width +
+          exported_tap(transposed, width, (size_t)l->layer.stride_width, i / in % width);
+    if (!transposed && !tied) return (o * in + i % in) * kernel + tap;
+    return (i % in * (size_t)l->out.channels + o) * kernel + tap;       /* both convolutions have [in][out] there */
 }
 
 static inline int exported_take_weight(exported_layer *l, float *values, int tied, size_t row) {
