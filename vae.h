@@ -7523,6 +7523,30 @@ VAEI_PRIVATE vae_real vaei_norm_limited(double variance) {
     return variance > (double)VAEI_LARGEST ? VAEI_LARGEST : (vae_real)variance;
 }
 
+VAEI_PRIVATE double vaei_norm_inverse(double variance) {
+    return vaei_scalar_exp(vaei_scalar_log(variance + VAEI_NORM_EPSILON) * -0.5);
+}
+
+/* In a model that cannot train: the root would take longer than the rest of a small batch, and is computed again only
+   where variance or weight is no longer what it was computed from, which stands in the place of what nobody asks for
+   here. (At first these are 0, and the scale of 0 and 0 is 0.) */
+VAEI_PRIVATE void vaei_norm_recall(const vaei_batch_norm *norm, size_t first, size_t count) {
+    const vaei_layer *layer = norm->layer;
+    const vae_real   *means = norm->pass->model->weights + layer->running, *variances = means + layer->bias_count;
+    const vae_real   *weights = norm->pass->model->weights + layer->bias + layer->bias_count;
+    vae_real         *of_variance = vaei_norm_statistic(norm, VAEI_NORM_VARIANCE);
+    vae_real         *of_weight = vaei_norm_statistic(norm, VAEI_NORM_INVERSE);
+    vae_real         *scale = vaei_norm_statistic(norm, VAEI_NORM_SCALE);
+    size_t            c;
+    memcpy(vaei_norm_statistic(norm, VAEI_NORM_MEAN) + first, means + first, count * sizeof *means);
+    for (c = first; c < first + count; c++) {
+        if (variances[c] == of_variance[c] && weights[c] == of_weight[c]) continue;
+        of_variance[c] = variances[c];
+        of_weight[c] = weights[c];
+        scale[c] = (vae_real)(vaei_norm_inverse((double)variances[c]) * (double)weights[c]);
+    }
+}
+
 /* By what the channels first .. first + count - 1 are normalised. The mean comes first and the squares are summed about
    it, so that nothing large cancels. */
 VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, size_t count) {
@@ -7533,6 +7557,10 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
     double                 means[VAEI_NORM_COLUMNS], squares[VAEI_NORM_COLUMNS];
     size_t                 row, i;
     (void)slot;
+    if (!norm->pass->model->plan.trains) {
+        vaei_norm_recall(norm, first, count);
+        return;
+    }
     for (; first < end; first += count) {
         const vae_real *from = norm->linear + first;
         count = vaei_min_size(VAEI_NORM_COLUMNS, end - first);
@@ -7551,7 +7579,7 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
             const size_t c = first + i;
             const double variance = norm->by_batch ? squares[i] / (double)norm->rows
                                                    : (double)weights[layer->running + channels + c];
-            const double inverse = vaei_scalar_exp(vaei_scalar_log(variance + VAEI_NORM_EPSILON) * -0.5);
+            const double inverse = vaei_norm_inverse(variance);
             if (!norm->by_batch) means[i] = (double)weights[layer->running + c];
             else vaei_norm_statistic(norm, VAEI_NORM_VARIANCE)[c] =
                      vaei_norm_limited(squares[i] / (double)(norm->rows - 1));

@@ -223,6 +223,36 @@ TEST(test_training_and_files) {
     }
 }
 
+/* A model that cannot train keeps what it has computed of averages and weights: it must notice that one changes, to 0
+   as well. */
+TEST(test_changed_averages) {
+    int convolutional, turn;
+    for (convolutional = 0; convolutional < 2; convolutional++) {
+        vae_config config = network(convolutional);
+        vae_data   data = rows(ROWS);
+        vae_model *a = make(&config), *b;
+        vae_real   of_a[ROWS * 60], of_b[ROWS * 60], values[60];
+        vae_tensor tensor;
+        size_t     index, i;
+        config.inference_only = 1;
+        b = make(&config);
+        for (turn = 0; turn < 3; turn++)
+            for (index = 0; index < vae_tensor_count(a); index++) {
+                CHECK(vae_tensor_at(a, index, &tensor, NULL) == VAE_OK);
+                if (tensor.rank > 1 || tensor.count > 60) continue;
+                for (i = 0; i < tensor.count; i++)
+                    values[i] = turn == 1 ? 0 : (vae_real)(0.5 + 0.1 * (double)(i % 7 + index));
+                CHECK(vae_set_tensor(a, tensor.name, values, tensor.count, NULL) == VAE_OK &&
+                      vae_set_tensor(b, tensor.name, values, tensor.count, NULL) == VAE_OK);
+                CHECK(vae_reconstruct(a, &data, of_a, NULL) == VAE_OK &&
+                      vae_reconstruct(b, &data, of_b, NULL) == VAE_OK);
+                CHECK(!memcmp(of_a, of_b, sizeof of_a));
+            }
+        vae_destroy(a);
+        vae_destroy(b);
+    }
+}
+
 /* A file as PyTorch writes it also has num_batches_tracked, which is left out; a negative variance is damage. */
 TEST(test_files_of_pytorch) {
     static const char more[] = "{\"encoder.2.num_batches_tracked\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[";
@@ -274,6 +304,7 @@ int main(void) {
     RUN(test_columns);
     RUN(test_inference);
     RUN(test_training_and_files);
+    RUN(test_changed_averages);
     RUN(test_files_of_pytorch);
     RUN(test_refusals_and_mirror);
     return test_finish();
