@@ -1304,7 +1304,8 @@ __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsig
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
-#if defined(CLOCK_MONOTONIC)
+/* WASI's header hides the function with -std=c99, but not the clock's name. */
+#if defined(CLOCK_MONOTONIC) && !(defined(__wasi__) && defined(__STRICT_ANSI__) && !defined(__cplusplus))
 VAEI_PRIVATE double vaei_now(void) {
     struct timespec now;
     if (clock_gettime(CLOCK_MONOTONIC, &now)) return 0;
@@ -14970,10 +14971,15 @@ VAEI_SETUP int vaei_is_special(const char *path) {
     return errno == EIO || errno == ENOMEM || VAEI_IO_INTERRUPTED() ? -1 : 0;
 }
 
+#ifdef __wasi__             /* whose lseek is a macro with an extension of the language in it */
+#define VAEI_LSEEK __extension__ lseek
+#else
+#define VAEI_LSEEK lseek
+#endif
 /* The size in bytes, or -1. The file is then at its beginning. */
 VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
-    const off_t size = lseek(file, 0, SEEK_END);
-    return size < 0 || lseek(file, 0, SEEK_SET) != 0 ? -1 : (int64_t)size;
+    const off_t size = VAEI_LSEEK(file, 0, SEEK_END);
+    return size < 0 || VAEI_LSEEK(file, 0, SEEK_SET) != 0 ? -1 : (int64_t)size;
 }
 
 #ifndef VAEI_IO_OPEN
