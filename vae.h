@@ -7226,7 +7226,8 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
    training may not. The mark in_use says which. With it, two threads in one model, or a callback that trains the model,
    get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the mark
    stays behind. So the position on the stack decides whether a call comes from within the callback: stacks grow
-   downwards, and the frame of such a call lies below that of the callback's caller. */
+   downwards, and the frame of such a call lies below that of the callback's caller; in WebAssembly, where a frame may be
+   empty, at its end. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -7240,7 +7241,7 @@ enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
 VAEI_APART int vaei_is_within_callback(vae_model *model) {
     VAEI_STACK_PLACE(here);
-    return vaei_flag_get(&model->in_use) == VAEI_IN_CALLBACK && here < model->callback_frame;
+    return vaei_flag_get(&model->in_use) == VAEI_IN_CALLBACK && here <= model->callback_frame;
 }
 
 /* For inference: the mark to give back to vaei_leave, or -1 with an error. */
