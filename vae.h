@@ -1304,7 +1304,8 @@ __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsig
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
-#if defined(CLOCK_MONOTONIC)
+/* WASI's header hides the function with -std=c99, but not the clock's name. */
+#if defined(CLOCK_MONOTONIC) && !(defined(__wasi__) && defined(__STRICT_ANSI__) && !defined(__cplusplus))
 VAEI_PRIVATE double vaei_now(void) {
     struct timespec now;
     if (clock_gettime(CLOCK_MONOTONIC, &now)) return 0;
@@ -7225,7 +7226,8 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
    training may not. The mark in_use says which. With it, two threads in one model, or a callback that trains the model,
    get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the mark
    stays behind. So the position on the stack decides whether a call comes from within the callback: stacks grow
-   downwards, and the frame of such a call lies below that of the callback's caller. */
+   downwards, and the frame of such a call lies below that of the callback's caller; in WebAssembly, where a frame may be
+   empty, at its end. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -7239,7 +7241,7 @@ enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
 VAEI_APART int vaei_is_within_callback(vae_model *model) {
     VAEI_STACK_PLACE(here);
-    return vaei_flag_get(&model->in_use) == VAEI_IN_CALLBACK && here < model->callback_frame;
+    return vaei_flag_get(&model->in_use) == VAEI_IN_CALLBACK && here <= model->callback_frame;
 }
 
 /* For inference: the mark to give back to vaei_leave, or -1 with an error. */
@@ -14998,10 +15000,15 @@ VAEI_SETUP int vaei_is_special(const char *path) {
     return errno == EIO || errno == ENOMEM || VAEI_IO_INTERRUPTED() ? -1 : 0;
 }
 
+#ifdef __wasi__             /* whose lseek is a macro with an extension of the language in it */
+#define VAEI_LSEEK __extension__ lseek
+#else
+#define VAEI_LSEEK lseek
+#endif
 /* The size in bytes, or -1. The file is then at its beginning. */
 VAEI_SETUP int64_t vaei_file_size(vaei_handle file) {
-    const off_t size = lseek(file, 0, SEEK_END);
-    return size < 0 || lseek(file, 0, SEEK_SET) != 0 ? -1 : (int64_t)size;
+    const off_t size = VAEI_LSEEK(file, 0, SEEK_END);
+    return size < 0 || VAEI_LSEEK(file, 0, SEEK_SET) != 0 ? -1 : (int64_t)size;
 }
 
 #ifndef VAEI_IO_OPEN

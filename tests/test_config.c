@@ -1074,7 +1074,7 @@ static void test_status_names(void) {
 
 static void test_wrong_pixels(void) {
     enum { ROWS = 23, SIZE = 84 };
-    static const double values[] = { -0.001, 1.001, (double)NAN, (double)INFINITY, -(double)INFINITY, 255, -1e-30 };
+    const double values[] = { -0.001, 1.001, (double)NAN, (double)INFINITY, -(double)INFINITY, 255, -1e-30 };
     static const size_t places[][2] = { { 0, 0 }, { 0, 83 }, { 4, 17 }, { 5, 0 }, { 11, 42 }, { 22, 83 } };
     size_t likelihood, first, v, p, i;
     for (likelihood = 0; likelihood < 2; likelihood++)

@@ -48,7 +48,9 @@ typedef struct math_set {
 static const math_set math_all_sets[] = {
     MATH_SET(plain, plain, 0),
 #ifndef VAE_DOUBLE
+#ifdef VAEI_HAS_VECTOR
     MATH_SET(vector, vector, 0),
+#endif
 #if defined(VAEI_HAS_X86)
     MATH_SET(avx2, avx2, 1),
     MATH_SET(avx512, avx2, 1),
@@ -234,7 +236,8 @@ static void test_accuracy(const math_set *one, const math_set *two, int exhausti
             count = 0;
         }
         printf("  %-18s %9.3g (at %-12.9g) %9.3g (at %-12.9g)\n", a->name, worst[0], where[0], worst[1], where[1]);
-        CHECK(worst[0] <= a->limit_fused, "%s: %s has error %g", one->name, a->name, worst[0]);
+        CHECK(worst[0] <= (one->fused ? a->limit_fused : a->limit_portable), "%s: %s has error %g", one->name, a->name,
+              worst[0]);
         CHECK(worst[1] <= a->limit_portable, "%s: %s has error %g", two->name, a->name, worst[1]);
     }
 }
@@ -834,9 +837,11 @@ int main(int argc, char **argv) {
     free_workload(&whole);
     test_announce("accuracy", "every function over its domain");
     RUN_FOR(NULL, "square root", test_square_root(exhaustive));
-    printf("  largest error in ulp      %s                       %s\n", math_all_sets[count > 2 ? 2 : 1].name,
-           math_all_sets[1].name);
-    RUN_FOR(NULL, "accuracy", test_accuracy(&math_all_sets[count > 2 ? 2 : 1], &math_all_sets[1], exhaustive));
+    {
+        const math_set *portable = &math_all_sets[count > 1], *best = &math_all_sets[count > 2 ? 2 : count > 1];
+        printf("  largest error in ulp      %s                       %s\n", best->name, portable->name);
+        RUN_FOR(NULL, "accuracy", test_accuracy(best, portable, exhaustive));
+    }
 #endif
     return test_finish();
 }

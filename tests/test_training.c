@@ -744,7 +744,7 @@ static void test_infinite_loss_changes_nothing(void) {
 }
 
 static void test_infinite_gradient_changes_nothing(void) {
-    static const double bad[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
+    const double bad[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
     vae_config c = net(MIXED);
     vae_data   data = toy(&c, 16);
     vae_model *model = make(&c), *other = make(&c);

@@ -3,7 +3,10 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
+#ifndef __wasi__
 #include <pthread.h>
+#define HAS_PTHREADS 1
+#endif
 #include <stdlib.h>
 #include "ledger.h"
 #include "test.h"
@@ -67,6 +70,7 @@ static int same(const results *a, const results *b) { return !memcmp(a, b, sizeo
 
 typedef struct job { vae_model *view; results *got; } job;
 
+#ifdef HAS_PTHREADS
 static void *work(void *argument) {
     job *j = (job *)argument;
     int  turn;
@@ -106,6 +110,10 @@ TEST(test_views_in_several_threads) {
         free(got);
     }
 }
+
+#else
+TEST(test_views_in_several_threads) { SKIP("WASI has no threads"); }
+#endif
 
 /* ---- what a view is ---- */
 

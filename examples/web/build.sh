@@ -13,7 +13,7 @@ then
     exit 0
 fi
 
-# -Oz: a larger module would leave less room for the model.
+# -Oz: a larger module would leave less room for the model. (Not -Os without -flto: clang 14 then draws other digits.)
 compile() {     # compile OUTPUT FLAGS...
     output=$1
     shift
