@@ -124,7 +124,8 @@ static int train(int network) {
     if (vae_load_weights_memory(loaded, file, size, &error) != VAE_OK) return puts(error.message), 4;
     if (vae_memory_needed(&config, &needed, &error) != VAE_OK) return 5;
     weights = hash_of(vae_parameters(model), vae_parameter_count(model));
-    printf("%s: weights %08lx, model file %08lx, checkpoint %08lx\n", networks[network].name, weights, saved[0], saved[1]);
+    printf("%s: weights %08lx, model file %08lx, checkpoint %08lx\n", networks[network].name, weights, saved[0],
+           saved[1]);
     printf("    loss in thousandths %ld, before training %ld; %lu bytes of memory\n", (long)(1000 * after),
            (long)(1000 * before), (unsigned long)needed);
     if (memcmp(vae_parameters(loaded), vae_parameters(model), vae_parameter_count(model) * sizeof(vae_real))) return 6;
