@@ -1790,8 +1790,8 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 /* ==== 11 >>arithmetic ============================================================================================= */
 
 /* What compiler and target have, and the few macros by which the code is kept from being fused, reordered or moved.
-   Nothing is computed here. A build may hold several instruction sets; everything below that depends on one asks for
-   VAEI_HAS_X86, VAEI_HAS_NEON or VAEI_HAS_VECTOR, and for no compiler or processor by name. */
+   Nothing is computed here. A build may hold several instruction sets: what depends on them below asks for
+   VAEI_HAS_X86, VAEI_HAS_NEON or VAEI_HAS_VECTOR. */
 
 #ifdef VAE_DOUBLE
 #include <math.h>
@@ -2414,8 +2414,8 @@ typedef struct vaei_tile {
 /* ==== 16 >>kernels ================================================================================================ */
 
 /* Where arithmetic meets the network. A kernel set is a table of functions, one for each loop over an array that is
-   worth an instruction set of its own. A model picks a set when it is made and calls nothing else for its numbers, so
-   that one program runs on every processor of its kind with the best that it has.
+   worth an instruction set of its own. A model picks its set when it is made: so one program runs on every processor of
+   a kind, with the best that it has.
 
    The sets form two families. In the fused one (AVX2, AVX-512, NEON) a multiply-add rounds once, in the portable one
    (vector, plain) twice. Within a family every set gives the same bits: so each kernel fixes the order of its sums, and
@@ -3238,7 +3238,7 @@ VAEI_UPDATE_KERNEL(vaei_adadelta, vaei_by_squares, 1)
 /* The innermost loops of a product, for one instruction set: packing, register tiles, and two loops for a single row or
    column of C. They compute a part of C over one block of steps; which part, and with which of them, is decided in
    section matrix-product. Each takes the steps in order and each number of C in one chain, which is all that the bits
-   depend on. Whatever they read or write has room for whole vectors. */
+   depend on. Tiles read and write whole vectors; what does not fill one comes to them through scratch. */
 
 #ifndef VAE_SMALL
 #if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's */
