@@ -648,8 +648,8 @@ typedef struct vae_fit_config {
     int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias so that
                                              it gives the data's mean, or what the last activation can give nearest to
                                              it: of each pixel, or after a convolution of each channel; for pixels in
-   [0, 1] clamped to [0.001, 0.999] (Burda et al. 2016). A second number a pixel
-                                             begins with the data's variance */
+                                             [0, 1] clamped to [0.001, 0.999] (Burda et al. 2016). A second number a
+                                             pixel begins with the data's variance */
     int           (*on_progress)(void *user, const vae_progress *progress);   /* optional; nonzero stops training */
     void           *user;                 /* handed to on_progress */
     size_t          patience;             /* no further epoch begins after this many in a row that did not bring the
@@ -1791,8 +1791,8 @@ VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size
 /* ==== 11 >>arithmetic ============================================================================================= */
 
 /* What compiler and target have, and the few macros by which the code is kept from being fused, reordered or moved.
-   Nothing is computed here. A build may hold several instruction sets; everything below that depends on one asks for
-   VAEI_HAS_X86, VAEI_HAS_NEON or VAEI_HAS_VECTOR, and for no compiler or processor by name. */
+   Nothing is computed here. A build may hold several instruction sets: what depends on them below asks for
+   VAEI_HAS_X86, VAEI_HAS_NEON or VAEI_HAS_VECTOR. */
 
 #ifdef VAE_DOUBLE
 #include <math.h>
@@ -2415,8 +2415,8 @@ typedef struct vaei_tile {
 /* ==== 16 >>kernels ================================================================================================ */
 
 /* Where arithmetic meets the network. A kernel set is a table of functions, one for each loop over an array that is
-   worth an instruction set of its own. A model picks a set when it is made and calls nothing else for its numbers, so
-   that one program runs on every processor of its kind with the best that it has.
+   worth an instruction set of its own. A model picks its set when it is made: so one program runs on every processor of
+   a kind, with the best that it has.
 
    The sets form two families. In the fused one (AVX2, AVX-512, NEON) a multiply-add rounds once, in the portable one
    (vector, plain) twice. Within a family every set gives the same bits: so each kernel fixes the order of its sums, and
@@ -3239,7 +3239,7 @@ VAEI_UPDATE_KERNEL(vaei_adadelta, vaei_by_squares, 1)
 /* The innermost loops of a product, for one instruction set: packing, register tiles, and two loops for a single row or
    column of C. They compute a part of C over one block of steps; which part, and with which of them, is decided in
    section matrix-product. Each takes the steps in order and each number of C in one chain, which is all that the bits
-   depend on. Whatever they read or write has room for whole vectors. */
+   depend on. Tiles read and write whole vectors; what does not fill one comes to them through scratch. */
 
 #ifndef VAE_SMALL
 #if VAEI_PASS != VAEI_PASS_AVX512       /* which takes AVX2's */
@@ -4287,6 +4287,9 @@ VAEI_PRIVATE void vaei_read_pairs(vaei_pairs *p, size_t n, size_t i, const vae_r
 
 #define VAEI_LEAST_PREDICTED ((vae_real)-12)    /* sigma 1/400, less than the step from one byte to the next */
 #define VAEI_MOST_PREDICTED ((vae_real)40)      /* sigma 5e8, as far as pixels go */
+VAEI_PRIVATE double vaei_clamp_predicted(double v) {
+    return (double)vaei_clamp((vae_real)v, VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
+}
 
 /* residual = (l - x)/sigma; the nats are residual^2/2 + v/2, their derivatives with respect to l and v residual/sigma
    and (1 - residual^2)/2. */
@@ -4328,6 +4331,9 @@ VAEI_PRIVATE void vaei_mean_first(const vaei_kernel_set *set, size_t n, const va
 
 #define VAEI_LEAST_LOGISTIC ((vae_real)-8)      /* the level that holds the mean then has .994 or more */
 #define VAEI_MOST_LOGISTIC ((vae_real)4)        /* ... and all levels between the first and the last .005 */
+VAEI_PRIVATE double vaei_clamp_logistic(double v) {
+    return (double)vaei_clamp((vae_real)v, VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC);
+}
 
 /* delta = 1/(255 exp v), the width of a level in units of the scale. */
 VAEI_APART void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *p, vae_real *delta) {
@@ -4528,8 +4534,7 @@ VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vae
     (void)sigmas;
     for (j = 0; j < p->count; j++) {
         const double u = vaei_middle(random[j]);
-        const double scale =
-            vaei_scalar_exp((double)vaei_clamp(p->second[j], VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC));
+        const double scale = vaei_scalar_exp(vaei_clamp_logistic((double)p->second[j]));
         const double x = (double)p->first[j] + VAEI_ROUNDED(scale * vaei_scalar_log(u / (1 - u)));
         p->first[j] = (vae_real)(x < 1 ? x > 0 ? (int)(VAEI_ROUNDED(255 * x) + 0.5) : 0 : x >= 1 ? 255 : 0) / 255;
     }
@@ -4538,14 +4543,13 @@ VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vae
 /* The v whose sigma^2 = exp(v) is this variance. */
 VAEI_SETUP double vaei_bias_predicted(double variance) {
     if (!(variance > 0)) return (double)VAEI_LEAST_PREDICTED;
-    return (double)vaei_clamp((vae_real)vaei_scalar_log(variance), VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
+    return vaei_clamp_predicted(vaei_scalar_log(variance));
 }
 
 /* A logistic distribution of scale s has variance (pi s)^2/3. */
 VAEI_SETUP double vaei_bias_logistic(double variance) {
     if (!(variance > 0)) return (double)VAEI_LEAST_LOGISTIC;
-    return (double)vaei_clamp((vae_real)((vaei_scalar_log(variance) - 1.19084748) / 2), VAEI_LEAST_LOGISTIC,
-                             VAEI_MOST_LOGISTIC);
+    return vaei_clamp_logistic((vaei_scalar_log(variance) - 1.19084748) / 2);
 }
 
 /* The l whose sigmoid is this mean; clamped to [0.001, 0.999], as l would be infinite at 0 and 1. */
@@ -4604,14 +4608,13 @@ VAEI_PRIVATE double vaei_variance_continuous_bernoulli(double output, double sec
 VAEI_PRIVATE double vaei_variance_gaussian_predicted(double output, double second, double sigma) {
     (void)output;
     (void)sigma;
-    return vaei_scalar_exp((double)vaei_clamp((vae_real)second, VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED));
+    return vaei_scalar_exp(vaei_clamp_predicted(second));
 }
 
 /* From the probabilities of level k or more, k = 1 .. 255: E x = sum P_k, E x^2 = sum (2 k - 1) P_k, in levels. Where
    they are 0 or 1 to nine digits they are taken so. */
 VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double second, double sigma) {
-    const double scale = 255 * vaei_scalar_exp((double)vaei_clamp((vae_real)second, VAEI_LEAST_LOGISTIC,
-                                                                 VAEI_MOST_LOGISTIC));
+    const double scale = 255 * vaei_scalar_exp(vaei_clamp_logistic(second));
     double       first = 0, square = 0;
     int          k;
     (void)sigma;
@@ -4799,6 +4802,8 @@ VAEI_PRIVATE double vaei_rise(double from, uint64_t steps, uint64_t step) {
     return step >= steps ? 1 : from + VAEI_ROUNDED((1 - from) * ((double)step / (double)steps));
 }
 
+/* Of the functions below t is the update's number, from 0, or counted from the end of the warm-up where there is one.
+   from + (1 - from) t / steps, then 1. */
 VAEI_PRIVATE double vaei_warmup(const vae_schedule *schedule, uint64_t step) {
     return vaei_rise((double)schedule->from, schedule->steps, step);
 }
@@ -4813,18 +4818,20 @@ VAEI_PRIVATE double vaei_cosine_decay(const vae_schedule *schedule, uint64_t ste
                                                              (double)(schedule->steps - schedule->warmup))));
 }
 
+/* to^(t / steps), the exponent rounded down. */
 VAEI_PRIVATE double vaei_stepwise(const vae_schedule *schedule, uint64_t step) {
     if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
     return vaei_power((double)schedule->to, (step - schedule->warmup) / schedule->steps);
 }
 
-/* to^(t / steps), with t counted from the end of the warm-up. */
+/* to^(t / steps). */
 VAEI_PRIVATE double vaei_exponential(const vae_schedule *schedule, uint64_t step) {
     if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
     return vaei_scalar_exp(VAEI_ROUNDED(vaei_scalar_log((double)schedule->to) *
                                         ((double)(step - schedule->warmup) / (double)schedule->steps)));
 }
 
+/* from + (1 - from) r / warmup, then 1, with r = t mod steps: Fu et al. 2019, equation 6. */
 VAEI_PRIVATE double vaei_cyclical(const vae_schedule *schedule, uint64_t step) {
     return vaei_rise((double)schedule->from, schedule->warmup, step % schedule->steps);
 }
@@ -4870,6 +4877,18 @@ static const vaei_schedule vaei_schedules[] = {
    batch, noise, z, row terms | tensors of the layers | sums of weight gradients, a chunk each | slots, a thread each
 
    where a slot has the tensors of one micro-batch, and what a product needs to pack its factors.
+
+   An example: input 28 x 28 x 1, latent 16, encoder conv(32), conv(64), decoder its mirror image.
+
+     index in the network   0     1     2      3      4       5
+     layer                  conv  conv  heads  dense  conv^T  conv^T
+     chain                  encoder ........   decoder ............
+     stage                  0 ........  1      2      3 ...........
+
+   Stage 3 is fused: each row goes through the likelihood and back while it is in the cache, since nothing needs the
+   whole batch in between. A batch of 128 is cut into micro-batches of 16, each a chunk of its own here, and up to eight
+   threads share the chunks out. One thread takes the same chunks one after the other: so the gradients are summed in
+   the same order, and the bits are the same.
 */
 
 #include <limits.h>
@@ -5064,7 +5083,8 @@ typedef struct vaei_plan {
     vaei_place  saved_outputs;                      /* the decoder's outputs for as many rows as inference takes */
 } vaei_plan;
 
-/* The settings of a config: all of its members but the layers, which stand in the plan. */
+/* The settings of a config: all of its members but the layers, which stand in the plan. A new member of vae_config is a
+   new entry here and, where files keep it, a row of vaei_config_fields. */
 #define VAEI_SETTINGS(X) \
     X(vae_shape, input) X(int, latent) X(vae_likelihood, likelihood) X(vae_real, sigma) X(int, sigma_per_pixel) \
     X(int, standardize) X(vae_real, beta) X(vae_schedule, beta_schedule) X(vae_initialization, initialization) \
@@ -5312,7 +5332,7 @@ VAEI_SETUP vae_status vaei_infer_layer(vaei_layer_spec *spec, vaei_where where, 
 
 /* The same for one layer by itself; `explicit_layer`, unless NULL, becomes that layer with its padding in numbers. */
 VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
-                                         vae_layer *explicit_layer, vae_error *error) {
+                                       vae_layer *explicit_layer, vae_error *error) {
     vaei_layer_spec spec;
     vae_status   status;
     spec.layer = *layer;
@@ -5468,7 +5488,7 @@ VAEI_PRIVATE vae_status vaei_spec_of_heads(const vaei_network *n, vaei_layer_spe
    the layer before that one: so it has that layer's activation, dropout and normalisation. The heads' counterpart is a
    dense layer from z back to what the heads see. */
 VAEI_PRIVATE vae_status vaei_spec_mirrored(const vaei_network *n, int index, vae_shape z, vaei_layer_spec *spec,
-                                         vae_error *error) {
+                                           vae_error *error) {
     const int        counterpart = vaei_counterpart(n, index), ends = counterpart == 0;
     const vae_layer *before = ends ? NULL : &n->config->encoder[counterpart - 1];
     const vae_status status = vaei_walk_encoder(n, vaei_min_int(counterpart + 1, n->encoders), spec, error);
@@ -6174,7 +6194,7 @@ typedef struct vaei_counts {
 /* Where the stages begin: with each half, where dense layers and convolutions meet, and after a normalised convolution,
    since the normalisation needs the whole batch. */
 VAEI_PRIVATE void vaei_count_stage(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
-                                 vaei_counts *counts) {
+                                   vaei_counts *counts) {
     const int first = vaei_first_layer(n, plan->part), convolutional = !vaei_is_dense(&spec->layer);
     if (index == first || index == n->encoders + 1 || convolutional != counts->convolutional ||
         (convolutional && counts->normalizes)) {
@@ -6198,7 +6218,7 @@ VAEI_PRIVATE void vaei_count_stage(const vaei_network *n, int index, const vaei_
 
 /* Checks a layer that the model holds, and counts its parameters. */
 VAEI_PRIVATE vae_status vaei_count_layer(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
-                                       vaei_counts *counts, vae_error *error) {
+                                         vaei_counts *counts, vae_error *error) {
     const vaei_where where = vaei_where_is(n, index);
     const int        tied = VAEI_HAS(n->tied) && index > n->encoders;
     const size_t     biases = vaei_count_biases(spec);
@@ -6333,7 +6353,9 @@ VAEI_SETUP vaei_image vaei_bordered_image(vae_shape shape, int32_t top, int32_t 
 }
 
 /* A convolution's fine and coarse image: see vaei_connection. */
-VAEI_PRIVATE int vaei_is_transposed(const vaei_layer_spec *spec) { return spec->layer.kind == VAE_LAYER_CONV_TRANSPOSED; }
+VAEI_PRIVATE int vaei_is_transposed(const vaei_layer_spec *spec) {
+    return spec->layer.kind == VAE_LAYER_CONV_TRANSPOSED;
+}
 VAEI_SETUP vae_shape vaei_fine_shape(const vaei_layer_spec *spec) {
     return vaei_is_transposed(spec) ? spec->out : spec->in;
 }
@@ -7896,8 +7918,8 @@ VAEI_PRIVATE void vaei_dense_backward(const vaei_pass *pass, const vaei_layer *l
 
 /* gather: one matrix product. A row of A is a patch, a segment one of its lines. */
 VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
-                              const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
-                              int relu) {
+                                const vae_real *fine, vae_real *coarse, const vae_real *weight, const vae_real *bias,
+                                int relu) {
     vaei_product p;
     memset(&p, 0, sizeof p);
     p.rows = n * (size_t)c->coarse.height * (size_t)c->coarse.width;
@@ -7921,8 +7943,8 @@ VAEI_PRIVATE void vaei_convolve(const vae_model *model, size_t slot, const vaei_
 
 /* scatter: one matrix product for each phase. A segment is one tap, of all coarse channels. */
 VAEI_PRIVATE void vaei_convolve_transposed(const vae_model *model, size_t slot, const vaei_connection *c, size_t n,
-                               const vae_real *coarse, vae_real *fine, const vae_real *weight, const vae_real *bias,
-                               int relu) {
+                                           const vae_real *coarse, vae_real *fine, const vae_real *weight,
+                                           const vae_real *bias, int relu) {
     size_t       i;
     vaei_product p;
     memset(&p, 0, sizeof p);
@@ -7978,7 +8000,7 @@ VAEI_PRIVATE void vaei_connection_weights(const vae_model *model, size_t slot, c
 /* The three products as they are defined, position by position: the tests compare the fast ones with these. Images lie
    one after the other, without borders. */
 VAEI_PRIVATE void vaei_convolve_naive(const vaei_connection *c, size_t n, const vae_real *fine, vae_real *coarse,
-                                    const vae_real *weight, const vae_real *bias) {
+                                      const vae_real *weight, const vae_real *bias) {
     size_t image;
     int    y, x, s, ky, kx, b;
     for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine))
@@ -8496,7 +8518,11 @@ VAEI_PRIVATE void vaei_finish_part(void *opaque, size_t slot, size_t first, size
 
 /* The walk through the layers, stage by stage. A stage of dense layers takes all rows at once, layer by layer. A stage
    of convolutions takes one micro-batch through all its layers before the next: see section plan. Workers share out
-   chunks of micro-batches, since the sums of the weights' gradients belong to a chunk. */
+   chunks of micro-batches, since the sums of the weights' gradients belong to a chunk.
+
+   What passes from stage to stage is flat and holds the whole batch: forward the outputs, backward their gradients.
+   What a stage of convolutions keeps to itself lies in borders, and in slots where no backward pass needs it again. Its
+   weights' gradients go first into the chunk's own area (`partials`), then, chunk by chunk, into the gradient block. */
 
 /* A fused last stage takes each micro-batch forward, through the likelihood and backward before it begins the next one.
    Otherwise the likelihood takes the whole batch between the two passes; the bits are the same. */
@@ -8728,7 +8754,8 @@ VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const 
 
 /* Rows of pixels first .. first + count - 1: the weight of each of their samples, relative to the sum of them all, and
    the loss -log 1/k sum_k w_k. Its gradient is the sum of the samples' own, each times that weight (Burda et al. 2016,
-   equations 13 and 14); the weights themselves count as constants there. */
+   equations 13 and 14): d(-log sum_k w_k) = -sum_k (w_k / sum_j w_j) d log w_k. So the weights themselves count as
+   constants on the backward pass, and all of them are needed before the first row goes back. */
 VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_pass *pass = (const vaei_pass *)opaque;
     const vae_model *model = pass->model;
@@ -9083,7 +9110,8 @@ VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale
 
 /* From a config to a model, and what can be asked about it. A model is one block of memory: the struct, the plan,
    weights, gradients, moments, the workspace, the threads. It is laid out twice, first to count the bytes, then to fill
-   them. */
+   them. The block is the model's only memory: what it owns goes with it, and what it was given (weights, the
+   allocator's user pointer, on_progress) stays the caller's. */
 
 VAE_API const char *vae_status_name(vae_status status) {
     switch (status) {
@@ -9106,7 +9134,15 @@ VAE_API const char *vae_status_name(vae_status status) {
 
    The block of weights has an order of its own, which suits the kernels. Names, shapes and the order of the elements
    are PyTorch's only here: vaei_tensor_element says where in the block an element lies, and reading, writing and
-   initialising are loops over it. */
+   initialising are loops over it.
+
+                      PyTorch                              the block
+     dense            [outputs][inputs]                    [inputs][outputs]
+     convolutions     [coarse][fine][height][width]        [height][width][fine][coarse]
+     one per pixel    channels first                       channels last
+     heads            mean.weight, logvar.weight           one layer: a row has mean's outputs, then logvar's
+
+   An image that a dense layer takes or gives is flattened channels first there, channels last here. */
 
 /* A tensor's layer, and which of its tensors it is. The heads have four: mean and logvar, weight and bias; shared ones
    are called mean. A tied layer has no weight. */
@@ -9305,7 +9341,7 @@ VAEI_SETUP int vaei_nearest_tensor(const vae_model *model, const char *name, vae
 /* The index of the tensor with this name, which must have `count` numbers. The usual reason for a wrong name is a
    module that the caller has not counted: the error says so. */
 VAEI_SETUP vae_status vaei_tensor_named(const vae_model *model, const char *name, size_t count, size_t *index,
-                                          vae_error *error) {
+                                        vae_error *error) {
     vae_tensor tensor;
     int        i;
     for (*index = 0; *index < vae_tensor_count(model); ++*index) {
@@ -9337,13 +9373,13 @@ VAEI_SETUP vae_status vaei_check_owns(const vae_model *model, const char *call, 
 
 /* Copies between PyTorch's order and a block laid out as the parameters. */
 VAEI_SETUP void vaei_tensor_out(const vae_model *model, size_t index, const vae_real *block, vae_real *values,
-                                  size_t count) {
+                                size_t count) {
     size_t i;
     for (i = 0; i < count; i++) values[i] = block[vaei_tensor_element(model, index, i)];
 }
 
 VAEI_SETUP void vaei_tensor_in(const vae_model *model, size_t index, vae_real *block, const vae_real *values,
-                                 size_t count) {
+                               size_t count) {
     size_t i;
     for (i = 0; i < count; i++) block[vaei_tensor_element(model, index, i)] = values[i];
 }
@@ -9994,7 +10030,12 @@ VAE_API void vae_print_summary(const vae_model *model) {
 
 /* Rows on their way into the workspace and out of it. The caller's rows are floats or bytes, in the caller's layout and
    units; in the workspace they are floats, channels last, standardised where the model standardises, 0 where they are
-   missing. Whatever a row may have wrong with it is found here, and named by its row and column. */
+   missing. Whatever a row may have wrong with it is found here, and named by its row and column.
+
+     raw row --> checked --> plain: copied or scaled (vaei_load_plain) ------------------------> input = target
+                        '--> altered (vaei_load_altered): standardised --> binarised --.-------> target
+                                                                                       '-- corrupted --> input
+     output  --> pixels in the caller's layout and units (vaei_store_row) */
 
 /* What rows are loaded for: to be encoded or scored as they are, for the ELBO and log p(x), or for a training step. */
 typedef enum vaei_purpose { VAEI_AS_GIVEN, VAEI_FOR_NATS, VAEI_FOR_TRAINING } vaei_purpose;
@@ -10198,7 +10239,7 @@ VAEI_PRIVATE void vaei_corrupt_row(const vaei_drawing *drawing, const unsigned c
 /* A caller's row, channels last and standardised, 0 where it is missing; unless NULL, `observed` receives where it is
    not. */
 VAEI_PRIVATE void vaei_convert_row(const vae_model *model, const vaei_raw_row *raw, vae_real *to,
-                                unsigned char *observed) {
+                                   unsigned char *observed) {
     size_t k;
     for (k = 0; k < model->plan.example; k++) {
         const size_t i = vaei_inner_place(model, k);
@@ -10385,7 +10426,7 @@ VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *da
 
 /* For a mean, an update or a fit: at least one row is needed. */
 VAEI_SETUP vae_status vaei_check_data(const vae_model *model, const vae_data *data, const char *call,
-                                        vae_error *error) {
+                                      vae_error *error) {
     vae_status status = vaei_check_each(model, data, call, error);
     if (status != VAE_OK || data->count) return status;
     return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is 0: give at least one row", call);
@@ -10538,7 +10579,7 @@ VAEI_PRIVATE int vaei_learns_sigma(const vae_model *model) {
 /* For a fit: checks that the model can take the data, and those of validation (or NULL). A fresh model that
    standardizes takes its means and scales from the data. */
 VAEI_SETUP vae_status vaei_accept_data(vae_model *model, const vae_data *data, const vae_data *validation,
-                                     vae_error *error) {
+                                       vae_error *error) {
     const int  fresh = !model->step && VAEI_HAS(model->settings.standardize) && !vaei_is_standardized(model);
     vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
     if (status != VAE_OK) return status;
@@ -10572,7 +10613,7 @@ VAEI_PRIVATE void vaei_draw_noise(vae_model *model, uint32_t stream, uint64_t st
     if (vaei_is_autoencoder(model))
         memset(vaei_numbers(model, model->plan.noise), 0, count * model->plan.latent * sizeof(vae_real));
     else vaei_normal_rows(model->kernels, model->settings.seed, stream, step, first, count, model->plan.latent,
-                     vaei_numbers(model, model->plan.noise));
+                          vaei_numbers(model, model->plan.noise));
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -10673,7 +10714,8 @@ VAEI_PRIVATE void vaei_add_classification(const vae_model *model, vae_terms *ter
 /* The calls for inference. Each stands twice: vaei_x does the work, and vae_x around it marks the model as being at
    work. Any number of rows goes through in turns of as many as the workspace holds. All rows are checked before the
    first turn, so a bad pixel leaves the caller's arrays as they were; a result that is not finite is found only on the
-   way. */
+   way. Every result is a function of the weights, the seed and the row (or its place), never of the turns: a row is
+   computed the same way whatever stands beside it. */
 
 VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_NUMERIC, "row %z: the result is not finite: the weights are too large", row);
@@ -10926,7 +10968,7 @@ VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *d
 
 /* One z per row, drawn by seed and row alone; in nats. */
 VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
-                                    vae_error *error) {
+                                  vae_error *error) {
     double     reconstruction = 0, kl = 0, classification = 0;
     size_t     first, i;
     vaei_pass  pass;
@@ -10983,7 +11025,8 @@ VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const 
 
 /* A turn takes as many samples of every row of a batch as the workspace holds. For the decoder each sample is a row of
    its own that is scored against the same pixels. The mean and logvar of row r stay in place r; its sample s is row
-   r * pass.repeat + s of noise, z and reconstruction. Rows may be worked on in any order. */
+   r * pass.repeat + s of noise, z and reconstruction. Rows may be worked on in any order. With room for 192 rows, 10
+   rows of data take their 100 samples in six turns, five of 19 and one of 5. */
 typedef struct vaei_importance {
     vaei_pass pass;
     size_t    first_row, done;      /* of the data, and samples of each row in earlier turns */
@@ -11090,7 +11133,7 @@ VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
 
 /* The noise of row i depends on the seed and i alone, as in vaei_elbo. */
 VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
-                                    double *each, vae_error *error) {
+                                            double *each, vae_error *error) {
     double          sum = 0;
     size_t          first, i;
     vaei_importance turn;

@@ -209,7 +209,8 @@ static unsigned char *saved(const vae_model *model, int checkpoint, size_t *size
     return bytes;
 }
 
-/* From the whole model's file, in every way to load one, the decoder alone decodes to the same bits; and from its own. */
+/* From the whole model's file, in every way to load one, the decoder alone decodes to the same bits; and from its
+   own. */
 static void check_decoder_alone(vae_model *whole, const vae_config *config, const void *bytes, size_t size) {
     static vae_real  z[ROWS * 4], wanted[ROWS * 128], got[ROWS * 128];
     const vae_latents latents = { z, ROWS, NULL };

@@ -2,9 +2,8 @@
 
    The header is the magic, width, height and the largest value (1 to 65535), with white space and # comments between,
    and one white space behind. Then come width * height * channels numbers, of one byte, or of two where the largest
-   value takes two, the higher first. Values are scaled to 0 .. 255; what follows them is not looked at. No more memory is
-   taken than the file has bytes.
-   Calls return 0, or -1 with one sentence in `message`. */
+   value takes two, the higher first. Values are scaled to 0 .. 255; what follows them is not looked at. No more memory
+   is taken than the file has bytes. Calls return 0, or -1 with one sentence in `message`. */
 #ifndef PPM_READER_H
 #define PPM_READER_H
 
