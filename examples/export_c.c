@@ -73,7 +73,7 @@ static int export_model(const char *path, const calibration *rows_of, const char
 }
 
 int main(int argc, char **argv) {
-    static const char *const parts[] = { "decoder", "encoder", "score", NULL };
+    static const char *const parts[] = { "decoder", "encoder", "score", "classifier", NULL };
     static const char *const types[] = { "float", "int8", NULL };
     static const char *const scores[] = { "elbo", "reconstruction", "squared", NULL };
     const char              *path = NULL, *part = "decoder", *name = "model", *out = NULL, *score = "elbo";
@@ -84,7 +84,8 @@ int main(int argc, char **argv) {
     export_options           options = { "", "", EXPORT_DECODER, 0, VAE_SCORE_ELBO, NULL };
     const option             table[] = {
         { "model", "FILE", "the model, a file that vae_save wrote", OPTION_TEXT, &path, 0, 0 },
-        { "part", "PART", "decoder, encoder, or score: how unusual a row is, and both", OPTION_TEXT, &part, 0, 0 },
+        { "part", "PART", "decoder, encoder, score (how unusual a row is) with both, or classifier", OPTION_TEXT, &part,
+          0, 0 },
         { "type", "TYPE", "float or int8, which takes a quarter", OPTION_TEXT, &type, 0, 0 },
         { "calibrate", "PATH", "int8: rows to find scales with, FILE.csv or MNIST's folder", OPTION_TEXT, &rows_of.path,
           0, 0 },
@@ -100,7 +101,7 @@ int main(int argc, char **argv) {
     if (code >= 0) return code;
     if (!path || !out) return options_wrong("export_c", path ? "--out is missing" : "the model is missing");
     options.part = (export_part)which_of(part, parts);
-    if (!options.part) return options_wrong("export_c", "--part is decoder, encoder or score, not %s", part);
+    if (!options.part) return options_wrong("export_c", "--part is one of those in --help, not %s", part);
     if (!is_identifier(name)) return options_wrong("export_c", "--name must be a name in C, not '%s'", name);
     if (!which_of(type, types)) return options_wrong("export_c", "--type is float or int8, not %s", type);
     if ((strcmp(type, "int8") == 0) != (rows_of.path != NULL))

@@ -9,15 +9,30 @@
 #include "exported_code.h"
 #include "exported_network.h"
 
-typedef enum export_part { EXPORT_DECODER = 1, EXPORT_ENCODER, EXPORT_SCORE } export_part;
+typedef enum export_part { EXPORT_DECODER = 1, EXPORT_ENCODER, EXPORT_SCORE, EXPORT_CLASSIFIER } export_part;
 
 typedef struct export_options {
     const char *name, *model;       /* what the functions' names begin with; the model's file, for the comment */
     export_part part;
-    int         mean_only;          /* the encoder gives no logvar; not for EXPORT_SCORE */
+    int         mean_only;          /* the encoder gives no logvar, nor does that of a classifier; not for a score */
     vae_score_kind score;           /* VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR */
     const export_int8 *int8;        /* NULL: floats */
 } export_options;
+
+/* Whether a part is more than the decoder, and whether it is more than the encoder. */
+static inline int export_encodes(const export_options *o) { return o->part != EXPORT_DECODER; }
+static inline int export_decodes(const export_options *o) {
+    return o->part == EXPORT_DECODER || o->part == EXPORT_SCORE;
+}
+
+static inline int export_gives_logvar(const exported_network *n, const export_options *o) {
+    return n->has_logvar && !o->mean_only && o->part != EXPORT_CLASSIFIER;
+}
+
+/* Whether the network sees other numbers than the user's, and how many have to be kept. */
+static inline int export_altered(const exported_network *n) {
+    return n->config.standardize || n->config.missing ? n->example : 0;
+}
 
 /* Text that grows; net_ and NET_ in it stand for the name. */
 typedef struct export_text {
@@ -244,7 +259,7 @@ static inline int export_put_chain(export_text *t, const exported_layer *layers,
 
 static inline int export_put_encoder(export_text *t, const exported_network *n, const export_options *o) {
     const export_int8 *q = o->int8;
-    const int          logvar = n->has_logvar && !o->mean_only;
+    const int          logvar = export_gives_logvar(n, o);
     char               from[32] = "x";
     int                room;
     export_put(t, "static inline void net_encode_row(const float *x, %sfloat *mean, %s%s *scratch) {\n",
@@ -289,24 +304,27 @@ static inline void export_put_place(export_text *t, const export_options *o, con
     else export_put(t, "%s%s", o->int8 ? "(int8_t *)" : "", array);
 }
 
-static inline void export_put_standardize(export_text *t, const exported_network *n, const export_options *o,
-                                          const char *to) {
-    export_put(t, "    net_%s(pixels, net_center, net_scale, %s, %d);\n", o->int8 ? "center_each" : "standardize", to,
-               n->example);
+static inline void export_put_altered(export_text *t, const exported_network *n, const export_options *o,
+                                      const char *to) {
+    if (n->config.standardize)
+        export_put(t, "    net_%s(pixels, net_center, net_scale, %s, %d);\n", o->int8 ? "center_each" : "standardize",
+                   to, n->example);
+    if (n->config.missing)
+        export_put(t, "    net_fill(%s, %s, %d);\n", n->config.standardize ? to : "pixels", to, n->example);
 }
 
 static inline int export_put_encode(export_text *t, const exported_network *n, const export_options *o) {
-    const int logvar = n->has_logvar && !o->mean_only, stands = n->config.standardize != 0;
+    const int logvar = export_gives_logvar(n, o), kept = export_altered(n);
     const int room = export_put_encoder(t, n, o);
-    export_put_scratch(t, "ENCODE", room + stands * n->example);
+    export_put_scratch(t, "ENCODE", room + kept);
     export_put(t, "NET_CALL void net_encode(const float pixels[%d], %sfloat mean[%d], ", n->example,
                n->config.classes ? "int label, " : "", n->latent);
     if (logvar) export_put(t, "float logvar[%d], ", n->latent);
     export_put(t, "float scratch[NET_ENCODE_SCRATCH]) {\n");
-    if (stands) export_put_standardize(t, n, o, "scratch");
-    export_put(t, "    net_encode_row(%s, %smean, %s", stands ? "scratch" : "pixels",
+    if (kept) export_put_altered(t, n, o, "scratch");
+    export_put(t, "    net_encode_row(%s, %smean, %s", kept ? "scratch" : "pixels",
                n->config.classes ? "label, " : "", logvar ? "logvar, " : "");
-    export_put_place(t, o, "scratch", stands * n->example);
+    export_put_place(t, o, "scratch", kept);
     export_put(t, ");\n}\n\n");
     return room;
 }
@@ -352,7 +370,44 @@ static inline int export_put_decode(export_text *t, const exported_network *n, c
     return room;
 }
 
-/* The nats that every row has: of the density's constants, sigma and the change of scale. */
+/* The mean's layers, in floats in any case, and the probabilities. */
+static inline void export_put_classify(export_text *t, const exported_network *n, const export_options *o,
+                                       int encoder_room) {
+    const int    kept = export_altered(n), classes = n->classifier[n->classifiers - 1].outputs;
+    char         from[32] = "mean";
+    export_range none = { 0, 0 };
+    int          room;
+    export_put(t, "static inline void net_classify_mean(const float *mean, float *y, float *scratch) {\n");
+    if (n->classifiers == 1) export_put(t, "    (void)scratch;\n");
+    room = export_put_chain(t, n->classifier, NULL, n->classifiers, none, "classifier", NULL, 1, from);
+    export_put(t, "    net_softmax(y, %d);\n}\n\n", classes);
+    export_put_scratch(t, "CLASSIFY", kept + n->latent + (encoder_room > room ? encoder_room : room));
+    export_put(t, "NET_CALL void net_classify(const float pixels[%d], float probabilities[%d],\n"
+                  "                           float scratch[NET_CLASSIFY_SCRATCH]) {\n", n->example, classes);
+    if (kept) export_put_altered(t, n, o, "scratch");
+    export_put(t, "    net_encode_row(%s, scratch + %d, ", kept ? "scratch" : "pixels", kept);
+    export_put_place(t, o, "scratch", kept + n->latent);
+    export_put(t, ");\n    net_classify_mean(scratch + %d, probabilities, scratch + %d);\n}\n", kept, kept + n->latent);
+}
+
+/* The nats that pixel i of every row has: of the density's constant, sigma and the change of scale. */
+static inline double export_pixel_nats(const exported_network *n, int i) {
+    const vae_likelihood likelihood = n->config.likelihood;
+    double               nats = 0;
+    if (likelihood == VAE_GAUSSIAN || likelihood == VAE_GAUSSIAN_PREDICTED) nats = 0.91893853320467274178;
+    if (likelihood == VAE_LAPLACE) nats = 0.69314718055994530942;
+    if (likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE)
+        nats += n->log_sigma ? (double)n->log_sigma[n->config.sigma_per_pixel ? i : 0] : log((double)n->config.sigma);
+    return n->scale ? nats + log((double)n->scale[i]) : nats;
+}
+
+/* Whether pixels differ in that, and may be missing. */
+static inline int export_needs_nats(const exported_network *n, const export_options *o) {
+    return o->part == EXPORT_SCORE && o->score != VAE_SCORE_SQUARED_ERROR && n->config.missing &&
+           (n->config.standardize || n->config.sigma_per_pixel);
+}
+
+/* The nats that every row has. */
 static inline double export_constant_nats(const exported_network *n) {
     const vae_likelihood likelihood = n->config.likelihood;
     const int            has_sigma = likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE;
@@ -369,7 +424,17 @@ static inline double export_constant_nats(const exported_network *n) {
     return n->example * each + sum;
 }
 
-static inline void export_put_nats(export_text *t, const exported_network *n) {
+/* What is missing shall add nothing to the nats of `y`. */
+static inline void export_put_leave_out(export_text *t, const exported_network *n) {
+    const int    channels = n->config.input.channels, pairs = n->outputs > 1;
+    const double absent = n->config.likelihood == VAE_BERNOULLI ? -128
+                          : n->config.likelihood == VAE_DISCRETIZED_LOGISTIC ? -10000 : 0;
+    export_put(t, "    there = net_leave_out%s(pixels, y, %.1ff, ", pairs ? "_pairs" : "", absent);
+    if (pairs) export_put(t, "%d, %d);\n", n->example / channels, channels);
+    else export_put(t, "%d);\n", n->example);
+}
+
+static inline void export_put_nats(export_text *t, const exported_network *n, const export_options *o) {
     static const char *const sums[] = { "", "bernoulli", "gaussian", "laplace", "continuous_bernoulli", "predicted",
                                         "logistic" };
     const vae_likelihood likelihood = n->config.likelihood;
@@ -383,26 +448,30 @@ static inline void export_put_nats(export_text *t, const exported_network *n) {
     if (!n->config.sigma_per_pixel && likelihood == VAE_GAUSSIAN)
         export_put(t, " * 0.5 * %.17g", (double)(1 / (sigma * sigma)));
     if (!n->config.sigma_per_pixel && likelihood == VAE_LAPLACE) export_put(t, " * %.17g", (double)(1 / sigma));
-    export_put(t, " + %.17g;\n", export_constant_nats(n));
+    if (export_needs_nats(n, o))
+        export_put(t, " + net_nats_there(pixels, net_nats, %d);\n    (void)there;\n", n->example);
+    else if (n->config.missing) export_put(t, " + there * %.17g;\n", export_pixel_nats(n, 0));
+    else export_put(t, " + %.17g;\n", export_constant_nats(n));
 }
 
 static inline void export_put_score(export_text *t, const exported_network *n, const export_options *o,
                                     int encoder_room, int decoder_room) {
-    const int   stands = n->config.standardize ? n->example : 0, outputs = n->outputs * n->example;
+    const int   stands = n->config.standardize != 0, kept = export_altered(n), outputs = n->outputs * n->example;
     const int   heads = n->latent * (1 + n->has_logvar), squared = o->score == VAE_SCORE_SQUARED_ERROR;
     const int   means = squared && n->outputs > 1 ? n->example : 0;
     const int   decoding = outputs + (decoder_room > means ? decoder_room : means);
     const char *label = n->config.classes ? "label, " : "";
     export_put(t, "\n");
-    export_put_scratch(t, "SCORE", stands + heads + (encoder_room > decoding ? encoder_room : decoding));
+    export_put_scratch(t, "SCORE", kept + heads + (encoder_room > decoding ? encoder_room : decoding));
     export_put(t, "NET_CALL float net_score(const float pixels[%d], %sfloat scratch[NET_SCORE_SCRATCH]) {\n",
                n->example, n->config.classes ? "int label, " : "");
-    if (stands) export_put(t, "    float *x = scratch;\n");
+    if (kept) export_put(t, "    float *x = scratch;\n");
     else export_put(t, "    const float *x = pixels;\n");
-    export_put(t, "    float *mean = scratch + %d;\n", stands);
+    export_put(t, "    float *mean = scratch + %d;\n", kept);
     if (n->has_logvar) export_put(t, "    float *logvar = mean + %d;\n", n->latent);
-    export_put(t, "    float *y = scratch + %d;\n    double score;\n", stands + heads);
-    if (stands) export_put_standardize(t, n, o, "x");
+    export_put(t, "    float *y = scratch + %d;\n    double score;\n", kept + heads);
+    if (n->config.missing && !squared) export_put(t, "    int there;\n");
+    if (kept) export_put_altered(t, n, o, "x");
     export_put(t, "    net_encode_row(x, %smean, %s", label, n->has_logvar ? "logvar, " : "");
     export_put_place(t, o, "y", 0);
     export_put(t, ");\n    net_decode_row(mean, %sy", label);
@@ -415,9 +484,13 @@ static inline void export_put_score(export_text *t, const exported_network *n, c
         char pixels[32] = "y";
         if (means) sprintf(pixels, "y + %d", outputs);
         export_put_means(t, n, "y", pixels);
+        if (n->config.missing) export_put(t, "    net_leave_out(pixels, %s, 0.0f, %d);\n", pixels, n->example);
         export_put(t, "    score = net_squared_error(%s, x, %s, %d);\n", pixels, stands ? "net_scale" : "0",
                    n->example);
-    } else export_put_nats(t, n);
+    } else {
+        if (n->config.missing) export_put_leave_out(t, n);
+        export_put_nats(t, n, o);
+    }
     if (o->score == VAE_SCORE_ELBO && n->has_logvar)
         export_put(t, "    score += net_sum(net_kl, mean, logvar, %d) * 0.5;\n", n->latent);
     export_put(t, "    return (float)score;\n}\n");
@@ -482,7 +555,7 @@ static inline int export_needs_sigmas(const exported_network *n, const export_op
 
 /* The constants that the part has, written where there is a file; their bytes. */
 static inline size_t export_write_constants(FILE *file, const exported_network *n, const export_options *o) {
-    const int          encodes = o->part != EXPORT_DECODER, decodes = o->part != EXPORT_ENCODER;
+    const int          encodes = export_encodes(o), decodes = export_decodes(o);
     const export_int8 *q = o->int8;
     const size_t       example = (size_t)n->example;
     const int          tabled = export_ends_in_table(n, o);
@@ -494,21 +567,32 @@ static inline size_t export_write_constants(FILE *file, const exported_network *
         bytes += export_write_either(file, o, which, &n->encoder[i], q ? &q->encoder[i] : NULL);
     }
     if (encodes) bytes += export_write_either(file, o, "mean", &n->mean, q ? &q->mean : NULL);
-    if (encodes && n->has_logvar && !o->mean_only && !n->config.shared_heads)
+    if (encodes && export_gives_logvar(n, o) && !n->config.shared_heads)
         bytes += export_write_either(file, o, "logvar", &n->logvar, q ? &q->logvar : NULL);
     for (i = 0; decodes && i < n->decoders; i++) {
         sprintf(which, "decoder_%d", i);
         bytes += export_write_either(file, o, which, &n->decoder[i],
                                      !q ? NULL : tabled && i + 1 == n->decoders ? &q->pixels : &q->decoder[i]);
     }
+    for (i = 0; o->part == EXPORT_CLASSIFIER && i < n->classifiers; i++) {
+        sprintf(which, "classifier_%d", i);
+        if (file) export_write_layer(file, o->name, which, &n->classifier[i]);
+        bytes += export_weight_count(&n->classifier[i]) * sizeof(float);
+    }
     if (tabled) bytes += sizeof q->pixel_table;
     if (tabled && file) export_write_floats(file, o->name, "pixel_table", q->pixel_table, 256);
     if (n->center) bytes += 2 * example * sizeof(float);
     if (export_needs_sigmas(n, o)) bytes += example * sizeof(float);
+    if (export_needs_nats(n, o)) bytes += example * sizeof(double);
     if (!file) return bytes;
     export_write_floats(file, o->name, "center", n->center, example);
     export_write_floats(file, o->name, "scale", n->scale, example);
     if (export_needs_sigmas(n, o)) export_write_floats(file, o->name, "inverse_sigma", n->inverse_sigma, example);
+    if (export_needs_nats(n, o)) {
+        fprintf(file, "static const double %s_nats[%d] = {\n", o->name, n->example);
+        for (i = 0; i < n->example; i++) fprintf(file, "    %.17g,\n", export_pixel_nats(n, i));
+        fprintf(file, "};\n");
+    }
     return bytes;
 }
 
@@ -523,11 +607,11 @@ static inline void export_write_accuracy(FILE *file, const exported_network *n, 
     fprintf(file,
             "   Between input and output numbers are int8. Against floats, on the %lu rows that gave the scales:\n",
             (unsigned long)q->rows);
-    if (o->part != EXPORT_DECODER)
+    if (export_encodes(o))
         fprintf(file, "   z is off by %.3g %s (root mean square)", q->mean_error,
                 n->has_logvar ? "of its standard deviations" : "");
     if (o->part == EXPORT_SCORE) fprintf(file, ",\n");
-    if (o->part != EXPORT_ENCODER)
+    if (export_decodes(o))
         fprintf(file, "   pixels are off by %.3g (root mean square), the reconstruction at z = mean loses %.3g nats",
                 tabled ? q->table_error : q->pixel_error, (tabled ? q->table_nats : q->int8_nats) - q->float_nats);
     fprintf(file, ".\n");
@@ -564,13 +648,16 @@ static const char export_float_end[] =
 
 /* Writes the file. Returns 0, or -1 with a sentence. */
 static inline int export_write(FILE *file, const exported_network *n, const export_options *o, char *message) {
-    static const char *const parts[] = { "", "decoder", "encoder", "score" };
+    static const char *const parts[] = { "", "decoder", "encoder", "score", "classifier" };
     static const char        guard[] = "#ifndef NET_H\n#define NET_H\n\n#include <stdint.h>\n\n";
     export_text body = { NULL, 0, 0, 0 };
     int         needed[EXPORTED_PIECES], i, encoder_room = 0, decoder_room = 0;
-    if (o->part != EXPORT_DECODER) encoder_room = export_put_encode(&body, n, o);
-    if (o->part != EXPORT_ENCODER) decoder_room = export_put_decode(&body, n, o);
+    if (o->part == EXPORT_CLASSIFIER && !n->classifiers)
+        return fail(message, "%s has no classifier: it was made without config.classifier", o->model);
+    if (export_encodes(o)) encoder_room = export_put_encode(&body, n, o);
+    if (export_decodes(o)) decoder_room = export_put_decode(&body, n, o);
     if (o->part == EXPORT_SCORE) export_put_score(&body, n, o, encoder_room, decoder_room);
+    if (o->part == EXPORT_CLASSIFIER) export_put_classify(&body, n, o, encoder_room);
     if (body.failed) {
         free(body.text);
         return fail(message, "not enough memory");

@@ -317,6 +317,57 @@ static inline void net_restore(float *y, const float *mean, const float *scale, 
     for (; count > 0; count--, y++) *y = (float)((double)*y * (double)*scale++ + (double)*mean++);
 }
 )
+EXPORTED(fill,
+static inline void net_fill(const float *x, float *y, int count) {
+    for (; count > 0; count--, x++) *y++ = *x == *x ? *x : 0.0f;
+}
+)
+EXPORTED(leave_out,
+static inline int net_leave_out(const float *pixels, float *y, float absent, int count) {
+    int left = count;
+    int i;
+    for (i = 0; i < count; i++)
+        if (!(pixels[i] == pixels[i])) {
+            y[i] = absent;
+            left--;
+        }
+    return left;
+}
+)
+EXPORTED(leave_out_pairs,
+static inline int net_leave_out_pairs(const float *pixels, float *y, float absent, int positions, int channels) {
+    int left = positions * channels;
+    int channel;
+    for (; positions > 0; positions--, y += channels)
+        for (channel = 0; channel < channels; channel++, pixels++, y++)
+            if (!(*pixels == *pixels)) {
+                y[0] = absent;
+                y[channels] = 0.0f;
+                left--;
+            }
+    return left;
+}
+)
+EXPORTED(nats_there,
+static inline double net_nats_there(const float *pixels, const double *nats, int count) {
+    double sum = 0;
+    for (; count > 0; count--, pixels++, nats++) if (*pixels == *pixels) sum += *nats;
+    return sum;
+}
+)
+EXPORTED(softmax,
+static inline void net_softmax(float *x, int count) {
+    float most = x[0];
+    float sum = 0.0f;
+    int   i;
+    for (i = 1; i < count; i++) if (x[i] > most) most = x[i];
+    for (i = 0; i < count; i++) {
+        x[i] = net_exp(x[i] - most);
+        sum += x[i];
+    }
+    for (i = 0; i < count; i++) x[i] /= sum;
+}
+)
 EXPORTED(hold_each,
 static inline void net_hold_each(float *x, float low, float high, int count) {
     for (; count > 0; count--, x++) *x = net_hold(*x, low, high);
@@ -538,7 +589,7 @@ EXPORTED(quantize,
 static inline void net_quantize(const float *x, int8_t *y, float factor, float zero, int count) {
     for (; count > 0; count--) {
         const float q = net_hold(*x++ * factor + zero, -128.0f, 127.0f);
-        *y++ = (int8_t)((int)(q + 128.5f) - 128);
+        *y++ = (int8_t)((int)((q == q ? q : zero) + 128.5f) - 128);
     }
 }
 )
@@ -791,12 +842,17 @@ static const exported_piece exported_pieces[] = {
     EXPORTED_PIECE(geometry, NULL),
     EXPORTED_PIECE(span, "Inputs from `from` on meet the kernel's stored taps from `tap` on."),
     EXPORTED_PIECE(reach, "What lies outside counts as 0."),
-    EXPORTED_PIECE(reach_transposed, "An output meets every stride-th tap of the kernel; those are stored side by side."),
+    EXPORTED_PIECE(reach_transposed, "An output meets every stride-th tap; those are stored side by side."),
     EXPORTED_PIECE(convolution, "Images have their channels last."),
     EXPORTED_PIECE(normalize, "Batch normalisation by the averages of training."),
     EXPORTED_PIECE(add, NULL),
     EXPORTED_PIECE(standardize, "In double, as the difference of two large floats need not fit in a float."),
     EXPORTED_PIECE(restore, NULL),
+    EXPORTED_PIECE(fill, "What is missing counts as 0."),
+    EXPORTED_PIECE(leave_out, "What is missing adds no nats; how many numbers are there."),
+    EXPORTED_PIECE(leave_out_pairs, "The same with two outputs a number."),
+    EXPORTED_PIECE(nats_there, NULL),
+    EXPORTED_PIECE(softmax, NULL),
     EXPORTED_PIECE(hold_each, NULL),
     EXPORTED_PIECE(continuous_mean, "The mean of the continuous Bernoulli distribution: 1/(1 - e^-l) - 1/l."),
     EXPORTED_PIECE(first_numbers, "Of two numbers a pixel the first, its mean."),
@@ -816,7 +872,7 @@ static const exported_piece exported_pieces[] = {
     EXPORTED_PIECE(predicted, NULL),
     EXPORTED_PIECE(logistic, NULL),
     EXPORTED_PIECE(squared_error, NULL),
-    EXPORTED_PIECE(quantize, NULL),
+    EXPORTED_PIECE(quantize, "NaN counts as 0."),
     EXPORTED_PIECE(center_each, NULL),
     EXPORTED_PIECE(restore_each, NULL),
     EXPORTED_PIECE(layer, "An activation is (q - zero) scale. From a sum, multiplier 2^-(32 + shift) leads to the next "

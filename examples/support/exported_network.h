@@ -31,7 +31,8 @@ typedef struct exported_network {
     vae_config     config;
     int            example, latent, outputs;    /* numbers in a row, in a z, for a pixel */
     int            encoders, decoders;
-    exported_layer encoder[VAE_MAX_LAYERS], mean, logvar, decoder[VAE_MAX_LAYERS];
+    exported_layer encoder[VAE_MAX_LAYERS], mean, logvar, decoder[VAE_MAX_LAYERS], classifier[VAE_MAX_LAYERS];
+    int            classifiers;                 /* layers of the classifier, 0: there is none */
     int            has_logvar;
     float         *center, *scale;              /* of standardising, else NULL */
     float         *log_sigma, *inverse_sigma;   /* of each pixel; where all have one: of the first; else NULL */
@@ -225,6 +226,7 @@ static inline void exported_free(exported_network *n) {
     for (i = 0; i < VAE_MAX_LAYERS; i++) {
         exported_free_layer(&n->encoder[i]);
         exported_free_layer(&n->decoder[i]);
+        exported_free_layer(&n->classifier[i]);
     }
     exported_free_layer(&n->mean);
     exported_free_layer(&n->logvar);
@@ -270,6 +272,19 @@ static inline int exported_read_layers(exported_reader *reader, exported_network
     return 0;
 }
 
+static inline int exported_read_classifier(exported_network *n, const vae_model *model, char *message) {
+    exported_reader reader = { model, 0, message };
+    vae_shape       shape = { 1, 1, 0 };
+    shape.channels = n->latent;
+    for (; n->classifiers < VAE_MAX_LAYERS && n->config.classifier[n->classifiers].kind; n->classifiers++) {
+        exported_layer *l = &n->classifier[n->classifiers];
+        exported_outline(l, &n->config.classifier[n->classifiers], shape);
+        if (exported_take_layer(l, &reader, "classifier.") != 0) return -1;
+        shape = l->out;
+    }
+    return 0;
+}
+
 /* Reads the whole network of a model that has both halves. Returns 0, or -1 with a sentence. */
 static inline int exported_read(const vae_model *model, exported_network *n, char *message) {
     exported_reader reader = { model, 0, message };
@@ -280,7 +295,7 @@ static inline int exported_read(const vae_model *model, exported_network *n, cha
     vae_get_config(model, &n->config);
     n->example = (int)exported_size(n->config.input);
     n->latent = n->config.latent;
-    failed = exported_read_layers(&reader, n);
+    failed = exported_read_layers(&reader, n) != 0 || exported_read_classifier(n, model, message) != 0;
     if (!failed && (n->config.likelihood == VAE_GAUSSIAN || n->config.likelihood == VAE_LAPLACE) &&
         n->config.sigma == 0)
         failed = !(n->log_sigma = exported_next_image(&reader, "log_sigma",
