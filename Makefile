@@ -17,7 +17,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/^.define VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-.PHONY: examples help run test fuzz reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
+.PHONY: examples help run test check fuzz reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
 
@@ -25,6 +25,7 @@ help:
 	@echo "make examples        build everything in examples/ into $(BUILD)/ (the default)"
 	@echo "make run             train on MNIST (data/ or MNIST_DIR) or generated digits, write pictures into out/"
 	@echo "make test            build and run all tests; MNIST_DIR, data/ or ../shared/mnist gives real MNIST"
+	@echo "make check           every check that this machine can make, some 45 minutes on two cores; says what it does"
 	@echo "make fuzz            what reads files and command lines meets made-up ones, 8 x FUZZ_SECONDS=$(FUZZ_SECONDS)"
 	@echo "make reproduce       published figures on real MNIST, in minutes; FULL=1 for the long ones too, a night"
 	@echo "make bench           measure speed against this machine's own peak, under two minutes"
@@ -83,6 +84,10 @@ $(TESTS:=.log): %.log: % FORCE
 
 $(BUILD)/test_examples.log: examples
 FORCE:
+
+# All that .ci/run does, with what it may install; `.ci/run list` says what that is.
+check:
+	@bash .ci/run
 
 fuzz: | $(BUILD)
 	@sh tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
