@@ -17,7 +17,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/^.define VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-.PHONY: examples help run test check fuzz reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
+.PHONY: examples help run test check coverage fuzz reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
 
@@ -26,6 +26,7 @@ help:
 	@echo "make run             train on MNIST (data/ or MNIST_DIR) or generated digits, write pictures into out/"
 	@echo "make test            build and run all tests; MNIST_DIR, data/ or ../shared/mnist gives real MNIST"
 	@echo "make check           every check that this machine can make, some 45 minutes on two cores; says what it does"
+	@echo "make coverage        which lines of vae.h the tests run, section by section, in minutes; takes gcov and python3"
 	@echo "make fuzz            what reads files and command lines meets made-up ones, 8 x FUZZ_SECONDS=$(FUZZ_SECONDS)"
 	@echo "make reproduce       published figures on real MNIST, in minutes; FULL=1 for the long ones too, a night"
 	@echo "make bench           measure speed against this machine's own peak, under two minutes"
@@ -88,6 +89,12 @@ FORCE:
 # All that .ci/run does, with what it may install; `.ci/run list` says what that is.
 check:
 	@bash .ci/run
+
+# The tests once more, in a folder of their own.
+coverage:
+	@rm -rf $(BUILD)/coverage
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/coverage CC=gcc CFLAGS="-O1 --coverage" EXAMPLES= test
+	@python3 -B tests/coverage.py $(BUILD)/coverage
 
 fuzz: | $(BUILD)
 	@sh tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
