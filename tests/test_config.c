@@ -1061,6 +1061,13 @@ static void test_counts_that_do_not_fit(void) {
 }
 
 static void test_status_names(void) {
+    CHECK(!strcmp(vae_status_name(VAE_ERROR_ARGUMENT), "VAE_ERROR_ARGUMENT"));
+    CHECK(!strcmp(vae_status_name(VAE_ERROR_CONFIG), "VAE_ERROR_CONFIG"));
+    CHECK(!strcmp(vae_status_name(VAE_ERROR_NUMERIC), "VAE_ERROR_NUMERIC"));
+    CHECK(!strcmp(vae_status_name(VAE_ERROR_MEMORY), "VAE_ERROR_MEMORY"));
+    CHECK(!strcmp(vae_status_name(VAE_ERROR_FILE), "VAE_ERROR_FILE"));
+    CHECK(!strcmp(vae_status_name(VAE_ERROR_FORMAT), "VAE_ERROR_FORMAT"));
+    CHECK(!strcmp(vae_status_name(VAE_ERROR_BUSY), "VAE_ERROR_BUSY"));
     CHECK(!strcmp(vae_status_name(VAE_OK), "VAE_OK"));
     CHECK(!strcmp(vae_status_name(VAE_STOPPED), "VAE_STOPPED"));
     CHECK(!strcmp(vae_status_name(VAE_ERROR_DATA), "VAE_ERROR_DATA"));
@@ -1442,6 +1449,52 @@ static void test_settings_in_summary(void) {
     vae_destroy(model);
 }
 
+static void test_wrong_classifiers(void) {
+    REFUSED(c.classifier[0] = VAE_DENSE(3, VAE_LINEAR); c.classifier[0].batch_norm = 1; c.classifier_weight = 1,
+            VAE_ERROR_CONFIG, "classifier layer 1 has batch_norm");
+}
+
+static void test_standardizing_at_the_wrong_time(void) {
+    static const vae_real pixels[16] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6, 5, 4, 3, 2 };
+    static const vae_real scales[8] = { 1, 1, 1, 0, 1, 1, 1, 1 };
+    vae_config            c = base();
+    vae_data              data = { .pixels = pixels, .count = 2 };
+    vae_error             error;
+    vae_real              mean[4];
+    vae_model            *model;
+    c.likelihood = VAE_GAUSSIAN;
+    model = make(&c);
+    CHECK(vae_standardize(model, &data, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "the model was made without");
+    vae_destroy(model);
+    c.standardize = 1;
+    model = make(&c);
+    CHECK(vae_standardize(model, &data, &error) == VAE_OK && vae_train_step(model, &data, NULL, &error) == VAE_OK);
+    CHECK(vae_standardize(model, &data, &error) == VAE_ERROR_ARGUMENT);
+    CHECK_CONTAINS(error.message, "has made 1 steps with other numbers");
+    CHECK(vae_set_tensor(model, "standardize.scale", scales, 8, &error) == VAE_ERROR_DATA);
+    CHECK_CONTAINS(error.message, "value 3 for tensor standardize.scale is 0: it must be larger than 0");
+    fill(model, "encoder.0.bias", 4, 10);               /* a result beyond every number is none */
+    fill(model, "mean.weight", 8, (vae_real)3e38);
+    CHECK(vae_encode(model, &data, mean, NULL, &error) == VAE_ERROR_NUMERIC);
+    CHECK_CONTAINS(error.message, "row 0");
+    vae_destroy(model);
+}
+
+static void test_summary_of_what_is_seldom_set(void) {
+    vae_config c = base();
+    vae_model *model;
+    char       text[4096];
+    c.corruption.kind = VAE_CORRUPTION_MASKING;
+    c.corruption.amount = (vae_real)0.25;
+    c.keep_best = 1;
+    model = make(&c);
+    CHECK(vae_summary(model, text, sizeof text) < sizeof text);
+    CHECK_CONTAINS(text, "input corrupted (masking, 0.25)");
+    CHECK_CONTAINS(text, "best weights ");
+    vae_destroy(model);
+}
+
 int main(int count, char **arguments) {
     (void)arguments;
     (void)counted_calloc;
@@ -1480,5 +1533,8 @@ int main(int count, char **arguments) {
     RUN(test_names_that_are_near);
     RUN(test_settings_in_summary);
     RUN(test_counts_that_do_not_fit);
+    RUN(test_wrong_classifiers);
+    RUN(test_standardizing_at_the_wrong_time);
+    RUN(test_summary_of_what_is_seldom_set);
     return test_finish();
 }

@@ -301,6 +301,7 @@ TEST(test_numbers_are_exact) {
 
 TEST(test_number_syntax) {
     static const char *const good[] = { "0", "-0", "0.5", "1e2", "1E+2", "1e-2", "10.250", "0e0", "1e-400", "0e9999",
+                                        "12345678901234567890123", "100000000000000000000000000000000000000",
                                         "16777217", "33554435", "1.00000005960464477539", "1e-45", "1.17549435e-38",
                                         /* about half of the smallest number, a little less and a little more */
                                         "7.006492321624085354e-46", "7.006492321624085355e-46",
@@ -635,6 +636,20 @@ TEST(test_config_that_disagrees) {
     free(before.at);
 }
 
+TEST(test_classifier_that_the_file_lacks) {
+    vae_model  *model = make(DENSE), *classifying;
+    vae_config  config = net(DENSE);
+    const bytes file = saved(model, 0);
+    config.classifier[0] = VAE_DENSE(2, VAE_LINEAR);
+    config.classifier_weight = 1;
+    classifying = make_of(&config);
+    EXPECT(vae_load_weights_memory(classifying, file.at, file.size, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "the file holds no classifier");
+    free(file.at);
+    vae_destroy(model);
+    vae_destroy(classifying);
+}
+
 TEST(test_settings_that_disagree_are_named) {
     vae_model  *bernoulli = make(DENSE), *gaussian = make(FIXED_SIGMA), *loaded = NULL;
     const bytes file = saved(bernoulli, 0), other = saved(gaussian, 0);
@@ -964,7 +979,7 @@ TEST(test_file_without_network_needs_the_config) {
 
 /* `text` with its first `from` as `to`, in which ' stands for `quote`; NULL where `from` is not in it. */
 static char *replaced(const char *text, const char *from, const char *to, const char *quote) {
-    char       *result = (char *)malloc(strlen(text) + 2 * strlen(to) + 1), *out = result, find[100];
+    char       *result = (char *)malloc(strlen(text) + 2 * strlen(to) + 1), *out = result, find[300];
     const char *at;
     size_t      n = 0;
     for (at = from; *at; at++) {
@@ -1040,6 +1055,9 @@ TEST(test_networks_that_are_wrong) {
         { "'shape':[1,1,2],", "" }, { "'shape':[1,1,2],", "'shape':[1,1,2],'kernel':[3,3]," },
         { "'shape':[1,1,2],", "'shape':[1,1,2],'shape':[1,1,2]," }, { "'shape':[1,1,2],", "'shape':[1,1,0]," },
         { "'encoder':[", "'encoder':[],'x':[" }, { "'encoder':[", "'encoder':[{" },
+        { "'encoder':[{'kind':'dense','shape':[1,1,2],'activation':'relu'}],", "" },
+        { "'decoder':[{'kind':'dense','shape':[1,1,2],'activation':'relu'},"
+          "{'kind':'dense','shape':[1,3,1],'activation':'linear'}],", "" },
         { "'encoder':[{", "'encoder':[{},{" }, { "'gaussian'", "'poisson'" }, { "'likelihood':'gaussian',", "" },
         { "'sigma':0.5", "'sigma':-1" }, { "'sigma':0.5", "'sigma':1e999" },
         { "'sigma':0.5", "'sigma':NaN" }, { "'sigma':0.5", "'sigma':null" },
@@ -1601,6 +1619,20 @@ TEST(test_transfer) {
     free(file.at);
     vae_destroy(from);
     vae_destroy(to);
+}
+
+/* A file on the disk of which nothing fits: said from its header alone. */
+TEST(test_transfer_of_nothing) {
+    vae_model  *model = make(DENSE);
+    const bytes file = file_of("{'fc.weight':{'dtype':'F32','shape':[1],'data_offsets':[0,4]}}", 4);
+    const bytes before = saved(model, 1);
+    write_file(MODEL_FILE, file.at, file.size);
+    CHECK(vae_load_matching(model, MODEL_FILE, NULL, &problem) != VAE_OK);
+    CHECK_CONTAINS(problem.message, "fc.weight");
+    CHECK(model_is(model, before) && remove(MODEL_FILE) == 0);
+    free(file.at);
+    free(before.at);
+    vae_destroy(model);
 }
 
 /* Files of other programs: other tensors, types and shapes stand beside those that fit. */
@@ -2546,6 +2578,7 @@ int main(void) {
     RUN(test_config_overrides);
     RUN(test_config_that_disagrees);
     RUN(test_network_of_a_damaged_file);
+    RUN(test_classifier_that_the_file_lacks);
     RUN(test_settings_that_disagree_are_named);
     RUN(test_arguments);
     RUN(test_headers_that_are_right);
@@ -2569,6 +2602,7 @@ int main(void) {
     RUN(test_examples_out_of_proportion);
     RUN(test_weights_out_of_proportion);
     RUN(test_transfer);
+    RUN(test_transfer_of_nothing);
     RUN(test_transfer_from_foreign_files);
     RUN(test_transfer_of_what_is_not_finite);
     RUN(test_names_that_are_nearly_right);

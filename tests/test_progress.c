@@ -166,6 +166,17 @@ TEST(test_beta_is_seen) {
     }
 }
 
+TEST(test_classification_is_seen) {
+    vae_terms terms = vaei_terms_of(10, 2.5, 1);
+    char      line[100];
+    vaei_text text;
+    text.bytes = line; text.size = sizeof line; text.length = 0;
+    terms.classification = 0.25;
+    vaei_put_terms(&text, &terms, 1, 0, 1);
+    line[vaei_min_size(text.length, sizeof line - 1)] = 0;
+    CHECK_TEXT(line, "12.500 (reconstruction 10.000, kl 2.500, classification 0.25000)");
+}
+
 /* Nats of bytes also stand there as bits per dimension: those of the validation where there is one. */
 TEST(test_bits_per_dimension) {
     vae_config   config;
@@ -235,6 +246,7 @@ TEST(test_pipe) {
 int main(void) {
     RUN(test_widths);
     RUN(test_beta_is_seen);
+    RUN(test_classification_is_seen);
     RUN(test_bits_per_dimension);
     RUN(test_nothing_wraps);
     RUN(test_columns);
