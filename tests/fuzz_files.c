@@ -12,7 +12,7 @@
 #include "fuzz_json.h"
 
 /* Blocks above MOST_MEMORY are refused, whoever asks; what was asked for is checked all the same. */
-enum { NETWORKS = 12, MOST_MEMORY = 4 << 20, MOST_MODEL = 1 << 18, MOST_NUMBERS = 4096, MOST_FILE = 1 << 17 };
+enum { NETWORKS = 12, MOST_MEMORY = 4 << 20, MOST_MODEL = 1 << 18, MOST_NUMBERS = 4096, MOST_FILE = 1 << 18 };
 
 /* ---- the networks: every kind of layer, likelihood, optimiser and setting that a file can hold ---- */
 

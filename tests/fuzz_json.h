@@ -261,18 +261,28 @@ static inline void json_exchange(json_text *t, const json_node *a, const json_no
     if (fuzz_chance(random, 2)) json_put(t, a->start, one, second, two);
 }
 
+/* One of the strings that hold JSON, as the network's config and the state of training do; -1 if there is none. */
+static inline int json_inner(const json_text *t, test_random *random) {
+    int found = -1, count = 0, i;
+    for (i = 0; i < t->count; i++)
+        if (t->nodes[i].kind == '"' && t->nodes[i].end - t->nodes[i].start > 8 &&
+            memchr(t->bytes + t->nodes[i].start, '{', t->nodes[i].end - t->nodes[i].start) &&
+            fuzz_chance(random, ++count)) found = i;
+    return found;
+}
+
 /* One change; the nodes are those of json_scan. */
 static inline void json_change(json_text *t, test_random *random, int depth) {
     const int        index = (int)fuzz_below(random, (size_t)t->count);
+    const int        inner = depth || !fuzz_chance(random, 3) ? -1 : json_inner(t, random);
     const json_node *node = &t->nodes[index], *other = node;
     int              tries;
     if (!t->count) {
         t->size = fuzz_mutate_bytes(t->bytes, t->size, t->most, random);
         return;
     }
-    if (node->kind == '"' && !depth && node->end - node->start > 8 &&
-        memchr(t->bytes + node->start, '{', node->end - node->start) && !fuzz_chance(random, 8)) {
-        json_change_inner(t, node, random);
+    if (inner >= 0) {
+        json_change_inner(t, &t->nodes[inner], random);
         return;
     }
     switch (fuzz_below(random, 10)) {
