@@ -11,7 +11,28 @@
 
 /* ---- what it begins with ---- */
 
-/* Of every network a file and a checkpoint, those of version 1, the vectors. */
+/* Sizes that a network of a few weights can ask for, and a version to come. */
+static const char *const enlarged[][2] = {
+    { "\\\"batch\\\":4", "\\\"batch\\\":16777216" },
+    { "\\\"batch\\\":4", "\\\"samples\\\":65536,\\\"batch\\\":65536" },
+    { "\\\"input\\\":[1,3,1]", "\\\"input\\\":[1,67108864,1]" },
+    { "\\\"latent\\\":1", "\\\"latent\\\":1048576" },
+    { "\"vae.version\":\"2\"", "\"vae.version\":\"3\"" }
+};
+enum { ENLARGED = sizeof enlarged / sizeof *enlarged };
+
+/* The first network's file with that text in place of what was there. */
+static size_t enlarged_file(size_t which, unsigned char *input, size_t most) {
+    const char *const from = enlarged[which][0], *const to = enlarged[which][1];
+    const size_t      size = write_file(model_of(0)->model, 0, 0, input, most);
+    size_t            at = 9, header = file_header(input + 1, size - 1);
+    while (at < size - strlen(from) && memcmp(input + at, from, strlen(from))) at++;
+    CHECK(at < 9 + header);
+    file_put_length(input + 1, header - strlen(from) + strlen(to));
+    return fuzz_splice(input, size, most, at, strlen(from), to, strlen(to));
+}
+
+/* Of every network a file and a checkpoint, those of version 1, the vectors, and sizes that are too large. */
 static void add_seeds(fuzz_corpus *corpus) {
     static const char *const old[] = { "dense_0_1.safetensors", "dense_0_1.checkpoint", "gaussian_0_1.safetensors",
                                        "gaussian_0_1.checkpoint" };
@@ -26,6 +47,7 @@ static void add_seeds(fuzz_corpus *corpus) {
         input[0] = 0;
         if ((size = fuzz_read(path, input + 1, sizeof input - 1)) > 0) fuzz_corpus_add(corpus, "", input, 1 + size);
     }
+    for (i = 0; i < ENLARGED; i++) fuzz_corpus_add(corpus, "", input, enlarged_file(i, input, sizeof input));
     for (i = 0; i < VECTORS; i++) {
         input[0] = NETWORKS;                            /* for vae_load_matching */
         memcpy(input + 1, vectors[i].bytes, vectors[i].size);
@@ -53,7 +75,7 @@ TEST(test_files_that_are_right) {
     memset(&none, 0, sizeof none);
     none.threads = 1;
     add_seeds(&corpus);
-    CHECK(corpus.count == 2 * NETWORKS + 4 + VECTORS);
+    CHECK(corpus.count == 2 * NETWORKS + 4 + ENLARGED + VECTORS);
     for (i = 0; i < 2 * NETWORKS; i++) {
         vae_model *model = NULL;
         if (!CHECK(vae_load_memory(corpus.seeds[i].bytes + 1, corpus.seeds[i].size - 1, &none, &model, &problem) ==
