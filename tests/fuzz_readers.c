@@ -145,6 +145,9 @@ static void try_csv(const unsigned char *input, size_t size) {
             must(fabs((double)table.numbers[i]) <= 3.0001e38 || table.numbers[i] != table.numbers[i]);
         }
         must(gaps == table.gaps);
+        must(csv_check_columns(&table, "table.csv", message) == 0 || is_message());
+        message_begin();
+        must(csv_check_same(&table, "table.csv", &table, "table.csv", message) == 0);
         for (i = 0; i < table.rows; i++)
             must(table.lines[i] >= 1 && table.lines[i] <= size + 1 && (!i || table.lines[i] > table.lines[i - 1]));
         for (i = 0; i < table.columns; i++) must(strlen(table.names[i]) > 0 && strlen(table.names[i]) <= size + 31);
