@@ -582,8 +582,8 @@ static inline int export_write(FILE *file, const exported_network *n, const expo
     fprintf(file, "   Constants: %lu bytes.\n", (unsigned long)export_write_constants(NULL, n, o));
     fprintf(file,
             "   Compile: cc -std=c99 -Os, or for instance arm-none-eabi-gcc -std=c99 -Os -mthumb -mcpu=cortex-m4 "
-            "-mfloat-abi=hard\n   -mfpu=fpv4-sp-d16. Scratch is an array of yours; images have their channels last. "
-            "*/\n");
+            "-mfloat-abi=hard\n   -mfpu=fpv4-sp-d16. The calls stand at the end of the file; `scratch` is "
+            "an array of yours.\n   Images have their channels last. */\n");
     export_write_text(file, o->name, guard, strlen(guard));
     export_write_text(file, o->name, export_float_rules, strlen(export_float_rules));
     for (i = 0; i < EXPORTED_PIECES; i++)
