@@ -6192,13 +6192,13 @@ typedef struct vaei_counts {
     int    convolutional, normalizes;       /* the layer before */
 } vaei_counts;
 
-/* Where the stages begin: with each half, where dense layers and convolutions meet, and after a normalised convolution,
-   since the normalisation needs the whole batch. */
+/* Where the stages begin: with each half, where dense layers and convolutions meet, and, in a model that can train,
+   after a normalised convolution, since the normalisation needs the whole batch. */
 VAEI_PRIVATE void vaei_count_stage(const vaei_network *n, int index, const vaei_layer_spec *spec, vaei_plan *plan,
                                    vaei_counts *counts) {
     const int first = vaei_first_layer(n, plan->part), convolutional = !vaei_is_dense(&spec->layer);
     if (index == first || index == n->encoders + 1 || convolutional != counts->convolutional ||
-        (convolutional && counts->normalizes)) {
+        (convolutional && counts->normalizes && plan->trains)) {
         plan->stage_count++;
         counts->stage_weights = 0;
         plan->last_stage_layer = index - first;
@@ -6412,10 +6412,11 @@ VAEI_SETUP int vaei_is_normalized(const vaei_network *n, int index) {
     return index < n->encoders && n->config->encoder[n->encoders - 1 - index].batch_norm != 0;
 }
 
-/* Does this convolution go on with the one before it in one stage? */
-VAEI_SETUP int vaei_is_joined(const vaei_network *n, int index) {
+/* Does this convolution go on with the one before it in one stage? Where that one is normalised, only in a model that
+   cannot train: the others normalise by the whole batch. */
+VAEI_SETUP int vaei_is_joined(const vaei_network *n, int trains, int index) {
     return VAEI_HAS(vaei_is_convolution(n, index)) && vaei_is_convolution(n, index - 1) &&
-           !vaei_is_normalized(n, index - 1);
+           !(trains && vaei_is_normalized(n, index - 1));
 }
 
 /* A convolution's four tensors. */
@@ -6423,12 +6424,12 @@ enum { VAEI_INPUT, VAEI_OUTPUT, VAEI_INPUT_GRADIENT, VAEI_OUTPUT_GRADIENT };
 
 /* How a tensor of a convolution lies in memory. Within a stage a layer's output is the next one's input, and has the
    border that the next one reads; likewise the gradients on the backward pass. */
-VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int index, int which) {
+VAEI_SETUP vaei_image vaei_image_at(const vaei_network *n, int trains, int index, int which) {
     vaei_layer_spec spec;
-    if (which == VAEI_OUTPUT && vaei_is_joined(n, index + 1)) {
+    if (which == VAEI_OUTPUT && vaei_is_joined(n, trains, index + 1)) {
         index++;
         which = VAEI_INPUT;
-    } else if (which == VAEI_INPUT_GRADIENT && vaei_is_joined(n, index)) {
+    } else if (which == VAEI_INPUT_GRADIENT && vaei_is_joined(n, trains, index)) {
         index--;
         which = VAEI_OUTPUT_GRADIENT;
     }
@@ -6513,8 +6514,8 @@ VAEI_SETUP void vaei_layer_needs_of(const vaei_planning *p, int index, vaei_laye
     needs->outputs = vaei_shape_size(spec.out);
     needs->channels = vaei_count_biases(&spec);
     needs->room = index == p->network->encoders ? 2 * plan->latent : needs->outputs;
-    needs->begins = !vaei_is_joined(p->network, index);
-    needs->ends = !vaei_is_joined(p->network, index + 1) || index - p->first + 1 == plan->layer_count;
+    needs->begins = !vaei_is_joined(p->network, plan->trains, index);
+    needs->ends = !vaei_is_joined(p->network, plan->trains, index + 1) || index - p->first + 1 == plan->layer_count;
     needs->fused = plan->fused && index - p->first >= plan->last_stage_layer;
     needs->finishes = plan->finishes_in_place && index - p->first + 1 == plan->layer_count;
 }
@@ -6549,7 +6550,7 @@ typedef struct vaei_image_sizes {
 
 /* Numbers in one image of this tensor; `kept`, NULL while counting, receives its layout. */
 VAEI_SETUP size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_image *kept) {
-    const vaei_image image = vaei_image_at(p->network, index, which);
+    const vaei_image image = vaei_image_at(p->network, p->plan->trains, index, which);
     if (kept) *kept = image;
     /* Entries of the tables have 32 bits. */
     if (image.image > (size_t)(0xFFFFFFFF / p->plan->micro)) p->arena->used = VAEI_TOO_LARGE;
@@ -7628,8 +7629,24 @@ VAEI_PRIVATE void vaei_norm_rows(void *opaque, size_t slot, size_t first, size_t
     for (row = first; row < first + count; row++) {
         const vae_real *from = norm->linear + row * channels;
         vae_real       *to = norm->to + row * channels;
-        for (i = 0; i < channels; i++) to[i] = VAEI_ROUNDED((from[i] - mean[i]) * scale[i]) + bias[i];
+        /* Sixteen at a time come to rest apart, where a compiler sees that nothing else is written. */
+        for (i = 0; i + VAEI_NORM_COLUMNS <= channels; i += VAEI_NORM_COLUMNS) {
+            vae_real made[VAEI_NORM_COLUMNS];
+            int      k;
+            for (k = 0; k < VAEI_NORM_COLUMNS; k++)
+                made[k] = VAEI_ROUNDED((from[i + (size_t)k] - mean[i + (size_t)k]) * scale[i + (size_t)k]) +
+                          bias[i + (size_t)k];
+            memcpy(to + i, made, sizeof made);
+        }
+        for (; i < channels; i++) to[i] = VAEI_ROUNDED((from[i] - mean[i]) * scale[i]) + bias[i];
     }
+}
+
+/* Before the layer's numbers are normalised. */
+VAEI_PRIVATE void vaei_norm_prepare(const vaei_pass *pass, const vaei_layer *layer) {
+    vaei_batch_norm norm = vaei_norm_of(pass, layer);
+    vaei_split(pass->model, layer->bias_count, VAEI_NORM_COLUMNS, VAEI_PARALLEL_NUMBERS / norm.rows + 1,
+               vaei_norm_measure, &norm);
 }
 
 /* Makes the layer's output from what its product has left in `linear`. */
@@ -7638,8 +7655,7 @@ VAEI_PRIVATE void vaei_norm_forward(const vaei_pass *pass, const vaei_layer *lay
     const vaei_buffers buffers = vaei_buffers_of(pass, layer, 0, 0, 0);
     vaei_batch_norm    norm = vaei_norm_of(pass, layer);
     norm.to = buffers.preactivation;
-    vaei_split(model, layer->bias_count, VAEI_NORM_COLUMNS, VAEI_PARALLEL_NUMBERS / norm.rows + 1, vaei_norm_measure,
-               &norm);
+    vaei_norm_prepare(pass, layer);
     vaei_split(model, norm.rows, 1, VAEI_PARALLEL_NUMBERS / layer->bias_count + 1, vaei_norm_rows, &norm);
     vaei_activate_dense(pass, layer, &buffers, layer->activation != VAE_LINEAR);
 }
@@ -8120,6 +8136,19 @@ VAEI_PRIVATE void vaei_drop_images(const vaei_micro *micro, const vaei_layer *la
 }
 #endif
 
+/* A micro-batch of images, inside their borders, in a model that cannot train. */
+VAEI_PRIVATE void vaei_norm_images(const vaei_micro *micro, const vaei_layer *layer, vae_real *numbers) {
+    const vaei_image *image = &layer->connection->output;
+    vaei_batch_norm   norm = vaei_norm_of(micro->pass, layer);
+    size_t            i;
+    int               y;
+    for (i = 0; i < micro->count; i++)
+        for (y = 0; y < image->height; y++) {
+            norm.linear = norm.to = numbers + i * image->image + image->origin + (size_t)y * image->row;
+            vaei_norm_rows(&norm, micro->slot, 0, (size_t)image->width);
+        }
+}
+
 /* in [count][in] -> out [count][out], both images inside their borders, for the rows of one micro-batch. */
 VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_layer *layer) {
     const vae_model       *model = micro->pass->model;
@@ -8127,15 +8156,17 @@ VAEI_PRIVATE void vaei_convolution_forward(const vaei_micro *micro, const vaei_l
     const vaei_buffers     buffers = vaei_buffers_of(micro->pass, layer, micro->slot, micro->first, c->output.image);
     const vae_real        *in = vaei_micro_rows(micro, layer->places.input, c->input.image);
     const vae_real        *weight = model->weights + layer->weight, *bias = model->weights + layer->bias;
-    vae_real              *linear = VAEI_HAS(layer->normalizes)
+    const int              normalizes = VAEI_HAS(layer->normalizes);
+    vae_real              *linear = normalizes && model->plan.trains
                                         ? vaei_micro_rows(micro, layer->places.linear, layer->outputs)
                                         : buffers.preactivation;
-    const int              relu = layer->activation == VAE_RELU && !VAEI_HAS(layer->normalizes);
+    const int              relu = layer->activation == VAE_RELU && !normalizes;
     if (layer->kind == VAE_LAYER_CONV)
         vaei_convolve(model, micro->slot, c, micro->count, in, linear, weight, bias, relu);
     else vaei_convolve_transposed(model, micro->slot, c, micro->count, in, linear, weight, bias, relu);
-    if (VAEI_HAS(layer->normalizes)) return;          /* the whole batch goes on together: see vaei_norm_forward */
-    if (vaei_separate_activation(layer->activation))
+    if (normalizes && model->plan.trains) return;     /* the whole batch goes on together: see vaei_norm_forward */
+    if (normalizes) vaei_norm_images(micro, layer, linear);
+    if (vaei_separate_activation(layer->activation) || (normalizes && layer->activation == VAE_RELU))
         vaei_activate_images(model, layer->activation, micro->count, &c->output, linear, buffers.activated);
 #ifndef VAE_INFERENCE_ONLY
     if (vaei_drops(micro->pass, layer)) vaei_drop_images(micro, layer, &c->output, buffers.activated, buffers.output);
@@ -8710,8 +8741,10 @@ VAEI_PRIVATE void vaei_stage_forward(const vaei_pass *pass, const vaei_stage *st
     int i;
     if (VAEI_HAS(stage->convolutional)) {
         const vaei_layer *last = &pass->model->plan.layers[stage->first + stage->count - 1];
+        for (i = 0; i < stage->count && !pass->model->plan.trains; i++)
+            if (VAEI_HAS(last[-i].normalizes)) vaei_norm_prepare(pass, last - i);
         vaei_convolutional_stage(pass, stage, 1, vaei_is_fused(&pass->model->plan, stage) && !pass->forward_only);
-        if (VAEI_HAS(last->normalizes)) vaei_norm_forward(pass, last);
+        if (VAEI_HAS(last->normalizes) && pass->model->plan.trains) vaei_norm_forward(pass, last);
         return;
     }
     for (i = 0; i < stage->count; i++) vaei_dense_forward(pass, &pass->model->plan.layers[stage->first + i]);

@@ -2,6 +2,7 @@
 
        figures denoise             takes noise off test digits; beside them as they are and beside median filters
        figures semi-supervised     learns to read digits of which 100 have labels: test digits read wrong, in percent
+       figures semi-supervised-controls    the same in graphs of the pixels, and of an untrained encoder's codes
        figures one-class           trains on one digit alone, tells it from the others: area under the ROC curve, %
        figures impute              fills in half of a table's numbers; beside column means and nearest neighbours
 
@@ -412,41 +413,43 @@ typedef struct graph {
     float    *weight, *degree;
 } graph;
 
-/* Of rows of `width` numbers, a multiple of four. */
+/* Takes the rows of block `b` among row i's neighbours where they are nearer than what stands there. */
+static void compare_with_block(graph *g, const vae_real *own, const float *others, size_t width, size_t i, size_t b) {
+    unsigned *neighbour = g->neighbour + i * NEIGHBOURS;
+    float    *distance = g->weight + i * NEIGHBOURS, off[BLOCK] = { 0 };
+    size_t    j, k;
+    int       n;
+    for (k = 0; k < width; k += 4, own += 4, others += 4 * BLOCK)   /* four at a time: `off` is loaded less often */
+        for (j = 0; j < BLOCK; j++) {
+            const float d0 = own[0] - others[j], d1 = own[1] - others[j + BLOCK];
+            const float d2 = own[2] - others[j + 2 * BLOCK], d3 = own[3] - others[j + 3 * BLOCK];
+            off[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+        }
+    for (j = 0; j < BLOCK && b * BLOCK + j < g->count; j++) {
+        if (!(off[j] < distance[NEIGHBOURS - 1]) || b * BLOCK + j == i) continue;
+        for (n = NEIGHBOURS - 1; n > 0 && distance[n - 1] > off[j]; n--) {
+            distance[n] = distance[n - 1];
+            neighbour[n] = neighbour[n - 1];
+        }
+        distance[n] = off[j];
+        neighbour[n] = (unsigned)(b * BLOCK + j);
+    }
+}
+
+/* Of rows of `width` numbers, a multiple of four. A block of rows meets another while that one is in the cache. */
 static graph nearest_neighbours(const vae_real *z, size_t count, size_t width) {
     const size_t blocks = (count + BLOCK - 1) / BLOCK;
     float       *turned = must_allocate(blocks * width * BLOCK, sizeof *turned);     /* BLOCK rows side by side */
     graph        g = { count, must_allocate(count * NEIGHBOURS, sizeof *g.neighbour),
                        must_allocate(count * NEIGHBOURS, sizeof *g.weight), must_allocate(count, sizeof *g.degree) };
-    size_t       i, j, k, b;
-    int          n;
+    size_t       i, k, b, own;
     for (i = 0; i < count; i++)
         for (k = 0; k < width; k++) turned[(i / BLOCK * width + k) * BLOCK + i % BLOCK] = z[i * width + k];
-    for (i = 0; i < count; i++) {
-        unsigned *neighbour = g.neighbour + i * NEIGHBOURS;
-        float    *distance = g.weight + i * NEIGHBOURS;
-        for (n = 0; n < NEIGHBOURS; n++) distance[n] = INFINITY;
-        for (b = 0; b < blocks; b++) {
-            float off[BLOCK] = { 0 };
-            for (k = 0; k < width; k += 4) {    /* four at a time: fewer loads and stores of `off` */
-                const float *own = z + i * width + k, *others = turned + (b * width + k) * BLOCK;
-                for (j = 0; j < BLOCK; j++) {
-                    const float d0 = own[0] - others[j], d1 = own[1] - others[j + BLOCK];
-                    const float d2 = own[2] - others[j + 2 * BLOCK], d3 = own[3] - others[j + 3 * BLOCK];
-                    off[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
-                }
-            }
-            for (j = 0; j < BLOCK && b * BLOCK + j < count; j++) {
-                if (!(off[j] < distance[NEIGHBOURS - 1]) || b * BLOCK + j == i) continue;
-                for (n = NEIGHBOURS - 1; n > 0 && distance[n - 1] > off[j]; n--) {
-                    distance[n] = distance[n - 1];
-                    neighbour[n] = neighbour[n - 1];
-                }
-                distance[n] = off[j];
-                neighbour[n] = (unsigned)(b * BLOCK + j);
-            }
-        }
-    }
+    for (i = 0; i < count * NEIGHBOURS; i++) g.weight[i] = INFINITY;
+    for (own = 0; own < blocks; own++)
+        for (b = 0; b < blocks; b++)
+            for (i = own * BLOCK; i < (own + 1) * BLOCK && i < count; i++)
+                compare_with_block(&g, z + i * width, turned + b * width * BLOCK, width, i, b);
     for (i = 0; i < count; i++) {
         const float farthest = fmaxf(g.weight[(i + 1) * NEIGHBOURS - 1], 1e-20f);
         for (k = i * NEIGHBOURS; k < (i + 1) * NEIGHBOURS; k++) {
@@ -532,47 +535,95 @@ static void classify(vae_model *model, const digits *d, int *labels) {
     free(probabilities);
 }
 
-/* A model learns from all training images without labels. In the graph of its codes 100 labels spread to all images,
-   by which then model and classifier go on learning together. The other labels only tell how many came out wrong, and
-   test images are met only at the end. Three choices of the 100. */
-static int semi_supervised(task *t) {
-    const size_t     count = t->train.count, width = 32;
-    const vae_config config = { .input = { SIDE, SIDE, 1 }, .latent = (int)width,
-                                .encoder = { VAE_DENSE(500, VAE_SILU) },
-                                .initialization = VAE_INIT_GLOROT, .optimizer = { .learning_rate = 2e-3f },
-                                .classifier = { VAE_DENSE(256, VAE_SILU), VAE_DENSE(CLASSES, VAE_LINEAR) },
-                                .classifier_weight = 100 };
-    vae_data   data = { .bytes = t->train.pixels, .count = count };
-    vae_real  *z = must_allocate(count * width, sizeof *z);
-    int       *labels = must_allocate(count, sizeof *labels), *said = must_allocate(t->test.count, sizeof *said);
-    vae_model *unlabelled = train(t, config, &data, 10, NULL);
-    double     wrong[CHOICES], wrong_labels = 0, mean = 0;
-    vae_error  error;
-    graph      g;
-    int        choice;
-    must(vae_encode(unlabelled, &data, z, NULL, &error), &error);
-    g = nearest_neighbours(z, count, width);
-    data.labels = labels;
+/* What 100 labels come to that spread in a graph: test digits read wrong for three choices of the 100, in percent, and
+   training images that got a wrong label. */
+typedef struct spread_result {
+    double wrong[CHOICES], mean, wrong_labels;
+} spread_result;
+
+/* The labels spread among all training images in the graph of `rows`, by which then model and classifier go on learning
+   together from where `start` is. The other labels only tell how many came out wrong, and test images are met only at
+   the end. */
+static spread_result spread(const task *t, const vae_config *config, const vae_model *start, const vae_real *rows,
+                            size_t width) {
+    const size_t  count = t->train.count;
+    const graph   g = nearest_neighbours(rows, count, width);
+    int          *labels = must_allocate(count, sizeof *labels), *said = must_allocate(t->test.count, sizeof *said);
+    spread_result result = { { 0 }, 0, 0 };
+    int           choice;
     for (choice = 0; choice < CHOICES; choice++) {
-        vae_model *model;
+        const vae_data data = { .bytes = t->train.pixels, .count = count, .labels = labels };
+        vae_model     *model;
         choose_labels(&t->train, (uint64_t)t->seed * CHOICES + (uint64_t)choice, labels);
         propagate(&g, labels, 100);
-        wrong_labels += percent_wrong(labels, &t->train) / CHOICES;
-        model = train(t, config, &data, 4, unlabelled);
+        result.wrong_labels += percent_wrong(labels, &t->train) / CHOICES;
+        model = train(t, *config, &data, 4, start);
         classify(model, &t->test, said);
         vae_destroy(model);
-        wrong[choice] = percent_wrong(said, &t->test);
-        mean += wrong[choice] / CHOICES;
+        result.wrong[choice] = percent_wrong(said, &t->test);
+        result.mean += result.wrong[choice] / CHOICES;
     }
-    printf("figure: semi-supervised-%d-labels ours=%.2f three-choices=%.2f,%.2f,%.2f wrong-labels-spread=%.2f M2=11.97 "
-           "M1+TSVM=11.82 M1+M2=3.33\n", LABELS, mean, wrong[0], wrong[1], wrong[2], wrong_labels);
-    vae_destroy(unlabelled);
     free(g.neighbour);
     free(g.weight);
     free(g.degree);
-    free(z);
     free(labels);
     free(said);
+    return result;
+}
+
+static void print_spread(const char *name, const spread_result *r, const char *others) {
+    printf("figure: %s ours=%.2f three-choices=%.2f,%.2f,%.2f wrong-labels-spread=%.2f%s\n", name, r->mean, r->wrong[0],
+           r->wrong[1], r->wrong[2], r->wrong_labels, others);
+    fflush(stdout);
+}
+
+enum { CODE = 32 };
+
+static const vae_config reader = { .input = { SIDE, SIDE, 1 }, .latent = CODE,
+                                   .encoder = { VAE_DENSE_INITIALIZER(500, VAE_SILU) },
+                                   .initialization = VAE_INIT_GLOROT, .optimizer = { .learning_rate = 2e-3f },
+                                   .classifier = { VAE_DENSE_INITIALIZER(256, VAE_SILU),
+                                                   VAE_DENSE_INITIALIZER(CLASSES, VAE_LINEAR) },
+                                   .classifier_weight = 100 };
+
+/* The graph of the codes of a model that has learned from all training images without labels. */
+static int semi_supervised(task *t) {
+    const vae_data data = { .bytes = t->train.pixels, .count = t->train.count };
+    vae_real      *z = must_allocate(data.count * CODE, sizeof *z);
+    vae_model     *unlabelled = train(t, reader, &data, 10, NULL);
+    vae_error      error;
+    spread_result  result;
+    must(vae_encode(unlabelled, &data, z, NULL, &error), &error);
+    result = spread(t, &reader, unlabelled, z, CODE);
+    print_spread("semi-supervised-100-labels", &result, " M2=11.97 M1+TSVM=11.82 M1+M2=3.33");
+    vae_destroy(unlabelled);
+    free(z);
+    return 0;
+}
+
+/* What of that figure is the codes' merit: the same with the graph of the pixels themselves, and with that of the codes
+   of an encoder that has learned nothing. What then learns from the labels is the same model, so that the graphs alone
+   differ. */
+static int semi_supervised_controls(task *t) {
+    const size_t   count = t->train.count;
+    const vae_data data = { .bytes = t->train.pixels, .count = count };
+    vae_real      *rows = must_allocate(count * PIXELS, sizeof *rows);
+    vae_model     *unlabelled = train(t, reader, &data, 10, NULL), *untrained = NULL;
+    vae_config     config = reader;
+    vae_error      error;
+    spread_result  result;
+    size_t         i;
+    config.seed = (uint64_t)t->seed;
+    must(vae_create(&config, &untrained, &error), &error);
+    must(vae_encode(untrained, &data, rows, NULL, &error), &error);
+    vae_destroy(untrained);
+    result = spread(t, &reader, unlabelled, rows, CODE);
+    print_spread("semi-supervised-control-untrained-encoder", &result, "");
+    for (i = 0; i < count * PIXELS; i++) rows[i] = (vae_real)t->train.pixels[i] / 255;
+    result = spread(t, &reader, unlabelled, rows, PIXELS);
+    print_spread("semi-supervised-control-pixels", &result, "");
+    vae_destroy(unlabelled);
+    free(rows);
     return 0;
 }
 
@@ -584,12 +635,14 @@ int main(int argc, char **argv) {
         int (*run)(task *);
         int         needs_digits;
     } commands[] = { { "denoise", denoise, 1 }, { "impute", impute, 0 },
-                     { "semi-supervised", semi_supervised, 1 }, { "one-class", one_class, 1 } };
+                     { "semi-supervised", semi_supervised, 1 },
+                     { "semi-supervised-controls", semi_supervised_controls, 1 }, { "one-class", one_class, 1 } };
     enum { COMMANDS = sizeof commands / sizeof *commands };
     static task  t = { .seed = 1 };
     const char  *command = NULL;
     const option table[] = {
-        { "figure", "denoise|impute|semi-supervised|one-class", "which figure", OPTION_TEXT, &command, 0, 0 },
+        { "figure", "denoise|impute|semi-supervised|semi-supervised-controls|one-class", "which", OPTION_TEXT, &command,
+          0, 0 },
         { "seed", "N", "of everything random", OPTION_INTEGER, &t.seed, 0, 2147483647 },
         { "threads", "N", "0 for all cores", OPTION_INTEGER, &t.threads, 0, 64 },
         { "data", "DIR", "MNIST's files (else MNIST_DIR, data/, ...)", OPTION_TEXT, &t.data, 0, 0 },

@@ -126,6 +126,7 @@ write_table() {
         echo "|---|---|---|---|"
         uses denoise "squared error of a test digit"
         uses semi-supervised "test digits read wrong, %, mean of three choices of 100 labels"
+        uses semi-supervised-controls "the same in another graph, that of pixels or of an untrained encoder's codes"
         uses one-class "AUC, %, of one digit against the others, mean over ten"
         uses impute "error of the missing half, in standard deviations"
     } >"$out/table.md.partial" && mv "$out/table.md.partial" "$out/table.md"
@@ -140,6 +141,7 @@ train_vae 4 50
 train iwae-5 4 50 --recipe iwae --k 5
 for use in denoise semi-supervised one-class impute; do figure $use; done
 if [ -n "$FULL" ]; then
+    figure semi-supervised-controls
     train_vae 20 50
     train_vae 40 500
     train best 60 500 --recipe best

@@ -1297,7 +1297,8 @@ TEST(test_reproduce) {
     CHECK((text = read_file(FOLDER "/calls", &size)) != NULL);
     if (text) CHECK_TEXT((char *)text, "10\n10\n10 1\n10\n3\n4\n4\n"
                                      "figures denoise\nfigures semi-supervised\nfigures one-class\nfigures impute\n"
-                                     "figures semi-supervised\nfigures one-class\nfigures impute\n20 1\n40 1\n60\n121 1\n3280 1\n");
+                                     "figures semi-supervised\nfigures one-class\nfigures impute\n"
+                                     "figures semi-supervised-controls\n20 1\n40 1\n60\n121 1\n3280 1\n");
     free(text);
     CHECK(run("rm " FOLDER "/table/best-60.log; printf '#!/bin/sh\\necho no memory; exit 1\\n' >" FOLDER
               "/fake/train_mnist; FULL=1 " REPRODUCE) == 1);
@@ -1422,9 +1423,9 @@ TEST(test_pictures) {
     CHECK_CONTAINS(heard, "knows 0 classes, not ten: name another --model");
     CHECK(run("build/draw_digit 20x6") == 2);
     CHECK_CONTAINS(heard, "draw_digit: '20x6' is not 1 to 100 digits: see --help");
-    CHECK(run("build/sample_mnist " RUNS "/a/model --out /nonexistent/x.png") == 2);
     CHECK(run("build/plot_latent " RUNS "/classes --data " RUNS "/digits --out " RUNS "/p.png") == 1);
     CHECK_CONTAINS(heard, "plot_latent: this model has 12 latent dimensions, a plane two: train one with --latent 2");
+    CHECK(run("build/sample_mnist " RUNS "/a/model --out /nonexistent/x.png") == 2);
     CHECK_CONTAINS(heard, "sample_mnist: there is no folder /nonexistent for --out");
     CHECK(run("test -e /nonexistent") != 0);
     CHECK(run("build/sample_mnist " RUNS "/nothing --out " RUNS "/p.png") == 1);
