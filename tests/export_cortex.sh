@@ -12,9 +12,12 @@ mkdir -p "$folder" || exit 1
 make build/export_c >/dev/null || exit 1
 cc -O1 -I. tests/export_models.c -o "$folder/export_models" -lm && "$folder/export_models" "$folder" || exit 1
 
-# size NAME TEXT SCRATCH: code without constants, and bytes of scratch, at most
+# size NAME TEXT SCRATCH [TYPE]: code without constants, and bytes of scratch and stack, at most
 size() {
-    build/export_c "$folder/$1.safetensors" --part decoder --name "$1" --out "$folder/$1.h" || exit 1
+    type=${4:-float}
+    [ "$type" = float ] || type="int8 --calibrate $folder/rows.csv"
+    build/export_c "$folder/$1.safetensors" --part decoder --type $type --name "$1" --out "$folder/$1.h" >/dev/null ||
+        exit 1
     capitals=$(echo "$1" | tr a-z A-Z)
     printf '#include "%s.h"\nvoid run(const float *z, float *pixels, float *scratch);\n' "$1" >"$folder/$1.c"
     printf 'void run(const float *z, float *pixels, float *scratch) { %s_decode(z, pixels, scratch); }\n' "$1" >>"$folder/$1.c"
@@ -26,12 +29,14 @@ size() {
     kept=$(arm-none-eabi-size -A "$folder/$1.o" | awk '/^\.(data|bss)/ { n += $2 } END { print n + 0 }')
     stack=$(awk -F '\t' '{ n += $2 } END { print n }' "$folder/$1.su")
     scratch=$(sed -n "s/.*${capitals}_DECODE_SCRATCH = .* \([0-9]*\) bytes.*/\1/p" "$folder/$1.h")
-    echo "$1: code $text, constants $constants, scratch $scratch, stack at most $stack, kept $kept bytes"
+    echo "$1 in ${4:-float}: code $text, constants $constants, scratch $scratch, stack at most $stack, kept $kept bytes"
     [ "$text" -le "$2" ] && [ $((scratch + stack)) -le "$3" ] && [ "$kept" = 0 ] || fail "$1 is above $2 or $3"
 }
 size sensor 2048 204
 size dense 2048 1740
 size convolutional 5120 100000
+size dense 2048 1740 int8
+size convolutional 5120 20000 int8
 
 # cost NAME PART TYPE M3 M4: instructions for each multiply-add, all else included, in hundredths and at most.
 cost() {
@@ -57,6 +62,7 @@ cost() {
     done
     echo "$said instructions on M3 and M4F"
 }
+cost sensor decoder float 27000 1500
 cost dense decoder float 7700 340
 cost dense decoder int8 360 190
 cost convolutional decoder float 7800 430
