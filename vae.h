@@ -605,8 +605,9 @@ typedef struct vae_terms {
     double reconstruction;    /* -log p(x | z) */
     double kl;                /* KL( q(z | x) || N(0, I) ), 0 or more */
     double elbo;              /* -(reconstruction + kl) */
-    double loss;              /* what is minimised: see vae_objective; of vae_elbo always reconstruction + beta kl; with
-                                 config.classifier also + classifier_weight classification */
+    double loss;              /* what is minimised: see vae_objective; of vae_elbo always reconstruction + beta kl, beta
+                                 where its schedule stands; with config.classifier also + classifier_weight
+                                 classification */
     double classification;    /* -log p(label | mean) by config.classifier; 0 for a row without label */
 } vae_terms;
 
