@@ -82,6 +82,8 @@
                              pixels, targets, tied or frozen layers, shared_heads, sigma_per_pixel, schedules, free
                              bits, capacity, drawn pixels, VAE_CHANNELS_FIRST, views, VAE_SCORE_LOG_LIKELIHOOD,
                              without_entropy, and first weights are VAE_INIT_PYTORCH (for VAE_INFERENCE_ONLY 0)
+       VAE_DECODE_ONLY *     with VAE_INFERENCE_ONLY: only config.part VAE_DECODER_ONLY and vae_decode, nothing drawn; the
+                             rest is VAE_ERROR_UNSUPPORTED
        VAE_NO_MESSAGES *     error.message is the status's name: no sentences
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
@@ -1127,6 +1129,17 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #define VAEI_IS_BASIC 0
 #define VAEI_HAS(asked) (asked)
 #define VAEI_EXTRA(function) function
+#endif
+/* Whether models only decode, and what else they would need, of a table. */
+#ifdef VAE_DECODE_ONLY
+#ifndef VAE_INFERENCE_ONLY
+#error "VAE_DECODE_ONLY needs VAE_INFERENCE_ONLY"
+#endif
+#define VAEI_DECODES_ONLY 1
+#define VAEI_SCORING(function) NULL
+#else
+#define VAEI_DECODES_ONLY 0
+#define VAEI_SCORING(function) function
 #endif
 #ifdef VAE_SMALL
 #define VAEI_IS_SMALL 1
@@ -3451,11 +3464,13 @@ static const vaei_product_kernels VAEI_NAME(vaei_product_kernels) = {
 
 static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_TRAINING(VAEI_SHARED(vaei_activate_backward)),
-    VAEI_NAME(vaei_bernoulli), VAEI_SHARED(vaei_gaussian), VAEI_EXTRA(VAEI_SHARED(vaei_laplace)),
-    VAEI_EXTRA(VAEI_SHARED(vaei_continuous_bernoulli)), VAEI_SHARED(vaei_gaussian_kl), VAEI_SHARED(vaei_reparameterize),
+    VAEI_SCORING(VAEI_NAME(vaei_bernoulli)), VAEI_SCORING(VAEI_SHARED(vaei_gaussian)),
+    VAEI_SCORING(VAEI_EXTRA(VAEI_SHARED(vaei_laplace))),
+    VAEI_SCORING(VAEI_EXTRA(VAEI_SHARED(vaei_continuous_bernoulli))), VAEI_SCORING(VAEI_SHARED(vaei_gaussian_kl)),
+    VAEI_SCORING(VAEI_SHARED(vaei_reparameterize)),
     VAEI_TRAINING(VAEI_SHARED(vaei_latent_backward)), VAEI_TRAINING(VAEI_NAME(vaei_adam)),
     VAEI_TRAINING(VAEI_SHARED(vaei_sgd)), VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_rmsprop))),
-    VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_adadelta))), VAEI_SHARED(vaei_words_to_normals),
+    VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_adadelta))), VAEI_SCORING(VAEI_SHARED(vaei_words_to_normals)),
     VAEI_TRAINING(VAEI_SHARED(vaei_column_sums)), VAEI_SHARED(vaei_add), VAEI_SHARED(vaei_bytes_to_real),
     VAEI_SHARED(vaei_check_range)
 };
@@ -4639,10 +4654,11 @@ VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double sec
 static const vaei_likelihood vaei_likelihoods[] = {
     { "", "", 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL },
     { "bernoulli", "VAE_BERNOULLI", 1, 0, 1, -128, 0, 0, 0, 1, 1, 0, 0,
-      vaei_score_bernoulli, vaei_mean_sigmoid, vaei_bias_logit, NULL, VAEI_EXTRA(vaei_draw_bernoulli),
+      VAEI_SCORING(vaei_score_bernoulli), vaei_mean_sigmoid, VAEI_SCORING(vaei_bias_logit), NULL,
+      VAEI_EXTRA(vaei_draw_bernoulli),
       VAEI_EXTRA(vaei_variance_bernoulli) },
     { "gaussian", "VAE_GAUSSIAN", 1, -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, VAEI_HALF_LOG_TWO_PI, 1, 2, 0, 0, 0, 1,
-      vaei_score_gaussian, vaei_mean_identity, vaei_bias_identity, NULL, VAEI_EXTRA(vaei_draw_gaussian),
+      VAEI_SCORING(vaei_score_gaussian), vaei_mean_identity, vaei_bias_identity, NULL, VAEI_EXTRA(vaei_draw_gaussian),
       VAEI_EXTRA(vaei_variance_gaussian) },
 #ifndef VAE_BASIC
     { "laplace", "VAE_LAPLACE", 1, -VAEI_MOST_PIXEL, VAEI_MOST_PIXEL, 0, VAEI_LOG_TWO, 1, 1, 0, 0, 0, 0,
@@ -5917,6 +5933,9 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
         return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the network or its training needs what a build with VAE_BASIC "
                          "lacks: see the list at the top of vae.h, or build without");
 #endif
+    if (VAEI_DECODES_ONLY && c->part != VAE_DECODER_ONLY)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_DECODE_ONLY has decoders alone: set config.part "
+                         "to VAE_DECODER_ONLY");
     memset(s, 0, sizeof *s);
     vaei_copy_settings(c, s);
     vaei_default_settings(s, classifies);
@@ -8513,7 +8532,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
             vaei_store_row(pass, i, output, decoded);
             vaei_row_terms(model)[i] = !finite || !vaei_all_within(kernels, size, decoded, VAEI_LARGEST);
         }
-        if (!pass->reconstruction) continue;
+        if (VAEI_DECODES_ONLY || !pass->reconstruction) continue;
         if (!finite) {
             pass->reconstruction[i] = vaei_bits_double(VAEI_DOUBLE_INFINITY);
         } else if (pass->squared || pass->numbers) {
@@ -10875,6 +10894,8 @@ VAEI_PRIVATE vae_status vaei_decode(vae_model *model, const vae_latents *latents
     vae_status      status = VAE_OK;
     if (!model || !latents || ((!z || !pixels) && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model, latents, its z or pixels is NULL", call);
+    if (draws && VAEI_DECODES_ONLY)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_DECODE_ONLY draws nothing");
     if (draws && VAEI_IS_BASIC)
         return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_BASIC draws no pixels");
     if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
@@ -10935,6 +10956,7 @@ VAE_API vae_status vae_reconstruct(vae_model *model, const vae_data *data, vae_r
 /* z from N(0, I): numbers samples_drawn, samples_drawn + 1, ... of the model's sequence. */
 VAEI_PRIVATE vae_status vaei_sample_latent(vae_model *model, size_t count, vae_real *z, vae_error *error) {
     if (!model || (!z && count)) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_sample_latent: model or z is NULL");
+    if (VAEI_DECODES_ONLY) return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_DECODE_ONLY draws nothing");
     if (vaei_check_prior(model, "vae_sample_latent", error) != VAE_OK ||
         vaei_check_count(model, count, "vae_sample_latent", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn, count,
@@ -10957,6 +10979,7 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
     vae_status            status = VAE_OK;
     if (!model || (!pixels && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: model or pixels is NULL", call);
+    if (VAEI_DECODES_ONLY) return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_DECODE_ONLY draws nothing");
     if (vaei_check_part(model, VAE_DECODER_ONLY, call, error) != VAE_OK ||
         vaei_check_prior(model, call, error) != VAE_OK ||
         vaei_check_count(model, count, call, error) != VAE_OK) return VAE_ERROR_ARGUMENT;
