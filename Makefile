@@ -16,7 +16,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/.*VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-.PHONY: examples help run test reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
+.PHONY: examples help run test mutate reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
 
@@ -24,6 +24,7 @@ help:
 	@echo "make examples        build everything in examples/ into $(BUILD)/ (the default)"
 	@echo "make run             train on MNIST (data/ or MNIST_DIR) or generated digits, write pictures into out/"
 	@echo "make test            build and run all tests; MNIST_DIR, data/ or ../shared/mnist gives real MNIST"
+	@echo "make mutate          plant 200 small faults in vae.h, count those that the tests catch; half an hour on one core"
 	@echo "make reproduce       published figures on real MNIST, in minutes; FULL=1 for the long ones too, a night"
 	@echo "make bench           measure speed against this machine's own peak, under two minutes"
 	@echo "make bench-peers     the same against PyTorch, where python3 has torch"
@@ -62,6 +63,10 @@ run: $(BUILD)/train_mnist $(BUILD)/reconstruct_mnist $(BUILD)/make_digits
 
 test: $(TESTS) $(EXAMPLES)
 	@sh tests/run_tests.sh $(TESTS)
+
+# Half an hour on one core, a third of it to compile. Python 3 and a Unix. Faults of another seed: see tests/mutate.py.
+mutate:
+	@python3 -B tests/mutate.py
 
 # Interrupted, it goes on where it was. SEED=2 takes another seed.
 reproduce: $(BUILD)/train_mnist $(BUILD)/figures
