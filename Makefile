@@ -17,7 +17,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/^.define VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-.PHONY: examples help run test check coverage fuzz reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
+.PHONY: examples help run test check coverage fuzz mutate reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
 
@@ -28,6 +28,7 @@ help:
 	@echo "make check           every check that this machine can make, some 45 minutes on two cores; says what it does"
 	@echo "make coverage        which lines of vae.h the tests run, section by section, in minutes; takes gcov and python3"
 	@echo "make fuzz            what reads files and command lines meets made-up ones, 8 x FUZZ_SECONDS=$(FUZZ_SECONDS)"
+	@echo "make mutate          plant 200 small faults in vae.h, count those that the tests catch; half an hour on one core"
 	@echo "make reproduce       published figures on real MNIST, in minutes; FULL=1 for the long ones too, a night"
 	@echo "make bench           measure speed against this machine's own peak, under two minutes"
 	@echo "make bench-peers     the same against PyTorch, where python3 has torch"
@@ -98,6 +99,10 @@ coverage:
 
 fuzz: | $(BUILD)
 	@sh tests/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
+
+# Half an hour on one core, a third of it to compile. Python 3 and a Unix. Faults of another seed: see tests/mutate.py.
+mutate:
+	@python3 -B tests/mutate.py
 
 # Interrupted, it goes on where it was. SEED=2 takes another seed.
 reproduce: $(BUILD)/train_mnist $(BUILD)/figures

@@ -74,8 +74,20 @@ TEST(test_says_what_is_missing) {
     CHECK(vae_create_in(&config, block, 1000, &model, &error) == VAE_ERROR_MEMORY && !model);
 }
 
+#ifdef VAEI_HAS_VECTOR
+/* Where no instruction may be taken, each of four roots is computed, of its own number. */
+TEST(test_takes_four_roots) {
+    const vaei_floats4 squares = { 1, 4, 9, 16 }, roots = vaei_sqrt4(squares);
+    int                i;
+    for (i = 0; i < 4; i++) CHECK(roots[i] == (float)(i + 1));
+}
+#endif
+
 int main(void) {
     RUN(test_runs_in_a_static_block);
     RUN(test_says_what_is_missing);
+#ifdef VAEI_HAS_VECTOR
+    RUN(test_takes_four_roots);
+#endif
     return test_finish();
 }

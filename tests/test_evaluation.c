@@ -559,6 +559,10 @@ TEST(test_probe_refusals) {
     CHECK(vae_probe(&probe, &points, &points, memory, &accuracy, &error) == VAE_ERROR_DATA);
     CHECK_CONTAINS(error.message, "train: z of row 1, dimension 3 is not finite");
     CHECK(accuracy == 7);
+    /* What stands after the last point is not read. */
+    points.count = 1;
+    labels[1] = -1;
+    CHECK(vae_probe(&probe, &points, &points, memory, &accuracy, &error) == VAE_OK && accuracy == 1);
 }
 
 /* The half that a score needs. */

@@ -221,6 +221,16 @@ TEST(test_data_out_of_scale) {
         vae_destroy(model);
         free(pixels);
     }
+    for (k = 0; k < 2; k++) {           /* not far from either bound they are taken */
+        vae_real  *pixels = sensors(2, 0.01);
+        vae_config config = vector_config(SENSORS, VAE_LAPLACE);
+        vae_model *model;
+        for (i = 0; i < SENSOR_ROWS * SENSORS; i++) pixels[i] *= (vae_real)(k ? 1000 : 0.02);
+        model = fit(&config, pixels, SENSOR_ROWS, 1, &error);
+        if (!CHECK(model != NULL)) printf("    %s\n", error.message);
+        vae_destroy(model);
+        free(pixels);
+    }
 }
 
 TEST(test_series) {

@@ -536,9 +536,27 @@ static void test_two_models_at_once(void) {
 }
 #endif
 
+#ifdef VAEI_HAS_POOL
+/* The threads of a model, and the memory for them, are there where there is more than one. */
+TEST(test_one_thread_takes_no_pool) {
+    vae_config c = net(CONVOLUTIONAL);
+    int        threads;
+    for (threads = 1; threads < 3; threads++) {
+        vae_model *model = NULL;
+        c.threads = threads;
+        if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+        CHECK(!model->pool == (threads == 1));
+        vae_destroy(model);
+    }
+}
+#endif
+
 int main(void) {
     draw_images();
     RUN(test_number_of_threads);
+#ifdef VAEI_HAS_POOL
+    RUN(test_one_thread_takes_no_pool);
+#endif
     RUN(test_importance_samples);
     RUN(test_hook_in_any_order);
     RUN(test_divided_products);
