@@ -76,24 +76,28 @@ static vae_status explain(const detector *d, const csv_table *table, size_t i, v
     return status;
 }
 
+/* Names the rows above the threshold in the table's order; where they are more than are to be shown, the oddest. */
 static vae_status report(const detector *d, const csv_table *table, const char *path, size_t shown, FILE *file,
                          vae_error *error) {
     const vae_data data = { .pixels = table->numbers, .count = table->rows };
     double        *scores = malloc((table->rows + 1) * sizeof *scores);
     vae_status     status = scores ? detector_score(d, &data, scores, error) : detector_no_memory(error);
-    size_t         i, found = 0;
+    size_t         i, found = 0, named = 0;
+    double         least = 0;
+    if (status == VAE_OK) status = detector_largest(scores, table->rows, shown, &least, error);
     if (status == VAE_OK && file) fprintf(file, "line,score,anomaly\n");
     for (i = 0; status == VAE_OK && i < table->rows; i++) {
         const int odd = scores[i] > d->threshold;
         if (file) fprintf(file, "%lu,%.9g,%d\n", (unsigned long)table->lines[i], scores[i], odd);
-        if (!odd || found++ >= shown) continue;
+        found += (size_t)odd;
+        if (!odd || scores[i] < least || named++ >= shown) continue;
         printf("%s, line %lu: score %.4g:", path, (unsigned long)table->lines[i], scores[i]);
         status = explain(d, table, i, error);
     }
     free(scores);
     if (status == VAE_OK)
         printf("%lu of %lu rows are above the threshold, %.4g%s\n", (unsigned long)found, (unsigned long)table->rows,
-               d->threshold, found > shown ? " (--show lists more)" : "");
+               d->threshold, found > shown ? " (--show N names the N oddest)" : "");
     return status;
 }
 

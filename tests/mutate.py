@@ -348,12 +348,13 @@ class Work:
         self.pool = concurrent.futures.ThreadPoolExecutor(options.jobs)
         self.seats = queue.Queue()
         shutil.rmtree(self.tree, ignore_errors=True)
-        shutil.copytree(TOP / 'tests', self.tree / 'tests', ignore=shutil.ignore_patterns('*.log'))
+        for name in ('tests', 'examples'):
+            shutil.copytree(TOP / name, self.tree / name, ignore=shutil.ignore_patterns('*.log'))
         for seat in range(options.jobs):            # a folder for each worker, where a test finds what it reads
             folder = self.here / f'run{seat}'
             shutil.rmtree(folder, ignore_errors=True)
             (folder / 'build').mkdir(parents=True)
-            for name in ('vae.h', 'tests'): (folder / name).symlink_to(self.tree / name)
+            for name in ('vae.h', 'tests', 'examples'): (folder / name).symlink_to(self.tree / name)
             self.seats.put(folder)
         (self.here / 'mutant.h').write_text(SWITCH)
         (self.here / 'mutant.c').write_text(SWITCH_SOURCE)

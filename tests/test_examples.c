@@ -1466,6 +1466,10 @@ TEST(test_detect_anomalies) {
     if (CHECK(line != NULL)) CHECK_CONTAINS(line, " is ");
     CHECK(run("grep -c . " FOLDER "/scores.csv; grep '^79,.*,1$' " FOLDER "/scores.csv") == 0);
     CHECK_CONTAINS(heard, "201\n");
+    CHECK(run(DETECT FOLDER "/normal.csv --check " FOLDER "/new.csv --without id --alarms 0.1 --show 1 --steps 500") == 0);
+    line = strstr(heard, ": score ");                       /* the oddest, though others stand before it */
+    if (CHECK(line && line > heard + 8)) CHECK(!strncmp(line - 8, " line 79", 8) && !strstr(line + 1, ": score "));
+    CHECK_CONTAINS(heard, " (--show N names the N oddest)");
     CHECK(run(DETECT FOLDER "/normal.csv --without id --show 0 --steps 200") == 0);
     CHECK_CONTAINS(heard, " of 1000 rows are above the threshold, ");
     /* mistakes */

@@ -47,6 +47,23 @@ static inline vae_status detector_no_memory(vae_error *error) {
     return error->status;
 }
 
+static inline int detector_by_size(const void *a, const void *b) {
+    const double left = *(const double *)a, right = *(const double *)b;
+    return (left < right) - (left > right);
+}
+
+/* The least of the `most` largest of the scores. */
+static inline vae_status detector_largest(const double *scores, size_t count, size_t most, double *least,
+                                          vae_error *error) {
+    double *sorted = malloc((count + 1) * sizeof *sorted);
+    if (!sorted) return detector_no_memory(error);
+    memcpy(sorted, scores, count * sizeof *scores);
+    qsort(sorted, count, sizeof *sorted, detector_by_size);
+    if (count) *least = sorted[most < 1 ? 0 : most < count ? most - 1 : count - 1];
+    free(sorted);
+    return VAE_OK;
+}
+
 /* log q(z | x) at its own mean, less the log of the mean of q(z | code) over the codes. */
 static inline double detector_divergence(const detector_model *m, const float *mean, const float *logvar) {
     double largest = -1e300, sum = 0, own = 0;
