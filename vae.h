@@ -8277,6 +8277,7 @@ VAEI_PRIVATE vaei_sigmas vaei_sigmas_of(const vae_model *model) {
     size_t                 i;
     memset(&sigmas, 0, sizeof sigmas);
     sigmas.channels = (size_t)model->settings.input.channels;
+    if (VAEI_DECODES_ONLY) return sigmas;               /* a mean needs no more */
     sigmas.row_nats = likelihood->constant;
     if (!likelihood->has_sigma) {
         sigmas.row_nats = (double)plan->example * sigmas.row_nats;
@@ -8434,7 +8435,8 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 
 /* Two arrays: the first has a number for each row of the decoder, its reconstruction; the second, vaei_row_kl, one for
    each row of pixels, its KL, and then, where samples are weighted, one more. Decoding stores in the first one whether
-   a pixel of the row is not finite. */
+   a pixel of the row is not finite: 0 or 1, asked for by its bits, so that a program which only decodes has no
+   arithmetic of doubles. */
 VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
     return (double *)(void *)vaei_numbers(model, model->plan.row_terms);
 }
@@ -8530,7 +8532,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         if (pass->decoded) {
             vae_real *decoded = pass->decoded + i * size;
             vaei_store_row(pass, i, output, decoded);
-            vaei_row_terms(model)[i] = !finite || !vaei_all_within(kernels, size, decoded, VAEI_LARGEST);
+            vaei_row_terms(model)[i] = finite && vaei_all_within(kernels, size, decoded, VAEI_LARGEST) ? 0. : 1.;
         }
         if (VAEI_DECODES_ONLY || !pass->reconstruction) continue;
         if (!finite) {
@@ -10807,7 +10809,7 @@ VAEI_PRIVATE vae_status vaei_decode_rows(vaei_pass *pass, size_t first, vae_real
     pass->decoded = pixels + first * pass->model->plan.example;
     vaei_decoder_forward(pass);
     for (i = 0; i < pass->count; i++)
-        if (vaei_row_terms(pass->model)[i] != 0) return vaei_fail_result(first + i, error);
+        if (vaei_double_bits(vaei_row_terms(pass->model)[i])) return vaei_fail_result(first + i, error);
     return VAE_OK;
 }
 
