@@ -5934,8 +5934,8 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
                          "lacks: see the list at the top of vae.h, or build without");
 #endif
     if (VAEI_DECODES_ONLY && c->part != VAE_DECODER_ONLY)
-        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_DECODE_ONLY has decoders alone: set config.part "
-                         "to VAE_DECODER_ONLY");
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "a build with VAE_DECODE_ONLY has decoders alone: set "
+                         "config.part to VAE_DECODER_ONLY");
     memset(s, 0, sizeof *s);
     vaei_copy_settings(c, s);
     vaei_default_settings(s, classifies);
