@@ -66,7 +66,7 @@ cost sensor decoder float 27000 1500
 cost dense decoder float 7700 340
 cost dense decoder int8 360 190
 cost convolutional decoder float 7800 430
-cost convolutional decoder int8 460 285
+cost convolutional decoder int8 420 250
 cost convolutional encoder float 7900 370
 cost convolutional encoder int8 460 250
 

@@ -491,6 +491,41 @@ TEST(test_quantizes_anything) {
     CHECK(y[0] == -28 && y[1] == -28 && y[2] == 127 && y[3] == -128 && y[4] == 72);
 }
 
+/* Layers of few channels, written another way, give the same numbers: with borders of any width, inputs of any zero. */
+TEST(test_narrow_layers) {
+    enum { MOST = 7 * 40 * 5, WEIGHTS = 3 * 25 * 5, OUTPUTS = 9 * 40 * 3 };
+    static int8_t x[MOST], weight[WEIGHTS], wanted[OUTPUTS], got[OUTPUTS];
+    const int32_t bias[3] = { 20000, -7000, 0 }, multiplier[3] = { 2000000000, 1500000000, 700000000 };
+    test_random   number = { 8 };
+    int           round, i;
+    for (round = 0; round < 2000; round++) {
+        net_layer    layer = { NULL, NULL, NULL, NULL, 0, 128, 8, 3, -128 };
+        net_geometry g;
+        net_axis    *axis = &g.height;
+        net_span   (*reach)(const net_axis *, int) = test_integer(&number, 0, 1) ? net_reach : net_reach_transposed;
+        g.in_channels = test_integer(&number, 1, 5);
+        g.out_channels = test_integer(&number, 1, 3);
+        for (i = 0; i < 2; i++, axis = &g.width) {
+            axis->in = test_integer(&number, 1, i ? 40 : 7);
+            axis->out = test_integer(&number, 1, i ? 40 : 9);
+            axis->kernel = test_integer(&number, 1, 5);
+            axis->stride = test_integer(&number, 1, 3);
+            axis->before = test_integer(&number, 0, test_integer(&number, 0, 3) ? 2 : 19);
+        }
+        for (i = 0; i < MOST; i++) x[i] = (int8_t)test_integer(&number, -128, 127);
+        for (i = 0; i < WEIGHTS; i++) weight[i] = (int8_t)test_integer(&number, -127, 127);
+        layer.weight = weight;
+        layer.bias = bias;
+        layer.multiplier = multiplier;
+        layer.offset = test_integer(&number, -127, 128);
+        memset(wanted, 0, sizeof wanted);
+        memset(got, 0, sizeof got);
+        net_convolution8(&g, reach, &layer, x, wanted);
+        net_narrow8(&g, reach, &layer, x, got);
+        if (!CHECK(memcmp(got, wanted, sizeof got) == 0)) return;      /* nor is anything written behind them */
+    }
+}
+
 TEST(test_refuses_what_is_not_there) {
     vae_config       c;
     vae_model       *model = NULL;
@@ -514,6 +549,7 @@ int main(int argc, char **argv) {
     make_directory("build");
     make_directory(folder);
     RUN(test_quantizes_anything);
+    RUN(test_narrow_layers);
     RUN(test_refuses_what_is_not_there);
     RUN_LONG(test_same_bits, "exports random networks and compiles them");
     return test_finish();

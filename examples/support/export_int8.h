@@ -216,7 +216,7 @@ static inline void export_run_int8(const export_int8_layer *m, int label, const 
     const net_geometry    g = export_geometry(l);
     if (l->layer.kind == VAE_LAYER_DENSE)
         net_dense8(&m->layer, m->labels ? m->labels + label * l->channels : m->bias, x, l->inputs, y, l->outputs);
-    else net_convolution8(&g, export_reach(l), &m->layer, x, y);
+    else net_convolution8(&g, export_reach(l), &m->layer, x, y);     /* whose numbers net_narrow8's are too */
     if (m->table) net_look_up(m->table, (int8_t *)y, l->outputs);
     if (m->factor && l->layer.activation > VAE_LINEAR)
         net_each(export_function(l->layer.activation), (float *)y, l->outputs);

@@ -199,7 +199,8 @@ static inline void export_put_int8_layer(export_text *t, const export_int8_layer
         else export_put(t, "bias");
         export_put(t, ", %s, %d, %s, %d);\n", from, l->inputs, to, l->outputs);
     } else
-        export_put(t, "    net_convolution8(&net_%s_geometry, net_reach%s, &net_%s_layer, %s, %s);\n", which,
+        export_put(t, "    net_%s8(&net_%s_geometry, net_reach%s, &net_%s_layer, %s, %s);\n",
+                   l->channels < 4 ? "narrow" : "convolution", which,
                    l->layer.kind == VAE_LAYER_CONV ? "" : "_transposed", which, from, to);
     if (m->table) export_put(t, "    net_look_up(net_%s_table, %s, %d);\n", which, to, l->outputs);
     if (m->factor && l->layer.activation > VAE_LINEAR)

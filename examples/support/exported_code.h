@@ -732,6 +732,53 @@ static inline void net_convolution8(const net_geometry *g, net_span (*reach)(con
     }
 }
 )
+EXPORTED(narrow8,
+static inline void net_narrow8(const net_geometry *g, net_span (*reach)(const net_axis *, int), const net_layer *layer,
+                               const int8_t *x, void *y) {
+    const int line = g->width.kernel * g->in_channels;
+    const int step = g->width.stride;
+    net_patch patch;
+    int32_t   sums[4], base[3];
+    int       row, phase, column, channel, places, i;
+    patch.weight_line = line;
+    patch.x_line = g->width.in * g->in_channels;
+    for (row = 0; row < g->height.out; row++) {
+        const net_span rows = reach(&g->height, row);
+        for (phase = 0; phase < step; phase++) {
+            base[0] = base[1] = base[2] = 0;
+            for (column = phase; column < g->width.out; column += places * step) {
+                const net_span columns = reach(&g->width, column);
+                const int8_t  *weight = layer->weight + rows.tap * line + columns.tap * g->in_channels;
+                const int8_t  *from = x + rows.from * patch.x_line + columns.from * g->in_channels;
+                int            at = (row * g->width.out + column) * g->out_channels;
+                int            next = 0;
+                patch.lines = columns.count > 0 ? rows.count : 0;
+                patch.count = columns.count * g->in_channels;
+                places = 1;
+                if (patch.lines && column + 3 * step < g->width.out) {
+                    const net_span last = reach(&g->width, column + 3 * step);
+                    next = (last.from - columns.from) / 3 * g->in_channels;
+                    if (last.tap == columns.tap && last.count == columns.count) places = 4;
+                }
+                for (channel = 0; channel < g->out_channels; channel++, at++, weight += g->height.kernel * line) {
+                    sums[0] = sums[1] = sums[2] = sums[3] = base[channel];
+                    for (i = 0; places == 4 && i < patch.lines; i++)
+                        net_four_sums8(sums, from + i * patch.x_line, next, weight + i * line, 0, patch.count);
+                    if (places == 1)
+                        sums[0] = net_one_sum8(layer->bias[channel], weight, from, layer->offset, &patch);
+                    else if (!base[channel]) {
+                        base[channel] = net_one_sum8(layer->bias[channel], weight, from, layer->offset, &patch) -
+                                        sums[0];
+                        for (i = 0; i < 4; i++) sums[i] += base[channel];
+                    }
+                    for (i = 0; i < places; i++)
+                        net_store(layer, channel, 1, sums + i, y, at + i * step * g->out_channels);
+                }
+            }
+        }
+    }
+}
+)
 EXPORTED(look_up,
 static inline void net_look_up(const int8_t *table, int8_t *y, int count) {
     for (; count > 0; count--, y++) *y = table[*y + 128];
@@ -883,6 +930,9 @@ static const exported_piece exported_pieces[] = {
     EXPORTED_PIECE(sums8, NULL),
     EXPORTED_PIECE(dense8, NULL),
     EXPORTED_PIECE(convolution8, "Images have their channels last."),
+    EXPORTED_PIECE(narrow8, "Up to three channels, which come last. Four outputs a stride apart that meet the same\n"
+                            "   taps share each weight: inputs and weights change places. To each, bias and offset\n"
+                            "   add `base`."),
     EXPORTED_PIECE(look_up, NULL),
     EXPORTED_PIECE(spread, "x may be the last `count` bytes of y.")
 };
