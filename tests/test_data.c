@@ -143,6 +143,14 @@ TEST(test_settings) {
     CHECK_CONTAINS(error.message, "samples is 0");
     CHECK(vae_impute(model, &data, 3, NULL, NULL, &error) == VAE_ERROR_ARGUMENT);
     vae_destroy(model);
+
+    /* Those of a fresh model, whose scale the pixels give, too. */
+    c = small_network(VAE_GAUSSIAN);
+    c.targets = c.standardize = 1;
+    model = make(&c);
+    CHECK(vae_train_step(model, &data, NULL, &error) == VAE_ERROR_DATA);
+    CHECK_CONTAINS(error.message, "target row 0, column 0 holds inf");
+    vae_destroy(model);
 }
 
 /* ---- targets ---- */

@@ -605,6 +605,8 @@ TEST(test_files_of_other_kinds) {
     };
     vae_model *model = make(4, 1), *loaded = NULL;
     size_t     i, size;
+    EXPECT(vae_load_memory("\x80\x01\0\0\0\0\0\0\0{}", 11, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK(!strstr(problem.message, "pickle"));              /* there is no protocol 1 in a pickle's header */
     for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         write_file(kinds[i].name, kinds[i].bytes, kinds[i].size);
         EXPECT(vae_load(kinds[i].name, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
