@@ -2462,6 +2462,10 @@ typedef struct vaei_product_kernels {
 } vaei_product_kernels;
 #endif
 
+/* A larger first moment cannot come from gradients, which are refused beyond 1e18, and could make the next weights
+   infinite: files may not hold one. Adadelta's u could outgrow it, from one in a file, and is kept to it. */
+#define VAEI_MOST_MOMENT ((vae_real)1e30)
+
 /* The constants of one update for the optimisers' kernels. In VAE_SGD, too, the first moment decays by beta1, and in
    VAE_RMSPROP and VAE_ADADELTA all moments by beta2. */
 typedef struct vaei_update_step {
@@ -3237,11 +3241,12 @@ VAEI_UPDATE_KERNEL(vaei_rmsprop, vaei_by_square, 0)
 
 /* Adadelta: d = sqrt(u + epsilon) / sqrt(v + epsilon) g,  u = beta2 u + (1 - beta2) d^2. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_by_squares)(const vaei_update_step *step, VAEI_V g, VAEI_V *v, VAEI_V *u) {
-    const VAEI_V epsilon = VAEI_SET(step->epsilon);
+    const VAEI_V epsilon = VAEI_SET(step->epsilon), most = VAEI_SET(VAEI_MOST_MOMENT);
     VAEI_V       d;
     *v = VAEI_NAME(vaei_mean_square)(step, g, *v);
     d = VAEI_PRODUCT(VAEI_SQRT(*u + epsilon) / VAEI_SQRT(*v + epsilon), g);
     *u = VAEI_NAME(vaei_mean_square)(step, d, *u);
+    *u = VAEI_SELECT_LESS(most, *u, most, *u);
     return d;
 }
 VAEI_UPDATE_KERNEL(vaei_adadelta, vaei_by_squares, 1)
@@ -14238,10 +14243,6 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
         }
     return vaei_check_cover(matching->file, error);
 }
-
-/* A larger first moment cannot come from training, which refuses gradients beyond 1e18, and could make the next weights
-   infinite. */
-#define VAEI_MOST_MOMENT ((vae_real)1e30)
 
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
 VAEI_SETUP vae_status vaei_read_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,

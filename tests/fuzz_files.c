@@ -160,13 +160,9 @@ static void save_and_load(const vae_model *model, int checkpoint) {
     static unsigned char file[MOST_FILE], second[MOST_FILE];
     vae_config           config = same_again(model);
     vae_model           *loaded = NULL;
-    vae_status           status;
     size_t               size, again;
     must(vae_save_memory(model, checkpoint, file, sizeof file, &size, &problem) == VAE_OK);
-    status = vae_load_memory(file, size, &config, &loaded, &problem);
-    /* A step of Adadelta may lift a made-up moment from just below the reader's bound to above it. */
-    if (status == VAE_ERROR_FORMAT && checkpoint && strstr(problem.message, "more than any gradient leaves")) return;
-    must(status == VAE_OK);
+    must(vae_load_memory(file, size, &config, &loaded, &problem) == VAE_OK);
     must(vae_save_memory(loaded, checkpoint, second, sizeof second, &again, &problem) == VAE_OK);
     must(size == again && !memcmp(file, second, size));
     vae_destroy(loaded);
