@@ -11,6 +11,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -81,14 +82,31 @@ static void train(double scale, int validated) {
     vae_print_progress(NULL, &p);
 }
 
-/* Plays train() to a terminal of `width` columns (0: one that does not tell) or, where it is negative, to a pipe. */
+enum { THE_END = 4 };                    /* the byte that the player writes last */
+
+/* Reads what is played up to its last byte; 0 where nothing more comes. */
+static int watch(int from, int width) {
+    struct pollfd ready;
+    char          bytes[4096];
+    ssize_t       count;
+    ready.fd = from;
+    ready.events = POLLIN;
+    while (poll(&ready, 1, 60000) > 0 && (count = read(from, bytes, sizeof bytes)) > 0) {
+        const int ended = bytes[count - 1] == THE_END;
+        show(bytes, count - ended, width);
+        if (ended) return 1;
+    }
+    return 0;
+}
+
+/* Plays train() to a terminal of `width` columns (0: one that does not tell) or, where it is negative, to a pipe.
+ * Its other end stays open here until all is read: a terminal that is hung up may lose what was written last. */
 static int play(int width, const char *columns, double scale, int validated) {
     struct winsize size;
     struct termios plain;
-    char           bytes[4096];
-    ssize_t        count;
     pid_t          child;
-    int            ends[2] = { -1, -1 }, status = -1;
+    int            ends[2] = { -1, -1 }, status = -1, whole;
+    const char     end = THE_END;
     memset(&screen, 0, sizeof screen);
     if (width < 0) {
         if (pipe(ends) != 0) return 0;
@@ -110,13 +128,14 @@ static int play(int width, const char *columns, double scale, int validated) {
         dup2(ends[1], 1);
         close(ends[0]);
         train(scale, validated);
-        _exit(0);
+        fflush(NULL);
+        _exit(write(1, &end, 1) != 1);
     }
+    whole = child > 0 && watch(ends[0], width > 0 ? width : columns ? atoi(columns) : width < 0 ? MOST_COLUMNS : 80);
     close(ends[1]);
-    while ((count = read(ends[0], bytes, sizeof bytes)) > 0)
-        show(bytes, count, width > 0 ? width : columns ? atoi(columns) : width < 0 ? MOST_COLUMNS : 80);
     close(ends[0]);
-    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0 && whole);
+    return 1;
 }
 
 TEST(test_widths) {
