@@ -179,6 +179,9 @@ typedef double vae_real;
 typedef float vae_real;
 #endif
 
+/* What is summed over many numbers, such as nats and scores, is computed and given as this. */
+typedef double vae_wide;
+
 /* ==== 1 >>status ================================================================================================== */
 
 typedef enum vae_status {
@@ -604,13 +607,13 @@ typedef struct vae_data {
 
 /* Nats per example. In training with several samples a row, -log p(x | z) is their mean. */
 typedef struct vae_terms {
-    double reconstruction;    /* -log p(x | z) */
-    double kl;                /* KL( q(z | x) || N(0, I) ), 0 or more */
-    double elbo;              /* -(reconstruction + kl) */
-    double loss;              /* what is minimised: see vae_objective; of vae_elbo always reconstruction + beta kl, beta
+    vae_wide reconstruction;  /* -log p(x | z) */
+    vae_wide kl;              /* KL( q(z | x) || N(0, I) ), 0 or more */
+    vae_wide elbo;            /* -(reconstruction + kl) */
+    vae_wide loss;            /* what is minimised: see vae_objective; of vae_elbo always reconstruction + beta kl, beta
                                  where its schedule stands; with config.classifier also + classifier_weight
                                  classification */
-    double classification;    /* -log p(label | mean) by config.classifier; 0 for a row without label */
+    vae_wide classification;  /* -log p(label | mean) by config.classifier; 0 for a row without label */
 } vae_terms;
 
 #ifndef VAE_INFERENCE_ONLY
@@ -634,9 +637,9 @@ typedef struct vae_progress {
     vae_terms  train;                /* mean over the epoch so far, each batch with the weights of its time */
     vae_terms  validation;           /* as vae_elbo gives them, at VAE_EVENT_EPOCH; zeros unless has_validation */
     int        has_validation;
-    double     seconds;              /* since vae_fit began */
-    double     examples_per_second;  /* while training this epoch, validation not counted */
-    double     seconds_left;         /* to the end of vae_fit, by the speed so far */
+    vae_wide   seconds;              /* since vae_fit began */
+    vae_wide   examples_per_second;  /* while training this epoch, validation not counted */
+    vae_wide   seconds_left;         /* to the end of vae_fit, by the speed so far */
     int        redraw;               /* nonzero when a display is due: ten times a second, and at each epoch's end */
 } vae_progress;
 
@@ -780,13 +783,13 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
 
 /* log p(x) in nats, estimated from below by k = `samples` (1 or more) draws from q (Burda et al. 2016, equation 8):
    log 1/k sum_k p(x | z_k) p(z_k) / q(z_k | x). `mean` and `each` (count numbers) as above. */
-VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
-                                      double *each, vae_error *error);
+VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, vae_wide *mean,
+                                      vae_wide *each, vae_error *error);
 
 /* A row's nats as bits per number of it: nats / (vae_example_size log 2). Of -log p(x), or of -elbo, which bounds it,
    these are the bits per dimension of the literature where p is a probability: bytes under VAE_DISCRETIZED_LOGISTIC,
    zeros and ones under VAE_BERNOULLI. */
-VAE_API double vae_bits_per_dimension(const vae_model *model, double nats);
+VAE_API vae_wide vae_bits_per_dimension(const vae_model *model, vae_wide nats);
 
 /* What a row's missing numbers probably are, given the others (config.missing): their mean, and in `spread`, which may
    be NULL, their standard deviation, by `samples` draws from q with self-normalised importance weights (Mattei and
@@ -815,23 +818,23 @@ typedef struct vae_score_config {
 } vae_score_config;
 
 /* `each` receives data->count scores. `score` NULL: VAE_SCORE_ELBO. */
-VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
+VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, vae_wide *each,
                              vae_error *error);
 /* What each number of a row adds to its score: data->count x vae_example_size numbers, in your layout. Only for
    VAE_SCORE_RECONSTRUCTION and VAE_SCORE_SQUARED_ERROR; `score` NULL: the first. */
 VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, const vae_score_config *score,
-                                     double *each, vae_error *error);
+                                     vae_wide *each, vae_error *error);
 
 /* The threshold for anomalies, from the scores of normal rows that were not trained on: the k-th smallest of them, k =
    (count + 1) fraction rounded up. A further normal row exceeds it with a chance of at most 1 - `fraction`, whatever
    the scores' distribution (split conformal prediction). At .99 that takes at least 99 scores, at .999 at least 999. */
-VAE_API vae_status vae_quantile(const double *scores, size_t count, double fraction, double *threshold,
+VAE_API vae_status vae_quantile(const vae_wide *scores, size_t count, vae_wide fraction, vae_wide *threshold,
                                 vae_error *error);
 
 /* What one dimension of z carries, over rows. */
 typedef struct vae_dimension {
-    double kl;              /* its mean KL in nats; the sum over dimensions is vae_terms.kl */
-    double mean, variance;  /* of the mean that the encoder gives */
+    vae_wide kl;              /* its mean KL in nats; the sum over dimensions is vae_terms.kl */
+    vae_wide mean, variance;  /* of the mean that the encoder gives */
     int    is_active;       /* 1: that variance is above 0.01 (Burda et al. 2016, section 5.2); else 0 */
 } vae_dimension;
 
@@ -851,7 +854,7 @@ typedef struct vae_probe_config {
    first classes * (latent + 1). The scale of z does not matter. */
 VAE_API size_t vae_probe_memory(const vae_probe_config *probe);
 VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *train, const vae_latents *test,
-                             double *memory, double *accuracy, vae_error *error);
+                             vae_wide *memory, vae_wide *accuracy, vae_error *error);
 #endif
 
 /* ==== 7 >>files =================================================================================================== */
@@ -1042,7 +1045,7 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 
 /* The bits of a double. Where double is as small as float (AVR), the bits that the same number has as a double of 64
    bits: so the code that takes doubles apart is the same everywhere. */
-VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
+VAEI_PRIVATE uint64_t vaei_double_bits(vae_wide x) {
 #if DBL_MANT_DIG == 53
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -1057,8 +1060,8 @@ VAEI_PRIVATE uint64_t vaei_double_bits(double x) {
 }
 
 /* The double with these bits, as vaei_double_bits gives them. */
-VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
-    double x;
+VAEI_PRIVATE vae_wide vaei_bits_double(uint64_t bits) {
+    vae_wide x;
 #if DBL_MANT_DIG != 53
     const int exponent = (int)(bits >> 52 & 2047) - (1023 - 127);
     bits = (bits >> 63) << 31 | (exponent >= 255 ? (uint32_t)255 << 23 : exponent <= 0 ? 0 : (uint32_t)exponent << 23)
@@ -1072,7 +1075,7 @@ VAEI_PRIVATE double vaei_bits_double(uint64_t bits) {
 #define VAEI_DOUBLE_INFINITY ((uint64_t)0x7FF << 52)
 #define VAEI_DOUBLE_NAN ((uint64_t)0xFFF << 51)
 
-VAEI_PRIVATE int vaei_finite_double(double x) {
+VAEI_PRIVATE int vaei_finite_double(vae_wide x) {
     return (vaei_double_bits(x) & VAEI_DOUBLE_INFINITY) != VAEI_DOUBLE_INFINITY;
 }
 
@@ -1086,7 +1089,7 @@ VAEI_PRIVATE int vaei_finite(vae_real x) {
 #endif
 }
 
-VAEI_PRIVATE int vaei_is_nan_double(double x) {
+VAEI_PRIVATE int vaei_is_nan_double(vae_wide x) {
     return (vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY;
 }
 
@@ -1208,7 +1211,8 @@ VAEI_SETUP void vaei_put_unsigned(vaei_text *text, uint64_t number) {
 /* The shortest decimal number that reads back as `real`: see >>files-implementation. */
 VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real);
 
-/* %s string, %d int, %z size_t, %r double (written as the shortest vae_real). Ends the text with a zero. */
+/* %s string, %d int, %z size_t, %r VAEI_SHOWN(number), written as the shortest vae_real. Ends the text with a zero. */
+#define VAEI_SHOWN(number) ((double)(number))
 VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list list) {
     for (; *format; format++) {
         if (*format != '%') { vaei_put(text, *format); continue; }
@@ -1320,47 +1324,47 @@ __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsig
 #include <unistd.h>
 /* WASI's header hides the function with -std=c99, but not the clock's name. */
 #if defined(CLOCK_MONOTONIC) && !(defined(__wasi__) && defined(__STRICT_ANSI__) && !defined(__cplusplus))
-VAEI_PRIVATE double vaei_now(void) {
+VAEI_PRIVATE vae_wide vaei_now(void) {
     struct timespec now;
     if (clock_gettime(CLOCK_MONOTONIC, &now)) return 0;
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return (vae_wide)now.tv_sec + 1e-9 * (vae_wide)now.tv_nsec;
 }
 #elif defined(VAEI_HIDDEN_POSIX) && \
     (defined(__LP64__) || (defined(__GLIBC__) && defined(__TIMESIZE) && __TIMESIZE == __WORDSIZE))
 typedef struct vaei_time { long seconds, nanoseconds; } vaei_time;
 extern int vaei_clock_gettime(int clock, vaei_time *now) __asm__("clock_gettime");
-VAEI_PRIVATE double vaei_now(void) {
+VAEI_PRIVATE vae_wide vaei_now(void) {
     vaei_time now;
     if (vaei_clock_gettime(1, &now)) return 0;          /* CLOCK_MONOTONIC */
-    return (double)now.seconds + 1e-9 * (double)now.nanoseconds;
+    return (vae_wide)now.seconds + 1e-9 * (vae_wide)now.nanoseconds;
 }
 #else
-VAEI_PRIVATE double vaei_now(void) {
+VAEI_PRIVATE vae_wide vaei_now(void) {
     struct timeval now;
     gettimeofday(&now, NULL);
-    return (double)now.tv_sec + 1e-6 * (double)now.tv_usec;
+    return (vae_wide)now.tv_sec + 1e-6 * (vae_wide)now.tv_usec;
 }
 #endif
 VAEI_PRIVATE int vaei_is_terminal(void) { return isatty(1); }
 #elif !defined(VAE_NO_STDIO) && defined(_WIN32)
 #include <io.h>
-VAEI_PRIVATE double vaei_now(void) {
+VAEI_PRIVATE vae_wide vaei_now(void) {
     int64_t count, frequency;
     if (!QueryPerformanceCounter((union _LARGE_INTEGER *)(void *)&count) ||
         !QueryPerformanceFrequency((union _LARGE_INTEGER *)(void *)&frequency)) return 0;
-    return (double)count / (double)frequency;
+    return (vae_wide)count / (vae_wide)frequency;
 }
 VAEI_PRIVATE int vaei_is_terminal(void) { return _isatty(1); }
 #elif !defined(VAE_NO_STDIO)
 #include <time.h>
-VAEI_PRIVATE double vaei_now(void) { return (double)time(NULL); }
+VAEI_PRIVATE vae_wide vaei_now(void) { return (vae_wide)time(NULL); }
 VAEI_PRIVATE int vaei_is_terminal(void) { return 0; }
 #else
-VAEI_PRIVATE double vaei_now(void) { return 0; }
+VAEI_PRIVATE vae_wide vaei_now(void) { return 0; }
 #endif
 
 /* The seconds between two calls of vaei_now; 0 if the clock was set back in between. */
-VAEI_PRIVATE double vaei_elapsed(double from, double to) { return to > from ? to - from : 0; }
+VAEI_PRIVATE vae_wide vaei_elapsed(vae_wide from, vae_wide to) { return to > from ? to - from : 0; }
 
 /* ---- numbers that threads share ----
 
@@ -1978,13 +1982,13 @@ VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
 /* ---- one number at a time, in double: for the few places outside the kernels that need more than a float ---- */
 
 /* 2^exponent, by its bits. */
-VAEI_PRIVATE double vaei_power_of_two(int exponent) {       /* -1022 .. 1023 */
+VAEI_PRIVATE vae_wide vaei_power_of_two(int exponent) {     /* -1022 .. 1023 */
     return vaei_bits_double((uint64_t)(exponent + 1023) << 52);
 }
 
 /* e^x to about 1e-15: x = n ln 2 + r, and Taylor's series for e^r with |r| <= 0.35. */
-VAEI_PRIVATE double vaei_scalar_exp(double x) {
-    double n, r, sum = 1;
+VAEI_PRIVATE vae_wide vaei_scalar_exp(vae_wide x) {
+    vae_wide n, r, sum = 1;
     int    k, whole;
     if (vaei_is_nan_double(x)) return x;
     if (x <= -708) return 0;
@@ -1999,9 +2003,9 @@ VAEI_PRIVATE double vaei_scalar_exp(double x) {
 
 /* log x to about 1e-15 for x > 0; -inf at 0, NaN below.
    x = 2^n m, log m = 2 artanh(s) = 2 (s + s^3/3 + ...) with s = (m - 1)/(m + 1), |s| < 0.18. */
-VAEI_PRIVATE double vaei_scalar_log(double x) {
+VAEI_PRIVATE vae_wide vaei_scalar_log(vae_wide x) {
     uint64_t bits = vaei_double_bits(x);
-    double   m, s, z, series = 0;
+    vae_wide m, s, z, series = 0;
     int      k, n = 0;
     if ((bits & ~VAEI_DOUBLE_SIGN) == 0) return vaei_bits_double(VAEI_DOUBLE_SIGN | VAEI_DOUBLE_INFINITY);
     if (bits >= VAEI_DOUBLE_INFINITY)       /* infinity, NaN or below zero */
@@ -2019,12 +2023,12 @@ VAEI_PRIVATE double vaei_scalar_log(double x) {
 }
 
 /* The square root, to about 1e-15; 0 below zero. */
-VAEI_PRIVATE double vaei_scalar_sqrt(double x) { return x > 0 ? vaei_scalar_exp(vaei_scalar_log(x) / 2) : 0; }
+VAEI_PRIVATE vae_wide vaei_scalar_sqrt(vae_wide x) { return x > 0 ? vaei_scalar_exp(vaei_scalar_log(x) / 2) : 0; }
 
 /* base^exponent by squaring: Adam's beta^t, a schedule's factor. A base that would become denormal becomes 0, as it
    does anyway on a processor that flushes denormals: so the bits do not depend on that. */
-VAEI_PRIVATE double vaei_power(double base, uint64_t exponent) {
-    double power = 1;
+VAEI_PRIVATE vae_wide vaei_power(vae_wide base, uint64_t exponent) {
+    vae_wide power = 1;
     for (; exponent > 0; exponent >>= 1) {
         if (exponent & 1) power *= base;
         base *= base;
@@ -2730,7 +2734,7 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_log)(VAEI_V x) { return log(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_plus_log1p)(VAEI_V y, VAEI_V e) { return y + log1p(e); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_tanh)(VAEI_V x, VAEI_V e) { return (void)e, tanh(x); }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1, int minus) {
-    double term = x * x / 2, sum = 0;
+    vae_wide term = x * x / 2, sum = 0;
     int    k;
     if (!minus) return expm1(x);
     if (fabs(x) > 0.5) return exp_minus_1 - x;
@@ -2738,14 +2742,14 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_expm1)(VAEI_V x, VAEI_V exp_minus_1, int minus
     return sum;
 }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_tail)(VAEI_V a, VAEI_V *exponential, VAEI_V *ratio) {
-    const double tail = erfc(a * 0.70710678118654752440) / 2;
+    const vae_wide tail = erfc(a * 0.70710678118654752440) / 2;
     *exponential = exp(-a * a / 2);
     *ratio = tail / *exponential;
     return tail;
 }
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_normal_pair)(VAEI_I word0, VAEI_I word1, VAEI_V *second) {
-    const double radius = sqrt(-2 * log(((double)(word0 >> 1) + 0.5) / 2147483648.0));
-    const double angle = (double)(int32_t)((uint32_t)word1 << 1) / 4294967296.0 * 3.14159265358979323846;
+    const vae_wide radius = sqrt(-2 * log(((vae_wide)(word0 >> 1) + 0.5) / 2147483648.0));
+    const vae_wide angle = (vae_wide)(int32_t)((uint32_t)word1 << 1) / 4294967296.0 * 3.14159265358979323846;
     *second = radius * sin(angle);
     return (uint32_t)word1 >> 31 ? -radius * cos(angle) : radius * cos(angle);
 }
@@ -3610,10 +3614,10 @@ VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, const vaei_kernel
    the whole sixteens that are left and that of the last few elements are added in double. A vector holds part of the 16
    partial sums; each part is a loop of its own over the block, which is in the cache. `rest` fills up a, and 0 fills up
    b: their term must be 0. */
-VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *a, const vae_real *b, vae_real rest,
-                             vae_real factor, vae_real *d) {
+VAEI_PRIVATE vae_wide vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *a, const vae_real *b, vae_real rest,
+                               vae_real factor, vae_real *d) {
     vae_real sums[VAEI_SUM_LANES], last_a[VAEI_SUM_LANES], last_b[VAEI_SUM_LANES];
-    double   total = 0;
+    vae_wide total = 0;
     size_t   done, count;
     int      half, i;
     for (done = 0; done < n; done += count) {
@@ -3630,34 +3634,34 @@ VAEI_PRIVATE double vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *
         }
         for (half = VAEI_SUM_LANES / 2; half > 0; half /= 2)
             for (i = 0; i < half; i++) sums[i] = sums[i] + sums[i + half];
-        total += (double)sums[0];
+        total += (vae_wide)sums[0];
     }
     return total;
 }
 
 /* The sum over all elements; if d is not NULL, d = (sigmoid(logits) - x) scale. d may be logits. */
-VAEI_PRIVATE double vaei_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits, const vae_real *x,
-                                   vae_real scale, vae_real *d) {
+VAEI_PRIVATE vae_wide vaei_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits, const vae_real *x,
+                                     vae_real scale, vae_real *d) {
     return vaei_sum(set->bernoulli, n, logits, x, -128, scale, d);
 }
 
 /* The sum of (x - output)^2 inverse_variance / 2; if d is not NULL, d = (output - x) inverse_variance scale. d may be
    output. */
-VAEI_PRIVATE double vaei_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
-                                  vae_real inverse_variance, vae_real scale, vae_real *d) {
-    const double sum = vaei_sum(set->gaussian, n, output, x, 0, inverse_variance * scale, d);
-    return VAEI_ROUNDED(sum * 0.5 * (double)inverse_variance);
+VAEI_PRIVATE vae_wide vaei_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
+                                    vae_real inverse_variance, vae_real scale, vae_real *d) {
+    const vae_wide sum = vaei_sum(set->gaussian, n, output, x, 0, inverse_variance * scale, d);
+    return VAEI_ROUNDED(sum * 0.5 * (vae_wide)inverse_variance);
 }
 
 /* The negative log-likelihood of n pixels, in nats; d = (mean - x) scale. */
-VAEI_PRIVATE double vaei_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits,
-                                              const vae_real *x, vae_real scale, vae_real *d) {
+VAEI_PRIVATE vae_wide vaei_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits,
+                                                const vae_real *x, vae_real scale, vae_real *d) {
     return vaei_sum(set->continuous_bernoulli, n, logits, x, 0, scale, d);
 }
 
 /* The KL of N(mean, e^logvar) to N(0, I). */
-VAEI_PRIVATE double vaei_gaussian_kl(const vaei_kernel_set *set, size_t n, const vae_real *mean,
-                                     const vae_real *logvar) {
+VAEI_PRIVATE vae_wide vaei_gaussian_kl(const vaei_kernel_set *set, size_t n, const vae_real *mean,
+                                       const vae_real *logvar) {
     return vaei_sum(set->gaussian_kl, n, mean, logvar, 0, 0, NULL) * 0.5;
 }
 
@@ -4148,11 +4152,11 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
    each pass. */
 typedef struct vaei_sigmas {
     size_t          channels;   /* of an image */
-    double          sigma;      /* of all pixels, */
+    vae_wide        sigma;      /* of all pixels, */
     const vae_real *inverse;    /* ... unless each has its own: 1 / sigma of each, else NULL */
-    double          row_nats;   /* what every row's nats begin with: the density's constants, log sigma and, where the
+    vae_wide        row_nats;   /* what every row's nats begin with: the density's constants, log sigma and, where the
                                    model standardises, log scale, summed over its pixels */
-    const double   *pixel_nats; /* the same of each pixel, where numbers may be missing; else NULL */
+    const vae_wide *pixel_nats; /* the same of each pixel, where numbers may be missing; else NULL */
 } vaei_sigmas;
 
 struct vaei_pairs;
@@ -4163,7 +4167,7 @@ typedef struct vaei_likelihood {
     int         outputs;        /* numbers a pixel: 1, or 2: see vaei_pairs */
     vae_real    low, high;      /* pixels allowed, as the network sees them */
     vae_real    absent;         /* a first output that leaves a pixel of 0 no nats; the second one is 0 then */
-    double      constant;       /* nats of a pixel, whatever its value */
+    vae_wide    constant;       /* nats of a pixel, whatever its value */
     int         has_sigma;      /* it has a sigma, and the decoder's last layer may have any activation */
     int         power;          /* sigma fits best where sigma^power is the mean of |x - output|^power */
     int         is_bounded;     /* every gradient lies within [-1, 1] */
@@ -4172,45 +4176,45 @@ typedef struct vaei_likelihood {
     int         draws_normals;  /* `draw` wants standard normals */
     /* One row of n numbers: the sum of -log p(x | output) but for row_nats, and, if d is not NULL, its gradient times
        `scale`. d may be output. */
-    double    (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
+    vae_wide  (*score)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
                        const vaei_sigmas *sigmas, vae_real scale, vae_real *d);
     /* `pixels` may be output. */
     void      (*mean)(const vaei_kernel_set *set, size_t n, const vae_real *output, const vaei_sigmas *sigmas,
                       vae_real *pixels);
-    double    (*bias_for_mean)(double mean);            /* the output whose mean is this */
-    double    (*bias_for_variance)(double variance);    /* the second output for this variance, or NULL */
+    vae_wide  (*bias_for_mean)(vae_wide mean);          /* the output whose mean is this */
+    vae_wide  (*bias_for_variance)(vae_wide variance);  /* the second output for this variance, or NULL */
     /* Draws the pixels from i on, whose outputs are p's, into p->first. `random` holds standard normals or, without
        `draws_normals`, uniform multiples of 2^-24 from 0 up to below 1. */
     void      (*draw)(const vaei_kernel_set *set, struct vaei_pairs *p, size_t i, const vaei_sigmas *sigmas,
                       const vae_real *random);
-    double    (*variance)(double output, double second, double sigma);      /* of the pixel */
+    vae_wide  (*variance)(vae_wide output, vae_wide second, vae_wide sigma);  /* of the pixel */
 } vaei_likelihood;
 
 /* Gradient with respect to l: sigmoid(l) - x. */
-VAEI_PRIVATE double vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                         const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
+VAEI_PRIVATE vae_wide vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                           const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
     (void)sigmas;
     return vaei_bernoulli(set, n, output, x, scale, d);
 }
 
 /* Gradient with respect to l: the mean at l, minus x. */
-VAEI_PRIVATE double vaei_score_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                    const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
-                                                    vae_real *d) {
+VAEI_PRIVATE vae_wide vaei_score_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                                      const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
+                                                      vae_real *d) {
     (void)sigmas;
     return vaei_continuous_bernoulli(set, n, output, x, scale, d);
 }
 
 /* residual = (l - x)/sigma: the nats are residual^2/2, the gradient with respect to l is residual/sigma. */
-VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                        const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
+VAEI_PRIVATE vae_wide vaei_score_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                          const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
     const vae_real s = (vae_real)sigmas->sigma;
-    double         sum = 0;
+    vae_wide       sum = 0;
     size_t         i;
     if (!sigmas->inverse) return vaei_gaussian(set, n, output, x, 1 / (s * s), scale, d);
     for (i = 0; i < n; i++) {
         const vae_real residual = (output[i] - x[i]) * sigmas->inverse[i];
-        sum += VAEI_ROUNDED((double)residual * (double)residual);
+        sum += VAEI_ROUNDED((vae_wide)residual * (vae_wide)residual);
         if (d) d[i] = residual * sigmas->inverse[i] * scale;
     }
     return sum * 0.5;
@@ -4218,17 +4222,17 @@ VAEI_PRIVATE double vaei_score_gaussian(const vaei_kernel_set *set, size_t n, co
 
 /* residual = (l - x)/sigma: the nats are |residual|, the gradient with respect to l is sign(residual)/sigma, and 0
    where l = x. */
-VAEI_PRIVATE double vaei_score_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                       const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
-    double sum = 0;
+VAEI_PRIVATE vae_wide vaei_score_laplace(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                         const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
+    vae_wide sum = 0;
     size_t i;
     if (!sigmas->inverse) {
         const vae_real inverse = 1 / (vae_real)sigmas->sigma;
-        return VAEI_ROUNDED(vaei_sum(set->laplace, n, output, x, 0, inverse * scale, d) * (double)inverse);
+        return VAEI_ROUNDED(vaei_sum(set->laplace, n, output, x, 0, inverse * scale, d) * (vae_wide)inverse);
     }
     for (i = 0; i < n; i++) {
         const vae_real residual = (output[i] - x[i]) * sigmas->inverse[i];
-        sum += (double)(residual < 0 ? -residual : residual);
+        sum += (vae_wide)(residual < 0 ? -residual : residual);
         if (d) d[i] = residual < 0 ? -sigmas->inverse[i] * scale : residual > 0 ? sigmas->inverse[i] * scale : 0;
     }
     return sum;
@@ -4308,19 +4312,19 @@ VAEI_PRIVATE void vaei_read_pairs(vaei_pairs *p, size_t n, size_t i, const vae_r
 
 #define VAEI_LEAST_PREDICTED ((vae_real)-12)    /* sigma 1/400, less than the step from one byte to the next */
 #define VAEI_MOST_PREDICTED ((vae_real)40)      /* sigma 5e8, as far as pixels go */
-VAEI_PRIVATE double vaei_clamp_predicted(double v) {
-    return (double)vaei_clamp((vae_real)v, VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
+VAEI_PRIVATE vae_wide vaei_clamp_predicted(vae_wide v) {
+    return (vae_wide)vaei_clamp((vae_real)v, VAEI_LEAST_PREDICTED, VAEI_MOST_PREDICTED);
 }
 
 /* residual = (l - x)/sigma; the nats are residual^2/2 + v/2, their derivatives with respect to l and v residual/sigma
    and (1 - residual^2)/2. */
-VAEI_PRIVATE double vaei_score_gaussian_predicted(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                  const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
-                                                  vae_real *d) {
+VAEI_PRIVATE vae_wide vaei_score_gaussian_predicted(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                                    const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
+                                                    vae_real *d) {
     const vae_real low = VAEI_LEAST_PREDICTED, high = VAEI_MOST_PREDICTED;
     vaei_pairs     p;
     vae_real       residual[VAEI_SUM_LANES], minus[VAEI_SUM_LANES];
-    double         sum = 0;
+    vae_wide       sum = 0;
     size_t         i, j;
     for (i = 0; i < n; i += p.count) {
         vaei_read_pairs(&p, n, i, output, sigmas->channels, low, high);
@@ -4330,7 +4334,7 @@ VAEI_PRIVATE double vaei_score_gaussian_predicted(const vaei_kernel_set *set, si
         }
         vaei_reparameterize(set, p.count, vaei_zeros, minus, residual, residual);
         for (j = 0; j < p.count; j++)
-            sum += VAEI_ROUNDED((double)residual[j] * (double)residual[j]) + (double)p.second[j];
+            sum += VAEI_ROUNDED((vae_wide)residual[j] * (vae_wide)residual[j]) + (vae_wide)p.second[j];
         if (!d) continue;
         vaei_reparameterize(set, p.count, vaei_zeros, minus, residual, p.first);
         for (j = 0; j < p.count; j++) {
@@ -4352,8 +4356,8 @@ VAEI_PRIVATE void vaei_mean_first(const vaei_kernel_set *set, size_t n, const va
 
 #define VAEI_LEAST_LOGISTIC ((vae_real)-8)      /* the level that holds the mean then has .994 or more */
 #define VAEI_MOST_LOGISTIC ((vae_real)4)        /* ... and all levels between the first and the last .005 */
-VAEI_PRIVATE double vaei_clamp_logistic(double v) {
-    return (double)vaei_clamp((vae_real)v, VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC);
+VAEI_PRIVATE vae_wide vaei_clamp_logistic(vae_wide v) {
+    return (vae_wide)vaei_clamp((vae_real)v, VAEI_LEAST_LOGISTIC, VAEI_MOST_LOGISTIC);
 }
 
 /* delta = 1/(255 exp v), the width of a level in units of the scale. */
@@ -4373,14 +4377,14 @@ VAEI_APART void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *
    softplus(-a) + softplus(b) - log(1 - exp(-delta)), in which nothing cancels. The first level has no b, the last no a,
    and neither has the last term. That is log delta plus the continuous Bernoulli's nats of a pixel 1 at l = delta, of
    which a pixel 0 at l = 0 has none. */
-VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, size_t n, const vae_real *output,
-                                                    const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
-                                                    vae_real *d) {
+VAEI_PRIVATE vae_wide vaei_score_discretized_logistic(const vaei_kernel_set *set, size_t n, const vae_real *output,
+                                                      const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
+                                                      vae_real *d) {
     const vae_real low = VAEI_LEAST_LOGISTIC, high = VAEI_MOST_LOGISTIC;
     vaei_pairs     p;
     vae_real       delta[VAEI_SUM_LANES], ends[2 * VAEI_SUM_LANES], made[2 * VAEI_SUM_LANES];
     vae_real       within[VAEI_SUM_LANES];
-    double         sum = 0;
+    vae_wide       sum = 0;
     size_t         i, j;
     for (i = 0; i < n; i += p.count) {
         vae_real *const upper = made, *const lower = made + VAEI_SUM_LANES;
@@ -4401,8 +4405,8 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
         }
         vaei_activate(set, VAE_SOFTPLUS, 2 * VAEI_SUM_LANES, ends, made);
         for (j = 0; j < p.count; j++) {
-            sum += (double)upper[j] + (double)lower[j];
-            if (p.first[j] > 0) sum += (double)p.second[j] + 5.54126354515842934;       /* log 255 */
+            sum += (vae_wide)upper[j] + (vae_wide)lower[j];
+            if (p.first[j] > 0) sum += (vae_wide)p.second[j] + 5.54126354515842934;     /* log 255 */
         }
         sum -= vaei_continuous_bernoulli(set, p.count, p.first, within, 1, d ? p.first : NULL);
         if (!d) continue;
@@ -4420,20 +4424,20 @@ VAEI_PRIVATE double vaei_score_discretized_logistic(const vaei_kernel_set *set, 
 
 /* The mean level is the sum over k = 1 .. 255 of the probability of k or more, sigmoid((255 l - k + 1/2) delta), which
    is 1 or 0 where it is further than 18 from the middle. */
-VAEI_APART double vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_real delta) {
+VAEI_APART vae_wide vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_real delta) {
     const vae_real middle = 255 * vaei_clamp(l, (vae_real)-1e6, (vae_real)1e6), away = 18 / delta;
     const vae_real low = middle - away, high = middle + away;
     const int      begin = low > 1 ? low < 256 ? (int)low : 256 : 1;      /* NaN takes all levels */
     const int      end = high < 255 ? high > 0 ? (int)high + 2 : 1 : 256;
     vae_real       shares[VAEI_SUM_LANES];
-    double         sum = begin - 1;
+    vae_wide       sum = begin - 1;
     size_t         count, k;
     int            level;
     for (level = begin; level < end; level += (int)count) {
         count = vaei_min_size((size_t)(end - level), VAEI_SUM_LANES);
         for (k = 0; k < count; k++) shares[k] = (middle - ((vae_real)(level + (int)k) - (vae_real)0.5)) * delta;
         vaei_activate(set, VAE_SIGMOID, count, shares, shares);
-        for (k = 0; k < count; k++) sum += (double)shares[k];
+        for (k = 0; k < count; k++) sum += (vae_wide)shares[k];
     }
     return sum;
 }
@@ -4459,13 +4463,14 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
             for (j = 0; !sigmoids && j < p.count; j++) p.second[j] = ends[j] - ends[j + VAEI_SUM_LANES];
         }
         for (j = 0; j < p.count; j++) {
-            const double width = (double)delta[j], at_0 = (double)ends[j], at_1 = (double)ends[j + VAEI_SUM_LANES];
-            const double slope_0 = at_0 * (1 - at_0), slope_1 = at_1 * (1 - at_1);
-            const double third_0 = slope_0 * (1 - VAEI_ROUNDED(6 * slope_0));
-            const double third_1 = slope_1 * (1 - VAEI_ROUNDED(6 * slope_1));
-            double       level;
+            const vae_wide width = (vae_wide)delta[j];
+            const vae_wide at_0 = (vae_wide)ends[j], at_1 = (vae_wide)ends[j + VAEI_SUM_LANES];
+            const vae_wide slope_0 = at_0 * (1 - at_0), slope_1 = at_1 * (1 - at_1);
+            const vae_wide third_0 = slope_0 * (1 - VAEI_ROUNDED(6 * slope_0));
+            const vae_wide third_1 = slope_1 * (1 - VAEI_ROUNDED(6 * slope_1));
+            vae_wide     level;
             if (delta[j] < (vae_real)0.5 && p.first[j] > -2 && p.first[j] < 3) {
-                level = (double)p.second[j] / width;
+                level = (vae_wide)p.second[j] / width;
                 level += VAEI_ROUNDED(width / 24 * (slope_1 - slope_0));
                 level -= VAEI_ROUNDED(width * width * width * (7 / 5760.0) * (third_1 - third_0));
             } else level = vaei_mean_level(set, p.first[j], delta[j]);
@@ -4489,7 +4494,7 @@ VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p,
 }
 
 /* The middle of the interval that a uniform number stands for: never 0 or 1. */
-VAEI_PRIVATE double vaei_middle(vae_real uniform) { return (double)uniform + 1.0 / 33554432; }
+VAEI_PRIVATE vae_wide vaei_middle(vae_real uniform) { return (vae_wide)uniform + 1.0 / 33554432; }
 
 /* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), where x is counted from 1 downwards if l is
    above 0. */
@@ -4501,17 +4506,17 @@ VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vae
     (void)sigmas;
     for (j = 0; j < p->count; j++) {
         const int    above = p->first[j] > 0;
-        const double a = above ? (double)p->first[j] : -(double)p->first[j];
-        const double u = above ? 1 - vaei_middle(random[j]) : vaei_middle(random[j]);
-        const double share = VAEI_ROUNDED(u * (1 - vaei_scalar_exp(-a)));
-        const double x = a < 1e-5 ? u : -vaei_scalar_log(1 - share) / a;
+        const vae_wide a = above ? (vae_wide)p->first[j] : -(vae_wide)p->first[j];
+        const vae_wide u = above ? 1 - vaei_middle(random[j]) : vaei_middle(random[j]);
+        const vae_wide share = VAEI_ROUNDED(u * (1 - vaei_scalar_exp(-a)));
+        const vae_wide x = a < 1e-5 ? u : -vaei_scalar_log(1 - share) / a;
         p->first[j] = (vae_real)(above ? 1 - x : x);
     }
 }
 
 /* The sigma of pixel i. */
-VAEI_PRIVATE double vaei_pixel_sigma(const vaei_sigmas *sigmas, size_t i) {
-    return sigmas->inverse ? 1 / (double)sigmas->inverse[i] : sigmas->sigma;
+VAEI_PRIVATE vae_wide vaei_pixel_sigma(const vaei_sigmas *sigmas, size_t i) {
+    return sigmas->inverse ? 1 / (vae_wide)sigmas->inverse[i] : sigmas->sigma;
 }
 
 /* l + sigma times a standard normal. */
@@ -4520,8 +4525,8 @@ VAEI_PRIVATE void vaei_draw_gaussian(const vaei_kernel_set *set, vaei_pairs *p, 
     size_t j;
     (void)set;
     for (j = 0; j < p->count; j++) {
-        const double noise = VAEI_ROUNDED(vaei_pixel_sigma(sigmas, i + j) * (double)random[j]);
-        p->first[j] = (vae_real)((double)p->first[j] + noise);
+        const vae_wide noise = VAEI_ROUNDED(vaei_pixel_sigma(sigmas, i + j) * (vae_wide)random[j]);
+        p->first[j] = (vae_real)((vae_wide)p->first[j] + noise);
     }
 }
 
@@ -4531,9 +4536,9 @@ VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, s
     size_t j;
     (void)set;
     for (j = 0; j < p->count; j++) {
-        const double u = vaei_middle(random[j]), tail = 2 * (u < 0.5 ? u : 1 - u);
-        const double noise = VAEI_ROUNDED(vaei_pixel_sigma(sigmas, i + j) * vaei_scalar_log(tail));
-        p->first[j] = (vae_real)((double)p->first[j] + (u < 0.5 ? noise : -noise));
+        const vae_wide u = vaei_middle(random[j]), tail = 2 * (u < 0.5 ? u : 1 - u);
+        const vae_wide noise = VAEI_ROUNDED(vaei_pixel_sigma(sigmas, i + j) * vaei_scalar_log(tail));
+        p->first[j] = (vae_real)((vae_wide)p->first[j] + (u < 0.5 ? noise : -noise));
     }
 }
 
@@ -4554,79 +4559,79 @@ VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vae
     (void)i;
     (void)sigmas;
     for (j = 0; j < p->count; j++) {
-        const double u = vaei_middle(random[j]);
-        const double scale = vaei_scalar_exp(vaei_clamp_logistic((double)p->second[j]));
-        const double x = (double)p->first[j] + VAEI_ROUNDED(scale * vaei_scalar_log(u / (1 - u)));
+        const vae_wide u = vaei_middle(random[j]);
+        const vae_wide scale = vaei_scalar_exp(vaei_clamp_logistic((vae_wide)p->second[j]));
+        const vae_wide x = (vae_wide)p->first[j] + VAEI_ROUNDED(scale * vaei_scalar_log(u / (1 - u)));
         p->first[j] = (vae_real)(x < 1 ? x > 0 ? (int)(VAEI_ROUNDED(255 * x) + 0.5) : 0 : x >= 1 ? 255 : 0) / 255;
     }
 }
 
 /* The v whose sigma^2 = exp(v) is this variance. */
-VAEI_SETUP double vaei_bias_predicted(double variance) {
-    if (!(variance > 0)) return (double)VAEI_LEAST_PREDICTED;
+VAEI_SETUP vae_wide vaei_bias_predicted(vae_wide variance) {
+    if (!(variance > 0)) return (vae_wide)VAEI_LEAST_PREDICTED;
     return vaei_clamp_predicted(vaei_scalar_log(variance));
 }
 
 /* A logistic distribution of scale s has variance (pi s)^2/3. */
-VAEI_SETUP double vaei_bias_logistic(double variance) {
-    if (!(variance > 0)) return (double)VAEI_LEAST_LOGISTIC;
+VAEI_SETUP vae_wide vaei_bias_logistic(vae_wide variance) {
+    if (!(variance > 0)) return (vae_wide)VAEI_LEAST_LOGISTIC;
     return vaei_clamp_logistic((vaei_scalar_log(variance) - 1.19084748) / 2);
 }
 
 /* The l whose sigmoid is this mean; clamped to [0.001, 0.999], as l would be infinite at 0 and 1. */
-VAEI_SETUP double vaei_bias_logit(double mean) {
+VAEI_SETUP vae_wide vaei_bias_logit(vae_wide mean) {
     mean = mean < 0.001 ? 0.001 : mean > 0.999 ? 0.999 : mean;
     return vaei_scalar_log(mean / (1 - mean));
 }
 
 /* The l with this mean, by bisection: there is no closed form. */
-VAEI_SETUP double vaei_bias_continuous_bernoulli(double mean) {
+VAEI_SETUP vae_wide vaei_bias_continuous_bernoulli(vae_wide mean) {
     const int above = mean > 0.5;
-    double    low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
+    vae_wide  low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
     int       i;
     if (above) mean = 1 - mean;
     mean = mean < 0.001 ? 0.001 : mean;
     for (i = 0; i < 60; i++) {
-        const double a = (low + high) / 2;
+        const vae_wide a = (low + high) / 2;
         if ((a < 1e-3 ? 0.5 - a / 12 : 1 / a - 1 / (vaei_scalar_exp(a) - 1)) > mean) low = a;
         else high = a;
     }
     return above ? low : -low;
 }
 
-VAEI_SETUP double vaei_bias_identity(double mean) { return mean; }
+VAEI_SETUP vae_wide vaei_bias_identity(vae_wide mean) { return mean; }
 
 /* p (1 - p), with p = sigmoid(l) */
-VAEI_PRIVATE double vaei_variance_bernoulli(double output, double second, double sigma) {
-    const double e = vaei_scalar_exp(output < 0 ? output : -output);
+VAEI_PRIVATE vae_wide vaei_variance_bernoulli(vae_wide output, vae_wide second, vae_wide sigma) {
+    const vae_wide e = vaei_scalar_exp(output < 0 ? output : -output);
     (void)second;
     (void)sigma;
     return e / ((1 + e) * (1 + e));
 }
 
-VAEI_PRIVATE double vaei_variance_gaussian(double output, double second, double sigma) {
+VAEI_PRIVATE vae_wide vaei_variance_gaussian(vae_wide output, vae_wide second, vae_wide sigma) {
     (void)output;
     (void)second;
     return sigma * sigma;
 }
 
 /* A Laplace distribution of scale sigma has variance 2 sigma^2. */
-VAEI_PRIVATE double vaei_variance_laplace(double output, double second, double sigma) {
+VAEI_PRIVATE vae_wide vaei_variance_laplace(vae_wide output, vae_wide second, vae_wide sigma) {
     (void)output;
     (void)second;
     return 2 * sigma * sigma;
 }
 
 /* The derivative of the mean: 1/l^2 - exp(-l)/(1 - exp(-l))^2, near 0 by its series. */
-VAEI_PRIVATE double vaei_variance_continuous_bernoulli(double output, double second, double sigma) {
-    const double l = output < 0 ? -output : output, square = l * l, e = vaei_scalar_exp(-l);
+VAEI_PRIVATE vae_wide vaei_variance_continuous_bernoulli(vae_wide output, vae_wide second, vae_wide sigma) {
+    const vae_wide l = output < 0 ? -output : output, square = l * l, e = vaei_scalar_exp(-l);
     (void)second;
     (void)sigma;
     if (l < 0.5) return 1.0 / 12 - square / 240 + square * square / 6048 - square * square * square / 172800;
     return 1 / square - e / ((1 - e) * (1 - e));
 }
 
-VAEI_PRIVATE double vaei_variance_gaussian_predicted(double output, double second, double sigma) {
+VAEI_PRIVATE vae_wide vaei_variance_gaussian_predicted(vae_wide output, vae_wide second, vae_wide sigma) {
     (void)output;
     (void)sigma;
     return vaei_scalar_exp(vaei_clamp_predicted(second));
@@ -4634,14 +4639,14 @@ VAEI_PRIVATE double vaei_variance_gaussian_predicted(double output, double secon
 
 /* From the probabilities of level k or more, k = 1 .. 255: E x = sum P_k, E x^2 = sum (2 k - 1) P_k, in levels. Where
    they are 0 or 1 to nine digits they are taken so. */
-VAEI_PRIVATE double vaei_variance_discretized_logistic(double output, double second, double sigma) {
-    const double scale = 255 * vaei_scalar_exp(vaei_clamp_logistic(second));
-    double       first = 0, square = 0;
+VAEI_PRIVATE vae_wide vaei_variance_discretized_logistic(vae_wide output, vae_wide second, vae_wide sigma) {
+    const vae_wide scale = 255 * vaei_scalar_exp(vaei_clamp_logistic(second));
+    vae_wide     first = 0, square = 0;
     int          k;
     (void)sigma;
     for (k = 1; k < 256; k++) {
-        const double a = (255 * output - k + 0.5) / scale;
-        const double p = a > 20 ? 1 : a > -20 ? 1 / (1 + vaei_scalar_exp(-a)) : 0;
+        const vae_wide a = (255 * output - k + 0.5) / scale;
+        const vae_wide p = a > 20 ? 1 : a > -20 ? 1 / (1 + vaei_scalar_exp(-a)) : 0;
         first += p;
         square += (2 * k - 1) * p;
     }
@@ -4721,14 +4726,15 @@ typedef struct vaei_optimizer {
     vae_real             learning_rate, weight_decay;       /* defaults; 0: it has no such setting */
     vae_real             beta1, beta2, epsilon, momentum;
     /* Sets the constants of update number `step`, counted from 0; `rate` is the learning rate of that update. */
-    void               (*begin)(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step);
+    void               (*begin)(vaei_update_step *update, const vae_optimizer *settings, vae_wide rate, uint64_t step);
     vaei_update_kernel *(*kernel)(const vaei_kernel_set *set);
 } vaei_optimizer;
 
 /* Kingma and Ba 2015, algorithm 1, with PyTorch's place for epsilon; t = step + 1:
    p -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon) */
-VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step) {
-    const double beta1 = (double)vaei_setting(settings->beta1), beta2 = (double)vaei_setting(settings->beta2);
+VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *update, const vae_optimizer *settings, vae_wide rate,
+                                  uint64_t step) {
+    const vae_wide beta1 = (vae_wide)vaei_setting(settings->beta1), beta2 = (vae_wide)vaei_setting(settings->beta2);
     update->beta1 = (vae_real)beta1;
     update->beta2 = (vae_real)beta2;
     update->one_minus_beta1 = (vae_real)(1 - beta1);
@@ -4741,15 +4747,16 @@ VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *update, const vae_optimizer 
 }
 
 /* Loshchilov and Hutter 2019, algorithm 2: the decay shrinks the weights directly and stays out of the moments. */
-VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *update, const vae_optimizer *settings, double rate,
+VAEI_PRIVATE void vaei_begin_adamw(vaei_update_step *update, const vae_optimizer *settings, vae_wide rate,
                                    uint64_t step) {
     vaei_begin_adam(update, settings, rate, step);
-    update->shrink = (vae_real)(1 - rate * (double)update->decay);
+    update->shrink = (vae_real)(1 - rate * (vae_wide)update->decay);
     update->decay = 0;
 }
 
 /* m = momentum m + g, p -= rate m, as PyTorch has it; the kernel knows the momentum as beta1. */
-VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *update, const vae_optimizer *settings, double rate, uint64_t step) {
+VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *update, const vae_optimizer *settings, vae_wide rate,
+                                 uint64_t step) {
     (void)step;
     memset(update, 0, sizeof *update);
     update->beta1 = vaei_setting(settings->momentum);
@@ -4759,9 +4766,9 @@ VAEI_PRIVATE void vaei_begin_sgd(vaei_update_step *update, const vae_optimizer *
 }
 
 /* For VAE_RMSPROP and VAE_ADADELTA, which have no bias correction and so do not depend on the step. */
-VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *update, const vae_optimizer *settings, double rate,
+VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *update, const vae_optimizer *settings, vae_wide rate,
                                      uint64_t step) {
-    const double beta2 = (double)vaei_setting(settings->beta2);
+    const vae_wide beta2 = (vae_wide)vaei_setting(settings->beta2);
     vaei_begin_sgd(update, settings, rate, step);
     update->beta2 = (vae_real)beta2;
     update->one_minus_beta2 = (vae_real)(1 - beta2);
@@ -4797,10 +4804,10 @@ static const vaei_optimizer vaei_optimizers[] = {
    Each is a function of the step alone: a resumed run needs to know nothing else. */
 
 /* cos(pi x) for 0 <= x <= 1, by its series about the nearer of 0 and 1/2. */
-VAEI_PRIVATE double vaei_cosine(double x) {
+VAEI_PRIVATE vae_wide vaei_cosine(vae_wide x) {
     const int    outer = x < 0.25 || x > 0.75;
-    const double y = 3.14159265358979323846 * (x < 0.25 ? x : x > 0.75 ? 1 - x : 0.5 - x), z = VAEI_ROUNDED(y * y);
-    double       sum = 1;
+    const vae_wide y = 3.14159265358979323846 * (x < 0.25 ? x : x > 0.75 ? 1 - x : 0.5 - x), z = VAEI_ROUNDED(y * y);
+    vae_wide     sum = 1;
     int          k;
     for (k = 20; k >= 2; k -= 2) sum = 1 - VAEI_ROUNDED(sum * z) / (k * (outer ? k - 1 : k + 1));
     return outer ? (x < 0.25 ? sum : -sum) : VAEI_ROUNDED(sum * y);
@@ -4808,54 +4815,54 @@ VAEI_PRIVATE double vaei_cosine(double x) {
 
 typedef struct vaei_schedule {
     const char *name, *symbol;                                          /* in files; in error messages */
-    double    (*factor)(const vae_schedule *schedule, uint64_t step);   /* of update `step`, from 0 */
+    vae_wide  (*factor)(const vae_schedule *schedule, uint64_t step);   /* of update `step`, from 0 */
     char        has_warmup, has_to;
     char        multiplies;                                             /* by `to`, which must not be 0 */
 } vaei_schedule;
 
-VAEI_PRIVATE double vaei_constant(const vae_schedule *schedule, uint64_t step) {
+VAEI_PRIVATE vae_wide vaei_constant(const vae_schedule *schedule, uint64_t step) {
     (void)schedule;
     (void)step;
     return 1;
 }
 
 /* Rises evenly from `from` to 1 over `steps` updates. */
-VAEI_PRIVATE double vaei_rise(double from, uint64_t steps, uint64_t step) {
-    return step >= steps ? 1 : from + VAEI_ROUNDED((1 - from) * ((double)step / (double)steps));
+VAEI_PRIVATE vae_wide vaei_rise(vae_wide from, uint64_t steps, uint64_t step) {
+    return step >= steps ? 1 : from + VAEI_ROUNDED((1 - from) * ((vae_wide)step / (vae_wide)steps));
 }
 
 /* Of the functions below t is the update's number, from 0, or counted from the end of the warm-up where there is one.
    from + (1 - from) t / steps, then 1. */
-VAEI_PRIVATE double vaei_warmup(const vae_schedule *schedule, uint64_t step) {
-    return vaei_rise((double)schedule->from, schedule->steps, step);
+VAEI_PRIVATE vae_wide vaei_warmup(const vae_schedule *schedule, uint64_t step) {
+    return vaei_rise((vae_wide)schedule->from, schedule->steps, step);
 }
 
 /* to + (1 - to)/2 (1 + cos(pi t/T)), with t and T counted from the end of the warm-up: Loshchilov and Hutter 2017,
    equation 5. */
-VAEI_PRIVATE double vaei_cosine_decay(const vae_schedule *schedule, uint64_t step) {
-    const double to = (double)schedule->to;
-    if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
+VAEI_PRIVATE vae_wide vaei_cosine_decay(const vae_schedule *schedule, uint64_t step) {
+    const vae_wide to = (vae_wide)schedule->to;
+    if (step < schedule->warmup) return vaei_rise((vae_wide)schedule->from, schedule->warmup, step);
     if (step >= schedule->steps) return to;
-    return to + VAEI_ROUNDED((1 - to) / 2 * (1 + vaei_cosine((double)(step - schedule->warmup) /
-                                                             (double)(schedule->steps - schedule->warmup))));
+    return to + VAEI_ROUNDED((1 - to) / 2 * (1 + vaei_cosine((vae_wide)(step - schedule->warmup) /
+                                                             (vae_wide)(schedule->steps - schedule->warmup))));
 }
 
 /* to^(t / steps), the exponent rounded down. */
-VAEI_PRIVATE double vaei_stepwise(const vae_schedule *schedule, uint64_t step) {
-    if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
-    return vaei_power((double)schedule->to, (step - schedule->warmup) / schedule->steps);
+VAEI_PRIVATE vae_wide vaei_stepwise(const vae_schedule *schedule, uint64_t step) {
+    if (step < schedule->warmup) return vaei_rise((vae_wide)schedule->from, schedule->warmup, step);
+    return vaei_power((vae_wide)schedule->to, (step - schedule->warmup) / schedule->steps);
 }
 
 /* to^(t / steps). */
-VAEI_PRIVATE double vaei_exponential(const vae_schedule *schedule, uint64_t step) {
-    if (step < schedule->warmup) return vaei_rise((double)schedule->from, schedule->warmup, step);
-    return vaei_scalar_exp(VAEI_ROUNDED(vaei_scalar_log((double)schedule->to) *
-                                        ((double)(step - schedule->warmup) / (double)schedule->steps)));
+VAEI_PRIVATE vae_wide vaei_exponential(const vae_schedule *schedule, uint64_t step) {
+    if (step < schedule->warmup) return vaei_rise((vae_wide)schedule->from, schedule->warmup, step);
+    return vaei_scalar_exp(VAEI_ROUNDED(vaei_scalar_log((vae_wide)schedule->to) *
+                                        ((vae_wide)(step - schedule->warmup) / (vae_wide)schedule->steps)));
 }
 
 /* from + (1 - from) r / warmup, then 1, with r = t mod steps: Fu et al. 2019, equation 6. */
-VAEI_PRIVATE double vaei_cyclical(const vae_schedule *schedule, uint64_t step) {
-    return vaei_rise((double)schedule->from, schedule->warmup, step % schedule->steps);
+VAEI_PRIVATE vae_wide vaei_cyclical(const vae_schedule *schedule, uint64_t step) {
+    return vaei_rise((vae_wide)schedule->from, schedule->warmup, step % schedule->steps);
 }
 
 /* name, symbol, factor, has_warmup, has_to, multiplies */
@@ -5284,7 +5291,7 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
                          convolution ? "channels" : "units");
     if (!vaei_finite(layer->dropout) || layer->dropout < 0 || layer->dropout >= 1)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has dropout %r: it must lie in [0, 1)", where.part,
-                         where.number, (double)layer->dropout);
+                         where.number, VAEI_SHOWN(layer->dropout));
     if (layer->padding != VAE_SAME && layer->padding != VAE_EXPLICIT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has padding rule %d: use VAE_SAME or VAE_EXPLICIT",
                          where.part, where.number, (int)layer->padding);
@@ -5342,7 +5349,8 @@ VAEI_SETUP vae_status vaei_infer_layer(vaei_layer_spec *spec, vaei_where where, 
     if (!width) return VAE_ERROR_CONFIG;
     if (height > VAEI_MAX_EXTENT || width > VAEI_MAX_EXTENT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %r x %r x %d: no side may be larger than 65535 in "
-                         "a convolution", where.part, where.number, (double)height, (double)width, l->shape.channels);
+                         "a convolution", where.part, where.number, VAEI_SHOWN(height), VAEI_SHOWN(width),
+                         l->shape.channels);
     spec->out.height = (int)height;
     spec->out.width = (int)width;
     if (vaei_misses_the_series(spec))
@@ -5646,19 +5654,19 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
                          s->to != 0 && !row->has_to ? "`to`" : "warmup", row->symbol);
     if (s->kind == VAE_COSINE && s->warmup >= s->steps)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: it must be less than all of them", name,
-                         (double)s->warmup, (double)s->steps);
+                         VAEI_SHOWN(s->warmup), VAEI_SHOWN(s->steps));
     if (s->kind == VAE_CYCLICAL && (!s->warmup || s->warmup > s->steps))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: give the updates that it rises in each "
-                         "cycle, 1 to all of them", name, (double)s->warmup, (double)s->steps);
+                         "cycle, 1 to all of them", name, VAEI_SHOWN(s->warmup), VAEI_SHOWN(s->steps));
     if (!vaei_lies_in(s->from, 0, 1) || !vaei_lies_in(s->to, 0, 1))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, its `to` %r: both are factors and must lie in [0, 1]",
-                         name, (double)s->from, (double)s->to);
+                         name, VAEI_SHOWN(s->from), VAEI_SHOWN(s->to));
     if (row->multiplies && s->to == 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.to is 0: give the factor of every %r updates, above 0 and up to "
-                         "1", name, (double)s->steps);
+                         "1", name, VAEI_SHOWN(s->steps));
     if (row->has_warmup && !s->warmup && s->from != 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, but there is no warmup that begins there: set "
-                         "warmup, or leave it 0", name, (double)s->from);
+                         "warmup, or leave it 0", name, VAEI_SHOWN(s->from));
     return VAE_OK;
 }
 
@@ -5667,9 +5675,9 @@ VAEI_SETUP vae_status vaei_check_own_setting(const vae_optimizer *o, const char 
                                              vae_error *error) {
     if (usual == 0 && value != 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.%s is %r, but the kind is %s, which has none: leave it 0, "
-                         "or set optimizer.kind", name, (double)value, vaei_optimizers[o->kind].symbol);
+                         "or set optimizer.kind", name, VAEI_SHOWN(value), vaei_optimizers[o->kind].symbol);
     if (!vaei_lies_in(vaei_setting(value), 0, 1) || value == 1)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.%s is %r: it must lie in [0, 1)", name, (double)value);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.%s is %r: it must lie in [0, 1)", name, VAEI_SHOWN(value));
     return VAE_OK;
 }
 
@@ -5682,22 +5690,22 @@ VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *er
     row = &vaei_optimizers[o->kind];
     if (!vaei_lies_in(vaei_setting(o->learning_rate), 0, (vae_real)1e6))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.learning_rate is %r: it must lie in 0 (write VAE_ZERO) to "
-                         "1e6", (double)o->learning_rate);
+                         "1e6", VAEI_SHOWN(o->learning_rate));
     if (!vaei_lies_in(vaei_setting(o->weight_decay), 0, (vae_real)1e6))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.weight_decay is %r: it must lie in 0 to 1e6",
-                         (double)o->weight_decay);
+                         VAEI_SHOWN(o->weight_decay));
     if ((status = vaei_check_own_setting(o, "beta1", o->beta1, row->beta1, error)) != VAE_OK ||
         (status = vaei_check_own_setting(o, "beta2", o->beta2, row->beta2, error)) != VAE_OK ||
         (status = vaei_check_own_setting(o, "momentum", o->momentum, row->momentum, error)) != VAE_OK) return status;
     if (row->epsilon == 0 && o->epsilon != 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r, but the kind is %s, which has none: leave "
-                         "it 0, or set optimizer.kind", (double)o->epsilon, row->symbol);
+                         "it 0, or set optimizer.kind", VAEI_SHOWN(o->epsilon), row->symbol);
     if (row->epsilon != 0 && (!vaei_lies_in(o->epsilon, 0, VAEI_LARGEST) || o->epsilon == 0))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.epsilon is %r: it must be larger than 0",
-                         (double)o->epsilon);
+                         VAEI_SHOWN(o->epsilon));
     if (!vaei_lies_in(vaei_setting(o->clip_norm), 0, VAEI_LARGEST))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.clip_norm is %r: give the largest norm of a gradient, or "
-                         "0 for none", (double)o->clip_norm);
+                         "0 for none", VAEI_SHOWN(o->clip_norm));
     return vaei_check_schedule(&o->schedule, "optimizer.schedule", error);
 }
 
@@ -5735,7 +5743,7 @@ VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *er
         return vaei_fail(error, VAE_ERROR_CONFIG, "samples is %z: use 1 to 65536", s->samples);
     if (!vaei_lies_in(s->free_bits, 0, VAEI_MOST_SETTING) || !vaei_lies_in(s->capacity, 0, VAEI_MOST_SETTING))
         return vaei_fail(error, VAE_ERROR_CONFIG, "free_bits is %r, capacity %r: each must lie in 0 (none) to 1e6",
-                         (double)s->free_bits, (double)s->capacity);
+                         VAEI_SHOWN(s->free_bits), VAEI_SHOWN(s->capacity));
     if (s->objective != VAE_OBJECTIVE_ELBO && idle)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but only VAE_OBJECTIVE_ELBO has a KL that it can act on: "
                          "leave it 0", idle);
@@ -5745,7 +5753,7 @@ VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *er
                          s->samples > 1 ? "noise" : "KL");
     if (s->free_bits != 0 && s->capacity != 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "free_bits is %r, capacity %r: both change the KL, leave one of them "
-                         "0", (double)s->free_bits, (double)s->capacity);
+                         "0", VAEI_SHOWN(s->free_bits), VAEI_SHOWN(s->capacity));
     if (s->capacity == 0 && s->capacity_schedule.kind != VAE_CONSTANT)
         return vaei_fail(error, VAE_ERROR_CONFIG, "capacity_schedule is set, but capacity is 0: set it, or leave both");
     return vaei_check_schedule(&s->capacity_schedule, "capacity_schedule", error);
@@ -5761,10 +5769,10 @@ VAEI_SETUP vae_status vaei_check_corruption(const vaei_settings *s, vae_error *e
     if (c->kind == VAE_CORRUPTION_NONE)
         return c->amount == 0 ? VAE_OK
              : vaei_fail(error, VAE_ERROR_CONFIG, "corruption.amount is %r, but there is no corruption: set its kind, "
-                         "or leave it 0", (double)c->amount);
+                         "or leave it 0", VAEI_SHOWN(c->amount));
     if (!vaei_lies_in(c->amount, 0, most) || c->amount == 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "corruption.amount is %r: it must be above 0 and at most %r",
-                         (double)c->amount, (double)most);
+                         VAEI_SHOWN(c->amount), VAEI_SHOWN(most));
     if (c->kind == VAE_CORRUPTION_SALT_AND_PEPPER && s->standardize)
         return vaei_fail(error, VAE_ERROR_CONFIG, "VAE_CORRUPTION_SALT_AND_PEPPER sets pixels to 0 and 1, which mean "
                          "nothing beside standardize: use another kind, or leave standardize 0");
@@ -5809,7 +5817,7 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
 VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error) {
     if (!vaei_finite(s->sigma) || (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)1e-6, (vae_real)1e6)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
-                         (double)s->sigma);
+                         VAEI_SHOWN(s->sigma));
     if (!vaei_has_sigma(s->likelihood) && (s->sigma != 0 || s->sigma_per_pixel))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s has no sigma: leave it 0, or use VAE_GAUSSIAN or "
                          "VAE_LAPLACE", s->sigma != 0 ? "sigma" : "sigma_per_pixel",
@@ -5819,7 +5827,7 @@ VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error)
                          "leave it 0, or use VAE_GAUSSIAN or VAE_LAPLACE", vaei_likelihoods[s->likelihood].symbol);
     if (s->sigma != 0 && s->sigma_per_pixel)
         return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is fixed at %r, and sigma_per_pixel asks for learned ones: "
-                         "leave one of them 0", (double)s->sigma);
+                         "leave one of them 0", VAEI_SHOWN(s->sigma));
     return VAE_OK;
 }
 
@@ -5835,7 +5843,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     if ((status = vaei_check_sigma(s, error)) != VAE_OK) return status;
     if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_MOST_SETTING))
         return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
-                         (double)s->beta);
+                         VAEI_SHOWN(s->beta));
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
 #if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
@@ -5852,7 +5860,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
                          "labels, 2 to 1048576", s->classes);
     if (!vaei_lies_in(vaei_setting(s->classifier_weight), 0, VAEI_MOST_SETTING))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
-                         (double)s->classifier_weight);
+                         VAEI_SHOWN(s->classifier_weight));
     if (s->classes && s->tied)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
                          "other's mirror image: leave one of them 0");
@@ -5946,7 +5954,7 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
     vaei_default_settings(s, classifies);
     if (!classifies && (!vaei_finite(c->classifier_weight) || c->classifier_weight != 0))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r, but there is no classifier: give its "
-                         "layers, or leave it 0", (double)c->classifier_weight);
+                         "layers, or leave it 0", VAEI_SHOWN(c->classifier_weight));
     if (classifies && c->classes)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and classifier are both set, but an encoder that is told "
                          "the label leaves nothing to classify: leave one of them 0");
@@ -6997,15 +7005,16 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
         plan->noise = vaei_place_numbers(p, 0, plan->latent);
     }
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
-    if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(double) / sizeof(vae_real));
-    if (VAEI_HAS(plan->has_weights)) plan->sample_weights = vaei_place_numbers(p, 0, sizeof(double) / sizeof(vae_real));
+    if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(vae_wide) / sizeof(vae_real));
+    if (VAEI_HAS(plan->has_weights))
+        plan->sample_weights = vaei_place_numbers(p, 0, sizeof(vae_wide) / sizeof(vae_real));
     plan->is_free.offset = vaei_next_number(&p->workspace);
     vaei_take_reals(&p->workspace, VAEI_HAS(plan->has_free_bits) ? plan->latent : 0);
     plan->inverse_sigma.offset = vaei_next_number(&p->workspace);
     vaei_take_reals(&p->workspace, VAEI_HAS(plan->log_sigma_count > 1) ? plan->log_sigma_count : 0);
     if (VAEI_HAS(plan->observed_size)) {
         plan->pixel_nats.offset = vaei_next_number(&p->workspace);
-        vaei_take(&p->workspace, plan->example, sizeof(double));
+        vaei_take(&p->workspace, plan->example, sizeof(vae_wide));
         plan->saved_outputs.offset = vaei_next_number(&p->workspace);
         vaei_take_reals(&p->workspace, vaei_times(plan->rows, plan->output));
     }
@@ -7083,7 +7092,7 @@ struct vae_model {
     size_t                  block_size;
     int                     has_gradients;  /* 0: what the gradient block holds counts as zero */
     int                     shows_gradients;/* the caller has a pointer to the block: zeros are really written there */
-    double                  largest_loss;   /* beyond which training has diverged; 0: not known yet */
+    vae_wide                largest_loss;   /* beyond which training has diverged; 0: not known yet */
     vaei_flag               in_use;         /* see >>execution, "who may use the model now" */
     uintptr_t               callback_frame; /* where the stack was when on_progress was called */
     int                     destroy_asked;  /* by on_progress */
@@ -7107,13 +7116,13 @@ VAEI_PRIVATE const vaei_likelihood *vaei_likelihood_of(const vae_model *model) {
 }
 
 /* A setting as the next update uses it: multiplied by its schedule's factor. */
-VAEI_PRIVATE double vaei_scheduled(const vae_model *model, vae_real setting, const vae_schedule *schedule) {
-    return (double)vaei_setting(setting) * vaei_schedules[schedule->kind].factor(schedule, model->step);
+VAEI_PRIVATE vae_wide vaei_scheduled(const vae_model *model, vae_real setting, const vae_schedule *schedule) {
+    return (vae_wide)vaei_setting(setting) * vaei_schedules[schedule->kind].factor(schedule, model->step);
 }
 VAEI_PRIVATE vae_real vaei_beta(const vae_model *model) {
     return (vae_real)vaei_scheduled(model, model->settings.beta, &model->settings.beta_schedule);
 }
-VAEI_PRIVATE double vaei_learning_rate(const vae_model *model) {
+VAEI_PRIVATE vae_wide vaei_learning_rate(const vae_model *model) {
     const vae_optimizer *optimizer = &model->settings.optimizer;
     return vaei_scheduled(model, optimizer->learning_rate, &optimizer->schedule);
 }
@@ -7236,9 +7245,9 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
    packs B for itself. */
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
     /* In double, since the product of the sizes may not fit. */
-    const double work =
-        (double)product->rows * (double)product->columns * (double)product->segments * (double)product->run;
-    const size_t          worth = work < (double)VAEI_PARALLEL_WORK * VAEI_MAX_THREADS
+    const vae_wide work =
+        (vae_wide)product->rows * (vae_wide)product->columns * (vae_wide)product->segments * (vae_wide)product->run;
+    const size_t          worth = work < (vae_wide)VAEI_PARALLEL_WORK * VAEI_MAX_THREADS
                                       ? (size_t)(work / VAEI_PARALLEL_WORK) : VAEI_MAX_THREADS;
     const size_t          most = vaei_max_size(1, vaei_min_size((size_t)model->plan.threads, worth));
     const int             few = product->rows < 48;
@@ -7340,11 +7349,11 @@ typedef struct vaei_pass {
     int        updates;             /* the gradients of dense layers' weights are left to vaei_update */
     size_t     first;               /* the row of the whole batch with which these begin */
     /* what becomes of the decoder's outputs: */
-    double    *reconstruction;      /* per row, nats; or NULL */
+    vae_wide  *reconstruction;      /* per row, nats; or NULL */
     size_t     repeat;              /* this many rows in succession are samples of one row of pixels */
-    double    *weights;             /* importance weights, by which each row's gradient is multiplied, those of one row
+    vae_wide  *weights;             /* importance weights, by which each row's gradient is multiplied, those of one row
                                        of pixels adding up to 1: computed from the scores of all. NULL: all are 1 */
-    double    *row_loss;            /* with weights, per row of pixels: -log of their mean before they were scaled */
+    vae_wide  *row_loss;            /* with weights, per row of pixels: -log of their mean before they were scaled */
     vae_real   scale;               /* of the gradient: 1 / rows in the whole batch, also 1 / repeat if unweighted */
     vae_real   kl_scale;            /* of the KL's gradient: beta / rows in the whole batch */
     const vae_real *is_free;        /* per dimension 1 where free bits leave the KL without gradient; or NULL */
@@ -7352,7 +7361,7 @@ typedef struct vaei_pass {
     vae_real  *d_log_sigma;         /* where its gradient goes; NULL: nowhere */
     int        adds;                /* ... in addition to what is there */
     int        squared;             /* `reconstruction` receives squared errors in the caller's units, not nats */
-    double    *numbers;             /* ... and this what each number adds to a row's score, in the caller's layout */
+    vae_wide  *numbers;             /* ... and this what each number adds to a row's score, in the caller's layout */
     vae_real  *saved_outputs;       /* receives every row's outputs; or NULL */
     vae_real  *decoded;             /* the caller's pixels, or NULL; row_terms then tell which rows are not finite */
     int        draws;               /* they are drawn, not means, */
@@ -7418,9 +7427,9 @@ VAEI_PRIVATE int vaei_drops(const vaei_pass *pass, const vaei_layer *layer) {
 VAEI_PRIVATE void vaei_drop(const vaei_pass *pass, const vaei_layer *layer, size_t row, size_t first, size_t n,
                             const vae_real *from, vae_real *to) {
     const vae_model    *model = pass->model;
-    const vae_real      factors[2] = { 0, (vae_real)(1 / (1 - (double)layer->dropout)) };   /* no branch to guess */
-    const double        part = (double)layer->dropout * 16777216;
-    const uint32_t      limit = (uint32_t)part + ((double)(uint32_t)part < part);      /* of the words' upper 24 bits */
+    const vae_real      factors[2] = { 0, (vae_real)(1 / (1 - (vae_wide)layer->dropout)) };  /* no branch to guess */
+    const vae_wide      part = (vae_wide)layer->dropout * 16777216;
+    const uint32_t      limit = (uint32_t)part + ((vae_wide)(uint32_t)part < part);    /* of the words' upper 24 bits */
     uint32_t            words[4][VAEI_RANDOM_BLOCKS];
     vaei_random_request request;
     vaei_random_cursor  cursor;
@@ -7569,11 +7578,11 @@ VAEI_PRIVATE vae_real *vaei_norm_statistic(const vaei_batch_norm *norm, int whic
 }
 
 /* The variance of numbers near the largest float may be infinite as a float; a file must not hold that. */
-VAEI_PRIVATE vae_real vaei_norm_limited(double variance) {
-    return variance > (double)VAEI_LARGEST ? VAEI_LARGEST : (vae_real)variance;
+VAEI_PRIVATE vae_real vaei_norm_limited(vae_wide variance) {
+    return variance > (vae_wide)VAEI_LARGEST ? VAEI_LARGEST : (vae_real)variance;
 }
 
-VAEI_PRIVATE double vaei_norm_inverse(double variance) {
+VAEI_PRIVATE vae_wide vaei_norm_inverse(vae_wide variance) {
     return vaei_scalar_exp(vaei_scalar_log(variance + VAEI_NORM_EPSILON) * -0.5);
 }
 
@@ -7593,7 +7602,7 @@ VAEI_PRIVATE void vaei_norm_recall(const vaei_batch_norm *norm, size_t first, si
         if (variances[c] == of_variance[c] && weights[c] == of_weight[c]) continue;
         of_variance[c] = variances[c];
         of_weight[c] = weights[c];
-        scale[c] = (vae_real)(vaei_norm_inverse((double)variances[c]) * (double)weights[c]);
+        scale[c] = (vae_real)(vaei_norm_inverse((vae_wide)variances[c]) * (vae_wide)weights[c]);
     }
 }
 
@@ -7604,7 +7613,7 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
     const vaei_layer      *layer = norm->layer;
     const vae_real        *weights = norm->pass->model->weights;
     const size_t           channels = layer->bias_count, end = first + count;
-    double                 means[VAEI_NORM_COLUMNS], squares[VAEI_NORM_COLUMNS];
+    vae_wide               means[VAEI_NORM_COLUMNS], squares[VAEI_NORM_COLUMNS];
     size_t                 row, i;
     (void)slot;
     if (!norm->pass->model->plan.trains) {
@@ -7617,26 +7626,26 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
         for (i = 0; i < count; i++) means[i] = squares[i] = 0;
         if (norm->by_batch) {
             for (row = 0; row < norm->rows; row++)
-                for (i = 0; i < count; i++) means[i] += (double)from[row * channels + i];
-            for (i = 0; i < count; i++) means[i] /= (double)norm->rows;
+                for (i = 0; i < count; i++) means[i] += (vae_wide)from[row * channels + i];
+            for (i = 0; i < count; i++) means[i] /= (vae_wide)norm->rows;
             for (row = 0; row < norm->rows; row++)
                 for (i = 0; i < count; i++) {
-                    const double difference = (double)from[row * channels + i] - means[i];
+                    const vae_wide difference = (vae_wide)from[row * channels + i] - means[i];
                     squares[i] += VAEI_ROUNDED(difference * difference);
                 }
         }
         for (i = 0; i < count; i++) {
             const size_t c = first + i;
-            const double variance = norm->by_batch ? squares[i] / (double)norm->rows
-                                                   : (double)weights[layer->running + channels + c];
-            const double inverse = vaei_norm_inverse(variance);
-            if (!norm->by_batch) means[i] = (double)weights[layer->running + c];
+            const vae_wide variance = norm->by_batch ? squares[i] / (vae_wide)norm->rows
+                                                   : (vae_wide)weights[layer->running + channels + c];
+            const vae_wide inverse = vaei_norm_inverse(variance);
+            if (!norm->by_batch) means[i] = (vae_wide)weights[layer->running + c];
             else vaei_norm_statistic(norm, VAEI_NORM_VARIANCE)[c] =
-                     vaei_norm_limited(squares[i] / (double)(norm->rows - 1));
+                     vaei_norm_limited(squares[i] / (vae_wide)(norm->rows - 1));
             vaei_norm_statistic(norm, VAEI_NORM_MEAN)[c] = (vae_real)means[i];
             vaei_norm_statistic(norm, VAEI_NORM_INVERSE)[c] = (vae_real)inverse;
             vaei_norm_statistic(norm, VAEI_NORM_SCALE)[c] =
-                (vae_real)(inverse * (double)weights[layer->bias + channels + c]);
+                (vae_real)(inverse * (vae_wide)weights[layer->bias + channels + c]);
         }
     }
 }
@@ -7695,7 +7704,7 @@ VAEI_PRIVATE void vaei_norm_sums(void *opaque, size_t slot, size_t first, size_t
     const vae_model       *model = norm->pass->model;
     const size_t           channels = norm->layer->bias_count, end = first + count;
     const vae_real        *mean = vaei_norm_statistic(norm, VAEI_NORM_MEAN);
-    double                 sums[VAEI_NORM_COLUMNS], products[VAEI_NORM_COLUMNS];
+    vae_wide               sums[VAEI_NORM_COLUMNS], products[VAEI_NORM_COLUMNS];
     size_t                 row, i;
     (void)slot;
     for (; first < end; first += count) {
@@ -7704,14 +7713,14 @@ VAEI_PRIVATE void vaei_norm_sums(void *opaque, size_t slot, size_t first, size_t
         for (row = 0; row < norm->rows; row++) {
             const vae_real *x = norm->linear + row * channels + first, *d = norm->d + row * channels + first;
             for (i = 0; i < count; i++) {
-                sums[i] += (double)d[i];
-                products[i] += VAEI_ROUNDED((double)d[i] * ((double)x[i] - (double)mean[first + i]));
+                sums[i] += (vae_wide)d[i];
+                products[i] += VAEI_ROUNDED((vae_wide)d[i] * ((vae_wide)x[i] - (vae_wide)mean[first + i]));
             }
         }
         for (i = 0; i < count; i++) {
             const size_t c = first + i;
-            const double inverse = (double)vaei_norm_statistic(norm, VAEI_NORM_INVERSE)[c];
-            const double n = (double)norm->rows;
+            const vae_wide inverse = (vae_wide)vaei_norm_statistic(norm, VAEI_NORM_INVERSE)[c];
+            const vae_wide n = (vae_wide)norm->rows;
             vae_real    *d_weight = model->gradients + norm->layer->bias + channels + c, *d_bias = d_weight + channels;
             *d_weight = (vae_real)(products[i] * inverse) + (model->has_gradients ? *d_weight : 0);
             *d_bias = (vae_real)sums[i] + (model->has_gradients ? *d_bias : 0);
@@ -7772,11 +7781,12 @@ VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
         if (!VAEI_HAS(layer->normalizes) || vaei_is_frozen(model, i) ||
             rows * (layer->outputs / layer->bias_count) < 2) continue;
         for (c = 0; c < layer->bias_count; c++) {
-            const double mean = (double)now[c], variance = (double)now[VAEI_NORM_VARIANCE * layer->bias_count + c];
+            const vae_wide mean = (vae_wide)now[c];
+            const vae_wide variance = (vae_wide)now[VAEI_NORM_VARIANCE * layer->bias_count + c];
             vae_real    *kept = running + layer->bias_count + c;
-            running[c] = (vae_real)(VAEI_ROUNDED((double)running[c] * (1 - VAEI_NORM_MOMENTUM)) +
+            running[c] = (vae_real)(VAEI_ROUNDED((vae_wide)running[c] * (1 - VAEI_NORM_MOMENTUM)) +
                                     VAEI_ROUNDED(mean * VAEI_NORM_MOMENTUM));
-            *kept = (vae_real)(VAEI_ROUNDED((double)*kept * (1 - VAEI_NORM_MOMENTUM)) +
+            *kept = (vae_real)(VAEI_ROUNDED((vae_wide)*kept * (1 - VAEI_NORM_MOMENTUM)) +
                                VAEI_ROUNDED(variance * VAEI_NORM_MOMENTUM));
         }
     }
@@ -8048,14 +8058,14 @@ VAEI_PRIVATE void vaei_convolve_naive(const vaei_connection *c, size_t n, const 
         for (y = 0; y < c->coarse.height; y++)
             for (x = 0; x < c->coarse.width; x++)
                 for (s = 0; s < c->coarse.channels; s++) {
-                    double sum = bias ? (double)bias[s] : 0;
+                    vae_wide sum = bias ? (vae_wide)bias[s] : 0;
                     for (ky = 0; ky < c->kernel_height; ky++)
                         for (kx = 0; kx < c->kernel_width; kx++) {
                             const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
                             if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
                             for (b = 0; b < c->fine.channels; b++)
-                                sum += (double)fine[(py * c->fine.width + px) * c->fine.channels + b] *
-                                       (double)weight[((ky * c->kernel_width + kx) * c->fine.channels + b) *
+                                sum += (vae_wide)fine[(py * c->fine.width + px) * c->fine.channels + b] *
+                                       (vae_wide)weight[((ky * c->kernel_width + kx) * c->fine.channels + b) *
                                                       c->coarse.channels + s];
                         }
                     *coarse++ = (vae_real)sum;
@@ -8252,21 +8262,21 @@ VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
 }
 
 /* What pixel i adds to the nats of every row, whatever its value: it is its share of sigmas.row_nats. */
-VAEI_PRIVATE double vaei_constant_nats(const vae_model *model, size_t i) {
+VAEI_PRIVATE vae_wide vaei_constant_nats(const vae_model *model, size_t i) {
     const vaei_plan       *plan = &model->plan;
     const vaei_likelihood *likelihood = vaei_likelihood_of(model);
-    double                 nats = likelihood->constant;
+    vae_wide               nats = likelihood->constant;
     if (plan->log_sigma_count)
-        nats += (double)model->weights[plan->log_sigma + (VAEI_HAS(plan->log_sigma_count > 1) ? i : 0)];
-    else if (likelihood->has_sigma) nats += vaei_scalar_log((double)model->settings.sigma);
+        nats += (vae_wide)model->weights[plan->log_sigma + (VAEI_HAS(plan->log_sigma_count > 1) ? i : 0)];
+    else if (likelihood->has_sigma) nats += vaei_scalar_log((vae_wide)model->settings.sigma);
     if (VAEI_HAS(model->settings.standardize))
-        nats += vaei_scalar_log((double)model->weights[plan->standardize_scale + i]);
+        nats += vaei_scalar_log((vae_wide)model->weights[plan->standardize_scale + i]);
     return nats;
 }
 
 /* The same for each pixel, in the workspace. */
-VAEI_PRIVATE const double *vaei_pixel_nats(const vae_model *model) {
-    double *each = (double *)(void *)vaei_numbers(model, model->plan.pixel_nats);
+VAEI_PRIVATE const vae_wide *vaei_pixel_nats(const vae_model *model) {
+    vae_wide *each = (vae_wide *)(void *)vaei_numbers(model, model->plan.pixel_nats);
     size_t  i;
     for (i = 0; i < model->plan.example; i++) each[i] = vaei_constant_nats(model, i);
     return each;
@@ -8285,27 +8295,27 @@ VAEI_PRIVATE vaei_sigmas vaei_sigmas_of(const vae_model *model) {
     if (VAEI_DECODES_ONLY) return sigmas;               /* a mean needs no more */
     sigmas.row_nats = likelihood->constant;
     if (!likelihood->has_sigma) {
-        sigmas.row_nats = (double)plan->example * sigmas.row_nats;
+        sigmas.row_nats = (vae_wide)plan->example * sigmas.row_nats;
     } else if (VAEI_HAS(plan->log_sigma_count > 1)) {
         vae_real *inverse = vaei_numbers(model, plan->inverse_sigma);
         sigmas.inverse = inverse;
-        sigmas.row_nats = (double)plan->example * sigmas.row_nats;
+        sigmas.row_nats = (vae_wide)plan->example * sigmas.row_nats;
         for (i = 0; i < plan->example; i++) {
-            inverse[i] = (vae_real)vaei_scalar_exp(-(double)log_sigma[i]);
-            sigmas.row_nats += (double)log_sigma[i];
+            inverse[i] = (vae_real)vaei_scalar_exp(-(vae_wide)log_sigma[i]);
+            sigmas.row_nats += (vae_wide)log_sigma[i];
         }
     } else if (plan->log_sigma_count) {
-        sigmas.sigma = vaei_scalar_exp((double)log_sigma[0]);
-        sigmas.row_nats = (double)plan->example * (sigmas.row_nats + (double)log_sigma[0]);
+        sigmas.sigma = vaei_scalar_exp((vae_wide)log_sigma[0]);
+        sigmas.row_nats = (vae_wide)plan->example * (sigmas.row_nats + (vae_wide)log_sigma[0]);
     } else {
-        sigmas.sigma = (double)model->settings.sigma;
-        sigmas.row_nats = (double)plan->example * (sigmas.row_nats + vaei_scalar_log(sigmas.sigma));
+        sigmas.sigma = (vae_wide)model->settings.sigma;
+        sigmas.row_nats = (vae_wide)plan->example * (sigmas.row_nats + vaei_scalar_log(sigmas.sigma));
     }
     if (VAEI_HAS(model->settings.standardize)) {
         const vae_real *scale = model->weights + plan->standardize_scale;
-        double          product = 1;
+        vae_wide        product = 1;
         for (i = 0; i < plan->example; i++) {
-            product *= (double)scale[i];
+            product *= (vae_wide)scale[i];
 #if DBL_MAX_10_EXP > 300            /* a double that is a float has no room for a product of many */
             if (product > 1e-200 && product < 1e200) continue;
 #endif
@@ -8319,20 +8329,20 @@ VAEI_PRIVATE vaei_sigmas vaei_sigmas_of(const vae_model *model) {
 }
 
 /* Sigma; where each pixel has its own, their geometric mean; 0 where the likelihood has none. */
-VAEI_PRIVATE double vaei_sigma(const vae_model *model) {
+VAEI_PRIVATE vae_wide vaei_sigma(const vae_model *model) {
     const vaei_plan *plan = &model->plan;
-    double           sum = 0;
+    vae_wide         sum = 0;
     size_t           i;
     if (!vaei_likelihood_of(model)->has_sigma) return 0;
-    if (!plan->log_sigma_count) return (double)model->settings.sigma;
-    for (i = 0; i < plan->log_sigma_count; i++) sum += (double)model->weights[plan->log_sigma + i];
-    return vaei_scalar_exp(sum / (double)plan->log_sigma_count);
+    if (!plan->log_sigma_count) return (vae_wide)model->settings.sigma;
+    for (i = 0; i < plan->log_sigma_count; i++) sum += (vae_wide)model->weights[plan->log_sigma + i];
+    return vaei_scalar_exp(sum / (vae_wide)plan->log_sigma_count);
 }
 
 /* sigmas.row_nats of one row of the pass: of the pixels that it has. */
-VAEI_PRIVATE double vaei_row_nats(const vaei_pass *pass, size_t row) {
+VAEI_PRIVATE vae_wide vaei_row_nats(const vaei_pass *pass, size_t row) {
     const unsigned char *observed;
-    double               sum = 0;
+    vae_wide             sum = 0;
     size_t               i;
     if (!VAEI_HAS(pass->sigmas.pixel_nats)) return pass->sigmas.row_nats;
     observed = vaei_observed(pass->model, row / pass->repeat);
@@ -8351,7 +8361,7 @@ VAEI_PRIVATE size_t vaei_count_observed(const vae_model *model, size_t row) {
 
 #ifndef VAE_INFERENCE_ONLY
 /* The importance weight of a row of the decoder; 1 where rows are not weighted. */
-VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) {
+VAEI_PRIVATE vae_wide vaei_weight_of(const vaei_pass *pass, size_t row) {
     return VAEI_HAS(pass->weights) ? pass->weights[row] : 1;
 }
 
@@ -8361,14 +8371,14 @@ VAEI_PRIVATE double vaei_weight_of(const vaei_pass *pass, size_t row) {
    now. */
 VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
     const vae_model *model = pass->model;
-    const double     power = (double)vaei_likelihood_of(model)->power;
-    double           sum = 0;
+    const vae_wide   power = (vae_wide)vaei_likelihood_of(model)->power;
+    vae_wide         sum = 0;
     size_t           i;
     for (i = 0; i < pass->count; i++) {
-        const double s = VAEI_ROUNDED(power * (pass->reconstruction[i] - vaei_row_nats(pass, i)));
-        sum += VAEI_ROUNDED(vaei_weight_of(pass, i) * ((double)vaei_count_observed(model, i / pass->repeat) - s));
+        const vae_wide s = VAEI_ROUNDED(power * (pass->reconstruction[i] - vaei_row_nats(pass, i)));
+        sum += VAEI_ROUNDED(vaei_weight_of(pass, i) * ((vae_wide)vaei_count_observed(model, i / pass->repeat) - s));
     }
-    *pass->d_log_sigma = (vae_real)((double)pass->scale * sum) + (pass->adds ? *pass->d_log_sigma : 0);
+    *pass->d_log_sigma = (vae_real)((vae_wide)pass->scale * sum) + (pass->adds ? *pass->d_log_sigma : 0);
 }
 
 /* The same where each pixel has its sigma, for pixels first .. first + count - 1: from the outputs of the whole batch,
@@ -8379,7 +8389,7 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
     const vaei_plan *plan = &model->plan;
     const int        squares = vaei_likelihood_of(model)->power == 2;
     const size_t     end = first + count;
-    double           sums[32], weights = 0;
+    vae_wide         sums[32], weights = 0;
     size_t           r;
     (void)slot;
     for (r = 0; r < pass->count; r++) weights += vaei_weight_of(pass, r);
@@ -8389,21 +8399,21 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
         count = vaei_min_size(32, end - first);
         memset(sums, 0, sizeof sums);
         for (row = 0; row < pass->count; row++) {
-            const double    weight = vaei_weight_of(pass, row);
+            const vae_wide  weight = vaei_weight_of(pass, row);
             const vae_real *x = vaei_row(model, plan->target, row / pass->repeat, plan->example) + first;
             const vae_real *output =
                 vaei_row(model, plan->stages[plan->stage_count - 1].output, row, plan->output) + first;
             const unsigned char *observed = vaei_observed(model, row / pass->repeat);
             for (i = 0; i < count; i++) {
                 const vae_real residual = (output[i] - x[i]) * pass->sigmas.inverse[first + i];
-                double         power = (double)(residual < 0 ? -residual : residual);
-                if (squares) power = VAEI_ROUNDED((double)residual * (double)residual);
+                vae_wide       power = (vae_wide)(residual < 0 ? -residual : residual);
+                if (squares) power = VAEI_ROUNDED((vae_wide)residual * (vae_wide)residual);
                 if (observed && !observed[first + i]) power = 1;
                 sums[i] += VAEI_ROUNDED(weight * power);
             }
         }
         for (i = 0; i < count; i++)
-            d[i] = (vae_real)((double)pass->scale * (weights - sums[i])) + (pass->adds ? d[i] : 0);
+            d[i] = (vae_real)((vae_wide)pass->scale * (weights - sums[i])) + (pass->adds ? d[i] : 0);
     }
 }
 
@@ -8411,16 +8421,16 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
    the optimiser. At first a batch weighs in proportion to its step number, so that the beginning is soon forgotten.
    With `rate` 1 this batch decides alone. Missing numbers add nothing to the gradient, and so a batch weighs the less
    the more it misses; what sigma moves towards stays the same. */
-VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, double rate) {
+VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, vae_wide rate) {
     const vaei_plan *plan = &model->plan;
-    const double     power = (double)vaei_likelihood_of(model)->power;
-    const double     share = (double)(plan->example / vaei_max_size(1, plan->log_sigma_count));
+    const vae_wide   power = (vae_wide)vaei_likelihood_of(model)->power;
+    const vae_wide   share = (vae_wide)(plan->example / vaei_max_size(1, plan->log_sigma_count));
     vae_real        *log_sigma = model->parameters + plan->log_sigma;
     size_t           i;
     for (i = 0; i < plan->log_sigma_count; i++) {
-        const double ratio = 1 - VAEI_ROUNDED(rate * ((double)gradients[i] / share));
+        const vae_wide ratio = 1 - VAEI_ROUNDED(rate * ((vae_wide)gradients[i] / share));
         if (!vaei_finite(gradients[i])) continue;
-        double       moved = (double)log_sigma[i] + vaei_scalar_log(ratio > 1e-30 ? ratio : 1e-30) / power;
+        vae_wide     moved = (vae_wide)log_sigma[i] + vaei_scalar_log(ratio > 1e-30 ? ratio : 1e-30) / power;
         if (moved < VAEI_LEAST_LOG_SIGMA) moved = VAEI_LEAST_LOG_SIGMA;
         if (moved > -VAEI_LEAST_LOG_SIGMA) moved = -VAEI_LEAST_LOG_SIGMA;
         log_sigma[i] = (vae_real)moved;
@@ -8430,7 +8440,7 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, d
 /* The move after update number `step`, counted from 0: 2/(step + 2) is the weight that makes the average over batches
    favour the late ones, until it falls to VAEI_SIGMA_RATE. */
 VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients, uint64_t step) {
-    const double rate = 2 / ((double)step + 2);
+    const vae_wide rate = 2 / ((vae_wide)step + 2);
     if (model->settings.freeze == VAE_FREEZE_DECODER) return;
     vaei_move_sigma(model, gradients, rate > VAEI_SIGMA_RATE ? rate : VAEI_SIGMA_RATE);
 }
@@ -8442,22 +8452,22 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
    each row of pixels, its KL, and then, where samples are weighted, one more. Decoding stores in the first one whether
    a pixel of the row is not finite: 0 or 1, asked for by its bits, so that a program which only decodes has no
    arithmetic of doubles. */
-VAEI_PRIVATE double *vaei_row_terms(const vae_model *model) {
-    return (double *)(void *)vaei_numbers(model, model->plan.row_terms);
+VAEI_PRIVATE vae_wide *vaei_row_terms(const vae_model *model) {
+    return (vae_wide *)(void *)vaei_numbers(model, model->plan.row_terms);
 }
 
-VAEI_PRIVATE double *vaei_row_kl(const vae_model *model) { return vaei_row_terms(model) + model->plan.decoder_batch; }
+VAEI_PRIVATE vae_wide *vaei_row_kl(const vae_model *model) { return vaei_row_terms(model) + model->plan.decoder_batch; }
 
 
 /* The sum of (x - pixel)^2 over a row, in the caller's units. */
-VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels,
-                                       const unsigned char *observed) {
+VAEI_PRIVATE vae_wide vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels,
+                                         const unsigned char *observed) {
     const vae_real *scale =
         VAEI_HAS(model->settings.standardize) ? model->weights + model->plan.standardize_scale : NULL;
-    double          sum = 0;
+    vae_wide        sum = 0;
     size_t          i;
     for (i = 0; i < model->plan.example; i++) {
-        const double difference = ((double)pixels[i] - (double)mean[i]) * (scale ? (double)scale[i] : 1);
+        const vae_wide difference = ((vae_wide)pixels[i] - (vae_wide)mean[i]) * (scale ? (vae_wide)scale[i] : 1);
         if (!observed || observed[i]) sum += VAEI_ROUNDED(difference * difference);
     }
     return sum;
@@ -8466,7 +8476,7 @@ VAEI_PRIVATE double vaei_squared_error(const vae_model *model, const vae_real *m
 /* What each number of a row adds to its nats or, where `output` holds the mean pixels, to its squared error; one that
    is missing adds nothing. */
 VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *output, const vae_real *pixels,
-                                      const unsigned char *observed, double *numbers) {
+                                      const unsigned char *observed, vae_wide *numbers) {
     const vae_model       *model = pass->model;
     const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const vae_real        *scale =
@@ -8476,7 +8486,7 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
         const size_t i = vaei_inner_place(model, k);
         if (observed && !observed[i]) numbers[k] = 0;
         else if (pass->squared) {
-            const double difference = ((double)pixels[i] - (double)output[i]) * (scale ? (double)scale[i] : 1);
+            const vae_wide difference = ((vae_wide)pixels[i] - (vae_wide)output[i]) * (scale ? (vae_wide)scale[i] : 1);
             numbers[k] = difference * difference;
         } else {
             const size_t channels = pass->sigmas.channels, at = vaei_output_place(channels, likelihood->outputs, i);
@@ -8494,11 +8504,11 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
 
 /* The score of a row of which pixels are missing, without what it has whatever their values. Those pixels are 0 by now;
    the outputs for them are replaced. */
-VAEI_APART double vaei_score_observed(const vaei_pass *pass, const unsigned char *observed, vae_real *output,
-                                      const vae_real *row, vae_real scale, vae_real *d) {
+VAEI_APART vae_wide vaei_score_observed(const vaei_pass *pass, const unsigned char *observed, vae_real *output,
+                                        const vae_real *row, vae_real scale, vae_real *d) {
     const vaei_likelihood *likelihood = vaei_likelihood_of(pass->model);
     const size_t           size = pass->model->plan.example;
-    double                 nats;
+    vae_wide               nats;
     size_t                 i;
     for (i = 0; i < size; i++)
         if (!observed[i]) {
@@ -8527,7 +8537,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     const vae_real        *pixels = vaei_numbers(model, model->plan.target);
     size_t                 i;
     for (i = first; i < first + count; i++, output += model->plan.output) {
-        const double    weight = VAEI_HAS(pass->weights) ? pass->weights[i] : 1;
+        const vae_wide  weight = VAEI_HAS(pass->weights) ? pass->weights[i] : 1;
         const vae_real *row = pixels + i / pass->repeat * size;
         const int       finite =
             !pass->forward_only || vaei_all_within(kernels, model->plan.output, output, VAEI_LARGEST);
@@ -8551,11 +8561,11 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
             if (d && weight == 0) memset(d, 0, model->plan.output * sizeof(vae_real));
             else if (observed)
                 pass->reconstruction[i] = vaei_score_observed(pass, observed, output, row,
-                                                              (vae_real)(weight * (double)pass->scale), d) +
+                                                              (vae_real)(weight * (vae_wide)pass->scale), d) +
                                           vaei_row_nats(pass, i);
             else
                 pass->reconstruction[i] = likelihood->score(kernels, size, output, row, &pass->sigmas,
-                                                            (vae_real)(weight * (double)pass->scale), d) +
+                                                            (vae_real)(weight * (vae_wide)pass->scale), d) +
                                           pass->sigmas.row_nats;
             if (d) d += model->plan.output;
         }
@@ -8810,7 +8820,7 @@ VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
 
 #define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill gradients with denormals */
 
-VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z);
+VAEI_PRIVATE vae_wide vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z);
 
 /* Rows of pixels first .. first + count - 1: the weight of each of their samples, relative to the sum of them all, and
    the loss -log 1/k sum_k w_k. Its gradient is the sum of the samples' own, each times that weight (Burda et al. 2016,
@@ -8820,11 +8830,11 @@ VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_
     const vaei_pass *pass = (const vaei_pass *)opaque;
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent, samples = pass->repeat;
-    const double     beta = (double)vaei_beta(model);
+    const vae_wide   beta = (vae_wide)vaei_beta(model);
     size_t           row, s;
     (void)slot;
     for (row = first; row < first + count; row++) {
-        double *weights = pass->weights + row * samples, sum = 0, most;
+        vae_wide *weights = pass->weights + row * samples, sum = 0, most;
         for (s = 0; s < samples; s++) {
             const size_t i = row * samples + s;
             weights[s] = VAEI_ROUNDED(beta * vaei_log_weight(latent, vaei_row(model, model->plan.noise, i, latent),
@@ -8839,7 +8849,7 @@ VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_
             weights[s] /= sum;
             if (weights[s] < VAEI_LEAST_WEIGHT) weights[s] = 0;
         }
-        pass->row_loss[row] = vaei_scalar_log((double)samples) - (most + vaei_scalar_log(sum));
+        pass->row_loss[row] = vaei_scalar_log((vae_wide)samples) - (most + vaei_scalar_log(sum));
     }
 }
 
@@ -8935,12 +8945,12 @@ VAEI_PRIVATE int vaei_is_autoencoder(const vae_model *model) {
 }
 
 /* The KL of n numbers of z; an autoencoder has none. */
-VAEI_PRIVATE double vaei_kl_of(const vae_model *model, size_t n, const vae_real *mean, const vae_real *logvar) {
+VAEI_PRIVATE vae_wide vaei_kl_of(const vae_model *model, size_t n, const vae_real *mean, const vae_real *logvar) {
     return vaei_is_autoencoder(model) ? 0 : vaei_gaussian_kl(model->kernels, n, mean, logvar);
 }
 
 /* Heads -> logvar, z and, unless NULL, kl. A row's pass->repeat samples stand one after the other. */
-VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
+VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, vae_wide *kl) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
     const vae_real  *heads = vaei_heads(model), *noise = vaei_numbers(model, model->plan.noise);
@@ -8959,20 +8969,20 @@ VAEI_PRIVATE void vaei_latent_forward(const vaei_pass *pass, double *kl) {
 #ifndef VAE_INFERENCE_ONLY
 /* Kingma et al. 2016: a dimension whose KL, averaged over the batch, is less than config.free_bits counts as that much
    and has no gradient. Returns the sum over dimensions and marks those dimensions with 1, the others with 0. */
-VAEI_PRIVATE double vaei_apply_free_bits(const vaei_pass *pass, vae_real *is_free) {
+VAEI_PRIVATE vae_wide vaei_apply_free_bits(const vaei_pass *pass, vae_real *is_free) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
     const vae_real  *heads = vaei_heads(model), *logvar = vaei_numbers(model, model->plan.logvar);
-    const double     least = (double)model->settings.free_bits;
-    double           total = 0;
+    const vae_wide   least = (vae_wide)model->settings.free_bits;
+    vae_wide         total = 0;
     size_t           i, j;
     for (j = 0; j < latent; j++) {
-        double sum = 0;
+        vae_wide sum = 0;
         for (i = 0; i < pass->count; i++) {
-            const double m = (double)heads[i * 2 * latent + j], v = (double)logvar[i * latent + j];
+            const vae_wide m = (vae_wide)heads[i * 2 * latent + j], v = (vae_wide)logvar[i * latent + j];
             sum += VAEI_ROUNDED(m * m) + (vaei_scalar_exp(v) - 1 - v);
         }
-        sum /= 2 * (double)pass->count;
+        sum /= 2 * (vae_wide)pass->count;
         is_free[j] = sum < least;
         total += sum < least ? least : sum;
     }
@@ -8980,12 +8990,12 @@ VAEI_PRIVATE double vaei_apply_free_bits(const vaei_pass *pass, vae_real *is_fre
 }
 
 /* The KL as the loss has it, and in the pass what its gradient needs; `kl` is its average over the batch. */
-VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
+VAEI_PRIVATE vae_wide vaei_kl_in_loss(vaei_pass *pass, vae_wide kl) {
     const vae_model     *model = pass->model;
     const vaei_settings *settings = &model->settings;
     if (vaei_is_autoencoder(model)) return 0;
     if (VAEI_HAS(model->plan.has_weights)) {
-        pass->weights = (double *)(void *)vaei_numbers(model, model->plan.sample_weights);
+        pass->weights = (vae_wide *)(void *)vaei_numbers(model, model->plan.sample_weights);
         pass->row_loss = vaei_row_kl(model) + model->plan.batch;
         return 0;
     }
@@ -8996,7 +9006,7 @@ VAEI_PRIVATE double vaei_kl_in_loss(vaei_pass *pass, double kl) {
         return vaei_apply_free_bits(pass, is_free);
     }
     if (VAEI_HAS(settings->capacity != 0)) {
-        const double difference = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
+        const vae_wide difference = kl - vaei_scheduled(model, settings->capacity, &settings->capacity_schedule);
         /* |kl - C|: below C the gradient raises the KL. */
         pass->kl_scale = difference < 0 ? -pass->kl_scale : difference > 0 ? pass->kl_scale : 0;
         return difference < 0 ? -difference : difference;
@@ -9010,12 +9020,12 @@ VAEI_PRIVATE int vaei_loss_is_sum(const vae_model *model) {
 }
 
 /* What is minimised, after the pass: its average over the batch. */
-VAEI_PRIVATE double vaei_loss(const vaei_pass *pass, double reconstruction, double kl_in_loss) {
-    double sum = 0;
+VAEI_PRIVATE vae_wide vaei_loss(const vaei_pass *pass, vae_wide reconstruction, vae_wide kl_in_loss) {
+    vae_wide sum = 0;
     size_t i;
-    if (!VAEI_HAS(pass->weights)) return reconstruction + VAEI_ROUNDED((double)vaei_beta(pass->model) * kl_in_loss);
+    if (!VAEI_HAS(pass->weights)) return reconstruction + VAEI_ROUNDED((vae_wide)vaei_beta(pass->model) * kl_in_loss);
     for (i = 0; i < pass->count; i++) sum += pass->row_loss[i];
-    return sum / (double)pass->count;
+    return sum / (vae_wide)pass->count;
 }
 
 /* d_mean and, after it, d_logvar from the d_z of the row's first sample, with the KL's gradient. In dimensions that
@@ -9067,7 +9077,7 @@ VAEI_PRIVATE void vaei_latent_add_samples(const vaei_pass *pass, size_t row, vae
 VAEI_PRIVATE void vaei_weighed_backward(const vaei_pass *pass, size_t row) {
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent;
-    const double     scale = (double)(vaei_beta(model) * pass->scale);
+    const vae_wide   scale = (vae_wide)(vaei_beta(model) * pass->scale);
     size_t           s, j;
     for (s = row * pass->repeat; s < (row + 1) * pass->repeat; s++) {
         const vae_real *z = vaei_row(model, model->plan.z, s, latent);
@@ -9122,20 +9132,20 @@ VAEI_PRIVATE const vaei_layer *vaei_logits_layer(const vae_model *model) {
 }
 
 /* log sum exp of a row's logits; the largest is taken out first, so that exp cannot overflow */
-VAEI_PRIVATE double vaei_log_sum(size_t n, const vae_real *logits) {
-    double most = (double)logits[0], sum = 0;
+VAEI_PRIVATE vae_wide vaei_log_sum(size_t n, const vae_real *logits) {
+    vae_wide most = (vae_wide)logits[0], sum = 0;
     size_t i;
-    for (i = 1; i < n; i++) if ((double)logits[i] > most) most = (double)logits[i];
-    for (i = 0; i < n; i++) sum += vaei_scalar_exp((double)logits[i] - most);
+    for (i = 1; i < n; i++) if ((vae_wide)logits[i] > most) most = (vae_wide)logits[i];
+    for (i = 0; i < n; i++) sum += vaei_scalar_exp((vae_wide)logits[i] - most);
     return most + vaei_scalar_log(sum);
 }
 
 /* -log p(label | mean) of this row of the pass, 0 where it has no label. */
-VAEI_PRIVATE double vaei_row_classification(const vae_model *model, size_t row) {
+VAEI_PRIVATE vae_wide vaei_row_classification(const vae_model *model, size_t row) {
     const size_t    classes = model->plan.classes;
     const vae_real *logits = vaei_row(model, vaei_logits_layer(model)->places.output, row, classes);
     const int       label = vaei_labels(model)[row];
-    return label < 0 ? 0 : vaei_log_sum(classes, logits) - (double)logits[label];
+    return label < 0 ? 0 : vaei_log_sum(classes, logits) - (vae_wide)logits[label];
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -9151,10 +9161,10 @@ VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale
         const vae_real *logits = vaei_row(model, last->places.output, row, classes);
         vae_real       *d = vaei_row(model, last->places.output_gradient, row, classes);
         const int       label = vaei_labels(model)[row];
-        const double    log_sum = label < 0 ? 0 : vaei_log_sum(classes, logits);
+        const vae_wide  log_sum = label < 0 ? 0 : vaei_log_sum(classes, logits);
         for (k = 0; k < classes; k++)
             d[k] = label < 0 ? 0
-                 : (vae_real)(vaei_scalar_exp((double)logits[k] - log_sum) - ((size_t)label == k)) * scale;
+                 : (vae_real)(vaei_scalar_exp((vae_wide)logits[k] - log_sum) - ((size_t)label == k)) * scale;
     }
     for (i = vaei_all_layers(&model->plan) - 1; i >= model->plan.layer_count; i--)
         vaei_dense_backward(pass, &model->plan.layers[i], 1);
@@ -9481,15 +9491,15 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
     for (i = 0; vaei_is_variance(name) && i < count; i++)
         if (values[i] < 0)
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must not be below 0", i, name,
-                             (double)values[i]);
+                             VAEI_SHOWN(values[i]));
     for (i = 0; !strcmp(name, "standardize.scale") && i < count; i++)
         if (!(values[i] > 0))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: it must be larger than 0", i, name,
-                             (double)values[i]);
+                             VAEI_SHOWN(values[i]));
     for (i = 0; !strcmp(name, "log_sigma") && i < count; i++)
         if (!vaei_is_log_sigma(values[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: sigma must lie in 1e-6 to 1e6, its "
-                             "log in -13.82 to 13.82", i, name, (double)values[i]);
+                             "log in -13.82 to 13.82", i, name, VAEI_SHOWN(values[i]));
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
     vaei_forget_best(model);
@@ -9521,8 +9531,8 @@ VAE_API const vae_real *vae_weights(const vae_model *model) { return model ? mod
 VAE_API size_t vae_example_size(const vae_model *model) { return model ? model->plan.example : 0; }
 VAE_API size_t vae_latent_size(const vae_model *model) { return model ? model->plan.latent : 0; }
 
-VAE_API double vae_bits_per_dimension(const vae_model *model, double nats) {
-    return model ? nats / (VAEI_LOG_TWO * (double)model->plan.example) : 0;
+VAE_API vae_wide vae_bits_per_dimension(const vae_model *model, vae_wide nats) {
+    return model ? nats / (VAEI_LOG_TWO * (vae_wide)model->plan.example) : 0;
 }
 
 /* What the next update will use, not what the config said: schedules and plateaus have been at work. */
@@ -9545,10 +9555,11 @@ VAE_API void vae_get_state(const vae_model *model, vae_state *state) {
 
 /* The inputs of a unit, or its outputs (`out`), as vae_initialization counts them. In a transposed convolution the two
    are exchanged, as in PyTorch, which takes the weight's second dimension for the inputs whichever layer it is. */
-VAEI_SETUP double vaei_fan(const vaei_layer *layer, int out) {
+VAEI_SETUP vae_wide vaei_fan(const vaei_layer *layer, int out) {
     const vaei_connection *c = layer->connection;
-    if (!VAEI_HAS(c != NULL)) return (double)(out ? layer->outputs : layer->inputs + layer->classes);
-    return (double)c->kernel_height * (double)c->kernel_width * (double)(out ? c->coarse.channels : c->fine.channels);
+    if (!VAEI_HAS(c != NULL)) return (vae_wide)(out ? layer->outputs : layer->inputs + layer->classes);
+    return (vae_wide)c->kernel_height * (vae_wide)c->kernel_width *
+           (vae_wide)(out ? c->coarse.channels : c->fine.channels);
 }
 
 /* Weights are drawn tensor by tensor in PyTorch's order, so that they do not depend on the inner layout. `number`
@@ -9561,8 +9572,8 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encod
                                         : place.number + (model->plan.heads < 0 ? encoders + 1 : 0);
     const size_t            number =
         2 * (size_t)layer + (layer > encoders || place.head == 2 ? 2 : 0) + (size_t)place.which;
-    const double            fan_in = vaei_fan(place.layer, 0);
-    const double            fan_out = place.head ? (double)model->plan.latent : vaei_fan(place.layer, 1);
+    const vae_wide          fan_in = vaei_fan(place.layer, 0);
+    const vae_wide          fan_out = place.head ? (vae_wide)model->plan.latent : vaei_fan(place.layer, 1);
 #ifdef VAE_BASIC
     const vae_initialization how = VAE_INIT_PYTORCH;
 #else
@@ -9952,7 +9963,7 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     vaei_pad(text, start + 66);
     vaei_put_grouped(text, layer->weight_count + (VAEI_HAS(layer->normalizes) ? 3 : 1) * layer->bias_count, 13);
     if (VAEI_HAS(layer->normalizes)) vaei_put_string(text, "  batch norm");
-    if (layer->dropout > 0) vaei_format(text, "  dropout %r", (double)layer->dropout);
+    if (layer->dropout > 0) vaei_format(text, "  dropout %r", VAEI_SHOWN(layer->dropout));
 }
 
 VAEI_SETUP const char *vaei_corruption_name(int i) {
@@ -9969,25 +9980,26 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
     if (vaei_has_sigma(s->likelihood)) {
         vaei_format(text, ", sigma %s%s", s->sigma != 0 ? "fixed" : "learned",
                     s->sigma_per_pixel ? " for each pixel" : "");
-        if (state.sigma > 0) vaei_format(text, " (%r)", (double)state.sigma);
+        if (state.sigma > 0) vaei_format(text, " (%r)", VAEI_SHOWN(state.sigma));
     }
     if (vaei_is_autoencoder(model)) vaei_put_string(text, ", autoencoder");
-    else vaei_format(text, ", beta %r", (double)state.beta);
+    else vaei_format(text, ", beta %r", VAEI_SHOWN(state.beta));
     if (s->objective == VAE_OBJECTIVE_IWAE || s->samples > 1)
         vaei_format(text, ", %z%s samples a row", s->samples,
                     s->objective == VAE_OBJECTIVE_IWAE ? " weighed" : "");
-    if (s->free_bits != 0) vaei_format(text, ", free bits %r", (double)s->free_bits);
+    if (s->free_bits != 0) vaei_format(text, ", free bits %r", VAEI_SHOWN(s->free_bits));
     if (s->capacity != 0)
-        vaei_format(text, ", capacity %r", vaei_scheduled(model, s->capacity, &s->capacity_schedule));
+        vaei_format(text, ", capacity %r",
+                    VAEI_SHOWN(vaei_scheduled(model, s->capacity, &s->capacity_schedule)));
     if (s->standardize) vaei_put_string(text, ", standardized pixels");
     if (s->classes) vaei_format(text, ", given one of %d classes", s->classes);
     if (VAEI_HAS(model->plan.classifier.layers))
-        vaei_format(text, ", classifier weight %r", (double)vaei_setting(s->classifier_weight));
+        vaei_format(text, ", classifier weight %r", VAEI_SHOWN(vaei_setting(s->classifier_weight)));
     if (s->binarize) vaei_put_string(text, ", binarized pixels");
     if (s->missing) vaei_put_string(text, ", some may be missing");
     if (s->corruption.kind != VAE_CORRUPTION_NONE)
         vaei_format(text, ", input corrupted (%s, %r)", vaei_corruption_name((int)s->corruption.kind),
-                    (double)s->corruption.amount);
+                    VAEI_SHOWN(s->corruption.amount));
 }
 
 /* What is neither weights nor gradients, moments or best weights counts as workspace. */
@@ -10046,7 +10058,7 @@ VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, in
         case 4:
             if (plan->part == VAE_WHOLE && plan->trains)
                 vaei_format(text, "optimizer: %s, learning rate %r%s", vaei_optimizers[s->optimizer.kind].name,
-                            (double)vaei_learning_rate(model),
+                            VAEI_SHOWN(vaei_learning_rate(model)),
                             s->freeze == VAE_FREEZE_ENCODER ? ", the encoder frozen"
                             : s->freeze == VAE_FREEZE_DECODER ? ", the decoder frozen" : "");
             else
@@ -10135,9 +10147,9 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k) {
 }
 
 /* What the network sees of pixel i. In double, since the difference of two large floats need not fit in a float. */
-VAEI_PRIVATE double vaei_standardized(const vae_model *model, size_t i, vae_real pixel) {
-    return ((double)pixel - (double)model->weights[model->plan.standardize_mean + i]) /
-           (double)model->weights[model->plan.standardize_scale + i];
+VAEI_PRIVATE vae_wide vaei_standardized(const vae_model *model, size_t i, vae_real pixel) {
+    return ((vae_wide)pixel - (vae_wide)model->weights[model->plan.standardize_mean + i]) /
+           (vae_wide)model->weights[model->plan.standardize_scale + i];
 }
 
 /* A row of the caller's: its pixels, as numbers or bytes and with their mask or NULL, or its targets. */
@@ -10195,12 +10207,12 @@ VAEI_PRIVATE size_t vaei_bad_column(const vae_model *model, const vaei_raw_row *
         return model->kernels->check_range(size, raw->pixels, likelihood->low, likelihood->high);
     column = vaei_not_finite_column(model, raw);
     for (k = 0; k < column; k++) {
-        double x;
+        vae_wide x;
         if (vaei_is_missing(model, raw, k)) continue;
-        x = (double)raw->pixels[k];
+        x = (vae_wide)raw->pixels[k];
         if (VAEI_HAS(model->settings.standardize))
             x = vaei_standardized(model, vaei_inner_place(model, k), raw->pixels[k]);
-        if (x < (double)likelihood->low || x > (double)likelihood->high) return k;
+        if (x < (vae_wide)likelihood->low || x > (vae_wide)likelihood->high) return k;
     }
     return column;
 }
@@ -10400,16 +10412,16 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, co
                          "NaN means missing, set config.missing to 1", set, row, column);
     if (!vaei_finite(value))
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must be finite numbers", set, row,
-                         column, (double)value);
+                         column, VAEI_SHOWN(value));
     if (likelihood->low >= 0)
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; %s, or "
-                         "use VAE_GAUSSIAN", set, row, column, (double)value, likelihood->symbol,
+                         "use VAE_GAUSSIAN", set, row, column, VAEI_SHOWN(value), likelihood->symbol,
                          value < 0 ? "shift and scale them" : "divide them by their maximum");
     if (VAEI_HAS(model->settings.standardize))
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r, more than 1e9 standard deviations from "
-                         "its mean: correct it or leave the row out", set, row, column, (double)value);
+                         "its mean: correct it or leave the row out", set, row, column, VAEI_SHOWN(value));
     return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must lie within -1e9 to 1e9; scale "
-                     "them, or set config.standardize to 1", set, row, column, (double)value);
+                     "them, or set config.standardize to 1", set, row, column, VAEI_SHOWN(value));
 }
 
 /* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. What is drawn for
@@ -10456,9 +10468,9 @@ VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *ou
     if (!VAEI_HAS(model->settings.standardize)) return;
     for (k = 0; k < size; k++) {
         const size_t i = vaei_inner_place(model, k);
-        const double scaled =
-            VAEI_ROUNDED((double)pixels[k] * (double)model->weights[model->plan.standardize_scale + i]);
-        pixels[k] = (vae_real)(scaled + (double)model->weights[model->plan.standardize_mean + i]);
+        const vae_wide scaled =
+            VAEI_ROUNDED((vae_wide)pixels[k] * (vae_wide)model->weights[model->plan.standardize_scale + i]);
+        pixels[k] = (vae_real)(scaled + (vae_wide)model->weights[model->plan.standardize_mean + i]);
     }
 }
 
@@ -10532,16 +10544,16 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
    has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in
    the variance. */
 VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data *data, size_t first, size_t count,
-                                         double *means, double *variances) {
-    double start[16], rows[16];
+                                         vae_wide *means, vae_wide *variances) {
+    vae_wide start[16], rows[16];
     size_t row, i;
     for (i = 0; i < count; i++) start[i] = means[i] = variances[i] = rows[i] = 0;
     for (row = 0; row < data->count; row++) {
         const vaei_raw_row raw = vaei_raw_pixels(model, data, row);
         for (i = 0; i < count; i++) {
-            double x, difference;
+            vae_wide x, difference;
             if (vaei_is_missing(model, &raw, first + i)) continue;
-            x = (double)vaei_raw_pixel(&raw, first + i);
+            x = (vae_wide)vaei_raw_pixel(&raw, first + i);
             if (rows[i] == 0) start[i] = x;
             rows[i] += 1;
             difference = x - start[i];
@@ -10550,8 +10562,8 @@ VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data 
         }
     }
     for (i = 0; i < count; i++) {
-        const double difference = rows[i] > 0 ? means[i] / rows[i] : 0;
-        const double variance = rows[i] > 0 ? variances[i] / rows[i] - VAEI_ROUNDED(difference * difference) : 0;
+        const vae_wide difference = rows[i] > 0 ? means[i] / rows[i] : 0;
+        const vae_wide variance = rows[i] > 0 ? variances[i] / rows[i] - VAEI_ROUNDED(difference * difference) : 0;
         means[i] = start[i] + difference;
         variances[i] = variance > 0 ? variance : 0;
     }
@@ -10571,7 +10583,7 @@ VAEI_PRIVATE int vaei_is_standardized(const vae_model *model) {
 VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
     vae_real *mean = model->parameters + model->plan.standardize_mean;
     vae_real *scale = model->parameters + model->plan.standardize_scale;
-    double    means[16], variances[16];
+    vae_wide  means[16], variances[16];
     size_t    first, count, i;
     for (first = 0; first < model->plan.example; first += count) {
         count = vaei_min_size(16, model->plan.example - first);
@@ -10608,24 +10620,26 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
    thousandth per step: data that vary too little about their means, and data so large that the weights never reach
    them. */
 VAEI_SETUP vae_status vaei_check_data_scale(const vae_model *model, const vae_data *data, vae_error *error) {
-    double means[16], variances[16], variance = 0, size = 0;
+    vae_wide means[16], variances[16], variance = 0, size = 0;
     size_t first, count, i;
     if (data->bytes) return VAE_OK;
     for (first = 0; first < model->plan.example; first += count) {
         count = vaei_min_size(16, model->plan.example - first);
         vaei_column_statistics(model, data, first, count, means, variances);
         for (i = 0; i < count; i++) {
-            variance += variances[i] / (double)model->plan.example;
-            size += (means[i] * means[i] + variances[i]) / (double)model->plan.example;
+            variance += variances[i] / (vae_wide)model->plan.example;
+            size += (means[i] * means[i] + variances[i]) / (vae_wide)model->plan.example;
         }
     }
     if (!(variance > 0)) return VAE_OK;
     if (variance < VAEI_LEAST_DEVIATION * VAEI_LEAST_DEVIATION || variance < 1e-6 * size)
         return vaei_fail(error, VAE_ERROR_DATA, "the data vary by only %r about their means: too little to learn from "
-                         "as they are; set config.standardize to 1, or scale them", vaei_scalar_sqrt(variance));
+                         "as they are; set config.standardize to 1, or scale them",
+                         VAEI_SHOWN(vaei_scalar_sqrt(variance)));
     if (size > VAEI_MOST_SIZE * VAEI_MOST_SIZE)
         return vaei_fail(error, VAE_ERROR_DATA, "the data's numbers are about %r in size: too large to learn from as "
-                         "they are; set config.standardize to 1, or scale them", vaei_scalar_sqrt(size));
+                         "they are; set config.standardize to 1, or scale them",
+                         VAEI_SHOWN(vaei_scalar_sqrt(size)));
     return VAE_OK;
 }
 
@@ -10718,12 +10732,12 @@ VAEI_PRIVATE void vaei_count_for_sigma(const vae_model *model, size_t count, vae
     const vaei_plan *plan = &model->plan;
     size_t           i, row;
     for (i = 0; i < plan->log_sigma_count; i++) {
-        double all = (double)count, observed = 0;
+        vae_wide all = (vae_wide)count, observed = 0;
         for (row = 0; row < count; row++)
             observed += VAEI_HAS(plan->log_sigma_count > 1) ? vaei_observed(model, row)[i]
-                                                  : (double)vaei_count_observed(model, row);
-        if (plan->log_sigma_count == 1) all *= (double)plan->example;
-        if (observed > 0) gradients[i] = (vae_real)((double)gradients[i] * (all / observed));
+                                                  : (vae_wide)vaei_count_observed(model, row);
+        if (plan->log_sigma_count == 1) all *= (vae_wide)plan->example;
+        if (observed > 0) gradients[i] = (vae_real)((vae_wide)gradients[i] * (all / observed));
     }
 }
 
@@ -10738,7 +10752,7 @@ VAEI_APART int vaei_first_sigma(vae_model *model, size_t count) {
     if (!plan->log_sigma_count || model->settings.freeze == VAE_FREEZE_DECODER) return 0;
     for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return 0;
     vaei_begin_pass(&pass, model, count);
-    pass.scale = (vae_real)(1 / (double)count);
+    pass.scale = (vae_real)(1 / (vae_wide)count);
     pass.reconstruction = vaei_row_terms(model);
     vaei_encoder_forward(&pass);
     vaei_draw_noise(model, VAEI_STREAM_TRAINING, 0, 0, count);
@@ -10753,20 +10767,20 @@ VAEI_APART int vaei_first_sigma(vae_model *model, size_t count) {
 #endif
 
 /* The terms of the plain objective; where the loss is another, the caller replaces it. */
-VAEI_PRIVATE vae_terms vaei_terms_of(double reconstruction, double kl, vae_real beta) {
+VAEI_PRIVATE vae_terms vaei_terms_of(vae_wide reconstruction, vae_wide kl, vae_real beta) {
     vae_terms terms;
     terms.reconstruction = reconstruction;
     terms.kl = kl;
     terms.elbo = -(reconstruction + kl);
-    terms.loss = reconstruction + (double)beta * kl;
+    terms.loss = reconstruction + (vae_wide)beta * kl;
     terms.classification = 0;
     return terms;
 }
 
 /* Adds the classifier's cross-entropy to the loss. */
-VAEI_PRIVATE void vaei_add_classification(const vae_model *model, vae_terms *terms, double classification) {
+VAEI_PRIVATE void vaei_add_classification(const vae_model *model, vae_terms *terms, vae_wide classification) {
     terms->classification = classification;
-    terms->loss += VAEI_ROUNDED((double)vaei_setting(model->settings.classifier_weight) * classification);
+    terms->loss += VAEI_ROUNDED((vae_wide)vaei_setting(model->settings.classifier_weight) * classification);
 }
 
 /* ==== 31 >>inference-implementation =============================================================================== */
@@ -10877,11 +10891,11 @@ VAEI_PRIVATE vae_status vaei_classify(vae_model *model, const vae_data *data, va
         vaei_classifier_forward(&pass);
         for (i = 0; i < pass.count; i++) {
             const vae_real *logits = vaei_row(model, vaei_logits_layer(model)->places.output, i, classes);
-            const double    log_sum = vaei_log_sum(classes, logits);
+            const vae_wide  log_sum = vaei_log_sum(classes, logits);
             if (!vaei_all_within(model->kernels, classes, logits, VAEI_LARGEST))
                 return vaei_fail_result(first + i, error);
             for (k = 0; k < classes; k++)
-                *probabilities++ = (vae_real)vaei_scalar_exp((double)logits[k] - log_sum);
+                *probabilities++ = (vae_real)vaei_scalar_exp((vae_wide)logits[k] - log_sum);
         }
     }
     return status;
@@ -11033,13 +11047,13 @@ VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *d
 /* One z per row, drawn by seed and row alone; in nats. */
 VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_terms *mean, vae_terms *each,
                                   vae_error *error) {
-    double     reconstruction = 0, kl = 0, classification = 0;
+    vae_wide   reconstruction = 0, kl = 0, classification = 0;
     size_t     first, i;
     vaei_pass  pass;
     vae_status status = vaei_check_score(model, data, mean != NULL, "vae_elbo", error);
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += pass.count) {
-        double *row_kl;
+        vae_wide *row_kl;
         if ((status = vaei_encode_rows(model, data, first, VAEI_FOR_NATS, &pass, error)) != VAE_OK) return status;
         pass.reconstruction = vaei_row_terms(model);
         row_kl = vaei_row_kl(model);
@@ -11048,7 +11062,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
         vaei_decoder_forward(&pass);
         if (VAEI_HAS(model->plan.classifier.layers)) vaei_classifier_forward(&pass);
         for (i = 0; i < pass.count; i++) {
-            const double nats = VAEI_HAS(model->plan.classifier.layers) ? vaei_row_classification(model, i) : 0;
+            const vae_wide nats = VAEI_HAS(model->plan.classifier.layers) ? vaei_row_classification(model, i) : 0;
             if (!vaei_finite_double(pass.reconstruction[i] + row_kl[i] + nats))
                 return vaei_fail_result(first + i, error);
             reconstruction += pass.reconstruction[i];
@@ -11060,8 +11074,8 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
         }
     }
     if (!mean) return VAE_OK;
-    *mean = vaei_terms_of(reconstruction / (double)data->count, kl / (double)data->count, vaei_beta(model));
-    vaei_add_classification(model, mean, classification / (double)data->count);
+    *mean = vaei_terms_of(reconstruction / (vae_wide)data->count, kl / (vae_wide)data->count, vaei_beta(model));
+    vaei_add_classification(model, mean, classification / (vae_wide)data->count);
     return VAE_OK;
 }
 
@@ -11071,19 +11085,19 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
 }
 
 /* log (exp a + exp b) */
-VAEI_PRIVATE double vaei_add_logs(double a, double b) {
-    const double larger = a > b ? a : b, smaller = a > b ? b : a;
+VAEI_PRIVATE vae_wide vaei_add_logs(vae_wide a, vae_wide b) {
+    const vae_wide larger = a > b ? a : b, smaller = a > b ? b : a;
     if (!vaei_finite_double(larger)) return larger;        /* both are -inf: their difference would be NaN */
     return larger + vaei_scalar_log(1 + vaei_scalar_exp(smaller - larger));
 }
 
 /* log p(z) - log q(z | x) for one row: the sum over dimensions of (noise^2 + logvar - z^2) / 2, in which nothing is
    divided by the standard deviation. */
-VAEI_PRIVATE double vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z) {
-    double sum = 0;
+VAEI_PRIVATE vae_wide vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z) {
+    vae_wide sum = 0;
     size_t i;
     for (i = 0; i < latent; i++)
-        sum += (double)noise[i] * (double)noise[i] + (double)logvar[i] - (double)z[i] * (double)z[i];
+        sum += (vae_wide)noise[i] * (vae_wide)noise[i] + (vae_wide)logvar[i] - (vae_wide)z[i] * (vae_wide)z[i];
     return sum / 2;
 }
 
@@ -11095,7 +11109,7 @@ typedef struct vaei_importance {
     vaei_pass pass;
     size_t    first_row, done;      /* of the data, and samples of each row in earlier turns */
     int       same_noise;           /* every row has the noise of row 0 */
-    double   *log_sums;             /* per row: the log of the sum of its samples' weights */
+    vae_wide *log_sums;             /* per row: the log of the sum of its samples' weights */
     vae_real *filled, *spread;      /* the caller's arrays for the rows of the pass, or NULL: see vae_impute */
 } vaei_importance;
 
@@ -11121,7 +11135,7 @@ VAEI_PRIVATE void vaei_draw_samples(void *opaque, size_t slot, size_t first, siz
 /* Adds a sample, whose share of the weights so far is `share`, to the mean and variance of a row's missing numbers, in
    the network's units. Decoded row i is its output. With m, v what they were and m', v' the sample's own, the mean
    becomes m + share (m' - m), the variance (1 - share) v + share v' + share (1 - share) (m' - m)^2. */
-VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, size_t i, double share) {
+VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, size_t i, vae_wide share) {
     const vae_model       *model = turn->pass.model;
     const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const vaei_sigmas     *sigmas = &turn->pass.sigmas;
@@ -11133,22 +11147,22 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
     size_t                 k;
     for (k = 0; spread && k < size; k++) {
         const size_t at = vaei_inner_place(model, k);
-        const double sigma = vaei_pixel_sigma(sigmas, at);
+        const vae_wide sigma = vaei_pixel_sigma(sigmas, at);
         const vae_real *place = output + vaei_output_place(sigmas->channels, likelihood->outputs, at);
-        const double second = likelihood->outputs > 1 ? (double)place[sigmas->channels] : 0;
+        const vae_wide second = likelihood->outputs > 1 ? (vae_wide)place[sigmas->channels] : 0;
         if (!observed[at])
-            spread[k] = (vae_real)(VAEI_ROUNDED((1 - share) * (double)spread[k]) +
-                                   VAEI_ROUNDED(share * likelihood->variance((double)*place, second, sigma)));
+            spread[k] = (vae_real)(VAEI_ROUNDED((1 - share) * (vae_wide)spread[k]) +
+                                   VAEI_ROUNDED(share * likelihood->variance((vae_wide)*place, second, sigma)));
     }
     likelihood->mean(model->kernels, size, output, sigmas, output);
     for (k = 0; k < size; k++) {
         const size_t at = vaei_inner_place(model, k);
-        const double difference = (double)output[at] - (double)filled[k];
+        const vae_wide difference = (vae_wide)output[at] - (vae_wide)filled[k];
         if (observed[at]) continue;
-        filled[k] = (vae_real)((double)filled[k] + VAEI_ROUNDED(share * difference));
+        filled[k] = (vae_real)((vae_wide)filled[k] + VAEI_ROUNDED(share * difference));
         if (spread) {
-            const double part = VAEI_ROUNDED(share * (1 - share)), square = VAEI_ROUNDED(difference * difference);
-            spread[k] = (vae_real)((double)spread[k] + VAEI_ROUNDED(part * square));
+            const vae_wide part = VAEI_ROUNDED(share * (1 - share)), square = VAEI_ROUNDED(difference * difference);
+            spread[k] = (vae_real)((vae_wide)spread[k] + VAEI_ROUNDED(part * square));
         }
     }
 }
@@ -11164,9 +11178,9 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
     for (row = first; row < first + count; row++)
         for (s = 0; s < samples; s++) {
             const size_t i = row * samples + s;
-            const double weight = vaei_log_weight(latent, vaei_row(model, model->plan.noise, i, latent),
-                                                  vaei_row(model, model->plan.logvar, row, latent),
-                                                  vaei_row(model, model->plan.z, i, latent)) -
+            const vae_wide weight = vaei_log_weight(latent, vaei_row(model, model->plan.noise, i, latent),
+                                                    vaei_row(model, model->plan.logvar, row, latent),
+                                                    vaei_row(model, model->plan.z, i, latent)) -
                                   turn->pass.reconstruction[i];
             turn->log_sums[row] = turn->done + s ? vaei_add_logs(turn->log_sums[row], weight) : weight;
             if (turn->filled && vaei_finite_double(weight) && vaei_finite_double(turn->log_sums[row]))
@@ -11192,13 +11206,13 @@ VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
         vaei_split(model, rows, 1, grain, vaei_weigh_samples, turn);
     }
     turn->pass.count = rows;
-    for (i = 0; i < rows; i++) turn->pass.reconstruction[i] = turn->log_sums[i] - vaei_scalar_log((double)samples);
+    for (i = 0; i < rows; i++) turn->pass.reconstruction[i] = turn->log_sums[i] - vaei_scalar_log((vae_wide)samples);
 }
 
 /* The noise of row i depends on the seed and i alone, as in vaei_elbo. */
-VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
-                                            double *each, vae_error *error) {
-    double          sum = 0;
+VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *data, size_t samples, vae_wide *mean,
+                                            vae_wide *each, vae_error *error) {
+    vae_wide        sum = 0;
     size_t          first, i;
     vaei_importance turn;
     vae_status      status = vaei_check_score(model, data, mean != NULL, "vae_log_likelihood", error);
@@ -11214,25 +11228,25 @@ VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *da
         turn.filled = NULL;
         vaei_estimate_log_p(&turn, samples);
         for (i = 0; i < turn.pass.count; i++) {
-            const double log_p = turn.pass.reconstruction[i];
+            const vae_wide log_p = turn.pass.reconstruction[i];
             if (!vaei_finite_double(log_p)) return vaei_fail_result(first + i, error);
             sum += log_p;
             if (each) each[first + i] = log_p;
         }
     }
-    if (mean) *mean = sum / (double)data->count;
+    if (mean) *mean = sum / (vae_wide)data->count;
     return VAE_OK;
 }
 
-VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, double *mean,
-                                      double *each, vae_error *error) {
+VAE_API vae_status vae_log_likelihood(vae_model *model, const vae_data *data, size_t samples, vae_wide *mean,
+                                      vae_wide *each, vae_error *error) {
     VAEI_RUN_CALL("vae_log_likelihood", vaei_log_likelihood(model, data, samples, mean, each, error));
 }
 
 /* ---- scores: one number a row, or a number for each of a row's numbers, higher where it is stranger ---- */
 
 /* The entropy of a pixel x in nats: minus the log of a Bernoulli likelihood cannot fall below it. */
-VAEI_PRIVATE double vaei_entropy(double x) {
+VAEI_PRIVATE vae_wide vaei_entropy(vae_wide x) {
     if (!(x > 0) || !(x < 1)) return 0;
     return -VAEI_ROUNDED(x * vaei_scalar_log(x)) - VAEI_ROUNDED((1 - x) * vaei_scalar_log(1 - x));
 }
@@ -11263,7 +11277,7 @@ VAEI_SETUP vae_status vaei_check_score_config(const vae_model *model, const vae_
 }
 
 /* The scores of the rows in the pass, from `first` on. */
-VAEI_PRIVATE void vaei_score_rows(vaei_importance *turn, const vae_score_config *score, double *each) {
+VAEI_PRIVATE void vaei_score_rows(vaei_importance *turn, const vae_score_config *score, vae_wide *each) {
     vaei_pass       *pass = &turn->pass;
     const vae_model *model = pass->model;
     const size_t     latent = model->plan.latent, size = model->plan.example;
@@ -11283,12 +11297,12 @@ VAEI_PRIVATE void vaei_score_rows(vaei_importance *turn, const vae_score_config 
         if (score->kind == VAE_SCORE_ELBO)
             each[i] += vaei_kl_of(model, latent, vaei_heads(model) + 2 * i * latent,
                                   vaei_row(model, model->plan.logvar, i, latent));
-        for (k = 0; VAEI_HAS(score->without_entropy) && k < size; k++) each[i] -= vaei_entropy((double)pixels[k]);
+        for (k = 0; VAEI_HAS(score->without_entropy) && k < size; k++) each[i] -= vaei_entropy((vae_wide)pixels[k]);
     }
 }
 
 /* The scores of the numbers of the rows in the pass. */
-VAEI_PRIVATE void vaei_score_each_number(vaei_pass *pass, const vae_score_config *score, double *numbers) {
+VAEI_PRIVATE void vaei_score_each_number(vaei_pass *pass, const vae_score_config *score, vae_wide *numbers) {
     const vae_model *model = pass->model;
     const size_t     size = model->plan.example;
     size_t           i, k;
@@ -11299,14 +11313,14 @@ VAEI_PRIVATE void vaei_score_each_number(vaei_pass *pass, const vae_score_config
     vaei_decoder_forward(pass);
     for (i = 0; VAEI_HAS(score->without_entropy) && i < pass->count; i++) {
         const vae_real *pixels = vaei_row(model, model->plan.target, i, size);
-        for (k = 0; k < size; k++) numbers[i * size + k] -= vaei_entropy((double)pixels[vaei_inner_place(model, k)]);
+        for (k = 0; k < size; k++) numbers[i * size + k] -= vaei_entropy((vae_wide)pixels[vaei_inner_place(model, k)]);
     }
 }
 
 /* Both calls: `width` results a row, 1 or the row's length. Nothing is drawn but VAE_SCORE_LOG_LIKELIHOOD's samples,
    and those alike for every row: a score depends on the row alone. */
 VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const vae_score_config *score, int numbers,
-                                   double *each, vae_error *error) {
+                                   vae_wide *each, vae_error *error) {
     const char      *call = numbers ? "vae_score_numbers" : "vae_score";
     vae_score_config config;
     vaei_importance  turn;
@@ -11320,7 +11334,7 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
     if ((status = vaei_check_score_config(model, &config, numbers, error)) != VAE_OK) return status;
     width = numbers ? model->plan.example : 1;
     for (first = 0; first < data->count; first += turn.pass.count) {
-        double *results = each + first * width;
+        vae_wide *results = each + first * width;
         status = vaei_encode_rows(model, data, first, VAEI_AS_GIVEN, &turn.pass, error);
         if (status != VAE_OK) return status;
         turn.filled = NULL;
@@ -11333,28 +11347,28 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
     return VAE_OK;
 }
 
-VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, double *each,
+VAE_API vae_status vae_score(vae_model *model, const vae_data *data, const vae_score_config *score, vae_wide *each,
                              vae_error *error) {
     VAEI_RUN_CALL("vae_score", vaei_score(model, data, score, 0, each, error));
 }
 
 VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, const vae_score_config *score,
-                                     double *each, vae_error *error) {
+                                     vae_wide *each, vae_error *error) {
     VAEI_RUN_CALL("vae_score_numbers", vaei_score(model, data, score, 1, each, error));
 }
 
 /* A number's place in the order of all doubles: among the positive ones their bits as integers, below them the negative
    ones' bits turned round. */
-VAEI_PRIVATE uint64_t vaei_rank_bits(double number) {
+VAEI_PRIVATE uint64_t vaei_rank_bits(vae_wide number) {
     const uint64_t bits = vaei_double_bits(number);
     return bits & VAEI_DOUBLE_SIGN ? ~bits : bits | VAEI_DOUBLE_SIGN;
 }
 
 /* The threshold's bits are found from the highest to the lowest: it is the smallest of which `rank` scores are not
    above. Nothing is sorted, so that the scores stay as they are and no memory is needed. */
-VAE_API vae_status vae_quantile(const double *scores, size_t count, double fraction, double *threshold,
+VAE_API vae_status vae_quantile(const vae_wide *scores, size_t count, vae_wide fraction, vae_wide *threshold,
                                 vae_error *error) {
-    double   wanted;
+    vae_wide wanted;
     uint64_t low = 0;
     size_t   rank, below, i;
     int      bit;
@@ -11364,15 +11378,16 @@ VAE_API vae_status vae_quantile(const double *scores, size_t count, double fract
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are more than memory can hold", count);
     if (!vaei_finite_double(fraction) || !(fraction > 0) || !(fraction < 1))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: fraction is %r: use one between 0 and 1, as 0.99",
-                         fraction);
+                         VAEI_SHOWN(fraction));
     for (i = 0; i < count; i++)
         if (vaei_is_nan_double(scores[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "vae_quantile: score %z is not a number", i);
-    wanted = fraction * ((double)count + 1) * (1 - 1e-12);      /* 0.07 * 100 must not be rounded up to 8 */
+    wanted = fraction * ((vae_wide)count + 1) * (1 - 1e-12);    /* 0.07 * 100 must not be rounded up to 8 */
     rank = (size_t)wanted + 1;
     if (rank > count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are too few for the fraction %r, it takes "
-                         "at least %z", count, fraction, (size_t)(fraction / (1 - fraction) * (1 - 1e-12)) + 1);
+                         "at least %z", count, VAEI_SHOWN(fraction),
+                         (size_t)(fraction / (1 - fraction) * (1 - 1e-12)) + 1);
     /* The largest number below which there are fewer than `rank` scores: it is the score wanted. */
     for (bit = 63; bit >= 0; bit--) {
         const uint64_t tried = low | (uint64_t)1 << bit;
@@ -11401,15 +11416,15 @@ VAEI_PRIVATE vae_status vaei_latent_statistics(vae_model *model, const vae_data 
         for (i = 0; i < pass.count; i++)
             for (d = 0; d < latent; d++) {
                 const vae_real *mean = vaei_heads(model) + 2 * i * latent + d;
-                const double    difference = (double)*mean - each[d].mean;
-                each[d].mean += difference / (double)(first + i + 1);
-                each[d].variance += VAEI_ROUNDED(difference * ((double)*mean - each[d].mean));
+                const vae_wide  difference = (vae_wide)*mean - each[d].mean;
+                each[d].mean += difference / (vae_wide)(first + i + 1);
+                each[d].variance += VAEI_ROUNDED(difference * ((vae_wide)*mean - each[d].mean));
                 each[d].kl += vaei_kl_of(model, 1, mean, vaei_row(model, model->plan.logvar, i, latent) + d);
             }
     }
     for (d = 0; d < model->plan.latent; d++) {
-        each[d].variance /= (double)data->count;
-        each[d].kl /= (double)data->count;
+        each[d].variance /= (vae_wide)data->count;
+        each[d].kl /= (vae_wide)data->count;
         each[d].is_active = each[d].variance > 0.01;
         count += (size_t)each[d].is_active;
     }
@@ -11447,10 +11462,10 @@ VAEI_PRIVATE int vaei_end_filling(const vaei_importance *turn, const vae_data *d
         if (spread && spread[k] > 0) spread[k] = vaei_sqrt(spread[k]);
         if (VAEI_HAS(model->settings.standardize)) {
             const size_t at = vaei_inner_place(model, k);
-            const double scale = (double)model->weights[model->plan.standardize_scale + at];
-            filled[k] = (vae_real)(VAEI_ROUNDED((double)filled[k] * scale) +
-                                   (double)model->weights[model->plan.standardize_mean + at]);
-            if (spread) spread[k] = (vae_real)((double)spread[k] * scale);
+            const vae_wide scale = (vae_wide)model->weights[model->plan.standardize_scale + at];
+            filled[k] = (vae_real)(VAEI_ROUNDED((vae_wide)filled[k] * scale) +
+                                   (vae_wide)model->weights[model->plan.standardize_mean + at]);
+            if (spread) spread[k] = (vae_real)((vae_wide)spread[k] * scale);
         }
         if (!vaei_finite(filled[k]) || (spread && !vaei_finite(spread[k]))) return 0;
     }
@@ -11513,31 +11528,31 @@ VAE_API size_t vae_probe_memory(const vae_probe_config *probe) {
 
 typedef struct vaei_probe {
     size_t  side, classes;                  /* latent + 1, for a bias */
-    double *weights, *ahead, *gradient;     /* [classes][side] */
-    double *factor;                         /* [side][side] */
-    double *scores, *input;                 /* of one z: [classes], [side] */
+    vae_wide *weights, *ahead, *gradient;   /* [classes][side] */
+    vae_wide *factor;                       /* [side][side] */
+    vae_wide *scores, *input;               /* of one z: [classes], [side] */
 } vaei_probe;
 
 /* The scores of one z, and p->input, which is (z, 1). */
-VAEI_PRIVATE void vaei_probe_scores(const vaei_probe *p, const double *weights, const vae_real *z) {
+VAEI_PRIVATE void vaei_probe_scores(const vaei_probe *p, const vae_wide *weights, const vae_real *z) {
     size_t c, i;
-    for (i = 0; i + 1 < p->side; i++) p->input[i] = (double)z[i];
+    for (i = 0; i + 1 < p->side; i++) p->input[i] = (vae_wide)z[i];
     p->input[p->side - 1] = 1;
     for (c = 0; c < p->classes; c++) {
-        double sum = 0;
+        vae_wide sum = 0;
         for (i = 0; i < p->side; i++) sum += VAEI_ROUNDED(weights[c * p->side + i] * p->input[i]);
         p->scores[c] = sum;
     }
 }
 
 /* The mean cross-entropy at `ahead`, and its gradient. */
-VAEI_PRIVATE double vaei_probe_loss(const vaei_probe *p, const vae_latents *train) {
-    double loss = 0;
+VAEI_PRIVATE vae_wide vaei_probe_loss(const vaei_probe *p, const vae_latents *train) {
+    vae_wide loss = 0;
     size_t row, c, i;
-    memset(p->gradient, 0, p->classes * p->side * sizeof(double));
+    memset(p->gradient, 0, p->classes * p->side * sizeof(vae_wide));
     for (row = 0; row < train->count; row++) {
         const size_t label = (size_t)train->labels[row];
-        double       largest, sum = 0;
+        vae_wide     largest, sum = 0;
         vaei_probe_scores(p, p->ahead, train->z + row * (p->side - 1));
         largest = p->scores[0];
         for (c = 1; c < p->classes; c++) if (p->scores[c] > largest) largest = p->scores[c];
@@ -11548,29 +11563,29 @@ VAEI_PRIVATE double vaei_probe_loss(const vaei_probe *p, const vae_latents *trai
         }
         loss += vaei_scalar_log(sum);
         for (c = 0; c < p->classes; c++) {
-            const double error = (p->scores[c] / sum - (c == label)) / (double)train->count;
+            const vae_wide error = (p->scores[c] / sum - (c == label)) / (vae_wide)train->count;
             for (i = 0; i < p->side; i++) p->gradient[c * p->side + i] += VAEI_ROUNDED(error * p->input[i]);
         }
     }
-    return loss / (double)train->count;
+    return loss / (vae_wide)train->count;
 }
 
 /* The second moments of (z, 1) as L L': L below the diagonal and on it. A dimension that says nothing which those
    before it do not say gets no weight. */
 VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *train) {
-    double *l = p->factor;
+    vae_wide *l = p->factor;
     size_t  row, i, j, k;
     memset(l, 0, p->side * p->side * sizeof *l);
     for (row = 0; row < train->count; row++) {
         vaei_probe_scores(p, p->weights, train->z + row * (p->side - 1));
         for (i = 0; i < p->side; i++)
             for (j = 0; j <= i; j++)
-                l[i * p->side + j] += VAEI_ROUNDED(p->input[i] * p->input[j]) / (double)train->count;
+                l[i * p->side + j] += VAEI_ROUNDED(p->input[i] * p->input[j]) / (vae_wide)train->count;
     }
     for (i = 0; i < p->side; i++)
         for (j = 0; j <= i; j++) {
-            const double own = l[i * p->side + j];
-            double       sum = own;
+            const vae_wide own = l[i * p->side + j];
+            vae_wide     sum = own;
             for (k = 0; k < j; k++) sum -= VAEI_ROUNDED(l[i * p->side + k] * l[j * p->side + k]);
             if (j < i) l[i * p->side + j] = sum / l[j * p->side + j];
             else l[i * p->side + i] = sum > 1e-9 * own ? vaei_scalar_sqrt(sum) : 1e30;
@@ -11578,8 +11593,8 @@ VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *trai
 }
 
 /* Solves L L' x = b in place. */
-VAEI_PRIVATE void vaei_probe_solve(const vaei_probe *p, double *b) {
-    const double *l = p->factor;
+VAEI_PRIVATE void vaei_probe_solve(const vaei_probe *p, vae_wide *b) {
+    const vae_wide *l = p->factor;
     size_t        i, k;
     for (i = 0; i < p->side; i++) {
         for (k = 0; k < i; k++) b[i] -= VAEI_ROUNDED(l[i * p->side + k] * b[k]);
@@ -11596,24 +11611,24 @@ VAEI_PRIVATE void vaei_probe_solve(const vaei_probe *p, double *b) {
    one observation's weight, in the same measure, keeps classes that are separable from driving the weights off. */
 VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, size_t iterations) {
     const size_t n = p->classes * p->side;
-    const double penalty = 1 / (double)train->count, rate = 1 / (0.5 + penalty);
-    double       before = 0, age = 1;
+    const vae_wide penalty = 1 / (vae_wide)train->count, rate = 1 / (0.5 + penalty);
+    vae_wide     before = 0, age = 1;
     size_t       step, c, i;
     int          small_steps = 0;
     vaei_probe_factor(p, train);
     for (step = 0; step < iterations && small_steps < 5; step++) {
-        const double loss = vaei_probe_loss(p, train);
+        const vae_wide loss = vaei_probe_loss(p, train);
         /* Nesterov's sequence: t' = (1 + sqrt(1 + 4 t^2))/2, momentum (t - 1)/t' */
-        const double next = (1 + vaei_scalar_sqrt(1 + 4 * age * age)) / 2;
-        double       momentum = (age - 1) / next;
+        const vae_wide next = (1 + vaei_scalar_sqrt(1 + 4 * age * age)) / 2;
+        vae_wide     momentum = (age - 1) / next;
         if (step && loss > before) momentum = 0;
         small_steps = step && before - loss < 1e-7 * (1 + loss) && before >= loss ? small_steps + 1 : 0;
         age = momentum > 0 || !step ? next : 1;
         before = loss;
         for (c = 0; c < p->classes; c++) vaei_probe_solve(p, p->gradient + c * p->side);
         for (i = 0; i < n; i++) {
-            const double slope = p->gradient[i] + VAEI_ROUNDED(penalty * p->ahead[i]);
-            const double moved = p->ahead[i] - VAEI_ROUNDED(rate * slope);
+            const vae_wide slope = p->gradient[i] + VAEI_ROUNDED(penalty * p->ahead[i]);
+            const vae_wide moved = p->ahead[i] - VAEI_ROUNDED(rate * slope);
             p->ahead[i] = moved + VAEI_ROUNDED(momentum * (moved - p->weights[i]));
             p->weights[i] = moved;
         }
@@ -11640,13 +11655,13 @@ VAEI_SETUP vae_status vaei_check_probe_points(const vae_probe_config *probe, con
 
 /* The caller's memory is cut into the arrays of vaei_probe, the weights first, where the caller finds them. */
 VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *train, const vae_latents *test,
-                             double *memory, double *accuracy, vae_error *error) {
+                             vae_wide *memory, vae_wide *accuracy, vae_error *error) {
     vaei_probe p;
     vae_status status;
     size_t     row, c, best, right = 0;
     if (!probe || !memory || !accuracy)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: probe, memory or accuracy is NULL");
-    if (!probe->latent || probe->classes < 2 || vae_probe_memory(probe) > (size_t)-1 / sizeof(double))
+    if (!probe->latent || probe->classes < 2 || vae_probe_memory(probe) > (size_t)-1 / sizeof(vae_wide))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: latent is %z, classes is %z: it takes at least one "
                          "number and two classes, and not more than fit in memory", probe->latent, probe->classes);
     status = vaei_check_probe_points(probe, train, "train", error);
@@ -11660,14 +11675,14 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
     p.factor = p.gradient + p.classes * p.side;
     p.scores = p.factor + p.side * p.side;
     p.input = p.scores + p.classes;
-    memset(p.weights, 0, 2 * p.classes * p.side * sizeof(double));
+    memset(p.weights, 0, 2 * p.classes * p.side * sizeof(vae_wide));
     vaei_probe_fit(&p, train, probe->iterations ? probe->iterations : 100);
     for (row = 0; row < test->count; row++) {
         vaei_probe_scores(&p, p.weights, test->z + row * probe->latent);
         for (best = 0, c = 1; c < p.classes; c++) if (p.scores[c] > p.scores[best]) best = c;
         right += best == (size_t)test->labels[row];
     }
-    *accuracy = (double)right / (double)test->count;
+    *accuracy = (vae_wide)right / (vae_wide)test->count;
     return VAE_OK;
 }
 #endif
@@ -11731,23 +11746,24 @@ VAEI_PRIVATE void vaei_end_step(vae_model *model) {
 /* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights.
    Both sums are over the batch's rows. The bound is taken from the first loss plus one nat per pixel, so that a first
    loss near zero does not make it narrow. */
-VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, double reconstruction, double kl, size_t count,
+VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, vae_wide reconstruction, vae_wide kl, size_t count,
                                         vae_error *error) {
-    const double loss = (reconstruction + kl) / (double)count, size = loss < 0 ? -loss : loss;
+    const vae_wide loss = (reconstruction + kl) / (vae_wide)count, size = loss < 0 ? -loss : loss;
     if (!vaei_finite_double(reconstruction) || !vaei_finite_double(kl))
         return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the "
                          "weights were not changed: lower the learning rate, or scale the data (config.standardize)",
-                         (size_t)model->step + 1, reconstruction / (double)count, kl / (double)count);
-    if (model->largest_loss == 0) model->largest_loss = VAEI_DIVERGED * (size + (double)model->plan.example);
+                         (size_t)model->step + 1, VAEI_SHOWN(reconstruction / (vae_wide)count),
+                         VAEI_SHOWN(kl / (vae_wide)count));
+    if (model->largest_loss == 0) model->largest_loss = VAEI_DIVERGED * (size + (vae_wide)model->plan.example);
     if (size <= model->largest_loss) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: training diverges: the loss is %r, more than %r times that of "
                      "the first batch; go on from an earlier file with a lower learning rate",
-                     (size_t)model->step + 1, loss, VAEI_DIVERGED);
+                     (size_t)model->step + 1, VAEI_SHOWN(loss), VAEI_SHOWN(VAEI_DIVERGED));
 }
 
 /* Backward, last stage first; between decoder and encoder through z, where the rows are counted once again. `weight` is
    the classifier's in the loss of `total` rows. */
-VAEI_PRIVATE void vaei_backward(vaei_pass *pass, size_t count, double weight, size_t total) {
+VAEI_PRIVATE void vaei_backward(vaei_pass *pass, size_t count, vae_wide weight, size_t total) {
     const vaei_plan *plan = &pass->model->plan;
     int              s;
     for (s = plan->stage_count - 1; s >= 0; s--) {
@@ -11757,7 +11773,7 @@ VAEI_PRIVATE void vaei_backward(vaei_pass *pass, size_t count, double weight, si
         pass->count = count;
         vaei_latent_backward_rows(pass);
         pass->repeat = 1;
-        if (VAEI_HAS(plan->classifier.layers)) vaei_classifier_backward(pass, (vae_real)(weight / (double)total));
+        if (VAEI_HAS(plan->classifier.layers)) vaei_classifier_backward(pass, (vae_real)(weight / (vae_wide)total));
     }
 }
 
@@ -11768,8 +11784,8 @@ VAEI_PRIVATE void vaei_backward(vaei_pass *pass, size_t count, double weight, si
 VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t first, size_t total, int updates,
                                         vae_terms *terms, vae_error *error) {
     const size_t samples = model->plan.samples;
-    const double weight = (double)vaei_setting(model->settings.classifier_weight);
-    double       reconstruction = 0, kl = 0, classification = 0, penalty, *row_kl = vaei_row_kl(model);
+    const vae_wide weight = (vae_wide)vaei_setting(model->settings.classifier_weight);
+    vae_wide     reconstruction = 0, kl = 0, classification = 0, penalty, *row_kl = vaei_row_kl(model);
     size_t       i;
     vaei_pass    pass;
     vae_status   status;
@@ -11777,7 +11793,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     vaei_begin_backward(&pass);
     pass.updates = updates;
     pass.first = first;
-    pass.scale = (vae_real)(1 / (double)total);
+    pass.scale = (vae_real)(1 / (vae_wide)total);
     pass.reconstruction = vaei_row_terms(model);
     vaei_encoder_forward(&pass);
     if (VAEI_HAS(model->plan.classifier.layers)) {
@@ -11789,12 +11805,12 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     pass.repeat = samples;
     vaei_latent_forward(&pass, row_kl);
     for (i = 0; i < count; i++) kl += row_kl[i];
-    penalty = vaei_kl_in_loss(&pass, kl / (double)count);
-    if (!VAEI_HAS(pass.weights)) pass.scale = (vae_real)(1 / ((double)total * (double)samples));
+    penalty = vaei_kl_in_loss(&pass, kl / (vae_wide)count);
+    if (!VAEI_HAS(pass.weights)) pass.scale = (vae_real)(1 / ((vae_wide)total * (vae_wide)samples));
     pass.count = count * samples;
     vaei_decoder_forward(&pass);
     for (i = 0; i < count * samples; i++) reconstruction += pass.reconstruction[i];
-    reconstruction /= (double)samples;
+    reconstruction /= (vae_wide)samples;
     if ((status = vaei_check_loss(model, reconstruction, kl + weight * classification, count, error)) != VAE_OK) {
         vaei_forget_gradients(model);
         return status;
@@ -11803,9 +11819,9 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     /* The caller must read zeros for frozen weights. */
     if (!updates && VAEI_HAS(model->settings.freeze != VAE_FREEZE_NONE)) vaei_zero_frozen(model);
     model->has_gradients = !updates;
-    *terms = vaei_terms_of(reconstruction / (double)count, kl / (double)count, vaei_beta(model));
+    *terms = vaei_terms_of(reconstruction / (vae_wide)count, kl / (vae_wide)count, vaei_beta(model));
     terms->loss = vaei_loss(&pass, terms->reconstruction, penalty);
-    vaei_add_classification(model, terms, classification / (double)count);
+    vaei_add_classification(model, terms, classification / (vae_wide)count);
     return VAE_OK;
 }
 
@@ -11902,7 +11918,7 @@ VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_
 typedef struct vaei_clip_context {
     const vae_real *numbers;
     size_t          count, piece;           /* numbers in all, and in one piece */
-    double          sums[VAEI_CLIP_PIECES];
+    vae_wide        sums[VAEI_CLIP_PIECES];
 } vaei_clip_context;
 
 /* The sums of squares of pieces first .. first + count - 1. */
@@ -11912,10 +11928,10 @@ VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t
     (void)slot;
     for (; first < pieces_end; first++) {
         const size_t end = vaei_min_size((first + 1) * work->piece, work->count);
-        double       sums[4] = { 0, 0, 0, 0 };
+        vae_wide     sums[4] = { 0, 0, 0, 0 };
         size_t       i;
         for (i = vaei_min_size(first * work->piece, end); i < end; i++) {
-            const double g = (double)work->numbers[i];
+            const vae_wide g = (vae_wide)work->numbers[i];
             sums[i % 4] += VAEI_ROUNDED(g * g);
         }
         work->sums[first] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
@@ -11925,9 +11941,9 @@ VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t
 /* What the gradient is multiplied by so that its norm is at most optimizer.clip_norm, as PyTorch's clip_grad_norm_ has
    it. A sum of squares below the smallest double has no need of it. */
 VAEI_APART vae_real vaei_clip_factor(const vae_model *model) {
-    const double      most = (double)vaei_setting(model->settings.optimizer.clip_norm);
+    const vae_wide    most = (vae_wide)vaei_setting(model->settings.optimizer.clip_norm);
     vaei_clip_context work;
-    double            sum = 0, factor;
+    vae_wide          sum = 0, factor;
     size_t            i;
     work.numbers = model->gradients;
     work.count = model->plan.log_sigma;
@@ -12145,7 +12161,7 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
 /* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma nor the bound on the
    loss that a bad first batch would have set. */
 VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
-    const double     largest_loss = model->largest_loss;
+    const vae_wide   largest_loss = model->largest_loss;
     const int        moves_sigma = !model->step && vaei_first_sigma(model, count);
     const vae_status status = vaei_update_by_batch(model, count, terms, error);
     if (status == VAE_OK) {
@@ -12251,7 +12267,7 @@ VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *erro
     int before;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: model is NULL");
     if (!vaei_finite(beta) || beta < 0 || beta > VAEI_MOST_SETTING)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must lie in 0 to 1e6", (double)beta);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must lie in 0 to 1e6", VAEI_SHOWN(beta));
     if (vaei_is_autoencoder(model))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: VAE_OBJECTIVE_AUTOENCODER has no KL");
     if ((before = vaei_enter(model, "vae_set_beta", error)) < 0) return VAE_ERROR_BUSY;
@@ -12264,7 +12280,7 @@ VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rat
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_learning_rate: model is NULL");
     if (!vaei_finite(learning_rate) || learning_rate < 0 || learning_rate > VAEI_MOST_SETTING)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must lie in 0 to 1e6",
-                         (double)learning_rate);
+                         VAEI_SHOWN(learning_rate));
     if ((before = vaei_enter(model, "vae_set_learning_rate", error)) < 0) return VAE_ERROR_BUSY;
     model->settings.optimizer.learning_rate = learning_rate == 0 ? VAE_ZERO : learning_rate;
     return vaei_leave(model, before, VAE_OK);
@@ -12336,23 +12352,24 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
                 return status;
             }
             for (i = 0; i < units; i++) {
-                double sum = 0, found = 0, weight;
+                vae_wide sum = 0, found = 0, weight;
                 for (k = i; k < size; k += units) {
-                    const double difference = (double)pixels[k] - (which ? (double)means[i] : 0);
+                    const vae_wide difference = (vae_wide)pixels[k] - (which ? (vae_wide)means[i] : 0);
                     if (observed && !observed[k]) continue;
                     sum += which ? VAEI_ROUNDED(difference * difference) : difference;
                     found += 1;
                 }
                 if (!(found > 0)) continue;
-                weight = found / (double)(size / units);
+                weight = found / (vae_wide)(size / units);
                 counts[i] += (vae_real)weight;
-                running[i] += (vae_real)((sum / found - (double)running[i]) * weight / (double)counts[i]);
+                running[i] += (vae_real)((sum / found - (vae_wide)running[i]) * weight / (vae_wide)counts[i]);
             }
         }
     for (i = 0; i < units; i++) {
         const size_t at = vaei_output_place(channels, outputs, i);
-        bias[at] = vaei_activated_from(model, last->activation, (vae_real)likelihood->bias_for_mean((double)means[i]));
-        if (outputs > 1) bias[at + channels] = (vae_real)likelihood->bias_for_variance((double)means[units + i]);
+        bias[at] = vaei_activated_from(model, last->activation,
+                                       (vae_real)likelihood->bias_for_mean((vae_wide)means[i]));
+        if (outputs > 1) bias[at + channels] = (vae_real)likelihood->bias_for_variance((vae_wide)means[units + i]);
     }
     vaei_forget_gradients(model);
     return VAE_OK;
@@ -12365,9 +12382,9 @@ typedef struct vaei_fit {
     const vae_fit_config *config;
     size_t                batch;
     vae_progress          progress;
-    double                began, epoch_began, redrawn;                  /* redrawn: when a display was last due */
-    double                reconstruction, kl, loss, classification;     /* sums over the epoch's examples */
-    double                epoch_examples, examples, planned;            /* in this epoch, in this fit, in all of it */
+    vae_wide              began, epoch_began, redrawn;                  /* redrawn: when a display was last due */
+    vae_wide              reconstruction, kl, loss, classification;     /* sums over the epoch's examples */
+    vae_wide              epoch_examples, examples, planned;            /* in this epoch, in this fit, in all of it */
 } vaei_fit;
 
 /* Calls on_progress. The room on the stack separates the frame of this vae_fit from those of the callback and of all
@@ -12385,7 +12402,7 @@ VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, co
 /* Fills in the progress and calls on_progress, if there is one. Returns whether to stop. */
 VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     vae_progress *p = &fit->progress;
-    const double  now = vaei_now(), training = vaei_elapsed(fit->epoch_began, now);
+    const vae_wide  now = vaei_now(), training = vaei_elapsed(fit->epoch_began, now);
     p->event = event;
     p->model = fit->model;
     p->step = fit->model->step;
@@ -12395,7 +12412,7 @@ VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     p->redraw = event != VAE_EVENT_BATCH || vaei_elapsed(fit->redrawn, now) > 0.1 || p->batch == p->batches;
     if (p->redraw) fit->redrawn = now;
     if (fit->epoch_examples > 0) {
-        const double n = fit->epoch_examples;
+        const vae_wide n = fit->epoch_examples;
         p->train = vaei_terms_of(fit->reconstruction / n, fit->kl / n, vaei_beta(fit->model));
         p->train.loss = fit->loss / n;
         p->train.classification = fit->classification / n;
@@ -12412,12 +12429,12 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
     if (status == VAE_OK) status = vaei_update(model, count, &fit->progress.last, error);
     if (status != VAE_OK) return status;
     model->position += count;
-    fit->reconstruction += fit->progress.last.reconstruction * (double)count;
-    fit->kl += fit->progress.last.kl * (double)count;
-    fit->loss += fit->progress.last.loss * (double)count;
-    fit->classification += fit->progress.last.classification * (double)count;
-    fit->epoch_examples += (double)count;
-    fit->examples += (double)count;
+    fit->reconstruction += fit->progress.last.reconstruction * (vae_wide)count;
+    fit->kl += fit->progress.last.kl * (vae_wide)count;
+    fit->loss += fit->progress.last.loss * (vae_wide)count;
+    fit->classification += fit->progress.last.classification * (vae_wide)count;
+    fit->epoch_examples += (vae_wide)count;
+    fit->examples += (vae_wide)count;
     fit->progress.batch = ((size_t)model->position - 1) / fit->batch + 1;
     return vaei_report(fit, VAE_EVENT_BATCH) ? VAE_STOPPED : VAE_OK;
 }
@@ -12447,8 +12464,8 @@ VAEI_PRIVATE int vaei_uses_validation(const vae_model *model, const vae_fit_conf
    learning rate when it is time. As a vae_real the loss is the same after a checkpoint. */
 VAEI_PRIVATE void vaei_note_validation(vae_model *model, const vae_fit_config *fit, const vae_terms *validation) {
     vae_optimizer *const optimizer = &model->settings.optimizer;
-    const double         most = (double)VAEI_LARGEST;
-    double               loss = vaei_terms_of(validation->reconstruction, validation->kl,
+    const vae_wide       most = (vae_wide)VAEI_LARGEST;
+    vae_wide             loss = vaei_terms_of(validation->reconstruction, validation->kl,
                                               vaei_setting(model->settings.beta)).loss;
     loss = loss > most ? most : loss < -most ? -most : loss;
     model->waited++;
@@ -12531,7 +12548,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
     vaei_default_real(&fit->plateau_factor, (vae_real)0.1);
     if (!vaei_lies_in(fit->plateau_factor, 0, 1) || fit->plateau_factor == 0 || fit->plateau_factor == 1)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.plateau_factor is %r: it must lie between 0 and 1",
-                         (double)fit->plateau_factor);
+                         VAEI_SHOWN(fit->plateau_factor));
     if (!model->position) return VAE_OK;
     if (model->position > data->count || (rows && rows != data->count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch of %z, the data have "
@@ -12570,7 +12587,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     fit.config = config;
     fit.batch = config->batch;
     fit.began = vaei_now();
-    fit.planned = (double)config->epochs * (double)data->count - (double)model->position;
+    fit.planned = (vae_wide)config->epochs * (vae_wide)data->count - (vae_wide)model->position;
     fit.progress.epochs = (size_t)model->epoch;
     /* The sum may not fit. */
     fit.progress.epochs += vaei_min_size(config->epochs, (size_t)-1 - fit.progress.epochs);
@@ -12630,7 +12647,7 @@ VAEI_SETUP int vaei_terminal_width(void) {
 }
 
 /* "12s", "3m 20s", "1h 5m". */
-VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
+VAEI_SETUP void vaei_put_seconds(vaei_text *text, vae_wide seconds) {
     const size_t whole = seconds > 0 && seconds < 3e9 ? (size_t)(seconds + 0.5) : 0;
     if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
     else if (whole >= 60) vaei_format(text, "%zm %zs", whole / 60, whole % 60);
@@ -12640,7 +12657,7 @@ VAEI_SETUP void vaei_put_seconds(vaei_text *text, double seconds) {
 #define VAEI_LINE 256               /* the longest line that is printed, with its closing zero */
 
 /* Numbers for people: with this many digits after the point, unless they are absurdly large. */
-VAEI_SETUP void vaei_put_decimal(vaei_text *text, double number, int places) {
+VAEI_SETUP void vaei_put_decimal(vaei_text *text, vae_wide number, int places) {
     char digits[32];
     snprintf(digits, sizeof digits, number > -1e15 && number < 1e15 ? "%.*f" : "%.*g", places, number);
     vaei_put_string(text, digits);
@@ -12649,7 +12666,7 @@ VAEI_SETUP void vaei_put_decimal(vaei_text *text, double number, int places) {
 /* "105.221 (reconstruction 79.900 + kl 25.321)", or shorter. `is_sum`: the loss is the sum of its two terms. */
 VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int is_sum, int brevity, int named) {
     const int    places = brevity ? 2 : 3;
-    const double beta = terms->kl > 0 ? (terms->loss - terms->reconstruction) / terms->kl : 1;
+    const vae_wide beta = terms->kl > 0 ? (terms->loss - terms->reconstruction) / terms->kl : 1;
     char         factor[32];
     vaei_put_decimal(text, terms->loss, places);
     if (brevity > 1) return;
@@ -12693,7 +12710,8 @@ VAEI_SETUP void vaei_put_epoch(vaei_text *text, const vae_progress *p, int brevi
 VAEI_SETUP void vaei_put_bar(vaei_text *text, const vae_progress *p, int brevity, int marks) {
     int i;
     vaei_format(text, brevity < 2 ? "epoch %z/%z [" : "%z/%z [", p->epoch, p->epochs);
-    for (i = 0; i < marks; i++) vaei_put(text, (double)p->batch * marks >= (double)p->batches * (i + 1) ? '#' : '.');
+    for (i = 0; i < marks; i++)
+        vaei_put(text, (vae_wide)p->batch * marks >= (vae_wide)p->batches * (i + 1) ? '#' : '.');
     vaei_put_string(text, "] loss ");
     vaei_put_decimal(text, p->train.loss, 2);
     if (brevity < 2) {
@@ -13860,9 +13878,9 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
     size_t       i;
     for (i = size; i > 0; i--) bits = bits << 8 | at[i - 1];
     if (type == VAEI_F64) {
-        double wide;
+        vae_wide wide;
         memcpy(&wide, &bits, sizeof wide);
-        if ((bits >> 52 & 0x7FF) == 0x7FF || wide > (double)VAEI_LARGEST || wide < -(double)VAEI_LARGEST) return 0;
+        if ((bits >> 52 & 0x7FF) == 0x7FF || wide > (vae_wide)VAEI_LARGEST || wide < -(vae_wide)VAEI_LARGEST) return 0;
         *number = (vae_real)wide;
         return 1;
     }
@@ -14159,7 +14177,7 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
     if (begin > end || end > file->data_size)
         return vaei_fail_tensor(file, found, "should lie beyond the end of the file: it is cut off or damaged", error);
     if (!wanted) return VAE_OK;
-    if (found->type == VAEI_TYPES || (found->type == VAEI_F64 && sizeof(double) != 8))
+    if (found->type == VAEI_TYPES || (found->type == VAEI_F64 && sizeof(vae_wide) != 8))
         return vaei_fail_type(file, found, error);
     /* The shape has been found to be the network's, so its product does not overflow. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))
@@ -14266,11 +14284,11 @@ VAEI_SETUP vae_status vaei_read_numbers(const vaei_matching *matching, const vae
             (number > VAEI_MOST_MOMENT || number < -VAEI_MOST_MOMENT))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, more than any "
                              "gradient leaves: the file is damaged", i, vaei_block_names[block], wanted->name,
-                             (double)number);
+                             VAEI_SHOWN(number));
         if (log_sigma && !vaei_is_log_sigma(number))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie "
                              "in 1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
-                             (double)number);
+                             VAEI_SHOWN(number));
         if (to) to[vaei_place_of(matching, index, wanted, i)] = number;
     }
     return VAE_OK;
@@ -14546,7 +14564,7 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
     }
     if (vaei_times(2, weights) <= file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network has %r weights, for which the file's %z bytes of data are "
-                     "too few: it is cut off or damaged", (double)weights, file->data_size);
+                     "too few: it is cut off or damaged", VAEI_SHOWN(weights), file->data_size);
 }
 
 /* A file must not make a program take memory without bound. So unless the caller gives a batch, the file's is halved
