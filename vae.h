@@ -1225,6 +1225,7 @@ VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list li
         else if (*format == 'r') vaei_put_exact_real(text, (vae_real)va_arg(list, double));
         else if (*format == 'd') {
             int number = va_arg(list, int);
+            /* Negated as 64 bits: the least int has no positive counterpart among the ints. */
             if (number < 0) vaei_put(text, '-');
             vaei_put_unsigned(text, number < 0 ? (uint64_t)-(int64_t)number : (uint64_t)number);
         } else vaei_put(text, *format);
@@ -1331,6 +1332,7 @@ VAEI_PRIVATE vae_wide vaei_now(void) {
 }
 #elif defined(VAEI_HIDDEN_POSIX) && \
     (defined(__LP64__) || (defined(__GLIBC__) && defined(__TIMESIZE) && __TIMESIZE == __WORDSIZE))
+/* This struct is the C library's only where its seconds are a long; elsewhere the clock below has to do. */
 typedef struct vaei_time { long seconds, nanoseconds; } vaei_time;
 extern int vaei_clock_gettime(int clock, vaei_time *now) __asm__("clock_gettime");
 VAEI_PRIVATE vae_wide vaei_now(void) {
@@ -1397,6 +1399,7 @@ typedef vaei_counter vaei_flag;
 /* If the flag is `expected`, sets it to `desired`. Returns whether it did. */
 VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
     long old = expected;
+    /* A swap that fails writes what it found into `old`: so it gets a variable of its own. */
     return VAEI_COUNTER_SWAP(*flag, old, desired);
 }
 VAEI_PRIVATE int  vaei_flag_get(vaei_flag *flag) { return (int)VAEI_COUNTER_GET(*flag); }
@@ -1571,6 +1574,7 @@ VAEI_SETUP long vaei_quota_of(const char *text, size_t size) {
     int    which = 0;
     size_t i;
     for (i = 0; i < size && which < 2; i++) {
+        /* A tenth digit could overflow a long of 32 bits; so large a quota limits nothing. */
         if (text[i] >= '0' && text[i] <= '9' && numbers[which] < 100000000)
             numbers[which] = 10 * numbers[which] + (text[i] - '0');
         else if (text[i] == ' ' || text[i] == '\n') which++;
@@ -1596,6 +1600,7 @@ VAEI_SETUP long vaei_quota(void) { return 0; }
 #endif
 
 VAEI_SETUP int vaei_core_count(void) {
+    /* Affinity and quota come first: a container or a batch system grants fewer processors than the machine has. */
     const long allowed = vaei_affinity(), quota = vaei_quota();
     long       count = allowed > 0 ? allowed : sysconf(_SC_NPROCESSORS_ONLN);
     if (quota > 0 && quota < count) count = quota;
@@ -1680,6 +1685,8 @@ VAEI_PRIVATE void vaei_pool_share(vaei_pool *pool) {
         long work = VAEI_COUNTER_GET(pool->work);
         if (work % 256 >= work / 256) return;
         if (!VAEI_COUNTER_SWAP(pool->work, work, work + 1)) continue;
+        /* Read only now that the task is ours. A thread that read `work` in an earlier run and was held up may still
+           succeed in the swap; it then takes a task of the present run. */
         pool->task(pool->context, (size_t)(work % 256));
         if (VAEI_COUNTER_ADD(pool->done, 1) + 1 < work / 256) continue;
         vaei_pool_wake(pool);                       /* that was the last: the caller may be asleep */
@@ -1704,6 +1711,7 @@ VAEI_PRIVATE void vaei_pool_wait(vaei_pool *pool, long tasks) {
     }
     vaei_monitor_enter(&pool->monitor);
     VAEI_COUNTER_ADD(pool->sleepers, 1);
+    /* A wait may also end without a wake-up, so the question is asked again. */
     while (!vaei_pool_may_go(pool, tasks)) vaei_monitor_wait(&pool->monitor);
     VAEI_COUNTER_ADD(pool->sleepers, -1);
     vaei_monitor_leave(&pool->monitor);
@@ -1745,6 +1753,7 @@ VAEI_PRIVATE void vaei_pool_run(vaei_pool *pool, vae_task task, void *context, s
     pool->task = task;
     pool->context = context;
     VAEI_COUNTER_SET(pool->done, 0);
+    /* Last, since threads begin as soon as they see it: by then the task and `done` are in place. */
     VAEI_COUNTER_SET(pool->work, (long)count * 256);
     vaei_pool_wake(pool);
     vaei_pool_share(pool);
@@ -1800,6 +1809,7 @@ VAEI_PRIVATE void *vaei_allocate(const vae_allocator *allocator, size_t size) {
 
 VAEI_PRIVATE void vaei_release(const vae_allocator *allocator, void *block, size_t size) {
     if (!block) return;
+    /* The size goes back with the block, so that an allocator of the caller's need not remember it. */
     if (allocator->release) allocator->release(allocator->user, block, size);
 #ifndef VAE_NO_MALLOC
     else free(block);
@@ -1991,6 +2001,7 @@ VAEI_PRIVATE vae_wide vaei_scalar_exp(vae_wide x) {
     vae_wide n, r, sum = 1;
     int    k, whole;
     if (vaei_is_nan_double(x)) return x;
+    /* The result would be denormal, which some processors take for 0: so it is 0 on all of them. */
     if (x <= -708) return 0;
     if (x > 709.78) return vaei_bits_double(VAEI_DOUBLE_INFINITY);
     n     = VAEI_ROUNDED(x * 1.4426950408889634);
@@ -1998,6 +2009,7 @@ VAEI_PRIVATE vae_wide vaei_scalar_exp(vae_wide x) {
     r     = x - VAEI_ROUNDED(whole * 0.693147180369123816490);          /* ln 2 in two parts, as in fdlibm's e_exp.c */
     r     = r - VAEI_ROUNDED(whole * 1.90821492927058770002e-10);
     for (k = 13; k > 0; k--) sum = 1 + VAEI_ROUNDED(sum * r) / k;
+    /* 2^1024 is no double, though e^x may still be one: the power is taken one lower and the result doubled. */
     return sum * vaei_power_of_two(whole - 1) * 2;
 }
 
@@ -2077,6 +2089,7 @@ VAEI_PRIVATE uint64_t vaei_mix(uint64_t x) {
 /* The order of `count` rows in this epoch. */
 VAEI_PRIVATE vaei_shuffle vaei_shuffle_of(uint64_t seed, uint64_t epoch, uint64_t count) {
     vaei_shuffle shuffle;
+    /* Neighbouring seeds and epochs differ in few bits; mixed, their orders have nothing in common. */
     shuffle.key = vaei_mix(vaei_mix(seed + VAEI_STREAM_SHUFFLE) + epoch);
     shuffle.count = count;
     shuffle.half_bits = 3;     /* with fewer, six rounds leave permutations of a few rows biased */
@@ -2092,6 +2105,7 @@ VAEI_PRIVATE uint64_t vaei_shuffled(const vaei_shuffle *shuffle, uint64_t index)
     do {
         uint64_t left = index >> bits, right = index & mask, round;
         for (round = 0; round < 6; round++) {
+            /* The round's number lies above all bits of `right`: so each round is a function of its own. */
             uint64_t next = left ^ (vaei_mix(shuffle->key + (round << 56) + right) & mask);
             left = right;
             right = next;
@@ -2180,6 +2194,7 @@ VAEI_PRIVATE size_t vaei_random_counters(const vaei_random_request *request, vae
         }
         if (cursor->block > last_block) { cursor->block = first_block; cursor->row++; }
     }
+    /* Kernels compute whole vectors of blocks, these included: memory that nobody has set would upset its checkers. */
     for (j = count; j < VAEI_RANDOM_BLOCKS; j++) words[0][j] = words[1][j] = words[2][j] = words[3][j] = 0;
     return count;
 }
@@ -4332,6 +4347,9 @@ VAEI_PRIVATE vae_wide vaei_score_gaussian_predicted(const vaei_kernel_set *set, 
             residual[j] = p.first[j] - x[i + j];
             minus[j] = -p.second[j];
         }
+        /* With mean 0 and logvar -v a reparameterisation is exp(-v/2) (l - x), the residual; the second one below
+           divides by sigma once more, as the gradient does. So the kernels need nothing of their own for this
+           likelihood. */
         vaei_reparameterize(set, p.count, vaei_zeros, minus, residual, residual);
         for (j = 0; j < p.count; j++)
             sum += VAEI_ROUNDED((vae_wide)residual[j] * (vae_wide)residual[j]) + (vae_wide)p.second[j];
@@ -4369,6 +4387,7 @@ VAEI_APART void vaei_level_widths(const vaei_kernel_set *set, const vaei_pairs *
         levels[j] = level;
         delta[j] = -2 * p->second[j];
     }
+    /* With logvar -2 v that is exp(-v) times a level's width. */
     vaei_reparameterize(set, p->count, vaei_zeros, delta, levels, delta);
 }
 
@@ -4392,6 +4411,7 @@ VAEI_PRIVATE vae_wide vaei_score_discretized_logistic(const vaei_kernel_set *set
         vaei_read_pairs(&p, n, i, output, sigmas->channels, low, high);
         memset(ends, 0, sizeof ends);
         vaei_level_widths(set, &p, delta);
+        /* Lanes without a pixel keep their zeros: they are computed along and never read. */
         for (j = 0; j < p.count; j++) {
             const int      level = (int)(VAEI_ROUNDED(255 * x[i + j]) + (vae_real)0.5);
             const vae_real distance = (vae_real)level - VAEI_ROUNDED(255 * p.first[j]);
@@ -4415,6 +4435,7 @@ VAEI_PRIVATE vae_wide vaei_score_discretized_logistic(const vaei_kernel_set *set
             /* delta/(exp(delta) - 1), and the derivative of the rest with respect to log s */
             const vae_real width = within[j] > 0 ? 1 + VAEI_ROUNDED(delta[j] * p.first[j]) : 0;
             const vae_real slope = width - (VAEI_ROUNDED(minus_a[j] * upper[j]) + VAEI_ROUNDED(b[j] * lower[j]));
+            /* A step of l moves a and b by -255 delta each; `upper` is sigmoid(-a) now and `lower` sigmoid(b). */
             d[p.at[j]] = (upper[j] - lower[j]) * (255 * delta[j]) * scale;
             d[p.at[j] + sigmas->channels] = vaei_clamp_backward(p.second[j], low, high, slope) * scale;
         }
@@ -4469,6 +4490,7 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
             const vae_wide third_0 = slope_0 * (1 - VAEI_ROUNDED(6 * slope_0));
             const vae_wide third_1 = slope_1 * (1 - VAEI_ROUNDED(6 * slope_1));
             vae_wide     level;
+            /* With l far outside [0, 1] the integral is the difference of two large numbers: little of it is left. */
             if (delta[j] < (vae_real)0.5 && p.first[j] > -2 && p.first[j] < 3) {
                 level = (vae_wide)p.second[j] / width;
                 level += VAEI_ROUNDED(width / 24 * (slope_1 - slope_0));
@@ -4490,6 +4512,7 @@ VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p,
     (void)i;
     (void)sigmas;
     vaei_activate(set, VAE_SIGMOID, p->count, p->first, p->first);
+    /* `random` may be 0 but not 1: so probability 1 always gives a one, and probability 0 never does. */
     for (j = 0; j < p->count; j++) p->first[j] = random[j] < p->first[j];
 }
 
@@ -4509,6 +4532,7 @@ VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vae
         const vae_wide a = above ? (vae_wide)p->first[j] : -(vae_wide)p->first[j];
         const vae_wide u = above ? 1 - vaei_middle(random[j]) : vaei_middle(random[j]);
         const vae_wide share = VAEI_ROUNDED(u * (1 - vaei_scalar_exp(-a)));
+        /* Near a = 0 the density is flat, and the formula 0 / 0. */
         const vae_wide x = a < 1e-5 ? u : -vaei_scalar_log(1 - share) / a;
         p->first[j] = (vae_real)(above ? 1 - x : x);
     }
@@ -4568,6 +4592,7 @@ VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vae
 
 /* The v whose sigma^2 = exp(v) is this variance. */
 VAEI_SETUP vae_wide vaei_bias_predicted(vae_wide variance) {
+    /* A pixel that never changes has no logarithm of a variance. */
     if (!(variance > 0)) return (vae_wide)VAEI_LEAST_PREDICTED;
     return vaei_clamp_predicted(vaei_scalar_log(variance));
 }
@@ -4586,6 +4611,7 @@ VAEI_SETUP vae_wide vaei_bias_logit(vae_wide mean) {
 
 /* The l with this mean, by bisection: there is no closed form. */
 VAEI_SETUP vae_wide vaei_bias_continuous_bernoulli(vae_wide mean) {
+    /* The density at l is the mirror image of that at -l, so that only means up to 1/2 are searched for. */
     const int above = mean > 0.5;
     vae_wide  low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
     int       i;
@@ -4739,6 +4765,7 @@ VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *update, const vae_optimizer 
     update->beta2 = (vae_real)beta2;
     update->one_minus_beta1 = (vae_real)(1 - beta1);
     update->one_minus_beta2 = (vae_real)(1 - beta2);
+    /* Both bias corrections become constants of the update: sqrt(v / c) is sqrt(v) times a constant. */
     update->rate = (vae_real)(rate / (1 - vaei_power(beta1, step + 1)));
     update->inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step + 1)));
     update->epsilon = settings->epsilon;
@@ -4775,6 +4802,7 @@ VAEI_PRIVATE void vaei_begin_squares(vaei_update_step *update, const vae_optimiz
     update->epsilon = settings->epsilon;
 }
 
+/* The table is constant, but which kernel an optimiser has depends on the set that the model picked. */
 VAEI_PRIVATE vaei_update_kernel *vaei_adam_of(const vaei_kernel_set *set) { return set->adam; }
 VAEI_PRIVATE vaei_update_kernel *vaei_sgd_of(const vaei_kernel_set *set) { return set->sgd; }
 VAEI_PRIVATE vaei_update_kernel *vaei_rmsprop_of(const vaei_kernel_set *set) { return set->rmsprop; }
@@ -4856,6 +4884,7 @@ VAEI_PRIVATE vae_wide vaei_stepwise(const vae_schedule *schedule, uint64_t step)
 /* to^(t / steps). */
 VAEI_PRIVATE vae_wide vaei_exponential(const vae_schedule *schedule, uint64_t step) {
     if (step < schedule->warmup) return vaei_rise((vae_wide)schedule->from, schedule->warmup, step);
+    /* `to` is above 0 here: vaei_check_schedule refuses 0 for rows that multiply. */
     return vaei_scalar_exp(VAEI_ROUNDED(vaei_scalar_log((vae_wide)schedule->to) *
                                         ((vae_wide)(step - schedule->warmup) / (vae_wide)schedule->steps)));
 }
@@ -5348,6 +5377,7 @@ VAEI_SETUP vae_status vaei_infer_layer(vaei_layer_spec *spec, vaei_where where, 
     }
     if (!width) return VAE_ERROR_CONFIG;
     if (height > VAEI_MAX_EXTENT || width > VAEI_MAX_EXTENT)
+        /* In doubles, since int may have 16 bits and these numbers more. */
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %r x %r x %d: no side may be larger than 65535 in "
                          "a convolution", where.part, where.number, VAEI_SHOWN(height), VAEI_SHOWN(width),
                          l->shape.channels);
@@ -5491,6 +5521,7 @@ VAEI_SETUP vae_status vaei_spec_in_plan(const vaei_network *n, int index, vaei_l
     spec->out = layer->out;
     spec->classes = layer->classes;
     if (layer->connection) {
+        /* The rule has become numbers, which is what the walk through a config gives, too. */
         spec->layer.top = layer->connection->top;
         spec->layer.bottom = layer->connection->bottom;
         spec->layer.left = layer->connection->left;
@@ -5521,6 +5552,7 @@ VAEI_PRIVATE vae_status vaei_spec_mirrored(const vaei_network *n, int index, vae
                                            vae_error *error) {
     const int        counterpart = vaei_counterpart(n, index), ends = counterpart == 0;
     const vae_layer *before = ends ? NULL : &n->config->encoder[counterpart - 1];
+    /* The heads are not in the encoder's list: where they are the counterpart, the walk ends with what they see. */
     const vae_status status = vaei_walk_encoder(n, vaei_min_int(counterpart + 1, n->encoders), spec, error);
     if (status != VAE_OK) return status;
     if (counterpart == n->encoders) {
@@ -5587,6 +5619,7 @@ VAEI_SETUP vae_status vaei_network_of(const vae_config *config, vaei_network *n,
     n->is_mirrored = !n->decoders;
     n->classes = config->classes > 0 ? (size_t)config->classes : 0;
     n->classifiers = vaei_count_layers(config->classifier);
+    /* A decoder alone can do without an encoder, unless it has to be mirrored from one. */
     if (!n->encoders && !(config->part == VAE_DECODER_ONLY && n->decoders))
         return vaei_fail(error, VAE_ERROR_CONFIG, "the encoder has no layers: give at least one, such as "
                          "VAE_DENSE(400, VAE_RELU)");
@@ -5786,6 +5819,7 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
         i.channels > VAEI_MAX_SIDE || vaei_shape_size(i) > VAEI_MAX_OUTPUTS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d: give height, width and channels, each 1 to "
                          "67108864 and together at most 2147483647", i.height, i.width, i.channels);
+    /* The heads give twice as many numbers, and count them in an int. */
     if (s->latent < 1 || s->latent > 1048576 || s->latent > INT_MAX / 2)
         return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d: give the number of latent dimensions, 1 to 1048576",
                          s->latent);
@@ -5923,6 +5957,7 @@ VAEI_SETUP void vaei_default_settings(vaei_settings *s, int classifies) {
 #if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
     vaei_default_optimizer(&s->optimizer);
 #endif
+    /* Their default is 0 itself, so that VAE_ZERO says nothing else. */
     s->free_bits = vaei_setting(s->free_bits);
     s->capacity = vaei_setting(s->capacity);
     s->sigma_per_pixel = s->sigma_per_pixel != 0;
@@ -5952,6 +5987,7 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
     memset(s, 0, sizeof *s);
     vaei_copy_settings(c, s);
     vaei_default_settings(s, classifies);
+    /* Looked at in the config, as it was given: of a classifier that is absent the defaults say nothing. */
     if (!classifies && (!vaei_finite(c->classifier_weight) || c->classifier_weight != 0))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r, but there is no classifier: give its "
                          "layers, or leave it 0", VAEI_SHOWN(c->classifier_weight));
@@ -5981,6 +6017,7 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     if (!config || !filled) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_defaults: config or filled is NULL");
     if ((status = vaei_resolve_settings(config, 0, &settings, error)) != VAE_OK) return status;
     if ((status = vaei_network_of(config, &network, error)) != VAE_OK) return status;
+    /* The way to the heads leads through the whole encoder: if no layer fails here, none of its mirror image does. */
     if (network.is_mirrored && settings.part != VAE_ENCODER_ONLY &&
         (status = vaei_spec_at(&network, network.encoders, &spec, error)) != VAE_OK)
         return status;
@@ -5988,6 +6025,7 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     vaei_restore_settings(&settings, filled);
     for (i = 0; i < network.encoders; i++) vaei_default_layer(&filled->encoder[i]);
     for (i = 0; i < network.classifiers; i++) vaei_default_layer(&filled->classifier[i]);
+    /* The mirrored layers below are derived from the encoder as filled in, since `config` may be the same struct. */
     network.config = filled;
     if (network.is_mirrored) memset(filled->decoder, 0, sizeof filled->decoder);
     for (i = 0; i < network.decoders; i++) {
@@ -6265,6 +6303,7 @@ VAEI_PRIVATE vae_status vaei_count_layer(const vaei_network *n, int index, const
     plan->parameter_count = vaei_plus(plan->parameter_count, vaei_plus(biases, normalized));
     if (!tied) plan->parameter_count = vaei_plus(plan->parameter_count, vaei_count_weights(spec));
     counts->running = vaei_plus(counts->running, normalized);
+    /* A sixteenth of what a size_t can count: gradients, moments and a second set of weights still fit beside it. */
     if (vaei_times(plan->parameter_count, sizeof(vae_real)) <= VAEI_TOO_LARGE / 16) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has more weights than fit in memory: make it smaller",
                      where.part, where.number);
@@ -6309,6 +6348,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     }
     if (!plan->decoder.layers || !counts.convolutional) plan->fused = 0;
     vaei_plan_block(plan, counts.running);
+    /* A count of 1, with which it began, stands for no convolution: it kept the divisions in what follows whole. */
     plan->partial_size = counts.most_weights > 1 ? counts.most_weights : 0;
     vaei_plan_micro_batch(plan, counts.largest, counts.most_weights);
     return VAE_OK;
@@ -6344,6 +6384,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those
        of weighted samples the scores of the others. */
     plan->fused = !s->unfused && !(plan->trains && (plan->log_sigma_count > 1 || plan->has_weights));
+    /* A model that cannot train has room for as many rows as inference takes at once, not for a batch. */
     plan->rows = vaei_min_size(s->batch, VAEI_INFERENCE_ROWS * (size_t)plan->threads);
     plan->batch = plan->trains ? s->batch : plan->rows;
     plan->decoder_batch = vaei_times(plan->batch, plan->samples);
@@ -6432,6 +6473,7 @@ VAEI_SETUP int vaei_is_convolution(const vaei_network *n, int index) {
     if (index < n->encoders) return n->config->encoder[index].kind != VAE_LAYER_DENSE;
     index -= n->encoders + 1;
     if (!n->is_mirrored) return n->config->decoder[index].kind != VAE_LAYER_DENSE;
+    /* The first layer undoes the heads, which are dense; layer i undoes the encoder's layer encoders - i. */
     return index && n->config->encoder[n->encoders - index].kind != VAE_LAYER_DENSE;
 }
 
@@ -6441,6 +6483,7 @@ VAEI_SETUP int vaei_is_normalized(const vaei_network *n, int index) {
     if (index < n->encoders) return n->config->encoder[index].batch_norm != 0;
     index -= n->encoders + 1;
     if (!n->is_mirrored) return n->config->decoder[index].batch_norm != 0;
+    /* A mirrored layer has the normalisation of the layer before the one that it undoes. */
     return index < n->encoders && n->config->encoder[n->encoders - 1 - index].batch_norm != 0;
 }
 
@@ -6593,6 +6636,7 @@ VAEI_SETUP size_t vaei_lay_image(vaei_planning *p, int index, int which, vaei_im
 VAEI_SETUP void vaei_place_convolution(vaei_planning *p, const vaei_layer_needs *needs, const vaei_image_sizes *sizes,
                                        vaei_places *places) {
     const int trains = p->plan->trains, output_in_slot = needs->ends ? needs->fused : needs->fused || !trains;
+    /* What comes into a stage is flat: it is copied into the border that the first layer's kernel reads. */
     places->input = needs->begins ? vaei_place_numbers(p, 1, sizes->input) : p->input;
     places->input_gradient = p->input_gradient;
     places->output = vaei_place_numbers(p, output_in_slot, sizes->output);
@@ -6636,6 +6680,7 @@ VAEI_SETUP void vaei_fill_layer(vaei_planning *p, int index, vaei_layer *layer) 
     layer->bias = p->parameters + layer->weight_count;
     layer->bias_count = vaei_count_biases(&spec);
     layer->tensor = p->plan->layer_tensors;
+    /* The heads are one layer here and two in files, mean and logvar, each with a weight and a bias. */
     p->plan->layer_tensors += index == p->network->encoders && !p->network->shared_heads ? 4 : layer->is_tied ? 1 : 2;
     p->parameters = layer->bias + layer->bias_count;
     if (!layer->normalizes) return;
@@ -6668,6 +6713,7 @@ VAEI_SETUP void vaei_fill_connection(const vaei_network *n, int index, vaei_conn
 /* Notes the scratch that a product of this size needs. */
 VAEI_SETUP void vaei_note_product(vaei_planning *p, size_t rows, size_t columns, size_t steps) {
     size_t needed = VAEI_TOO_LARGE;
+    /* The sums in vaei_product_scratch are not checked, so no size may reach it that did not fit. */
     if (rows != VAEI_TOO_LARGE && columns != VAEI_TOO_LARGE && steps != VAEI_TOO_LARGE)
         needed = vaei_product_scratch(rows, columns, steps);
     p->scratch = vaei_max_size(p->scratch, needed);
@@ -7008,6 +7054,7 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(vae_wide) / sizeof(vae_real));
     if (VAEI_HAS(plan->has_weights))
         plan->sample_weights = vaei_place_numbers(p, 0, sizeof(vae_wide) / sizeof(vae_real));
+    /* What follows is counted once or per pixel, not per example. */
     plan->is_free.offset = vaei_next_number(&p->workspace);
     vaei_take_reals(&p->workspace, VAEI_HAS(plan->has_free_bits) ? plan->latent : 0);
     plan->inverse_sigma.offset = vaei_next_number(&p->workspace);
@@ -7034,6 +7081,7 @@ VAEI_SETUP void vaei_place_slots(vaei_planning *p) {
     vaei_take_reals(&p->slot, p->scratch);
     if (plan->trains) {
         plan->partials = vaei_next_number(&p->workspace);
+        /* One thread adds a chunk's sums to the gradients before it begins the next chunk: one area is enough. */
         plan->partial_count = !plan->partial_size ? 0 : plan->threads > 1 ? (plan->batch - 1) / plan->chunk + 1 : 1;
         vaei_take_reals(&p->workspace, vaei_times(plan->partial_count, plan->partial_size));
     }
@@ -7060,6 +7108,7 @@ VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_
     for (i = 0; VAEI_HAS(i < plan->classifier.layers); i++) vaei_plan_classifier_layer(&p, i);
     vaei_place_slots(&p);
     if (plan->layers) {
+        /* A row of one channel has the same order in files and here: no Flatten stands before it. */
         const int input_is_image = n->input.height > 1 || n->input.channels > 1;
         const int output_is_image = n->output.height > 1 || n->output.channels > 1;
         if (plan->encoder.layers) {
@@ -7192,6 +7241,7 @@ VAEI_PRIVATE size_t vaei_piece_begin(const vaei_cut *cut, size_t index) {
 
 VAEI_PRIVATE size_t vaei_largest_piece(const vaei_cut *cut) {
     const size_t units = vaei_units(cut), last = cut->items - vaei_piece_begin(cut, cut->pieces - 1);
+    /* With one unit more than fits evenly, rounding down gives it to the last piece, which is looked at by itself. */
     return cut->pieces == 1 ? last : vaei_max_size(last, (units / cut->pieces + (units % cut->pieces > 1)) * cut->unit);
 }
 
@@ -7303,6 +7353,7 @@ VAEI_APART int vaei_is_within_callback(vae_model *model) {
 
 /* For inference: the mark to give back to vaei_leave, or -1 with an error. */
 VAEI_APART int vaei_enter(vae_model *model, const char *call, vae_error *error) {
+    /* Without a model the call goes on to its own checks, whose sentence names the argument. */
     if (!model || vaei_flag_swap(&model->in_use, VAEI_FREE, VAEI_AT_WORK)) return VAEI_FREE;
     if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAEI_IN_CALLBACK;
     vaei_fail(error, VAE_ERROR_BUSY, "%s: another thread is using the model: give each thread a view of its own "
@@ -7428,6 +7479,7 @@ VAEI_PRIVATE void vaei_drop(const vaei_pass *pass, const vaei_layer *layer, size
                             const vae_real *from, vae_real *to) {
     const vae_model    *model = pass->model;
     const vae_real      factors[2] = { 0, (vae_real)(1 / (1 - (vae_wide)layer->dropout)) };  /* no branch to guess */
+    /* The limit is p times 2^24, rounded up: the least p above 0 then still drops a number now and then. */
     const vae_wide      part = (vae_wide)layer->dropout * 16777216;
     const uint32_t      limit = (uint32_t)part + ((vae_wide)(uint32_t)part < part);    /* of the words' upper 24 bits */
     uint32_t            words[4][VAEI_RANDOM_BLOCKS];
@@ -7565,6 +7617,7 @@ VAEI_PRIVATE vaei_batch_norm vaei_norm_of(const vaei_pass *pass, const vaei_laye
     norm.pass = pass;
     norm.layer = layer;
     norm.rows = pass->count * (layer->outputs / layer->bias_count);
+    /* A single number has no variance: it is normalised as in inference. */
     norm.by_batch = !pass->forward_only && norm.rows > 1 &&
                     !vaei_is_frozen(pass->model, (int)(layer - pass->model->plan.layers));
     norm.linear = vaei_numbers(pass->model, layer->places.linear);
@@ -7617,6 +7670,7 @@ VAEI_PRIVATE void vaei_norm_measure(void *opaque, size_t slot, size_t first, siz
     size_t                 row, i;
     (void)slot;
     if (!norm->pass->model->plan.trains) {
+        /* In a model that trains, the averages move with every step, so that remembering would not pay. */
         vaei_norm_recall(norm, first, count);
         return;
     }
@@ -7725,6 +7779,7 @@ VAEI_PRIVATE void vaei_norm_sums(void *opaque, size_t slot, size_t first, size_t
             *d_weight = (vae_real)(products[i] * inverse) + (model->has_gradients ? *d_weight : 0);
             *d_bias = (vae_real)sums[i] + (model->has_gradients ? *d_bias : 0);
             vaei_norm_statistic(norm, VAEI_NORM_LESS)[c] = norm->by_batch ? (vae_real)(sums[i] / n) : 0;
+            /* It will be multiplied by x - mean, not yet divided by the deviation: hence 1 / deviation twice. */
             vaei_norm_statistic(norm, VAEI_NORM_LESS_INPUT)[c] =
                 norm->by_batch ? (vae_real)(products[i] * inverse * inverse / n) : 0;
         }
@@ -7777,6 +7832,7 @@ VAEI_PRIVATE void vaei_move_running(vae_model *model, size_t count) {
         const vaei_layer *layer = &model->plan.layers[i];
         const vae_real   *now = model->workspace + layer->places.statistics;
         vae_real         *running = model->parameters + layer->running;
+        /* The decoder has a row for each sample. */
         const size_t      rows = i < model->plan.decoder.first_layer ? count : count * model->plan.samples;
         if (!VAEI_HAS(layer->normalizes) || vaei_is_frozen(model, i) ||
             rows * (layer->outputs / layer->bias_count) < 2) continue;
@@ -7840,7 +7896,8 @@ VAEI_PRIVATE void vaei_add_label_part(void *opaque, size_t slot, size_t first, s
 
 #ifndef VAE_INFERENCE_ONLY
 /* The gradient of a label's row of weights is the sum over the rows with that label, in their order; for outputs
-   first .. first + count - 1. */
+   first .. first + count - 1. Workers share out outputs, not rows: two rows with the same label add to the same
+   numbers. */
 VAEI_PRIVATE void vaei_label_gradient_part(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_label_context *work = (const vaei_label_context *)opaque;
     const vaei_layer         *layer = work->layer;
@@ -7899,6 +7956,7 @@ VAEI_PRIVATE vaei_product vaei_dense_weights(const vae_model *model, const vaei_
     const vae_real *d_out = vaei_numbers(model, layer->places.output_gradient);
     vaei_product    p;
     memset(&p, 0, sizeof p);
+    /* The sum goes over the examples: a step of the product is a row of both arrays. */
     p.rows = VAEI_HAS(layer->is_tied) ? layer->outputs : layer->inputs;
     p.columns = VAEI_HAS(layer->is_tied) ? layer->inputs : layer->outputs;
     p.segments = 1;
@@ -8006,12 +8064,14 @@ VAEI_PRIVATE void vaei_convolve_transposed(const vae_model *model, size_t slot, 
     p.b = weight;
     p.b_step = 1;
     p.b_column = p.run;
+    /* A tap's weights lie [fine][coarse]: its steps, over coarse channels, are adjacent. */
     p.c = fine;
     p.bias = bias;
     p.relu = relu;
     for (i = 0; i < c->phase_count; i++) {
         const vaei_phase *phase = &c->phases[i];
         p.rows = n * phase->rows;
+        /* A phase without taps, as a stride wider than the kernel has, has no steps: it leaves the bias alone. */
         p.segments = phase->taps;
         p.a_rows = phase->from;
         p.a_segments = phase->from_taps;
@@ -8218,6 +8278,7 @@ VAEI_PRIVATE void vaei_convolution_backward(const vaei_micro *micro, const vaei_
     vae_real        *d_weight = micro->gradients + layer->weight_partial;
     vae_real        *d_bias = micro->gradients + (layer->bias - micro->stage->parameter);
     const size_t     channels = (size_t)layer->out.channels;
+    /* A stage lies in one half of the network, so that its first layer speaks for all of them. */
     const int        frozen = vaei_is_frozen(model, micro->stage->first);
     /* The borders are zeros and may be summed along with the rest. */
     if (!frozen)
@@ -8428,6 +8489,8 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, v
     vae_real        *log_sigma = model->parameters + plan->log_sigma;
     size_t           i;
     for (i = 0; i < plan->log_sigma_count; i++) {
+        /* The gradient is 1 - s/sigma^p for each pixel that shares this sigma. So `ratio`, the new sigma^p over the old
+           one, is 1 - rate + rate s/sigma^p. A perfect fit would make it 0, which has no logarithm. */
         const vae_wide ratio = 1 - VAEI_ROUNDED(rate * ((vae_wide)gradients[i] / share));
         if (!vaei_finite(gradients[i])) continue;
         vae_wide     moved = (vae_wide)log_sigma[i] + vaei_scalar_log(ratio > 1e-30 ? ratio : 1e-30) / power;
@@ -8492,6 +8555,7 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
             const size_t channels = pass->sigmas.channels, at = vaei_output_place(channels, likelihood->outputs, i);
             vaei_sigmas  sigmas = pass->sigmas;
             vae_real     own[2];
+            /* The pixel is scored as a row of one channel: its second number then stands beside the first. */
             if (VAEI_HAS(sigmas.inverse)) sigmas.inverse += i;
             sigmas.channels = 1;
             own[0] = output[at];
@@ -8503,7 +8567,7 @@ VAEI_APART void vaei_score_numbers_of(const vaei_pass *pass, const vae_real *out
 }
 
 /* The score of a row of which pixels are missing, without what it has whatever their values. Those pixels are 0 by now;
-   the outputs for them are replaced. */
+   the outputs for them are replaced. So the kernels need no mask, and whole rows are scored as fast as ever. */
 VAEI_APART vae_wide vaei_score_observed(const vaei_pass *pass, const unsigned char *observed, vae_real *output,
                                         const vae_real *row, vae_real scale, vae_real *d) {
     const vaei_likelihood *likelihood = vaei_likelihood_of(pass->model);
@@ -8539,6 +8603,7 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
     for (i = first; i < first + count; i++, output += model->plan.output) {
         const vae_wide  weight = VAEI_HAS(pass->weights) ? pass->weights[i] : 1;
         const vae_real *row = pixels + i / pass->repeat * size;
+        /* Training looks at its loss instead, which is no more finite than the outputs. */
         const int       finite =
             !pass->forward_only || vaei_all_within(kernels, model->plan.output, output, VAEI_LARGEST);
         const unsigned char *observed = vaei_observed(model, i / pass->repeat);
@@ -8663,6 +8728,7 @@ VAEI_PRIVATE void vaei_stage_rows(const vaei_stage_context *work, size_t slot, s
     micro.stage = work->stage;
     micro.slot = slot;
     micro.gradients = gradients;
+    /* The chunk's first micro-batch replaces what an earlier batch has left in the area, the others add to it. */
     micro.accumulate = 0;
     for (micro.first = first; micro.first < end; micro.first += model->plan.micro) {
         micro.count = vaei_min_size(model->plan.micro, end - micro.first);
@@ -8734,6 +8800,7 @@ VAEI_PRIVATE void vaei_sum_stage(const vaei_pass *pass, const vaei_stage *stage,
         if (!VAEI_HAS(layer->is_tied)) continue;
         sum.total = model->gradients + layer->weight;
         sum.partials = partials + layer->weight_partial;
+        /* A tied layer counts no weights of its own: their number is its counterpart's. */
         vaei_split(model, model->plan.layers[2 * model->plan.heads + 1 - i].weight_count, 64, VAEI_PARALLEL_NUMBERS,
                    vaei_sum_part, &sum);
     }
@@ -8777,6 +8844,8 @@ VAEI_PRIVATE void vaei_stage_forward(const vaei_pass *pass, const vaei_stage *st
     int i;
     if (VAEI_HAS(stage->convolutional)) {
         const vaei_layer *last = &pass->model->plan.layers[stage->first + stage->count - 1];
+        /* A model that cannot train has normalised layers inside a stage: what they need is prepared once, before
+           workers share the stage out. */
         for (i = 0; i < stage->count && !pass->model->plan.trains; i++)
             if (VAEI_HAS(last[-i].normalizes)) vaei_norm_prepare(pass, last - i);
         vaei_convolutional_stage(pass, stage, 1, vaei_is_fused(&pass->model->plan, stage) && !pass->forward_only);
@@ -8797,6 +8866,7 @@ VAEI_PRIVATE void vaei_share_heads(const vaei_pass *pass) {
     const vaei_plan *plan = &pass->model->plan;
     vae_real        *heads = vaei_numbers(pass->model, plan->layers[plan->heads].places.output);
     size_t           i = pass->count;
+    /* From the last row to the first: rows become twice as long where they lie, and none may overwrite another. */
     while (i--) {
         memmove(heads + 2 * i * plan->latent, heads + i * plan->latent, plan->latent * sizeof(vae_real));
         memcpy(heads + (2 * i + 1) * plan->latent, heads + 2 * i * plan->latent, plan->latent * sizeof(vae_real));
@@ -8856,6 +8926,7 @@ VAEI_PRIVATE void vaei_weigh_part(void *opaque, size_t slot, size_t first, size_
 /* The scores come first; the pass itself then finishes its rows with the weights. */
 VAEI_APART void vaei_weigh_rows(vaei_pass *pass) {
     vaei_pass scores = *pass;
+    /* The outputs must outlast this pass, since the next one makes their gradients from them. */
     scores.forward_only = 1;
     vaei_finish_batch(&scores);
     vaei_split(pass->model, pass->count / pass->repeat, 1,
@@ -8869,6 +8940,8 @@ VAEI_PRIVATE void vaei_decoder_forward(vaei_pass *pass) {
     const vaei_plan *plan = &pass->model->plan;
     vaei_chain_forward(pass, &plan->decoder);
 #ifndef VAE_INFERENCE_ONLY
+    /* In this order: weights need the scores of all samples; a sigma for each pixel needs the outputs, which the
+       finished rows may replace by their gradients; a sigma for all needs the finished rows' nats. */
     if (VAEI_HAS(pass->weights)) vaei_weigh_rows(pass);
     if (pass->d_log_sigma && VAEI_HAS(plan->log_sigma_count > 1))
         vaei_split(pass->model, plan->example, 32, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / pass->count),
@@ -8995,6 +9068,7 @@ VAEI_PRIVATE vae_wide vaei_kl_in_loss(vaei_pass *pass, vae_wide kl) {
     const vaei_settings *settings = &model->settings;
     if (vaei_is_autoencoder(model)) return 0;
     if (VAEI_HAS(model->plan.has_weights)) {
+        /* The weights hold p(z) / q(z | x) of each sample: there is no KL besides. */
         pass->weights = (vae_wide *)(void *)vaei_numbers(model, model->plan.sample_weights);
         pass->row_loss = vaei_row_kl(model) + model->plan.batch;
         return 0;
@@ -9064,6 +9138,7 @@ VAEI_PRIVATE void vaei_latent_add_samples(const vaei_pass *pass, size_t row, vae
     for (s = row * pass->repeat + 1; s < (row + 1) * pass->repeat; s++) {
         vae_real *noise = vaei_row(model, model->plan.noise, s, latent);
         vae_real *d_z = vaei_row(model, model->plan.z_gradient, s, latent);
+        /* The KL's gradient came with the first sample, so its scale is 0 here. */
         vaei_latent_backward(model->kernels, latent, mean, logvar, noise, d_z, 0, d_z, noise);
         for (j = 0; j < latent; j++) {
             d_mean[j] += d_z[j];
@@ -9103,6 +9178,7 @@ VAEI_APART void vaei_latent_backward_rows(const vaei_pass *pass) {
             d_mean[latent + j] -= vaei_beta(model) * pass->scale / 2;
         vaei_bound_logvar_backward(latent, vaei_row(model, model->plan.logvar, i, latent), d_mean + latent);
     }
+    /* From the first row to the last: rows become half as long where they lie. */
     for (i = 0; VAEI_HAS(model->settings.shared_heads) && i < pass->count; i++) {  /* its own outputs, in place */
         size_t k;
         for (k = 0; k < latent; k++)
@@ -9119,6 +9195,7 @@ VAEI_PRIVATE void vaei_classifier_forward(const vaei_pass *pass) {
     const size_t     latent = model->plan.latent;
     size_t           row;
     int              i;
+    /* The heads' rows hold logvars, too; a dense layer wants its input without gaps. */
     for (row = 0; row < pass->count; row++)
         memcpy(vaei_row(model, model->plan.means, row, latent), vaei_heads(model) + row * 2 * latent,
                latent * sizeof(vae_real));
@@ -9169,6 +9246,7 @@ VAEI_PRIVATE void vaei_classifier_backward(const vaei_pass *pass, vae_real scale
     for (i = vaei_all_layers(&model->plan) - 1; i >= model->plan.layer_count; i--)
         vaei_dense_backward(pass, &model->plan.layers[i], 1);
     for (row = 0; row < pass->count; row++) {
+        /* Shared heads have one gradient by now, hence outputs and not 2 latent. */
         vae_real       *d_mean = vaei_row(model, heads->places.output_gradient, row, heads->outputs);
         const vae_real *d = vaei_row(model, model->plan.means_gradient, row, latent);
         for (k = 0; k < latent; k++) d_mean[k] += d[k];
@@ -9243,6 +9321,7 @@ VAEI_PRIVATE vaei_tensor_place vaei_find_tensor(const vae_model *model, size_t i
     place.number = vaei_all_layers(&model->plan) - 1;
     while (model->plan.layers[place.number].tensor > index) place.number--;
     place.layer = &model->plan.layers[place.number];
+    /* A tied layer's first tensor is its bias. */
     place.which = (int)(index - place.layer->tensor) + place.layer->is_tied;
     place.head = place.number != model->plan.heads ? 0 : place.which < 2 ? 1 : 2;
     if (place.head == 2) place.which -= 2;
@@ -9352,6 +9431,7 @@ VAEI_PRIVATE size_t vaei_channels_last(vae_shape shape, size_t i) {
 
 /* Where element i of a tensor in PyTorch's order lies in the parameter block. */
 VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, size_t i) {
+    /* A tensor that belongs to no layer has no place among them; the last one stands in and is not looked at. */
     const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(tensor, vaei_layer_tensors(model) - 1));
     const vaei_layer       *layer = place.layer;
     const size_t            shift = place.head == 2 ? model->plan.latent : 0;
@@ -9366,6 +9446,7 @@ VAEI_PRIVATE size_t vaei_tensor_element(const vae_model *model, size_t tensor, s
         /* PyTorch flattens an image channel by channel, the workspace pixel by pixel. */
         if (layer->image_out) out = vaei_channels_last(layer->out, out);
         if (!is_weight) return vaei_channel_place(&place) + shift + out;
+        /* A label's columns come after the image's and stay in their order. */
         if (layer->image_in && in < layer->inputs) in = vaei_channels_last(layer->in, in);
         return layer->weight + in * layer->outputs + shift + out;
     }
@@ -9567,6 +9648,7 @@ VAEI_SETUP vae_wide vaei_fan(const vaei_layer *layer, int out) {
    decoder alone gets the weights that it has in the whole. */
 VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encoders) {
     const vaei_tensor_place place = vaei_find_tensor(model, vaei_min_size(index, vaei_layer_tensors(model) - 1));
+    /* The classifier counts from beyond the largest network: its layers change no other layer's first weights. */
     const int               layer = place.number >= model->plan.layer_count     /* of the classifier */
                                         ? place.number - model->plan.layer_count + 2 * VAE_MAX_LAYERS + 1
                                         : place.number + (model->plan.heads < 0 ? encoders + 1 : 0);
@@ -9601,6 +9683,7 @@ VAEI_SETUP void vaei_initialize_tensor(vae_model *model, size_t index, int encod
                              first, count, drawn);
         for (i = 0; i < count; i++) {
             const vae_real unit = how == VAE_INIT_HE ? drawn[i] : 2 * drawn[i] - 1;
+            /* Half of the zeros would be negative ones, and show up in files. */
             model->parameters[vaei_tensor_element(model, index, first + i)] = scale > 0 ? unit * scale : 0;
         }
     }
@@ -9650,6 +9733,7 @@ VAEI_SETUP vae_status vaei_resolve_view(const vaei_source *source, vaei_settings
     if (c->layout) s->layout = c->layout;
     if (c->allocator.allocate || c->allocator.release) s->allocator = c->allocator;
     s->parallel = c->parallel;
+    /* 0 is then refused below, as it is for a new model. */
     if (s->parallel.run && !c->threads) s->threads = 0;
     return vaei_check_settings(s, error);
 }
@@ -9736,6 +9820,7 @@ VAEI_SETUP vae_status vaei_measure(vaei_source *source, size_t *bytes, vae_error
     const vae_config *config = source->config;
     vae_status        status;
     if (!config) return vaei_count_bytes(source, bytes, error);
+    /* The first walk makes all checks, with their sentences; the later ones do without and take less stack. */
     source->network.is_checked = 0;
     if ((status = vaei_check_source(source, error)) != VAE_OK ||
         (status = vaei_check_layers(&source->network, config->part, error)) != VAE_OK) return status;
@@ -9760,6 +9845,7 @@ VAEI_SETUP vae_model *vaei_make(vaei_source *source, void *memory, size_t needed
     model->kernels = vaei_kernel_set_of(model->settings.kernels);
     model->weights = model->parameters ? model->parameters : model->settings.weights;
 #if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
+    /* A basic model for inference gets its weights from a file, and spares the code that draws them. */
     if (model->parameters) vaei_initialize(model, source->network.encoders);
 #endif
 #ifdef VAEI_HAS_POOL
@@ -9889,6 +9975,7 @@ VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
     if (!model) return;
     plan = &model->plan;
     vaei_restore_settings(&model->settings, config);
+    /* The encoder's last layer is the heads, which the config does not list. */
     for (i = 0; i < plan->encoder.layers - 1; i++) vaei_describe(&plan->layers[i], &config->encoder[i]);
     for (i = 0; i < plan->decoder.layers; i++)
         vaei_describe(&plan->layers[plan->decoder.first_layer + i], &config->decoder[i]);
@@ -10040,6 +10127,7 @@ VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, in
     const vaei_settings *s = &model->settings;
     const int            z = plan->heads + 1;           /* the line of z among the layers'; without heads the first */
     if (line-- == 0)
+        /* Counted down: each part of the table takes its lines and leaves the rest to the next. */
         vaei_put_string(text, "layer         kind                    activation  output             parameters");
     else if (plan->encoder.layers && line-- == 0) {
         vaei_put_string(text, "input                                             ");
@@ -10190,6 +10278,7 @@ VAEI_PRIVATE size_t vaei_not_finite_column(const vae_model *model, const vaei_ra
     size_t column = 0;
     if (!raw->pixels) return model->plan.example;
     for (;;) {
+        /* A NaN that stands for a missing number is no fault: the search goes on behind it. */
         column += model->kernels->check_range(model->plan.example - column, raw->pixels + column, -VAEI_LARGEST,
                                               VAEI_LARGEST);
         if (column == model->plan.example || !vaei_is_missing(model, raw, column)) return column;
@@ -10351,6 +10440,8 @@ VAEI_APART void vaei_load_altered(const vaei_rows *rows, size_t row, size_t plac
     }
 #endif
     if (!VAEI_HAS(rows->data->targets)) return;
+    /* From here on `observed` says which targets are scored. They are binarised by the numbers that the pixels were:
+       where both are alike, so is what is drawn. */
     raw = vaei_raw_targets(model, rows->data, row);
     vaei_convert_row(model, &raw, target, observed);
     if (binarizes) vaei_binarize_row(&drawing, target);
@@ -10442,6 +10533,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     vaei_split(model, count, 1, vaei_max_size(1, VAEI_PARALLEL_READS / model->plan.example), vaei_load_part,
                &rows);
     for (slot = 0; slot < VAEI_MAX_THREADS; slot++)
+        /* The first of all, so that the sentence does not depend on how many workers there were. */
         if (rows.bad[slot] && (!worst || rows.bad[slot] < worst)) worst = rows.bad[slot];
     if (!worst) return VAE_OK;
     row = vaei_row_at(&rows, worst - 1);
@@ -10458,6 +10550,7 @@ VAEI_PRIVATE void vaei_store_row(const vaei_pass *pass, size_t row, vae_real *ou
     const size_t           size = model->plan.example;
     const vaei_likelihood *likelihood = vaei_likelihood_of(model);
     const int              swap = vaei_swaps_channels(model);
+    /* Swapping channels needs a second array: the outputs', which are of no more use. */
     vae_real *const        made = swap ? output : pixels;
     size_t                 k;
     if (VAEI_HAS(pass->draws))
@@ -10606,6 +10699,7 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
     if (model->step)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_standardize: the model has made %z steps with other numbers: "
                          "standardise before the first", (size_t)model->step);
+    /* Only whether they are finite: what else is allowed is counted in the standard deviations that are found here. */
     for (row = 0; row < data->count; row++) {
         const vaei_raw_row raw = vaei_raw_pixels(model, data, row);
         column = vaei_not_finite_column(model, &raw);
@@ -10622,6 +10716,7 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
 VAEI_SETUP vae_status vaei_check_data_scale(const vae_model *model, const vae_data *data, vae_error *error) {
     vae_wide means[16], variances[16], variance = 0, size = 0;
     size_t first, count, i;
+    /* Bytes count as 0 to 1, which is a scale to learn from. */
     if (data->bytes) return VAE_OK;
     for (first = 0; first < model->plan.example; first += count) {
         count = vaei_min_size(16, model->plan.example - first);
@@ -10665,6 +10760,7 @@ VAEI_SETUP vae_status vaei_accept_data(vae_model *model, const vae_data *data, c
     if (status == VAE_OK && !model->step && !VAEI_HAS(model->settings.standardize) && vaei_learns_sigma(model))
         status = vaei_check_data_scale(model, data, error);
     if (status == VAE_OK && validation) status = vaei_check_pixels(model, validation, "validation ", error);
+    /* A call that fails leaves the model as it was. */
     if (status != VAE_OK && fresh) vaei_set_standardize(model, NULL);
     return status;
 }
@@ -10750,6 +10846,7 @@ VAEI_APART int vaei_first_sigma(vae_model *model, size_t count) {
     vaei_pass        pass;
     size_t           i;
     if (!plan->log_sigma_count || model->settings.freeze == VAE_FREEZE_DECODER) return 0;
+    /* Sigma is 1 exactly in a fresh model alone: one that was set or loaded keeps it. */
     for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return 0;
     vaei_begin_pass(&pass, model, count);
     pass.scale = (vae_real)(1 / (vae_wide)count);
@@ -11023,6 +11120,7 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
                                            : (int)((model->samples_drawn + first + i) % model->plan.classes);
         status = vaei_decode_rows(&pass, first, pixels, error);
     }
+    /* A call that failed has drawn nothing: the next one begins with the same numbers. */
     if (status == VAE_OK) model->samples_drawn += count;
     return status;
 }
@@ -11182,6 +11280,7 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
                                                     vaei_row(model, model->plan.logvar, row, latent),
                                                     vaei_row(model, model->plan.z, i, latent)) -
                                   turn->pass.reconstruction[i];
+            /* The sum grows sample by sample: each is blended in with its share of the weights up to its own. */
             turn->log_sums[row] = turn->done + s ? vaei_add_logs(turn->log_sums[row], weight) : weight;
             if (turn->filled && vaei_finite_double(weight) && vaei_finite_double(turn->log_sums[row]))
                 vaei_blend_sample(turn, row, i, vaei_scalar_exp(weight - turn->log_sums[row]));
@@ -11194,6 +11293,7 @@ VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
     const vae_model *model = turn->pass.model;
     const size_t     rows = turn->pass.count, most = model->plan.rows / rows;
     size_t           i;
+    /* The sums take the place of the rows' KLs, which nobody asks for here. */
     turn->pass.reconstruction = vaei_row_terms(model);
     turn->log_sums = vaei_row_kl(model);
     for (turn->done = 0; turn->done < samples; turn->done += turn->pass.repeat) {
@@ -11622,6 +11722,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
         const vae_wide next = (1 + vaei_scalar_sqrt(1 + 4 * age * age)) / 2;
         vae_wide     momentum = (age - 1) / next;
         if (step && loss > before) momentum = 0;
+        /* Momentum lets the loss fall by fits and starts: only some small steps in a row mean that it is at rest. */
         small_steps = step && before - loss < 1e-7 * (1 + loss) && before >= loss ? small_steps + 1 : 0;
         age = momentum > 0 || !step ? next : 1;
         before = loss;
@@ -11769,6 +11870,7 @@ VAEI_PRIVATE void vaei_backward(vaei_pass *pass, size_t count, vae_wide weight, 
     for (s = plan->stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(pass, &plan->stages[s]);
         if (s != plan->decoder.first_stage) continue;
+        /* Nothing before z is trained: the backward pass ends here. */
         if (VAEI_HAS(pass->model->settings.freeze == VAE_FREEZE_ENCODER)) break;
         pass->count = count;
         vaei_latent_backward_rows(pass);
@@ -11812,6 +11914,7 @@ VAEI_PRIVATE vae_status vaei_train_rows(vae_model *model, size_t count, size_t f
     for (i = 0; i < count * samples; i++) reconstruction += pass.reconstruction[i];
     reconstruction /= (vae_wide)samples;
     if ((status = vaei_check_loss(model, reconstruction, kl + weight * classification, count, error)) != VAE_OK) {
+        /* A fused stage has gone backward by now, and left in the block what must not be used. */
         vaei_forget_gradients(model);
         return status;
     }
@@ -11946,6 +12049,7 @@ VAEI_APART vae_real vaei_clip_factor(const vae_model *model) {
     vae_wide          sum = 0, factor;
     size_t            i;
     work.numbers = model->gradients;
+    /* Sigma's gradient, the last in the block, is left out: sigma does not follow it. */
     work.count = model->plan.log_sigma;
     work.piece = (work.count / VAEI_CLIP_PIECES + 4) / 4 * 4;
     vaei_split(model, VAEI_CLIP_PIECES, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work.piece), vaei_clip_part, &work);
@@ -11962,6 +12066,7 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     vaei_update_context work;
     int                 i;
     if (!model->has_gradients) vaei_zero_gradients(model);
+    /* Frozen weights have no part in what follows, neither in the checks nor in the norm that clips. */
     if (VAEI_HAS(model->settings.freeze != VAE_FREEZE_NONE)) vaei_zero_frozen(model);
     if (!vaei_are_within(model, model->gradients, plan->parameter_count, VAEI_MOST_GRADIENT)) {
         vaei_forget_gradients(model);
@@ -12010,6 +12115,8 @@ VAEI_PRIVATE void vaei_pack_update(vaei_update_context *work, const vaei_layer *
     const size_t     columns = layer->outputs, threads = (size_t)model->plan.threads;
     const size_t     numbers = vaei_packed_columns(model->kernels, columns) * work->examples + VAEI_MOST_LANES;
     size_t           rows;
+    /* The packed gradient and every thread's rows share the layer's own place in the gradient block. What does not fit
+       there is not packed. Rows come in multiples of 24, which are whole tiles in every kernel set. */
     if (!vaei_is_large(layer->inputs, columns) || numbers > layer->weight_count) return;
     rows = vaei_min_size(work->rows, (layer->weight_count - numbers) / threads / columns / 24 * 24);
     if (!rows) return;
@@ -12053,6 +12160,7 @@ VAEI_PRIVATE void vaei_update_part(void *opaque, size_t slot, size_t first, size
         vaei_product part;
         rows = vaei_min_size(work->rows, first + count - done);
         part = vaei_product_rows(&work->product, done, rows);
+        /* Always the same place, so that it stays in the cache: the thread's own room, or that of its first rows. */
         part.c = work->packed ? work->room + slot * work->rows * columns : work->product.c + first * columns;
         vaei_multiply(model->kernels, &part, vaei_slot(model, slot, model->plan.product_scratch));
         vaei_update_numbers(work, work->layer->weight + done * columns, rows * columns, part.c);
@@ -12245,6 +12353,7 @@ VAE_API void vae_clear_gradients(vae_model *model) {
 /* From now on the block must really hold zeros where it otherwise only counts as zeros: see vaei_zero_gradients. */
 VAE_API vae_real *vae_gradients(vae_model *model) {
     int before;
+    /* Not vaei_begin_training: on_progress may look at the block, too. */
     if (!model || !model->plan.trains || (before = vaei_enter(model, "vae_gradients", NULL)) < 0) return NULL;
     if (!model->has_gradients) vaei_zero_gradients(model);
     model->shows_gradients = 1;
@@ -12259,6 +12368,7 @@ VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_t
     status = vaei_load_batch(model, batch, 0, "vae_train_step", error);
     if (status == VAE_OK) status = vaei_update(model, batch->count, &made, error);
     if (status == VAE_OK) vaei_forget_best(model);
+    /* A step that fails leaves the caller's terms as they were. */
     if (status == VAE_OK && terms) *terms = made;
     return vaei_end_training(model, status);
 }
@@ -12271,6 +12381,7 @@ VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *erro
     if (vaei_is_autoencoder(model))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: VAE_OBJECTIVE_AUTOENCODER has no KL");
     if ((before = vaei_enter(model, "vae_set_beta", error)) < 0) return VAE_ERROR_BUSY;
+    /* Among the settings 0 would stand for the default. */
     model->settings.beta = beta == 0 ? VAE_ZERO : beta;
     return vaei_leave(model, before, VAE_OK);
 }
@@ -12360,6 +12471,8 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
                     found += 1;
                 }
                 if (!(found > 0)) continue;
+                /* A row counts by how many of the unit's pixels it has. The mean runs along, since a sum over all rows,
+                   in floats, would lose digits. */
                 weight = found / (vae_wide)(size / units);
                 counts[i] += (vae_real)weight;
                 running[i] += (vae_real)((sum / found - (vae_wide)running[i]) * weight / (vae_wide)counts[i]);
@@ -12444,6 +12557,7 @@ VAEI_PRIVATE void vaei_exchange_best(vae_model *model) {
     size_t i;
     for (i = 0; i < model->plan.weight_count; i++) {
         const vae_real weight = model->parameters[i];
+        /* Number by number: there is no room for a third set. */
         model->parameters[i] = model->best[i];
         model->best[i] = weight;
     }
@@ -12467,6 +12581,8 @@ VAEI_PRIVATE void vaei_note_validation(vae_model *model, const vae_fit_config *f
     const vae_wide       most = (vae_wide)VAEI_LARGEST;
     vae_wide             loss = vaei_terms_of(validation->reconstruction, validation->kl,
                                               vaei_setting(model->settings.beta)).loss;
+    /* Judged with beta as it is without its schedule, so that epochs compare while it rises. A file must be able to
+       hold the loss. */
     loss = loss > most ? most : loss < -most ? -most : loss;
     model->waited++;
     model->plateau++;
@@ -12503,6 +12619,7 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
         }
     }
     if (model->position < fit->data->count) return VAE_STOPPED;
+    /* From here on the epoch is over, also for a checkpoint that on_progress saves. */
     model->position = model->epoch_rows = model->epoch_batch = 0;
     model->epoch_keeps_order = 0;
     model->epoch++;
@@ -12579,6 +12696,7 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (config->until_epoch) config->epochs = config->until_epoch - (size_t)model->epoch;
     /* Training goes on with the last weights, and in the end the best ones are put in place again. */
     if (model->shows_best) vaei_exchange_best(model);
+    /* The data may set means and scales here; `fresh` was asked before. */
     if ((status = vaei_accept_data(model, data, config->validation, error)) != VAE_OK) return status;
     if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
     memset(&fit, 0, sizeof fit);
@@ -12666,6 +12784,7 @@ VAEI_SETUP void vaei_put_decimal(vaei_text *text, vae_wide number, int places) {
 /* "105.221 (reconstruction 79.900 + kl 25.321)", or shorter. `is_sum`: the loss is the sum of its two terms. */
 VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int is_sum, int brevity, int named) {
     const int    places = brevity ? 2 : 3;
+    /* The beta at which these terms were made: the model's own may have moved on since. */
     const vae_wide beta = terms->kl > 0 ? (terms->loss - terms->reconstruction) / terms->kl : 1;
     char         factor[32];
     vaei_put_decimal(text, terms->loss, places);
@@ -12885,6 +13004,7 @@ VAEI_SETUP void vaei_whole_set(vaei_whole *whole, uint64_t number, int fives, in
     whole->words[0] = (uint32_t)number;
     whole->words[1] = (uint32_t)(number >> 32);
     whole->count = 2;
+    /* The largest powers of 5 and of 2 that a word holds. */
     for (; fives >= 13; fives -= 13) vaei_whole_multiply(whole, 1220703125u);
     for (; fives > 0; fives--) vaei_whole_multiply(whole, 5);
     for (; twos >= 31; twos -= 31) vaei_whole_multiply(whole, (uint32_t)1 << 31);
@@ -12931,6 +13051,7 @@ VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) 
     if (digits && length + power > VAEI_DECIMAL_RANGE) return 0;
     if (digits && length + power >= -VAEI_DECIMAL_RANGE)
         for (step = (vaei_word)1 << (8 * sizeof bits - 2); step; step >>= 1)
+            /* From the top: the largest number without this bit is too small, so the bit is set. */
             if (!vaei_rounds_within(digits, power, bits + (step - 1))) bits += step;
     if (bits >= VAEI_INFINITE_WORD) return 0;
     memcpy(real, &bits, sizeof bits);
@@ -13150,6 +13271,7 @@ VAEI_SETUP int vaei_json_same(const vaei_json *json, size_t a, size_t b) {
     int32_t   c;
     vaei_json_expect(&first, '"', "");
     vaei_json_expect(&second, '"', "");
+    /* Both have been read before, so that nothing can be wrong with them now. */
     while ((c = vaei_json_character(&first)) == vaei_json_character(&second))
         if (c < 0) return 1;
     return 0;
@@ -13185,6 +13307,7 @@ VAEI_SETUP int vaei_json_real(vaei_json *json, vae_real *real) {
     if ((digit = first = vaei_json_digit(json)) < 0) return vaei_json_wrong(json, "a number is missing");
     for (; digit >= 0; digit = vaei_json_digit(json)) {
         if (digits < UINT64_C(1000000000000000000)) digits = digits * 10 + (uint64_t)digit;
+        /* However many digits there are, the power cannot overflow; a number so large is refused anyway. */
         else if (power < 10000) power++;
         if (!first && vaei_json_peek(json) >= '0' && vaei_json_peek(json) <= '9')
             return vaei_json_wrong(json, "a number begins with 0");
@@ -13638,6 +13761,7 @@ VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
     uint64_t seen, wanted;
     memset(layer, 0, sizeof *layer);
     if (!vaei_json_object(json, vaei_layer_fields, 0, layer, &seen)) return 0;
+    /* Output padding may be absent, and dropout or batch_norm may be there and say 0. */
     wanted = vaei_layer_mask(layer);
     return (seen | (wanted & VAEI_OUTPUT_PADDING_ROW)) ==
                (wanted | (seen & (VAEI_DROPOUT_ROW | VAEI_BATCH_NORM_ROW))) ||
@@ -13704,6 +13828,7 @@ VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
         size_t       at;
         if (count > VAEI_MAX_METADATA) return vaei_json_wrong(json, "the metadata have more than 512 entries");
         if (!vaei_json_name(json, key, sizeof key)) return 0;
+        /* Every name is compared with all before it: that takes no memory, and the bound on them keeps it short. */
         for (earlier = 0; vaei_json_item(&again, '}', &earlier) && again.at < key_at;) {
             if (vaei_json_same(json, again.at, key_at)) return vaei_json_wrong(json, "a name comes twice");
             vaei_json_string(&again, 0, NULL, 0);
@@ -14032,6 +14157,7 @@ VAEI_SETUP size_t vaei_index_tied(const vaei_matching *matching, const char *nam
     size_t           rows;
     if (number < 0 && strcmp(name, "mean.weight")) return vae_tensor_count(matching->model);
     if (number >= 0)
+        /* The decoder's layer 0 uses the mean's; which one uses this depends on how many of the encoder's follow it. */
         for (layer = 1; ++number < VAEI_MOST_INDICES;) layer += matching->tied[number / 8] >> number % 8 & 1;
     if (layer >= plan->decoder.layers) return vae_tensor_count(matching->model);
     vae_tensor_at(matching->model, plan->layers[layer].tensor, tensor, NULL);
@@ -14055,6 +14181,7 @@ VAEI_SETUP int vaei_identify(const vaei_matching *matching, const vaei_file_tens
                              vae_tensor *wanted) {
     char        shown[48];
     const char *name = shown;
+    /* A longer name is cut, and is then still longer than any of the model's with a prefix. */
     vaei_show_string(matching->file, found->name_at, shown, sizeof shown);
     for (*block = VAEI_BLOCKS - 1; *block > 0; --*block) {
         const char *const prefix = vaei_block_prefix(matching->file->version, *block);
@@ -14127,6 +14254,7 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
     vaei_show_found(&shown, matching->file, found);
     moment = !strncmp(shown.name, "optimizer.", 10) || !strncmp(shown.name, "adam.", 5) ||
              !strncmp(shown.name, "best.", 5);
+    /* A network saved as a part of another module has that module's name before all of its own. */
     for (rest = shown.name; !moment && (rest = strchr(rest, '.')) != NULL;)
         if (vaei_index_named(model, ++rest, &tensor) < vae_tensor_count(model)) {
             shown.name[rest - shown.name - 1] = 0;
@@ -14225,6 +14353,7 @@ VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
             at = found.offsets[1];
             met++;
         }
+    /* Each walk but the last meets at least one tensor more, and how many there may be is bounded. */
     } while (met < total && met > before);
     if (met < total)
         return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the "
@@ -14485,6 +14614,8 @@ VAEI_SETUP void vaei_override_fields(const vaei_field *fields, int flag, char *t
         const size_t place = fields->place[0];
         const int    kind = fields->inner ? vaei_enum_value(given + place, fields->inner->size) : 0;
         if ((fields->flags & flag) != flag) continue;
+        /* An optimiser of another kind replaces the file's as a whole, since the settings of one mean nothing to the
+           other. With the same kind, or none given, it does so field by field. */
         if (fields->inner && !(fields->flags & VAEI_AS_ONE) &&
             (!kind || kind == vaei_enum_value(to + place, fields->inner->size)))
             vaei_override_fields(fields->inner, 0, to + place, given + place);
@@ -14502,6 +14633,7 @@ VAEI_SETUP vae_status vaei_read_config(const vaei_file *file, vaei_json *json, i
     if (vaei_json_object(json, vaei_config_fields, column, base, &seen) && vaei_json_peek_past_space(json) >= 0)
         vaei_json_wrong(json, "something follows");
     for (list = 0; list < VAEI_LISTS; list++) {
+        /* In column 1 `base` is no config, and the layers are only read past. */
         vae_config *config = (vae_config *)base;
         if (json->problem || !json->layers_at[list]) continue;
         json->at = json->layers_at[list];
@@ -14552,6 +14684,7 @@ VAEI_SETUP vae_status vaei_check_weights(const vae_config *config, const vaei_fi
     vaei_network    network;
     vaei_layer_spec spec;
     vae_status      status = vaei_network_of(config, &network, error);
+    /* vae_defaults has accepted this config, so that the network is complete. */
     const int       decoder_end = network.encoders + 1 + network.decoders;
     int             i, end = config->part == VAE_DECODER_ONLY ? decoder_end : decoder_end + network.classifiers;
     for (i = vaei_first_layer(&network, config->part); i < end; i++) {
@@ -14679,6 +14812,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
     if (status != VAE_OK) return status;
     matching->model = *made;
     matching->file = file;
+    /* Before the tensors are matched: the state says whether there must be best weights among them. */
     if (file->config_at && file->state_at) status = vaei_read_state(file, *made, error);
     if (keeps_best && (*made)->best_epoch) matching->blocks |= 1u << VAEI_BLOCK_BEST;
     else if ((*made)->best) vaei_forget_best(*made);        /* of the best epoch only the loss is known */
@@ -14780,6 +14914,7 @@ VAEI_SETUP vae_status vaei_read_weights(vae_model *model, vaei_file *file, int i
     if (!matching.taken) return vaei_fail_transfer(&matching, error);
     if ((status = vaei_match_numbers(&matching, NULL, error)) != VAE_OK ||
         (status = vaei_match_numbers(&matching, model, error)) != VAE_OK) return status;
+    /* How large a loss may be is found anew, with the first batch that these weights meet. */
     model->largest_loss = 0;
     vaei_forget_best(model);
     for (i = 0; taken && i < vae_tensor_count(model); i++) taken[i] = (unsigned char)vaei_is_seen(&matching, 0, i);
@@ -14915,6 +15050,7 @@ VAEI_SETUP void vaei_write_layers(vaei_writer *writer, int list) {
 VAEI_SETUP void vaei_order_tensors(const vae_model *model, unsigned char *order) {
     vae_tensor a, b;
     size_t     i, j;
+    /* Names are made anew for each comparison: a list of them would take more memory than a stack should. */
     for (i = 0; i < vae_tensor_count(model); i++) {
         vae_tensor_at(model, i, &a, NULL);
         for (j = i; j > 0; j--) {
@@ -14954,6 +15090,7 @@ VAEI_SETUP void vaei_write_header(vaei_writer *writer, int checkpoint, const uns
         for (i = 0; vaei_is_saved(model, checkpoint, block) && i < vae_tensor_count(model); i++, offset = end) {
             vae_tensor_at(model, order[i], &tensor, NULL);
             end = offset;
+            /* Left out, but the next tensor's data follow the last one's without a gap. */
             if (!vaei_block_holds(block, &tensor)) continue;
             end += tensor.count * sizeof(vae_real);
             vaei_write(writer, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":[", vaei_block_names[block], tensor.name,
@@ -14996,6 +15133,7 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     writer->memory = NULL;
     vaei_write_header(writer, checkpoint, order);
     header = writer->total;
+    /* Numbers then begin at a multiple of 8, as programs want it that map the file into memory. */
     padded = (header + 7) / 8 * 8;
     writer->total = 0;
     writer->flush = flush;
@@ -15006,6 +15144,7 @@ VAEI_SETUP vae_status vaei_write_model(vaei_writer *writer, const vae_model *mod
     if (!flush && !memory) return VAE_OK;
     if (capacity < *size)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the file needs %z bytes, the memory given has %z", *size, capacity);
+    /* A size_t of 32 bits has no bytes beyond the fourth, and may not be shifted that far. */
     for (i = 0; i < 8; i++) vaei_write_byte(writer, (unsigned char)(i < sizeof padded ? padded >> (8 * i) & 255 : 0));
     vaei_write_header(writer, checkpoint, order);
     for (; header < padded; header++) vaei_write_byte(writer, ' ');
@@ -15555,6 +15694,7 @@ VAEI_SETUP int vaei_write_file(vaei_saving *saving, vaei_handle file, const vae_
         if (result) writer->failed = errno ? errno : -1;
     }
     errno = 0;
+    /* Not tried again: the file may be closed in spite of the interruption, and its number another's by then. */
     if (VAEI_IO_CLOSE(file) && !writer->failed && !VAEI_IO_INTERRUPTED()) writer->failed = errno ? errno : -1;
     return writer->failed;
 }
@@ -15579,6 +15719,7 @@ VAEI_SETUP vae_status vaei_save_as(vaei_saving *saving, const vae_model *model, 
         status = is_written ? VAE_OK : vaei_fail_file("replace", path, errno, error);
     }
     if (!is_written) VAEI_IO_REMOVE(saving->temporary);
+    /* Locked up to here: without its final name the file could be taken for one that was left behind. */
     vaei_unlock(lock);
     if (!is_written) {
         if (directory != VAEI_IO_NONE) VAEI_IO_CLOSE(directory);
@@ -15625,6 +15766,7 @@ VAEI_SETUP int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t si
         const size_t left = size - done;
         long         got;
         errno = 0;
+        /* In pieces, since what systems and a long can count at once is limited. */
         got = VAEI_IO_READ(file, bytes + done, left < VAEI_IO_PIECE ? left : VAEI_IO_PIECE);
         if (got > 0) done += (size_t)got;
         else if (got == 0 || !VAEI_IO_INTERRUPTED()) return errno ? errno : -1;
@@ -15690,6 +15832,7 @@ VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle fil
     if (status == VAE_OK) status = vaei_check_header(reading, header, error);
     if (status == VAE_OK && !(reading->bytes = (unsigned char *)vaei_allocate(reading->allocator, reading->size)))
         status = vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", reading->size);
+    /* Copied, not read again: the file may change meanwhile, and what was checked must be what is used. */
     if (status == VAE_OK) memcpy(reading->bytes, header, begun);
     vaei_release(reading->allocator, header, begun);
     if (status != VAE_OK) return status;
