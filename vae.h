@@ -82,8 +82,8 @@
                              pixels, targets, tied or frozen layers, shared_heads, sigma_per_pixel, schedules, free
                              bits, capacity, drawn pixels, VAE_CHANNELS_FIRST, views, VAE_SCORE_LOG_LIKELIHOOD,
                              without_entropy, and first weights are VAE_INIT_PYTORCH (for VAE_INFERENCE_ONLY 0)
-       VAE_DECODE_ONLY *     with VAE_INFERENCE_ONLY: only config.part VAE_DECODER_ONLY and vae_decode, nothing drawn; the
-                             rest is VAE_ERROR_UNSUPPORTED
+       VAE_DECODE_ONLY *     with VAE_INFERENCE_ONLY: only config.part VAE_DECODER_ONLY and vae_decode, nothing drawn;
+                             the rest is VAE_ERROR_UNSUPPORTED
        VAE_NO_MESSAGES *     error.message is the status's name: no sentences
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
@@ -2249,13 +2249,6 @@ VAEI_INLINE vaei_uints4 vaei_load_bytes4(const unsigned char *p) {
 VAEI_INLINE vaei_floats4 vaei_select4(vaei_ints4 mask, vaei_floats4 yes, vaei_floats4 no) {
     return (vaei_floats4)(((vaei_ints4)yes & mask) | ((vaei_ints4)no & ~mask));
 }
-#ifdef VAEI_HAS_X86
-#define VAEI_MAX4(a, b) VAEI_X86(__builtin_ia32_maxps(a, b), _mm_max_ps(a, b))
-#define VAEI_MIN4(a, b) VAEI_X86(__builtin_ia32_minps(a, b), _mm_min_ps(a, b))
-#else
-#define VAEI_MAX4(a, b) vaei_select4((a) > (b), a, b)
-#define VAEI_MIN4(a, b) vaei_select4((a) < (b), a, b)
-#endif
 VAEI_INLINE vaei_floats4 vaei_sqrt4(vaei_floats4 v) {
 #if defined(VAEI_HAS_X86)
     return VAEI_X86(__builtin_ia32_sqrtps(v), VAEI_INSTRUCTION("sqrtps", v));
@@ -2550,25 +2543,20 @@ typedef struct vaei_kernel_set {
 #define VAEI_HAS_PLAIN 1
 #define VAEI_PASS VAEI_PASS_PLAIN
 #include VAE_HEADER_FILE
-#undef VAEI_PASS
 #endif
 #ifdef VAEI_HAS_VECTOR
 #define VAEI_PASS VAEI_PASS_VECTOR
 #include VAE_HEADER_FILE
-#undef VAEI_PASS
 #endif
 #ifdef VAEI_HAS_X86
 #define VAEI_PASS VAEI_PASS_AVX2
 #include VAE_HEADER_FILE
-#undef VAEI_PASS
 #define VAEI_PASS VAEI_PASS_AVX512
 #include VAE_HEADER_FILE
-#undef VAEI_PASS
 #endif
 #ifdef VAEI_HAS_NEON
 #define VAEI_PASS VAEI_PASS_NEON
 #include VAE_HEADER_FILE
-#undef VAEI_PASS
 #endif
 #ifndef VAEI_PASSED
 #error "vae.h includes itself and read nothing: it cannot be pasted into another file or stand behind #pragma once"
@@ -2686,9 +2674,14 @@ VAEI_HELPER vaei_uints8 vaei_load_bytes8(const unsigned char *p) {
 #define VAEI_HELPER VAEI_INLINE
 #define VAEI_LANES 4
 #define VAEI_SQRT(v) vaei_sqrt4(v)
-#define VAEI_MAX(a, b) VAEI_MAX4(a, b)
-#define VAEI_MIN(a, b) VAEI_MIN4(a, b)
 #define VAEI_LOAD_BYTES(p) vaei_load_bytes4(p)
+#ifdef VAEI_HAS_X86
+#define VAEI_MAX(a, b) VAEI_X86(__builtin_ia32_maxps(a, b), _mm_max_ps(a, b))
+#define VAEI_MIN(a, b) VAEI_X86(__builtin_ia32_minps(a, b), _mm_min_ps(a, b))
+#else
+#define VAEI_MAX(a, b) vaei_select4((a) > (b), a, b)
+#define VAEI_MIN(a, b) vaei_select4((a) < (b), a, b)
+#endif
 #if VAEI_PASS == VAEI_PASS_NEON
 #define VAEI_NAME(name) name##_neon
 #define VAEI_FMA(a, b, c) ((VAEI_V)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
@@ -3009,8 +3002,6 @@ VAEI_HELPER VAEI_V VAEI_NAME(vaei_gelu_derivative)(VAEI_V x) {
     return VAEI_FMA(exponential, VAEI_SELECT_LESS(x, VAEI_SET(0), -k, k),
                     VAEI_SELECT_LESS(x, VAEI_SET(0), VAEI_SET(0), VAEI_SET(1)));
 }
-
-/* ---- activations ---- */
 
 #define VAEI_EACH(expression) \
     for (i = 0; i < n; i += VAEI_LANES) { const VAEI_V v = VAEI_LOAD(x + i); VAEI_STORE(y + i, expression); } \
@@ -3525,27 +3516,22 @@ typedef struct vaei_tail {
 } vaei_tail;
 
 /* Copies the tails. Returns 0 if there are none. Arrays that are not needed are NULL. */
-#if defined(VAE_SMALL) && !defined(VAEI_HAS_VECTOR)     /* every vector is one number: there are no tails */
-VAEI_INLINE int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a,
-                             const vae_real *b, const vae_real *c, const vae_real *d) {
-    (void)set; (void)a; (void)b; (void)c; (void)d;
-    tail->count = 0;
-    tail->whole = n;
-    return 0;
-}
+#ifdef VAE_SMALL        /* every vector is one number: there are no tails, and all of this comes to nothing */
+VAEI_INLINE
 #else
-VAEI_APART int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a, const vae_real *b,
-                            const vae_real *c, const vae_real *d) {
+VAEI_APART
+#endif
+int vaei_tail_in(vaei_tail *tail, const vaei_kernel_set *set, size_t n, const vae_real *a, const vae_real *b,
+                 const vae_real *c, const vae_real *d) {
     const vae_real *arrays[4];
     int             i;
     arrays[0] = a; arrays[1] = b; arrays[2] = c; arrays[3] = d;
-    tail->count = n % set->product->lanes;
+    tail->count = VAEI_IS_SMALL ? 0 : n % set->product->lanes;
     tail->whole = n - tail->count;
     for (i = 0; i < 4 && tail->count; i++)
         if (arrays[i]) vaei_copy_padded(tail->at[i], set->product->lanes, arrays[i] + tail->whole, tail->count, 0);
     return tail->count > 0;
 }
-#endif
 
 VAEI_PRIVATE void vaei_tail_out(const vaei_tail *tail, int i, vae_real *array) {
     memcpy(array + tail->whole, tail->at[i], tail->count * sizeof *array);
@@ -3834,8 +3820,7 @@ VAEI_PRIVATE void vaei_next_block(vaei_work *work, size_t steps) {
 /* As few blocks as VAEI_BLOCK_STEPS allows, of about the same size. */
 VAEI_PRIVATE size_t vaei_block_steps(size_t steps) {
     const size_t blocks = (steps + VAEI_BLOCK_STEPS - 1) / VAEI_BLOCK_STEPS;
-    if (blocks <= 1) return steps;
-    return (steps + blocks - 1) / blocks;
+    return blocks > 1 ? (steps + blocks - 1) / blocks : steps;
 }
 
 /* ---- Packing ---- */
@@ -3907,23 +3892,21 @@ VAEI_PRIVATE size_t vaei_tall_tiles(size_t tall, size_t low, size_t rows) {
 }
 
 /* Runs a tile that is wider than the columns left: its part of C goes through a tile in scratch. */
-VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel *kernel, vaei_tile *tile,
+VAEI_APART void vaei_run_edge_tile(const vaei_work *work, const vaei_tile_kernel *kernel, const vaei_tile *tile,
                                    size_t columns, size_t width, size_t rows) {
-    vae_real *const *c = tile->c_rows, *edge[VAEI_TILE_ROWS];
-    const size_t column = tile->column;
+    vae_real *edge[VAEI_TILE_ROWS];
+    vaei_tile own = *tile;
     size_t r;
     for (r = 0; r < kernel->rows; r++) {
         edge[r] = work->edge + r * width;
         if (!work->from_c) continue;
-        memcpy(edge[r], c[r] + column, columns * sizeof *c[r]);
-        memset(edge[r] + columns, 0, (width - columns) * sizeof *c[r]);
+        memcpy(edge[r], tile->c_rows[r] + tile->column, columns * sizeof *edge[r]);
+        memset(edge[r] + columns, 0, (width - columns) * sizeof *edge[r]);
     }
-    tile->c_rows = edge;
-    tile->column = 0;
-    kernel->run(tile);
-    tile->c_rows = c;
-    tile->column = column;
-    for (r = 0; r < rows; r++) memcpy(c[r] + column, edge[r], columns * sizeof *c[r]);
+    own.c_rows = edge;
+    own.column = 0;
+    kernel->run(&own);
+    for (r = 0; r < rows; r++) memcpy(tile->c_rows[r] + tile->column, edge[r], columns * sizeof *edge[r]);
 }
 
 /* Computes one panel of columns for the block of rows. */
@@ -7333,8 +7316,8 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
    training may not. The mark in_use says which. With it, two threads in one model, or a callback that trains the model,
    get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the mark
    stays behind. So the position on the stack decides whether a call comes from within the callback: stacks grow
-   downwards, and the frame of such a call lies below that of the callback's caller; in WebAssembly, where a frame may be
-   empty, at its end. */
+   downwards, and the frame of such a call lies below that of the callback's caller; in WebAssembly, where a frame may
+   be empty, at its end. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -15937,6 +15920,7 @@ VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigne
 #endif
 
 #endif /* VAE_IMPLEMENTATION */
+#undef VAEI_PASS        /* a pass through the kernels ends with the file */
 
 /* ==== >>licence =============================================================================================
 
