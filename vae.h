@@ -4981,7 +4981,7 @@ typedef struct vaei_image {
 /* Where a tensor lies: in the workspace, with room for the whole batch, or in every worker's slot, with room for one
    micro-batch. A slot is a worker's own piece of the workspace. */
 typedef struct vaei_place {
-    int    in_slot;
+    size_t in_slot;         /* 0 or 1, but as wide as the offset: padding would put undefined bytes into the model */
     size_t offset;          /* in numbers, from the workspace or from the slot */
 } vaei_place;
 
@@ -6386,12 +6386,12 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
 /* An image without a border. */
 VAEI_APART vaei_image vaei_flat_image(vae_shape shape) {
     vaei_image image;
+    memset(&image, 0, sizeof image);        /* its padding too: the image is copied into the model */
     image.height = shape.height;
     image.width = shape.width;
     image.channels = shape.channels;
     image.row = vaei_times((size_t)shape.width, (size_t)shape.channels);
     image.image = vaei_times((size_t)shape.height, image.row);
-    image.origin = 0;
     return image;
 }
 
@@ -6522,7 +6522,7 @@ VAEI_PRIVATE size_t vaei_next_number(const vaei_arena *arena) { return arena->us
 VAEI_SETUP vaei_place vaei_place_numbers(vaei_planning *p, int in_slot, size_t each) {
     vaei_arena *arena = in_slot ? &p->slot : &p->workspace;
     vaei_place  place;
-    place.in_slot = in_slot;
+    place.in_slot = in_slot != 0;
     place.offset = vaei_next_number(arena);
     vaei_take_reals(arena, vaei_times(in_slot ? p->plan->micro : p->rows, each));
     return place;
