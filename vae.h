@@ -1933,8 +1933,7 @@ VAEI_INLINE vae_real vaei_bits_real(int32_t bits) {
     return x;
 }
 
-/* An integer for every number, in the same order, with infinities and NaN at both ends: comparing integers never
-   traps. */
+/* An integer for every number, in the same order, infinities and NaN at both ends: comparing integers never traps. */
 VAEI_INLINE int32_t vaei_order(vae_real x) {
     const int32_t bits = vaei_real_bits(x);
     return bits < 0 ? bits ^ INT32_MAX : bits;
@@ -2537,8 +2536,7 @@ typedef struct vaei_kernel_set {
 #endif
 #endif
 
-/* Plain C gives the same bits as the vector extension, but slower: it is built where there are no vectors, or on
-   request. */
+/* Plain C gives the bits of the vector extension, but slower: it is built where there are no vectors, or on request. */
 #if !defined(VAEI_HAS_VECTOR) || defined(VAE_PLAIN)
 #define VAEI_HAS_PLAIN 1
 #define VAEI_PASS VAEI_PASS_PLAIN
@@ -2955,8 +2953,7 @@ VAEI_SUM_KERNEL(vaei_continuous_bernoulli, vaei_add_continuous)
 /* The KL of N(mean, e^logvar) to N(0, 1), twice: mean^2 + (e^logvar - 1 - logvar). Its derivative is left to
    vaei_latent_backward. */
 VAEI_HELPER VAEI_V VAEI_NAME(vaei_add_kl)(VAEI_V sum, VAEI_V mean, VAEI_V logvar, int wanted, VAEI_V *slope) {
-    (void)wanted;
-    (void)slope;
+    (void)wanted; (void)slope;
     return sum + VAEI_FMA(mean, mean, VAEI_NAME(vaei_expm1)(logvar, VAEI_NAME(vaei_exp)(logvar) - VAEI_SET(1), 1));
 }
 VAEI_SUM_KERNEL(vaei_gaussian_kl, vaei_add_kl)
@@ -3640,24 +3637,11 @@ VAEI_PRIVATE vae_wide vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real
     return total;
 }
 
-/* The sum over all elements; if d is not NULL, d = (sigmoid(logits) - x) scale. d may be logits. */
-VAEI_PRIVATE vae_wide vaei_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits, const vae_real *x,
-                                     vae_real scale, vae_real *d) {
-    return vaei_sum(set->bernoulli, n, logits, x, -128, scale, d);
-}
-
-/* The sum of (x - output)^2 inverse_variance / 2; if d is not NULL, d = (output - x) inverse_variance scale. d may be
-   output. */
+/* The sum of (x - output)^2 inverse_variance / 2; d, NULL or perhaps output, is (output - x) inverse_variance scale. */
 VAEI_PRIVATE vae_wide vaei_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
                                     vae_real inverse_variance, vae_real scale, vae_real *d) {
     const vae_wide sum = vaei_sum(set->gaussian, n, output, x, 0, inverse_variance * scale, d);
     return VAEI_ROUNDED(sum * 0.5 * (vae_wide)inverse_variance);
-}
-
-/* The negative log-likelihood of n pixels, in nats; d = (mean - x) scale. */
-VAEI_PRIVATE vae_wide vaei_continuous_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *logits,
-                                                const vae_real *x, vae_real scale, vae_real *d) {
-    return vaei_sum(set->continuous_bernoulli, n, logits, x, 0, scale, d);
 }
 
 /* The KL of N(mean, e^logvar) to N(0, I). */
@@ -3686,8 +3670,7 @@ VAEI_PRIVATE void vaei_random_fill(const vaei_kernel_set *set, const vaei_random
     }
 }
 
-/* Standard normals for `rows` consecutive examples, elements 0 .. columns - 1 of each. A number depends on the seed,
-   the stream, the step, its example and its element, and on nothing else. */
+/* Standard normals for `rows` consecutive examples, elements 0 .. columns - 1 of each. */
 VAEI_PRIVATE void vaei_normal_rows(const vaei_kernel_set *set, uint64_t seed, uint32_t stream, uint64_t step,
                                    uint64_t first_example, size_t rows, size_t columns, vae_real *out) {
     const vaei_random_request request = { seed, step, first_example, stream, rows, columns, 0 };
@@ -4188,11 +4171,12 @@ typedef struct vaei_likelihood {
     vae_wide  (*variance)(vae_wide output, vae_wide second, vae_wide sigma);  /* of the pixel */
 } vaei_likelihood;
 
-/* Gradient with respect to l: sigmoid(l) - x. */
+/* Gradient with respect to l: sigmoid(l) - x. The last few elements are filled up with logits of -128, which leave a
+   pixel of 0 no nats. */
 VAEI_PRIVATE vae_wide vaei_score_bernoulli(const vaei_kernel_set *set, size_t n, const vae_real *output,
                                            const vae_real *x, const vaei_sigmas *sigmas, vae_real scale, vae_real *d) {
     (void)sigmas;
-    return vaei_bernoulli(set, n, output, x, scale, d);
+    return vaei_sum(set->bernoulli, n, output, x, -128, scale, d);
 }
 
 /* Gradient with respect to l: the mean at l, minus x. */
@@ -4200,7 +4184,7 @@ VAEI_PRIVATE vae_wide vaei_score_continuous_bernoulli(const vaei_kernel_set *set
                                                       const vae_real *x, const vaei_sigmas *sigmas, vae_real scale,
                                                       vae_real *d) {
     (void)sigmas;
-    return vaei_continuous_bernoulli(set, n, output, x, scale, d);
+    return vaei_sum(set->continuous_bernoulli, n, output, x, 0, scale, d);
 }
 
 /* residual = (l - x)/sigma: the nats are residual^2/2, the gradient with respect to l is residual/sigma. */
@@ -4258,7 +4242,7 @@ VAEI_PRIVATE void vaei_mean_continuous_bernoulli(const vaei_kernel_set *set, siz
     (void)sigmas;
     for (done = 0; done < n; done += count) {
         count = vaei_min_size(n - done, VAEI_SUM_LANES);
-        (void)vaei_continuous_bernoulli(set, count, output + done, vaei_zeros, 1, pixels + done);
+        (void)vaei_sum(set->continuous_bernoulli, count, output + done, vaei_zeros, 0, 1, pixels + done);
     }
 }
 
@@ -4411,7 +4395,7 @@ VAEI_PRIVATE vae_wide vaei_score_discretized_logistic(const vaei_kernel_set *set
             sum += (vae_wide)upper[j] + (vae_wide)lower[j];
             if (p.first[j] > 0) sum += (vae_wide)p.second[j] + 5.54126354515842934;     /* log 255 */
         }
-        sum -= vaei_continuous_bernoulli(set, p.count, p.first, within, 1, d ? p.first : NULL);
+        sum -= vaei_sum(set->continuous_bernoulli, p.count, p.first, within, 0, 1, d ? p.first : NULL);
         if (!d) continue;
         vaei_activate(set, VAE_SIGMOID, 2 * VAEI_SUM_LANES, ends, made);
         for (j = 0; j < p.count; j++) {

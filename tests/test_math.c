@@ -296,10 +296,10 @@ static void test_special_values(const math_set *set) {
         float l[4], x[4], d[4];
         double sum;
         l[0] = 200; x[0] = 1; l[1] = -200; x[1] = 0; l[2] = 200; x[2] = 0; l[3] = -200; x[3] = 1;
-        sum = vaei_bernoulli(set->kernels, 4, l, x, 1, d);
+        sum = vaei_score_bernoulli(set->kernels, 4, l, x, NULL, 1, d);
         CHECK(sum == 400 && d[0] == 0 && d[1] == 0 && d[2] == 1 && d[3] == -1, "%s Bernoulli at saturation: %g", set->name, sum);
         l[1] = float_of(0x7FC00000);
-        sum = vaei_bernoulli(set->kernels, 4, l, x, 1, d);
+        sum = vaei_score_bernoulli(set->kernels, 4, l, x, NULL, 1, d);
         CHECK(is_nan(sum) && is_nan((double)d[1]), "%s Bernoulli of NaN", set->name);
     }
     {   /* the bound on logvar and its gradient */
@@ -346,10 +346,10 @@ static double run_kernel(const math_set *set, int k, size_t n, const workload *w
         return 0;
     }
     switch (k) {
-    case 16: return vaei_bernoulli(set->kernels, n, w->in[0], w->in[2], 0.125f, out[0]);
-    case 17: *outputs = 0; return vaei_bernoulli(set->kernels, n, w->in[0], w->in[2], 1, NULL);
+    case 16: return vaei_score_bernoulli(set->kernels, n, w->in[0], w->in[2], NULL, 0.125f, out[0]);
+    case 17: *outputs = 0; return vaei_score_bernoulli(set->kernels, n, w->in[0], w->in[2], NULL, 1, NULL);
     case 18: for (i = 0; i < n; i++) out[0][i] = w->in[0][i];               /* in place */
-             return vaei_bernoulli(set->kernels, n, out[0], w->in[2], 0.125f, out[0]);
+             return vaei_score_bernoulli(set->kernels, n, out[0], w->in[2], NULL, 0.125f, out[0]);
     case 19: return vaei_gaussian(set->kernels, n, w->in[0], w->in[2], 1.7f, 0.3f, out[0]);
     case 20: *outputs = 0; return vaei_gaussian(set->kernels, n, w->in[0], w->in[2], 1.7f, 1, NULL);
     case 21: *outputs = 0; return vaei_gaussian_kl(set->kernels, n, w->in[1], w->in[0]);
@@ -456,7 +456,7 @@ static void test_sums(const math_set *set) {
             gaussian += 0.5 * (l - x) * (l - x) * (double)1.7f;
             kl += 0.5 * (m * m + reference_expm1_minus(l));
         }
-        CHECK(fabs(vaei_bernoulli(set->kernels, n, w.in[0], w.in[2], 1, NULL) - bernoulli) <= 3e-7 * bernoulli, "%s Bernoulli, n %d", set->name, (int)n);
+        CHECK(fabs(vaei_score_bernoulli(set->kernels, n, w.in[0], w.in[2], NULL, 1, NULL) - bernoulli) <= 3e-7 * bernoulli, "%s Bernoulli, n %d", set->name, (int)n);
         CHECK(fabs(vaei_gaussian(set->kernels, n, w.in[0], w.in[2], 1.7f, 1, NULL) - gaussian) <= 3e-7 * gaussian, "%s Gaussian, n %d", set->name, (int)n);
         CHECK(fabs(vaei_gaussian_kl(set->kernels, n, w.in[1], w.in[0]) - kl) <= 6e-7 * kl, "%s KL, n %d", set->name, (int)n);
         free_workload(&w);
@@ -757,12 +757,12 @@ static void test_double(const math_set *set) {
         CHECK(worst < 1e-8, "activation %d: gradient off by %g", kind, worst);
     }
     for (i = 0; i < N; i++) { x[i] = random_normal(); y[i] = random_between(0, 1); e[i] = random_normal(); f[i] = random_normal(); }
-    (void)vaei_bernoulli(set->kernels, N, x, y, 0.25, d);
+    (void)vaei_score_bernoulli(set->kernels, N, x, y, NULL, 0.25, d);
     (void)vaei_gaussian(set->kernels, N, x, y, 1.7, 0.25, z);
     for (i = 0; i < N; i++) {
         const vae_real kept = x[i];
         double up, down;
-        x[i] = kept + h; up = vaei_bernoulli(set->kernels, N, x, y, 1, NULL); x[i] = kept - h; down = vaei_bernoulli(set->kernels, N, x, y, 1, NULL);
+        x[i] = kept + h; up = vaei_score_bernoulli(set->kernels, N, x, y, NULL, 1, NULL); x[i] = kept - h; down = vaei_score_bernoulli(set->kernels, N, x, y, NULL, 1, NULL);
         CHECK(fabs((up - down) / (2 * h) * 0.25 - d[i]) < 1e-8, "Bernoulli gradient");
         x[i] = kept + h; up = vaei_gaussian(set->kernels, N, x, y, 1.7, 1, NULL); x[i] = kept - h; down = vaei_gaussian(set->kernels, N, x, y, 1.7, 1, NULL);
         CHECK(fabs((up - down) / (2 * h) * 0.25 - z[i]) < 1e-8, "Gaussian gradient");
