@@ -1452,6 +1452,7 @@ VAEI_PRIVATE void vaei_monitor_wait(vaei_monitor *m) {
 }
 VAEI_PRIVATE void vaei_monitor_wake(vaei_monitor *m) { WakeAllConditionVariable(VAEI_CHANGED(m)); }
 VAEI_PRIVATE int  vaei_thread_start(vaei_thread *thread, unsigned(__stdcall *run)(void *), void *argument) {
+    /* Not CreateThread: the C library wants to know of its threads. */
     *thread = (void *)_beginthreadex(NULL, 0, run, argument, 0, NULL);
     return *thread != NULL;
 }
@@ -1612,6 +1613,7 @@ VAEI_SETUP int vaei_core_count(void) {
 #define VAEI_COUNTER_OPEN(c) ((void)0)
 #define VAEI_COUNTER_CLOSE(c) ((void)0)
 #else
+/* Without atomic operations each number has a lock. */
 typedef struct vaei_counter { pthread_mutex_t lock; long value; } vaei_counter;
 #define VAEI_COUNTER_OPEN(c) ((void)pthread_mutex_init(&(c).lock, NULL))
 #define VAEI_COUNTER_CLOSE(c) ((void)pthread_mutex_destroy(&(c).lock))
@@ -1644,6 +1646,7 @@ VAEI_PRIVATE int vaei_counter_swap(vaei_counter *counter, long old, long number)
 
 #define VAEI_SPINS 4000     /* calls of vaei_pause before a thread sleeps: some tens of microseconds */
 
+/* Tells the processor that this is a loop that waits: it saves power and leaves the core to its other thread. */
 VAEI_PRIVATE void vaei_pause(void) {
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
     __builtin_ia32_pause();
@@ -1798,6 +1801,7 @@ VAEI_PRIVATE int    vaei_max_int(int a, int b) { return a > b ? a : b; }
 VAEI_PRIVATE size_t vaei_plus(size_t a, size_t b) { return a > VAEI_TOO_LARGE - b ? VAEI_TOO_LARGE : a + b; }
 VAEI_PRIVATE size_t vaei_times(size_t a, size_t b) { return b && a > VAEI_TOO_LARGE / b ? VAEI_TOO_LARGE : a * b; }
 
+/* NULL where there is no memory, and in a build without malloc where the caller has given no allocator. */
 VAEI_PRIVATE void *vaei_allocate(const vae_allocator *allocator, size_t size) {
     if (allocator->allocate) return allocator->allocate(allocator->user, size);
 #ifdef VAE_NO_MALLOC
@@ -4533,6 +4537,7 @@ VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, s
     }
 }
 
+/* l + exp(v/2) times a standard normal, which is what a reparameterisation computes. */
 VAEI_PRIVATE void vaei_draw_gaussian_predicted(const vaei_kernel_set *set, vaei_pairs *p, size_t i,
                                                const vaei_sigmas *sigmas, const vae_real *random) {
     size_t j;
@@ -5847,6 +5852,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
                          VAEI_SHOWN(s->beta));
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
 #if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
+    /* A build that only infers, and only what is basic, has no use for the optimiser. */
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
 #endif
     if (!VAEI_IS_BASIC && (status = vaei_check_objective(s, error)) != VAE_OK) return status;
@@ -7183,6 +7189,7 @@ VAEI_SETUP vae_status vaei_check_part(const vae_model *model, vae_part needed, c
 /* Calls task(context, i) for i in 0 .. count-1, count at most config.threads: i is also the slot the task may use. */
 VAEI_PRIVATE void vaei_run(const vae_model *model, vae_task task, void *context, size_t count) {
     size_t i;
+    /* A single task runs here, without a call to anyone. */
     if (count > 1 && model->settings.parallel.run)
         model->settings.parallel.run(model->settings.parallel.user, task, context, count);
     else if (count > 1 && model->pool)
@@ -7246,6 +7253,7 @@ typedef struct vaei_multiply_context {
     vaei_cut            rows, columns;
 } vaei_multiply_context;
 
+/* Piece `index` of the grid, row by row. As a task it has a slot of its own, and so scratch of its own. */
 VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
     const vaei_multiply_context *work = (const vaei_multiply_context *)opaque;
     const size_t r = index / work->columns.pieces, c = index % work->columns.pieces;
@@ -8722,6 +8730,7 @@ VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
     const vae_model          *model = work->pass->model;
     const size_t              step = work->backward ? model->plan.chunk * work->pass->repeat : model->plan.micro;
     size_t                    first;
+    /* Without a backward pass nothing is written to the areas, and `first / step` counts micro-batches. */
     for (first = index * step; first < work->pass->count; first += work->workers * step)
         vaei_stage_rows(work, index, first, vaei_min_size(first + step, work->pass->count),
                         model->workspace + model->plan.partials + first / step * model->plan.partial_size);
@@ -9493,6 +9502,7 @@ VAEI_SETUP vae_status vaei_check_owns(const vae_model *model, const char *call, 
 VAEI_SETUP void vaei_tensor_out(const vae_model *model, size_t index, const vae_real *block, vae_real *values,
                                 size_t count) {
     size_t i;
+    /* Each element is looked up, which is slow; training never comes here. */
     for (i = 0; i < count; i++) values[i] = block[vaei_tensor_element(model, index, i)];
 }
 
@@ -9688,6 +9698,7 @@ VAEI_SETUP vae_status vaei_source_of(const vae_config *config, vaei_source *sour
 VAEI_SETUP vae_status vaei_resolve_view(const vaei_source *source, vaei_settings *s, vae_error *error) {
     const vae_config *c = source->changes;
     *s = source->model->settings;
+    /* Also where the model owns its weights: to a view they are given ones, which nothing changes. */
     s->weights = source->model->weights;
     s->inference_only = 1;
     s->threads = 1;
@@ -9732,6 +9743,7 @@ VAEI_SETUP void vaei_lay_out(const vaei_network *network, vaei_plan *plan, vaei_
     vaei_lay_out_plan(network, plan, arena);
     if (!plan->is_bare) {
         if (plan->owns_weights) blocks[0] = vaei_take_reals(arena, plan->weight_count);
+        /* The gradients, then the moments that the optimiser keeps. */
         for (i = 1; plan->trains && i <= 1 + plan->moments; i++)
             blocks[i] = vaei_take_reals(arena, plan->parameter_count);
         if (plan->keeps_best) best = vaei_take_reals(arena, plan->weight_count);
@@ -9934,6 +9946,7 @@ VAE_API void vae_destroy(vae_model *model) {
     if (model->block) vaei_release(&allocator, model->block, model->block_size);
 }
 
+/* A model keeps no config: its layers are described anew from the plan. */
 VAE_API void vae_get_config(const vae_model *model, vae_config *config) {
     const vaei_plan *plan;
     int              i;
@@ -10353,6 +10366,7 @@ VAEI_PRIVATE void vaei_corrupt_row(const vaei_drawing *drawing, const unsigned c
         count = vaei_draw_numbers(drawing, corruption->kind == VAE_CORRUPTION_GAUSSIAN, done, drawn);
         for (i = 0; i < count; i++) {
             vae_real *x = row + done + i;
+            /* A number has been drawn for it all the same, so that what is missing shifts nothing. */
             if (observed && !observed[done + i]) continue;
             if (corruption->kind == VAE_CORRUPTION_GAUSSIAN) {
                 *x += VAEI_ROUNDED(amount * drawn[i]);
@@ -10550,6 +10564,7 @@ VAEI_SETUP vae_status vaei_check_each(const vae_model *model, const vae_data *da
     if (data->targets && !model->settings.targets)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data has targets, for which this model has no room: set "
                          "config.targets to 1", call);
+    /* From here on places in the caller's arrays are computed unchecked. */
     if (vaei_times(vaei_times(data->count, model->plan.example), sizeof(vae_real)) == VAEI_TOO_LARGE)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: data.count is %z, more than fits in memory", call,
                          data->count);
@@ -10869,6 +10884,7 @@ VAEI_APART vae_status vaei_encode_rows(vae_model *model, const vae_data *data, s
     if (status != VAE_OK) return status;
     vaei_begin_pass(pass, model, count);
     vaei_encoder_forward(pass);
+    /* Before the logvars are clamped, which would hide an infinite one. */
     for (i = 0; i < count; i++)
         if (!vaei_all_within(model->kernels, heads, vaei_heads(model) + i * heads, VAEI_LARGEST))
             return vaei_fail_result(first + i, error);
@@ -11080,6 +11096,7 @@ VAEI_PRIVATE vae_status vaei_sample(vae_model *model, size_t count, const vae_sa
         vaei_begin_pass(&pass, model, vaei_min_size(model->plan.rows, count - first));
         pass.draws = kind == VAE_SAMPLE_DRAW;
         pass.first_drawn = model->samples_drawn + first;
+        /* By their numbers in the model's sequence, so that the size of a turn does not show. */
         vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_SAMPLES, 0, model->samples_drawn + first,
                          pass.count, model->plan.latent, vaei_numbers(model, model->plan.z));
         for (i = 0; model->plan.is_conditional && i < pass.count; i++)
@@ -11131,6 +11148,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
             if (!vaei_finite_double(pass.reconstruction[i] + row_kl[i] + nats))
                 return vaei_fail_result(first + i, error);
             reconstruction += pass.reconstruction[i];
+            /* Row by row, so that the mean does not depend on how many rows a turn takes. */
             kl += row_kl[i];
             classification += nats;
             if (!each) continue;
@@ -11210,6 +11228,7 @@ VAEI_PRIVATE void vaei_blend_sample(const vaei_importance *turn, size_t row, siz
     vae_real              *filled = turn->filled + row * size;
     vae_real              *spread = turn->spread ? turn->spread + row * size : NULL;
     size_t                 k;
+    /* The variances come first, since the mean replaces the outputs of which they are computed. */
     for (k = 0; spread && k < size; k++) {
         const size_t at = vaei_inner_place(model, k);
         const vae_wide sigma = vaei_pixel_sigma(sigmas, at);
@@ -11272,6 +11291,7 @@ VAEI_PRIVATE void vaei_estimate_log_p(vaei_importance *turn, size_t samples) {
         vaei_decoder_forward(&turn->pass);
         vaei_split(model, rows, 1, grain, vaei_weigh_samples, turn);
     }
+    /* The caller goes on by rows of data. */
     turn->pass.count = rows;
     for (i = 0; i < rows; i++) turn->pass.reconstruction[i] = turn->log_sums[i] - vaei_scalar_log((vae_wide)samples);
 }
@@ -11397,6 +11417,7 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
     if (!each && data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: each is NULL", call);
     memset(&config, 0, sizeof config);
     if (score) config = *score;
+    /* In a copy: the caller's config may be constant. */
     if (!config.kind) config.kind = numbers ? VAE_SCORE_RECONSTRUCTION : VAE_SCORE_ELBO;
     if ((status = vaei_check_score_config(model, &config, numbers, error)) != VAE_OK) return status;
     width = numbers ? model->plan.example : 1;
@@ -11526,6 +11547,7 @@ VAEI_PRIVATE int vaei_end_filling(const vaei_importance *turn, const vae_data *d
             filled[k] = vaei_raw_pixel(&raw, k);
             continue;
         }
+        /* Up to here it was a variance. */
         if (spread && spread[k] > 0) spread[k] = vaei_sqrt(spread[k]);
         if (VAEI_HAS(model->settings.standardize)) {
             const size_t at = vaei_inner_place(model, k);
@@ -11621,6 +11643,7 @@ VAEI_PRIVATE vae_wide vaei_probe_loss(const vaei_probe *p, const vae_latents *tr
         const size_t label = (size_t)train->labels[row];
         vae_wide     largest, sum = 0;
         vaei_probe_scores(p, p->ahead, train->z + row * (p->side - 1));
+        /* The largest score is taken out first, so that exp cannot overflow. */
         largest = p->scores[0];
         for (c = 1; c < p->classes; c++) if (p->scores[c] > largest) largest = p->scores[c];
         loss += largest - p->scores[label];
@@ -11644,6 +11667,7 @@ VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *trai
     size_t  row, i, j, k;
     memset(l, 0, p->side * p->side * sizeof *l);
     for (row = 0; row < train->count; row++) {
+        /* Only for p->input; the scores are not looked at. */
         vaei_probe_scores(p, p->weights, train->z + row * (p->side - 1));
         for (i = 0; i < p->side; i++)
             for (j = 0; j <= i; j++)
@@ -11663,6 +11687,7 @@ VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *trai
 VAEI_PRIVATE void vaei_probe_solve(const vaei_probe *p, vae_wide *b) {
     const vae_wide *l = p->factor;
     size_t        i, k;
+    /* First L y = b, from the top; then L' x = y, from the bottom. */
     for (i = 0; i < p->side; i++) {
         for (k = 0; k < i; k++) b[i] -= VAEI_ROUNDED(l[i * p->side + k] * b[k]);
         b[i] /= l[i * p->side + i];
@@ -11693,6 +11718,7 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
         small_steps = step && before - loss < 1e-7 * (1 + loss) && before >= loss ? small_steps + 1 : 0;
         age = momentum > 0 || !step ? next : 1;
         before = loss;
+        /* The gradient, in the measure of the second moments: that is why the scale of z does not matter. */
         for (c = 0; c < p->classes; c++) vaei_probe_solve(p, p->gradient + c * p->side);
         for (i = 0; i < n; i++) {
             const vae_wide slope = p->gradient[i] + VAEI_ROUNDED(penalty * p->ahead[i]);
@@ -11743,6 +11769,7 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
     p.factor = p.gradient + p.classes * p.side;
     p.scores = p.factor + p.side * p.side;
     p.input = p.scores + p.classes;
+    /* Weights and `ahead`: at first all classes are alike. */
     memset(p.weights, 0, 2 * p.classes * p.side * sizeof(vae_wide));
     vaei_probe_fit(&p, train, probe->iterations ? probe->iterations : 100);
     for (row = 0; row < test->count; row++) {
@@ -12274,6 +12301,7 @@ VAEI_PRIVATE vae_status vaei_accumulate(vae_model *model, const vae_data *batch,
     whole.first = 0;
     whole.total = batch->count;
     if (share) whole = *share;
+    /* By a difference: the sum of first and count might not fit. */
     if (whole.total < batch->count || whole.first > whole.total - batch->count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "rows %z to %z are not a share of %z", whole.first,
                          whole.first + batch->count, whole.total);
@@ -12487,6 +12515,7 @@ VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     p->model = fit->model;
     p->step = fit->model->step;
     p->seconds = vaei_elapsed(fit->began, now);
+    /* An epoch's end keeps the last batch's figure: validation does not count. */
     if (event == VAE_EVENT_BATCH) p->examples_per_second = training > 0 ? fit->epoch_examples / training : 0;
     p->seconds_left = fit->examples > 0 ? p->seconds / fit->examples * (fit->planned - fit->examples) : 0;
     p->redraw = event != VAE_EVENT_BATCH || vaei_elapsed(fit->redrawn, now) > 0.1 || p->batch == p->batches;
@@ -12509,6 +12538,7 @@ VAEI_PRIVATE vae_status vaei_fit_batch(vaei_fit *fit, const vaei_shuffle *shuffl
     if (status == VAE_OK) status = vaei_update(model, count, &fit->progress.last, error);
     if (status != VAE_OK) return status;
     model->position += count;
+    /* Weighted by rows, since an epoch's last batch may be smaller. */
     fit->reconstruction += fit->progress.last.reconstruction * (vae_wide)count;
     fit->kl += fit->progress.last.kl * (vae_wide)count;
     fit->loss += fit->progress.last.loss * (vae_wide)count;
@@ -12561,6 +12591,7 @@ VAEI_PRIVATE void vaei_note_validation(vae_model *model, const vae_fit_config *f
     }
     if (!fit->plateau_epochs || model->plateau < fit->plateau_epochs) return;
     model->plateau = 0;
+    /* In the settings, so that checkpoints keep it. */
     optimizer->learning_rate = vaei_setting(optimizer->learning_rate) * fit->plateau_factor;
     if (optimizer->learning_rate == 0) optimizer->learning_rate = VAE_ZERO;
 }
@@ -12571,6 +12602,7 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     vae_model         *model = fit->model;
     const vaei_shuffle shuffle = vaei_shuffle_of(model->settings.seed, model->epoch, fit->data->count);
     int                stopped = 0;
+    /* Kept in the model, since a checkpoint may be saved inside the epoch. */
     model->epoch_rows = fit->data->count;
     model->epoch_batch = fit->batch;
     model->epoch_keeps_order = fit->config->keep_order != 0;
@@ -12591,6 +12623,7 @@ VAEI_PRIVATE vae_status vaei_fit_epoch(vaei_fit *fit, vae_error *error) {
     model->epoch_keeps_order = 0;
     model->epoch++;
     if (fit->config->validation && (!stopped || vaei_uses_validation(model, fit->config))) {
+        /* Not vae_elbo, since the model is marked as being at work already. */
         const vae_status status = vaei_elbo(model, fit->config->validation, &fit->progress.validation, NULL, error);
         if (status != VAE_OK) return status;
         if (vaei_uses_validation(model, fit->config))
@@ -12634,6 +12667,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "fit.plateau_factor is %r: it must lie between 0 and 1",
                          VAEI_SHOWN(fit->plateau_factor));
     if (!model->position) return VAE_OK;
+    /* An older checkpoint does not say with how many rows its epoch was begun. */
     if (model->position > data->count || (rows && rows != data->count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model stopped after %z rows of an epoch of %z, the data have "
                          "%z: go on with the data it was stopped with", (size_t)model->position,
@@ -12724,6 +12758,7 @@ VAEI_SETUP int vaei_terminal_width(void) {
 #endif
 #if defined(__unix__) || defined(__APPLE__)
     if (width <= 0) {
+        /* Some programs pass a terminal on without its size, but tell the width here. */
         const char *columns = getenv("COLUMNS");
         width = columns ? atoi(columns) : 0;
     }
@@ -12733,6 +12768,7 @@ VAEI_SETUP int vaei_terminal_width(void) {
 
 /* "12s", "3m 20s", "1h 5m". */
 VAEI_SETUP void vaei_put_seconds(vaei_text *text, vae_wide seconds) {
+    /* A size_t of 32 bits must hold it. */
     const size_t whole = seconds > 0 && seconds < 3e9 ? (size_t)(seconds + 0.5) : 0;
     if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
     else if (whole >= 60) vaei_format(text, "%zm %zs", whole / 60, whole % 60);
@@ -12996,6 +13032,7 @@ VAEI_SETUP int vaei_compare_decimal(uint64_t digits, int power, uint64_t mantiss
 VAEI_SETUP void vaei_split_real(vaei_word bits, uint64_t *mantissa, int *exponent) {
     const int field = (int)(bits >> VAEI_FRACTION_BITS);
     *mantissa = bits & (((vaei_word)1 << VAEI_FRACTION_BITS) - 1);
+    /* A denormal number has no leading 1, and the exponent of the smallest normal ones. */
     if (field) *mantissa |= (uint64_t)1 << VAEI_FRACTION_BITS;
     *exponent = vaei_max_int(field, 1) - VAEI_EXPONENT_BIAS;
 }
@@ -13027,6 +13064,7 @@ VAEI_SETUP int vaei_decimal_to_real(uint64_t digits, int power, vae_real *real) 
 
 /* Writes the digits; `point` is the power of ten of the first one. */
 VAEI_SETUP void vaei_put_digits(vaei_text *text, uint64_t digits, int count, int point) {
+    /* Very small and very large numbers have an exponent, the others all their zeros. */
     const int first = point < -4 || point > 15 ? 0 : point;         /* the digit before the decimal point */
     char      shown[VAEI_DECIMAL_DIGITS];
     int       i;
@@ -13259,6 +13297,7 @@ VAEI_SETUP int vaei_json_unsigned(vaei_json *json, uint64_t most, uint64_t *numb
     if ((digit = first = vaei_json_digit(json)) < 0) return vaei_json_wrong(json, "a whole number is missing");
     for (*number = (uint64_t)digit; (digit = vaei_json_digit(json)) >= 0;) {
         if (!first) return vaei_json_wrong(json, "a number begins with 0");
+        /* Compared before it is multiplied: the product might not fit. */
         if (*number > (most - (uint64_t)digit) / 10) return vaei_json_wrong(json, "a number is too large");
         *number = *number * 10 + (uint64_t)digit;
     }
@@ -13595,6 +13634,7 @@ VAEI_SETUP int vaei_json_choice(vaei_json *json, const vaei_field *field, void *
     char         name[32];
     int          i;
     if (!vaei_json_name(json, name, sizeof name)) return 0;
+    /* An enum's 0 stands for the default and has no name in files. */
     for (i = 1; field->names(i); i++)
         if (!strcmp(field->names(i), name)) {
             vaei_set_enum(to, field->size, i);
@@ -13604,6 +13644,7 @@ VAEI_SETUP int vaei_json_choice(vaei_json *json, const vaei_field *field, void *
     return vaei_json_wrong(json, vaei_unknown);
 }
 
+/* The rule's name, or the amounts: top, bottom, left, right. */
 VAEI_SETUP int vaei_json_padding(vaei_json *json, vae_layer *layer) {
     char name[8];
     layer->padding = vaei_json_peek_past_space(json) == '"' ? VAE_SAME : VAE_EXPLICIT;
@@ -13628,6 +13669,7 @@ VAEI_SETUP int vaei_json_pass_list(vaei_json *json) {
     int32_t c;
     int     depth = 0;
     do {
+        /* Brackets in strings do not count. */
         if ((c = vaei_json_peek_past_space(json)) == '"') {
             if (!vaei_json_string(json, 0, NULL, 0)) return 0;
             continue;
@@ -13712,6 +13754,7 @@ VAEI_SETUP int vaei_json_object(vaei_json *json, const vaei_field *fields, int c
     while (vaei_json_item(json, '}', &count)) {
         if ((i = vaei_json_field(json, fields, seen)) < 0) return 0;
         if (vaei_json_value(json, &fields[i], column, base)) continue;
+        /* The innermost field is named: the objects around it find one there. */
         if (!json->field) json->field = fields[i].name;
         return 0;
     }
@@ -13806,6 +13849,7 @@ VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
         vaei_json_peek_past_space(json);
         at = json->at + 1;
         if (!vaei_json_string(json, 0, NULL, 0)) return 0;
+        /* A longer key has been cut, to something that is none of these. */
         if (!strcmp(key, "vae.config")) { file->config_at = at; file->config_end = json->at - 1; }
         if (!strcmp(key, "vae.state")) { file->state_at = at; file->state_end = json->at - 1; }
         if (!strcmp(key, "vae.version")) { file->version_at = at; file->version_end = json->at - 1; }
@@ -13947,6 +13991,7 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
     file->header_end = 8 + length;
     file->data = file->bytes + file->header_end;
     file->data_size = size - file->header_end;
+    /* Once for the whole header, so that whoever reads a string need not look again. */
     valid = vaei_utf8_valid(file->bytes + 8, length);
     if (valid < length)
         return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file, or a damaged one: byte %z of the header is "
@@ -13972,6 +14017,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
     if (type == VAEI_F64) {
         vae_wide wide;
         memcpy(&wide, &bits, sizeof wide);
+        /* A double may be finite and still too large for a float. */
         if ((bits >> 52 & 0x7FF) == 0x7FF || wide > (vae_wide)VAEI_LARGEST || wide < -(vae_wide)VAEI_LARGEST) return 0;
         *number = (vae_real)wide;
         return 1;
@@ -14314,6 +14360,7 @@ VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
         vaei_walk walk = vaei_walk_begin(file);
         before = met;
         for (total = 0; vaei_walk_next(&walk, file, &found);) {
+            /* A tensor without numbers covers nothing, wherever it says that it lies. */
             if (found.offsets[0] == found.offsets[1]) continue;
             total++;
             if (found.offsets[0] != at) continue;
@@ -14345,6 +14392,7 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
         matching->seen[block][index / 8] = (unsigned char)(matching->seen[block][index / 8] | 1u << index % 8);
         matching->taken++;
     }
+    /* A transfer leaves what the file lacks as it is. */
     for (block = 0; block < VAEI_BLOCKS && !matching->is_transfer; block++)
         for (index = 0; index < vae_tensor_count(matching->model); index++) {
             vae_tensor_at(matching->model, index, &tensor, NULL);
@@ -14361,6 +14409,7 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
 /* Checks one tensor's numbers and, with `to` not NULL, stores them there. */
 VAEI_SETUP vae_status vaei_read_numbers(const vaei_matching *matching, const vaei_file_tensor *found, int block,
                                         size_t index, const vae_tensor *wanted, vae_real *to, vae_error *error) {
+    /* Second moments and variances: of a negative one the root would be NaN. */
     const int            squares = block == VAEI_BLOCK_V || block == VAEI_BLOCK_U || vaei_is_variance(wanted->name);
     const int            is_weight = !block || block == VAEI_BLOCK_BEST;
     const int            scale = is_weight && !strcmp(wanted->name, "standardize.scale");
@@ -14522,6 +14571,7 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int which, vae_sh
                          reference->name);
     for (vaei_json_expect(&list, '[', ""); vaei_json_item(&list, ']', &read);) {
         vaei_json_layer(&list, &layer);
+        /* The list is read to its end all the same: the error may have to say how many layers it has. */
         if (read > count || !same) continue;
         where.number = read;
         vaei_reference_layer(reference, which, read - 1, &given);
@@ -14893,6 +14943,7 @@ VAE_API vae_status vae_load_weights_memory(vae_model *model, const void *bytes, 
     vae_status status;
     if ((status = vaei_check_loading(model, bytes, "vae_load_weights", error)) != VAE_OK ||
         (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK) return status;
+    /* A file without our metadata has only its names and shapes to be judged by. */
     if (file.config_at && (status = vaei_agree_with_model(&file, model, error)) != VAE_OK) return status;
     if ((status = vaei_enter_alone(model, "vae_load_weights", error)) != VAE_OK) return status;
     return vaei_leave(model, VAEI_FREE, vaei_read_weights(model, &file, 0, NULL, error));
@@ -15258,6 +15309,7 @@ VAEI_SETUP int vaei_follow_links(const char *path, char target[VAEI_MAX_PATH], c
     struct stat about[2];
     int         links, is_there;
     strcpy(target, path);
+    /* As many as Linux follows before it takes them for a circle. */
     for (links = 0; links < 40; links++) {
         const long   size = (errno = 0, (long)vaei_readlink(target, link, VAEI_MAX_PATH));
         const int    reason = size >= 0 ? 0 : errno ? errno : -1;
@@ -15300,6 +15352,7 @@ VAEI_SETUP void vaei_keep_mode(vaei_handle file, const char *target) {
     mode = old.st_mode & 07777;
     if (now.st_uid != old.st_uid || now.st_gid != old.st_gid)
         if (vaei_fchown(file, old.st_uid, old.st_gid)) {
+            /* The bits that let a program run as its owner are not for a file of another owner. */
             mode &= 0777;
             if (now.st_gid != old.st_gid && vaei_fchown(file, (uid_t)-1, old.st_gid)) mode &= 0707;
         }
@@ -15326,6 +15379,7 @@ VAEI_SETUP int vaei_has_name(vaei_handle file, const char *path) {
 VAEI_SETUP vaei_handle vaei_lock(const char *path) {
     vaei_handle file;
     int         result;
+    /* Without waiting: what has that name by now may be a pipe. */
     do file = open(path, O_RDWR | O_NONBLOCK | VAEI_IO_NO_LINK | VAEI_IO_FLAGS);
     while (file < 0 && VAEI_IO_INTERRUPTED());
     if (file < 0) return errno == ENOENT ? VAEI_LOCK_TAKEN : VAEI_LOCK_FAILED;
@@ -15344,6 +15398,7 @@ VAEI_SETUP vaei_handle vaei_lock(const char *path) { (void)path; return VAEI_LOC
 VAEI_SETUP void        vaei_unlock(vaei_handle lock) { (void)lock; }
 #endif
 
+/* What another user has left is not ours to remove. WASI has no users. */
 VAEI_SETUP int vaei_is_mine(const struct stat *about) {
 #ifdef __wasi__
     (void)about;
@@ -15579,11 +15634,13 @@ VAEI_SETUP void vaei_flush_file(vaei_writer *writer) {
         errno = 0;
         written = VAEI_IO_WRITE(file, writer->buffer + done, writer->used - done);
         if (written > 0) done += (size_t)written;
+        /* A write of nothing that reports no error would be tried for ever. */
         else if (written == 0 || !VAEI_IO_INTERRUPTED()) writer->failed = errno ? errno : -1;
     }
     writer->used = 0;
 }
 
+/* Fails where the name is taken, so that no two saves write into one file. */
 VAEI_SETUP vaei_handle vaei_create_file(const char *path, unsigned mode) {
     vaei_handle file;
     do {
@@ -15672,6 +15729,7 @@ VAEI_SETUP vae_status vaei_save_as(vaei_saving *saving, const vae_model *model, 
     vaei_handle file, directory = VAEI_IO_NONE;
     int         failed, lock, is_written = 0;
     vae_status  status;
+    /* The temporary file's name is not needed yet, so that its place is room to work in. */
     if ((failed = vaei_follow_links(path, saving->target, saving->temporary)) != 0)
         return vaei_fail_file("follow the links of", path, failed, error);
     if ((file = vaei_create_beside(saving->target, saving->temporary, &lock)) == VAEI_IO_NONE)
@@ -15736,6 +15794,7 @@ VAEI_SETUP int vaei_read_bytes(vaei_handle file, unsigned char *bytes, size_t si
         /* In pieces, since what systems and a long can count at once is limited. */
         got = VAEI_IO_READ(file, bytes + done, left < VAEI_IO_PIECE ? left : VAEI_IO_PIECE);
         if (got > 0) done += (size_t)got;
+        /* Nothing more: the file has become shorter. */
         else if (got == 0 || !VAEI_IO_INTERRUPTED()) return errno ? errno : -1;
     }
     return 0;
@@ -15758,6 +15817,7 @@ typedef struct vaei_reading {
 VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned char *header, vae_error *error) {
     vaei_file *file = &reading->file;
     vae_status status = vaei_open_file(file, header, reading->size, error);
+    /* Only the header is there: nothing may look at the data yet. */
     file->data = NULL;
     if (status != VAE_OK) return status;
     if (reading->is_new)
@@ -15785,6 +15845,8 @@ VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle fil
     if ((uint64_t)whole > (size_t)-1)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the file is larger than this machine's memory can be");
     reading->size = (size_t)whole;
+    /* A file of another kind is recognised by these, before what it seems to say about its header's length takes
+       memory. */
     known = vaei_min_size(sizeof first, reading->size);
     memset(first, 0, sizeof first);
     if ((failed = vaei_read_bytes(file, first, known)) != 0)
