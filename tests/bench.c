@@ -155,7 +155,8 @@ static void choose_peak_width(vae_kernels kernels) {
     for (turn = 0; turn < 3; turn++)
         for (w = 0; w <= 2; w++) {
             if (w == 2 && (kernels == VAE_KERNELS_AVX2 || !vae_kernels_available(VAE_KERNELS_AVX512))) continue;
-            if (w == 1 && !vae_kernels_available(VAE_KERNELS_AVX2) && !vae_kernels_available(VAE_KERNELS_NEON)) continue;
+            if (w == 1 && !vae_kernels_available(VAE_KERNELS_AVX2) && !vae_kernels_available(VAE_KERNELS_NEON))
+                continue;
             got = peak_with(w);
             if (got > best) { best = got; peak_width = w; }
         }
@@ -217,7 +218,8 @@ static const network networks[] = {
       { VAE_CONV_INITIALIZER(32, 3, 2, VAE_RELU), VAE_CONV_INITIALIZER(64, 3, 2, VAE_RELU),
         VAE_CONV_INITIALIZER(128, 3, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
     { "series-256", "series-1d", { 1, 256, 1 }, 8, 128,
-      { VAE_CONV_1D_INITIALIZER(16, 5, 2, VAE_RELU), VAE_CONV_1D_INITIALIZER(32, 5, 2, VAE_RELU) }, { { VAE_LAYER_END } } },
+      { VAE_CONV_1D_INITIALIZER(16, 5, 2, VAE_RELU), VAE_CONV_1D_INITIALIZER(32, 5, 2, VAE_RELU) },
+      { { VAE_LAYER_END } } },
     { "dense-784-512-32", "decode", { 28, 28, 1 }, 32, 1024, { VAE_DENSE_INITIALIZER(512, VAE_RELU) },
       { { VAE_LAYER_END } } },
 };
@@ -471,15 +473,18 @@ static void report(settings *s, const char *name, size_t batch, int threads, dou
                    size_t bytes, int micro) {
     char unit[96];
     if (micro) snprintf(unit, sizeof unit, "microseconds=%.1f wall_microseconds=%.1f", f.seconds * 1e6, f.wall * 1e6);
-    else snprintf(unit, sizeof unit, "images_per_second=%.0f wall_images_per_second=%.0f", per_call / f.seconds, per_call / f.wall);
+    else snprintf(unit, sizeof unit, "images_per_second=%.0f wall_images_per_second=%.0f", per_call / f.seconds,
+                  per_call / f.wall);
     printf("bench: %s batch=%lu threads=%d %s gflops=%.1f peak_percent=%.1f", name, (unsigned long)batch, threads, unit,
            flops * 1e-9 / f.seconds, 100 * f.share);
     if (bytes) printf(" workspace_bytes=%lu", (unsigned long)bytes);
     printf(" quiet_percent=%.0f\n", 100 * f.quiet);
     fflush(stdout);
     if (s->json)
-        fprintf(s->json, "%s  {\"name\": \"%s\", \"batch\": %lu, \"threads\": %d, \"seconds\": %.9g, \"wall_seconds\": %.9g, "
-                "\"images_per_second\": %.9g, \"gflops\": %.6g, \"peak_percent\": %.4g, \"workspace_bytes\": %lu, \"quiet_percent\": %.3g}",
+        fprintf(s->json, "%s  {\"name\": \"%s\", \"batch\": %lu, \"threads\": %d, \"seconds\": %.9g, "
+                "\"wall_seconds\": %.9g, "
+                "\"images_per_second\": %.9g, \"gflops\": %.6g, \"peak_percent\": %.4g, \"workspace_bytes\": %lu, "
+                "\"quiet_percent\": %.3g}",
                 s->lines ? ",\n" : "", name, (unsigned long)batch, threads, f.seconds, f.wall, per_call / f.seconds,
                 flops * 1e-9 / f.seconds, 100 * f.share, (unsigned long)bytes, 100 * f.quiet);
     s->lines++;
@@ -621,7 +626,8 @@ static void growth(settings *s) {
     network net;
     char    name[96];
     int     size;
-    if (!s->only) printf("\ngrowth: one thing doubles at a time; a constant share of peak means cost in proportion to work\n");
+    if (!s->only)
+        printf("\ngrowth: one thing doubles at a time; a constant share of peak means cost in proportion to work\n");
     for (size = 100; size <= 1600; size *= 2) {
         net = networks[0];
         net.encoder[0].shape.channels = size;
@@ -660,7 +666,8 @@ typedef struct peer {
 /* Debian's torch belongs to the system's Python, which need not be the first on the path. */
 static const char find_torch[] =
     "for python in /usr/bin/python3 python3; do"
-    " \"$python\" -c 'import sys, importlib.util as u; sys.exit(not u.find_spec(\"torch\"))' 2>/dev/null && break; done;"
+    " \"$python\" -c 'import sys, importlib.util as u; sys.exit(not u.find_spec(\"torch\"))' 2>/dev/null && break; "
+    "done;"
     " exec \"$python\" tests/bench_peers.py \"$@\"";
 
 static int peer_start(peer *p, vae_kernels kernels, char *line, int size) {
@@ -802,7 +809,8 @@ static void inferences(settings *s) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: bench [--quick] [--peers] [--limits] [--json FILE] [--kernels plain|portable|avx2|avx512|neon] "
+    fprintf(stderr, "usage: bench [--quick] [--peers] [--limits] [--json FILE] "
+                    "[--kernels plain|portable|avx2|avx512|neon] "
                     "[--threads N] [--only TEXT] [--patience SECONDS]\n");
     return 2;
 }

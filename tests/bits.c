@@ -19,7 +19,8 @@ static uint64_t hash_of(vae_model *model) {
 }
 
 /* dense, convolutions: with fixed likelihoods; then sigmas that are learned, of data that are standardised */
-static const struct { const char *name; int convolutional, standardize, sigma_per_pixel; vae_likelihood likelihood; vae_real sigma;
+static const struct { const char *name; int convolutional, standardize, sigma_per_pixel;
+                      vae_likelihood likelihood; vae_real sigma;
                       vae_objective objective; size_t samples; vae_real free_bits; } networks[] = {
     { "dense", 0, 0, 0, VAE_BERNOULLI, 0, VAE_OBJECTIVE_ELBO, 1, 0 },
     { "convolutions", 1, 0, 0, VAE_GAUSSIAN, 1, VAE_OBJECTIVE_ELBO, 1, 0 },
@@ -33,7 +34,8 @@ static const struct { const char *name; int convolutional, standardize, sigma_pe
 static uint64_t train(vae_kernels kernels, int threads, int network) {
     static const vae_layer dense[2] = { VAE_DENSE_INITIALIZER(67, VAE_GELU), VAE_DENSE_INITIALIZER(35, VAE_TANH) };
     static const vae_layer conv[3] = { VAE_CONV_INITIALIZER(9, 3, 2, VAE_SILU),
-                                       VAE_CONV_INITIALIZER(17, 3, 2, VAE_RELU), VAE_DENSE_INITIALIZER(21, VAE_SOFTPLUS) };
+                                       VAE_CONV_INITIALIZER(17, 3, 2, VAE_RELU),
+                                       VAE_DENSE_INITIALIZER(21, VAE_SOFTPLUS) };
     static unsigned char   pixels[60 * 22 * 19];
     vae_config             config;
     vae_model             *model = NULL;

@@ -319,7 +319,8 @@ static int disk_fsync(int handle) {
     for (i = 0; i < disk.changes; i++) {
         char folder[DISK_PATH];
         disk_folder_of(*disk.pending[i].to ? disk.pending[i].to : disk.pending[i].from, folder);
-        if (disk_look_up(disk.names, folder) == disk.handles[handle - 100].node) disk_make_change(disk.kept, &disk.pending[i]);
+        if (disk_look_up(disk.names, folder) == disk.handles[handle - 100].node)
+            disk_make_change(disk.kept, &disk.pending[i]);
         else disk.pending[kept++] = disk.pending[i];
     }
     disk.changes = kept;
@@ -407,7 +408,8 @@ static int disk_flock(int handle, int operation) {
     (void)operation;
     if (disk_begins("lock", "", 1)) return -1;
     for (i = 0; i < DISK_HANDLES; i++)
-        if (disk.handles[i].locked && disk.handles[i].node == disk.handles[handle - 100].node) return disk_says(EWOULDBLOCK);
+        if (disk.handles[i].locked && disk.handles[i].node == disk.handles[handle - 100].node)
+            return disk_says(EWOULDBLOCK);
     disk.handles[handle - 100].locked = 1;
     return disk_ends("lock", 0);
 }

@@ -57,7 +57,8 @@ static vae_model *trained(const vae_config *config, const vae_data *data, size_t
     vae_fit_config fit;
     memset(&fit, 0, sizeof fit);
     fit.epochs = epochs;
-    if (vae_create(config, &model, &error) != VAE_OK || vae_fit(model, data, &fit, &error) != VAE_OK) give_up("training");
+    if (vae_create(config, &model, &error) != VAE_OK || vae_fit(model, data, &fit, &error) != VAE_OK)
+        give_up("training");
     return model;
 }
 
@@ -93,7 +94,8 @@ static void on_mnist(const char *folder, const char *name, vae_config *config, s
     for (i = 0; i < 10000 * (size_t)n.latent; i++) noise[i] = export_normal(&state);
     for (i = 0; i < 10000 * 784; i++) pixels[i] = (float)test.pixels[i] / 255;
     measure(&q, &n, pixels, 10000, noise, floats, int8s);
-    printf("MNIST, %s: -ELBO of 10,000 test images %.3f nats in floats, %.3f in int8 (%+.3f); %lu bytes, %lu in int8\n", name,
+    printf("MNIST, %s: -ELBO of 10,000 test images %.3f nats in floats, %.3f in int8 (%+.3f); %lu bytes, %lu in int8\n",
+           name,
            mean_of(floats, 10000), mean_of(int8s, 10000), mean_of(int8s, 10000) - mean_of(floats, 10000),
            (unsigned long)constant_bytes(&n, NULL), (unsigned long)constant_bytes(&n, &q));
     free(train.pixels); free(test.pixels); free(floats); free(pixels); free(noise);
@@ -140,7 +142,8 @@ static void on_table(const char *folder, const char *name) {
     data.pixels = rows;
     data.count = taken;
     model = trained(&config, &data, taken > 20000 ? 10 : 100000 / taken + 10);
-    if (exported_read(model, &n, message) != 0 || export_quantize(&q, &n, rows, NULL, taken < 1000 ? taken : 1000, message) != 0)
+    if (exported_read(model, &n, message) != 0 ||
+        export_quantize(&q, &n, rows, NULL, taken < 1000 ? taken : 1000, message) != 0)
         give_up("int8");
     measure(&q, &n, rows + table.rows * columns, others, NULL, floats, int8s);
     for (i = 0; i < others; i++) each[i].score = floats[i];
@@ -159,7 +162,8 @@ static void on_table(const char *folder, const char *name) {
 
 int main(int argc, char **argv) {
     static const char *const tables[] = { "cardio", "mammography", "pendigits", "satellite", "thyroid", "shuttle" };
-    const char              *mnist = argc > 1 ? argv[1] : "../shared/mnist", *folder = argc > 2 ? argv[2] : "../shared/tables";
+    const char              *mnist = argc > 1 ? argv[1] : "../shared/mnist",
+                            *folder = argc > 2 ? argv[2] : "../shared/tables";
     vae_config               c;
     size_t                   i;
     for (i = 0; i < sizeof tables / sizeof tables[0]; i++) on_table(folder, tables[i]);

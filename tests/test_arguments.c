@@ -144,7 +144,8 @@ CALL(standardize, vae_standardize(a->model, a->data_at, a->error))
 CALL(train_step, vae_train_step(a->model, a->data_at, (vae_terms *)a->out_at, a->error))
 CALL(set_beta, vae_set_beta(a->model, a->rate, a->error))
 CALL(set_learning_rate, vae_set_learning_rate(a->model, a->rate, a->error))
-CALL(accumulate_gradients, vae_accumulate_gradients(a->model, a->data_at, a->share_at, (vae_terms *)a->out_at, a->error))
+CALL(accumulate_gradients,
+     vae_accumulate_gradients(a->model, a->data_at, a->share_at, (vae_terms *)a->out_at, a->error))
 CALL(apply_gradients, vae_apply_gradients(a->model, a->error))
 CALL(end_step, vae_end_step(a->model, a->error))
 VOID_CALL(clear_gradients, vae_clear_gradients(a->model))
@@ -158,13 +159,15 @@ CALL(sample_with, vae_sample_with(a->model, a->count, a->how_at, (vae_real *)a->
 CALL(draw, vae_draw(a->model, a->latents_at, (vae_real *)a->out_at, a->error))
 CALL(classify, vae_classify(a->model, a->data_at, (vae_real *)a->out_at, a->error))
 CALL(elbo, vae_elbo(a->model, a->data_at, (vae_terms *)a->out_at, (vae_terms *)a->second_at, a->error))
-CALL(log_likelihood, vae_log_likelihood(a->model, a->data_at, a->samples, (double *)a->out_at, (double *)a->second_at, a->error))
+CALL(log_likelihood,
+     vae_log_likelihood(a->model, a->data_at, a->samples, (double *)a->out_at, (double *)a->second_at, a->error))
 VOID_CALL(bits_per_dimension, sink += vae_bits_per_dimension(a->model, a->fraction) > 0)
 CALL(impute, vae_impute(a->model, a->data_at, a->samples, (vae_real *)a->out_at, (vae_real *)a->second_at, a->error))
 CALL(score, vae_score(a->model, a->data_at, a->score_at, (double *)a->second_at, a->error))
 CALL(score_numbers, vae_score_numbers(a->model, a->data_at, a->score_at, (double *)a->second_at, a->error))
 CALL(quantile, vae_quantile(a->scores_at, a->count, a->fraction, (double *)a->second_at, a->error))
-CALL(latent_statistics, vae_latent_statistics(a->model, a->data_at, (vae_dimension *)a->second_at, (size_t *)a->out_at, a->error))
+CALL(latent_statistics,
+     vae_latent_statistics(a->model, a->data_at, (vae_dimension *)a->second_at, (size_t *)a->out_at, a->error))
 VOID_CALL(probe_memory, count_up(vae_probe_memory(a->probe_at)))
 CALL(probe, vae_probe(a->probe_at, a->latents_at, a->test_at, (double *)a->memory, (double *)a->second_at, a->error))
 CALL(save, vae_save(a->model, a->path, a->error))
@@ -175,7 +178,8 @@ CALL(save_checkpoint, vae_save_checkpoint(a->model, a->path, a->error))
 CALL(save_memory, vae_save_memory(a->model, a->number, a->memory, MOST_FILE, (size_t *)a->second_at, a->error))
 CALL(load_memory, vae_load_memory(a->bytes, a->bytes_size, a->config_at, a->to_model, a->error))
 CALL(load_weights_memory, vae_load_weights_memory(a->model, a->bytes, a->bytes_size, a->error))
-CALL(load_matching_memory, vae_load_matching_memory(a->model, a->bytes, a->bytes_size, (unsigned char *)a->out_at, a->error))
+CALL(load_matching_memory,
+     vae_load_matching_memory(a->model, a->bytes, a->bytes_size, (unsigned char *)a->out_at, a->error))
 VOID_CALL(parameter_count, count_up(vae_parameter_count(a->model)))
 VOID_CALL(weight_count, count_up(vae_weight_count(a->model)))
 VOID_CALL(parameters, use(vae_parameters(a->model)))
@@ -275,7 +279,9 @@ enum { ENTRIES = (int)(sizeof entries / sizeof *entries) };
 typedef enum outcome { NO_MORE, REFUSED, SERVED, ANY } outcome;
 
 static vae_real not_a_number(void) { return (vae_real)vaei_bits_double(VAEI_DOUBLE_NAN); }
-static vae_real infinite(int sign) { return (vae_real)vaei_bits_double(VAEI_DOUBLE_INFINITY | (sign < 0 ? VAEI_DOUBLE_SIGN : 0)); }
+static vae_real infinite(int sign) {
+    return (vae_real)vaei_bits_double(VAEI_DOUBLE_INFINITY | (sign < 0 ? VAEI_DOUBLE_SIGN : 0));
+}
 
 /* Numbers that are in no setting's range, but for the last two, which are in some. */
 static int bad_real(int variant, vae_real *real) {
@@ -359,7 +365,9 @@ static outcome spoil_data(arguments *a, int variant, const entry *e) {
     case 7: a->data.pixels = NULL; a->data.bytes = a->mask; a->data.count = (size_t)-1; return REFUSED;
     case 8: a->labels[2] = CLASSES; return a->data.labels ? REFUSED : SERVED;
     case 9: a->labels[0] = INT_MIN; return a->data.labels ? REFUSED : SERVED;
-    case 10: a->data.labels = s == CLASSIFIER || s == CONDITIONAL ? NULL : a->labels; return s == CLASSIFIER ? SERVED : REFUSED;
+    case 10:
+        a->data.labels = s == CLASSIFIER || s == CONDITIONAL ? NULL : a->labels;
+        return s == CLASSIFIER ? SERVED : REFUSED;
     case 11: a->data.targets = a->pixels; return s == MISSING ? SERVED : REFUSED;
     case 12: a->data.mask = a->mask; return s == MISSING ? SERVED : REFUSED;
     default:
@@ -436,7 +444,8 @@ static outcome spoil(char letter, int variant, arguments *a, const entry *e) {
         if (variant == 3) a->share.first = (size_t)-1;
         return variant == 0 ? SERVED : variant < 4 ? REFUSED : NO_MORE;
     case 'j':
-        a->count = variant == 0 ? 0 : (size_t)-1 / (variant == 1 ? 1 : LATENT * sizeof(vae_real)) + (variant > 1 ? 2 : 0);
+        a->count = variant == 0 ? 0
+                   : (size_t)-1 / (variant == 1 ? 1 : LATENT * sizeof(vae_real)) + (variant > 1 ? 2 : 0);
         return variant == 0 ? SERVED : variant < 3 ? REFUSED : NO_MORE;
     case 'k': a->samples = 0; return variant ? NO_MORE : REFUSED;
     case 'h':
@@ -471,7 +480,8 @@ static outcome spoil(char letter, int variant, arguments *a, const entry *e) {
         return variant < 8 ? REFUSED : NO_MORE;
     case 'f':
         memset(long_text, 'x', sizeof long_text - 1);
-        a->path = variant == 0 ? NULL : variant == 1 ? "" : variant == 2 ? long_text : variant == 3 ? "." : "no/such\n\033[31m/file";
+        a->path = variant == 0 ? NULL : variant == 1 ? "" : variant == 2 ? long_text
+                  : variant == 3 ? "." : "no/such\n\033[31m/file";
         return variant < 5 ? REFUSED : NO_MORE;
     case 'n':
         memset(long_text, 'x', sizeof long_text - 1);
@@ -483,7 +493,8 @@ static outcome spoil(char letter, int variant, arguments *a, const entry *e) {
     case 'v': return bad_real(variant, &a->result.reals[2]) && variant < 3 ? REFUSED : NO_MORE;
     case 'b':
         if (variant == 0) a->bytes = NULL;
-        if (variant > 0) a->bytes_size = variant == 1 ? 0 : variant == 2 ? 1 : variant == 3 ? file_size - 1 : file_size / 2;
+        if (variant > 0)
+            a->bytes_size = variant == 1 ? 0 : variant == 2 ? 1 : variant == 3 ? file_size - 1 : file_size / 2;
         return variant < 5 ? REFUSED : NO_MORE;
     case 'i':
         a->index = variant == 0 ? 10 : variant == 1 ? (size_t)-1 : 0;
@@ -643,11 +654,13 @@ TEST(test_every_allocation_fails) {
             if (st.l.calls < n) break;
             failures++;
             CHECK(status == VAE_ERROR_MEMORY && problem.status == status && is_plain_text(problem.message));
-            if (!CHECK(!a.out_model && st.l.live == live && is_same_model(st.model, &before))) printf("    %s\n", e->name);
+            if (!CHECK(!a.out_model && st.l.live == live && is_same_model(st.model, &before)))
+                printf("    %s\n", e->name);
             if (!CHECK(call_rightly(e, &a, &st) == VAE_OK)) printf("    %s: %s\n", e->name, problem.message);
             CHECK(st.l.live == live);
         }
-        if (!CHECK(status == VAE_OK && (e->flags & ALLOCATES ? n > 1 : n == 1))) printf("    %s allocates %d times\n", e->name, (int)n - 1);
+        if (!CHECK(status == VAE_OK && (e->flags & ALLOCATES ? n > 1 : n == 1)))
+            printf("    %s allocates %d times\n", e->name, (int)n - 1);
         vae_destroy(a.out_model);
         CHECK(st.l.live == live);
         stage_close(&st);
@@ -713,7 +726,8 @@ TEST(test_models_that_cannot_do_all) {
             if (kind == DECODER_ONLY) config.part = VAE_DECODER_ONLY;
             if (kind == AUTOENCODER) config.objective = VAE_OBJECTIVE_AUTOENCODER;
             if (kind == OF_CONSTANT_WEIGHTS) config.weights = vae_weights(st.model);
-            status = kind == OF_A_VIEW ? vae_create_view(st.model, NULL, &model, &problem) : vae_create(&config, &model, &problem);
+            status = kind == OF_A_VIEW ? vae_create_view(st.model, NULL, &model, &problem)
+                     : vae_create(&config, &model, &problem);
             if (status == VAE_OK) {
                 prepare(&a, &st, e);
                 a.model = a.progress.model = model;
@@ -749,7 +763,8 @@ TEST(test_results_over_their_data) {
     CHECK(vae_encode(st.model, &a.data, a.pixels, both, &problem) == VAE_OK);
     CHECK(!memcmp(apart, a.pixels, ROWS * LATENT * sizeof *apart));
     fill_arguments(&a, st.model, PLAIN);
-    CHECK(vae_encode(st.model, &a.data, a.result.reals, a.result.reals, &problem) == VAE_OK);         /* one of the two remains */
+    /* one of the two remains */
+    CHECK(vae_encode(st.model, &a.data, a.result.reals, a.result.reals, &problem) == VAE_OK);
     CHECK(vae_defaults(&a.config, &a.config, &problem) == VAE_OK);
     element = vae_tensor_place(st.model, 1, 0);
     for (i = 0; i < 5; i++) apart[i] = vae_weights(st.model)[element + i];
@@ -791,7 +806,8 @@ TEST(test_every_function_has_a_row) {
         for (from = bracket; from > line && (from[-1] == '_' || (from[-1] >= 'a' && from[-1] <= 'z')); from--) {}
         sprintf(name, "%.*s", (int)(bracket - from < 63 ? bracket - from : 63), from);
         count++;
-        if (!CHECK(is_listed(name) == 1)) printf("    %s has %d rows in the table of tests/test_arguments.c\n", name, is_listed(name));
+        if (!CHECK(is_listed(name) == 1))
+            printf("    %s has %d rows in the table of tests/test_arguments.c\n", name, is_listed(name));
     }
     fclose(header);
     CHECK(count == ENTRIES);

@@ -26,7 +26,8 @@ static vae_data make_rows(void) {
         rows.known[i] = i % 10 ? -1 : rows.labels[i];
         for (k = 0; k < PIXELS; k++)
             rows.pixels[i * PIXELS + k] =
-                (vae_real)((int)k / 2 == rows.labels[i] ? test_uniform(&random, 0.6, 1) : test_uniform(&random, 0, 0.4));
+                (vae_real)((int)k / 2 == rows.labels[i] ? test_uniform(&random, 0.6, 1)
+                           : test_uniform(&random, 0, 0.4));
     }
     data.pixels = rows.pixels;
     data.labels = rows.known;
@@ -290,7 +291,8 @@ TEST(test_refusals) {
     config = base;
     config.classifier[1].activation = VAE_SIGMOID;
     CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
-    CHECK_CONTAINS(error_of.message, "classifier layer 2 is the last and gives the logits: make its activation VAE_LINEAR");
+    CHECK_CONTAINS(error_of.message,
+                   "classifier layer 2 is the last and gives the logits: make its activation VAE_LINEAR");
     config = base;
     config.classifier[1].dropout = (vae_real)0.5;
     CHECK(try_to_make(&config, &error_of) == VAE_ERROR_CONFIG);
@@ -354,7 +356,8 @@ TEST(test_extremes) {
     CHECK(vae_set_tensor(model, "classifier.2.bias", b, CLASSES, NULL) == VAE_OK);
     CHECK(vae_classify(model, &data, p, NULL) == VAE_OK);
     for (i = 0; i < ROWS; i++) CHECK(p[i * CLASSES] == 1 && p[i * CLASSES + 1] == 0 && p[i * CLASSES + 2] == 0);
-    CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK && terms.classification > 100 && terms.classification < 2e4);
+    CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK && terms.classification > 100 &&
+          terms.classification < 2e4);
     for (i = 0; i < CLASSES * HIDDEN; i++) w[i] = (vae_real)(i % 2 ? 3e38 : -3e38);
     CHECK(vae_set_tensor(model, "classifier.2.weight", w, CLASSES * HIDDEN, NULL) == VAE_OK);
     for (i = 0; i < CLASSES; i++) b[i] = (vae_real)(i ? 3e38 : -3e38);

@@ -228,7 +228,8 @@ static void check_fit(const vae_config *config, int turn) {
         changes.parallel.run = run_backwards;
     }
     s.stop_at = 1 + draw(BATCHES);
-    if (!CHECK(vae_create(config, &whole, &problem) == VAE_OK && vae_create(config, &first, &problem) == VAE_OK)) return;
+    if (!CHECK(vae_create(config, &whole, &problem) == VAE_OK && vae_create(config, &first, &problem) == VAE_OK))
+        return;
     if (!CHECK((status = vae_fit(whole, &data, &fit, &problem)) == VAE_OK)) explain("vae_fit");
     fit.on_progress = save_and_stop;
     fit.user = &s;
@@ -337,7 +338,9 @@ TEST(test_every_value_was_met) {
 enum { LARGEST_FILE = 1 << 16 };
 
 static int save_each_batch(void *user, const vae_progress *progress) {
-    if (progress->event != VAE_EVENT_STOPPED && vae_save_checkpoint(progress->model, (const char *)user, &problem) != VAE_OK) _exit(5);
+    if (progress->event != VAE_EVENT_STOPPED &&
+        vae_save_checkpoint(progress->model, (const char *)user, &problem) != VAE_OK)
+        _exit(5);
     return 0;
 }
 
@@ -393,7 +396,8 @@ static void check_killed(const vae_config *config, long calls, long first_kill, 
     int                  tries = 1;
     remove(CHECKPOINT);
     if (!train_in_a_process(config, first_kill, 1))
-        for (++*kills; tries < 60 && !train_in_a_process(config, tries < 8 ? 1 + draw((int)calls) : 0, tries % 2 ? 3 : 1); tries++)
+        for (++*kills; tries < 60 &&
+             !train_in_a_process(config, tries < 8 ? 1 + draw((int)calls) : 0, tries % 2 ? 3 : 1); tries++)
             ++*kills;
     if (!CHECK(size > 0 && read_whole(CHECKPOINT, now) == size && !memcmp(now, whole, size))) explain("killed");
     if (!CHECK(access("vae-unfinished-0.tmp", F_OK))) remove("vae-unfinished-0.tmp");
@@ -435,7 +439,8 @@ TEST(test_killed_training) {
                 calls = (1L << 30) - calls_left;
                 calls_left = -1;
                 check_killed(&config, calls / 2, 1 + draw((int)calls), &kills);
-                for (k = 1; !turn && k <= calls; k++) check_killed(&config, calls / 2, k, &kills);      /* before each */
+                /* before each */
+                for (k = 1; !turn && k <= calls; k++) check_killed(&config, calls / 2, k, &kills);
             }
     remove(WHOLE);
     printf("  %ld processes killed\n", kills);
@@ -456,6 +461,7 @@ int main(void) {
     for (i = 0; i < ROWS; i++) known[i] = i / 2 % 3 ? labels[i] : -1;
     RUN_LONG(test_options_together, "configs with options drawn at random, trained, saved, resumed");
     RUN(test_every_value_was_met);
-    RUN_LONG(test_killed_training, "every optimiser and objective in processes that are killed while they train and save");
+    RUN_LONG(test_killed_training,
+             "every optimiser and objective in processes that are killed while they train and save");
     return test_finish();
 }

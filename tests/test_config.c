@@ -57,7 +57,8 @@ static int sensible(const char *message) {
 }
 
 static int said(const vae_error *error, vae_status got, vae_status expected, const char *fragment, int line) {
-    const int ok = got == expected && error->status == expected && strstr(error->message, fragment) && sensible(error->message);
+    const int ok = got == expected && error->status == expected && strstr(error->message, fragment) &&
+                   sensible(error->message);
     if (!ok)
         printf("line %d: %s, expected %s with \"%s\": %s\n", line, vae_status_name(got), vae_status_name(expected),
                fragment, error->message);
@@ -191,7 +192,8 @@ static void test_wrong_settings(void) {
     REFUSED(c.allocator.release = ledger_release, VAE_ERROR_CONFIG, "allocator has only one");
     REFUSED(c.kernels = (vae_kernels)99, VAE_ERROR_UNSUPPORTED, "kernels unknown");
     REFUSED(c.kernels = (vae_kernels)-1, VAE_ERROR_UNSUPPORTED, "kernels unknown");
-    if (!vae_kernels_available(VAE_KERNELS_PLAIN)) REFUSED(c.kernels = VAE_KERNELS_PLAIN, VAE_ERROR_UNSUPPORTED, "kernels plain");
+    if (!vae_kernels_available(VAE_KERNELS_PLAIN))
+        REFUSED(c.kernels = VAE_KERNELS_PLAIN, VAE_ERROR_UNSUPPORTED, "kernels plain");
     if (!vae_kernels_available(VAE_KERNELS_NEON)) REFUSED(c.kernels = VAE_KERNELS_NEON, VAE_ERROR_UNSUPPORTED, "neon");
     if (!vae_kernels_available(VAE_KERNELS_AVX2)) REFUSED(c.kernels = VAE_KERNELS_AVX2, VAE_ERROR_UNSUPPORTED, "avx2");
 }
@@ -207,7 +209,8 @@ static void test_settings_without_meaning(void) {
     REFUSED(c.part = (vae_part)4, VAE_ERROR_CONFIG, "part is 4");
     REFUSED(c.part = (vae_part)-1, VAE_ERROR_CONFIG, "part is -1");
     REFUSED(c.optimizer.kind = (vae_optimizer_kind)9, VAE_ERROR_CONFIG, "optimizer.kind is 9");
-    REFUSED(c.optimizer.momentum = (vae_real)0.5, VAE_ERROR_CONFIG, "optimizer.momentum is 0.5, but the kind is VAE_ADAM");
+    REFUSED(c.optimizer.momentum = (vae_real)0.5, VAE_ERROR_CONFIG,
+            "optimizer.momentum is 0.5, but the kind is VAE_ADAM");
     REFUSED(c.optimizer.learning_rate = (vae_real)2e6, VAE_ERROR_CONFIG, "to 1e6");
     REFUSED(c.optimizer.weight_decay = -1, VAE_ERROR_CONFIG, "optimizer.weight_decay is -1");
     REFUSED(c.beta_schedule.kind = (vae_schedule_kind)7, VAE_ERROR_CONFIG, "beta_schedule.kind is 7");
@@ -385,9 +388,11 @@ static void test_wrong_decoders(void) {
             "decoder layer 1 gives 1 x 1 x 7, the input is 1 x 8 x 1");
     REFUSED(c.decoder[0] = VAE_DENSE(8, VAE_SIGMOID), VAE_ERROR_CONFIG,
             "decoder layer 1 is the last and gives the logits");
-    REFUSED((c.decoder[0] = VAE_DENSE_SHAPED(1, 4, 3, VAE_RELU), c.decoder[1] = VAE_CONV_TRANSPOSED_1D(1, 3, 3, VAE_LINEAR)),
+    REFUSED((c.decoder[0] = VAE_DENSE_SHAPED(1, 4, 3, VAE_RELU),
+             c.decoder[1] = VAE_CONV_TRANSPOSED_1D(1, 3, 3, VAE_LINEAR)),
             VAE_ERROR_CONFIG, "decoder layer 2 gives 1 x 12 x 1, the input is 1 x 8 x 1");
-    REFUSED((c.decoder[0] = VAE_DENSE_SHAPED(1, 8, 3, VAE_RELU), c.decoder[1] = VAE_CONV_TRANSPOSED_1D(2, 3, 1, VAE_LINEAR)),
+    REFUSED((c.decoder[0] = VAE_DENSE_SHAPED(1, 8, 3, VAE_RELU),
+             c.decoder[1] = VAE_CONV_TRANSPOSED_1D(2, 3, 1, VAE_LINEAR)),
             VAE_ERROR_CONFIG, "decoder layer 2 gives 1 x 8 x 2");
     REFUSED((c.decoder[0] = VAE_DENSE(3, VAE_RELU), c.decoder[1] = VAE_CONV_SYMMETRIC(1, 5, 1, 1, VAE_LINEAR)),
             VAE_ERROR_CONFIG, "decoder layer 2: a kernel of 5 does not fit");
@@ -440,7 +445,8 @@ static void test_huge_sizes(void) {
     TOO_LARGE(c.input = shape(1, 1 << 26, 1));
     TOO_LARGE((c.input = shape(1, 1 << 26, 1), c.encoder[0] = VAE_CONV_1D(1, 3, 1023, VAE_RELU)));
     TOO_LARGE((c.input = shape(1, 1 << 26, 1), c.encoder[0] = VAE_CONV_TRANSPOSED_1D(1, 3, 1023, VAE_RELU)));
-    TOO_LARGE((c.input = shape(1, 1 << 26, 1), c.encoder[0] = explicit_conv(VAE_LAYER_CONV_TRANSPOSED, 3, 1023, 0, 0, 0, 0)));
+    TOO_LARGE((c.input = shape(1, 1 << 26, 1),
+               c.encoder[0] = explicit_conv(VAE_LAYER_CONV_TRANSPOSED, 3, 1023, 0, 0, 0, 0)));
 }
 
 /* ---- defaults ---- */
@@ -449,8 +455,10 @@ static int same_config(const vae_config *a, const vae_config *b) {
     return !memcmp(&a->input, &b->input, sizeof a->input) && a->latent == b->latent &&
            !memcmp(a->encoder, b->encoder, sizeof a->encoder) && !memcmp(a->decoder, b->decoder, sizeof a->decoder) &&
            a->likelihood == b->likelihood && a->sigma == b->sigma && a->beta == b->beta &&
-           a->initialization == b->initialization && a->layout == b->layout && !memcmp(&a->optimizer, &b->optimizer, sizeof a->optimizer) &&
-           a->seed == b->seed && a->batch == b->batch && a->inference_only == b->inference_only && a->kernels == b->kernels &&
+           a->initialization == b->initialization && a->layout == b->layout &&
+           !memcmp(&a->optimizer, &b->optimizer, sizeof a->optimizer) &&
+           a->seed == b->seed && a->batch == b->batch && a->inference_only == b->inference_only &&
+           a->kernels == b->kernels &&
            a->threads == b->threads && a->parallel.run == b->parallel.run && a->parallel.user == b->parallel.user &&
            a->allocator.allocate == b->allocator.allocate && a->allocator.release == b->allocator.release &&
            a->allocator.user == b->allocator.user;
@@ -468,13 +476,16 @@ static void test_defaults(void) {
     CHECK(filled.sigma == 0 && filled.beta == 1 && filled.batch == 128);
     CHECK(filled.optimizer.learning_rate == (vae_real)1e-3 && filled.optimizer.beta1 == (vae_real)0.9);
     CHECK(filled.optimizer.beta2 == (vae_real)0.999 && filled.optimizer.epsilon == (vae_real)1e-8);
-    CHECK(filled.likelihood == VAE_BERNOULLI && filled.initialization == VAE_INIT_PYTORCH && filled.layout == VAE_CHANNELS_LAST);
+    CHECK(filled.likelihood == VAE_BERNOULLI && filled.initialization == VAE_INIT_PYTORCH &&
+          filled.layout == VAE_CHANNELS_LAST);
     CHECK(filled.seed == 0 && filled.inference_only == 0);
     CHECK(filled.threads == 1);             /* built without VAE_THREADS */
     CHECK(filled.kernels != VAE_KERNELS_BEST && vae_kernels_available(filled.kernels));
-    CHECK(filled.decoder[0].kind == VAE_LAYER_DENSE && filled.decoder[0].shape.channels == 4 && filled.decoder[0].activation == VAE_RELU);
+    CHECK(filled.decoder[0].kind == VAE_LAYER_DENSE && filled.decoder[0].shape.channels == 4 &&
+          filled.decoder[0].activation == VAE_RELU);
     CHECK(filled.decoder[1].kind == VAE_LAYER_DENSE && filled.decoder[1].activation == VAE_LINEAR);
-    CHECK(filled.decoder[1].shape.height == 1 && filled.decoder[1].shape.width == 8 && filled.decoder[1].shape.channels == 1);
+    CHECK(filled.decoder[1].shape.height == 1 && filled.decoder[1].shape.width == 8 &&
+          filled.decoder[1].shape.channels == 1);
     CHECK(filled.decoder[2].kind == VAE_LAYER_END);
     CHECK(vae_defaults(&filled, &twice, NULL) == VAE_OK && same_config(&filled, &twice));
     model = make(&c);
@@ -502,7 +513,8 @@ static void test_defaults(void) {
     CHECK(vae_defaults(&c, &filled, NULL) == VAE_OK && vae_defaults(&filled, &twice, NULL) == VAE_OK);
     CHECK(same_config(&filled, &twice));
     CHECK(filled.sigma == (vae_real)0.5 && filled.beta == VAE_ZERO && filled.optimizer.learning_rate == VAE_ZERO);
-    CHECK(filled.optimizer.beta1 == VAE_ZERO && filled.optimizer.epsilon == 1 && filled.batch == 5 && filled.threads == 3);
+    CHECK(filled.optimizer.beta1 == VAE_ZERO && filled.optimizer.epsilon == 1 && filled.batch == 5 &&
+          filled.threads == 3);
 }
 
 static void test_exact_zeros(void) {
@@ -538,7 +550,8 @@ static void test_exact_zeros(void) {
         for (i = 0; i < vae_parameter_count(model); i++) {
             const double step = (double)(vae_parameters(model)[i] - before[i]);
             const double sign = gradients[i] > 0 ? 1 : gradients[i] < 0 ? -1 : 0;
-            if (fabs((double)gradients[i]) > 1e-15 || gradients[i] == 0) CHECK_NEAR(step, -sign * (double)learning_rate, 1e-6);
+            if (fabs((double)gradients[i]) > 1e-15 || gradients[i] == 0)
+                CHECK_NEAR(step, -sign * (double)learning_rate, 1e-6);
         }
     }
     vae_destroy(model);
@@ -560,7 +573,8 @@ static int extent(const vae_layer *l, int size, int kernel, int stride, int befo
 static vae_shape output_of(const vae_layer *l, vae_shape in) {
     if (l->kind == VAE_LAYER_DENSE) return l->shape;
     return shape(extent(l, in.height, l->kernel_height, l->stride_height, l->top, l->bottom, l->output_padding_height),
-                 extent(l, in.width, l->kernel_width, l->stride_width, l->left, l->right, l->output_padding_width), l->shape.channels);
+                 extent(l, in.width, l->kernel_width, l->stride_width, l->left, l->right, l->output_padding_width),
+                 l->shape.channels);
 }
 
 /* A kernel along a side of 1 and none along the other one. */
@@ -597,7 +611,8 @@ static void check_mirror(const vae_config *c, int run) {
         CHECK(error.status == VAE_OK);
         return;
     }
-    ok = filled.decoder[0].kind == VAE_LAYER_DENSE && !memcmp(&filled.decoder[0].shape, &shapes[count], sizeof shapes[0]);
+    ok = filled.decoder[0].kind == VAE_LAYER_DENSE &&
+         !memcmp(&filled.decoder[0].shape, &shapes[count], sizeof shapes[0]);
     for (i = 1; i <= count; i++) {
         const vae_shape made = output_of(&filled.decoder[i], shapes[count - i + 1]), wanted = shapes[count - i];
         ok = ok && made.height == wanted.height && made.width == wanted.width && made.channels == wanted.channels;
@@ -802,7 +817,8 @@ static void test_memory_of_the_callers(void) {
     memset(buffer, 0xA5, needed + 256);
     model = reference;
     forget(&error);
-    CHECK(said(&error, vae_create_in(&c, buffer, needed - 1, &model, &error), VAE_ERROR_MEMORY, "bytes, the memory given has", __LINE__));
+    CHECK(said(&error, vae_create_in(&c, buffer, needed - 1, &model, &error), VAE_ERROR_MEMORY,
+               "bytes, the memory given has", __LINE__));
     CHECK(vae_create_in(&c, buffer, 0, &model, NULL) == VAE_ERROR_MEMORY);
     for (i = 0; i < needed + 256; i++)
         if (buffer[i] != 0xA5) break;
@@ -859,15 +875,20 @@ static void test_inference_only(void) {
     CHECK(!memcmp(vae_parameters(trains), vae_parameters(infers), vae_parameter_count(trains) * sizeof(vae_real)));
     CHECK(vae_reconstruct(trains, &data, a, NULL) == VAE_OK && vae_reconstruct(infers, &data, b, NULL) == VAE_OK);
     CHECK(!memcmp(a, b, 5 * 84 * sizeof(vae_real)));
-    CHECK(vae_elbo(trains, &data, &terms_a, NULL, NULL) == VAE_OK && vae_elbo(infers, &data, &terms_b, NULL, NULL) == VAE_OK);
+    CHECK(vae_elbo(trains, &data, &terms_a, NULL, NULL) == VAE_OK &&
+          vae_elbo(infers, &data, &terms_b, NULL, NULL) == VAE_OK);
     CHECK(!memcmp(&terms_a, &terms_b, sizeof terms_a));
-    CHECK(vae_log_likelihood(trains, &data, 7, &log_a, NULL, NULL) == VAE_OK && vae_log_likelihood(infers, &data, 7, &log_b, NULL, NULL) == VAE_OK);
+    CHECK(vae_log_likelihood(trains, &data, 7, &log_a, NULL, NULL) == VAE_OK &&
+          vae_log_likelihood(infers, &data, 7, &log_b, NULL, NULL) == VAE_OK);
     CHECK(log_a == log_b);
-    CHECK(said(&error, vae_fit(infers, &data, NULL, &error), VAE_ERROR_ARGUMENT, "vae_fit: the model was made inference_only", __LINE__));
+    CHECK(said(&error, vae_fit(infers, &data, NULL, &error), VAE_ERROR_ARGUMENT,
+               "vae_fit: the model was made inference_only", __LINE__));
     CHECK(said(&error, vae_train_step(infers, &data, NULL, &error), VAE_ERROR_ARGUMENT, "inference_only", __LINE__));
-    CHECK(said(&error, vae_accumulate_gradients(infers, &data, NULL, NULL, &error), VAE_ERROR_ARGUMENT, "inference_only", __LINE__));
+    CHECK(said(&error, vae_accumulate_gradients(infers, &data, NULL, NULL, &error), VAE_ERROR_ARGUMENT,
+               "inference_only", __LINE__));
     CHECK(said(&error, vae_apply_gradients(infers, &error), VAE_ERROR_ARGUMENT, "inference_only", __LINE__));
-    CHECK(said(&error, vae_get_gradient(infers, "mean.bias", &gradient, 1, &error), VAE_ERROR_ARGUMENT, "inference_only", __LINE__));
+    CHECK(said(&error, vae_get_gradient(infers, "mean.bias", &gradient, 1, &error), VAE_ERROR_ARGUMENT,
+               "inference_only", __LINE__));
     CHECK(vae_gradients(infers) == NULL);
     vae_clear_gradients(infers);
     vae_destroy(trains);
@@ -882,7 +903,8 @@ static void test_arguments(void) {
     vae_model     *model = make(&c), *other = NULL;
     unsigned char  bytes[8 * 84];
     vae_real       pixels[8 * 84], z[8 * 3] = { 0 };
-    vae_data       good = { .bytes = bytes, .count = 5 }, none = { .bytes = bytes }, both, neither = { .count = 2 }, many = good;
+    vae_data       good = { .bytes = bytes, .count = 5 }, none = { .bytes = bytes }, both, neither = { .count = 2 },
+                   many = good;
     vae_data       six = { .bytes = bytes, .count = 6 };
     vae_terms      terms;
     vae_tensor     tensor;
@@ -1016,13 +1038,16 @@ static void test_arguments(void) {
     ARGUMENT(vae_get_gradient(model, "mean.bias", z, 1, &error), "tensor mean.bias has 3 numbers, not 1");
     z[1] = (vae_real)NAN;
     forget(&error);
-    CHECK(said(&error, vae_set_tensor(model, "mean.bias", z, 3, &error), VAE_ERROR_DATA, "value 1 for tensor mean.bias is not finite", __LINE__));
+    CHECK(said(&error, vae_set_tensor(model, "mean.bias", z, 3, &error), VAE_ERROR_DATA,
+               "value 1 for tensor mean.bias is not finite", __LINE__));
     forget(&error);
-    CHECK(said(&error, vae_decode(model, &(vae_latents){ .z = z, .count = 2 }, pixels, &error), VAE_ERROR_DATA, "z of row 0, dimension 1 is not finite", __LINE__));
+    CHECK(said(&error, vae_decode(model, &(vae_latents){ .z = z, .count = 2 }, pixels, &error), VAE_ERROR_DATA,
+               "z of row 0, dimension 1 is not finite", __LINE__));
     z[1] = 0;
     z[7] = -(vae_real)INFINITY;
     forget(&error);
-    CHECK(said(&error, vae_decode(model, &(vae_latents){ .z = z, .count = 5 }, pixels, &error), VAE_ERROR_DATA, "z of row 2, dimension 1 is not finite", __LINE__));
+    CHECK(said(&error, vae_decode(model, &(vae_latents){ .z = z, .count = 5 }, pixels, &error), VAE_ERROR_DATA,
+               "z of row 2, dimension 1 is not finite", __LINE__));
     /* a very long name: the sentence is cut, inside its array */
     {
         char name[600];
@@ -1085,7 +1110,8 @@ static void test_wrong_pixels(void) {
     static const size_t places[][2] = { { 0, 0 }, { 0, 83 }, { 4, 17 }, { 5, 0 }, { 11, 42 }, { 22, 83 } };
     size_t likelihood, first, v, p, i;
     for (likelihood = 0; likelihood < 2; likelihood++)
-        for (first = 0; first < 2; first++) {       /* the caller's channels last or first: columns count in his order */
+        /* the caller's channels last or first: columns count in his order */
+        for (first = 0; first < 2; first++) {
             vae_config c = convolutional();
             vae_model *model;
             vae_real  *pixels = (vae_real *)malloc(ROWS * SIZE * sizeof(vae_real));
@@ -1137,20 +1163,25 @@ static void test_wrong_pixels(void) {
                         vae_data batch = data;
                         batch.count = 5;
                         forget(&error);
-                        CHECK(said(&error, vae_train_step(model, &batch, &terms, &error), VAE_ERROR_DATA, fragment, __LINE__));
+                        CHECK(said(&error, vae_train_step(model, &batch, &terms, &error), VAE_ERROR_DATA,
+                                   fragment, __LINE__));
                         forget(&error);
-                        CHECK(said(&error, vae_accumulate_gradients(model, &batch, NULL, &terms, &error), VAE_ERROR_DATA, fragment, __LINE__));
+                        CHECK(said(&error, vae_accumulate_gradients(model, &batch, NULL, &terms, &error),
+                                   VAE_ERROR_DATA, fragment, __LINE__));
                     }
-                    for (i = 0; i < ROWS * SIZE * sizeof(vae_real); i++) untouched = untouched && ((unsigned char *)out)[i] == 0x11;
+                    for (i = 0; i < ROWS * SIZE * sizeof(vae_real); i++)
+                        untouched = untouched && ((unsigned char *)out)[i] == 0x11;
                     for (i = 0; i < sizeof each; i++) untouched = untouched && ((unsigned char *)each)[i] == 0x11;
                     for (i = 0; i < sizeof terms; i++) untouched = untouched && ((unsigned char *)&terms)[i] == 0x11;
-                    for (i = 0; i < sizeof log_each; i++) untouched = untouched && ((unsigned char *)log_each)[i] == 0x11;
+                    for (i = 0; i < sizeof log_each; i++)
+                        untouched = untouched && ((unsigned char *)log_each)[i] == 0x11;
                     CHECK(untouched && log_p == 7);
                     CHECK(!memcmp(before, vae_parameters(model), parameters));
                     memcpy(vae_parameters(model), before, parameters);
                     pixels[at] = kept;
                 }
-            CHECK(vae_train_step(model, &(vae_data){ .pixels = pixels, .count = 5 }, NULL, NULL) == VAE_OK);     /* still whole */
+            /* still whole */
+            CHECK(vae_train_step(model, &(vae_data){ .pixels = pixels, .count = 5 }, NULL, NULL) == VAE_OK);
             free(pixels);
             free(out);
             free(before);
@@ -1199,7 +1230,8 @@ typedef struct expected_tensor { const char *name; size_t shape[4]; } expected_t
 static void check_tensors(const vae_config *c, const expected_tensor *expected, size_t count, int line) {
     vae_model *model = make(c);
     size_t     i, k, total = 0;
-    if (vae_tensor_count(model) != count) printf("line %d: %lu tensors\n", line, (unsigned long)vae_tensor_count(model));
+    if (vae_tensor_count(model) != count)
+        printf("line %d: %lu tensors\n", line, (unsigned long)vae_tensor_count(model));
     CHECK(vae_tensor_count(model) == count);
     for (i = 0; i < count && i < vae_tensor_count(model); i++) {
         vae_tensor t;
@@ -1210,10 +1242,12 @@ static void check_tensors(const vae_config *c, const expected_tensor *expected, 
             const size_t extent_ = expected[i].shape[k] ? expected[i].shape[k] : 1;
             rank += expected[i].shape[k] > 0;
             product *= extent_;
-            if (t.shape[k] != extent_) printf("line %d: %s has shape[%lu] = %lu\n", line, t.name, (unsigned long)k, (unsigned long)t.shape[k]);
+            if (t.shape[k] != extent_)
+                printf("line %d: %s has shape[%lu] = %lu\n", line, t.name, (unsigned long)k, (unsigned long)t.shape[k]);
             CHECK(t.shape[k] == extent_);
         }
-        if (strcmp(t.name, expected[i].name)) printf("line %d: tensor %lu is %s, not %s\n", line, (unsigned long)i, t.name, expected[i].name);
+        if (strcmp(t.name, expected[i].name))
+            printf("line %d: tensor %lu is %s, not %s\n", line, (unsigned long)i, t.name, expected[i].name);
         CHECK(!strcmp(t.name, expected[i].name));
         CHECK(t.rank == rank && t.count == product);
         total += t.count;
@@ -1221,7 +1255,8 @@ static void check_tensors(const vae_config *c, const expected_tensor *expected, 
     CHECK(total == vae_parameter_count(model));
     {   /* every parameter belongs to one tensor, and comes back as it was set */
         unsigned char *seen = (unsigned char *)calloc(total, 1);
-        vae_real      *values = (vae_real *)malloc(total * sizeof(vae_real)), *back = (vae_real *)malloc(total * sizeof(vae_real));
+        vae_real      *values = (vae_real *)malloc(total * sizeof(vae_real)),
+                      *back = (vae_real *)malloc(total * sizeof(vae_real));
         size_t         number = 0, found = 0;
         int            same = 1;
         for (i = 0; i < vae_tensor_count(model); i++) {
@@ -1258,39 +1293,59 @@ static void test_tensors(void) {
         const vae_config c = { .input = { 1, 20, 1 }, .latent = 3, .encoder = { VAE_DENSE(7, VAE_RELU) } };
         TENSORS(c, { "encoder.0.weight", { 7, 20 } }, { "encoder.0.bias", { 7 } }, { "mean.weight", { 3, 7 } },
                 { "mean.bias", { 3 } },
-                { "logvar.weight", { 3, 7 } }, { "logvar.bias", { 3 } }, { "decoder.0.weight", { 7, 3 } }, { "decoder.0.bias", { 7 } },
+                { "logvar.weight", { 3, 7 } }, { "logvar.bias", { 3 } }, { "decoder.0.weight", { 7, 3 } },
+                { "decoder.0.bias", { 7 } },
                 { "decoder.2.weight", { 20, 7 } }, { "decoder.2.bias", { 20 } });
     }
     {   /* images into Linear: Flatten, Linear, Tanh, Linear (no activation); Linear, Linear, Tanh, Linear */
-        const vae_config c = { .input = { 4, 5, 1 }, .latent = 3, .encoder = { VAE_DENSE(7, VAE_TANH), VAE_DENSE(6, VAE_LINEAR) } };
+        const vae_config c = { .input = { 4, 5, 1 }, .latent = 3,
+                               .encoder = { VAE_DENSE(7, VAE_TANH), VAE_DENSE(6, VAE_LINEAR) } };
         TENSORS(c, { "encoder.1.weight", { 7, 20 } }, { "encoder.1.bias", { 7 } }, { "encoder.3.weight", { 6, 7 } },
                 { "encoder.3.bias", { 6 } },
-                { "mean.weight", { 3, 6 } }, { "mean.bias", { 3 } }, { "logvar.weight", { 3, 6 } }, { "logvar.bias", { 3 } },
-                { "decoder.0.weight", { 6, 3 } }, { "decoder.0.bias", { 6 } }, { "decoder.1.weight", { 7, 6 } }, { "decoder.1.bias", { 7 } },
+                { "mean.weight", { 3, 6 } }, { "mean.bias", { 3 } }, { "logvar.weight", { 3, 6 } },
+                { "logvar.bias", { 3 } },
+                { "decoder.0.weight", { 6, 3 } }, { "decoder.0.bias", { 6 } }, { "decoder.1.weight", { 7, 6 } },
+                { "decoder.1.bias", { 7 } },
                 { "decoder.3.weight", { 20, 7 } }, { "decoder.3.bias", { 20 } });
     }
-    {   /* Conv2d(padding=1): Conv2d, ReLU, Conv2d, ReLU; Linear, ReLU, Unflatten, ConvTranspose2d, ReLU, ConvTranspose2d */
-        const vae_config c = { .input = { 8, 12, 3 }, .latent = 5, .encoder = { VAE_CONV_SYMMETRIC(6, 3, 2, 1, VAE_RELU), VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_RELU) } };
+    {
+        /* Conv2d(padding=1): Conv2d, ReLU, Conv2d, ReLU; Linear, ReLU, Unflatten, ConvTranspose2d, ReLU,
+           ConvTranspose2d */
+        const vae_config c = { .input = { 8, 12, 3 }, .latent = 5,
+                               .encoder = { VAE_CONV_SYMMETRIC(6, 3, 2, 1, VAE_RELU),
+                                            VAE_CONV_SYMMETRIC(4, 3, 2, 1, VAE_RELU) } };
         TENSORS(c, { "encoder.0.weight", { 6, 3, 3, 3 } }, { "encoder.0.bias", { 6 } },
                 { "encoder.2.weight", { 4, 6, 3, 3 } }, { "encoder.2.bias", { 4 } },
-                { "mean.weight", { 5, 24 } }, { "mean.bias", { 5 } }, { "logvar.weight", { 5, 24 } }, { "logvar.bias", { 5 } },
-                { "decoder.0.weight", { 24, 5 } }, { "decoder.0.bias", { 24 } }, { "decoder.3.weight", { 4, 6, 3, 3 } }, { "decoder.3.bias", { 6 } },
+                { "mean.weight", { 5, 24 } }, { "mean.bias", { 5 } }, { "logvar.weight", { 5, 24 } },
+                { "logvar.bias", { 5 } },
+                { "decoder.0.weight", { 24, 5 } }, { "decoder.0.bias", { 24 } }, { "decoder.3.weight", { 4, 6, 3, 3 } },
+                { "decoder.3.bias", { 6 } },
                 { "decoder.5.weight", { 6, 3, 3, 3 } }, { "decoder.5.bias", { 3 } });
     }
-    {   /* VAE_SAME at stride 2 on even sizes: ZeroPad2d before each Conv2d, a cropping ZeroPad2d after each ConvTranspose2d */
-        const vae_config c = { .input = { 8, 8, 1 }, .latent = 2, .encoder = { VAE_CONV(3, 3, 2, VAE_RELU), VAE_CONV(4, 3, 2, VAE_RELU) } };
+    {
+        /* VAE_SAME at stride 2 on even sizes: ZeroPad2d before each Conv2d, a cropping ZeroPad2d after each
+           ConvTranspose2d */
+        const vae_config c = { .input = { 8, 8, 1 }, .latent = 2,
+                               .encoder = { VAE_CONV(3, 3, 2, VAE_RELU), VAE_CONV(4, 3, 2, VAE_RELU) } };
         TENSORS(c, { "encoder.1.weight", { 3, 1, 3, 3 } }, { "encoder.1.bias", { 3 } },
                 { "encoder.4.weight", { 4, 3, 3, 3 } }, { "encoder.4.bias", { 4 } },
-                { "mean.weight", { 2, 16 } }, { "mean.bias", { 2 } }, { "logvar.weight", { 2, 16 } }, { "logvar.bias", { 2 } },
-                { "decoder.0.weight", { 16, 2 } }, { "decoder.0.bias", { 16 } }, { "decoder.3.weight", { 4, 3, 3, 3 } }, { "decoder.3.bias", { 3 } },
+                { "mean.weight", { 2, 16 } }, { "mean.bias", { 2 } }, { "logvar.weight", { 2, 16 } },
+                { "logvar.bias", { 2 } },
+                { "decoder.0.weight", { 16, 2 } }, { "decoder.0.bias", { 16 } }, { "decoder.3.weight", { 4, 3, 3, 3 } },
+                { "decoder.3.bias", { 3 } },
                 { "decoder.6.weight", { 3, 1, 3, 3 } }, { "decoder.6.bias", { 1 } });
     }
-    {   /* Conv2d 5x5 stride 1 (even padding), ReLU, Flatten, Linear, Tanh; Linear, Tanh, Linear, ReLU, Unflatten, ConvTranspose2d */
-        const vae_config c = { .input = { 3, 4, 2 }, .latent = 2, .encoder = { VAE_CONV(3, 5, 1, VAE_RELU), VAE_DENSE(10, VAE_TANH) } };
+    {
+        /* Conv2d 5x5 stride 1 (even padding), ReLU, Flatten, Linear, Tanh; Linear, Tanh, Linear, ReLU, Unflatten,
+           ConvTranspose2d */
+        const vae_config c = { .input = { 3, 4, 2 }, .latent = 2,
+                               .encoder = { VAE_CONV(3, 5, 1, VAE_RELU), VAE_DENSE(10, VAE_TANH) } };
         TENSORS(c, { "encoder.0.weight", { 3, 2, 5, 5 } }, { "encoder.0.bias", { 3 } },
                 { "encoder.3.weight", { 10, 36 } }, { "encoder.3.bias", { 10 } },
-                { "mean.weight", { 2, 10 } }, { "mean.bias", { 2 } }, { "logvar.weight", { 2, 10 } }, { "logvar.bias", { 2 } },
-                { "decoder.0.weight", { 10, 2 } }, { "decoder.0.bias", { 10 } }, { "decoder.2.weight", { 36, 10 } }, { "decoder.2.bias", { 36 } },
+                { "mean.weight", { 2, 10 } }, { "mean.bias", { 2 } }, { "logvar.weight", { 2, 10 } },
+                { "logvar.bias", { 2 } },
+                { "decoder.0.weight", { 10, 2 } }, { "decoder.0.bias", { 10 } }, { "decoder.2.weight", { 36, 10 } },
+                { "decoder.2.bias", { 36 } },
                 { "decoder.5.weight", { 3, 2, 5, 5 } }, { "decoder.5.bias", { 2 } });
     }
     {   /* Linear, ReLU, Unflatten, Conv2d, ReLU, ConvTranspose2d; a decoder of its own */
@@ -1300,15 +1355,18 @@ static void test_tensors(void) {
                                .decoder = { VAE_DENSE(5, VAE_GELU), VAE_DENSE(9, VAE_LINEAR) } };
         TENSORS(c, { "encoder.0.weight", { 24, 9 } }, { "encoder.0.bias", { 24 } },
                 { "encoder.3.weight", { 3, 2, 3, 3 } }, { "encoder.3.bias", { 3 } },
-                { "encoder.5.weight", { 3, 2, 2, 2 } }, { "encoder.5.bias", { 2 } }, { "mean.weight", { 2, 96 } }, { "mean.bias", { 2 } },
-                { "logvar.weight", { 2, 96 } }, { "logvar.bias", { 2 } }, { "decoder.0.weight", { 5, 2 } }, { "decoder.0.bias", { 5 } },
+                { "encoder.5.weight", { 3, 2, 2, 2 } }, { "encoder.5.bias", { 2 } }, { "mean.weight", { 2, 96 } },
+                { "mean.bias", { 2 } },
+                { "logvar.weight", { 2, 96 } }, { "logvar.bias", { 2 } }, { "decoder.0.weight", { 5, 2 } },
+                { "decoder.0.bias", { 5 } },
                 { "decoder.2.weight", { 9, 5 } }, { "decoder.2.bias", { 9 } });
     }
     {   /* a series: Conv2d with kernels 1 x 5 */
         const vae_config c = { .input = { 1, 16, 2 }, .latent = 2, .encoder = { VAE_CONV_1D(3, 5, 1, VAE_RELU) } };
         TENSORS(c, { "encoder.0.weight", { 3, 2, 1, 5 } }, { "encoder.0.bias", { 3 } }, { "mean.weight", { 2, 48 } },
                 { "mean.bias", { 2 } },
-                { "logvar.weight", { 2, 48 } }, { "logvar.bias", { 2 } }, { "decoder.0.weight", { 48, 2 } }, { "decoder.0.bias", { 48 } },
+                { "logvar.weight", { 2, 48 } }, { "logvar.bias", { 2 } }, { "decoder.0.weight", { 48, 2 } },
+                { "decoder.0.bias", { 48 } },
                 { "decoder.3.weight", { 3, 2, 1, 5 } }, { "decoder.3.bias", { 2 } });
     }
 }
@@ -1318,10 +1376,12 @@ static void test_tensors(void) {
      ConvTranspose2d   out[o][y stride + ky - pad][x stride + kx - pad] += weight[i][o][ky][kx] in[i][y][x]
    and images are flattened channel by channel. */
 static void test_order_within_tensors(void) {
-    enum { H = 5, WIDTH = 6, IN = 2, OUT = 3, KH = 3, KW = 2, SH = 3, SW = 3 };     /* stride 2, padding 1 above and below */
+    /* stride 2, padding 1 above and below */
+    enum { H = 5, WIDTH = 6, IN = 2, OUT = 3, KH = 3, KW = 2, SH = 3, SW = 3 };
     vae_config c;
     vae_model *model;
-    vae_real   weight[OUT * IN * KH * KW], pick[OUT * SH * SW], image[H * WIDTH * IN], pixels[H * WIDTH * IN], zeros[H * WIDTH * OUT * IN] = { 0 };
+    vae_real   weight[OUT * IN * KH * KW], pick[OUT * SH * SW], image[H * WIDTH * IN], pixels[H * WIDTH * IN],
+               zeros[H * WIDTH * OUT * IN] = { 0 };
     int        o, i, ky, kx, n, wrong = 0, met = 0;
     memset(&c, 0, sizeof c);
     c.input = shape(H, WIDTH, IN);
@@ -1346,12 +1406,14 @@ static void test_order_within_tensors(void) {
                     const vae_data data = { .pixels = image, .count = 1 };
                     int            y, x;
                     memset(weight, 0, sizeof weight);
-                    weight[((o * IN + i) * KH + ky) * KW + kx] = 1;     /* the same place for both: [small][big][ky][kx] */
+                    /* the same place for both: [small][big][ky][kx] */
+                    weight[((o * IN + i) * KH + ky) * KW + kx] = 1;
                     CHECK(vae_set_tensor(model, "encoder.0.weight", weight, OUT * IN * KH * KW, NULL) == VAE_OK);
                     CHECK(vae_set_tensor(model, "decoder.2.weight", weight, OUT * IN * KH * KW, NULL) == VAE_OK);
                     for (y = 0; y < SH; y++)
                         for (x = 0; x < SW; x++) {
-                            const int py = 2 * y + ky - 1, px = 2 * x + kx, inside = py >= 0 && py < H && px >= 0 && px < WIDTH;
+                            const int py = 2 * y + ky - 1, px = 2 * x + kx,
+                                      inside = py >= 0 && py < H && px >= 0 && px < WIDTH;
                             const vae_real two = 2;
                             vae_real       mean = -1;
                             int            row, column, channel;
@@ -1377,7 +1439,9 @@ static void test_order_within_tensors(void) {
 /* ---- the summary ---- */
 
 static void test_summary(void) {
-    const vae_config c = { .input = { 28, 28, 1 }, .latent = 16, .encoder = { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_GELU), VAE_DENSE(1000, VAE_LEAKY_RELU) } };
+    const vae_config c = { .input = { 28, 28, 1 }, .latent = 16,
+                           .encoder = { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_GELU),
+                                        VAE_DENSE(1000, VAE_LEAKY_RELU) } };
     vae_model *model = make(&c);
     char       whole[4096], part[4096];
     size_t     length, size, lines = 0, i;
@@ -1390,13 +1454,16 @@ static void test_summary(void) {
         CHECK(whole[i] == '\n' || (whole[i] >= 32 && whole[i] <= 126));
     }
     CHECK(lines == 1 + 1 + 3 + 1 + 1 + 4 + 1 + 4);     /* title, input, encoder, heads, z, decoder, total, settings */
-    CHECK(strstr(whole, "28 x 28 x 1") && strstr(whole, "14 x 14 x 32") && strstr(whole, "7 x 7 x 64") && strstr(whole, "mean, logvar"));
-    CHECK(strstr(whole, "leaky_relu") && strstr(whole, "gelu") && strstr(whole, "conv transposed 3x3 /2") && strstr(whole, "3 137 000"));
+    CHECK(strstr(whole, "28 x 28 x 1") && strstr(whole, "14 x 14 x 32") && strstr(whole, "7 x 7 x 64") &&
+          strstr(whole, "mean, logvar"));
+    CHECK(strstr(whole, "leaky_relu") && strstr(whole, "gelu") && strstr(whole, "conv transposed 3x3 /2") &&
+          strstr(whole, "3 137 000"));
     for (size = 0; size <= length + 2; size++) {
         int ok = 1;
         memset(part, '#', sizeof part);
         ok = vae_summary(model, part, size) == length && part[size] == '#';
-        if (size) ok = ok && strlen(part) == (size - 1 < length ? size - 1 : length) && !memcmp(part, whole, strlen(part));
+        if (size)
+            ok = ok && strlen(part) == (size - 1 < length ? size - 1 : length) && !memcmp(part, whole, strlen(part));
         CHECK(ok);
     }
     vae_destroy(model);
@@ -1410,7 +1477,8 @@ static void test_names_that_are_near(void) {
     vae_real   number = 0;
     c = base();
     forget(&error);
-    CHECK(said(&error, vae_get_tensor(model, "encoder.7.bias", &number, 1, &error), VAE_ERROR_ARGUMENT, "encoder.4.bias", __LINE__));
+    CHECK(said(&error, vae_get_tensor(model, "encoder.7.bias", &number, 1, &error), VAE_ERROR_ARGUMENT,
+               "encoder.4.bias", __LINE__));
     vae_destroy(model);
     c.input = shape(8, 8, 1);
     c.encoder[0] = VAE_CONV(3, 3, 2, VAE_RELU);
@@ -1418,8 +1486,10 @@ static void test_names_that_are_near(void) {
     CHECK(said(&error, vae_get_tensor(model, "encoder.0.weight", &number, 1, &error), VAE_ERROR_ARGUMENT,
                "no tensor named encoder.0.weight, the nearest is encoder.1.weight", __LINE__));
     CHECK(strstr(error.message, "VAE_SAME") && strstr(error.message, "ZeroPad2d"));
-    CHECK(said(&error, vae_set_tensor(model, "decoder.1.bias", &number, 1, &error), VAE_ERROR_ARGUMENT, "decoder.0.bias", __LINE__));
-    CHECK(said(&error, vae_get_tensor(model, "encoder.1.wight", &number, 1, &error), VAE_ERROR_ARGUMENT, "vae_tensor_at lists", __LINE__));
+    CHECK(said(&error, vae_set_tensor(model, "decoder.1.bias", &number, 1, &error), VAE_ERROR_ARGUMENT,
+               "decoder.0.bias", __LINE__));
+    CHECK(said(&error, vae_get_tensor(model, "encoder.1.wight", &number, 1, &error), VAE_ERROR_ARGUMENT,
+               "vae_tensor_at lists", __LINE__));
     vae_destroy(model);
 }
 
@@ -1500,7 +1570,9 @@ int main(int count, char **arguments) {
     (void)counted_calloc;
     (void)counted_realloc;
     if (count > 1) {        /* any argument: show a summary, for people to look at */
-        const vae_config c = { .input = { 28, 28, 1 }, .latent = 16, .encoder = { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_GELU), VAE_DENSE(1000, VAE_LEAKY_RELU) } };
+        const vae_config c = { .input = { 28, 28, 1 }, .latent = 16,
+                               .encoder = { VAE_CONV(32, 3, 2, VAE_RELU), VAE_CONV(64, 3, 2, VAE_GELU),
+                                            VAE_DENSE(1000, VAE_LEAKY_RELU) } };
         vae_model *model = make(&c);
         vae_print_summary(model);
         vae_destroy(model);

@@ -147,11 +147,13 @@ static int same_files(const vae_model *a, const vae_model *b, int checkpoint) {
     size_t         size[2] = { 0, 1 };
     unsigned char *bytes[2];
     int            same = 0, i;
-    for (i = 0; i < 2; i++) if (vae_save_memory(i ? b : a, checkpoint, NULL, 0, &size[i], NULL) == VAE_OK && !size[i]) return 0;
+    for (i = 0; i < 2; i++)
+        if (vae_save_memory(i ? b : a, checkpoint, NULL, 0, &size[i], NULL) == VAE_OK && !size[i]) return 0;
     if (size[0] != size[1]) return 0;
     for (i = 0; i < 2; i++) bytes[i] = (unsigned char *)malloc(size[i]);
     same = vae_save_memory(a, checkpoint, bytes[0], size[0], &size[0], &problem) == VAE_OK &&
-           vae_save_memory(b, checkpoint, bytes[1], size[1], &size[1], &problem) == VAE_OK && !memcmp(bytes[0], bytes[1], size[0]);
+           vae_save_memory(b, checkpoint, bytes[1], size[1], &size[1], &problem) == VAE_OK &&
+           !memcmp(bytes[0], bytes[1], size[0]);
     for (i = 0; i < 2; i++) free(bytes[i]);
     return same;
 }
@@ -176,7 +178,8 @@ static void use_model(vae_model *model, const vae_config *c) {
     if (trains) {
         status = vae_train_step(model, &data, NULL, &problem);
         /* A rate, decay or weight drawn too large for this network may diverge. */
-        if (!CHECK(status == VAE_OK || (status == VAE_ERROR_NUMERIC && is_sentence(status, &problem)))) explain("vae_train_step");
+        if (!CHECK(status == VAE_OK || (status == VAE_ERROR_NUMERIC && is_sentence(status, &problem))))
+            explain("vae_train_step");
         trained += status == VAE_OK;
     }
     if (vae_save_memory(model, trains, NULL, 0, &size, &problem) != VAE_OK && !size) {
@@ -215,11 +218,13 @@ static void try_config(vae_config *c) {
         return;
     }
     fitting++;
-    if (!CHECK(vae_defaults(c, &filled, &problem) == VAE_OK)) explain("vae_defaults refuses what vae_memory_needed took");
+    if (!CHECK(vae_defaults(c, &filled, &problem) == VAE_OK))
+        explain("vae_defaults refuses what vae_memory_needed took");
     if (needed > LARGEST_MADE) {                        /* what vae_create asks for, which it does not get */
         c->allocator = ledger_allocator(&l);
         l.fail_at = 1;
-        CHECK(vae_create(c, &model, &problem) == VAE_ERROR_MEMORY && is_sentence(VAE_ERROR_MEMORY, &problem) && l.calls == 1);
+        CHECK(vae_create(c, &model, &problem) == VAE_ERROR_MEMORY && is_sentence(VAE_ERROR_MEMORY, &problem) &&
+              l.calls == 1);
         return;
     }
     made++;
@@ -228,7 +233,8 @@ static void try_config(vae_config *c) {
     CHECK(vae_create_in(c, block + GUARD, needed - 1, &model, NULL) == VAE_ERROR_MEMORY && !model);
     if (CHECK(vae_create_in(c, block + GUARD, needed, &model, &problem) == VAE_OK)) {
         size_t again = 0;
-        if (!CHECK(vae_memory_needed(&filled, &again, &problem) == VAE_OK && again == needed)) explain("the filled config");
+        if (!CHECK(vae_memory_needed(&filled, &again, &problem) == VAE_OK && again == needed))
+            explain("the filled config");
         if (needed <= LARGEST_TRAINED && chance(8)) use_model(model, c);
         vae_destroy(model);
     } else explain("vae_create_in refuses what vae_memory_needed took");

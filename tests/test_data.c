@@ -368,7 +368,8 @@ TEST(test_binarized_pixels) {
     CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
     load_for_training(model, &data, 0);
     for (i = 0; i < MANY * SIZE; i++) differ += input_of(model, 0)[i] != first[i];
-    CHECK_NEAR(differ / (double)(MANY * SIZE), 2 * (285.0 / 81 / 10 * -1 + 0.5), 0.02);    /* 2 p (1 - p), mean over p */
+    /* 2 p (1 - p), mean over p */
+    CHECK_NEAR(differ / (double)(MANY * SIZE), 2 * (285.0 / 81 / 10 * -1 + 0.5), 0.02);
     vae_destroy(model);
 
     /* The ELBO and log p(x) are those of the pixels drawn, each time the same ones. */
@@ -524,7 +525,8 @@ TEST(test_statistics_of_observed) {
         const double a = test_uniform(&random, -1, 1);
         for (k = 0; k < LENGTH; k++) {
             const double x = 1000 * (k + 1) + 300 * a + 100 * (k + 1) * test_uniform(&random, -1, 1);
-            const int    missing = k == 4 || (k == 2 ? test_uniform(&random, 0, 1) < 0.9 : test_uniform(&random, 0, 1) < 0.3);
+            const int    missing = k == 4 ||
+                                   (k == 2 ? test_uniform(&random, 0, 1) < 0.9 : test_uniform(&random, 0, 1) < 0.3);
             rows[i * LENGTH + k] = missing ? (vae_real)NAN : (vae_real)x;
             if (missing) continue;
             found[k]++;
@@ -577,7 +579,8 @@ TEST(test_statistics_of_observed) {
                 vaei_decoder_forward(&pass);
                 for (r = 0; r < 90; r++)
                     for (k = 0; k < LENGTH; k++) {
-                        const double off = (double)pass.saved_outputs[r * LENGTH + k] - (double)target_of(model, 0)[r * LENGTH + k];
+                        const double off = (double)pass.saved_outputs[r * LENGTH + k] -
+                                           (double)target_of(model, 0)[r * LENGTH + k];
                         if (vaei_is_nan(batch.pixels[r * LENGTH + k])) continue;
                         wanted[per_pixel ? k : 0] += likelihood == VAE_GAUSSIAN ? off * off : fabs(off);
                         numbers[per_pixel ? k : 0]++;
@@ -630,7 +633,8 @@ static void integrate(vae_model *model, const vae_real *row, double *means, doub
         double weight = -0.5 * (double)z[i] * (double)z[i], p[SIZE], variance[SIZE];
         for (k = 0; k < SIZE; k++) {
             /* pixel k of the row, channels first, stands at position k % 6 of channel k / 6 */
-            const int    position = k % (SIZE / 2), channel = k / (SIZE / 2), pair = c.likelihood >= VAE_GAUSSIAN_PREDICTED;
+            const int    position = k % (SIZE / 2), channel = k / (SIZE / 2),
+                         pair = c.likelihood >= VAE_GAUSSIAN_PREDICTED;
             const vae_real *output = outputs + (size_t)i * model->plan.output + position * (pair ? 4 : 2) + channel;
             const double l = (double)output[0], v = pair ? (double)output[2] : 0;
             const double x = ((double)row[k] - shift[k]) / scale[k], sigma = (double)state.sigma;
@@ -734,7 +738,8 @@ TEST(test_imputed) {
                 /* The same every time and without the spread, through a view, however the batches fall, and in
                    place. */
                 CHECK(vae_impute(model, &data, 50, filled, spread, NULL) == VAE_OK);
-                CHECK(vae_impute(model, &data, 50, again, NULL, NULL) == VAE_OK && same_bits(filled, again, ROWS * SIZE));
+                CHECK(vae_impute(model, &data, 50, again, NULL, NULL) == VAE_OK &&
+                      same_bits(filled, again, ROWS * SIZE));
                 memset(&c, 0, sizeof c);
                 c.batch = 7;
                 CHECK(vae_create_view(model, &c, &view, NULL) == VAE_OK);

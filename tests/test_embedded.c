@@ -19,7 +19,8 @@ static unsigned char block[400000], file[10000];    /* file: what a linker would
 
 static vae_config network(void) {
     static const vae_layer encoder[3] = { VAE_CONV_INITIALIZER(5, 3, 2, VAE_SILU),
-                                          VAE_CONV_INITIALIZER(6, 3, 2, VAE_LEAKY_RELU), VAE_DENSE_INITIALIZER(9, VAE_TANH) };
+                                          VAE_CONV_INITIALIZER(6, 3, 2, VAE_LEAKY_RELU),
+                                          VAE_DENSE_INITIALIZER(9, VAE_TANH) };
     vae_config             config;
     memset(&config, 0, sizeof config);
     config.input.height = 7;

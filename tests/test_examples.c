@@ -475,9 +475,12 @@ TEST(test_options_outputs) {
     static char         long_name[1100];
     const char         *paths[6] = { FOLDER "/new.png", NULL, FOLDER "/missing/new.png", "/nonexistent/x.png",
                                      FOLDER "/log/new.png", long_name };
-    const char         *wanted[6] = { "", "", "prog: there is no folder " FOLDER "/missing for --out: make it with mkdir -p ",
-                                      "prog: there is no folder /nonexistent for --out: make it with mkdir -p /nonexistent\n",
-                                      "prog: cannot write --out " FOLDER "/log/new.png: ", "prog: cannot write --out nnn" };
+    const char         *wanted[6] = { "", "",
+                                      "prog: there is no folder " FOLDER "/missing for --out: make it with mkdir -p ",
+                                      "prog: there is no folder /nonexistent for --out: make it with mkdir -p "
+                                      "/nonexistent\n",
+                                      "prog: cannot write --out " FOLDER "/log/new.png: ",
+                                      "prog: cannot write --out nnn" };
     int                 i;
     memset(long_name, 'n', sizeof long_name - 1);
     for (i = 0; i < 6; i++) {
@@ -1129,7 +1132,8 @@ TEST(test_csv_sizes) {
 #define RUNS FOLDER "/runs"
 /* A run of three short epochs, its files in folder `n`. */
 #define TRAIN "build/train_mnist --recipe torch-400-20 --epochs 3 --threads 2 --data " RUNS "/digits"
-#define FILES(n) " --out " RUNS "/" n "/model --samples " RUNS "/" n "/samples.png --checkpoint " RUNS "/" n "/checkpoint" \
+#define FILES(n) \
+    " --out " RUNS "/" n "/model --samples " RUNS "/" n "/samples.png --checkpoint " RUNS "/" n "/checkpoint" \
     " --log " RUNS "/" n "/log.csv"
 
 /* Whether the programs are there; digits and folders are made the first time. */
@@ -1164,7 +1168,8 @@ TEST(test_resume) {
     for (i = 0; i < 2; i++) {
         char  command[4096], *begin, *end;
         run("rm -f " RUNS "/b/* " RUNS "/b.log; " TRAIN FILES("b") " >" RUNS "/b.log 2>&1 & run=$!; "
-            "until grep -q 'epoch 1/' " RUNS "/b.log 2>/dev/null; do sleep 0.02; done; sleep 0.05; kill -%s $run; wait $run; "
+            "until grep -q 'epoch 1/' " RUNS "/b.log 2>/dev/null; do sleep 0.02; done; sleep 0.05; kill -%s $run; wait "
+            "$run; "
             "echo \"code $?\"; cat " RUNS "/b.log", signals[i]);
         CHECK_CONTAINS(heard, i ? "code 143" : "code 130");
         CHECK_CONTAINS(heard, "interrupted in epoch 2; everything is in " RUNS "/b/checkpoint, go on with\n    build/");
@@ -1264,7 +1269,8 @@ TEST(test_reproduce) {
     static const char fake_figures[] =
         "#!/bin/sh\n"
         "echo figures $1 >>" FOLDER "/calls\n"
-        "[ $1 = denoise ] && echo \"figure: denoise-noise ours=1.5 noisy=9.25 median-3x3=4\" || echo SKIPPED: no table\n"
+        "[ $1 = denoise ] && echo \"figure: denoise-noise ours=1.5 noisy=9.25 median-3x3=4\" || echo SKIPPED: no "
+        "table\n"
         "echo finished: $1\n";
     static const char *const names[4] = { "real/train-images-idx3-ubyte", "real/train-labels-idx1-ubyte",
                                           "real/t10k-images-idx3-ubyte", "real/t10k-labels-idx1-ubyte" };
@@ -1274,7 +1280,8 @@ TEST(test_reproduce) {
     if (!have_shell()) SKIP("it needs a shell");
     write_file("fake/train_mnist", fake, sizeof fake - 1);
     write_file("fake/figures", fake_figures, sizeof fake_figures - 1);
-    if (run("chmod +x " FOLDER "/fake/train_mnist " FOLDER "/fake/figures && command -v awk") != 0) SKIP("it needs chmod and awk");
+    if (run("chmod +x " FOLDER "/fake/train_mnist " FOLDER "/fake/figures && command -v awk") != 0)
+        SKIP("it needs chmod and awk");
     CHECK(run("rm -rf " FOLDER "/real; " REPRODUCE) == 0);
     CHECK_CONTAINS(heard, "SKIPPED: no figure was reproduced. They need real MNIST, which is not in " FOLDER "/real");
     for (i = 0; i < 4; i++) write_file(names[i], "x", 1);
@@ -1312,7 +1319,8 @@ TEST(test_second_interrupt) {
     if (!have_examples()) SKIP("the examples are not built");
     for (tries = 0; tries < 5; tries++) {
         const int code = run("build/train_mnist --threads 1 --batch 6000 --data " RUNS "/digits" FILES("c") " >" RUNS
-                             "/c.log 2>&1 & run=$!; until grep -q watch " RUNS "/c.log; do sleep 0.02; done; sleep 0.1; "
+                             "/c.log 2>&1 & run=$!; until grep -q watch " RUNS "/c.log; do sleep 0.02; done; sleep "
+                             "0.1; "
                              "kill -INT $run; sleep 0.02; kill -INT $run; wait $run; code=$?; cat " RUNS "/c.log; "
                              "(exit $code)");
         CHECK(code == 130);
@@ -1394,7 +1402,8 @@ TEST(test_pictures) {
     CHECK(run("build/reconstruct_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --count 7") == 0);
     CHECK_CONTAINS(heard, "test images 0 to 6, nats per image: reconstruction ");
     check_picture(RUNS "/p.png", 7 * 86 + 2, 2 * 86 + 2);
-    CHECK(run("build/reconstruct_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --first 199 --count 2")
+    CHECK(run("build/reconstruct_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --first 199 "
+              "--count 2")
           == 1);
     CHECK_CONTAINS(heard, "there are 200 test images: --first 199 and --count 2 ask for more");
     for (i = 0; i < 2; i++) {
@@ -1406,8 +1415,8 @@ TEST(test_pictures) {
     CHECK(run("build/reconstruct_mnist " RUNS "/a/model --noise 0.5 --hide 0.5 --out " RUNS "/p.png") == 2);
     CHECK_CONTAINS(heard, "--noise and --hide are two things");
     check_plane();
-    CHECK(run("build/interpolate_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --from 3 --to 199") ==
-          0);
+    CHECK(run("build/interpolate_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --from 3 "
+              "--to 199") == 0);
     check_picture(RUNS "/p.png", 10 * 86 + 2, 86 + 2);
     CHECK(run("build/interpolate_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --to 200") == 1);
     CHECK_CONTAINS(heard, "there are 200 test images, counted from 0");
@@ -1466,7 +1475,8 @@ TEST(test_detect_anomalies) {
     if (CHECK(line != NULL)) CHECK_CONTAINS(line, " is ");
     CHECK(run("grep -c . " FOLDER "/scores.csv; grep '^79,.*,1$' " FOLDER "/scores.csv") == 0);
     CHECK_CONTAINS(heard, "201\n");
-    CHECK(run(DETECT FOLDER "/normal.csv --check " FOLDER "/new.csv --without id --alarms 0.1 --show 1 --steps 500") == 0);
+    CHECK(run(DETECT FOLDER "/normal.csv --check " FOLDER "/new.csv --without id --alarms 0.1 --show 1 --steps 500") ==
+          0);
     line = strstr(heard, ": score ");                       /* the oddest, though others stand before it */
     if (CHECK(line && line > heard + 8)) CHECK(!strncmp(line - 8, " line 79", 8) && !strstr(line + 1, ": score "));
     CHECK_CONTAINS(heard, " (--show N names the N oddest)");
@@ -1602,7 +1612,8 @@ TEST(test_anomalies_in_real_tables) {
         }
         write_file("train.csv", text[0], used[0]);
         write_file("check.csv", text[1], used[1]);
-        CHECK(run(DETECT FOLDER "/train.csv --check " FOLDER "/check.csv --show 0 --scores " FOLDER "/scores.csv") == 0);
+        CHECK(run(DETECT FOLDER "/train.csv --check " FOLDER "/check.csv --show 0 --scores " FOLDER "/scores.csv") ==
+              0);
         if (CHECK(csv_read(FOLDER "/scores.csv", NULL, &scores, message) == 0) && CHECK(scores.rows == rows[1]))
             for (i = 0; i < rows[1]; i++) each[i].score = (double)scores.numbers[i * 3 + 1];
         nearest_neighbours(numbers[0], rows[0], numbers[1], rows[1], columns, neighbours);

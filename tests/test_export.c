@@ -104,7 +104,8 @@ static void set_weights(vae_model *model) {
         float       *values = (float *)malloc(t.count * sizeof *values);
         const double most = t.rank == 1 ? 1 : 2 / sqrt((double)(t.count / t.shape[0]) + 1);
         const int    positive = strstr(t.name, "_var") != NULL || strstr(t.name, ".scale") != NULL;
-        for (k = 0; k < t.count; k++) values[k] = (float)test_uniform(&chance, positive ? 0.2 : -most, positive ? 3 : most);
+        for (k = 0; k < t.count; k++)
+            values[k] = (float)test_uniform(&chance, positive ? 0.2 : -most, positive ? 3 : most);
         set(model, t.name, values, t.count);
         free(values);
     }
@@ -196,8 +197,10 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
     export_options o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL };
     float       *rows = (float *)calloc(CALIBRATION * example * 3 + CALIBRATION * latent * 4 + 8 * example + 4096 * 4,
                                         4);
-    float       *x = rows + CALIBRATION * example, *decoded = x + CALIBRATION * example, *mean = decoded + CALIBRATION * example;
-    float       *logvar = mean + CALIBRATION * latent, *means = logvar + CALIBRATION * latent, *wanted = means + CALIBRATION * latent;
+    float       *x = rows + CALIBRATION * example, *decoded = x + CALIBRATION * example,
+                *mean = decoded + CALIBRATION * example;
+    float       *logvar = mean + CALIBRATION * latent, *means = logvar + CALIBRATION * latent,
+                *wanted = means + CALIBRATION * latent;
     float       *seen = wanted + CALIBRATION * latent, *y = seen + example;
     int8_t      *work = (int8_t *)calloc(3 * 8192, 1);
     int          labels[CALIBRATION], alone = 0;
@@ -245,7 +248,9 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
     fprintf(program, "static void check8_%d(void) {\n    static float mean[%d], logvar[%d], decoded[%d], score;\n",
             network, (int)latent, (int)latent, (int)example);
     fprintf(program, "    static float decode[INT8_%d_DECODE_SCRATCH];\n", network);
-    if (alone) fprintf(program, "    (void)score;\n    (void)mean;\n    (void)mean8_%d;\n    (void)rows8_%d;\n", network, network);
+    if (alone)
+        fprintf(program, "    (void)score;\n    (void)mean;\n    (void)mean8_%d;\n    (void)rows8_%d;\n",
+                network, network);
     else {
         fprintf(program, "    static float encode[INT8_%d_ENCODE_SCRATCH];\n", network);
         fprintf(program, "    static float score_scratch[INT8_%d_SCORE_SCRATCH];\n", network);
@@ -257,12 +262,16 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
         if (!alone)
             fprintf(program, "    %s_encode(rows8_%d + %d, %smean, %sencode);\n", name, network, (int)(i * example),
                     label, also);
-        if (!alone) fprintf(program, "    check(%d, \"int8 mean\", mean, mean8_%d + %d, %d);\n", network, network, (int)(i * latent),
+        if (!alone)
+            fprintf(program, "    check(%d, \"int8 mean\", mean, mean8_%d + %d, %d);\n", network, network,
+                    (int)(i * latent),
                 (int)latent);
         fprintf(program, "    %s_decode(z8_%d + %d, %sdecoded, decode);\n", name, network, (int)(i * latent), label);
         fprintf(program, "    check(%d, \"int8 pixels\", decoded, pixels8_%d + %d, %d);\n", network, network,
                 (int)(i * example), (int)example);
-        if (!alone) fprintf(program, "    score = %s_score(rows8_%d + %d, %sscore_scratch);\n    wrong += !(score - score == 0);\n", name,
+        if (!alone)
+            fprintf(program, "    score = %s_score(rows8_%d + %d, %sscore_scratch);\n    wrong += !(score - score == "
+                             "0);\n", name,
                 network, (int)(i * example), label);
     }
     fprintf(program, "}\n\n");
@@ -447,7 +456,8 @@ static int write_programs(void) {
 }
 
 static int run_command(const char *compiler) {
-    const char *flags = "-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wdouble-promotion -Werror -g0";
+    const char *flags = "-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wdouble-promotion -Werror "
+                        "-g0";
     const char *suffix = strstr(compiler, "++") ? "cpp" : "c";
     char        command[2048];
     printf("  %s\n", compiler);

@@ -41,7 +41,8 @@ static const vae_config networks[MODELS] = {
       .encoder = { VAE_CONV_1D_INITIALIZER(4, 5, 2, VAE_SIGMOID), VAE_CONV_1D_INITIALIZER(6, 5, 2, VAE_TANH),
                    VAE_DENSE_INITIALIZER(7, VAE_RELU) },
       .decoder = { VAE_DENSE_INITIALIZER(10, VAE_GELU), VAE_DENSE_SHAPED_INITIALIZER(1, 4, 6, VAE_SOFTPLUS),
-                   VAE_CONV_TRANSPOSED_1D_INITIALIZER(4, 5, 2, VAE_SIGMOID), VAE_CONV_TRANSPOSED_1D_INITIALIZER(3, 4, 2, VAE_SILU),
+                   VAE_CONV_TRANSPOSED_1D_INITIALIZER(4, 5, 2, VAE_SIGMOID),
+                   VAE_CONV_TRANSPOSED_1D_INITIALIZER(3, 4, 2, VAE_SILU),
                    VAE_CONV_1D_INITIALIZER(2, 3, 1, VAE_LINEAR) } },
     { .input = { 4, 5, 2 }, .latent = 2,
       .encoder = { VAE_DENSE_INITIALIZER(6, VAE_SILU) } },
@@ -387,7 +388,8 @@ static void check_objective(int number, vae_kernels kernels) {
         printf("    %s: %s\n", golden->name, error.message);
         return;
     }
-    CHECK(vae_tensor_count(model) == (size_t)golden->tensor_count + (config.objective == VAE_OBJECTIVE_AUTOENCODER ? 2 : 0));
+    CHECK(vae_tensor_count(model) == (size_t)golden->tensor_count +
+          (config.objective == VAE_OBJECTIVE_AUTOENCODER ? 2 : 0));
     for (i = 0; i < golden->tensor_count; i++) {
         const objective_tensor *t = &golden->tensors[i];
         CHECK(t->count <= LARGEST);

@@ -193,7 +193,8 @@ TEST(test_activations) {
 
 TEST(test_geometries) {
     static const vae_config configs[] = {
-        { .input = { 7, 6, 1 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 2, VAE_TANH) } },
+        { .input = { 7, 6, 1 }, .latent = 2,
+          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 3, 2, VAE_TANH) } },
         { .input = { 8, 8, 3 }, .latent = 2,
           .encoder = { VAE_CONV_SYMMETRIC_INITIALIZER(4, 3, 2, 1, VAE_GELU),
                        VAE_CONV_SYMMETRIC_INITIALIZER(5, 4, 2, 1, VAE_SOFTPLUS) } },
@@ -206,7 +207,8 @@ TEST(test_geometries) {
         { .input = { 3, 4, 2 }, .latent = 2,
           .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(3, 3, 2, VAE_SILU), VAE_CONV_INITIALIZER(4, 5, 3, VAE_TANH) } },
         /* a kernel larger than the image, strides larger than kernel and image, uneven padding and cropping */
-        { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 5, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 4, VAE_GELU) } },
+        { .input = { 2, 3, 2 }, .latent = 2,
+          .encoder = { VAE_CONV_INITIALIZER(3, 5, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 4, VAE_GELU) } },
         { .input = { 9, 8, 2 }, .latent = 2,
           .encoder = { { VAE_LAYER_CONV, { 0, 0, 4 }, 2, 1, 4, 3, VAE_EXPLICIT, 0, 3, 2, 0, 0, 0, VAE_SILU, 0, 0 },
                        { VAE_LAYER_CONV, { 0, 0, 3 }, 3, 3, 2, 2, VAE_EXPLICIT, 3, 0, 0, 3, 0, 0, VAE_GELU, 0, 0 } } },
@@ -286,7 +288,8 @@ TEST(test_batch_norm) {
     for (activation = VAE_LINEAR; activation <= VAE_SOFTPLUS; activation++)
         for (dense = 0; dense < 2; dense++) {
             vae_config config = { .input = { 4, 5, 2 }, .latent = 3, .encoder = { VAE_CONV(3, 3, 2, VAE_SILU) } };
-            if (activation == VAE_RELU || activation == VAE_LEAKY_RELU) continue;   /* too many kinks; see test_golden */
+            /* too many kinks; see test_golden */
+            if (activation == VAE_RELU || activation == VAE_LEAKY_RELU) continue;
             if (dense) config.encoder[0] = VAE_DENSE(7, VAE_SILU);
             else {
                 config.encoder[1] = VAE_CONV(4, 2, 1, VAE_SILU);
@@ -340,7 +343,8 @@ TEST(test_sigmas) {
                                               .encoder = { VAE_CONV(3, 3, 2, VAE_SILU), VAE_DENSE(6, VAE_TANH) },
                                               .decoder = { VAE_DENSE_SHAPED(2, 2, 3, VAE_TANH),
                                                            VAE_CONV_TRANSPOSED(3, 3, 2, VAE_SILU),
-                                                           { VAE_LAYER_CONV, { 0, 0, 2 }, 1, 2, 1, 1, VAE_EXPLICIT } } };
+                                                           { VAE_LAYER_CONV, { 0, 0, 2 }, 1, 2, 1, 1,
+                                                             VAE_EXPLICIT } } };
                         const int  two = likelihood == VAE_GAUSSIAN_PREDICTED || likelihood == VAE_DISCRETIZED_LOGISTIC;
                         if (!has_sigma && (sigma || bounded)) continue;
                         if (!has_sigma && standardize && likelihood != VAE_GAUSSIAN_PREDICTED) continue;
@@ -469,8 +473,10 @@ TEST(test_rows_altered) {
 /* Batches of several micro-batches and chunks, as the plan makes them and in smaller ones. */
 TEST(test_batches) {
     static const vae_config configs[] = {
-        { .input = { 3, 3, 1 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_SILU), VAE_CONV_INITIALIZER(3, 2, 2, VAE_GELU) } },
-        { .input = { 2, 2, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_TANH), VAE_DENSE_INITIALIZER(3, VAE_SOFTPLUS) },
+        { .input = { 3, 3, 1 }, .latent = 2,
+          .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_SILU), VAE_CONV_INITIALIZER(3, 2, 2, VAE_GELU) } },
+        { .input = { 2, 2, 2 }, .latent = 2,
+          .encoder = { VAE_CONV_INITIALIZER(2, 2, 1, VAE_TANH), VAE_DENSE_INITIALIZER(3, VAE_SOFTPLUS) },
           .decoder = { VAE_DENSE_SHAPED_INITIALIZER(1, 2, 2, VAE_SIGMOID),
                        VAE_CONV_TRANSPOSED_INITIALIZER(2, 2, 2, VAE_SILU), VAE_DENSE_INITIALIZER(8, VAE_LINEAR) } },
         { .input = { 1, 5, 1 }, .latent = 2, .encoder = { VAE_DENSE_INITIALIZER(3, VAE_TANH) } }
@@ -497,7 +503,8 @@ static double largest_difference(const vae_real *a, const vae_real *b, size_t co
 /* A batch in pieces is the batch: gradients, noise and terms. */
 TEST(test_shares) {
     static const vae_config configs[] = {
-        { .input = { 4, 3, 2 }, .latent = 3, .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(4, VAE_RELU) } },
+        { .input = { 4, 3, 2 }, .latent = 3,
+          .encoder = { VAE_CONV_INITIALIZER(3, 3, 2, VAE_SILU), VAE_DENSE_INITIALIZER(4, VAE_RELU) } },
         { .input = { 1, 7, 1 }, .latent = 3, .encoder = { VAE_DENSE_INITIALIZER(4, VAE_GELU) } },
         { .input = { 4, 4, 1 }, .latent = 2,
           .encoder = { VAE_DENSE_SHAPED_INITIALIZER(2, 2, 2, VAE_TANH), VAE_CONV_INITIALIZER(3, 2, 1, VAE_RELU) },
@@ -708,7 +715,8 @@ static vae_terms brute_force(const vae_model *model, const objective *o, const v
         plain_dense(model, 0, pixels + row * BRUTE_PIXELS, hidden);
         plain_dense(model, 1, hidden, heads);
         for (j = 0; j < BRUTE_LATENT; j++)
-            kls[j] += 0.5 * (heads[j] * heads[j] + exp(heads[BRUTE_LATENT + j]) - 1 - heads[BRUTE_LATENT + j]) / (double)count;
+            kls[j] += 0.5 * (heads[j] * heads[j] + exp(heads[BRUTE_LATENT + j]) - 1 - heads[BRUTE_LATENT + j]) /
+                      (double)count;
         for (s = 0; s < o->samples; s++) {
             double noise[BRUTE_LATENT], z[BRUTE_LATENT], outputs[BRUTE_PIXELS], nats = 0, ratio = 0;
             vaei_normal_rows(model->kernels, model->settings.seed, VAEI_STREAM_TRAINING, model->step,
@@ -717,13 +725,15 @@ static vae_terms brute_force(const vae_model *model, const objective *o, const v
                 const double deviation = exp(heads[BRUTE_LATENT + j] / 2);
                 z[j] = heads[j] + (o->kind == VAE_OBJECTIVE_AUTOENCODER ? 0 : deviation * noise[j]);
                 /* log N(z; 0, 1) - log N(z; mean, deviation) */
-                ratio += -z[j] * z[j] / 2 + (z[j] - heads[j]) * (z[j] - heads[j]) / (2 * deviation * deviation) + log(deviation);
+                ratio += -z[j] * z[j] / 2 + (z[j] - heads[j]) * (z[j] - heads[j]) / (2 * deviation * deviation) +
+                         log(deviation);
             }
             plain_dense(model, 2, z, hidden);
             plain_dense(model, 3, hidden, outputs);
             for (j = 0; j < BRUTE_PIXELS; j++) {
                 const double x = pixels[row * BRUTE_PIXELS + j], p = 1 / (1 + exp(-outputs[j]));
-                nats += gaussian ? (x - outputs[j]) * (x - outputs[j]) / (2 * 0.7 * 0.7) + log(0.7 * sqrt(8 * atan(1.0)))
+                nats += gaussian ? (x - outputs[j]) * (x - outputs[j]) / (2 * 0.7 * 0.7) +
+                                       log(0.7 * sqrt(8 * atan(1.0)))
                                  : -x * log(p) - (1 - x) * log(1 - p);
             }
             terms.reconstruction += nats / (double)(count * o->samples);
@@ -759,7 +769,8 @@ TEST(test_objectives_by_brute_force) {
             model = make(&config);
             for (i = 0; i < vae_parameter_count(model); i++) vae_parameters(model)[i] *= 2;
             for (step = 0; step < 4; step++) {
-                static const struct { size_t first, count, total; } shares[] = { { 0, 11, 11 }, { 3, 5, 40 }, { 900, 1, 1000 } };
+                static const struct { size_t first, count, total; } shares[] = { { 0, 11, 11 }, { 3, 5, 40 },
+                                                                                 { 900, 1, 1000 } };
                 for (i = 0; i < 3; i++) {
                     const vae_data  data = { .pixels = pixels, .count = shares[i].count };
                     const vae_share share = { shares[i].first, shares[i].total };

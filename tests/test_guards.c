@@ -391,7 +391,8 @@ TEST(test_plans_that_do_not_fit) {
 
 static int sometimes_large(test_random *random, int large) {
     const int kind = test_integer(random, 0, 9);
-    return kind < 6 ? test_integer(random, 1, 6) : kind < 9 ? test_integer(random, 1, 300) : test_integer(random, 1, large);
+    return kind < 6 ? test_integer(random, 1, 6) : kind < 9 ? test_integer(random, 1, 300)
+           : test_integer(random, 1, large);
 }
 
 static vae_config any_network(test_random *random) {
@@ -445,7 +446,8 @@ static double least_bytes(const vae_config *config) {
                 height *= l->stride_height;
                 width *= l->stride_width;
             } else {
-                height = (height - 1) * l->stride_height - l->top - l->bottom + l->kernel_height + l->output_padding_height;
+                height = (height - 1) * l->stride_height - l->top - l->bottom + l->kernel_height +
+                         l->output_padding_height;
                 width = (width - 1) * l->stride_width - l->left - l->right + l->kernel_width + l->output_padding_width;
             }
         }
@@ -462,7 +464,8 @@ static void try_out(const vae_config *config) {
     vae_real    *row = (vae_real *)calloc(size, sizeof *row);
     vae_data     data = rows_of(row, 1);
     if (!model || !CHECK(row != NULL)) return;
-    if (!config->inference_only && !CHECK(vae_train_step(model, &data, NULL, &problem) == VAE_OK)) puts(problem.message);
+    if (!config->inference_only && !CHECK(vae_train_step(model, &data, NULL, &problem) == VAE_OK))
+        puts(problem.message);
     if (!CHECK(vae_reconstruct(model, &data, row, &problem) == VAE_OK)) puts(problem.message);
     free(row);
     vae_destroy(model);
@@ -505,7 +508,9 @@ static void *meddling_allocate(void *user, size_t size) {
     return ledger_allocate(&m->counts, size);
 }
 
-static void meddling_release(void *user, void *block, size_t size) { ledger_release(&((meddler *)user)->counts, block, size); }
+static void meddling_release(void *user, void *block, size_t size) {
+    ledger_release(&((meddler *)user)->counts, block, size);
+}
 
 TEST(test_creation_that_fails_late) {
     static const int latents[] = { 0, 5000, -1 };
@@ -544,7 +549,8 @@ TEST(test_creation_without_memory) {
     block = (char *)malloc(needed + 3);
     kept = model = (vae_model *)(void *)&l;                 /* must stay as it is */
     for (k = 0; k < 4; k++) {
-        CHECK(vae_create_in(&config, block, k == 3 ? needed - 1 : needed * k / 4, &model, &problem) == VAE_ERROR_MEMORY);
+        CHECK(vae_create_in(&config, block, k == 3 ? needed - 1 : needed * k / 4, &model, &problem) ==
+              VAE_ERROR_MEMORY);
         CHECK(model == kept);
     }
     for (k = 0; k < 4; k++) {                               /* enough, at any alignment */
@@ -767,7 +773,8 @@ TEST(test_progress_on_a_terminal) {
     for (w = 0; w < sizeof widths / sizeof *widths; w++) {
         static printed p;
         const int      terminal = posix_openpt(O_RDWR | O_NOCTTY);
-        const char    *name = terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0 ? ptsname(terminal) : NULL;
+        const char    *name = terminal >= 0 && grantpt(terminal) == 0 &&
+                              unlockpt(terminal) == 0 ? ptsname(terminal) : NULL;
         const int      screen = name ? open(name, O_RDWR | O_NOCTTY) : -1;
         struct winsize size;
         size_t         length = 0;

@@ -33,7 +33,8 @@ static vae_data make_rows(void) {
         rows.labels[i] = test_integer(&random, 0, CLASSES - 1);
         for (k = 0; k < PIXELS; k++)
             rows.pixels[i * PIXELS + k] =
-                (vae_real)((int)k / 3 == rows.labels[i] ? test_uniform(&random, 0.7, 1) : test_uniform(&random, 0, 0.3));
+                (vae_real)((int)k / 3 == rows.labels[i] ? test_uniform(&random, 0.7, 1)
+                           : test_uniform(&random, 0, 0.3));
     }
     data.pixels = rows.pixels;
     data.labels = rows.labels;
@@ -138,7 +139,8 @@ TEST(test_log_likelihood) {
         for (s = 0; s < SAMPLES; s++) {
             for (k = 0; k < LATENT; k++)
                 z[s * LATENT + k] = (vae_real)((double)mean[row * LATENT + k] +
-                                               exp((double)logvar[row * LATENT + k] / 2) * (double)noise[s * LATENT + k]);
+                                               exp((double)logvar[row * LATENT + k] / 2) *
+                                               (double)noise[s * LATENT + k]);
             labels[s] = data.labels[row];
         }
         latents.z = z;
@@ -149,7 +151,8 @@ TEST(test_log_likelihood) {
             double weight = 0;
             for (k = 0; k < LATENT; k++)
                 weight += ((double)noise[s * LATENT + k] * (double)noise[s * LATENT + k] +
-                           (double)logvar[row * LATENT + k] - (double)z[s * LATENT + k] * (double)z[s * LATENT + k]) / 2;
+                           (double)logvar[row * LATENT + k] - (double)z[s * LATENT + k] *
+                           (double)z[s * LATENT + k]) / 2;
             for (k = 0; k < PIXELS; k++) {
                 const double x = (double)few.pixels[row * PIXELS + k], p = (double)decoded[s * PIXELS + k];
                 weight += x * log(p) + (1 - x) * log(1 - p);

@@ -658,7 +658,8 @@ TEST(test_chosen_networks) {
         { .input = { 6, 5, 2 }, .latent = 3,
           .encoder = { VAE_DENSE_SHAPED_INITIALIZER(3, 4, 2, VAE_SILU), VAE_CONV_INITIALIZER(5, 3, 1, VAE_GELU),
                        VAE_DENSE_SHAPED_INITIALIZER(2, 2, 3, VAE_TANH),
-                       VAE_DENSE_INITIALIZER(20, VAE_RELU), VAE_CONV_INITIALIZER(4, 1, 1, VAE_SOFTPLUS), VAE_CONV_INITIALIZER(3, 2, 1, VAE_LINEAR) } },
+                       VAE_DENSE_INITIALIZER(20, VAE_RELU), VAE_CONV_INITIALIZER(4, 1, 1, VAE_SOFTPLUS),
+                       VAE_CONV_INITIALIZER(3, 2, 1, VAE_LINEAR) } },
         /* dense layers after convolutions in the decoder, which ends dense */
         { .input = { 4, 3, 3 }, .latent = 2, .likelihood = VAE_GAUSSIAN, .sigma = 1,
           .encoder = { VAE_DENSE_INITIALIZER(5, VAE_TANH) },
@@ -674,7 +675,8 @@ TEST(test_chosen_networks) {
           .encoder = { VAE_CONV_TRANSPOSED_INITIALIZER(4, 3, 2, VAE_SOFTPLUS),
                        VAE_CONV_INITIALIZER(6, 4, 3, VAE_TANH) } },
         /* a kernel larger than the image, a stride larger than image and kernel */
-        { .input = { 2, 3, 2 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(3, 5, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 4, VAE_GELU) } },
+        { .input = { 2, 3, 2 }, .latent = 2,
+          .encoder = { VAE_CONV_INITIALIZER(3, 5, 1, VAE_SILU), VAE_CONV_INITIALIZER(4, 2, 4, VAE_GELU) } },
         { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_CONV_INITIALIZER(1, 1, 1, VAE_LINEAR) } },
         { .input = { 1, 1, 1 }, .latent = 1, .encoder = { VAE_DENSE_INITIALIZER(1, VAE_LINEAR) } },
         /* series */
@@ -683,11 +685,13 @@ TEST(test_chosen_networks) {
         { .input = { 1, 13, 4 }, .latent = 2,
           .encoder = { VAE_CONV_1D_INITIALIZER(20, 4, 4, VAE_SIGMOID), VAE_DENSE_INITIALIZER(9, VAE_GELU) } },
         /* one column */
-        { .input = { 17, 1, 3 }, .latent = 2, .encoder = { VAE_CONV_INITIALIZER(5, 3, 2, VAE_TANH), VAE_CONV_INITIALIZER(6, 3, 2, VAE_TANH) } },
+        { .input = { 17, 1, 3 }, .latent = 2,
+          .encoder = { VAE_CONV_INITIALIZER(5, 3, 2, VAE_TANH), VAE_CONV_INITIALIZER(6, 3, 2, VAE_TANH) } },
         /* widths about the tiles of the matrix product */
         { .input = { 5, 5, 16 }, .latent = 48,
           .encoder = { VAE_CONV_INITIALIZER(16, 3, 1, VAE_RELU), VAE_CONV_INITIALIZER(33, 3, 2, VAE_RELU) } },
-        { .input = { 4, 4, 49 }, .latent = 5, .encoder = { VAE_CONV_INITIALIZER(97, 1, 1, VAE_SILU), VAE_DENSE_INITIALIZER(49, VAE_RELU) } },
+        { .input = { 4, 4, 49 }, .latent = 5,
+          .encoder = { VAE_CONV_INITIALIZER(97, 1, 1, VAE_SILU), VAE_DENSE_INITIALIZER(49, VAE_RELU) } },
         { .input = { 1, 100, 1 }, .latent = 17,
           .encoder = { VAE_DENSE_INITIALIZER(193, VAE_RELU), VAE_DENSE_INITIALIZER(31, VAE_LEAKY_RELU) } },
         /* a stride that never meets some taps and some of the image */

@@ -196,7 +196,8 @@ TEST(test_raw_units) {
         least = made[i * SENSORS + SENSORS - 1] < least ? made[i * SENSORS + SENSORS - 1] : least;
         most = made[i * SENSORS + SENSORS - 1] > most ? made[i * SENSORS + SENSORS - 1] : most;
     }
-    CHECK(least > 0.9e7f && least < 1.4e7f && most > 1.6e7f && most < 2.1e7f);        /* 1.25e7 to 1.75e7, more or less */
+    /* 1.25e7 to 1.75e7, more or less */
+    CHECK(least > 0.9e7f && least < 1.4e7f && most > 1.6e7f && most < 2.1e7f);
     vae_destroy(model);
     free(made);
     free(pixels);
@@ -211,7 +212,8 @@ TEST(test_data_out_of_scale) {
         vae_real  *pixels = sensors(2, 0.01);
         vae_config config = vector_config(SENSORS, VAE_LAPLACE);
         vae_model *model;
-        for (i = 0; i < SENSOR_ROWS * SENSORS; i++) pixels[i] = (vae_real)((double)pixels[i] * scales[k][0] + scales[k][1]);
+        for (i = 0; i < SENSOR_ROWS * SENSORS; i++)
+            pixels[i] = (vae_real)((double)pixels[i] * scales[k][0] + scales[k][1]);
         CHECK(fit(&config, pixels, SENSOR_ROWS, 1, &error) == NULL);
         CHECK(error.status == VAE_ERROR_DATA);
         CHECK_CONTAINS(error.message, "set config.standardize to 1");

@@ -70,7 +70,8 @@ TEST(test_nats_and_means) {
                 vae_real          mean = -1;
                 set(model, "decoder.0.bias", &l, 1);
                 CHECK(vae_decode(model, &latents, &mean, NULL) == VAE_OK);
-                CHECK_NEAR(mean, mean_of(all[k], (long double)l), 5e-7 * fabs((double)mean_of(all[k], (long double)l)) + 1e-37);
+                CHECK_NEAR(mean, mean_of(all[k], (long double)l),
+                           5e-7 * fabs((double)mean_of(all[k], (long double)l)) + 1e-37);
                 for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                     const vae_real    x = (vae_real)pixels[j];
                     const vae_data    data = { .pixels = &x, .count = 1 };
@@ -106,7 +107,8 @@ TEST(test_sums_and_ends) {
             CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
             CHECK_NEAR(score, exact, 2e-6 * (n + fabs((double)exact)));
             CHECK(vae_decode(model, &latents, means, NULL) == VAE_OK);
-            for (i = 0; i < n; i++) CHECK_NEAR(means[i], mean_of(all[k], (long double)outputs[i]), 1e-6 * (1 + fabs((double)outputs[i])));
+            for (i = 0; i < n; i++)
+                CHECK_NEAR(means[i], mean_of(all[k], (long double)outputs[i]), 1e-6 * (1 + fabs((double)outputs[i])));
             vae_destroy(model);
         }
 }
@@ -168,11 +170,13 @@ TEST(test_log_likelihood_is_the_integral) {
             double       p = 0, second = 0, z;
             for (z = -12; z < 12; z += h) {
                 const double t = (z - m) / deviation;
-                double       log_joint = -z * z / 2 - 0.918938533204672742, log_q = -t * t / 2 - log(deviation) - 0.918938533204672742;
+                double       log_joint = -z * z / 2 - 0.918938533204672742,
+                             log_q = -t * t / 2 - log(deviation) - 0.918938533204672742;
                 int          i;
                 for (i = 0; i < 2; i++)
                     log_joint -= (double)nats_of(all[k], (long double)rows[r][i],
-                                                 (long double)weight[i] * (long double)z + (long double)bias[i], 0.6000000238L);
+                                                 (long double)weight[i] * (long double)z + (long double)bias[i],
+                                                 0.6000000238L);
                 p += exp(log_joint) * h;
                 second += exp(2 * log_joint - log_q) * h;
             }
@@ -306,7 +310,8 @@ TEST(test_scores_depend_on_the_row_alone) {
                         for (i = 0; i < ROWS; i++) {
                             double kl = 0, squares = 0;
                             for (j = 0; j < 5; j++)
-                                kl += ((double)mean[i * 5 + j] * (double)mean[i * 5 + j] + exp((double)logvar[i * 5 + j]) - 1 -
+                                kl += ((double)mean[i * 5 + j] * (double)mean[i * 5 + j] +
+                                       exp((double)logvar[i * 5 + j]) - 1 -
                                        (double)logvar[i * 5 + j]) / 2;
                             for (j = 0; j < SIZE; j++)
                                 squares += pow((double)pixels[i * SIZE + j] - (double)seen[i * SIZE + j], 2);
@@ -345,7 +350,8 @@ TEST(test_standardized_model_is_the_scaled_one) {
             for (i = 0; i < ROWS * SIZE; i++) {
                 bytes[i] = (unsigned char)test_integer(&random, 0, 200);
                 pixels[i] = as_bytes ? (vae_real)bytes[i] / 255
-                                     : (vae_real)(test_uniform(&random, -1, 1) * pow(10, (double)(i % SIZE) / 6 - 2) + 3000);
+                                     : (vae_real)(test_uniform(&random, -1, 1) * pow(10, (double)(i % SIZE) / 6 - 2) +
+                                                  3000);
                 if (i % SIZE == 5) { pixels[i] = as_bytes ? (vae_real)17 / 255 : -7; bytes[i] = 17; }     /* constant */
             }
             for (j = 0; j < SIZE; j++) {
@@ -355,7 +361,8 @@ TEST(test_standardized_model_is_the_scaled_one) {
                 scale[j] = j == 5 ? 1 : sqrt(variance);
                 log_scale += log(scale[j]);
                 for (i = 0; i < ROWS; i++)
-                    scaled[i * SIZE + j] = (vae_real)(((double)pixels[i * SIZE + j] - (double)(vae_real)mean[j]) / scale[j]);
+                    scaled[i * SIZE + j] =
+                        (vae_real)(((double)pixels[i * SIZE + j] - (double)(vae_real)mean[j]) / scale[j]);
             }
             config.layout = (vae_layout)layout;
             plain = make(&config);
@@ -375,7 +382,8 @@ TEST(test_standardized_model_is_the_scaled_one) {
             CHECK(vae_train_step(model, &data, &a, NULL) == VAE_OK);
             CHECK(vae_train_step(plain, &by_hand, &b, NULL) == VAE_OK);
             CHECK_NEAR(a.reconstruction, b.reconstruction + log_scale, 1e-5 * SIZE);
-            CHECK(vae_elbo(model, &data, &a, NULL, NULL) == VAE_OK && vae_elbo(plain, &by_hand, &b, NULL, NULL) == VAE_OK);
+            CHECK(vae_elbo(model, &data, &a, NULL, NULL) == VAE_OK &&
+                  vae_elbo(plain, &by_hand, &b, NULL, NULL) == VAE_OK);
             CHECK_NEAR(a.reconstruction, b.reconstruction + log_scale, 1e-4 * SIZE);
             CHECK_NEAR(a.kl, b.kl, 1e-4);
             CHECK(vae_log_likelihood(model, &data, 5, &scores[0][0], NULL, NULL) == VAE_OK);
@@ -495,13 +503,15 @@ TEST(test_standardize_is_refused) {
 
 TEST(test_sentences_about_data) {
     static const struct { vae_likelihood likelihood; vae_real value; const char *says; } cases[] = {
-        { VAE_BERNOULLI, 2, "validation row 1, column 2 holds 2: VAE_BERNOULLI needs pixels in [0, 1]; divide them by their "
+        { VAE_BERNOULLI, 2, "validation row 1, column 2 holds 2: VAE_BERNOULLI needs pixels in [0, 1]; divide them by "
+                            "their "
                             "maximum, or use VAE_GAUSSIAN" },
         { VAE_CONTINUOUS_BERNOULLI, -1, "validation row 1, column 2 holds -1: VAE_CONTINUOUS_BERNOULLI needs pixels in "
                                         "[0, 1]; shift and scale them, or use VAE_GAUSSIAN" },
         { VAE_BERNOULLI, 0, "validation row 1, column 2 holds NaN: pixels must be finite numbers" },
         { VAE_LAPLACE, 0, "validation row 1, column 2 holds NaN: pixels must be finite numbers" },
-        { VAE_GAUSSIAN, 1.5e9f, "validation row 1, column 2 holds 1500000000: pixels must lie within -1e9 to 1e9; scale them, or "
+        { VAE_GAUSSIAN, 1.5e9f,
+          "validation row 1, column 2 holds 1500000000: pixels must lie within -1e9 to 1e9; scale them, or "
                                 "set config.standardize to 1" }
     };
     size_t k;
@@ -537,7 +547,8 @@ TEST(test_results_that_are_not_finite) {
             for (t = 0; t < 2; t++) {
                 vae_config  config = { .input = { 4, 3, 1 }, .latent = 2, .encoder = { VAE_DENSE(5, VAE_LINEAR) },
                                        .threads = 1,
-                                       .decoder = { VAE_DENSE(12, VAE_LINEAR), VAE_DENSE(12, VAE_LINEAR) }, .batch = 2 };
+                                       .decoder = { VAE_DENSE(12, VAE_LINEAR), VAE_DENSE(12, VAE_LINEAR) },
+                                       .batch = 2 };
                 vae_real    pixels[ROWS * SIZE], out[ROWS * SIZE], z[ROWS * 2];
                 vae_data    data = { .pixels = pixels, .count = ROWS };
                 vae_latents latents = { .z = z, .count = ROWS };
@@ -560,7 +571,8 @@ TEST(test_results_that_are_not_finite) {
                     vae_tensor tensor;
                     CHECK(vae_tensor_at(model, i, &tensor, NULL) == VAE_OK);
                     if (strstr(tensor.name, "bias")) fill(model, tensor.name, tensor.count, 0);
-                    else if (!t == (strncmp(tensor.name, "decoder", 7) == 0)) fill(model, tensor.name, tensor.count, 1e20f);
+                    else if (!t == (strncmp(tensor.name, "decoder", 7) == 0))
+                        fill(model, tensor.name, tensor.count, 1e20f);
                 }
                 if (t) {        /* the encoder */
                     CHECK(vae_encode(model, &data, z, NULL, &error) == VAE_ERROR_NUMERIC);

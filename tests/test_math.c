@@ -63,7 +63,8 @@ static const math_set math_all_sets[] = {
 static int math_set_count(void) {
 #ifdef VAEI_HAS_X86
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 2;
-    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl") ||
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512vl") ||
         !__builtin_cpu_supports("avx512dq")) return 3;
 #endif
     return (int)(sizeof math_all_sets / sizeof *math_all_sets);
@@ -265,10 +266,12 @@ static float mapped(math_map map, double x) {
 static void test_special_values(const math_set *set) {
     const double inf = infinity_of(1), nan = (double)float_of(0x7FC00000), denormal = (double)float_of(12345);
     int kind;
-    CHECK(mapped(set->exp, 0) == 1 && mapped(set->exp, -0.0) == 1 && mapped(set->exp, denormal) == 1, "%s exp 0", set->name);
+    CHECK(mapped(set->exp, 0) == 1 && mapped(set->exp, -0.0) == 1 && mapped(set->exp, denormal) == 1,
+          "%s exp 0", set->name);
     CHECK(is_infinite(mapped(set->exp, inf)) && mapped(set->exp, -inf) == 0 && mapped(set->exp, -1e30) == 0 &&
           is_infinite(mapped(set->exp, 1e30)), "%s exp at infinity", set->name);
-    CHECK(!is_infinite(mapped(set->exp, (double)float_of(0x42B17217))) && is_infinite(mapped(set->exp, (double)float_of(0x42B17218))),
+    CHECK(!is_infinite(mapped(set->exp, (double)float_of(0x42B17217))) &&
+          is_infinite(mapped(set->exp, (double)float_of(0x42B17218))),
           "%s exp at its largest", set->name);
     CHECK(mapped(set->log, 1) == 0, "%s log 1", set->name);
     CHECK(is_nan((double)mapped(set->exp, nan)) && is_nan((double)mapped(set->exp_negative, nan)) &&
@@ -277,7 +280,8 @@ static void test_special_values(const math_set *set) {
     for (kind = VAE_LINEAR; kind <= VAE_SOFTPLUS; kind++) {
         const vae_activation k = (vae_activation)kind;
         CHECK(is_nan((double)at(set, k, nan)), "%s activation %d of NaN", set->name, kind);
-        CHECK(kind == VAE_TANH || kind == VAE_SIGMOID ? at(set, k, inf) == 1 : is_infinite(at(set, k, inf)), "%s activation %d of inf", set->name, kind);
+        CHECK(kind == VAE_TANH || kind == VAE_SIGMOID ? at(set, k, inf) == 1 : is_infinite(at(set, k, inf)),
+              "%s activation %d of inf", set->name, kind);
         if (kind != VAE_LINEAR && kind != VAE_LEAKY_RELU)
             CHECK((double)at(set, k, -inf) == (kind == VAE_TANH ? -1 : 0), "%s activation %d of -inf", set->name, kind);
         if (kind != VAE_SIGMOID && kind != VAE_SOFTPLUS)
@@ -285,19 +289,26 @@ static void test_special_values(const math_set *set) {
                   "%s activation %d near 0", set->name, kind);
     }
     CHECK(bits_of(at(set, VAE_TANH, (double)float_of(0x80000000))) == 0x80000000, "%s tanh -0", set->name);
-    CHECK((double)at(set, VAE_SIGMOID, 0) == 0.5 && fabs((double)at(set, VAE_SOFTPLUS, 0) - 0.69314718) < 1e-7, "%s at 0", set->name);
-    CHECK(slope_at(set, VAE_SILU, inf) == 1 && slope_at(set, VAE_SILU, -inf) == 0 && (double)slope_at(set, VAE_SILU, 0) == 0.5, "%s SiLU'", set->name);
-    CHECK(slope_at(set, VAE_GELU, inf) == 1 && slope_at(set, VAE_GELU, -inf) == 0 && fabs((double)slope_at(set, VAE_GELU, 0) - 0.5) < 1e-7, "%s GELU'", set->name);
-    CHECK(is_nan((double)slope_at(set, VAE_SILU, nan)) && is_nan((double)slope_at(set, VAE_GELU, nan)), "%s slope of NaN", set->name);
+    CHECK((double)at(set, VAE_SIGMOID, 0) == 0.5 && fabs((double)at(set, VAE_SOFTPLUS, 0) - 0.69314718) < 1e-7,
+          "%s at 0", set->name);
+    CHECK(slope_at(set, VAE_SILU, inf) == 1 && slope_at(set, VAE_SILU, -inf) == 0 &&
+          (double)slope_at(set, VAE_SILU, 0) == 0.5, "%s SiLU'", set->name);
+    CHECK(slope_at(set, VAE_GELU, inf) == 1 && slope_at(set, VAE_GELU, -inf) == 0 &&
+          fabs((double)slope_at(set, VAE_GELU, 0) - 0.5) < 1e-7, "%s GELU'", set->name);
+    CHECK(is_nan((double)slope_at(set, VAE_SILU, nan)) && is_nan((double)slope_at(set, VAE_GELU, nan)),
+          "%s slope of NaN", set->name);
     CHECK(slope_at(set, VAE_RELU, 1) == 1 && slope_at(set, VAE_RELU, 0) == 0 && slope_at(set, VAE_LEAKY_RELU, 2) == 1 &&
-          bits_of(slope_at(set, VAE_LEAKY_RELU, -2)) == bits_of(0.01f) && slope_at(set, VAE_LINEAR, 3) == 1, "%s ReLU'", set->name);
-    CHECK((double)slope_at(set, VAE_TANH, 0.5) == 0.75 && (double)slope_at(set, VAE_SIGMOID, 0.25) == 0.1875, "%s tanh', sigmoid'", set->name);
+          bits_of(slope_at(set, VAE_LEAKY_RELU, -2)) == bits_of(0.01f) && slope_at(set, VAE_LINEAR, 3) == 1,
+          "%s ReLU'", set->name);
+    CHECK((double)slope_at(set, VAE_TANH, 0.5) == 0.75 && (double)slope_at(set, VAE_SIGMOID, 0.25) == 0.1875,
+          "%s tanh', sigmoid'", set->name);
     {   /* Bernoulli at saturation and for NaN */
         float l[4], x[4], d[4];
         double sum;
         l[0] = 200; x[0] = 1; l[1] = -200; x[1] = 0; l[2] = 200; x[2] = 0; l[3] = -200; x[3] = 1;
         sum = vaei_score_bernoulli(set->kernels, 4, l, x, NULL, 1, d);
-        CHECK(sum == 400 && d[0] == 0 && d[1] == 0 && d[2] == 1 && d[3] == -1, "%s Bernoulli at saturation: %g", set->name, sum);
+        CHECK(sum == 400 && d[0] == 0 && d[1] == 0 && d[2] == 1 && d[3] == -1, "%s Bernoulli at saturation: %g",
+              set->name, sum);
         l[1] = float_of(0x7FC00000);
         sum = vaei_score_bernoulli(set->kernels, 4, l, x, NULL, 1, d);
         CHECK(is_nan(sum) && is_nan((double)d[1]), "%s Bernoulli of NaN", set->name);
@@ -306,9 +317,11 @@ static void test_special_values(const math_set *set) {
         float raw[7] = { -30, -20, 0, 10, 11, 0, 50 }, d[7] = { 1, -1, 5, 1, -1, -5, 1 };
         raw[5] = float_of(0x7FC00000);
         vaei_bound_logvar(7, raw, raw);
-        CHECK(raw[0] == -20 && raw[1] == -20 && raw[2] == 0 && raw[3] == 10 && raw[4] == 10 && is_nan((double)raw[5]) && raw[6] == 10, "%s bound", set->name);
+        CHECK(raw[0] == -20 && raw[1] == -20 && raw[2] == 0 && raw[3] == 10 && raw[4] == 10 && is_nan((double)raw[5]) &&
+              raw[6] == 10, "%s bound", set->name);
         vaei_bound_logvar_backward(7, raw, d);
-        CHECK(d[0] == 0 && d[1] == -1 && d[2] == 5 && d[3] == 1 && d[4] == 0 && d[6] == 1, "%s gradient at the bound", set->name);
+        CHECK(d[0] == 0 && d[1] == -1 && d[2] == 5 && d[3] == 1 && d[4] == 0 && d[6] == 1,
+              "%s gradient at the bound", set->name);
     }
 }
 
@@ -324,7 +337,8 @@ static void test_square_root(int exhaustive) {
             wrong++;                            /* denormals only where the processor has not been told to flush them */
     }
     CHECK(wrong == 0, "%lu square roots differ", (unsigned long)wrong);
-    CHECK(is_nan((double)vaei_sqrt(-1)) && bits_of(vaei_sqrt(float_of(0x80000000))) == 0x80000000, "square root below 0");
+    CHECK(is_nan((double)vaei_sqrt(-1)) && bits_of(vaei_sqrt(float_of(0x80000000))) == 0x80000000,
+          "square root below 0");
 }
 
 /* ---- every kernel at every length: no guard touched, the same bits in a tail as in a vector and in every set ---- */
@@ -354,7 +368,10 @@ static double run_kernel(const math_set *set, int k, size_t n, const workload *w
     case 20: *outputs = 0; return vaei_gaussian(set->kernels, n, w->in[0], w->in[2], 1.7f, 1, NULL);
     case 21: *outputs = 0; return vaei_gaussian_kl(set->kernels, n, w->in[1], w->in[0]);
     case 22: vaei_reparameterize(set->kernels, n, w->in[1], w->in[0], w->in[2], out[0]); return 0;
-    case 23: *outputs = 2; vaei_latent_backward(set->kernels, n, w->in[1], w->in[0], w->in[2], w->in[3], 0.01f, out[0], out[1]); return 0;
+    case 23:
+        *outputs = 2;
+        vaei_latent_backward(set->kernels, n, w->in[1], w->in[0], w->in[2], w->in[3], 0.01f, out[0], out[1]);
+        return 0;
     case 24: vaei_bound_logvar(n, w->in[0], out[0]); return 0;
     case 25: for (i = 0; i < n; i++) out[0][i] = w->in[1][i];
              vaei_bound_logvar_backward(n, w->in[0], out[0]); return 0;
@@ -456,16 +473,20 @@ static void test_sums(const math_set *set) {
             gaussian += 0.5 * (l - x) * (l - x) * (double)1.7f;
             kl += 0.5 * (m * m + reference_expm1_minus(l));
         }
-        CHECK(fabs(vaei_score_bernoulli(set->kernels, n, w.in[0], w.in[2], NULL, 1, NULL) - bernoulli) <= 3e-7 * bernoulli, "%s Bernoulli, n %d", set->name, (int)n);
-        CHECK(fabs(vaei_gaussian(set->kernels, n, w.in[0], w.in[2], 1.7f, 1, NULL) - gaussian) <= 3e-7 * gaussian, "%s Gaussian, n %d", set->name, (int)n);
-        CHECK(fabs(vaei_gaussian_kl(set->kernels, n, w.in[1], w.in[0]) - kl) <= 6e-7 * kl, "%s KL, n %d", set->name, (int)n);
+        CHECK(fabs(vaei_score_bernoulli(set->kernels, n, w.in[0], w.in[2], NULL, 1, NULL) - bernoulli) <=
+                  3e-7 * bernoulli, "%s Bernoulli, n %d", set->name, (int)n);
+        CHECK(fabs(vaei_gaussian(set->kernels, n, w.in[0], w.in[2], 1.7f, 1, NULL) - gaussian) <= 3e-7 * gaussian,
+              "%s Gaussian, n %d", set->name, (int)n);
+        CHECK(fabs(vaei_gaussian_kl(set->kernels, n, w.in[1], w.in[0]) - kl) <= 6e-7 * kl, "%s KL, n %d",
+              set->name, (int)n);
         free_workload(&w);
     }
     {   /* KL near the prior: relative precision is kept */
         double scale;
         for (scale = 1; scale > 1e-9; scale *= 0.1) {
             float m = (float)(0.7 * scale), v = (float)(-0.9 * scale);
-            const double exact = 0.5 * ((double)m * (double)m + reference_expm1_minus((double)v)), got = vaei_gaussian_kl(set->kernels, 1, &m, &v);
+            const double exact = 0.5 * ((double)m * (double)m + reference_expm1_minus((double)v)),
+                         got = vaei_gaussian_kl(set->kernels, 1, &m, &v);
             CHECK(fabs(got - exact) <= 4e-7 * exact, "%s KL at %g: %g for %g", set->name, scale, got, exact);
         }
     }
@@ -501,7 +522,8 @@ static void test_latent(const math_set *set) {
 /* Rows whose gradients are multiples of an array's numbers: the bits of the products. */
 static void test_adam_of_multiples(const math_set *set) {
     enum { ROWS = 3, MOST = 40 };
-    float          g[MOST], product[ROWS * MOST], factors[ROWS], p[2][ROWS * MOST], m[2][ROWS * MOST], v[2][ROWS * MOST];
+    float          g[MOST], product[ROWS * MOST], factors[ROWS], p[2][ROWS * MOST], m[2][ROWS * MOST],
+                   v[2][ROWS * MOST];
     vaei_update_step step;
     size_t         n, i, r;
     int            t;
@@ -541,7 +563,8 @@ static void test_adam(const math_set *set) {
         p -= 1e-2 / (1 - b1) * m / (sqrt(v / (1 - b2)) + 1e-8);
     }
     CHECK(fabs((double)parameter - p) < 4e-6 && fabs((double)first - m) < 1e-6 && fabs((double)second - v) < 1e-5 * v,
-          "%s Adam: %.9g for %.9g, %g for %g, %g for %g", set->name, (double)parameter, p, (double)first, m, (double)second, v);
+          "%s Adam: %.9g for %.9g, %g for %g, %g for %g", set->name, (double)parameter, p, (double)first, m,
+          (double)second, v);
     CHECK(fabs(vaei_power(beta1, 200) - b1) < 1e-12 * b1 && fabs(vaei_power(beta2, 200) - b2) < 1e-12, "powers");
     g = 0;                                  /* no gradient any more: the moments end at 0, never denormal */
     step = adam_step(1e-2, 0.9, 0.999, 1e-8, 100000);
@@ -549,7 +572,8 @@ static void test_adam(const math_set *set) {
         adam(set->kernels, &step, 1, 1, &parameter, &unscaled, &g, &first, &second);
         if ((first != 0 && fabs((double)first) < 1.2e-38) || (second != 0 && (double)second < 1.2e-38)) denormal++;
     }
-    CHECK(denormal == 0 && first == 0 && second == 0, "%s Adam: %d denormal, at the end %g %g", set->name, denormal, (double)first, (double)second);
+    CHECK(denormal == 0 && first == 0 && second == 0, "%s Adam: %d denormal, at the end %g %g", set->name, denormal,
+          (double)first, (double)second);
 }
 
 /* ---- arithmetic, data ---- */
@@ -577,7 +601,8 @@ static void test_column_sums(const math_set *set, uint64_t *hash) {
         for (j = 0; j < columns; j++) again[j] = 3;
         set->kernels->column_sums(rows, columns, d, 0, offsets, again, 1);           /* rows upside down, on top of 3 */
         *hash = hash_array(*hash, again, columns);
-        for (j = 0; j < columns; j++) if (fabs((double)again[j] - 3 - (double)out[j]) > 1e-4 * (1 + fabs((double)out[j]))) differ++;
+        for (j = 0; j < columns; j++)
+            if (fabs((double)again[j] - 3 - (double)out[j]) > 1e-4 * (1 + fabs((double)out[j]))) differ++;
         CHECK(differ == 0, "%s column sums by table", set->name);
         free(d); free(out); free(again); free(offsets);
     }
@@ -605,7 +630,8 @@ static void test_data(const math_set *set) {
         const float kept = x[i];
         for (j = 0; j < 5; j++) {
             x[i] = float_of(bad[j]);
-            if (all_within(set, N, x, FLT_MAX) || all_within(set, i + 1, x, FLT_MAX) || !all_within(set, i, x, FLT_MAX)) wrong++;
+            if (all_within(set, N, x, FLT_MAX) || all_within(set, i + 1, x, FLT_MAX) || !all_within(set, i, x, FLT_MAX))
+                wrong++;
             if (set->kernels->check_range(N, x, 0, 1) != i || set->kernels->check_range(i, x, 0, 1) != i) wrong++;
         }
         x[i] = float_of(0x3F800001); if (set->kernels->check_range(N, x, 0, 1) != i) wrong++;
@@ -655,7 +681,8 @@ static void test_statistics(const math_set *set) {
     const int columns = 16, rows = 65536, count = columns * rows;
     const double error = 4.9 / sqrt((double)count);
     float *z = reals((size_t)count), *other = reals((size_t)count);
-    double sum[5] = { 0, 0, 0, 0, 0 }, next = 0, next_squares = 0, below = 0, steps = 0, streams = 0, seeds = 0, distance = 0, largest = 0;
+    double sum[5] = { 0, 0, 0, 0, 0 }, next = 0, next_squares = 0, below = 0, steps = 0, streams = 0, seeds = 0,
+           distance = 0, largest = 0;
     double uniform_sum = 0, uniform_squares = 0;
     int i, k;
     vaei_normal_rows(set->kernels, 2024, 1, 1, 0, (size_t)rows, (size_t)columns, z);
@@ -669,16 +696,21 @@ static void test_statistics(const math_set *set) {
         }
         if (i + columns < count) below += (double)z[i] * (double)z[i + columns];
     }
-    vaei_normal_rows(set->kernels, 2024, 1, 2, 0, (size_t)rows, (size_t)columns, other); for (i = 0; i < count; i++) steps += (double)z[i] * (double)other[i];
-    vaei_normal_rows(set->kernels, 2024, 2, 1, 0, (size_t)rows, (size_t)columns, other); for (i = 0; i < count; i++) streams += (double)z[i] * (double)other[i];
-    vaei_normal_rows(set->kernels, 2025, 1, 1, 0, (size_t)rows, (size_t)columns, other); for (i = 0; i < count; i++) seeds += (double)z[i] * (double)other[i];
+    vaei_normal_rows(set->kernels, 2024, 1, 2, 0, (size_t)rows, (size_t)columns, other);
+    for (i = 0; i < count; i++) steps += (double)z[i] * (double)other[i];
+    vaei_normal_rows(set->kernels, 2024, 2, 1, 0, (size_t)rows, (size_t)columns, other);
+    for (i = 0; i < count; i++) streams += (double)z[i] * (double)other[i];
+    vaei_normal_rows(set->kernels, 2025, 1, 1, 0, (size_t)rows, (size_t)columns, other);
+    for (i = 0; i < count; i++) seeds += (double)z[i] * (double)other[i];
     for (k = 1; k < 5; k++) sum[k] /= count;
     CHECK(fabs(sum[1]) < error, "mean %g", sum[1]);
     CHECK(fabs(sum[2] - 1) < error * sqrt(2.0), "variance %g", sum[2]);
     CHECK(fabs(sum[3]) < error * sqrt(15.0), "third moment %g", sum[3]);
     CHECK(fabs(sum[4] - 3) < error * sqrt(96.0), "fourth moment %g", sum[4]);
-    CHECK(fabs(next / count) < error && fabs(below / count) < error && fabs(steps / count) < error && fabs(streams / count) < error && fabs(seeds / count) < error,
-          "correlations: elements %g rows %g steps %g streams %g seeds %g", next / count, below / count, steps / count, streams / count, seeds / count);
+    CHECK(fabs(next / count) < error && fabs(below / count) < error && fabs(steps / count) < error &&
+          fabs(streams / count) < error && fabs(seeds / count) < error,
+          "correlations: elements %g rows %g steps %g streams %g seeds %g", next / count, below / count, steps / count,
+          streams / count, seeds / count);
     CHECK(fabs(next_squares / count) < error * 2, "correlation of squares %g", next_squares / count);
     CHECK(largest > 4.5 && largest < 6.67, "largest %g", largest);
     qsort(z, (size_t)count, sizeof *z, compare_floats);
@@ -695,10 +727,13 @@ static void test_statistics(const math_set *set) {
         if (!((double)other[i] >= 0 && (double)other[i] < 1)) distance = 9;
         uniform_sum += (double)other[i] - 0.5; uniform_squares += ((double)other[i] - 0.5) * ((double)other[i] - 0.5);
     }
-    CHECK(distance == 0 && fabs(uniform_sum / count) < error * sqrt(1 / 12.0) && fabs(uniform_squares / count - 1 / 12.0) < error * sqrt(1 / 180.0), "uniforms");
-    printf("  %s normals, in standard errors: mean %.2f variance %.2f third %.2f fourth %.2f elements %.2f rows %.2f steps %.2f largest %.3f\n",
+    CHECK(distance == 0 && fabs(uniform_sum / count) < error * sqrt(1 / 12.0) &&
+          fabs(uniform_squares / count - 1 / 12.0) < error * sqrt(1 / 180.0), "uniforms");
+    printf("  %s normals, in standard errors: mean %.2f variance %.2f third %.2f fourth %.2f elements %.2f rows %.2f "
+           "steps %.2f largest %.3f\n",
            set->name, sum[1] / error * 4.9, (sum[2] - 1) / error / sqrt(2.0) * 4.9, sum[3] / error / sqrt(15.0) * 4.9,
-           (sum[4] - 3) / error / sqrt(96.0) * 4.9, next / count / error * 4.9, below / count / error * 4.9, steps / count / error * 4.9, largest);
+           (sum[4] - 3) / error / sqrt(96.0) * 4.9, next / count / error * 4.9, below / count / error * 4.9,
+           steps / count / error * 4.9, largest);
     free(z); free(other);
 }
 
@@ -734,8 +769,10 @@ static void test_scalars(void) {
     }
     CHECK(worst_exp < 1e-15, "exp in double: %g", worst_exp);
     CHECK(worst_log < 1e-15, "log in double: %g", worst_log);
-    CHECK(vaei_scalar_exp(0) == 1 && vaei_scalar_log(1) == 0 && vaei_scalar_exp(-1e9) == 0 && vaei_scalar_log(0) < -1e308 &&
-          vaei_scalar_exp(1e9) > 1e308 && is_nan((double)vaei_scalar_log(-1)) && fabs(vaei_scalar_log(5e-324) - log(5e-324)) < 1e-12, "scalars at the ends");
+    CHECK(vaei_scalar_exp(0) == 1 && vaei_scalar_log(1) == 0 && vaei_scalar_exp(-1e9) == 0 &&
+          vaei_scalar_log(0) < -1e308 &&
+          vaei_scalar_exp(1e9) > 1e308 && is_nan((double)vaei_scalar_log(-1)) &&
+          fabs(vaei_scalar_log(5e-324) - log(5e-324)) < 1e-12, "scalars at the ends");
 }
 
 #ifdef VAE_DOUBLE
@@ -749,22 +786,36 @@ static void test_double(const math_set *set) {
     for (kind = VAE_LINEAR; kind <= VAE_SOFTPLUS; kind++) {
         for (i = 0; i < N; i++) { x[i] = random_normal() * 2; d[i] = 1; }
         vaei_activate(set->kernels, (vae_activation)kind, N, x, e);
-        vaei_activate_backward(set->kernels, (vae_activation)kind, N, vaei_activation_saves_input((vae_activation)kind) ? x : e, d);
+        vaei_activate_backward(set->kernels, (vae_activation)kind, N,
+                               vaei_activation_saves_input((vae_activation)kind) ? x : e, d);
         for (i = 0; i < N; i++) { y[i] = x[i] + h; z[i] = x[i] - h; }
         vaei_activate(set->kernels, (vae_activation)kind, N, y, y);
         vaei_activate(set->kernels, (vae_activation)kind, N, z, z);
-        for (i = 0; i < N; i++) if (fabs(x[i]) > 1e-4 && fabs((y[i] - z[i]) / (2 * h) - d[i]) > worst) worst = fabs((y[i] - z[i]) / (2 * h) - d[i]);
+        for (i = 0; i < N; i++)
+            if (fabs(x[i]) > 1e-4 && fabs((y[i] - z[i]) / (2 * h) - d[i]) > worst)
+                worst = fabs((y[i] - z[i]) / (2 * h) - d[i]);
         CHECK(worst < 1e-8, "activation %d: gradient off by %g", kind, worst);
     }
-    for (i = 0; i < N; i++) { x[i] = random_normal(); y[i] = random_between(0, 1); e[i] = random_normal(); f[i] = random_normal(); }
+    for (i = 0; i < N; i++) {
+        x[i] = random_normal();
+        y[i] = random_between(0, 1);
+        e[i] = random_normal();
+        f[i] = random_normal();
+    }
     (void)vaei_score_bernoulli(set->kernels, N, x, y, NULL, 0.25, d);
     (void)vaei_gaussian(set->kernels, N, x, y, 1.7, 0.25, z);
     for (i = 0; i < N; i++) {
         const vae_real kept = x[i];
         double up, down;
-        x[i] = kept + h; up = vaei_score_bernoulli(set->kernels, N, x, y, NULL, 1, NULL); x[i] = kept - h; down = vaei_score_bernoulli(set->kernels, N, x, y, NULL, 1, NULL);
+        x[i] = kept + h;
+        up = vaei_score_bernoulli(set->kernels, N, x, y, NULL, 1, NULL);
+        x[i] = kept - h;
+        down = vaei_score_bernoulli(set->kernels, N, x, y, NULL, 1, NULL);
         CHECK(fabs((up - down) / (2 * h) * 0.25 - d[i]) < 1e-8, "Bernoulli gradient");
-        x[i] = kept + h; up = vaei_gaussian(set->kernels, N, x, y, 1.7, 1, NULL); x[i] = kept - h; down = vaei_gaussian(set->kernels, N, x, y, 1.7, 1, NULL);
+        x[i] = kept + h;
+        up = vaei_gaussian(set->kernels, N, x, y, 1.7, 1, NULL);
+        x[i] = kept - h;
+        down = vaei_gaussian(set->kernels, N, x, y, 1.7, 1, NULL);
         CHECK(fabs((up - down) / (2 * h) * 0.25 - z[i]) < 1e-8, "Gaussian gradient");
         x[i] = kept;
     }
@@ -779,7 +830,9 @@ static void test_double(const math_set *set) {
             int j;
             *p = kept + h; vaei_reparameterize(set->kernels, N, x, y, e, z); for (j = 0; j < N; j++) up += f[j] * z[j];
             up += 0.3 * vaei_gaussian_kl(set->kernels, N, x, y);
-            *p = kept - h; vaei_reparameterize(set->kernels, N, x, y, e, z); for (j = 0; j < N; j++) down += f[j] * z[j];
+            *p = kept - h;
+            vaei_reparameterize(set->kernels, N, x, y, e, z);
+            for (j = 0; j < N; j++) down += f[j] * z[j];
             down += 0.3 * vaei_gaussian_kl(set->kernels, N, x, y);
             *p = kept;
             CHECK(fabs((up - down) / (2 * h) - (which ? g[i] : d[i])) < 1e-8, "latent gradient");
@@ -801,7 +854,8 @@ static void test_family_bits(const math_set *set) {
     if (!family[set->fused]) family[set->fused] = hash;
     CHECK(hash == family[set->fused], "%s has other bits than the family's first set", set->name);
     /* The same on every compiler and processor (x86-64 and AArch64, gcc and clang, -O0 to -O3, -march=native). */
-    CHECK(hash == (set->fused ? 0x91f51b99ed9ad97eu : 0x4629a5ba78d7a93eu), "%s has changed bits: %08lx%08lx", set->name,
+    CHECK(hash == (set->fused ? 0x91f51b99ed9ad97eu : 0x4629a5ba78d7a93eu),
+          "%s has changed bits: %08lx%08lx", set->name,
           (unsigned long)(hash >> 32), (unsigned long)(hash & 0xFFFFFFFFu));
 }
 #endif

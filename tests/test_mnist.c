@@ -23,7 +23,8 @@ static unsigned char *read_images(const char *directory, const char *name, size_
     if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path) return NULL;
     file = fopen(path, "rb");
     if (!file) return NULL;
-    if (fread(head, 1, 16, file) == 16 && big_endian(head) == 2051 && big_endian(head + 8) == 28 && big_endian(head + 12) == 28) {
+    if (fread(head, 1, 16, file) == 16 && big_endian(head) == 2051 && big_endian(head + 8) == 28 &&
+        big_endian(head + 12) == 28) {
         *count = big_endian(head + 4);
         images = (unsigned char *)malloc(*count * PIXELS);
         if (images && fread(images, PIXELS, *count, file) != *count) {

@@ -367,7 +367,8 @@ TEST(test_autoencoder) {
     CHECK(vae_encode(model, &rows, mean, NULL, NULL) == VAE_OK);
     CHECK(vae_decode(model, &latents, decoded, NULL) == VAE_OK && vae_reconstruct(model, &rows, again, NULL) == VAE_OK);
     CHECK(!memcmp(decoded, again, sizeof decoded));
-    CHECK(vae_score(model, &rows, NULL, scores, NULL) == VAE_OK && vae_elbo(model, &rows, &terms, each, NULL) == VAE_OK);
+    CHECK(vae_score(model, &rows, NULL, scores, NULL) == VAE_OK &&
+          vae_elbo(model, &rows, &terms, each, NULL) == VAE_OK);
     for (i = 0; i < ROWS; i++) CHECK(each[i].reconstruction == scores[i] && each[i].kl == 0);
     for (i = 0; i < ROWS; i++) sum += scores[i] / ROWS;
     CHECK_NEAR(terms.elbo, -sum, 1e-9 * sum);
@@ -390,7 +391,8 @@ TEST(test_autoencoder) {
           dimensions[0].variance > 0);
     CHECK(vae_set_beta(model, 2, &problem) == VAE_ERROR_ARGUMENT);
     CHECK_CONTAINS(problem.message, "has no KL");
-    CHECK(vae_create_view(model, NULL, &half, NULL) == VAE_OK && vae_sample(half, 1, decoded, NULL) == VAE_ERROR_ARGUMENT);
+    CHECK(vae_create_view(model, NULL, &half, NULL) == VAE_OK &&
+          vae_sample(half, 1, decoded, NULL) == VAE_ERROR_ARGUMENT);
     vae_destroy(half);
     vae_destroy(model);
 }

@@ -192,7 +192,8 @@ static void test_schedules(void) {
     model = make(&c);
     for (t = 0; t < 24; t++) {
         const double beta = t < 4 ? 2.0 * t / 4 : 2.0;
-        const double factor = t < 4 ? t / 4.0 : t < 20 ? 0.1 + 0.45 * (1 + cos(3.14159265358979323846 * (t - 4) / 16)) : 0.1;
+        const double factor = t < 4 ? t / 4.0 : t < 20 ? 0.1 + 0.45 * (1 + cos(3.14159265358979323846 * (t - 4) / 16))
+                              : 0.1;
         vae_get_state(model, &state);
         CHECK(fabs((double)state.beta - beta) < 1e-6);
         CHECK(fabs((double)state.learning_rate - 0.01 * factor) < 1e-8);

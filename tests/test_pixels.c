@@ -87,9 +87,11 @@ TEST(test_pair_nats_and_means) {
                     for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                         const vae_real    x = (vae_real)pixels[j];
                         const vae_data    data = { .pixels = &x, .count = 1 };
-                        const long double exact = nats_of(pairs[k], (long double)x, (long double)bias[0], (long double)bias[1]);
+                        const long double exact = nats_of(pairs[k], (long double)x, (long double)bias[0],
+                                                          (long double)bias[1]);
                         /* how much the rounding of 255 l, or of x - l, weighs */
-                        const double      steep = k ? 1e-7 * (1 + fabs(firsts[i])) / exp(fmin(fmax(seconds[v], -8), 4)) : 0;
+                        const double      steep = k ? 1e-7 * (1 + fabs(firsts[i])) / exp(fmin(fmax(seconds[v], -8), 4))
+                                                  : 0;
                         double            score = NAN;
                         CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
                         CHECK_NEAR(score, exact, 3e-6 * (1 + fabs((double)exact)) + steep);
@@ -187,7 +189,8 @@ TEST(test_places_of_pairs) {
                     }
                     set(model, "decoder.0.bias", bias, 2 * (size_t)n);
                     for (i = 0; i < n; i++) {
-                        const int at = first_layout ? i : i % width * channels + i / width;     /* of the caller's row */
+                        /* of the caller's row */
+                        const int at = first_layout ? i : i % width * channels + i / width;
                         pixels[at] = (vae_real)((i * 37 + n) % 256) / 255;
                         exact += nats_of(pairs[k], (long double)pixels[at], (long double)bias[i],
                                          (long double)bias[n + i]);
@@ -323,8 +326,10 @@ TEST(test_same_bits_however) {
                 CHECK(vae_log_likelihood(models[way], &data, 3, NULL, elbo[way], NULL) == VAE_OK);
                 data.count = 1;
                 CHECK(vae_reconstruct(models[way], &data, decoded[way], NULL) == VAE_OK);
-                CHECK(!memcmp(vae_weights(models[way]), vae_weights(models[0]), vae_weight_count(models[0]) * sizeof(vae_real)));
-                CHECK(!memcmp(elbo[way], elbo[0], sizeof elbo[0]) && !memcmp(decoded[way], decoded[0], sizeof decoded[0]));
+                CHECK(!memcmp(vae_weights(models[way]), vae_weights(models[0]),
+                              vae_weight_count(models[0]) * sizeof(vae_real)));
+                CHECK(!memcmp(elbo[way], elbo[0], sizeof elbo[0]) &&
+                      !memcmp(decoded[way], decoded[0], sizeof decoded[0]));
             }
             CHECK(vae_create_view(models[0], NULL, &view, NULL) == VAE_OK);
             CHECK(vae_reconstruct(view, &data, seen, NULL) == VAE_OK && !memcmp(seen, decoded[0], sizeof seen));
@@ -336,7 +341,8 @@ TEST(test_same_bits_however) {
 
 TEST(test_pairs_are_refused) {
     static const struct { int which, dense; const char *says; } cases[] = {
-        { 0, 84, "decoder layer 1 gives 1 x 1 x 84, the likelihood takes two numbers a pixel of the 7 x 6 x 2 input: make it give 7 x 6 x 4" },
+        { 0, 84, "decoder layer 1 gives 1 x 1 x 84, the likelihood takes two numbers a pixel of the 7 x 6 x 2 input: "
+                 "make it give 7 x 6 x 4" },
         { 0, 336, "make it give 7 x 6 x 4" }, { 1, 0, "decoder layer 1 is the last and gives the logits" },
         { 2, 0, "sigma is set, but VAE_" }, { 3, 0, "sigma_per_pixel is set, but VAE_" },
         { 4, 0, "mirrored decoder layer 2 gives 1 x 3 x 80000" }, { 5, 0, "tied is set, but VAE_" }
@@ -387,8 +393,10 @@ TEST(test_first_biases_of_pairs) {
     test_random     random = { 3 };
     size_t          k, i, p;
     int             convolutional;
-    for (i = 0; i < ROWS * SIZE; i++)       /* channel 0 about .3, channel 1 about .6 and wider; pixel 5 never changes */
-        rows[i] = i % SIZE == 5 ? 0.5f : (vae_real)(i % 2 ? test_uniform(&random, 0.3, 0.9) : test_uniform(&random, 0.2, 0.4));
+    /* channel 0 about .3, channel 1 about .6 and wider; pixel 5 never changes */
+    for (i = 0; i < ROWS * SIZE; i++)
+        rows[i] = i % SIZE == 5 ? 0.5f
+                  : (vae_real)(i % 2 ? test_uniform(&random, 0.3, 0.9) : test_uniform(&random, 0.2, 0.4));
     for (k = 0; k < 2; k++)
         for (convolutional = 0; convolutional < 2; convolutional++) {
             vae_config     config = { .input = { 1, 3, 2 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) },
@@ -406,7 +414,8 @@ TEST(test_first_biases_of_pairs) {
             model = make(&config);
             CHECK(vae_set_learning_rate(model, 0, NULL) == VAE_OK);
             CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
-            CHECK(vae_get_tensor(model, convolutional ? "decoder.3.bias" : "decoder.2.bias", bias, 2 * units, NULL) == VAE_OK);
+            CHECK(vae_get_tensor(model, convolutional ? "decoder.3.bias" : "decoder.2.bias", bias, 2 * units, NULL) ==
+                  VAE_OK);
             for (p = 0; p < units; p++) {       /* channel first */
                 double sum = 0, squares = 0, variance, wanted;
                 size_t count = 0;
@@ -459,7 +468,8 @@ TEST(test_predicted_spread_is_learned) {
             CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
             CHECK(vae_elbo(model, &data, &terms[predicted], NULL, NULL) == VAE_OK);
             data.count = 1;
-            CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK && vae_score_numbers(model, &data, &nats, each, NULL) == VAE_OK);
+            CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK &&
+                  vae_score_numbers(model, &data, &nats, each, NULL) == VAE_OK);
             CHECK_NEAR(each[0] + each[1] + each[2] + each[3], score, 1e-5 * (1 + fabs(score)));
             vae_destroy(model);
         }
@@ -514,11 +524,13 @@ TEST(test_drawn_pixels_have_their_distribution) {
                 const double x = (double)drawn[i];
                 /* of equal ones the first and the last count */
                 if (!i || drawn[i - 1] < drawn[i]) {
-                    off = fabs((double)i / DRAWS - share_up_to((vae_likelihood)k, x, 1, (double)bias[0], (double)bias[1]));
+                    off = fabs((double)i / DRAWS -
+                               share_up_to((vae_likelihood)k, x, 1, (double)bias[0], (double)bias[1]));
                     if (!(off <= largest)) largest = off;
                 }
                 if (i + 1 == DRAWS || drawn[i] < drawn[i + 1]) {
-                    off = fabs((double)(i + 1) / DRAWS - share_up_to((vae_likelihood)k, x, 0, (double)bias[0], (double)bias[1]));
+                    off = fabs((double)(i + 1) / DRAWS -
+                               share_up_to((vae_likelihood)k, x, 0, (double)bias[0], (double)bias[1]));
                     if (!(off <= largest)) largest = off;
                 }
             }
@@ -570,7 +582,8 @@ TEST(test_moments_of_drawn_pixels) {
                 /* PyTorch's order of this pixel, in which the tensors above stand */
                 const size_t t = way ? i : i % 3 * 6 + i / 3;
                 const double l = (double)bias[t], v = (double)bias[SIZE + t];
-                const double units = config.standardize ? (double)scale[t] : 1, own = way ? exp((double)spread[t]) : 0.25;
+                const double units = config.standardize ? (double)scale[t] : 1,
+                             own = way ? exp((double)spread[t]) : 0.25;
                 double       variance = 0, fourth = 4.2, s;
                 int          level;
                 sums[i] = squares[i] = 0;
@@ -578,17 +591,22 @@ TEST(test_moments_of_drawn_pixels) {
                     const double off = (double)drawn[r * SIZE + i] - (double)mean[i];
                     sums[i] += off / ROWS;
                     squares[i] += off * off / ROWS;
-                    if (i) products += off * ((double)drawn[r * SIZE + i - 1] - (double)mean[i - 1]) / sqrt(squares[i - 1]) / (ROWS * SIZE);
+                    if (i)
+                        products += off * ((double)drawn[r * SIZE + i - 1] - (double)mean[i - 1]) /
+                                    sqrt(squares[i - 1]) / (ROWS * SIZE);
                 }
                 s = exp(v);
                 if (k == VAE_BERNOULLI) variance = 1 / (1 + exp(-l)) / (1 + exp(l));
-                if (k == VAE_CONTINUOUS_BERNOULLI) variance = fabs(l) < 0.05 ? 1.0 / 12 : 1 / (l * l) - 1 / (2 * cosh(l) - 2);
+                if (k == VAE_CONTINUOUS_BERNOULLI)
+                    variance = fabs(l) < 0.05 ? 1.0 / 12 : 1 / (l * l) - 1 / (2 * cosh(l) - 2);
                 if (k == VAE_GAUSSIAN) variance = own * own;
                 if (k == VAE_LAPLACE) variance = 2 * own * own, fourth = 6;
                 if (k == VAE_GAUSSIAN_PREDICTED) variance = s;
                 for (level = 0; k == VAE_DISCRETIZED_LOGISTIC && level < 256; level++) {
                     const double off = level / 255.0 - (double)mean[i];
-                    variance += off * off * exp(-(double)nats_of(VAE_DISCRETIZED_LOGISTIC, level / 255.0L, (long double)l, (long double)v));
+                    variance += off * off *
+                                exp(-(double)nats_of(VAE_DISCRETIZED_LOGISTIC, level / 255.0L, (long double)l,
+                                                     (long double)v));
                 }
                 variance *= units * units;
                 CHECK_NEAR(sums[i], 0, 5 * sqrt(variance / ROWS));
@@ -689,7 +707,8 @@ TEST(test_draws_of_a_class) {
         labels[1] = 0;
         CHECK(vae_draw(view, &latents, drawn[2], &error) == VAE_OK);
         CHECK(!memcmp(drawn[0], drawn[2], 84 * sizeof(vae_real)));
-        if (k != VAE_BERNOULLI && k != VAE_DISCRETIZED_LOGISTIC)        /* whose few values a fresh model hardly moves */
+        /* whose few values a fresh model hardly moves */
+        if (k != VAE_BERNOULLI && k != VAE_DISCRETIZED_LOGISTIC)
             CHECK(memcmp(drawn[0] + 84, drawn[2] + 84, 84 * sizeof(vae_real)));
         vae_destroy(view);
         vae_destroy(model);

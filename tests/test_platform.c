@@ -247,7 +247,8 @@ TEST(test_fork) {
     for (i = 0; i < 40; i++) {
         pid_t child;
         int   status = 1;
-        CHECK(vae_decode(model, &(vae_latents){ .z = z, .count = ROWS }, pixels, NULL) == VAE_OK);     /* its threads are awake, or falling asleep */
+        /* its threads are awake, or falling asleep */
+        CHECK(vae_decode(model, &(vae_latents){ .z = z, .count = ROWS }, pixels, NULL) == VAE_OK);
         child = fork();
         if (!child) {
             int good;

@@ -61,7 +61,12 @@ static uint32_t *grouped(size_t count, size_t *end) {
 
 static void shuffle(uint32_t *table, size_t count) {
     size_t i;
-    for (i = count; i > 1; i--) { size_t j = below(i); uint32_t t = table[j]; table[j] = table[i - 1]; table[i - 1] = t; }
+    for (i = count; i > 1; i--) {
+        size_t j = below(i);
+        uint32_t t = table[j];
+        table[j] = table[i - 1];
+        table[i - 1] = t;
+    }
 }
 
 static size_t largest(const uint32_t *table, size_t step, size_t count) {
@@ -93,9 +98,12 @@ static size_t checks, packed_products;
 static void check(int ok, const char *what, const char *set, const vaei_product *p, unsigned long number) {
     checks++;
     if (!ok && test_failure(__FILE__, __LINE__))
-        printf("%s, %s, case %lu: %lu x %lu x (%lu x %lu), tables %d%d%d%d, a_row %lu a_step %lu b_step %lu b_column %lu, accumulate %d bias %d relu %d\n",
-               what, set, number, (unsigned long)p->rows, (unsigned long)p->columns, (unsigned long)p->segments, (unsigned long)p->run,
-               !!p->a_rows, !!p->a_segments, !!p->b_segments, !!p->c_rows, (unsigned long)p->a_row, (unsigned long)p->a_step,
+        printf("%s, %s, case %lu: %lu x %lu x (%lu x %lu), tables %d%d%d%d, a_row %lu a_step %lu b_step %lu b_column "
+               "%lu, accumulate %d bias %d relu %d\n",
+               what, set, number, (unsigned long)p->rows, (unsigned long)p->columns, (unsigned long)p->segments,
+               (unsigned long)p->run,
+               !!p->a_rows, !!p->a_segments, !!p->b_segments, !!p->c_rows, (unsigned long)p->a_row,
+               (unsigned long)p->a_step,
                (unsigned long)p->b_step, (unsigned long)p->b_column, p->accumulate, !!p->bias, p->relu);
 }
 
@@ -155,7 +163,8 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     p.columns = chance(4) ? one_of(sides, sizeof sides / sizeof *sides) : chance(3) ? 1 + below(4) : below(21);
     p.segments = chance(3) ? 1 : chance(8) ? 40 + below(200) : below(12);
     p.run = p.segments < 3 && chance(2) ? one_of(runs, sizeof runs / sizeof *runs) : below(21);
-    if (chance(60)) {                                       /* large enough for A to be packed, in several blocks of rows */
+    /* large enough for A to be packed, in several blocks of rows */
+    if (chance(60)) {
         p.rows = 192 + below(chance(2) ? 40 : 420); p.columns = 128 + below(60);
         p.segments = 1 + below(3); p.run = 1 + below(chance(4) ? 700 : 60);
         packs_b = chance(2);
@@ -164,24 +173,51 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     if (!packs_b && chance(30)) { p.segments = 1; p.run = 1 + below(4); p.rows = below(400); }
 
     /* A: along its steps, along its rows, or neither */
-    if (form == 0) { p.a_step = 1; p.a_row = p.segments * p.run + below(9); p.a_segment = chance(2) ? p.run : p.run + below(7); }
+    if (form == 0) {
+        p.a_step = 1;
+        p.a_row = p.segments * p.run + below(9);
+        p.a_segment = chance(2) ? p.run : p.run + below(7);
+    }
     else if (form == 1) { p.a_row = 1; p.a_step = p.rows + below(9); p.a_segment = p.run * p.a_step + below(5); }
-    else { p.a_step = 1 + below(5); p.a_row = 1 + below(9); p.a_segment = 1 + below(30); } /* overlapping, as a convolution's */
+    else {                                                  /* overlapping, as a convolution's */
+        p.a_step = 1 + below(5);
+        p.a_row = 1 + below(9);
+        p.a_segment = 1 + below(30);
+    }
     if (form >= 3) {
         p.a_rows = tables[0] = chance(2) ? grouped(p.rows, &end) : increasing(p.rows, 1, chance(2) ? 1 : 6, &end);
         if (chance(3)) shuffle(tables[0], p.rows);
     }
     if (form == 4 || chance(5)) p.a_segments = tables[1] = increasing(p.segments, 3, 9, &end);
-    a_size = p.rows && p.segments && p.run ? largest(p.a_rows, p.a_row, p.rows) + largest(p.a_segments, p.a_segment, p.segments) + (p.run - 1) * p.a_step + 1 : 0;
+    a_size = !p.rows || !p.segments || !p.run ? 0
+             : largest(p.a_rows, p.a_row, p.rows) + largest(p.a_segments, p.a_segment, p.segments) +
+               (p.run - 1) * p.a_step + 1;
 
-    if (packs_b || chance(2)) { p.b_column = 1; p.b_step = p.columns + (chance(2) ? 0 : below(9)); p.b_segment = p.run * p.b_step + below(4); }
-    else { p.b_step = 1; p.b_column = p.segments * p.run + below(9); p.b_segment = chance(2) ? p.run : p.run + below(3); }
-    if (!packs_b && chance(4)) { p.b_segments = tables[2] = increasing(p.segments, 3, 9, &end); shuffle(tables[2], p.segments); }
-    b_size = p.columns && p.segments && p.run ? largest(p.b_segments, p.b_segment, p.segments) + (p.run - 1) * p.b_step + (p.columns - 1) * p.b_column + 1 : 0;
+    if (packs_b || chance(2)) {
+        p.b_column = 1;
+        p.b_step = p.columns + (chance(2) ? 0 : below(9));
+        p.b_segment = p.run * p.b_step + below(4);
+    }
+    else {
+        p.b_step = 1;
+        p.b_column = p.segments * p.run + below(9);
+        p.b_segment = chance(2) ? p.run : p.run + below(3);
+    }
+    if (!packs_b && chance(4)) {
+        p.b_segments = tables[2] = increasing(p.segments, 3, 9, &end);
+        shuffle(tables[2], p.segments);
+    }
+    b_size = !p.columns || !p.segments || !p.run ? 0
+             : largest(p.b_segments, p.b_segment, p.segments) + (p.run - 1) * p.b_step +
+               (p.columns - 1) * p.b_column + 1;
 
     p.c_row = p.columns + (chance(2) ? 0 : below(9));
     c_size = p.rows ? (p.rows - 1) * p.c_row + p.columns : 0;
-    if (chance(3)) { p.c_rows = tables[3] = increasing(p.rows, p.columns, 9, &end); if (chance(2)) shuffle(tables[3], p.rows); c_size = p.rows ? end : 0; }
+    if (chance(3)) {
+        p.c_rows = tables[3] = increasing(p.rows, p.columns, 9, &end);
+        if (chance(2)) shuffle(tables[3], p.rows);
+        c_size = p.rows ? end : 0;
+    }
 
     a = numbers(a_size); b = numbers(b_size); begin = numbers(c_size); bias = numbers(p.columns);
     c = numbers(c_size); expected[0] = numbers(c_size); expected[1] = numbers(c_size);

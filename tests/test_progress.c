@@ -144,7 +144,8 @@ TEST(test_widths) {
         const char *epoch, *bar;
     } wanted[] = {
         { 160, "epoch 10/11: loss 164.641 (reconstruction 147.123 + kl 17.518), validation 127.219 (103.123 + 24.096), "
-               "23456 examples/s", "epoch 11/11 [############............] loss 164.64  23456 examples/s  1m 12s left" },
+               "23456 examples/s",
+          "epoch 11/11 [############............] loss 164.64  23456 examples/s  1m 12s left" },
         { 80, "epoch 10/11: loss 164.64 (147.12 + 17.52), validation 127.22 (103.12 + 24.10)",
           "epoch 11/11 [###########...........] loss 164.64  23456 examples/s  1m 12s left" },
         { 60, "epoch 10/11: loss 164.64, validation 127.22",
@@ -170,7 +171,8 @@ TEST(test_beta_is_seen) {
         int         brevity;
         const char *wanted;
     } lines[] = {
-        { 1, 0, "12.500 (reconstruction 10.000 + kl 2.500)" }, { 2, 0, "15.000 (reconstruction 10.000 + 2 x kl 2.500)" },
+        { 1, 0, "12.500 (reconstruction 10.000 + kl 2.500)" },
+        { 2, 0, "15.000 (reconstruction 10.000 + 2 x kl 2.500)" },
         { 0.25, 1, "10.62 (10.00 + 0.25 x 2.50)" }, { 0, 1, "10.00 (10.00 + 0 x 2.50)" }, { 2, 2, "15.00" }
     };
     size_t i;
@@ -220,7 +222,8 @@ TEST(test_bits_per_dimension) {
         CHECK_NEAR(vae_bits_per_dimension(p.model, 100), 100 / (70 * log(2)), 1e-14);
         for (p.has_validation = 0; p.has_validation < 2; p.has_validation++) {
             const char *bits = p.has_validation ? "(150.000 + 2 x 50.000), 4.122 bits per dimension, 0 examples/s"
-                                                : "epoch 1/1: loss 110.000 (reconstruction 90.000 + 2 x kl 10.000), 2.061 bits per "
+                                                : "epoch 1/1: loss 110.000 (reconstruction 90.000 + 2 x kl 10.000), "
+                                                  "2.061 bits per "
                                                   "dimension, 0 examples/s";
             text.bytes = line; text.size = sizeof line; text.length = 0;
             vaei_put_epoch(&text, &p, 0);

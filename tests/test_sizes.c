@@ -140,7 +140,8 @@ static vae_layer any_layer(test_random *random, int bits) {
         return test_integer(random, 0, 1) ? VAE_DENSE(about(random, bits), VAE_SILU)
              : VAE_DENSE_SHAPED(about(random, bits / 2), about(random, bits / 2), about(random, bits / 2), VAE_TANH);
     l = conv(test_integer(random, 0, 2) ? VAE_LAYER_CONV : VAE_LAYER_CONV_TRANSPOSED, about(random, bits / 2),
-             about(random, 10) % 1024, about(random, 10) % 1024, 1 + about(random, 9) % 1023, 1 + about(random, 9) % 1023);
+             about(random, 10) % 1024, about(random, 10) % 1024, 1 + about(random, 9) % 1023,
+             1 + about(random, 9) % 1023);
     l.activation = (vae_activation)test_integer(random, VAE_LINEAR, VAE_SOFTPLUS);
     if (test_integer(random, 0, 1)) {
         l.padding = VAE_EXPLICIT;

@@ -83,8 +83,14 @@ static void call_summary(void) { vae_summary(one, text, sizeof text); }
 static void call_tensor_at(void) { vae_tensor_at(one, 3, &tensor, NULL); }
 static void call_get_tensor(void) { vae_get_tensor(one, "mean.weight", row, 16, NULL); }
 static void call_set_tensor(void) { vae_set_tensor(one, "mean.weight", row, 16, NULL); }
-static void call_train_step(void) { const vae_data data = { .pixels = row, .count = 1 }; vae_train_step(one, &data, NULL, NULL); }
-static void call_encode(void) { const vae_data data = { .pixels = row, .count = 1 }; vae_encode(one, &data, z, NULL, NULL); }
+static void call_train_step(void) {
+    const vae_data data = { .pixels = row, .count = 1 };
+    vae_train_step(one, &data, NULL, NULL);
+}
+static void call_encode(void) {
+    const vae_data data = { .pixels = row, .count = 1 };
+    vae_encode(one, &data, z, NULL, NULL);
+}
 static void call_decode(void) { const vae_latents at = { .z = z, .count = 1 }; vae_decode(one, &at, row, NULL); }
 static void call_refused(void) {
     static vae_error error;
@@ -113,7 +119,8 @@ static int depth_of(void (*call)(void)) {
     lowest = stack = (unsigned char *)memory;
     memset(stack, 0xA5, SIZE);
     pthread_attr_init(&attributes);
-    if (pthread_attr_setstack(&attributes, stack, SIZE) || pthread_create(&thread, &attributes, start, &call)) return -1;
+    if (pthread_attr_setstack(&attributes, stack, SIZE) || pthread_create(&thread, &attributes, start, &call))
+        return -1;
     pthread_join(thread, NULL);
     pthread_attr_destroy(&attributes);
     while (*lowest == 0xA5) lowest++;
@@ -137,12 +144,14 @@ TEST(test_stack) {
     block = malloc(100000);
     memset(block, 0, 100000);
     call_create_in();
-    for (i = 0; i < sizeof calls / sizeof *calls; i++) calls[i].call();     /* what the system binds at the first call */
+    /* what the system binds at the first call */
+    for (i = 0; i < sizeof calls / sizeof *calls; i++) calls[i].call();
     nothing = depth_of(call_nothing);
     for (i = 0; i < sizeof calls / sizeof *calls; i++) {
         const int depth = depth_of(calls[i].call) - nothing;
         printf("  %-28s %5d bytes of stack\n", calls[i].name, depth);
-        if (calls[i].bound == 1 || (calls[i].bound && !WIDE)) CHECK(depth > 0 && depth <= (WIDE ? 2 * STACK : STACK_HERE));
+        if (calls[i].bound == 1 || (calls[i].bound && !WIDE))
+            CHECK(depth > 0 && depth <= (WIDE ? 2 * STACK : STACK_HERE));
     }
     vae_destroy(one);
     free(block);

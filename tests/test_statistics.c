@@ -63,7 +63,8 @@ static void check_standard_normals(vae_kernels kernels, uint64_t seed) {
             if (j == k) CHECK_NEAR(mean / ROWS, 0, SIGMAS / sqrt((double)ROWS));
             CHECK_NEAR(products / ROWS, j == k, SIGMAS * sqrt((j == k ? 2.0 : 1.0) / ROWS));
         }
-    for (k = 1; k < 40; k++) {                  /* with the numbers k further on: neighbours, and rows before and after */
+    /* with the numbers k further on: neighbours, and rows before and after */
+    for (k = 1; k < 40; k++) {
         for (lag = 0, i = 0; i + k < NUMBERS; i++) lag += (double)z[i] * (double)z[i + k];
         CHECK_NEAR(lag / NUMBERS, 0, SIGMAS / sqrt((double)NUMBERS));
     }
@@ -164,7 +165,9 @@ static void test_kl_against_integration(void) {
                 if (exact == 0) { CHECK(terms.kl == 0); continue; }
                 if (exact > 1e-8L) CHECK_NEAR((double)(integrated_kl(m, v) / exact), 1, 1e-6);
                 relative = fabs((double)((long double)terms.kl / exact - 1));
-                if (relative > 2e-6) printf("mean %g, logvar %g: kl %.9g, exactly %.9Lg\n", (double)mean, (double)logvar, terms.kl, exact);
+                if (relative > 2e-6)
+                    printf("mean %g, logvar %g: kl %.9g, exactly %.9Lg\n", (double)mean, (double)logvar, terms.kl,
+                           exact);
                 CHECK(relative <= 2e-6);
                 worst = fmax(worst, relative);
             }
@@ -224,7 +227,8 @@ static void test_bernoulli_nats(void) {
                 const long double exact = x * log1pl(expl(-l)) + (1 - x) * log1pl(expl(l));
                 const vae_data    data = { .pixels = &pixel, .count = 1 };
                 /* Neither side of l x may be exact; with x 0 or 1 nothing cancels, and the error is relative. */
-                const double      allowed = j < 2 ? 2e-6 * (double)exact + 1e-37 : 2e-7 * (1 + fabs((double)l)) + 2e-6 * (double)exact;
+                const double      allowed = j < 2 ? 2e-6 * (double)exact + 1e-37
+                                            : 2e-7 * (1 + fabs((double)l)) + 2e-6 * (double)exact;
                 vae_terms         terms;
                 set(model, "decoder.0.bias", &logit, 1);
                 CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
@@ -250,7 +254,8 @@ static void test_bernoulli_sums(void) {
         for (i = 0; i < n; i++) {
             logits[i] = (vae_real)(7 * sin(i + n));
             pixels[i] = (vae_real)(0.5 + 0.5 * cos(3 * i + n));
-            exact += (long double)pixels[i] * log1pl(expl(-(long double)logits[i])) + (1 - (long double)pixels[i]) * log1pl(expl((long double)logits[i]));
+            exact += (long double)pixels[i] * log1pl(expl(-(long double)logits[i])) + (1 - (long double)pixels[i]) *
+                     log1pl(expl((long double)logits[i]));
         }
         set(model, "decoder.0.bias", logits, (size_t)n);
         CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
@@ -272,7 +277,8 @@ static void test_gaussian_nats(void) {
             for (i = 0; i < sizeof outputs / sizeof *outputs; i++)
                 for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                     const vae_real    output = (vae_real)outputs[i], pixel = (vae_real)pixels[j];
-                    const long double d = (long double)pixel - (long double)output, quadratic = d * d / (2 * sigma * sigma);
+                    const long double d = (long double)pixel - (long double)output,
+                                      quadratic = d * d / (2 * sigma * sigma);
                     const long double exact = quadratic + logl(sigma) + HALF_LOG_TWO_PI;
                     const vae_data    data = { .pixels = &pixel, .count = 1 };
                     vae_terms         terms;
@@ -369,7 +375,8 @@ static void linear_rows(vae_real *rows, size_t count) {
     size_t r;
     int    i;
     for (r = 0; r < count; r++)
-        for (i = 0; i < X; i++) rows[r * X + (size_t)i] = (vae_real)(B[i] + 1.6 * sin(12.9898 * (double)r + 78.233 * i));
+        for (i = 0; i < X; i++)
+            rows[r * X + (size_t)i] = (vae_real)(B[i] + 1.6 * sin(12.9898 * (double)r + 78.233 * i));
 }
 
 static posterior wrong_posterior(void) {
@@ -467,7 +474,8 @@ static void test_log_likelihood_converges(void) {
     const posterior q = wrong_posterior();
     vae_model      *model = linear_model(&q);
     vae_real       *rows = (vae_real *)malloc(COUNT * X * sizeof(vae_real));
-    double         *each = (double *)malloc(COUNT * sizeof(double)), mean[5], error[5], exact = 0, elbo = 0, variance = 0;
+    double         *each = (double *)malloc(COUNT * sizeof(double)), mean[5], error[5], exact = 0, elbo = 0,
+                   variance = 0;
     vae_data        data = { .pixels = rows, .count = COUNT };
     const size_t    samples[] = { 1, 5, 50, 500, 5000 };
     size_t          s, r;
@@ -505,7 +513,9 @@ static void test_results_do_not_depend_on_batches(void) {
     enum { COUNT = 2 * VAEI_INFERENCE_ROWS + 20 };
     const size_t batches[] = { 1, 7, 64, 128, 200, COUNT, 1000 };
     vae_real     pixels[COUNT * 6];
-    struct { vae_real mean[COUNT * 3], logvar[COUNT * 3], reconstructed[COUNT * 6], decoded[COUNT * 6], sampled[COUNT * 6]; } first, made;
+    struct {
+        vae_real mean[COUNT * 3], logvar[COUNT * 3], reconstructed[COUNT * 6], decoded[COUNT * 6], sampled[COUNT * 6];
+    } first, made;
     vae_terms    first_terms[COUNT], terms[COUNT];
     double       first_log_p[COUNT], log_p[COUNT];
     vae_data     data = { .pixels = pixels, .count = COUNT };
@@ -649,7 +659,8 @@ static void test_shuffle_is_uniform(void) {
             const vaei_shuffle shuffle = vaei_shuffle_of(11, epoch, 3);
             hits[9 * vaei_shuffled(&shuffle, 0) + 3 * vaei_shuffled(&shuffle, 1) + vaei_shuffled(&shuffle, 2)]++;
         }
-        for (i = 0; i < 27; i++) if (hits[i] > 0) chi += (hits[i] - EPOCHS / 6.0) * (hits[i] - EPOCHS / 6.0) / (EPOCHS / 6.0);
+        for (i = 0; i < 27; i++)
+            if (hits[i] > 0) chi += (hits[i] - EPOCHS / 6.0) * (hits[i] - EPOCHS / 6.0) / (EPOCHS / 6.0);
         CHECK(chi < 40);        /* five degrees of freedom: p = 1.5e-7 */
         CHECK(hits[5] + hits[7] + hits[11] + hits[15] + hits[19] + hits[21] == EPOCHS);
     }
@@ -659,7 +670,8 @@ static void test_shuffle_is_uniform(void) {
 
 static void test_noise_does_not_depend_on_the_split(void) {
     enum { COUNT = 24 };
-    const vae_config config = { .input = { 6, 5, 1 }, .latent = 4, .encoder = { VAE_CONV(5, 3, 2, VAE_GELU), VAE_DENSE(11, VAE_TANH) },
+    const vae_config config = { .input = { 6, 5, 1 }, .latent = 4,
+                                .encoder = { VAE_CONV(5, 3, 2, VAE_GELU), VAE_DENSE(11, VAE_TANH) },
                                 .seed = 3, .batch = COUNT };
     const size_t splits[][5] = { { 24, 0 }, { 12, 12, 0 }, { 1, 23, 0 }, { 7, 3, 13, 1, 0 }, { 5, 5, 5, 9, 0 } };
     vae_model   *model = make(&config);
@@ -729,7 +741,8 @@ static void check_tensor(vae_model *model, const char *name, size_t count, vae_i
     if (how != VAE_INIT_PYTORCH && bias) { CHECK(largest == 0); return; }
     if (how == VAE_INIT_HE) {
         variance = 2 / n;
-        if (count > 1000) CHECK_NEAR(fourths / (double)count / (variance * variance), 3, SIGMAS * sqrt(96.0 / (double)count));
+        if (count > 1000)
+            CHECK_NEAR(fourths / (double)count / (variance * variance), 3, SIGMAS * sqrt(96.0 / (double)count));
         CHECK_NEAR(squares / (double)count / variance, 1, SIGMAS * sqrt(2.0 / (double)count));
     } else {
         bound = how == VAE_INIT_GLOROT ? sqrt(6 / (n + m)) : 1 / sqrt(n);
@@ -761,7 +774,8 @@ static void test_first_weights(void) {
         check_tensor(model, "logvar.weight", 10 * 200, how[h], 200, 10);
         check_tensor(model, "decoder.0.weight", 200 * 10, how[h], 10, 200);
         check_tensor(model, "decoder.2.weight", 576 * 200, how[h], 200, 576);
-        if (how[h] != VAE_INIT_HE) {        /* transposed: [in, out, height, width]; PyTorch counts the output channels */
+        /* transposed: [in, out, height, width]; PyTorch counts the output channels */
+        if (how[h] != VAE_INIT_HE) {
             check_tensor(model, "decoder.5.weight", 48 * 32 * 9, how[h], 32 * 9, 48 * 9);
             check_tensor(model, "decoder.5.bias", 32, how[h], 32 * 9, 0);
             check_tensor(model, "decoder.8.weight", 32 * 3 * 25, how[h], 3 * 25, 32 * 25);

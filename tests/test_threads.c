@@ -69,7 +69,8 @@ static void draw_images(void) {
 
 /* Everything that a model computes, after some training. */
 typedef struct results {
-    vae_real  *weights, pixels[SCORED * LARGEST], sampled[SCORED * LARGEST], mean[SCORED * 7], logvar[SCORED * 7], more[SCORED * LARGEST];
+    vae_real  *weights, pixels[SCORED * LARGEST], sampled[SCORED * LARGEST], mean[SCORED * 7], logvar[SCORED * 7],
+              more[SCORED * LARGEST];
     vae_terms  step, elbo, each[SCORED];
     double     log_p, log_each[SCORED];
     size_t     count;

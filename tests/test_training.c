@@ -72,7 +72,9 @@ static vae_data toy(const vae_config *c, size_t count) {
     memset(&data, 0, sizeof data);
     for (r = 0; r < count; r++)
         for (i = 0; i < size; i++)
-            toy_bytes[r * size + i] = (unsigned char)(127.5 + 120 * sin(0.7 * (double)(r % 5) * (double)i / 3 + (double)(r % 5) + 0.05 * (double)(r % 11)));
+            toy_bytes[r * size + i] =
+                (unsigned char)(127.5 + 120 * sin(0.7 * (double)(r % 5) * (double)i / 3 + (double)(r % 5) +
+                                                  0.05 * (double)(r % 11)));
     data.bytes = toy_bytes;
     data.count = count;
     return data;
@@ -129,7 +131,8 @@ static int watch(void *user, const vae_progress *p) {
 /* ---- it learns ---- */
 
 static void test_loss_falls(void) {
-    static const double floors[NETS] = { 0.08, 0.08, 0.08, 3, 0.08, 0.08 };      /* nats per number that must be gained */
+    /* nats per number that must be gained */
+    static const double floors[NETS] = { 0.08, 0.08, 0.08, 3, 0.08, 0.08 };
     int which;
     for (which = 0; which < NETS; which++) {
         vae_config     c = net(which);
@@ -215,7 +218,8 @@ static void test_stop_and_go_on(void) {
             CHECK(vae_fit(stopped, &data, &config, &error) == VAE_STOPPED);
             CHECK(error.status == VAE_STOPPED && strstr(error.message, "stopped"));
             CHECK(r.batches == stop && r.last.step == stop && r.stopped == 1);
-            CHECK(r.epochs == stop / BATCHES);      /* an epoch whose last batch stopped it is complete, and was reported */
+            /* an epoch whose last batch stopped it is complete, and was reported */
+            CHECK(r.epochs == stop / BATCHES);
             /* What is left: the rest of the epoch under way counts as one. */
             fit(stopped, &data, EPOCHS - stop / BATCHES);
             CHECK(same_weights(whole, stopped));
@@ -277,7 +281,8 @@ static void check_order(int which, int keep_order, size_t rows, size_t batch) {
         for (first = 0; first < rows; first += batch) {
             vae_data  part = { .bytes = gathered, .count = rows - first < batch ? rows - first : batch };
             for (i = 0; i < part.count; i++)
-                memcpy(gathered + i * size, data.bytes + (keep_order ? first + i : (size_t)vaei_shuffled(&shuffle, first + i)) * size, size);
+                memcpy(gathered + i * size,
+                       data.bytes + (keep_order ? first + i : (size_t)vaei_shuffled(&shuffle, first + i)) * size, size);
             CHECK(vae_train_step(stepped, &part, NULL, NULL) == VAE_OK);
         }
     }
@@ -317,8 +322,10 @@ static void test_batch_of_one(void) {
             CHECK(vae_train_step(one, &data, &a, NULL) == VAE_OK && vae_train_step(larger, &data, &b, NULL) == VAE_OK);
             CHECK_NEAR(a.loss, b.loss, 1e-3 * fabs(b.loss));
         }
-        for (i = 0; i < vae_parameter_count(one); i++) worst = fmax(worst, fabs((double)(vae_parameters(one)[i] - vae_parameters(larger)[i])));
-        CHECK_NEAR(worst, 0, 0.045);            /* Adam may turn rounding into a whole step where a gradient is about 0 */
+        for (i = 0; i < vae_parameter_count(one); i++)
+            worst = fmax(worst, fabs((double)(vae_parameters(one)[i] - vae_parameters(larger)[i])));
+        /* Adam may turn rounding into a whole step where a gradient is about 0 */
+        CHECK_NEAR(worst, 0, 0.045);
         data.count = 6;
         fit(one, &data, 2);
         CHECK(vae_elbo(one, &data, &a, NULL, NULL) == VAE_OK && isfinite(a.loss));
@@ -462,7 +469,8 @@ static void test_bytes_are_floats_divided_by_255(void) {
         for (i = 0; i < numbers; i++) pixels[i] = (vae_real)toy_bytes[i] / whole;
         floats.pixels = pixels;
         floats.count = 60;
-        CHECK(vae_elbo(a, &bytes, &terms_a, NULL, NULL) == VAE_OK && vae_elbo(b, &floats, &terms_b, NULL, NULL) == VAE_OK);
+        CHECK(vae_elbo(a, &bytes, &terms_a, NULL, NULL) == VAE_OK &&
+              vae_elbo(b, &floats, &terms_b, NULL, NULL) == VAE_OK);
         CHECK(!memcmp(&terms_a, &terms_b, sizeof terms_a));
         fit(a, &bytes, 2);
         fit(b, &floats, 2);
@@ -545,7 +553,8 @@ static void test_progress(void) {
                 vae_terms      terms;
                 CHECK(vae_train_step(steps, &part, &terms, NULL) == VAE_OK);
                 CHECK(!memcmp(&terms, &p->last, sizeof terms));
-                CHECK(terms.loss == terms.reconstruction + 0.5 * terms.kl && terms.elbo == -(terms.reconstruction + terms.kl));
+                CHECK(terms.loss == terms.reconstruction + 0.5 * terms.kl &&
+                      terms.elbo == -(terms.reconstruction + terms.kl));
                 reconstruction += terms.reconstruction * (double)part.count;
                 kl += terms.kl * (double)part.count;
                 loss += terms.loss * (double)part.count;
@@ -666,7 +675,8 @@ static void test_output_bias_from_data(void) {
             size_t k;
             for (row = 0; row < 64; row++)
                 for (k = 0; k < size; k++)
-                    if ((which == 1 ? k / 42 : k) == i) mean += toy_bytes[row * size + k] / 255.0 / 64 / (which == 1 ? 42 : 1);
+                    if ((which == 1 ? k / 42 : k) == i)
+                        mean += toy_bytes[row * size + k] / 255.0 / 64 / (which == 1 ? 42 : 1);
             if (which < 2) mean = logit(mean < 0.001 ? 0.001 : mean > 0.999 ? 0.999 : mean);
             CHECK_NEAR(bias[i], mean, 1e-5 * (1 + fabs(mean)));
         }
@@ -801,7 +811,8 @@ static void test_beta_and_learning_rate(void) {
     vae_terms  terms, one, four;
     CHECK(vae_elbo(model, &data, &one, NULL, NULL) == VAE_OK && one.loss == one.reconstruction + one.kl);
     CHECK(vae_set_beta(model, 4, NULL) == VAE_OK);
-    CHECK(vae_elbo(model, &data, &four, NULL, NULL) == VAE_OK && four.loss == four.reconstruction + 4 * four.kl && four.kl == one.kl);
+    CHECK(vae_elbo(model, &data, &four, NULL, NULL) == VAE_OK && four.loss == four.reconstruction + 4 * four.kl &&
+          four.kl == one.kl);
     CHECK(vae_set_beta(model, 0, NULL) == VAE_OK);
     CHECK(vae_set_learning_rate(model, 0, NULL) == VAE_OK);
     before = copy_weights(model);
@@ -813,7 +824,8 @@ static void test_beta_and_learning_rate(void) {
     small = make(&c);
     CHECK(vae_set_learning_rate(small, 0, NULL) == VAE_OK);
     CHECK(vae_train_step(small, &data, NULL, NULL) == VAE_OK);
-    CHECK(vae_set_learning_rate(small, (vae_real)0.01, NULL) == VAE_OK && vae_set_learning_rate(model, (vae_real)0.01, NULL) == VAE_OK);
+    CHECK(vae_set_learning_rate(small, (vae_real)0.01, NULL) == VAE_OK &&
+          vae_set_learning_rate(model, (vae_real)0.01, NULL) == VAE_OK);
     CHECK(vae_train_step(small, &data, NULL, NULL) == VAE_OK && vae_train_step(model, &data, NULL, NULL) == VAE_OK);
     CHECK(same_weights(small, model) && !weights_are(model, before));
     free(before);
@@ -863,7 +875,8 @@ static void test_gradients_by_hand(void) {
         vae_model   *hand = make(&c), *step = make(&c), *holder = make(&c);
         const size_t n = vae_parameter_count(hand);
         vae_terms    a, b;
-        vae_real    *g, *first = (vae_real *)malloc(n * sizeof(vae_real)), *x = (vae_real *)malloc(n * sizeof(vae_real));
+        vae_real    *g, *first = (vae_real *)malloc(n * sizeof(vae_real)),
+                    *x = (vae_real *)malloc(n * sizeof(vae_real));
         vae_real    *y = (vae_real *)malloc(n * sizeof(vae_real));
         size_t       i, t, zero = 0, same = 0, twice = 0;
         for (g = vae_gradients(hand), i = 0; i < n; i++) zero += g[i] == 0;
@@ -883,7 +896,8 @@ static void test_gradients_by_hand(void) {
         for (g = vae_gradients(holder), i = 0; i < n; i++) same += g[i] == first[i];
         CHECK(same == n);
         CHECK(vae_accumulate_gradients(holder, &data, NULL, NULL, NULL) == VAE_OK);
-        for (g = vae_gradients(holder), i = 0; i < n; i++) twice += fabs((double)(g[i] - 2 * first[i])) <= 2e-6 * (1 + fabs((double)first[i]));
+        for (g = vae_gradients(holder), i = 0; i < n; i++)
+            twice += fabs((double)(g[i] - 2 * first[i])) <= 2e-6 * (1 + fabs((double)first[i]));
         CHECK(twice == n);
         vae_clear_gradients(holder);
         for (zero = 0, g = vae_gradients(holder), i = 0; i < n; i++) zero += g[i] == 0;
@@ -1034,7 +1048,8 @@ static void test_save_and_load_are_the_identity(void) {
         memset(b, 0, sizeof b);
         CHECK(vae_reconstruct(model, &data, a, NULL) == VAE_OK && vae_reconstruct(again, &data, b, NULL) == VAE_OK);
         CHECK(!memcmp(a, b, sizeof a));
-        CHECK(vae_elbo(model, &data, &terms_a, NULL, NULL) == VAE_OK && vae_elbo(again, &data, &terms_b, NULL, NULL) == VAE_OK);
+        CHECK(vae_elbo(model, &data, &terms_a, NULL, NULL) == VAE_OK &&
+              vae_elbo(again, &data, &terms_b, NULL, NULL) == VAE_OK);
         CHECK(!memcmp(&terms_a, &terms_b, sizeof terms_a));
         bytes_again = saved(again, 0, &size_again);
         CHECK(size == size_again && !memcmp(bytes, bytes_again, size));
@@ -1059,7 +1074,8 @@ static void test_checkpoints_are_exact(void) {
         size_t     size = 0, size_again = 0;
         void      *bytes, *bytes_again;
         fit(model, &data, 1);
-        CHECK(vae_set_beta(model, (vae_real)0.25, NULL) == VAE_OK && vae_set_learning_rate(model, (vae_real)0.002, NULL) == VAE_OK);
+        CHECK(vae_set_beta(model, (vae_real)0.25, NULL) == VAE_OK &&
+              vae_set_learning_rate(model, (vae_real)0.002, NULL) == VAE_OK);
         bytes = saved(model, 1, &size);
         again = loaded(bytes, size, c.layout);
         bytes_again = saved(again, 1, &size_again);

@@ -86,7 +86,8 @@ TEST(test_views_in_several_threads) {
     for (dense = 0; dense < 2; dense++) {
         const vae_config c = network(dense);
         vae_model       *model = trained(&c);
-        results         *expected = (results *)malloc(sizeof *expected), *got = (results *)malloc(THREADS * sizeof *got);
+        results         *expected = (results *)malloc(sizeof *expected),
+                        *got = (results *)malloc(THREADS * sizeof *got);
         pthread_t        threads[THREADS];
         job              jobs[THREADS];
         for (i = 0; i < THREADS; i++) {
@@ -192,7 +193,8 @@ TEST(test_constant_weights) {
         vae_model *model = trained(&c), *reader = NULL;
         results   *a = (results *)malloc(sizeof *a), *b = (results *)malloc(sizeof *b);
         size_t     count = vae_weight_count(model), with, without;
-        vae_real  *kept = (vae_real *)malloc((count + 1) * sizeof *kept), *flash = kept + 1;   /* of no alignment but its own */
+        /* of no alignment but its own */
+        vae_real  *kept = (vae_real *)malloc((count + 1) * sizeof *kept), *flash = kept + 1;
         memcpy(flash, vae_weights(model), count * sizeof *flash);
         infer(model, a);
         vae_destroy(model);
@@ -240,13 +242,15 @@ TEST(test_parts) {
         parameters = vae_parameter_count(model);
         CHECK(vae_tensor_count(encoder) + vae_tensor_count(decoder) == tensors);
         CHECK(vae_parameter_count(encoder) + vae_parameter_count(decoder) == parameters);
-        for (i = 0; i < tensors; i++) {         /* each tensor of the whole is in one part, with the same first weights */
+        /* each tensor of the whole is in one part, with the same first weights */
+        for (i = 0; i < tensors; i++) {
             const size_t     of_encoder = vae_tensor_count(encoder);
             const vae_model *part = i < of_encoder ? encoder : decoder;
             const size_t     at = i < of_encoder ? i : i - of_encoder;
             vae_tensor       whole_tensor;
             int              equal = 1;
-            CHECK(vae_tensor_at(model, i, &whole_tensor, NULL) == VAE_OK && vae_tensor_at(part, at, &tensor, NULL) == VAE_OK);
+            CHECK(vae_tensor_at(model, i, &whole_tensor, NULL) == VAE_OK &&
+                  vae_tensor_at(part, at, &tensor, NULL) == VAE_OK);
             CHECK_TEXT(tensor.name, whole_tensor.name);
             CHECK(tensor.count == whole_tensor.count && tensor.rank == whole_tensor.rank);
             for (k = 0; k < tensor.count; k++)
