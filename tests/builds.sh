@@ -17,7 +17,8 @@ skip() { skipped=$((skipped + 1)); echo "SKIPPED $1: $2"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 not() { if "$@"; then return 1; else return 0; fi; }
 program() {         # program HEADER: a complete one
-    printf '#define VAE_IMPLEMENTATION\n#include "%s"\nint main(void) { return vae_status_name(VAE_OK)[0] != 86; }\n' "$1"
+    printf '#define VAE_IMPLEMENTATION\n#include "%s"\n' "$1"
+    echo 'int main(void) { return vae_status_name(VAE_OK)[0] != 86; }'
 }
 
 # ---- exporting and hiding ----
@@ -37,7 +38,8 @@ hidden() {
 check "without VAE_API a hidden library exports nothing" hidden
 private() {
     { echo '#define VAE_STATIC'; program vae.h; } >private.c
-    cc -O1 -Wall -Wextra -Werror -I"$top" private.c -o private -lm && ./private && not sh -c 'nm private | grep " T vae_"'
+    cc -O1 -Wall -Wextra -Werror -I"$top" private.c -o private -lm && ./private &&
+        not sh -c 'nm private | grep " T vae_"'
 }
 check "VAE_STATIC keeps every function to its file" private
 
@@ -67,7 +69,8 @@ same_names() {      # functions of the same name in both builds are those that n
     for name in $(cat common); do
         # The whole prototype, which may have several lines.
         tr '\n' ' ' <"$top/vae.h" | grep -o "VAE_API [^;{]*[ *]$name([^)]*)" | head -n 1 |
-            grep -E 'vae_(real|config|data|latents|state|fit_config|optimizer|schedule)\>' && { echo "$name has no name of its own with VAE_DOUBLE"; return 1; }
+            grep -E 'vae_(real|config|data|latents|state|fit_config|optimizer|schedule)\>' &&
+            { echo "$name has no name of its own with VAE_DOUBLE"; return 1; }
     done
     return 0
 }
@@ -101,7 +104,12 @@ check "pasted into a guarded header: explained" explains -Iinclude other.c
 { echo '#pragma once'; cat "$top/vae.h"; } >include/once.h
 program once.h >once.c
 check "behind #pragma once: explained" explains -Iinclude once.c
-{ echo 'static int mine;'; echo '#define VAE_IMPLEMENTATION'; cat "$top/vae.h"; echo 'int main(void) { return mine; }'; } >pasted.c
+{
+    echo 'static int mine;'
+    echo '#define VAE_IMPLEMENTATION'
+    cat "$top/vae.h"
+    echo 'int main(void) { return mine; }'
+} >pasted.c
 check "pasted into a source file: explained" explains pasted.c
 
 # ---- tcc: no atomic operations ----
@@ -120,7 +128,8 @@ if have x86_64-w64-mingw32-gcc; then
                 [ $order = before ] && echo '#include <windows.h>'
                 printf '#define VAE_IMPLEMENTATION\n#include "vae.h"\n'
                 [ $order = after ] && echo '#include <windows.h>'
-                [ $order = without ] || echo 'SRWLOCK lock; void use(void) { AcquireSRWLockExclusive(&lock); Sleep(0); }'
+                [ $order = without ] ||
+                    echo 'SRWLOCK lock; void use(void) { AcquireSRWLockExclusive(&lock); Sleep(0); }'
                 echo 'int main(void) { return vae_status_name(VAE_OK)[0] != 86; }'
             } >windows.c
             strict=$warnings
@@ -151,8 +160,8 @@ if have clang && have node && [ -d /usr/include/wasm32-wasi ]; then
     mkdir -p tests && cp -R "$top/tests/files" tests || exit 1      # what 0.1.0 wrote
     # Node's WASI may crash when a program that opened many files has ended: its closing line is what counts.
     for test in test_platform test_files; do
-        check "WebAssembly: $test" sh -c "clang --target=wasm32-wasi -O1 -Wl,-z,stack-size=1048576 -D_WASI_EMULATED_GETPID \
-            '$top/tests/$test.c' -o $test.wasm -lm -lwasi-emulated-getpid &&
+        check "WebAssembly: $test" sh -c "clang --target=wasm32-wasi -O1 -Wl,-z,stack-size=1048576 \
+            -D_WASI_EMULATED_GETPID '$top/tests/$test.c' -o $test.wasm -lm -lwasi-emulated-getpid &&
             node --no-warnings run.mjs $test.wasm | tee said; grep -q '^[0-9]* passed, 0 failed' said"
     done
 else skip "WebAssembly" "clang, node, wasi-libc or libclang-rt-14-dev-wasm32 is not installed"; fi

@@ -20,7 +20,8 @@ size() {
         exit 1
     capitals=$(echo "$1" | tr a-z A-Z)
     printf '#include "%s.h"\nvoid run(const float *z, float *pixels, float *scratch);\n' "$1" >"$folder/$1.c"
-    printf 'void run(const float *z, float *pixels, float *scratch) { %s_decode(z, pixels, scratch); }\n' "$1" >>"$folder/$1.c"
+    printf 'void run(const float *z, float *pixels, float *scratch) { %s_decode(z, pixels, scratch); }\n' "$1" \
+        >>"$folder/$1.c"
     arm-none-eabi-gcc -std=c99 -Os $m4 -Wall -Wextra -Wpedantic -Wconversion -Werror -fstack-usage -c "$folder/$1.c" \
         -o "$folder/$1.o" || fail "$1 does not compile"
     [ -z "$(arm-none-eabi-nm -u "$folder/$1.o")" ] || fail "$1 calls $(arm-none-eabi-nm -u "$folder/$1.o")"
@@ -73,4 +74,5 @@ cost convolutional encoder int8 460 250
 # The networks of test_export, with the library's own bits in them.
 arm-none-eabi-gcc -std=gnu17 -Os $m4 $image "$folder/networks.c" -o "$folder/networks.elf" -lm || fail "networks.c"
 timeout 120 qemu-system-arm -M mps2-an386 -nographic -monitor none -serial none \
-    -semihosting-config enable=on,target=native -kernel "$folder/networks.elf" </dev/null || fail "other bits on Cortex-M4F"
+    -semihosting-config enable=on,target=native -kernel "$folder/networks.elf" </dev/null ||
+    fail "other bits on Cortex-M4F"

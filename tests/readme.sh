@@ -44,6 +44,7 @@ for block in block[0-9]*.c; do
     fi >snippet.c
     cp snippet.c snippet.cpp
     $cc -std=c99 $warnings -fsyntax-only snippet.c || fail "this snippet does not compile: $(cat "$block")"
-    [ -z "$cxx" ] || $cxx -std=c++11 $warnings -fsyntax-only snippet.cpp || fail "this snippet is no C++: $(cat "$block")"
+    [ -z "$cxx" ] || $cxx -std=c++11 $warnings -fsyntax-only snippet.cpp ||
+        fail "this snippet is no C++: $(cat "$block")"
 done
 echo "README: $(ls block*.c | wc -l | tr -d ' ') snippets compile"

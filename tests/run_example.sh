@@ -1,5 +1,6 @@
 #!/bin/sh
-# What `make run` does: choose the data, train for a minute at most, write pictures. Arguments: build folder, output folder.
+# What `make run` does: choose the data, train for a minute at most, write pictures. Arguments: build folder, output
+# folder.
 build=$1 out=$2
 has_mnist() {
     for name in train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1; do
@@ -9,7 +10,8 @@ has_mnist() {
 if [ -n "$MNIST_DIR" ]; then
     data=$MNIST_DIR
     if ! has_mnist "$data"; then
-        echo "MNIST_DIR is $data, but the four files *-ubyte are not all there: unset it, or run data/get_mnist.sh $data" >&2
+        echo "MNIST_DIR is $data, but the four files *-ubyte are not all there: unset it, or run" \
+            "data/get_mnist.sh $data" >&2
         exit 1
     fi
     echo "data: MNIST from $data (MNIST_DIR)"
