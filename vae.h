@@ -89,27 +89,12 @@
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
        VAE_HEADER_FILE       this file's name in quotes: only for a renamed file and a compiler without __FILE_NAME__
 
-   CONTENTS (search for the tag)
-     Public part
+   CONTENTS of the public part (search for the tag)
         1 >>status       status, error                      5 >>gradients    one batch by hand
         2 >>network      layers, likelihood, config         6 >>inference    encode, decode, sample, score
         3 >>model        create, destroy, describe          7 >>files        save and load
         4 >>training     data, fit, one step                8 >>parameters   weights by name
-     Implementation
-        9 >>platform     errors as text, clock, threads    22 >>tables       likelihoods, optimisers, schedules
-       10 >>memory       sizes, allocation                 23 >>plan         from a config to shapes and places
-       11 >>arithmetic   what compiler and target have     24 >>execution    the model itself, work shared out
-       12 >>scalar-math  one number at a time              25 >>layers       dense, convolution, dropout, batch norm
-       13 >>random       streams, shuffle, Philox          26 >>outcome      what becomes of the decoder's output
-       14 >>vectors      four floats at a time             27 >>stages       the walk through the layers
-       15 >>product      what a matrix product is          28 >>latent       the sample, the KL, the classifier
-       16 >>kernels      what a kernel set offers          29 >>model-implementation  tensors, first weights, create
-       17 >>primitives   compiled once per instruction     30 >>batch        rows into the workspace
-       18 >>vector-math    set: this file includes itself  31 >>inference-implementation
-       19 >>product-kernels                                32 >>training-implementation
-       20 >>arrays       of any length from the kernels    33 >>files-implementation  safetensors, JSON, disk
-       21 >>matrix-product  any shape from the kernels
-     At the end: >>licence, >>history
+     Behind it: >>implementation, with contents of its own, >>licence, >>history
 */
 #ifndef VAE_H
 #define VAE_H
@@ -494,11 +479,10 @@ typedef struct vae_config {
     int                shared_heads;              /* nonzero: logvar is the same numbers as mean, of one layer that
                                                      gets the gradient of both */
     int                tied;                      /* nonzero: the decoder, the encoder's mirror image, uses its weights
-                                                     transposed, those of mean first; only biases are its own. One
-                                                     tensor gets the gradient of both uses. In PyTorch it is written
-                                                     F.linear(z, mean.weight.t(), bias), F.conv_transpose2d(h,
-                                                     encoder[0].weight, bias). A decoder alone holds a copy of them:
-                                                     it is not tied */
+                                                     transposed, those of mean first; only biases are its own. (In
+                                                     PyTorch F.linear(z, mean.weight.t(), bias),
+                                                     F.conv_transpose2d(h, encoder[0].weight, bias).) A decoder alone
+                                                     holds a copy of them: it is not tied */
     int                classes;                   /* nonzero, 2 to 1048576: a conditional VAE, p(x | z, label). Each row
                                                      has a label, 0 to classes - 1, which enters one-hot beside the
                                                      input of the encoder's first dense layer (or of the heads where it
@@ -950,10 +934,24 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #endif /* VAE_H */
 
 /* ================================================================================================================
-   IMPLEMENTATION
+   IMPLEMENTATION >>implementation
 
    Read >>training-implementation first: it shows the way of one training step through this file. Arithmetic stands
    before the network because C wants it so; nothing in it knows what a network is.
+
+      9 >>platform     errors as text, clock, threads    22 >>tables       likelihoods, optimisers, schedules
+     10 >>memory       sizes, allocation                 23 >>plan         from a config to shapes and places
+     11 >>arithmetic   what compiler and target have     24 >>execution    the model itself, work shared out
+     12 >>scalar-math  one number at a time              25 >>layers       dense, convolution, dropout, batch norm
+     13 >>random       streams, shuffle, Philox          26 >>outcome      what becomes of the decoder's output
+     14 >>vectors      four floats at a time             27 >>stages       the walk through the layers
+     15 >>product      what a matrix product is          28 >>latent       the sample, the KL, the classifier
+     16 >>kernels      what a kernel set offers          29 >>model-implementation  tensors, first weights, create
+     17 >>primitives   compiled once per instruction     30 >>batch        rows into the workspace
+     18 >>vector-math    set: this file includes itself  31 >>inference-implementation
+     19 >>product-kernels                                32 >>training-implementation
+     20 >>arrays       of any length from the kernels    33 >>files-implementation  safetensors, JSON, disk
+     21 >>matrix-product  any shape from the kernels
 
    Words, each for one thing:
      row           an example of the data or of a batch; raw: still in the caller's layout and units
@@ -2004,7 +2002,7 @@ VAEI_PRIVATE vae_wide vaei_scalar_exp(vae_wide x) {
     vae_wide n, r, sum = 1;
     int    k, whole;
     if (vaei_is_nan_double(x)) return x;
-    /* The result would be denormal, which some processors take for 0: so it is 0 on all of them. */
+    /* A little below this the result would be denormal, which some processors take for 0: so it is 0 on all. */
     if (x <= -708) return 0;
     if (x > 709.78) return vaei_bits_double(VAEI_DOUBLE_INFINITY);
     n     = VAEI_ROUNDED(x * 1.4426950408889634);
@@ -5990,7 +5988,7 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
     if (!config || !filled) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_defaults: config or filled is NULL");
     if ((status = vaei_resolve_settings(config, 0, &settings, error)) != VAE_OK) return status;
     if ((status = vaei_network_of(config, &network, error)) != VAE_OK) return status;
-    /* The way to the heads leads through the whole encoder: if no layer fails here, none of its mirror image does. */
+    /* The way to the heads leads through the whole encoder, from which the mirror image takes its shapes. */
     if (network.is_mirrored && settings.part != VAE_ENCODER_ONLY &&
         (status = vaei_spec_at(&network, network.encoders, &spec, error)) != VAE_OK)
         return status;
@@ -6321,7 +6319,7 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
     }
     if (!plan->decoder.layers || !counts.convolutional) plan->fused = 0;
     vaei_plan_block(plan, counts.running);
-    /* A count of 1, with which it began, stands for no convolution: it kept the divisions in what follows whole. */
+    /* 1 is what the count began with: there is no convolution. */
     plan->partial_size = counts.most_weights > 1 ? counts.most_weights : 0;
     vaei_plan_micro_batch(plan, counts.largest, counts.most_weights);
     return VAE_OK;
@@ -7027,7 +7025,7 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
     if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(vae_wide) / sizeof(vae_real));
     if (VAEI_HAS(plan->has_weights))
         plan->sample_weights = vaei_place_numbers(p, 0, sizeof(vae_wide) / sizeof(vae_real));
-    /* What follows is counted once or per pixel, not per example. */
+    /* These are counted by dimensions or pixels, not by examples. */
     plan->is_free.offset = vaei_next_number(&p->workspace);
     vaei_take_reals(&p->workspace, VAEI_HAS(plan->has_free_bits) ? plan->latent : 0);
     plan->inverse_sigma.offset = vaei_next_number(&p->workspace);
