@@ -4917,6 +4917,14 @@ static const vaei_schedule vaei_schedules[] = {
    whole batch in between. A batch of 128 is cut into micro-batches of 16, each a chunk of its own here, and up to eight
    threads share the chunks out. One thread takes the same chunks one after the other: so the gradients are summed in
    the same order, and the bits are the same.
+
+   In the order of this section:
+     what a plan holds           the structs, from the block down to a convolution's tables
+     shapes, the network         what each layer makes of its input, whether written out or mirrored
+     defaults and checks         every setting that is refused, and the sentence that says why
+     names, counts               the first walk: how many stages and parameters there are, how large chunks may be
+     memory of the tensors       the second walk, made twice: where every tensor lies
+     tables of the convolutions  which turn them into matrix products
 */
 
 #include <limits.h>
@@ -10866,7 +10874,8 @@ VAEI_PRIVATE void vaei_add_classification(const vae_model *model, vae_terms *ter
    work. Any number of rows goes through in turns of as many as the workspace holds. All rows are checked before the
    first turn, so a bad pixel leaves the caller's arrays as they were; a result that is not finite is found only on the
    way. Every result is a function of the weights, the seed and the row (or its place), never of the turns: a row is
-   computed the same way whatever stands beside it. */
+   computed the same way whatever stands beside it.
+   Arguments that do not fit are refused before the numbers are looked at, which takes a walk through all rows. */
 
 VAEI_SETUP vae_status vaei_fail_result(size_t row, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_NUMERIC, "row %z: the result is not finite: the weights are too large", row);
@@ -12893,6 +12902,14 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
    by name, shape and place; only then read numbers. Saving: write the header to nowhere, which gives its length, then
    the file. Config, layers, state and tensors are described by tables of fields; reading, writing and comparing are
    loops over them.
+
+   In the order of this section:
+     decimal numbers, JSON    settings as text that reads back as the same bits on every platform
+     fields, the header       what a file says of its network, of training and of each tensor
+     numbers, matching        the file's tensors and the model's
+     comparing                the file's network and the one that a caller has given
+     loading, writing         from and to memory, which is all that a build without <stdio.h> has
+     files                    paths, locks, temporary files, and what may go wrong on a disk
 */
 
 #define VAEI_FORMAT_VERSION 2               /* 1 is that of vae.h 0.1 */
