@@ -81,12 +81,12 @@ TEST(test_pair_nats_and_means) {
                     const vae_real    bias[2] = { (vae_real)firsts[i], (vae_real)seconds[v] }, z = 0;
                     const vae_latents latents = { .z = &z, .count = 1 };
                     vae_real          mean = -1;
-                    long double       exact;
+                    long double       expected;
                     set(model, "decoder.0.bias", bias, 2);
                     CHECK(vae_decode(model, &latents, &mean, NULL) == VAE_OK);
-                    exact = mean_of(pairs[k], (long double)bias[0], (long double)bias[1]);
-                    CHECK_NEAR(mean, exact, k ? 6e-6 : 0);
-                    if (!i) CHECK_NEAR(mean, exact, 2e-5 * (double)exact);      /* a small mean has its digits, too */
+                    expected = mean_of(pairs[k], (long double)bias[0], (long double)bias[1]);
+                    CHECK_NEAR(mean, expected, k ? 6e-6 : 0);
+                    if (!i) CHECK_NEAR(mean, expected, 2e-5 * (double)expected);      /* a small mean has its digits, too */
                     for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                         const vae_real    x = (vae_real)pixels[j];
                         const vae_data    data = { .pixels = &x, .count = 1 };
