@@ -14303,8 +14303,9 @@ VAEI_SETUP vae_status vaei_fail_unknown(const vaei_matching *matching, const vae
         return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's: rename it if it "
                          "is %s, which has that shape%s", shown.name, shown.shape, tensor.name, pads);
     }
-    return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's, which has %s, ...: "
-                     "use the network that the file was made for", shown.name, shown.shape, listed);
+    return vaei_fail(error, VAE_ERROR_FORMAT, "the file's tensor %s %s is none of the network's%s%s%s: use the network "
+                     "that the file was made for", shown.name, shown.shape, text.length ? ", which has " : "", listed,
+                     text.length ? ", ..." : "");
 }
 
 /* The error for a shape that differs; a transposed tensor is recognised, since that is the usual reason. */

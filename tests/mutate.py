@@ -4,11 +4,13 @@
     python3 tests/mutate.py --sample 20         the first 20 of them, drawn over all sections
     python3 tests/mutate.py --seed 2            others
     python3 tests/mutate.py --show 17           what fault 17 is, and the command that runs a test with it
+    python3 tests/mutate.py --only 17 vaei_mix  fault 17 and those in a function of this name or section
 
 All faults stand in one copy of the header, each behind a switch that an environment variable turns: so every test
 program is compiled once, and not once for each fault. A first run of each program without a fault records which
-switches it passes; a fault is then tried with the programs that pass its switch, those that promise most for their time first, until one of them
-fails, crashes or takes several times as long as it should.
+switches it passes; a fault is then tried with the programs that pass its switch until one of them fails, crashes or
+takes several times as long as it should: first what caught it the last time, then those that promise most for their time.
+Interrupted, it goes on where it was: what a program, unchanged, did with a fault is not tried again.
 
 Faults are drawn in every section of the implementation, by a hash of the seed, the function and the changed line: so a
 change elsewhere in the file leaves them as they are. What is not drawn from: bodies of macros, and lines that no test
@@ -44,8 +46,8 @@ TOKEN = re.compile(r'''(?P<comment>/\*.*?\*/|//[^\n]*)|(?P<directive>(?<![^\n])[
 PRECEDENCE = {sign: 10 - level for level, signs in enumerate(
     ('* / %', '+ -', '<< >>', '< <= > >=', '== !=', '&', '^', '|', '&&', '||')) for sign in signs.split()}
 ASSIGNMENTS = '= += -= *= /= %= &= |= ^= <<= >>='.split()
-TYPES = set('''void char short int long float double signed unsigned const volatile static struct union enum size_t FILE
-    va_list int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t uintptr_t ptrdiff_t VAEI_V VAEI_I
+TYPES = set('''void char short int long float double vae_wide signed unsigned const volatile static struct union enum size_t
+    FILE va_list int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t uintptr_t ptrdiff_t VAEI_V VAEI_I
     VAEI_TYPE'''.split())
 KEYWORDS = set('if else while for do switch case default return goto break continue sizeof'.split())
 SYMMETRIC = set('vaei_plus vaei_times vaei_max_int vaei_min_int vaei_max_size vaei_min_size'.split())
@@ -276,22 +278,23 @@ class Header:
 
 # ---- which of them are planted ----
 
-def rank(seed, fault):
-    return hashlib.sha256('\0'.join([str(seed), fault.function, fault.before, fault.after]).encode()).hexdigest()
+def rank(seed, fault):          # a type with another name does not draw others
+    key = '\0'.join([str(seed), fault.function, fault.before, fault.after]).replace('vae_wide', 'double')
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def drawn(faults, count, seed, dropped):
-    """About `count` faults: six in every section, the rest by its number of candidates, each section's spread over the
+    """About `count` faults: eight in every section, the rest by its number of candidates, each section's spread over the
     kinds, none within another."""
     by_section = collections.OrderedDict()
     for fault in faults: by_section.setdefault(fault.section, []).append(fault)
-    rest = max(0, count - 6 * len(by_section)) / len(faults)
+    rest = max(0, count - 8 * len(by_section)) / len(faults)
     chosen = []
     for section, candidates in by_section.items():
         by_kind = collections.defaultdict(list)
         for fault in sorted(candidates, key=lambda fault: rank(seed, fault)): by_kind[fault.kind].append(fault)
         kinds = sorted(by_kind, key=lambda kind: rank(seed, by_kind[kind][0]))
-        wanted, taken = 6 + round(rest * len(candidates)), []
+        wanted, taken = 8 + round(rest * len(candidates)), []
         while kinds and len(taken) < wanted:
             kind = kinds.pop(0)
             while by_kind[kind]:
@@ -504,9 +507,10 @@ def explained_faults(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--count', type=int, default=205, help='faults to plant')
+    parser.add_argument('--count', type=int, default=255, help='faults to plant')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--sample', type=int, help='try so many of them, with a few tests')
+    parser.add_argument('--only', nargs='+', default=[], help='try these: numbers, functions or sections')
     parser.add_argument('--tests', nargs='*', help='names without test_')
     parser.add_argument('--budget', type=float, default=1e9, help='CPU seconds after which a fault has survived')
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
@@ -522,6 +526,8 @@ def main():
     numbers = {fault: number for number, fault in enumerate(chosen, 1)}
     planted, seed = chosen, options.seed
     if options.sample: planted = sorted(chosen, key=lambda fault: rank(seed, fault))[:options.sample]
+    if options.only:
+        planted = [fault for fault in planted if {str(numbers[fault]), fault.function, fault.section} & set(options.only)]
 
     def describe(fault):
         return f'{numbers[fault]}: vae.h:{fault.line} {fault.section} [{fault.kind}]\n{fault.function}\n' \
@@ -542,6 +548,8 @@ def main():
     reasons = {fault: explained.get((fault.function, fault.before, fault.after)) for fault in planted}
     history = work.here / 'history'         # of runs before: a program's checksum, the fault, what became of it
     known = dict(line.split('\t', 1) for line in history.read_text().splitlines()) if history.exists() else {}
+    hints = work.here / 'hints.json'        # of any run before: the fault, what caught it last
+    caught_by = json.loads(hints.read_text()) if hints.exists() else {}
     lock, tries, catches = threading.Lock(), collections.Counter(), collections.Counter()
 
     @functools.lru_cache(None)
@@ -551,8 +559,8 @@ def main():
         number, survived = numbers[fault], []
         left, spent = {test for test in work.tests if number in reached[test]}, 0
         while left and spent < options.budget:          # what costs least for its chances in this section first
-            test = min(left, key=lambda test: seconds[test] * (tries[fault.section, test] + 2) / (
-                catches[fault.section, test] + 1))
+            test = min(left, key=lambda test: (test != caught_by.get(rank(seed, fault)), seconds[test] * (
+                tries[fault.section, test] + 2) / (catches[fault.section, test] + 1)))
             left.remove(test)
             spent += seconds[test]
             key = f'{stamp(test)} {number}'
@@ -564,6 +572,9 @@ def main():
             tries[fault.section, test] += 1
             if known[key]:
                 catches[fault.section, test] += 1
+                with lock:
+                    caught_by[rank(seed, fault)] = test
+                    hints.write_text(json.dumps(caught_by))
                 return test, known[key]
             survived.append(test)
         return None, ' '.join(survived)
@@ -576,7 +587,8 @@ def main():
         if not test:
             print(f'SURVIVED {describe(fault)}\nreached by: {shown or "no test"}\n')
         elif reasons[fault]: print(f'caught by test_{test} though it is explained: {describe(fault)}\n')
-        if done % 25 == 0: print(f'  {done} tried ({time.time() - began:.0f} s)')
+        if done % 10 == 0:
+            print(f'  {done} tried, {sum(map(bool, outcome.values()))} caught ({time.time() - began:.0f} s)')
     sums = collections.Counter()
     print(f'{"section":28} candidates planted caught explained survived')
     for section in collections.OrderedDict((fault.section, 0) for fault in candidates):

@@ -77,6 +77,7 @@ TEST(test_settings) {
     vae_data    data = rows_of(pixels, 4);
     const unsigned char mask[4 * SIZE] = { 0 };
     vae_terms   terms;
+    vae_fit_config fit = { .epochs = 1 };
     size_t      plain, room;
     REFUSED((c.corruption.kind = (vae_corruption_kind)9), "corruption.kind is 9");
     REFUSED((c.corruption.amount = (vae_real)0.5), "there is no corruption");
@@ -149,6 +150,8 @@ TEST(test_settings) {
     c.targets = c.standardize = 1;
     model = make(&c);
     CHECK(vae_train_step(model, &data, NULL, &error) == VAE_ERROR_DATA);
+    CHECK_CONTAINS(error.message, "target row 0, column 0 holds inf");
+    CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_DATA);
     CHECK_CONTAINS(error.message, "target row 0, column 0 holds inf");
     vae_destroy(model);
 }

@@ -814,6 +814,7 @@ TEST(test_headers_that_are_wrong) {
           "{" ALL ",'enc\\u006fder.0.weight':{'dtype':'F32','shape':[2,3],'data_offsets':[0,24]}}", "twice" },
         { "metadata twice", "{'__metadata__':{},'__metadata__':{}," ALL "}", "twice" },
         { "key twice in metadata", METADATA("{'a':'1','b':'1','\\u0061':'2'}"), "twice" },
+        { "key twice, of two halves", METADATA("{'\xf0\x9f\x98\x80':'1','\\ud83d\\ude00':'2'}"), "twice" },
         { "metadata with a number", METADATA("{'a':1}"), "" },
         { "metadata with an object", METADATA("{'a':{}}"), "" },
         { "metadata with null", METADATA("{'a':null}"), "" },
@@ -1091,7 +1092,10 @@ TEST(test_networks_that_are_wrong) {
         { "'optimizer.m.mean.bias'", "'optimizer.v.mean.bias'" },
         { "'optimizer.m.mean.bias'", "'optimizer.m.mean.none'" }, { "'optimizer.m.mean.bias'", "'adam.m.mean.bias'" }
     };
-    size_t i;
+    static const change zero = { "'encoder':[", "'encoder':[\\u0000" };
+    size_t              i;
+    check_change(FIXED_SIGMA, &zero, "\\\"", 0);
+    CHECK_CONTAINS(problem.message, "an object is missing");       /* where a zero stands: the list does end */
     for (i = 0; i < sizeof rows / sizeof *rows; i++) check_change(FIXED_SIGMA, &rows[i], "\\\"", 0);
     for (i = 0; i < sizeof outside / sizeof *outside; i++) check_change(DENSE, &outside[i], "\"", 0);
 }
@@ -1551,18 +1555,27 @@ TEST(test_examples_out_of_proportion) {
     vae_destroy(model);
 }
 
-/* More weights than the file has bytes for: refused before any memory is asked for, whatever the caller allows. */
+/* More weights than the file has bytes for: refused before any memory is asked for, whatever the caller allows. In the
+   last, whose decoder uses the encoder's weights, there is room for the biases. */
 TEST(test_weights_out_of_proportion) {
     static const change rows[] = { { "'shape':[1,1,2]", "'shape':[1,1,67108864]" },
-                                   { "'latent':1", "'latent':1048576" } };
+                                   { "'latent':1", "'latent':1048576" }, { "[1,3,1]", "[1,4000,1]" } };
     vae_model *model = make(DENSE), *loaded = NULL;
     vae_config config;
     ledger     l;
     size_t     i;
-    memset(&config, 0, sizeof config);
-    config.batch = 1;
-    for (i = 0; i < 2; i++) {
-        const bytes file = changed_file(model, 0, rows[i].from, rows[i].to, "\\\"");
+    for (i = 0; i < 3; i++) {
+        bytes file;
+        if (i == 2) {
+            vae_destroy(model);
+            config = net(DENSE);
+            config.encoder[0] = config.encoder[1] = VAE_DENSE(64, VAE_RELU);
+            config.tied = 1;
+            if (!EXPECT(vae_create(&config, &model, &problem), VAE_OK)) return;
+        }
+        file = changed_file(model, 0, rows[i].from, rows[i].to, "\\\"");
+        memset(&config, 0, sizeof config);
+        config.batch = 1;
         config.allocator = allocator_of(&l);
         EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
         CHECK_CONTAINS(problem.message, "bytes of data are too few");
@@ -1970,6 +1983,14 @@ static void check_part(int which, vae_part part) {
             free(twice.at);
             EXPECT(vae_load_weights_memory(again, file.at, file.size, &problem), VAE_OK);
             EXPECT(vae_load_weights_memory(again, own.at, own.size, &problem), VAE_OK);
+        }
+        {       /* what has the name of neither half is not taken for the other's */
+            const bytes strange = changed_file(whole, 0, part == VAE_ENCODER_ONLY ? "'decoder." : "'encoder.",
+                                               "'strange.", "\"");
+            EXPECT(vae_load_weights_memory(half, strange.at, strange.size, &problem), VAE_ERROR_FORMAT);
+            CHECK_CONTAINS(problem.message, "tensor strange.");
+            CHECK(!strstr(problem.message, "which has ,"));
+            free(strange.at);
         }
         EXPECT(vae_load_weights_memory(whole, own.at, own.size, &problem), VAE_ERROR_CONFIG);
         CHECK_CONTAINS(problem.message, name);

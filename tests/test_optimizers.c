@@ -377,6 +377,29 @@ static void test_resume_otherwise(void) {
     vae_destroy(model);
 }
 
+/* Between two epochs nothing is left of how the last one went: of a single row, in order or shuffled, both leave the same
+   checkpoint. */
+static void test_epoch_leaves_no_order(void) {
+    vae_config     c = network();
+    vae_data       data = toy(1);
+    vae_fit_config fit = { .epochs = 1 };
+    unsigned char *bytes[2] = { NULL, NULL };
+    size_t         size[2];
+    int            in_order;
+    for (in_order = 0; in_order < 2; in_order++) {
+        vae_model *model = make(&c);
+        fit.keep_order = in_order;
+        CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+        CHECK(vae_save_memory(model, 1, NULL, 0, &size[in_order], NULL) == VAE_OK);
+        bytes[in_order] = (unsigned char *)malloc(size[in_order]);
+        CHECK(vae_save_memory(model, 1, bytes[in_order], size[in_order], &size[in_order], NULL) == VAE_OK);
+        vae_destroy(model);
+    }
+    CHECK(size[0] == size[1] && !memcmp(bytes[0], bytes[1], size[0]));
+    free(bytes[0]);
+    free(bytes[1]);
+}
+
 static int count_batches(void *user, const vae_progress *p) {
     if (p->event == VAE_EVENT_BATCH) ++*(int *)user;
     return 0;
@@ -1124,6 +1147,7 @@ int main(void) {
     RUN(test_cosine);
     RUN(test_resume_from_every_batch);
     RUN(test_resume_otherwise);
+    RUN(test_epoch_leaves_no_order);
     RUN(test_epochs_asked_for);
     RUN(test_best_and_plateau);
     RUN(test_best_resumes);
