@@ -866,7 +866,8 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    vae_load_weights replaces the weights of an existing model of the same network, or of a part of it, all or none. Its
    _memory form allocates nothing: with vae_create_in a trained model runs without a heap.
    vae_load_matching takes those tensors whose names and shapes are the model's, for transfer from another network:
-   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. No match: an error. */
+   taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. No match: an error.
+   From a tied model's file, both give a decoder alone the encoder's weights, transposed. */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
@@ -14904,6 +14905,14 @@ VAEI_SETUP vae_status vaei_agree_with_model(vaei_file *file, const vae_model *mo
     return vaei_agree_networks(&json, model->settings.input, model->settings.latent, &reference, error);
 }
 
+/* A transfer asks nothing of the file's network but whether it is tied: see vaei_find_ties. */
+VAEI_SETUP void vaei_read_tied(vaei_file *file) {
+    vaei_settings settings;
+    vaei_json     json;
+    if (!VAEI_IS_BASIC && file->config_at &&
+        vaei_read_config(file, &json, 1, &settings, sizeof settings, NULL) == VAE_OK) file->tied = settings.tied;
+}
+
 /* The error for a file of which nothing fits. It names the first tensor that has the name of one of the model's, else
    the first one. */
 VAEI_SETUP vae_status vaei_fail_transfer(const vaei_matching *matching, vae_error *error) {
@@ -14972,6 +14981,7 @@ VAE_API vae_status vae_load_matching_memory(vae_model *model, const void *bytes,
     if ((status = vaei_check_loading(model, bytes, "vae_load_matching", error)) != VAE_OK ||
         (status = vaei_open_file(&file, bytes, size, error)) != VAE_OK ||
         (status = vaei_enter_alone(model, "vae_load_matching", error)) != VAE_OK) return status;
+    vaei_read_tied(&file);
     return vaei_leave(model, VAEI_FREE, vaei_read_weights(model, &file, 1, taken, error));
 }
 
@@ -15838,8 +15848,8 @@ VAEI_SETUP vae_status vaei_check_header(vaei_reading *reading, const unsigned ch
     if (status != VAE_OK) return status;
     if (reading->is_new)
         return vaei_make_model(file, reading->config, &reading->matching, &reading->model, error);
-    if (!reading->is_transfer && file->config_at &&
-        (status = vaei_agree_with_model(file, reading->model, error)) != VAE_OK) return status;
+    if (reading->is_transfer) vaei_read_tied(file);
+    else if (file->config_at && (status = vaei_agree_with_model(file, reading->model, error)) != VAE_OK) return status;
     memset(&reading->matching, 0, sizeof reading->matching);
     reading->matching.model = reading->model;
     reading->matching.file = file;

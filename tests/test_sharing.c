@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "test.h"
 #include "model.h"
+#include "folder.h"
 
 enum { ROWS = 37, NETWORKS = 4, MOST = 4096 };
 
@@ -219,17 +220,20 @@ static void check_decoder_alone(vae_model *whole, const vae_config *config, cons
     vae_error        error;
     vae_tensor       tensor;
     unsigned char   *own;
+    unsigned char    taken[64];
     size_t           own_size = 0, i;
     int              way;
     for (i = 0; i < ROWS * vae_latent_size(whole); i++) z[i] = (vae_real)((double)(i * 37 % 101) / 25 - 2);
     CHECK(vae_decode(whole, &latents, wanted, NULL) == VAE_OK);
     full.part = VAE_DECODER_ONLY;
-    for (way = 0; way < 3; way++) {
+    for (way = 0; way < 4; way++) {
         vae_model *b = NULL, *again = NULL;
         if (way < 2) CHECK(vae_load_memory(bytes, size, way ? &full : &given, &b, &error) == VAE_OK);
         else {
             b = make(&full);
-            CHECK(vae_load_weights_memory(b, bytes, size, &error) == VAE_OK);
+            if (way == 2) CHECK(vae_load_weights_memory(b, bytes, size, &error) == VAE_OK);
+            else CHECK(vae_load_matching_memory(b, bytes, size, taken, &error) == VAE_OK);
+            for (i = 0; way == 3 && i < vae_tensor_count(b); i++) CHECK(taken[i]);
         }
         if (!b) continue;
         CHECK(config_of(b).tied == 0 && vae_tensor_at(b, 0, &tensor, NULL) == VAE_OK);
@@ -316,6 +320,32 @@ TEST(test_files) {
         }
 }
 
+/* From a tied model's file on the disk a decoder alone of another latent size takes all but the layer behind z. */
+TEST(test_transfer_to_a_decoder) {
+    char path[64];
+    int  number;
+    sprintf(path, "test_sharing.%ld.safetensors", process_number());
+    for (number = 0; number < NETWORKS; number++) {
+        vae_config    config = network(number, number & 1, 1);
+        vae_model    *a = make(&config), *b;
+        vae_error     error = { VAE_OK, "" };
+        vae_tensor    tensor;
+        unsigned char taken[64];
+        size_t        i;
+        CHECK(vae_save(a, path, &error) == VAE_OK);
+        config.latent += 2;
+        config.part = VAE_DECODER_ONLY;
+        b = make(&config);
+        CHECK(vae_load_matching(b, path, taken, &error) == VAE_OK);
+        for (i = 0; i < vae_tensor_count(b); i++) CHECK(taken[i] == (i != 0));
+        CHECK(vae_tensor_at(b, 0, &tensor, NULL) == VAE_OK);
+        CHECK_TEXT(tensor.name, "decoder.0.weight");
+        vae_destroy(a);
+        vae_destroy(b);
+    }
+    CHECK(remove(path) == 0);
+}
+
 /* A normalisation's weights are not taken for a layer's, and a file that lacks a layer's is refused. */
 TEST(test_decoder_alone) {
     int number;
@@ -390,6 +420,7 @@ int main(void) {
     RUN(test_the_sum_of_both_uses);
     RUN(test_training);
     RUN(test_files);
+    RUN(test_transfer_to_a_decoder);
     RUN(test_decoder_alone);
     RUN(test_mirror_images);
     return test_finish();
