@@ -652,9 +652,15 @@ static void capture_end(printed *p) {
     close(p->kept);
 }
 
-/* Into a file. */
+/* Into a file of this process: the same test may run beside it, from another build. */
+static const char *capture_file(void) {
+    static char path[64];
+    sprintf(path, "build/test_guards.%ld.txt", (long)getpid());
+    return path;
+}
+
 static void capture_begin(printed *p) {
-    capture_to(p, open("build/test_guards.txt", O_RDWR | O_CREAT | O_TRUNC, 0600));
+    capture_to(p, open(capture_file(), O_RDWR | O_CREAT | O_TRUNC, 0600));
 }
 
 static void capture_read(printed *p) {
@@ -664,7 +670,7 @@ static void capture_read(printed *p) {
     got = read(p->to, p->text, sizeof p->text - 1);
     p->text[got > 0 ? got : 0] = 0;
     close(p->to);
-    remove("build/test_guards.txt");
+    remove(capture_file());
 }
 
 TEST(test_summary_is_printed) {
