@@ -34,7 +34,7 @@ help:
 	@echo "make bench-peers     the same against PyTorch, where python3 has torch"
 	@echo "make sensor-qemu     examples/sensor.c and sizes on Cortex-M3 and M4F, where their compiler and qemu are"
 	@echo "make data            download MNIST into data/"
-	@echo "make web             one HTML file with a model in it, $(BUILD)/vae.html (WEB_EPOCHS=$(WEB_EPOCHS)); takes clang and lld"
+	@echo "make web             one HTML file with a model in it, $(BUILD)/vae.html (WEB_EPOCHS=$(WEB_EPOCHS)); takes clang, lld, xz"
 	@echo "make test-web        test it in Node and in headless Chromium"
 	@echo "make install         copy vae.h and vae.pc below PREFIX=$(PREFIX)"
 	@echo "make clean           remove $(BUILD)/ and out/"
@@ -128,7 +128,7 @@ web: $(BUILD)/web_train $(BUILD)/make_digits
 	@sh examples/web/build.sh $(BUILD) $(WEB_EPOCHS)
 
 test-web: $(BUILD)/web_train $(BUILD)/make_digits $(BUILD)/test_web
-	@WEB_PLAIN=1 sh examples/web/build.sh $(BUILD) $(WEB_EPOCHS)
+	@sh examples/web/build.sh $(BUILD) $(WEB_EPOCHS)
 	@if command -v node >/dev/null; then node tests/test_web.mjs $(BUILD) $(PICTURES); \
 	else echo "0 passed, 0 failed, 1 skipped: node is not installed"; fi
 

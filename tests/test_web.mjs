@@ -1,6 +1,6 @@
-// The page that `make web` makes: its module in Node against the same C run natively, then the page in headless
-// Chromium: loading, dragging, drawing by mouse and finger, training; nothing on its console; nothing wider than the
-// screen. Only Node's own modules.
+// The page that `make web` makes: its two modules in Node against the same C run natively, then the page in headless
+// Chromium, with vectors and without: loading, dragging, drawing by mouse and finger, training; nothing on its console;
+// nothing wider than the screen. Only Node's own modules.
 //     make test-web [PICTURES=FOLDER]                 with a folder for screenshots
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -15,9 +15,11 @@ async function test(name, body) {
     await body();
     passed++;
     console.log('ok      ' + name);
+    return true;
   } catch (error) {
     failed++;
     console.log('FAILED  ' + name + ': ' + error.message);
+    return false;
   }
 }
 function skip(name, why) { skipped++; console.log(`SKIPPED ${name}: ${why}`); }
@@ -55,10 +57,10 @@ async function hashes(path) {
 
 /* Chromium driven by its DevTools protocol over a pipe: messages are JSON, ended by a zero byte. */
 class Browser {
-  constructor(command) {
+  constructor(command, ...flags) {
     this.profile = mkdtempSync(join(tmpdir(), 'vae-web-'));
     this.child = spawn(command, ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars',
-      '--disable-dev-shm-usage', '--user-data-dir=' + this.profile, '--remote-debugging-pipe', 'about:blank'],
+      '--disable-dev-shm-usage', '--user-data-dir=' + this.profile, '--remote-debugging-pipe', ...flags, 'about:blank'],
     { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
     this.pending = new Map();
     this.heard = [];                    // errors and warnings on the console
@@ -88,7 +90,7 @@ class Browser {
     this.child.stdio[3].write(JSON.stringify({ id, method, params, sessionId: this.session }) + '\0');
     return new Promise((resolve, reject) => this.pending.set(id, { resolve, reject }));
   }
-  async open(url, width, height, touches, dark) {
+  async open(url, width, height, touches, dark, before) {
     const { targetId } = await this.send('Target.createTarget', { url: 'about:blank' });
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true });
     this.session = sessionId;
@@ -97,7 +99,10 @@ class Browser {
       { width, height, deviceScaleFactor: 2, mobile: touches });
     if (touches) await this.send('Emulation.setTouchEmulationEnabled', { enabled: true });
     await this.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }] });
+    if (before) await this.send('Page.addScriptToEvaluateOnNewDocument', { source: before });
     await this.send('Page.navigate', { url });
+  }
+  async ready() {
     await this.until('typeof wasm === "object" && !element("start").disabled && tilesDone === TILES', 'the page to be ready');
   }
   async close() {
@@ -140,6 +145,7 @@ class Browser {
     await this.value('scrollTo(0, 0)');
     await wait(300);
     const { cssContentSize } = await this.send('Page.getLayoutMetrics');
+    name = name.replace(/ /g, '-');
     for (const [suffix, whole] of [['', false], ['-whole', true]]) {
       const { data } = await this.send('Page.captureScreenshot', whole ? { captureBeyondViewport: true,
         clip: { x: 0, y: 0, width: cssContentSize.width, height: cssContentSize.height, scale: 1 } } : {});
@@ -160,13 +166,20 @@ class Browser {
 const SEVEN = [[.25, .2], [.4, .2], [.6, .2], [.75, .2], [.68, .35], [.6, .5], [.52, .65], [.45, .85]];
 const ink = 'memory.pixels.subarray(0, 784).reduce((a, b) => a + b)';
 
-async function visit(browser, name, width, height, touches, dark) {
-  const url = 'file://' + resolve(build, 'vae.html');
-  await test(name + ': the page loads', async () => {
-    await browser.open(url, width, height, touches, dark);
+const url = (name) => 'file://' + resolve(build, name);
+const part = (name) => readFileSync(join(build, 'web', name));
+const hash = (bytes) => bytes.reduce((sum, byte) => (Math.imul(sum, 16777619) ^ byte) >>> 0, 1);
+
+async function visit(browser, name, width, height, touches, dark, module = 'vae.wasm', before = '') {
+  const loads = await test(name + ': the page loads', async () => {
+    await browser.open(url('vae.html'), width, height, touches, dark, before);
+    await browser.ready();
+    const got = await browser.value(`(${hash})(unpackParts().module)`);
+    expect(got === hash(part(module)), 'it is not ' + module);
     expect(await browser.value('element("sliders").children.length') === 8, 'eight sliders');
     expect(await browser.value('posterior !== null'), 'the example lands somewhere');
   });
+  if (!loads) return browser.close();
   await test(name + ': nothing is wider than the screen', async () => {
     const wide = await browser.value('document.documentElement.scrollWidth');
     expect(wide <= width, `${wide} pixels on a screen of ${width}`);
@@ -222,6 +235,30 @@ async function visit(browser, name, width, height, touches, dark) {
   await browser.close();
 }
 
+/* What a browser that cannot run the page shows. */
+async function refuse(browser, name, page, before, sentence) {
+  await test(name, async () => {
+    await browser.open(url(page), 390, 844, true, false, before);
+    await browser.until('document.getElementById("problem").hidden === false', 'a sentence');
+    const said = await browser.value('document.getElementById("problem").textContent');
+    expect(said.includes(sentence), said);
+  });
+  await browser.picture(name);
+  browser.heard = [];
+  await browser.close();
+}
+
+/* Without SSE 4.1 Chromium has no vectors in WebAssembly. On other processors it knows no such flag: there the page is
+   told that the first module is none. */
+async function visitWithoutVectors(command) {
+  const browser = new Browser(command, '--js-flags=--no-enable-sse4-1');
+  const before = process.arch === 'x64' ? '' : 'WebAssembly.validate = () => false';
+  try {
+    await visit(browser, 'phone without vectors', 390, 844, true, false, 'plain.wasm', before);
+    await visit(browser, 'desktop without vectors', 1280, 800, false, true, 'plain.wasm', before);
+  } finally { await browser.quit(); }
+}
+
 // ---- all of it ----
 
 if (!existsSync(join(build, 'vae.html'))) {
@@ -231,6 +268,15 @@ if (!existsSync(join(build, 'vae.html'))) {
 await test('the page has less than 150,000 bytes', () => {
   const { size } = statSync(join(build, 'vae.html'));
   expect(size < 150000, `it has ${size}`);
+});
+await test('the page unpacks what xz has packed', () => {
+  const script = readFileSync('examples/web/page.js', 'utf8'), at = script.indexOf('function unpack(');
+  const unpack = new Function('return ' + script.slice(at, script.indexOf('\n}\n', at) + 2))();
+  const all = Buffer.concat(['weights', 'vae.wasm', 'plain.wasm'].map(part));
+  for (const size of [all.length, 1000]) {
+    const got = unpack(new Uint8Array(part('packed')), size);
+    expect(got.length === size && all.subarray(0, size).equals(got), `other bytes of ${size}`);
+  }
 });
 const native = execFileSync(join(build, 'test_web'), ['--hashes', join(build, 'web/weights')]).toString().trim();
 for (const module of ['vae.wasm', 'plain.wasm'])
@@ -247,7 +293,12 @@ else {
   try {
     await visit(browser, 'desktop', 1280, 800, false, false);
     await visit(browser, 'phone', 390, 844, true, true);
+    await refuse(browser, 'without WebAssembly', 'vae.html', 'delete self.WebAssembly', 'needs WebAssembly');
+    const page = readFileSync(join(build, 'vae.html'), 'latin1');
+    writeFileSync(join(build, 'web/younger.html'), page.replace("'use strict';", 'a word of tomorrow;'), 'latin1');
+    await refuse(browser, 'with words it does not know', 'web/younger.html', '', 'This browser is too old');
   } finally { await browser.quit(); }
+  await visitWithoutVectors(command);
 }
 console.log(`${passed} passed, ${failed} failed` + (skipped ? `, ${skipped} skipped` : ''));
 process.exit(failed ? 1 : 0);

@@ -1,15 +1,23 @@
 #!/bin/sh
-# What `make web` does: compiles web.c for the browser, trains the model that comes with the page unless it is there,
-# and puts both into one HTML file. Arguments: build folder, epochs. CLANG and WEB_FLAGS may be set.
+# What `make web` does: compiles web.c for the browser, with vectors and without, trains the model that comes with the
+# page unless it is there, and puts all into one HTML file. Arguments: build folder, epochs. CLANG and WEB_FLAGS may be
+# set.
 build=$1 epochs=$2 here=$(dirname "$0")
 clang=${CLANG:-clang}
-flags=${WEB_FLAGS:--msimd128 -mbulk-memory -mnontrapping-fptoint -msign-ext}    # every browser since 2023 has these
+# What browsers have had since 2021, Safari since 2023, and for those before them what all have that know WebAssembly.
+flags=${WEB_FLAGS:--msimd128 -mbulk-memory -mnontrapping-fptoint -msign-ext}
+plain=-mcpu=mvp
 
 mkdir -p "$build/web" || exit 1
 printf 'int answer(void) { return 42; }\n' >"$build/web/trial.c"
 if ! $clang --target=wasm32 -nostdlib -Wl,--no-entry "$build/web/trial.c" -o "$build/web/trial.wasm" 2>"$build/web/trial.log"
 then
     echo "make web: nothing made: it takes a clang that compiles for wasm32, and its linker (apt: clang lld)"
+    exit 0
+fi
+
+if ! xz --format=raw --lzma1=lc=3,lp=0,pb=0 -c </dev/null >/dev/null 2>&1; then
+    echo "make web: nothing made: it takes xz (apt: xz-utils)"
     exit 0
 fi
 
@@ -24,7 +32,7 @@ compile() {     # compile OUTPUT FLAGS...
             "$here/web.c" "$build/web/memory.o" -o "$output"
 }
 compile "$build/web/vae.wasm" $flags || exit 1
-[ -z "$WEB_PLAIN" ] || compile "$build/web/plain.wasm" -DVAE_SMALL || exit 1       # without vectors: only for the tests
+compile "$build/web/plain.wasm" $plain || exit 1
 
 # The model stays until what it is made of changes.
 data=$MNIST_DIR
@@ -41,16 +49,20 @@ if [ -n "$(find "$here/network.h" "$here/train.c" -newer "$build/web/weights" 2>
     echo "$epochs $data" >"$build/web/made-by"
 fi
 
-text() { gzip -9nc "$1" | base64 | tr -d '\n'; }
+# As one piece: most of the second module is then only where the first one has it. page.js has the other side of it.
+parts="$build/web/weights $build/web/vae.wasm $build/web/plain.wasm"
+sizes=$(for part in $parts; do wc -c <"$part"; done | tr -s ' \n' ' ' | sed 's/^ //; s/ $//')
+cat $parts | xz --format=raw --lzma1=preset=9e,lc=3,lp=0,pb=0 -c >"$build/web/packed" || exit 1
 awk -v here="$here/" -v source="$(cat "$build/web/weights.source")" '
     function paste(file,    line) { while ((getline line <file) > 0) print line }
     $0 == "@STYLE@" { paste(here "page.css"); next }
     $0 == "@SCRIPT@" { paste(here "page.js"); next }
     { sub(/@SOURCE@/, source); print }' "$here/page.html" >"$build/web/page.html"
 {
-    sed '/@WASM@/,$d' "$build/web/page.html"
-    printf '<script id="wasm" type="application/octet-stream">%s</script>\n' "$(text "$build/web/vae.wasm")"
-    printf '<script id="weights" type="application/octet-stream">%s</script>\n' "$(text "$build/web/weights")"
-    sed '1,/@WEIGHTS@/d' "$build/web/page.html"
+    sed '/@PACKED@/,$d' "$build/web/page.html"
+    printf '<script id="packed" type="application/octet-stream" data-sizes="%s">' "$sizes"
+    base64 <"$build/web/packed" | tr -d '\n'
+    echo '</script>'
+    sed '1,/@PACKED@/d' "$build/web/page.html"
 } >"$build/vae.html.new" && mv "$build/vae.html.new" "$build/vae.html" || exit 1
 echo "open $build/vae.html in a browser: $(wc -c <"$build/vae.html") bytes, with a model trained on $(cat "$build/web/weights.source")"

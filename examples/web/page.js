@@ -4,6 +4,7 @@ const SIDE = 28, PIXELS = SIDE * SIDE, MOST = 8, TILES = 13, REACH = 3;   // TIL
 const element = (id) => document.getElementById(id);
 
 let wasm, memory;                       // the functions of web.c, and its arrays
+let hasVectors;                         // whether they are those of the faster module
 let model = 0, latent = 0;              // 0: it came with the page, 1: trained here
 let order = [];                         // slider r shows dimension order[r]: the ones that carry most come first
 const z = new Float32Array(MOST);
@@ -12,18 +13,96 @@ let follows = true;                     // z is where the drawing lands, until s
 
 // ---- WebAssembly ----
 
-async function unpack(id) {
-  const text = atob(element(id).textContent.trim());
-  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+/* The first `size` bytes of what `xz --format=raw --lzma1=lc=3,lp=0,pb=0` made smaller. The browsers' own gzip is younger
+   than WebAssembly, and would not see that the two modules are much alike. */
+function unpack(packed, size) {
+  const out = new Uint8Array(size), repeated = [0, 0, 0, 0];               // the distances of the last copies, less one
+  const MATCH = 0, AGAIN = 12, NEWEST = 24, SECOND = 36, THIRD = 48, LONG = 60, SLOT = 72, NEAR = 328, LOW = 443,
+    NEW_LENGTH = 459, OLD_LENGTH = 733, LITERAL = 1007;
+  const odds = new Uint16Array(LITERAL + 0x300 * 8).fill(1024);             // that a bit is 0, of 2048
+  let next = 5, range = 0xffffffff, code = new DataView(packed.buffer).getUint32(1), state = 0, done = 0;
+  const shift = () => { range *= 256, code = code * 256 + packed[next++]; };
+  const bit = (at) => {
+    const bound = (range >>> 11) * odds[at], one = code >= bound;
+    if (one) range -= bound, code -= bound, odds[at] -= odds[at] >> 5;
+    else range = bound, odds[at] += 2048 - odds[at] >> 5;
+    if (range < 0x1000000) shift();
+    return one ? 1 : 0;
+  };
+  const tree = (at, bits) => {
+    let node = 1;
+    for (let i = 0; i < bits; i++) node = node << 1 | bit(at + node);
+    return node - (1 << bits);
+  };
+  const backward = (at, bits) => {
+    let node = 1, value = 0;
+    for (let i = 0, b; i < bits; i++) b = bit(at + node), node = node << 1 | b, value |= b << i;
+    return value;
+  };
+  const length = (at) => !bit(at) ? 2 + tree(at + 2, 3) : !bit(at + 1) ? 10 + tree(at + 10, 3) : 18 + tree(at + 18, 8);
+  const distance = (length) => {
+    const slot = tree(SLOT + 64 * Math.min(length - 2, 3), 6), bits = (slot >> 1) - 1;
+    if (slot < 4) return slot;
+    let value = (2 | slot & 1) << bits;
+    if (slot < 14) return value + backward(NEAR + value - slot, bits);
+    for (let i = bits - 1; i >= 4; i--) {                                   // even odds
+      range = Math.floor(range / 2);
+      if (code >= range) code -= range, value += 1 << i;
+      if (range < 0x1000000) shift();
+    }
+    return value + backward(LOW, 4);
+  };
+  const literal = () => {
+    const at = LITERAL + 0x300 * (done ? out[done - 1] >> 5 : 0);
+    let node = 1, match = state < 7 ? -1 : out[done - repeated[0] - 1];    // what stood there last time is unlikely now
+    while (node < 256) {
+      const likely = match < 0 ? -1 : match >> 7 & 1, b = bit(at + node + (likely < 0 ? 0 : 256 << likely));
+      node = node << 1 | b;
+      match = b === likely ? match << 1 : -1;
+    }
+    out[done++] = node;
+  };
+  while (done < size) {
+    if (!bit(MATCH + state)) {
+      literal();
+      state = state < 4 ? 0 : state - (state < 10 ? 3 : 6);
+      continue;
+    }
+    let copied = 1;
+    if (!bit(AGAIN + state)) {
+      copied = length(NEW_LENGTH);
+      repeated.pop();
+      repeated.unshift(distance(copied));
+      state = state < 7 ? 7 : 10;
+    } else {
+      const which = !bit(NEWEST + state) ? 0 : !bit(SECOND + state) ? 1 : 2 + bit(THIRD + state);
+      const isLong = which > 0 || bit(LONG + state);
+      repeated.unshift(repeated.splice(which, 1)[0]);
+      if (isLong) copied = length(OLD_LENGTH);
+      state = state < 7 ? isLong ? 8 : 9 : 11;
+    }
+    for (; copied > 0 && done < size; copied--, done++) out[done] = out[done - repeated[0] - 1];
+  }
+  return out;
+}
+
+/* The page holds the weights, then the module for processors with vectors, then the one that runs wherever there is
+   WebAssembly: a browser that does not know all of the first one's instructions takes the second. */
+function unpackParts() {
+  const { textContent, dataset } = element('packed'), sizes = dataset.sizes.split(' ').map(Number);
+  const text = atob(textContent.trim()), packed = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const [weights, vectors, plain] = sizes;
+  const all = unpack(packed, weights + vectors);
+  let module = all.subarray(weights);
+  hasVectors = WebAssembly.validate(module);
+  if (!hasVectors) module = unpack(packed, weights + vectors + plain).subarray(weights + vectors);
+  return { weights: all.subarray(0, weights), module };
 }
 
 async function start() {
-  if (typeof DecompressionStream === 'undefined' || typeof WebAssembly === 'undefined')
-    throw new Error('This browser is too old for this page: it needs WebAssembly and DecompressionStream (2023).');
-  const weights = await unpack('weights');
-  const { instance } = await WebAssembly.instantiate(await unpack('wasm'), {});
+  if (typeof WebAssembly === 'undefined')
+    throw new Error('This page needs WebAssembly, which this browser does not have, or has turned off.');
+  const { weights, module } = unpackParts(), { instance } = await WebAssembly.instantiate(module, {});
   wasm = instance.exports;
   const buffer = wasm.memory.buffer;    // it never grows
   memory = {
@@ -364,9 +443,9 @@ function drawDrawing() {
 function listenToDrawing() {
   const canvas = element('drawing');
   const add = (event) => {
-    const box = canvas.getBoundingClientRect(), all = event.getCoalescedEvents?.() ?? [];
+    const box = canvas.getBoundingClientRect(), all = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
     for (const each of all.length ? all : [event])
-      strokes.at(-1).push([(each.clientX - box.left) / box.width, (each.clientY - box.top) / box.height]);
+      strokes[strokes.length - 1].push([(each.clientX - box.left) / box.width, (each.clientY - box.top) / box.height]);
     take();
   };
   canvas.addEventListener('pointerdown', (event) => {
