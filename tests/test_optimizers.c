@@ -377,8 +377,8 @@ static void test_resume_otherwise(void) {
     vae_destroy(model);
 }
 
-/* Between two epochs nothing is left of how the last one went: of a single row, in order or shuffled, both leave the same
-   checkpoint. */
+/* Between two epochs nothing is left of how the last one went: of a single row, in order or shuffled, both leave
+   the same checkpoint. */
 static void test_epoch_leaves_no_order(void) {
     vae_config     c = network();
     vae_data       data = toy(1);

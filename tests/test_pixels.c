@@ -86,7 +86,8 @@ TEST(test_pair_nats_and_means) {
                     CHECK(vae_decode(model, &latents, &mean, NULL) == VAE_OK);
                     expected = mean_of(pairs[k], (long double)bias[0], (long double)bias[1]);
                     CHECK_NEAR(mean, expected, k ? 6e-6 : 0);
-                    if (!i) CHECK_NEAR(mean, expected, 2e-5 * (double)expected);      /* a small mean has its digits, too */
+                    /* a small mean has its digits, too */
+                    if (!i) CHECK_NEAR(mean, expected, 2e-5 * (double)expected);
                     for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
                         const vae_real    x = (vae_real)pixels[j];
                         const vae_data    data = { .pixels = &x, .count = 1 };
