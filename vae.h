@@ -13842,26 +13842,39 @@ VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, va
                      json->field ? json->field : "", json->field ? ": " : "", json->problem);
 }
 
-/* Notes where our own metadata are; others may hold anything, but no name may come twice. */
-VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
-    char key[16];
-    int  count = 0, earlier;
-    if (!vaei_json_expect(json, '{', "the metadata are not an object")) return 0;
-    file->metadata_at = json->at;
-    while (vaei_json_item(json, '}', &count)) {
-        vaei_json    again = vaei_json_of(json->bytes, file->metadata_at, json->end, 0);
-        const size_t key_at = json->at;
-        size_t       at;
-        if (count > VAEI_MAX_METADATA) return vaei_json_wrong(json, "the metadata have more than 512 entries");
-        if (!vaei_json_name(json, key, sizeof key)) return 0;
-        /* Every name is compared with all before it: that takes no memory, and the bound on them keeps it short. */
-        for (earlier = 0; vaei_json_item(&again, '}', &earlier) && again.at < key_at;) {
-            if (vaei_json_same(json, again.at, key_at)) return vaei_json_wrong(json, "a name comes twice");
+#define VAEI_NAMES 64                   /* that a walk compares with all that follow */
+
+/* Whether no name of the metadata comes twice. A walk for each name could take very long, since values may be long. */
+VAEI_SETUP int vaei_check_names(vaei_json *json, const vaei_file *file, int count) {
+    size_t names[VAEI_NAMES];
+    int    first, read, i;
+    for (first = 0; first < count; first += VAEI_NAMES) {
+        vaei_json again = vaei_json_of(json->bytes, file->metadata_at, json->end, 0);
+        for (read = 0; vaei_json_item(&again, '}', &read);) {
+            for (i = 0; i < VAEI_NAMES && first + i < read - 1; i++) {
+                if (!vaei_json_same(json, names[i], again.at)) continue;
+                json->at = again.at;
+                return vaei_json_wrong(json, "a name comes twice");
+            }
+            if (i < VAEI_NAMES && first + i == read - 1) names[i] = again.at;
             vaei_json_string(&again, 0, NULL, 0);
             vaei_json_expect(&again, ':', "");
             vaei_json_string(&again, 0, NULL, 0);
         }
-        if (!vaei_json_expect(json, ':', "a colon is missing")) return 0;
+    }
+    return 1;
+}
+
+/* Notes where our own metadata are; others may hold anything. */
+VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
+    char key[16];
+    int  count = 0;
+    if (!vaei_json_expect(json, '{', "the metadata are not an object")) return 0;
+    file->metadata_at = json->at;
+    while (vaei_json_item(json, '}', &count)) {
+        size_t at;
+        if (count > VAEI_MAX_METADATA) return vaei_json_wrong(json, "the metadata have more than 512 entries");
+        if (!vaei_json_name(json, key, sizeof key) || !vaei_json_expect(json, ':', "a colon is missing")) return 0;
         vaei_json_peek_past_space(json);
         at = json->at + 1;
         if (!vaei_json_string(json, 0, NULL, 0)) return 0;
@@ -13871,7 +13884,7 @@ VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
         if (!strcmp(key, "vae.version")) { file->version_at = at; file->version_end = json->at - 1; }
     }
     file->metadata_end = json->at;
-    return !json->problem;
+    return !json->problem && vaei_check_names(json, file, count);
 }
 
 /* At the header's opening bracket. */
@@ -14367,31 +14380,48 @@ VAEI_SETUP vae_status vaei_match_tensor(vaei_matching *matching, const vaei_file
     return vaei_check_place(matching->file, found, wanted, error);
 }
 
+#define VAEI_SPANS 32                   /* that a walk keeps */
+
 /* Each byte of the data must belong to exactly one tensor. If the header lists the tensors in the order of their data,
-   one walk is enough. */
+   one walk is enough. Else each walk also keeps the first of the spans that lie further on, sorted, and then follows
+   them: with a walk for each tensor a small file could take very long. */
 VAEI_SETUP vae_status vaei_check_cover(vaei_file *file, vae_error *error) {
     vaei_file_tensor found;
-    uint64_t         at = 0;
-    size_t           total = 0, met = 0, before;
+    size_t           spans[VAEI_SPANS][2];          /* begin and end; vaei_check_place has bounded them */
+    size_t           at = 0, total = 0, met = 0, before;
+    int              kept, i;
     do {
         vaei_walk walk = vaei_walk_begin(file);
         before = met;
+        kept = 0;
         for (total = 0; vaei_walk_next(&walk, file, &found);) {
+            const size_t begin = (size_t)found.offsets[0], end = (size_t)found.offsets[1];
             /* A tensor without numbers covers nothing, wherever it says that it lies. */
-            if (found.offsets[0] == found.offsets[1]) continue;
+            if (begin == end) continue;
             total++;
-            if (found.offsets[0] != at) continue;
-            at = found.offsets[1];
+            if (begin == at) {
+                at = end;
+                met++;
+            }
+            if (begin < at || (kept == VAEI_SPANS && begin >= spans[kept - 1][0])) continue;
+            if (kept < VAEI_SPANS) kept++;
+            for (i = kept - 1; i > 0 && spans[i - 1][0] > begin; i--) memcpy(spans[i], spans[i - 1], sizeof *spans);
+            spans[i][0] = begin;
+            spans[i][1] = end;
+        }
+        for (i = 0; i < kept; i++) {
+            if (spans[i][0] != at) continue;
+            at = spans[i][1];
             met++;
         }
     /* Each walk but the last meets at least one tensor more, and how many there may be is bounded. */
     } while (met < total && met > before);
     if (met < total)
         return vaei_fail(error, VAE_ERROR_FORMAT, "the tensors leave a gap or overlap at byte %z of the data: the "
-                         "file is damaged", (size_t)at);
+                         "file is damaged", at);
     if (at == file->data_size) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes of data, its tensors only %z: something was "
-                     "appended, or the file is damaged", file->data_size, (size_t)at);
+                     "appended, or the file is damaged", file->data_size, at);
 }
 
 /* Finds the model's tensors in the file and checks all that the header says about them. */
@@ -14746,7 +14776,10 @@ VAEI_SETUP vae_status vaei_limit_batch(vae_config *config, size_t file_size, vae
     config->threads = 1;
     while ((status = vae_memory_needed(config, &needed, NULL)) == VAE_OK ? needed > most : status == VAE_ERROR_MEMORY) {
         if (config->batch == 1) break;
-        config->batch /= 2;
+        /* Half the batch takes no less than half the memory, and counting it anew takes time. */
+        if (status != VAE_OK) needed = (size_t)-1;
+        do config->batch /= 2;
+        while ((needed /= 2) > most && config->batch > 1);
     }
     config->threads = threads;
     if (status != VAE_OK) return vae_memory_needed(config, &needed, error);

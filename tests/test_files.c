@@ -37,6 +37,7 @@ static int  disk_rename(const char *from, const char *to);
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "folder.h"
 #include "ledger.h"
 #include "test.h"
@@ -961,6 +962,118 @@ TEST(test_limits) {
     free(big);
 }
 
+/* ---- files made to be slow ---- */
+
+/* A header of encoder.0.bias and, before it in the data, `count` tensors of a byte each in the given order. */
+static bytes many_tensors(const int *order, int count) {
+    char  *header = (char *)malloc((size_t)count * 80 + 200);
+    size_t n = (size_t)sprintf(header, "{'encoder.0.bias':{'dtype':'F32','shape':[2],'data_offsets':[%d,%d]}", count,
+                               count + 8);
+    bytes  file;
+    int    i;
+    for (i = 0; i < count; i++)
+        n += (size_t)sprintf(header + n, ",'t%d':{'dtype':'U8','shape':[1],'data_offsets':[%d,%d]}", i, order[i],
+                             order[i] + 1);
+    strcpy(header + n, "}");
+    file = file_of(header, (size_t)count + 8);
+    free(header);
+    return file;
+}
+
+/* `count` metadata, of which the first has a long value and number `second` the name of number `first`. */
+static bytes many_names(int count, int first, int second, size_t length) {
+    char  *header = (char *)malloc((size_t)count * 20 + length + 400);
+    size_t n = (size_t)sprintf(header, "{'__metadata__':{'m%d':'", second == 0 ? first : 0);
+    bytes  file;
+    int    i;
+    memset(header + n, 'x', length);
+    n += length;
+    for (i = 1; i < count; i++) n += (size_t)sprintf(header + n, "','m%d':'", i == second ? first : i);
+    strcpy(header + n, "'},'encoder.0.bias':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}");
+    file = file_of(header, 8);
+    free(header);
+    return file;
+}
+
+TEST(test_tensors_in_any_order) {
+    enum { COUNT = 150 };
+    vae_model  *model = make(DENSE);
+    test_random random = { 7 };
+    int         order[COUNT], turn, i;
+    for (i = 0; i < COUNT; i++) order[i] = i;
+    for (turn = 0; turn < 60; turn++) {
+        bytes     file;
+        const int at = (int)(test_bits(&random) % (COUNT - 1)), kept = order[at];
+        for (i = COUNT - 1; i > 0 && turn; i--) {
+            const int other = (int)(test_bits(&random) % (uint64_t)(i + 1)), moved = order[i];
+            order[i] = order[other];
+            order[other] = moved;
+        }
+        file = many_tensors(order, COUNT);
+        EXPECT(vae_load_matching_memory(model, file.at, file.size, NULL, &problem), VAE_OK);
+        free(file.at);
+        for (i = 0; i < COUNT && order[i] != kept; i++) {}
+        order[i] = (kept + 1 + turn) % COUNT;           /* one byte twice, one not at all */
+        file = many_tensors(order, COUNT);
+        EXPECT(vae_load_matching_memory(model, file.at, file.size, NULL, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "gap or overlap at byte");
+        free(file.at);
+        order[i] = kept;
+    }
+    vae_destroy(model);
+}
+
+TEST(test_metadata_names_that_come_twice) {
+    static const int pairs[][2] = { { 0, 1 }, { 0, 199 }, { 62, 63 }, { 63, 64 }, { 64, 65 }, { 1, 128 }, { 198, 199 } };
+    vae_model       *model = make(DENSE);
+    bytes            file = many_names(200, 1, 1, 3);
+    size_t           i;
+    EXPECT(vae_load_matching_memory(model, file.at, file.size, NULL, &problem), VAE_OK);
+    free(file.at);
+    for (i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        file = many_names(200, pairs[i][0], pairs[i][1], 3);
+        EXPECT(vae_load_matching_memory(model, file.at, file.size, NULL, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "a name comes twice");
+        free(file.at);
+    }
+    vae_destroy(model);
+}
+
+#ifndef __wasi__
+static double seconds_to_load(vae_model *model, bytes file) {
+    const clock_t began = clock();
+    EXPECT(vae_load_matching_memory(model, file.at, file.size, NULL, &problem), VAE_OK);
+    return (double)(clock() - began) / CLOCKS_PER_SEC;
+}
+
+/* As many tensors and metadata as there may be, in the order that is worst for a reader that remembers none of them:
+   a walk through the header for each would take hundreds of times as long. */
+TEST(test_files_made_to_be_slow) {
+    enum { COUNT = 4095 };
+    static int  order[COUNT];
+    const bytes one_name = many_names(1, 0, 0, 1 << 20), names = many_names(512, 0, 0, 1 << 20);
+    vae_model  *model = make(DENSE);
+    bytes       file;
+    double      in_order, reversed;
+    int         i;
+    for (i = 0; i < COUNT; i++) order[i] = i;
+    file = many_tensors(order, COUNT);
+    in_order = seconds_to_load(model, file);
+    free(file.at);
+    for (i = 0; i < COUNT; i++) order[i] = COUNT - 1 - i;
+    file = many_tensors(order, COUNT);
+    reversed = seconds_to_load(model, file);
+    free(file.at);
+    if (!CHECK(reversed < 60 * in_order + 0.01)) printf("    %g s in order, %g s reversed\n", in_order, reversed);
+    in_order = seconds_to_load(model, one_name);
+    reversed = seconds_to_load(model, names);
+    if (!CHECK(reversed < 20 * in_order + 0.01)) printf("    %g s for one name, %g s for 512\n", in_order, reversed);
+    free(one_name.at);
+    free(names.at);
+    vae_destroy(model);
+}
+#endif
+
 TEST(test_file_without_network_needs_the_config) {
     const bytes file = file_of("{" ALL "}", DATA);
     vae_model  *model = NULL;
@@ -1431,13 +1544,18 @@ TEST(test_optimizer_overrides) {
 TEST(test_batch_in_a_file_is_no_order) {
     vae_model  *model = make(DENSE), *loaded = NULL;
     const bytes file = changed_file(model, 1, "'batch':4", "'batch':16777216", "\\\"");
-    vae_config  config;
+    vae_config  config, larger;
+    size_t      size;
     ledger      l;
     memset(&config, 0, sizeof config);
     config.allocator = ledger_allocator(&l);
     l.largest = ((size_t)128 << 20) + 64 * file.size;
     if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) {
         CHECK(loaded->file_batch == 16777216 && loaded->settings.batch < 16777216 && loaded->settings.batch >= 65536);
+        vae_get_config(loaded, &larger);
+        larger.batch *= 2;
+        EXPECT(vae_memory_needed(&larger, &size, &problem), VAE_OK);
+        CHECK(size > l.largest);                        /* no more than was necessary */
         train(loaded, 1);
         vae_destroy(loaded);
     }
@@ -2607,6 +2725,11 @@ int main(void) {
     RUN(test_data_that_do_not_fit_the_header);
     RUN(test_header_lengths);
     RUN(test_limits);
+    RUN(test_tensors_in_any_order);
+    RUN(test_metadata_names_that_come_twice);
+#ifndef __wasi__
+    RUN(test_files_made_to_be_slow);
+#endif
     RUN(test_file_without_network_needs_the_config);
     RUN(test_networks_that_are_wrong);
     RUN(test_networks_that_are_right);
