@@ -5,13 +5,14 @@
 
    Reads PGM and PPM files; PNG and JPEG where stb_image.h was there to compile with. Of each picture the middle is cut
    out and scaled: to a square of --size, else to the shape of the first one, 64 pixels on its longer side at most.
-   Writes PREFIX.safetensors, PREFIX-samples.png and PREFIX-reconstructions.png: pictures above what the model makes of
-   them. Ctrl-C saves a checkpoint, --resume goes on. build/sample_mnist PREFIX.safetensors draws more. */
+   Writes PREFIX.safetensors, PREFIX-samples.png, new pictures from near where yours lie in the latent space, and
+   PREFIX-reconstructions.png, yours above what the model makes of them. Ctrl-C saves a checkpoint, --resume goes on. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
 #include "support/image_folder.h"
 #include "support/interrupt.h"
+#include "support/near_codes.h"
 #include "support/options.h"
 #include "support/png_writer.h"
 #include "support/shapes.h"
@@ -21,10 +22,9 @@ enum { COLUMNS = 8, SAMPLES = 64, SHOWN = 24, LONGER_SIDE = 64, UPDATES = 5000, 
 typedef struct training {
     const char  *path, *prefix;         /* these lines are the command line's */
     long long    size, latent, epochs, seed, threads;
-    double       beta;
+    double       beta, spread;
     int          resume;
     image_folder folder;
-    size_t       every;                 /* epochs between checkpoints */
     char         checkpoint[1100], message[MESSAGE_SIZE];
 } training;
 
@@ -38,23 +38,23 @@ static void choose_network(vae_config *config, const image_folder *folder) {
 }
 
 /* Writes new pictures, or some from all over the folder above their reconstructions. */
-static int show(training *t, vae_model *model, int reconstructions) {
+static int show(training *t, vae_model *model, const vae_data *all, int reconstructions) {
     const image_folder *folder = &t->folder;
     const size_t   count = !reconstructions ? SAMPLES : folder->count < SHOWN ? folder->count : SHOWN;
     vae_real      *pixels = malloc(count * vae_example_size(model) * sizeof *pixels);
     unsigned char *chosen = reconstructions ? image_folder_choose(folder, count) : NULL;
     const vae_data data = { .bytes = chosen, .count = count };
-    png_grid  grid = { .images = pixels, .originals = chosen, .count = count,
-                       .height = folder->height, .width = folder->width, .channels = folder->channels,
-                       .columns = count < COLUMNS ? (int)count : COLUMNS };
+    const png_grid grid = { .images = pixels, .originals = chosen, .count = count, .height = folder->height,
+                            .width = folder->width, .channels = folder->channels,
+                            .columns = count < COLUMNS ? (int)count : COLUMNS,
+                            .scale = folder->width < 64 ? (127 + folder->width) / folder->width : 2 };
     char      path[1100];
     vae_error error;
     int       code = 0;
-    grid.scale = folder->width < 64 ? (127 + folder->width) / folder->width : 2;
     snprintf(path, sizeof path, "%s-%s.png", t->prefix, reconstructions ? "reconstructions" : "samples");
     if (!pixels || (reconstructions && !chosen)) code = fail(t->message, "not enough memory for %s", path);
     else if ((reconstructions ? vae_reconstruct(model, &data, pixels, &error)
-                              : vae_sample(model, count, pixels, &error)) != VAE_OK)
+                              : sample_near(model, all, t->spread, t->seed, count, pixels, &error)) != VAE_OK)
         code = fail(t->message, "%s", error.message);
     if (code == 0) code = png_write_grid(path, &grid, t->message);
     if (code == 0) printf("wrote %s\n", path);
@@ -66,7 +66,7 @@ static int show(training *t, vae_model *model, int reconstructions) {
 static int on_progress(void *user, const vae_progress *progress) {
     training *t = user;
     const int due = progress->event == VAE_EVENT_EPOCH &&
-                    (progress->epoch % t->every == 0 || progress->epoch == progress->epochs);
+                    (progress->epoch % (progress->epochs / 50 + 1) == 0 || progress->epoch == progress->epochs);
     vae_error error;
     if (due || progress->event == VAE_EVENT_BATCH) vae_print_progress(NULL, progress);
     if ((due || progress->event == VAE_EVENT_STOPPED) &&
@@ -89,7 +89,6 @@ static int train(training *t, int argc, char **argv) {
     vae_status status;
     char       path[1100];
     int        code = 0;
-    t->every = fit.until_epoch / 50 + 1;
     config.optimizer.schedule = (vae_schedule){ .kind = VAE_COSINE, .steps = fit.until_epoch * batches, .to = 0.02f };
     choose_network(&config, &t->folder);
     snprintf(t->checkpoint, sizeof t->checkpoint, "%s-checkpoint.safetensors", t->prefix);
@@ -105,7 +104,7 @@ static int train(training *t, int argc, char **argv) {
         if (status == VAE_OK) status = vae_save(model, path, &error);
         if (status != VAE_OK && !t->message[0]) fail(t->message, "%s", error.message);
         if (status == VAE_OK) printf("wrote %s\n", path);
-        if (status != VAE_OK || show(t, model, 0) != 0 || show(t, model, 1) != 0)
+        if (status != VAE_OK || show(t, model, &data, 0) != 0 || show(t, model, &data, 1) != 0)
             code = complain("train_images", t->message);
     }
     vae_destroy(model);
@@ -113,12 +112,13 @@ static int train(training *t, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    static training t = { .prefix = "out/images", .latent = 64, .seed = 1, .beta = 4 };
+    static training t = { .prefix = "out/images", .latent = 64, .seed = 1, .beta = 4, .spread = 0.5 };
     const option table[] = {
         { "folder", "DIR", "your pictures, else shapes are drawn", OPTION_TEXT, &t.path, 0, 0 },
         { "size", "N", "makes each N x N; 0: as the first one", OPTION_INTEGER, &t.size, 0, 512 },
         { "latent", "N", "numbers that a picture is told by", OPTION_INTEGER, &t.latent, 1, 4096 },
         { "beta", "F", "more: better new ones; less: closer to yours", OPTION_NUMBER, &t.beta, 0, 1e6 },
+        { "spread", "F", "of new ones: 0 as yours, 1 most unlike", OPTION_NUMBER, &t.spread, 0, 1 },
         { "epochs", "N", "passes over them; 0: 5000 updates", OPTION_INTEGER, &t.epochs, 0, 1e6 },
         { "seed", "N", "of everything random", OPTION_INTEGER, &t.seed, 0, 2147483647 },
         { "threads", "N", "0 for all cores", OPTION_INTEGER, &t.threads, 0, 64 },

@@ -51,6 +51,7 @@ static void *limited_realloc(void *block, size_t size) {
 #include "../examples/support/idx_reader.h"
 #define WITHOUT_STB_IMAGE
 #include "../examples/support/image_folder.h"
+#include "../examples/support/near_codes.h"
 #include "../examples/support/options.h"
 #include "../examples/support/png_writer.h"
 #undef getenv
@@ -1881,6 +1882,39 @@ TEST(test_image_folder) {
     free(folder.pixels);
 }
 
+/* New codes are those of rows at spread 0; at any, they have the rows' mean and covariance. */
+TEST(test_near_codes) {
+    enum { ROWS = 40, COUNT = 20000 };
+    static float  codes[ROWS][3], drawn[COUNT][3], again[COUNT][3];
+    static double moments[4][6];                        /* of the rows, then at spreads 0, 0.5 and 1 */
+    int           i, j, k, which, strange = 0;
+    for (i = 0; i < ROWS; i++) {
+        codes[i][0] = (float)(i * 13 % ROWS) / 10 - 1;
+        codes[i][1] = 2 * codes[i][0] + (float)(i * i % 7);
+        codes[i][2] = 7;
+    }
+    for (which = 0; which < 4; which++) {
+        float(*const of)[3] = which ? drawn : codes;
+        const int     count = which ? COUNT : ROWS;
+        double *const m = moments[which];
+        if (which) CHECK(near_codes(codes[0], ROWS, 3, (which - 1) / 2.0, 5, COUNT, drawn[0]) == 0);
+        for (i = 0; i < count; i++)
+            for (j = 0; j < 3; j++) m[j] += (double)of[i][j] / count;
+        for (i = 0; i < count; i++)
+            for (j = 0; j < 3; j++)                     /* 0 with 0, 1 with 1, 1 with 0 */
+                m[3 + j] += ((double)of[i][j % 2] - m[j % 2]) * ((double)of[i][j > 0] - m[j > 0]) / count;
+        for (j = 0; j < 3; j++) CHECK_NEAR(m[j], moments[0][j], 0.1);
+        for (j = 3; j < 6; j++) CHECK_NEAR(m[j] / moments[0][j], 1, 0.06);
+        for (i = 0; which == 1 && i < COUNT; i++) {
+            for (k = 0; k < ROWS && fabs((double)drawn[i][1] - (double)codes[k][1]) > 1e-5; k++) {}
+            strange += k == ROWS;
+        }
+    }
+    CHECK(strange == 0);
+    CHECK(near_codes(codes[0], ROWS, 3, 1, 5, COUNT, again[0]) == 0 && !memcmp(drawn, again, sizeof drawn));
+    CHECK(near_codes(codes[0], ROWS, 3, 1, 6, COUNT, again[0]) == 0 && memcmp(drawn, again, sizeof drawn));
+}
+
 TEST(test_train_images) {
     static const float grey[81] = { 0.5f };
     png_grid      grid = { .images = grey, .count = 1, .height = 9, .width = 9, .channels = 1, .columns = 1,
@@ -1963,6 +1997,7 @@ int main(void) {
     RUN(test_fill_missing);
     RUN(test_denoise_series);
     RUN(test_image_folder);
+    RUN(test_near_codes);
     RUN(test_train_images);
     RUN_LONG(test_anomalies_in_real_tables, "two models for each of six tables, and neighbours");
     RUN(test_readme);
