@@ -85,6 +85,7 @@ $(TESTS:=.log): %.log: % FORCE
 	@$< >$@ 2>&1; echo "ended with status $$?" >>$@; echo "finished $<"
 
 $(BUILD)/test_examples.log: examples
+$(BUILD)/test_export.log: $(BUILD)/export_c
 FORCE:
 
 # All that .ci/run does, with what it may install; `.ci/run list` says what that is.

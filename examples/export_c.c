@@ -29,16 +29,26 @@ static int which_of(const char *word, const char *const *list) {
 /* Where the rows for the scales are; path NULL: floats. */
 typedef struct calibration { const char *path, *without; } calibration;
 
-static int write_network(const exported_network *network, const calibration *rows_of, const char *out,
-                         export_options *options, char *message) {
+/* The rows are such as the model takes: else their scales would suit nothing. */
+static int check_rows(vae_model *model, const export_rows *rows, const char *path, int labelled, char *message) {
+    const vae_data data = { .pixels = rows->numbers, .count = rows->count, .labels = labelled ? rows->labels : NULL };
+    vae_terms      terms;
+    vae_error      error;
+    if (vae_elbo(model, &data, &terms, NULL, &error) == VAE_OK) return 0;
+    return fail(message, "of the rows taken from %s: %s", path, error.message);
+}
+
+static int write_network(vae_model *model, const exported_network *network, const calibration *rows_of,
+                         const char *out, export_options *options, char *message) {
     export_rows rows = { NULL, NULL, 0 };
     export_int8 int8;
     FILE       *file;
-    int         code = 0;
+    int         code = export_check(network, options, rows_of->path != NULL, message);
     memset(&int8, 0, sizeof int8);
-    if (rows_of->path) {
+    if (code == 0 && rows_of->path) {
         code = export_read_rows(&rows, rows_of->path, rows_of->without, (size_t)network->example,
                                 network->config.classes, message);
+        if (code == 0) code = check_rows(model, &rows, rows_of->path, network->config.classes, message);
         if (code == 0) code = export_quantize(&int8, network, rows.numbers, rows.labels, rows.count, message);
         options->int8 = &int8;
     }
@@ -65,7 +75,7 @@ static int export_model(const char *path, const calibration *rows_of, const char
     if (vae_load(path, &changes, &model, &error) != VAE_OK) return fail(message, "%s", error.message);
     code = exported_read(model, &network, message);
     if (code == 0) {
-        code = write_network(&network, rows_of, out, options, message);
+        code = write_network(model, &network, rows_of, out, options, message);
         exported_free(&network);
     }
     vae_destroy(model);
@@ -76,7 +86,8 @@ int main(int argc, char **argv) {
     static const char *const parts[] = { "decoder", "encoder", "score", "classifier", NULL };
     static const char *const types[] = { "float", "int8", NULL };
     static const char *const scores[] = { "elbo", "reconstruction", "squared", NULL };
-    const char              *path = NULL, *part = "decoder", *name = "model", *out = NULL, *score = "elbo";
+    static const char        elbo[] = "elbo";
+    const char              *path = NULL, *part = "decoder", *name = "model", *out = NULL, *score = elbo;
     const char              *type = "float";
     calibration              rows_of = { NULL, NULL };
     int                      mean_only = 0, code;
@@ -93,8 +104,9 @@ int main(int argc, char **argv) {
           0, 0 },
         { "mean-only", "", "the encoder gives no logvar", OPTION_FLAG, &mean_only, 0, 0 },
         { "score", "KIND", "elbo, reconstruction or squared: see vae_score", OPTION_TEXT, &score, 0, 0 },
-        { "name", "NAME", "what the functions' names begin with", OPTION_TEXT, &name, 0, 0 },
-        { "out", "FILE", "the C file", OPTION_OUTPUT, &out, 0, 0 },
+        { "name", "NAME", "what the functions' names begin with, another for each file of a program", OPTION_TEXT,
+          &name, 0, 0 },
+        { "out", "FILE", "the C file; images in it have their channels last", OPTION_OUTPUT, &out, 0, 0 },
         OPTIONS_END
     };
     code = options_parse(argc, argv, "Turns a model into one file of C.", table, 1);
@@ -108,9 +120,13 @@ int main(int argc, char **argv) {
         return options_wrong("export_c", "--type int8 and --calibrate need each other");
     options.score = (vae_score_kind)which_of(score, scores);
     if (!options.score) return options_wrong("export_c", "--score is elbo, reconstruction or squared, not %s", score);
+    if (mean_only && options.part != EXPORT_ENCODER)
+        return options_wrong("export_c", "--mean-only is for --part encoder");
+    if (score != elbo && options.part != EXPORT_SCORE) return options_wrong("export_c", "--score is for --part score");
+    if (rows_of.without && !rows_of.path) return options_wrong("export_c", "--without is for --calibrate FILE.csv");
     options.name = name;
     options.model = path;
-    options.mean_only = mean_only && options.part == EXPORT_ENCODER;
+    options.mean_only = mean_only;
     if (options_check_outputs("export_c", table) != 0) return 2;
     return export_model(path, &rows_of, out, &options, message) == 0 ? 0 : complain("export_c", message);
 }

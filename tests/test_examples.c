@@ -497,6 +497,29 @@ TEST(test_options_outputs) {
     CHECK(!can_be_opened(FOLDER "/missing") && !can_be_opened("/nonexistent"));
 }
 
+/* Nor may an output be what another option names, whether that is read or written. */
+TEST(test_options_same_file) {
+    static const char  *in, *name, *out, *log;
+    static const option files[] = { { "in", "FILE", "", OPTION_TEXT, &in, 0, 0 },
+                                    { "name", "NAME", "", OPTION_TEXT, &name, 0, 0 },
+                                    { "out", "FILE", "", OPTION_OUTPUT, &out, 0, 0 },
+                                    { "log", "FILE", "", OPTION_OUTPUT, &log, 0, 0 },
+                                    OPTIONS_END };
+    int                 i;
+    for (i = 0; i < 4; i++) {
+        out = FOLDER "/new.png";
+        in = i == 1 ? FOLDER "/new.png" : NULL;
+        log = i == 2 ? FOLDER "/new.png" : FOLDER "/other.png";
+        name = i == 3 ? FOLDER "/new.png" : NULL;       /* no file */
+        to_stderr = fopen(FOLDER "/stderr", "wb+");
+        if (!to_stderr) exit(1);
+        CHECK(options_check_outputs("prog", files) == (i == 1 || i == 2 ? 2 : 0));
+        take_text(to_stderr, complained);
+        if (i == 1) CHECK_TEXT(complained, "prog: --out would overwrite " FOLDER "/new.png, which is --in too: see --help\n");
+        if (i == 2) CHECK_CONTAINS(complained, "which is --log too");
+    }
+}
+
 /* ---- a PNG decoder: 8 bits, grey or RGB, no filter; zlib with stored blocks and fixed codes ---- */
 
 static uint32_t big_endian(const unsigned char *bytes) {
@@ -1971,6 +1994,7 @@ int main(void) {
     RUN(test_options_hints);
     RUN(test_options_help);
     RUN(test_options_outputs);
+    RUN(test_options_same_file);
     RUN(test_decoder);
     RUN(test_png_values);
     RUN(test_png_runs);

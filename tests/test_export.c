@@ -553,6 +553,223 @@ TEST(test_refuses_what_is_not_there) {
     vae_destroy(model);
 }
 
+/* ---- halves, names, paths ---- */
+
+static char *read_text(const char *path) {
+    static char text[3][1 << 16];
+    static int  turn;
+    char       *to = text[turn++ % 3];
+    FILE       *file = fopen(path, "r");
+    size_t      length = file ? fread(to, 1, sizeof text[0] - 1, file) : 0;
+    if (file) fclose(file);
+    to[length] = '\0';
+    return to;
+}
+
+/* What a file of this part says behind its first lines. */
+static const char *written(vae_model *model, const char *name, const char *path, export_part part, char *message) {
+    exported_network n;
+    export_options   o = { NULL, NULL, EXPORT_DECODER, 0, VAE_SCORE_ELBO, NULL };
+    char             file[512];
+    const char      *text = NULL, *at;
+    o.name = name;
+    o.model = path;
+    o.part = part;
+    if (exported_read(model, &n, message) != 0) return "";
+    if (write_file(&n, &o, message) == 0) {
+        snprintf(file, sizeof file, "%s/%s.h", folder, name);
+        text = read_text(file);
+    }
+    exported_free(&n);
+    at = text ? strstr(text, "#ifndef") : NULL;
+    return at ? at : "";
+}
+
+static vae_config small_config(int normalized) {
+    vae_config c;
+    memset(&c, 0, sizeof c);
+    c.input.height = c.input.channels = 1;
+    c.input.width = c.latent = 3;
+    c.encoder[0] = VAE_DENSE(4, VAE_TANH);
+    c.encoder[0].batch_norm = normalized;
+    c.likelihood = VAE_GAUSSIAN;                            /* its sigma is the decoder's */
+    c.standardize = 1;
+    return c;
+}
+
+/* A file of half a model gives the same C as the whole one, also where the halves share weights; and only that. */
+TEST(test_halves) {
+    const vae_part    parts[2] = { VAE_ENCODER_ONLY, VAE_DECODER_ONLY };
+    const export_part own[2] = { EXPORT_ENCODER, EXPORT_DECODER }, other[2] = { EXPORT_DECODER, EXPORT_ENCODER };
+    int               half, tied;
+    for (tied = 0; tied < 2; tied++) {
+        vae_config c = small_config(0), changes;
+        vae_model *model = NULL, *part;
+        char       path[512], message[MESSAGE_SIZE], expected[1 << 16];
+        c.tied = tied;
+        c.classifier[0] = VAE_DENSE(2, VAE_LINEAR);
+        if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+        set_weights(model);
+        snprintf(path, sizeof path, "%s/whole.safetensors", folder);
+        CHECK(vae_save(model, path, NULL) == VAE_OK);
+        for (half = 0; half < 2; half++) {
+            exported_network n;
+            export_options   o = { "half", "half.safetensors", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL };
+            memset(&changes, 0, sizeof changes);
+            changes.part = parts[half];
+            strcpy(expected, written(model, "half", "m", own[half], message));
+            if (!CHECK(vae_load(path, &changes, &part, NULL) == VAE_OK)) return;
+            CHECK(*expected && strcmp(written(part, "half", "m", own[half], message), expected) == 0);
+            strcpy(expected, written(model, "half", "m", EXPORT_CLASSIFIER, message));
+            CHECK(*expected && (half || strcmp(written(part, "half", "m", EXPORT_CLASSIFIER, message), expected) == 0));
+            CHECK(!*written(part, "half", "m", other[half], message));
+            CHECK_CONTAINS(message, half ? "m holds only a decoder: it can be exported with --part decoder"
+                                         : "m holds only an encoder: it can be exported with --part encoder");
+            CHECK(!*written(part, "half", "m", EXPORT_SCORE, message));
+            if (CHECK(exported_read(part, &n, message) == 0)) {
+                o.part = own[half];
+                CHECK(export_check(&n, &o, 0, message) == 0 && export_check(&n, &o, 1, message) != 0);
+                CHECK_CONTAINS(message, "--type int8 takes the whole model");
+                exported_free(&n);
+            }
+            vae_destroy(part);
+        }
+        vae_destroy(model);
+    }
+}
+
+/* Nothing in a path ends the comment that it stands in or begins another. */
+TEST(test_paths_in_comments) {
+    vae_config  c = small_config(0);
+    vae_model  *model = NULL;
+    char        message[MESSAGE_SIZE], path[512];
+    const char *text, *end;
+    if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+    written(model, "path", "a*/ /b/*/c\nd*", EXPORT_DECODER, message);
+    snprintf(path, sizeof path, "%s/path.h", folder);
+    text = read_text(path);
+    CHECK_CONTAINS(text, "/* The decoder of a* / /b/ * /c?d*, written by export_c");
+    end = strstr(text, "*/");
+    CHECK(end && strncmp(end, "*/\n#ifndef PATH_DECODER_FLOAT_H\n", 32) == 0 && strstr(text + 2, "/*") > end);
+    vae_destroy(model);
+}
+
+/* A float could not hold the factor. */
+TEST(test_large_norm) {
+    vae_config       c = small_config(1);
+    vae_model       *model = NULL;
+    exported_network n;
+    float            weight[4] = { 1, 1, 3e38f, 1 }, variance[4] = { 0, 0, 0, 0 };
+    char             message[MESSAGE_SIZE] = "";
+    if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+    set(model, "encoder.1.weight", weight, 4);
+    set(model, "encoder.1.running_var", variance, 4);
+    CHECK(exported_read(model, &n, message) != 0);
+    CHECK_CONTAINS(message, "batch normalisation is too large for its variance");
+    vae_destroy(model);
+}
+
+static int compiles(const char *compiler, const char *text) {
+    char  path[512], command[2048];
+    FILE *file;
+    snprintf(path, sizeof path, "%s/names.c", folder);
+    file = fopen(path, "w");
+    if (!file) return -1;
+    fputs(text, file);
+    if (fclose(file) != 0) return -1;
+    snprintf(command, sizeof command, "%s -c %s -o %s/names.o >%s/names.txt 2>&1", compiler, path, folder, folder);
+    return system(command) == 0;
+}
+
+/* A file may be read twice; two files of one name tell so, and those of two names stand side by side. */
+TEST(test_names) {
+    vae_config  c = small_config(0);
+    vae_model  *model = NULL;
+    const char *compiler = getenv("CC") ? getenv("CC") : "cc";
+    char        message[MESSAGE_SIZE], path[512], one[512], two[512];
+    if (compiles(compiler, "int main(void) { return 0; }\n") != 1) SKIP("there is no compiler here");
+    if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+    snprintf(one, sizeof one, "%s/one.h", folder);
+    snprintf(two, sizeof two, "%s/two.h", folder);
+    snprintf(path, sizeof path, "%s/int.h", folder);
+    CHECK(*written(model, "int", "m", EXPORT_DECODER, message) && (remove(one), rename(path, one) == 0));
+    CHECK(*written(model, "int", "m", EXPORT_ENCODER, message) && (remove(two), rename(path, two) == 0));
+    CHECK(*written(model, "double", "m", EXPORT_ENCODER, message));
+    CHECK(compiles(compiler, "#include \"one.h\"\n#include \"one.h\"\n#include \"double.h\"\n"
+                             "void run(float *a, float *b) { int_decode(a, b, a); double_encode(a, b, b, a); }\n") == 1);
+    CHECK(compiles(compiler, "#include \"one.h\"\n#include \"two.h\"\n") == 0);
+    snprintf(path, sizeof path, "%s/names.txt", folder);
+    CHECK_CONTAINS(read_text(path), "two exported files of one name");
+    vae_destroy(model);
+}
+
+/* ---- the program ---- */
+
+/* What it says, with the folder for each @; the exit code before it. */
+static const char *run_program(const char *arguments) {
+    char        command[2048], path[512], *to = command;
+    const char *from;
+    static char said[1 << 10];
+    int         status;
+    to += sprintf(to, "build/export_c ");
+    for (from = arguments; *from; from++) {
+        if (*from == '@') to += sprintf(to, "%s", folder);
+        else *to++ = *from;
+    }
+    sprintf(to, " >%s/said.txt 2>&1", folder);
+    snprintf(path, sizeof path, "%s/said.txt", folder);
+    status = system(command);
+    snprintf(said, sizeof said, "%s%.900s", status ? "failed: " : "", read_text(path));
+    return said;
+}
+
+/* A command that is refused leaves the files it names as they are. */
+TEST(test_program) {
+    static const char *const refused[][2] = {
+        { "@/m.safetensors --part classifier --out @/kept.h", "has no classifier" },
+        { "@/m.safetensors --out @/m.safetensors", "would overwrite" },
+        { "@/m.safetensors --type int8 --calibrate @/kept.h --out @/kept.h", "which is --calibrate too" },
+        { "@/m.safetensors --type int8 --calibrate @/rows.csv --out @/kept.h", "row 1, column 2 holds 7" },
+        { "@/m.safetensors --type int8 --calibrate @ --out @/kept.h", "cannot open" },
+        { "@/m.safetensors --mean-only --out @/kept.h", "--mean-only is for --part encoder" },
+        { "@/m.safetensors --score elbo --out @/kept.h", "--score is for --part score" },
+        { "@/m.safetensors --without id --out @/kept.h", "--without is for --calibrate" },
+    };
+    vae_config c = small_config(0);
+    vae_model *model = NULL;
+    char       path[512];
+    FILE      *file = fopen("build/export_c", "r");
+    size_t     i;
+    if (!file) SKIP("there is no build/export_c");
+    fclose(file);
+    c.likelihood = VAE_BERNOULLI;
+    c.standardize = 0;
+    if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+    snprintf(path, sizeof path, "%s/m.safetensors", folder);
+    CHECK(vae_save(model, path, NULL) == VAE_OK);
+    snprintf(path, sizeof path, "%s/rows.csv", folder);
+    if (!CHECK((file = fopen(path, "w")) != NULL)) return;
+    fputs("0,1,0\n.1,.2,7\n", file);
+    fclose(file);
+    snprintf(path, sizeof path, "%s/kept.h", folder);
+    if (!CHECK((file = fopen(path, "w")) != NULL)) return;
+    fputs("kept", file);
+    fclose(file);
+    for (i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const char *said = run_program(refused[i][0]);
+        CHECK_CONTAINS(said, "failed: ");
+        CHECK_CONTAINS(said, refused[i][1]);
+        CHECK_TEXT(read_text(path), "kept");
+    }
+    snprintf(path, sizeof path, "%s/m.safetensors", folder);
+    vae_destroy(model);
+    CHECK(vae_load(path, NULL, &model, NULL) == VAE_OK);
+    vae_destroy(model);
+    CHECK_TEXT(run_program("@/m.safetensors --part encoder --mean-only --name=_ --out '@/with blank.h'"), "");
+    snprintf(path, sizeof path, "%s/with blank.h", folder);
+    CHECK_CONTAINS(read_text(path), "void __encode(const float pixels[3], float mean[3], ");
+}
+
 int main(int argc, char **argv) {
     folder = getenv("EXPORT_FOLDER") ? getenv("EXPORT_FOLDER") : "build/export";
     if (argc > 1) networks = atoi(argv[1]);
@@ -561,6 +778,11 @@ int main(int argc, char **argv) {
     RUN(test_quantizes_anything);
     RUN(test_narrow_layers);
     RUN(test_refuses_what_is_not_there);
+    RUN(test_halves);
+    RUN(test_paths_in_comments);
+    RUN(test_large_norm);
+    RUN(test_names);
+    RUN(test_program);
     RUN_LONG(test_same_bits, "exports random networks and compiles them");
     return test_finish();
 }

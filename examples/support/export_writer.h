@@ -647,14 +647,49 @@ static const char export_float_end[] =
     "#pragma GCC pop_options\n"
     "#endif\n\n";
 
+/* Whether the model has what the options want. Returns 0, or -1 with a sentence: to be asked before a file is opened
+   for writing, which empties it. */
+static inline int export_check(const exported_network *n, const export_options *o, int int8, char *message) {
+    const char *half = n->encoders ? "an encoder" : "a decoder", *part = n->encoders ? "encoder" : "decoder";
+    if ((export_encodes(o) && !n->encoders) || (export_decodes(o) && !n->decoders))
+        return fail(message, "%s holds only %s: it can be exported with --part %s", o->model, half, part);
+    if (int8 && !(n->encoders && n->decoders))
+        return fail(message, "%s holds only %s: --type int8 takes the whole model, as scales come from rows that go "
+                    "through both halves", o->model, half);
+    if (o->part == EXPORT_CLASSIFIER && !n->classifiers)
+        return fail(message, "%s has no classifier: it was made without config.classifier", o->model);
+    return 0;
+}
+
+/* A path in a comment, which nothing in it may end or begin. */
+static inline void export_write_path(FILE *file, const char *path) {
+    char before = ' ';
+    for (; *path; before = *path++) {
+        if ((before == '*' && *path == '/') || (before == '/' && *path == '*')) fputc(' ', file);
+        fputc((unsigned char)*path < ' ' ? '?' : *path, file);
+    }
+}
+
+/* Two files of one name would have functions of the same names; what they share would be there twice. */
+static inline void export_write_guard(FILE *file, const export_options *o, const char *part) {
+    const char *type = o->int8 ? "int8" : "float";
+    export_text t = { NULL, 0, 0, 0 };
+    char       *c, own[64];
+    snprintf(own, sizeof own, "NET_%s_%s_H", part, type);
+    for (c = own; *c; c++) *c = (char)toupper((unsigned char)*c);
+    export_put(&t, "#ifndef %s\n#define %s\n\n#ifdef NET_H\n"
+               "#error \"two exported files of one name: give each its own, or export --part score, which has both\"\n"
+               "#else\n#define NET_H\n\n#include <stdint.h>\n\n", own, own);
+    if (!t.failed) export_write_text(file, o->name, t.text, t.length);
+    free(t.text);
+}
+
 /* Writes the file. Returns 0, or -1 with a sentence. */
 static inline int export_write(FILE *file, const exported_network *n, const export_options *o, char *message) {
     static const char *const parts[] = { "", "decoder", "encoder", "score", "classifier" };
-    static const char        guard[] = "#ifndef NET_H\n#define NET_H\n\n#include <stdint.h>\n\n";
     export_text body = { NULL, 0, 0, 0 };
     int         needed[EXPORTED_PIECES], i, encoder_room = 0, decoder_room = 0;
-    if (o->part == EXPORT_CLASSIFIER && !n->classifiers)
-        return fail(message, "%s has no classifier: it was made without config.classifier", o->model);
+    if (export_check(n, o, o->int8 != NULL, message) != 0) return -1;
     if (export_encodes(o)) encoder_room = export_put_encode(&body, n, o);
     if (export_decodes(o)) decoder_room = export_put_decode(&body, n, o);
     if (o->part == EXPORT_SCORE) export_put_score(&body, n, o, encoder_room, decoder_room);
@@ -664,15 +699,17 @@ static inline int export_write(FILE *file, const exported_network *n, const expo
         return fail(message, "not enough memory");
     }
     export_find_pieces(body.text, needed);
-    fprintf(file, "/* The %s of %s, written by export_c: C99 and C++ that calls nothing and keeps nothing.\n\n",
-            parts[o->part], o->model);
+    fprintf(file, "/* The %s of ", parts[o->part]);
+    export_write_path(file, o->model);
+    fprintf(file, ", written by export_c: C99 and C++ that calls nothing and keeps nothing.\n\n");
     export_write_accuracy(file, n, o);
     fprintf(file, "   Constants: %lu bytes.\n", (unsigned long)export_write_constants(NULL, n, o));
     fprintf(file,
             "   Compile: cc -std=c99 -Os, or for instance arm-none-eabi-gcc -std=c99 -Os -mthumb -mcpu=cortex-m4 "
             "-mfloat-abi=hard\n   -mfpu=fpv4-sp-d16. The calls stand at the end of the file; `scratch` is "
-            "an array of yours.\n   Images have their channels last. */\n");
-    export_write_text(file, o->name, guard, strlen(guard));
+            "an array of yours.\n   Images have their channels last, whatever config.layout the model has elsewhere. "
+            "*/\n");
+    export_write_guard(file, o, parts[o->part]);
     export_write_text(file, o->name, export_float_rules, strlen(export_float_rules));
     for (i = 0; i < EXPORTED_PIECES; i++)
         if (needed[i]) export_write_piece(file, o->name, &exported_pieces[i]);
@@ -682,7 +719,7 @@ static inline int export_write(FILE *file, const exported_network *n, const expo
     export_write_text(file, o->name, body.text, body.length);
     fputs("\n", file);
     export_write_text(file, o->name, export_float_end, strlen(export_float_end));
-    fputs("#endif\n", file);
+    fputs("#endif\n#endif\n", file);
     free(body.text);
     return 0;
 }

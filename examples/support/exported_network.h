@@ -174,6 +174,9 @@ static inline int exported_take_norm(exported_layer *l, exported_reader *reader,
         l->norm[c] = from[2][c];
         l->norm[channels + c] = (float)((double)from[0][c] / sqrt((double)from[3][c] + 1e-5));
         l->norm[2 * channels + c] = from[1][c];
+        if (isfinite(l->norm[channels + c])) continue;
+        fail(reader->message, "a weight of %s's batch normalisation is too large for its variance", part);
+        made = 0;
     }
     for (k = 0; k < 4; k++) free(from[k]);
     return made ? 0 : -1;
@@ -237,10 +240,10 @@ static inline void exported_free(exported_network *n) {
     memset(n, 0, sizeof *n);
 }
 
-static inline int exported_read_layers(exported_reader *reader, exported_network *n) {
+static inline int exported_read_encoder(exported_reader *reader, exported_network *n) {
     const vae_config *c = &n->config;
     const vae_layer   head = VAE_DENSE_INITIALIZER(c->latent, VAE_LINEAR);
-    vae_shape         shape = c->input, z = { 1, 1, 0 };
+    vae_shape         shape = c->input;
     int               labelled = 0;
     for (; n->encoders < VAE_MAX_LAYERS && c->encoder[n->encoders].kind; n->encoders++) {
         exported_layer *l = &n->encoder[n->encoders];
@@ -259,13 +262,20 @@ static inline int exported_read_layers(exported_reader *reader, exported_network
         n->logvar.classes = n->mean.classes;
         if (exported_take_layer(&n->logvar, reader, c->shared_heads ? "mean." : "logvar.") != 0) return -1;
     }
-    z.channels = c->latent;
-    shape = z;
+    return 0;
+}
+
+/* A decoder alone has the weights that it shared with the encoder as its own. */
+static inline int exported_read_decoder(exported_reader *reader, exported_network *n) {
+    const vae_config *c = &n->config;
+    const int         tied = c->tied && c->part != VAE_DECODER_ONLY;
+    vae_shape         shape = { 1, 1, 0 };
+    shape.channels = c->latent;
     for (; n->decoders < VAE_MAX_LAYERS && c->decoder[n->decoders].kind; n->decoders++) {
         exported_layer *l = &n->decoder[n->decoders];
         exported_outline(l, &c->decoder[n->decoders], shape);
         if (n->decoders == 0) l->classes = c->classes;
-        if (c->tied && exported_tie(n, reader, n->decoders) != 0) return -1;
+        if (tied && exported_tie(n, reader, n->decoders) != 0) return -1;
         if (exported_take_layer(l, reader, "decoder.") != 0) return -1;
         shape = l->out;
     }
@@ -285,18 +295,23 @@ static inline int exported_read_classifier(exported_network *n, const vae_model 
     return 0;
 }
 
-/* Reads the whole network of a model that has both halves. Returns 0, or -1 with a sentence. */
+/* Reads the network of a model, which may be one half of it: then encoders or decoders is 0. Returns 0, or -1 with a
+   sentence. */
 static inline int exported_read(const vae_model *model, exported_network *n, char *message) {
     exported_reader reader = { model, 0, message };
     vae_shape       one = { 1, 1, 1 };
-    int             failed;
+    int             failed, encodes, decodes;
     memset(n, 0, sizeof *n);
     fail(message, "not enough memory");
     vae_get_config(model, &n->config);
     n->example = (int)exported_size(n->config.input);
     n->latent = n->config.latent;
-    failed = exported_read_layers(&reader, n) != 0 || exported_read_classifier(n, model, message) != 0;
-    if (!failed && (n->config.likelihood == VAE_GAUSSIAN || n->config.likelihood == VAE_LAPLACE) &&
+    encodes = n->config.part != VAE_DECODER_ONLY;
+    decodes = n->config.part != VAE_ENCODER_ONLY;
+    failed = (encodes && exported_read_encoder(&reader, n) != 0) ||
+             (decodes && exported_read_decoder(&reader, n) != 0) ||
+             (encodes && exported_read_classifier(n, model, message) != 0);
+    if (!failed && decodes && (n->config.likelihood == VAE_GAUSSIAN || n->config.likelihood == VAE_LAPLACE) &&
         n->config.sigma == 0)
         failed = !(n->log_sigma = exported_next_image(&reader, "log_sigma",
                                                       n->config.sigma_per_pixel ? n->config.input : one));
@@ -309,7 +324,8 @@ static inline int exported_read(const vae_model *model, exported_network *n, cha
     if (!failed && n->config.standardize)
         failed = !(n->center = exported_next_image(&reader, "standardize.mean", n->config.input)) ||
                  !(n->scale = exported_next_image(&reader, "standardize.scale", n->config.input));
-    if (!failed) n->outputs = n->decoder[n->decoders - 1].outputs / n->example;
+    n->outputs = 1;
+    if (!failed && decodes) n->outputs = n->decoder[n->decoders - 1].outputs / n->example;
     if (failed) exported_free(n);
     return failed ? -1 : 0;
 }

@@ -147,10 +147,27 @@ static inline int options_take(const char *program, const option *o, const char 
     return options_store(program, o, value);
 }
 
-/* Whether files can be made where the options say, before an hour is spent on what should go into them. No folder is
-   made: one that is missing is more often misspelt. Returns 0, or the exit code after a printed sentence. */
-static inline int options_check_outputs(const char *program, const option *o) {
-    char message[MESSAGE_SIZE], trial[1024];
+/* Another option of the table that names the file which output `o` would overwrite, or NULL. */
+static inline const option *options_same_file(const option *o, const option *table) {
+    for (; table->name; table++) {
+        const int   is_path = strcmp(table->placeholder, "FILE") == 0 || strcmp(table->placeholder, "PATH") == 0;
+        const char *path = is_path && table->kind <= OPTION_OUTPUT ? *(const char **)table->destination : NULL;
+        if (table != o && path && strcmp(path, *(const char **)o->destination) == 0) return table;
+    }
+    return NULL;
+}
+
+/* Whether files can be made where the options say, before an hour is spent on what should go into them: of another file
+   that an option names nothing would be left. No folder is made: one that is missing is more often misspelt. Returns 0,
+   or the exit code after a printed sentence. */
+static inline int options_check_outputs(const char *program, const option *table) {
+    const option *o;
+    char          message[MESSAGE_SIZE], trial[1024];
+    for (o = table; o->name; o++)
+        if (o->kind == OPTION_OUTPUT && *(const char **)o->destination && options_same_file(o, table))
+            return options_wrong(program, "--%s would overwrite %s, which is --%s too", o->name,
+                                 *(const char **)o->destination, options_same_file(o, table)->name);
+    o = table;
     for (; o->name; o++) {
         const char *path = o->kind == OPTION_OUTPUT ? *(const char **)o->destination : NULL, *slash;
         FILE       *file;
