@@ -2,7 +2,7 @@
    the file and to what was asked for, give all of it back and leave a model that was there before as it was.
        memory       vae_load_memory, with configs that ask for this or that
        weights      vae_load_weights_memory and vae_load_matching_memory into models that exist
-       checkpoint   vae_load_memory, a training step, a checkpoint of it, and that one loaded
+       checkpoint   vae_load_memory, a training step, a checkpoint of it, and that one loaded; the same after vae_fit
        path         the same calls with a file on a disk
    The first byte of an input says which network meets it and how; the rest is the file. tests/fuzz.h says how to build
    and run them. */
@@ -268,6 +268,23 @@ static void try_memory(const unsigned char *input, size_t size) {
     must(fuzz_memory.live == 0);
 }
 
+/* vae_fit goes on where the file says that training was. */
+static void fit(vae_model *model) {
+    const vae_data data = rows_for(model, 2);
+    vae_fit_config config;
+    vae_status     status;
+    memset(&config, 0, sizeof config);
+    config.epochs = 1;
+    config.batch = 1;
+    config.validation = &data;
+    config.patience = 2;
+    config.plateau_epochs = 1;
+    status = vae_fit(model, &data, &config, &problem);
+    must(status == VAE_OK || is_sentence(status));
+    must(all_finite(vae_weights(model), vae_weight_count(model)));
+    save_and_load(model, 1);
+}
+
 static void try_checkpoint(const unsigned char *input, size_t size) {
     const unsigned how = size ? input[0] : 0;
     vae_config     config = config_for(how / NETWORKS % 2 * 4, (int)(how % NETWORKS));
@@ -289,6 +306,7 @@ static void try_checkpoint(const unsigned char *input, size_t size) {
         must(all_finite(vae_weights(model), vae_weight_count(model)));
         must(status == VAE_OK ? after.step > before.step && after.step - before.step == 1 : is_sentence(status));
         save_and_load(model, 1);
+        fit(model);
         infer(model);
     }
     vae_destroy(model);
