@@ -748,6 +748,10 @@ static void test_random_counters(const math_set *set) {
     CHECK(memcmp(a, b, sizeof a) != 0, "%s examples above 2^32", set->name);
     vaei_random_elements(set->kernels, 0, 7, 1, far + 2, 3, 0, 4, b);
     CHECK(memcmp(a, b, sizeof a) != 0, "%s steps above 2^32", set->name);
+    /* Which bits of the stream the upper halves change belongs to the numbers that a seed gives. */
+    vaei_random_elements(set->kernels, 0, 7, 1, 5 * far + 2, 9 * far + 3, 0, 4, a);
+    vaei_random_elements(set->kernels, 0, 7, 1 ^ 9u << 8 ^ 5u << 20, 2, 3, 0, 4, b);
+    CHECK(memcmp(a, b, sizeof a) == 0, "%s examples and steps above 2^32 in their places", set->name);
 }
 
 #endif /* VAE_DOUBLE */
