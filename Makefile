@@ -17,7 +17,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/test_*.c)))
 VERSION  := $(shell sed -n 's/^.define VAE_VERSION "\(.*\)"/\1/p' vae.h)
 
-.PHONY: examples help run test check coverage fuzz mutate reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
+.PHONY: examples help run test check platforms coverage fuzz mutate reproduce bench bench-peers sensor-qemu data web test-web install uninstall clean
 
 examples: $(EXAMPLES) $(BUILD)/make_digits
 
@@ -26,6 +26,7 @@ help:
 	@echo "make run             train on MNIST (data/ or MNIST_DIR) or generated digits, write pictures into out/"
 	@echo "make test            build and run all tests; MNIST_DIR, data/ or ../shared/mnist gives real MNIST"
 	@echo "make check           every check that this machine can make, some 45 minutes on two cores; says what it does"
+	@echo "make platforms       all tests on PLATFORMS=... other processors and systems, under emulators, for hours"
 	@echo "make coverage        which lines of vae.h the tests run, section by section, in minutes; takes gcov and python3"
 	@echo "make fuzz            what reads files and command lines meets made-up ones, 8 x FUZZ_SECONDS=$(FUZZ_SECONDS)"
 	@echo "make mutate          plant 200 small faults in vae.h, count those that the tests catch; half an hour on one core"
@@ -91,6 +92,12 @@ FORCE:
 # All that .ci/run does, with what it may install; `.ci/run list` says what that is.
 check:
 	@bash .ci/run
+
+# All tests, on what of these the machine has; `make platforms PLATFORMS=musl` takes minutes.
+PLATFORMS ?= i386 musl tcc wasi windows aarch64 s390x riscv64 armhf
+platforms:
+	@failed=; for platform in $(PLATFORMS); do sh tests/platforms.sh $$platform || failed="$$failed $$platform"; done; \
+	    echo "failed on:$${failed:- none}"; [ -z "$$failed" ]
 
 # The tests once more, in a folder of their own.
 coverage:

@@ -3081,29 +3081,32 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
 /* out[j] = sum of d[i][j] over the rows i, or += that. Row i begins at d + row_offsets[i], or at d + i row_stride where
    there is no table. The order is the same for every column and every set: in blocks of VAEI_SUM_BLOCK rows, row i goes
    to partial sum i mod 4, the four are added by halves, and the blocks one after the other. NUMBERS is the type of a
-   vector of columns or, for the last few, of a single one. */
-#define VAEI_NUMBERS_OF_ROW(NUMBERS, i) \
-    (*(const NUMBERS *)(const void *)(d + j + vaei_entry(row_offsets, row_stride, i)))
-#define VAEI_SUM_COLUMNS(NUMBERS) { \
-    NUMBERS sum0 = { 0 }, sum1 = { 0 }, sum2 = { 0 }, sum3 = { 0 }, *total = (NUMBERS *)(void *)(out + j); \
+   vector of columns or, for the last few, of a single one; LOOSE is that type in arrays. (Without optimization gcc fails
+   on loose variables where it cannot align the stack: Windows.) */
+#define VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i) \
+    ((NUMBERS)*(const LOOSE *)(const void *)(d + j + vaei_entry(row_offsets, row_stride, i)))
+#define VAEI_SUM_COLUMNS(NUMBERS, LOOSE) { \
+    NUMBERS sum0 = { 0 }, sum1 = { 0 }, sum2 = { 0 }, sum3 = { 0 }; \
+    LOOSE  *total = (LOOSE *)(void *)(out + j); \
     for (i = begin; end - i >= 4; i += 4) { \
-        sum0 = sum0 + VAEI_NUMBERS_OF_ROW(NUMBERS, i); \
-        sum1 = sum1 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 1); \
-        sum2 = sum2 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 2); \
-        sum3 = sum3 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 3); \
+        sum0 = sum0 + VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i); \
+        sum1 = sum1 + VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i + 1); \
+        sum2 = sum2 + VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i + 2); \
+        sum3 = sum3 + VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i + 3); \
     } \
-    if (i < end) sum0 = sum0 + VAEI_NUMBERS_OF_ROW(NUMBERS, i); \
-    if (i + 1 < end) sum1 = sum1 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 1); \
-    if (i + 2 < end) sum2 = sum2 + VAEI_NUMBERS_OF_ROW(NUMBERS, i + 2); \
-    *total = *total + ((sum0 + sum2) + (sum1 + sum3)); }
+    if (i < end) sum0 = sum0 + VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i); \
+    if (i + 1 < end) sum1 = sum1 + VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i + 1); \
+    if (i + 2 < end) sum2 = sum2 + VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i + 2); \
+    *total = (NUMBERS)*total + ((sum0 + sum2) + (sum1 + sum3)); }
 VAEI_TARGET void VAEI_NAME(vaei_column_sums)(size_t rows, size_t columns, const vae_real *d, size_t row_stride,
                                              const uint32_t *row_offsets, vae_real *out, int accumulate) {
     size_t begin, end, i, j;
     if (!accumulate) for (j = 0; j < columns; j++) out[j] = 0;
     for (begin = 0; begin < rows; begin = end) {
         end = rows - begin < VAEI_SUM_BLOCK ? rows : begin + VAEI_SUM_BLOCK;
-        for (j = 0; j + VAEI_LANES <= columns; j += VAEI_LANES) VAEI_SUM_COLUMNS(VAEI_TYPE(vaei_loose_floats))
-        for (; j < columns; j++) VAEI_SUM_COLUMNS(vae_real)
+        for (j = 0; j + VAEI_LANES <= columns; j += VAEI_LANES)
+            VAEI_SUM_COLUMNS(VAEI_V, VAEI_TYPE(vaei_loose_floats))
+        for (; j < columns; j++) VAEI_SUM_COLUMNS(vae_real, vae_real)
     }
 }
 

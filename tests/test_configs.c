@@ -251,6 +251,7 @@ static void try_config(vae_config *c) {
 static long wanted = USUAL;
 
 TEST(test_any_config) {
+    if (wanted == USUAL) wanted = test_cases(USUAL);
     for (number = 0; number < wanted; number++) {
         static vae_config c;
         any_config(&c);

@@ -724,9 +724,9 @@ TEST(test_imputed) {
                 heads[0] = (vae_real)0.5;
                 CHECK(vae_set_tensor(model, "mean.bias", heads, 1, NULL) == VAE_OK);
                 CHECK(vae_set_tensor(model, "logvar.bias", heads, 1, NULL) == VAE_OK);
-                data.count = 8;
+                data.count = (size_t)test_cases(8);
                 CHECK(vae_impute(model, &data, 3000, filled, spread, NULL) == VAE_OK);
-                for (i = 0; i < 8; i++) {
+                for (i = 0; i < test_cases(8); i++) {
                     integrate(model, holed + i * SIZE, means, deviations);
                     for (k = 0; k < SIZE; k++) {
                         const int at = i * SIZE + k;

@@ -508,7 +508,7 @@ TEST(test_narrow_layers) {
     const int32_t bias[3] = { 20000, -7000, 0 }, multiplier[3] = { 2000000000, 1500000000, 700000000 };
     test_random   number = { 8 };
     int           round, i;
-    for (round = 0; round < 2000; round++) {
+    for (round = 0; round < test_cases(2000); round++) {
         net_layer    layer = { NULL, NULL, NULL, NULL, 0, 128, 8, 3, -128 };
         net_geometry g;
         net_axis    *axis = &g.height;

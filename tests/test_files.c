@@ -2307,7 +2307,7 @@ static void check_flips(int which, int checkpoint, int in_data) {
     memset(&config, 0, sizeof config);
     config.allocator = allocator_of(&l);
     for (i = from; i < to; i++)
-        for (bit = 0; bit < 8; bit++) {
+        for (bit = (int)i % test_one_in(); bit < 8; bit += test_one_in()) {
             file.at[i] ^= (unsigned char)(1 << bit);
             if (vae_load_memory(file.at, file.size, &config, &loaded, &problem) == VAE_OK) {
                 bad_models += !weights_are_finite(loaded);

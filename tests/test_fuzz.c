@@ -161,7 +161,7 @@ static void run_changed(const fuzz_entry *entry, int takes_files, int executions
     const fuzz_corpus *corpus = corpus_of(entry, takes_files);
     test_random        random = { 2026 };
     int                i;
-    for (i = 0; i < executions; i++) fuzz_run_changed(entry, corpus, &random);
+    for (i = 0; i < test_cases(executions); i++) fuzz_run_changed(entry, corpus, &random);
 }
 
 /* ---- what libFuzzer begins with ---- */

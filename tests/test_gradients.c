@@ -66,6 +66,7 @@ static void check_span(gradient_check *check, vae_model *model, const vae_data *
     const double base = loss_of(model, data);
     double       scale = fmax(0.01, 1e-3 * fabs(base));
     size_t       i, step = count > check->each ? count / check->each : 1;
+    step *= (size_t)test_one_in();
     for (i = 0; i < count; i++) scale = fmax(scale, fabs(gradient[first + i]));
     for (i = 0; i < count; i += step) {
         int          kink;
@@ -402,7 +403,7 @@ TEST(test_pair_scores) {
     memset(&spread, 0, sizeof spread);
     spread.channels = 1;
     for (which = 0; which < 2; which++)
-        for (trial = 0; trial < 3000; trial++) {
+        for (trial = 0; trial < test_cases(3000); trial++) {
             const vaei_kernel_set *set = vaei_kernel_set_of(trial % 2 ? VAE_KERNELS_PLAIN : vaei_best_kernels());
             const double           x = (trial % 5 ? test_integer(&random, 0, 255) : trial % 3 ? 255 : 0) / 255.0;
             double                 output[2], d[2], alone;

@@ -707,7 +707,7 @@ TEST(test_chosen_networks) {
     size_t      i;
     int         kinks = 0, repeat;
     for (i = 0; i < sizeof networks / sizeof *networks; i++)
-        for (repeat = 0; repeat < 3; repeat++) {
+        for (repeat = 0; repeat < test_cases(3); repeat++) {
             vae_config config = networks[i];
             config.threads = 1;
             config.seed = i;

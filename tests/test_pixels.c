@@ -73,6 +73,7 @@ TEST(test_pair_nats_and_means) {
     static const double pixels[] = { 0, 1, 1.0 / 255, 254.0 / 255, 127.0 / 255, 128.0 / 255, 0.3, 0.25 };
     size_t              k, i, v, j;
     int                 kernels;
+    NEEDS_LONG_DOUBLES();
     for (kernels = VAE_KERNELS_PLAIN; kernels <= VAE_KERNELS_NEON; kernels++)
         for (k = 0; k < 2 && vae_kernels_available((vae_kernels)kernels); k++) {
             vae_model *model = constant_decoder(pairs[k], (vae_kernels)kernels, one_pixel);
@@ -167,6 +168,7 @@ TEST(test_predicted_integrates_to_one) {
 TEST(test_places_of_pairs) {
     size_t k;
     int    width, channels, first_layout;
+    NEEDS_LONG_DOUBLES();
     for (k = 0; k < 2; k++)
         for (channels = 1; channels < 4; channels++)
             for (width = 1; width < 40; width += width < 19 ? 1 : 7)
@@ -551,6 +553,7 @@ TEST(test_moments_of_drawn_pixels) {
     static vae_real drawn[ROWS * SIZE], z[ROWS];
     int             k, way;
     size_t          i, r;
+    NEEDS_LONG_DOUBLES();
     for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++)
         for (way = 0; way < 2; way++) {
             const int         two = k >= VAE_GAUSSIAN_PREDICTED, sigma = k == VAE_GAUSSIAN || k == VAE_LAPLACE;

@@ -264,7 +264,7 @@ static void one_case(unsigned long number, const product_set *sets, int count) {
     for (i = 0; i < 4; i++) free(tables[i]);
 }
 
-static unsigned long cases = 3000;      /* an argument gives another number: the rarer kinds then need not occur */
+static unsigned long cases = 3000;      /* or as an argument says; of fewer, the rarer kinds need not occur */
 
 TEST(test_random_products) {
     product_set   sets[5];
@@ -296,7 +296,7 @@ static size_t scratch_failures(void) {
 TEST(test_scratch_follows_the_product) { CHECK(scratch_failures() == 0); }
 
 int main(int argc, char **argv) {
-    if (argc > 1) cases = strtoul(argv[1], NULL, 10);
+    cases = argc > 1 ? strtoul(argv[1], NULL, 10) : (unsigned long)test_cases((int)cases);
     RUN_LONG(test_random_products, "whole, in slices and packed, by every kernel set, to the bit");
     RUN(test_scratch_follows_the_product);
     return test_finish();
