@@ -515,7 +515,8 @@ TEST(test_options_same_file) {
         if (!to_stderr) exit(1);
         CHECK(options_check_outputs("prog", files) == (i == 1 || i == 2 ? 2 : 0));
         take_text(to_stderr, complained);
-        if (i == 1) CHECK_TEXT(complained, "prog: --out would overwrite " FOLDER "/new.png, which is --in too: see --help\n");
+        if (i == 1)
+            CHECK_TEXT(complained, "prog: --out would overwrite " FOLDER "/new.png, which is --in too: see --help\n");
         if (i == 2) CHECK_CONTAINS(complained, "which is --log too");
     }
 }

@@ -695,8 +695,9 @@ TEST(test_names) {
     CHECK(*written(model, "int", "m", EXPORT_DECODER, message) && (remove(one), rename(path, one) == 0));
     CHECK(*written(model, "int", "m", EXPORT_ENCODER, message) && (remove(two), rename(path, two) == 0));
     CHECK(*written(model, "double", "m", EXPORT_ENCODER, message));
-    CHECK(compiles(compiler, "#include \"one.h\"\n#include \"one.h\"\n#include \"double.h\"\n"
-                             "void run(float *a, float *b) { int_decode(a, b, a); double_encode(a, b, b, a); }\n") == 1);
+    CHECK(compiles(compiler,
+                   "#include \"one.h\"\n#include \"one.h\"\n#include \"double.h\"\n"
+                   "void run(float *a, float *b) { int_decode(a, b, a); double_encode(a, b, b, a); }\n") == 1);
     CHECK(compiles(compiler, "#include \"one.h\"\n#include \"two.h\"\n") == 0);
     snprintf(path, sizeof path, "%s/names.txt", folder);
     CHECK_CONTAINS(read_text(path), "two exported files of one name");

@@ -13,8 +13,8 @@ let follows = true;                     // z is where the drawing lands, until s
 
 // ---- WebAssembly ----
 
-/* The first `size` bytes of what `xz --format=raw --lzma1=lc=3,lp=0,pb=0` made smaller. The browsers' own gzip is younger
-   than WebAssembly, and would not see that the two modules are much alike. */
+/* The first `size` bytes of what `xz --format=raw --lzma1=lc=3,lp=0,pb=0` made smaller. The browsers' own gzip is
+   younger than WebAssembly, and would not see that the two modules are much alike. */
 function unpack(packed, size) {
   const out = new Uint8Array(size), repeated = [0, 0, 0, 0];               // the distances of the last copies, less one
   const MATCH = 0, AGAIN = 12, NEWEST = 24, SECOND = 36, THIRD = 48, LONG = 60, SLOT = 72, NEAR = 328, LOW = 443,
