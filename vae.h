@@ -87,6 +87,9 @@
        VAE_NO_MESSAGES *     error.message is the status's name: no sentences
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
+       VAE_NO_DOUBLE *       no arithmetic of doubles, for processors without it: what is a vae_wide, such as nats and
+                             scores, is a float of about six digits; config.standardize takes numbers up to 1e15 in
+                             size. Weights get other last bits than without it, the same on every machine
        VAE_HEADER_FILE       this file's name in quotes: only for a renamed file and a compiler without __FILE_NAME__
 
    CONTENTS of the public part (search for the tag)
@@ -121,51 +124,69 @@
 extern "C" {
 #endif
 
-/* Calls that use vae_real have other names with VAE_DOUBLE, so that files with and without it do not link. */
+/* Calls that use these types have other names where a type is another, so that files do not link which would not agree
+   about them. */
+#if defined(VAE_DOUBLE) && defined(VAE_NO_DOUBLE)
+#error "VAE_DOUBLE and VAE_NO_DOUBLE: define one of them"
+#elif defined(VAE_DOUBLE)
+#define VAEI_LINKED(name) name##_double
+#elif defined(VAE_NO_DOUBLE)
+#define VAEI_LINKED(name) name##_no_double
+#endif
+#ifdef VAEI_LINKED
+#define vae_accumulate_gradients VAEI_LINKED(vae_accumulate_gradients)
+#define vae_bits_per_dimension VAEI_LINKED(vae_bits_per_dimension)
+#define vae_classify VAEI_LINKED(vae_classify)
+#define vae_create VAEI_LINKED(vae_create)
+#define vae_create_in VAEI_LINKED(vae_create_in)
+#define vae_create_view VAEI_LINKED(vae_create_view)
+#define vae_decode VAEI_LINKED(vae_decode)
+#define vae_defaults VAEI_LINKED(vae_defaults)
+#define vae_draw VAEI_LINKED(vae_draw)
+#define vae_elbo VAEI_LINKED(vae_elbo)
+#define vae_encode VAEI_LINKED(vae_encode)
+#define vae_fit VAEI_LINKED(vae_fit)
+#define vae_get_config VAEI_LINKED(vae_get_config)
+#define vae_get_gradient VAEI_LINKED(vae_get_gradient)
+#define vae_get_state VAEI_LINKED(vae_get_state)
+#define vae_get_tensor VAEI_LINKED(vae_get_tensor)
+#define vae_gradients VAEI_LINKED(vae_gradients)
+#define vae_impute VAEI_LINKED(vae_impute)
+#define vae_latent_statistics VAEI_LINKED(vae_latent_statistics)
+#define vae_load VAEI_LINKED(vae_load)
+#define vae_load_memory VAEI_LINKED(vae_load_memory)
+#define vae_log_likelihood VAEI_LINKED(vae_log_likelihood)
+#define vae_memory_needed VAEI_LINKED(vae_memory_needed)
+#define vae_parameters VAEI_LINKED(vae_parameters)
+#define vae_print_progress VAEI_LINKED(vae_print_progress)
+#define vae_print_summary VAEI_LINKED(vae_print_summary)
+#define vae_probe VAEI_LINKED(vae_probe)
+#define vae_quantile VAEI_LINKED(vae_quantile)
+#define vae_reconstruct VAEI_LINKED(vae_reconstruct)
+#define vae_sample VAEI_LINKED(vae_sample)
+#define vae_sample_latent VAEI_LINKED(vae_sample_latent)
+#define vae_sample_with VAEI_LINKED(vae_sample_with)
+#define vae_score VAEI_LINKED(vae_score)
+#define vae_score_numbers VAEI_LINKED(vae_score_numbers)
+#define vae_set_beta VAEI_LINKED(vae_set_beta)
+#define vae_set_learning_rate VAEI_LINKED(vae_set_learning_rate)
+#define vae_set_tensor VAEI_LINKED(vae_set_tensor)
+#define vae_standardize VAEI_LINKED(vae_standardize)
+#define vae_train_step VAEI_LINKED(vae_train_step)
+#define vae_weights VAEI_LINKED(vae_weights)
+#endif
 #ifdef VAE_DOUBLE
-#define vae_accumulate_gradients vae_accumulate_gradients_double
-#define vae_classify vae_classify_double
-#define vae_create vae_create_double
-#define vae_create_in vae_create_in_double
-#define vae_create_view vae_create_view_double
-#define vae_decode vae_decode_double
-#define vae_defaults vae_defaults_double
-#define vae_draw vae_draw_double
-#define vae_elbo vae_elbo_double
-#define vae_encode vae_encode_double
-#define vae_fit vae_fit_double
-#define vae_get_config vae_get_config_double
-#define vae_get_gradient vae_get_gradient_double
-#define vae_get_state vae_get_state_double
-#define vae_get_tensor vae_get_tensor_double
-#define vae_gradients vae_gradients_double
-#define vae_impute vae_impute_double
-#define vae_latent_statistics vae_latent_statistics_double
-#define vae_load vae_load_double
-#define vae_load_memory vae_load_memory_double
-#define vae_log_likelihood vae_log_likelihood_double
-#define vae_memory_needed vae_memory_needed_double
-#define vae_parameters vae_parameters_double
-#define vae_probe vae_probe_double
-#define vae_reconstruct vae_reconstruct_double
-#define vae_sample vae_sample_double
-#define vae_sample_latent vae_sample_latent_double
-#define vae_sample_with vae_sample_with_double
-#define vae_score vae_score_double
-#define vae_score_numbers vae_score_numbers_double
-#define vae_set_beta vae_set_beta_double
-#define vae_set_learning_rate vae_set_learning_rate_double
-#define vae_set_tensor vae_set_tensor_double
-#define vae_standardize vae_standardize_double
-#define vae_train_step vae_train_step_double
-#define vae_weights vae_weights_double
 typedef double vae_real;
 #else
 typedef float vae_real;
 #endif
 
 /* What is summed over many numbers, such as nats and scores, is computed and given as this. */
+#ifdef VAE_NO_DOUBLE
+typedef float vae_wide;
+#else
 typedef double vae_wide;
+#endif
 
 /* ==== 1 >>status ================================================================================================== */
 
@@ -834,7 +855,7 @@ typedef struct vae_probe_config {
 } vae_probe_config;
 
 /* The classifier is fitted to `train`, which has labels; `accuracy` receives its share of right answers on `test`.
-   `memory` is yours, vae_probe_memory(probe) doubles: the classifier, class by class with its bias last, stands in the
+   `memory` is yours, vae_probe_memory(probe) numbers: the classifier, class by class with its bias last, stands in the
    first classes * (latent + 1). The scale of z does not matter. */
 VAE_API size_t vae_probe_memory(const vae_probe_config *probe);
 VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *train, const vae_latents *test,
@@ -1042,45 +1063,46 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #define VAEI_PRIVATE static
 #endif
 
-/* The bits of a double. Where double is as small as float (AVR), the bits that the same number has as a double of 64
-   bits: so the code that takes doubles apart is the same everywhere. */
-VAEI_PRIVATE uint64_t vaei_double_bits(vae_wide x) {
-#if DBL_MANT_DIG == 53
-    uint64_t bits;
+/* How a vae_wide is laid out: as a double, or as a float with VAE_NO_DOUBLE and where double is as small (AVR).
+   VAEI_BY_WIDTH is a constant that depends on it. */
+#if defined(VAE_NO_DOUBLE) || DBL_MANT_DIG != 53
+#define VAEI_WIDE_IS_FLOAT 1
+typedef uint32_t vaei_wide_word;
+#define VAEI_WIDE_FRACTION 23
+#define VAEI_WIDE_BIAS 127
+#define VAEI_WIDE_MIN FLT_MIN
+#define VAEI_BY_WIDTH(of_double, of_float) ((vae_wide)(of_float))
+#else
+#define VAEI_WIDE_IS_FLOAT 0
+typedef uint64_t vaei_wide_word;
+#define VAEI_WIDE_FRACTION 52
+#define VAEI_WIDE_BIAS 1023
+#define VAEI_WIDE_MIN DBL_MIN
+#define VAEI_BY_WIDTH(of_double, of_float) ((vae_wide)(of_double))
+#endif
+#define VAEI_WIDE_SIGN ((vaei_wide_word)1 << (8 * sizeof(vae_wide) - 1))
+#define VAEI_WIDE_INFINITY ((vaei_wide_word)(2 * VAEI_WIDE_BIAS + 1) << VAEI_WIDE_FRACTION)
+#define VAEI_WIDE_NAN ((vaei_wide_word)-1 << (VAEI_WIDE_FRACTION - 1))
+
+VAEI_PRIVATE vaei_wide_word vaei_wide_bits(vae_wide x) {
+    vaei_wide_word bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
-#else
-    uint32_t bits, exponent;
-    memcpy(&bits, &x, sizeof bits);
-    exponent = bits >> 23 & 255;
-    exponent = exponent == 255 ? 2047 : exponent ? exponent + (1023 - 127) : 0;
-    return (uint64_t)(bits >> 31) << 63 | (uint64_t)exponent << 52 | (uint64_t)(bits & 0x7FFFFF) << 29;
-#endif
 }
 
-/* The double with these bits, as vaei_double_bits gives them. */
-VAEI_PRIVATE vae_wide vaei_bits_double(uint64_t bits) {
+VAEI_PRIVATE vae_wide vaei_bits_wide(vaei_wide_word bits) {
     vae_wide x;
-#if DBL_MANT_DIG != 53
-    const int exponent = (int)(bits >> 52 & 2047) - (1023 - 127);
-    bits = (bits >> 63) << 31 | (exponent >= 255 ? (uint32_t)255 << 23 : exponent <= 0 ? 0 : (uint32_t)exponent << 23)
-           | (bits >> 29 & 0x7FFFFF);
-#endif
-    memcpy(&x, &bits, sizeof x);        /* a smaller double takes the low bytes: its targets are little-endian */
+    memcpy(&x, &bits, sizeof x);
     return x;
 }
 
-#define VAEI_DOUBLE_SIGN ((uint64_t)1 << 63)
-#define VAEI_DOUBLE_INFINITY ((uint64_t)0x7FF << 52)
-#define VAEI_DOUBLE_NAN ((uint64_t)0xFFF << 51)
-
-VAEI_PRIVATE int vaei_finite_double(vae_wide x) {
-    return (vaei_double_bits(x) & VAEI_DOUBLE_INFINITY) != VAEI_DOUBLE_INFINITY;
+VAEI_PRIVATE int vaei_finite_wide(vae_wide x) {
+    return (vaei_wide_bits(x) & VAEI_WIDE_INFINITY) != VAEI_WIDE_INFINITY;
 }
 
 VAEI_PRIVATE int vaei_finite(vae_real x) {
 #ifdef VAE_DOUBLE
-    return vaei_finite_double(x);
+    return vaei_finite_wide(x);
 #else
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -1088,13 +1110,13 @@ VAEI_PRIVATE int vaei_finite(vae_real x) {
 #endif
 }
 
-VAEI_PRIVATE int vaei_is_nan_double(vae_wide x) {
-    return (vaei_double_bits(x) & ~VAEI_DOUBLE_SIGN) > VAEI_DOUBLE_INFINITY;
+VAEI_PRIVATE int vaei_is_nan_wide(vae_wide x) {
+    return (vaei_wide_bits(x) & ~VAEI_WIDE_SIGN) > VAEI_WIDE_INFINITY;
 }
 
 VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #ifdef VAE_DOUBLE
-    return vaei_is_nan_double(x);
+    return vaei_is_nan_wide(x);
 #else
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -1211,7 +1233,23 @@ VAEI_SETUP void vaei_put_unsigned(vaei_text *text, uint64_t number) {
 VAEI_SETUP void vaei_put_exact_real(vaei_text *text, vae_real real);
 
 /* %s string, %d int, %z size_t, %r VAEI_SHOWN(number), written as the shortest vae_real. Ends the text with a zero. */
+#ifdef VAE_NO_DOUBLE        /* a float among the variable arguments would become a double: its bits go there */
+typedef int32_t vaei_real_argument;
+#define VAEI_SHOWN(number) vaei_real_bits((vae_real)(number))
+#else
+typedef double vaei_real_argument;
 #define VAEI_SHOWN(number) ((double)(number))
+#endif
+VAEI_SETUP vae_real vaei_real_shown(vaei_real_argument shown) {
+#ifdef VAE_NO_DOUBLE
+    vae_real real;
+    memcpy(&real, &shown, sizeof real);
+    return real;
+#else
+    return (vae_real)shown;
+#endif
+}
+
 VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list list) {
     for (; *format; format++) {
         if (*format != '%') { vaei_put(text, *format); continue; }
@@ -1221,7 +1259,7 @@ VAEI_SETUP void vaei_format_list(vaei_text *text, const char *format, va_list li
             while (*string) string += vaei_put_shown(text, string);
         }
         else if (*format == 'z') vaei_put_unsigned(text, va_arg(list, size_t));
-        else if (*format == 'r') vaei_put_exact_real(text, (vae_real)va_arg(list, double));
+        else if (*format == 'r') vaei_put_exact_real(text, vaei_real_shown(va_arg(list, vaei_real_argument)));
         else if (*format == 'd') {
             int number = va_arg(list, int);
             /* Negated as 64 bits: the least int has no positive counterpart among the ints. */
@@ -1316,7 +1354,7 @@ __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsig
 
 /* ---- time and terminals: for progress, never for results ---- */
 
-/* vaei_now: seconds since some fixed moment, by a clock that nobody can set, where the system has one.
+/* vaei_now: microseconds since some fixed moment, by a clock that nobody can set, where the system has one.
    vaei_is_terminal: whether standard output goes to a terminal. */
 #if !defined(VAE_NO_STDIO) && defined(VAEI_POSIX)
 #include <sys/time.h>
@@ -1324,48 +1362,50 @@ __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned int page, unsig
 #include <unistd.h>
 /* WASI's header hides the function with -std=c99, but not the clock's name. */
 #if defined(CLOCK_MONOTONIC) && !(defined(__wasi__) && defined(__STRICT_ANSI__) && !defined(__cplusplus))
-VAEI_PRIVATE vae_wide vaei_now(void) {
+VAEI_PRIVATE int64_t vaei_now(void) {
     struct timespec now;
     if (clock_gettime(CLOCK_MONOTONIC, &now)) return 0;
-    return (vae_wide)now.tv_sec + 1e-9 * (vae_wide)now.tv_nsec;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 #elif defined(VAEI_HIDDEN_POSIX) && \
     (defined(__LP64__) || (defined(__GLIBC__) && defined(__TIMESIZE) && __TIMESIZE == __WORDSIZE))
 /* This struct is the C library's only where its seconds are a long; elsewhere the clock below has to do. */
 typedef struct vaei_time { long seconds, nanoseconds; } vaei_time;
 extern int vaei_clock_gettime(int clock, vaei_time *now) __asm__("clock_gettime");
-VAEI_PRIVATE vae_wide vaei_now(void) {
+VAEI_PRIVATE int64_t vaei_now(void) {
     vaei_time now;
     if (vaei_clock_gettime(1, &now)) return 0;          /* CLOCK_MONOTONIC */
-    return (vae_wide)now.seconds + 1e-9 * (vae_wide)now.nanoseconds;
+    return (int64_t)now.seconds * 1000000 + now.nanoseconds / 1000;
 }
 #else
-VAEI_PRIVATE vae_wide vaei_now(void) {
+VAEI_PRIVATE int64_t vaei_now(void) {
     struct timeval now;
     gettimeofday(&now, NULL);
-    return (vae_wide)now.tv_sec + 1e-6 * (vae_wide)now.tv_usec;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_usec;
 }
 #endif
 VAEI_PRIVATE int vaei_is_terminal(void) { return isatty(1); }
 #elif !defined(VAE_NO_STDIO) && defined(_WIN32)
 #include <io.h>
-VAEI_PRIVATE vae_wide vaei_now(void) {
+VAEI_PRIVATE int64_t vaei_now(void) {
     int64_t count, frequency;
     if (!QueryPerformanceCounter((union _LARGE_INTEGER *)(void *)&count) ||
         !QueryPerformanceFrequency((union _LARGE_INTEGER *)(void *)&frequency)) return 0;
-    return (vae_wide)count / (vae_wide)frequency;
+    return count / frequency * 1000000 + count % frequency * 1000000 / frequency;
 }
 VAEI_PRIVATE int vaei_is_terminal(void) { return _isatty(1); }
 #elif !defined(VAE_NO_STDIO)
 #include <time.h>
-VAEI_PRIVATE vae_wide vaei_now(void) { return (vae_wide)time(NULL); }
+VAEI_PRIVATE int64_t vaei_now(void) { return (int64_t)time(NULL) * 1000000; }
 VAEI_PRIVATE int vaei_is_terminal(void) { return 0; }
 #else
-VAEI_PRIVATE vae_wide vaei_now(void) { return 0; }
+VAEI_PRIVATE int64_t vaei_now(void) { return 0; }
 #endif
 
 /* The seconds between two calls of vaei_now; 0 if the clock was set back in between. */
-VAEI_PRIVATE vae_wide vaei_elapsed(vae_wide from, vae_wide to) { return to > from ? to - from : 0; }
+VAEI_PRIVATE vae_wide vaei_elapsed(int64_t from, int64_t to) {
+    return to > from ? (vae_wide)(to - from) * (vae_wide)1e-6 : 0;
+}
 
 /* ---- numbers that threads share ----
 
@@ -1984,71 +2024,93 @@ VAEI_PRIVATE vae_real vaei_sqrt(vae_real x) {
     estimate = (vae_real)0.5 * (estimate + scaled / estimate);
     estimate = (vae_real)0.5 * (estimate + scaled / estimate);
     square   = (uint64_t)mantissa << 23;
-    root     = (uint64_t)(estimate * (vae_real)8388608);
+    root     = (uint32_t)(estimate * (vae_real)8388608);
     while (root * root + root < square) root++;
     while (root * root - root >= square) root--;
     return vaei_bits_real((int32_t)((uint32_t)(exponent / 2 + 127) << 23) + ((int32_t)root - 0x800000));
 }
 #endif
 
-/* ---- one number at a time, in double: for the few places outside the kernels that need more than a float ---- */
+/* ---- one number at a time, as a vae_wide: for the few places outside the kernels that need more than a float. Below,
+   "exact" means to about 1e-15, or 1e-7 where it is a float ---- */
 
 /* 2^exponent, by its bits. */
-VAEI_PRIVATE vae_wide vaei_power_of_two(int exponent) {     /* -1022 .. 1023 */
-    return vaei_bits_double((uint64_t)(exponent + 1023) << 52);
+VAEI_PRIVATE vae_wide vaei_power_of_two(int exponent) {     /* -1022 .. 1023, or -126 .. 127 */
+    return vaei_bits_wide((vaei_wide_word)(exponent + VAEI_WIDE_BIAS) << VAEI_WIDE_FRACTION);
 }
 
-/* e^x to about 1e-15: x = n ln 2 + r, and Taylor's series for e^r with |r| <= 0.35. */
+/* ln 2 in two parts: the first has few enough bits for its product with an exponent to be exact. As in fdlibm's
+   e_exp.c and in Cephes's expf.c. */
+#define VAEI_LOG_TWO_HIGH VAEI_BY_WIDTH(0.693147180369123816490, 0.693359375)
+#define VAEI_LOG_TWO_LOW VAEI_BY_WIDTH(1.90821492927058770002e-10, -2.12194440e-4)
+
+/* e^x, exact: x = n ln 2 + r, and Taylor's series for e^r with |r| <= 0.35. */
 VAEI_PRIVATE vae_wide vaei_scalar_exp(vae_wide x) {
     vae_wide n, r, sum = 1;
-    int    k, whole;
-    if (vaei_is_nan_double(x)) return x;
+    int      k, whole;
+    if (vaei_is_nan_wide(x)) return x;
     /* A little below this the result would be denormal, which some processors take for 0: so it is 0 on all. */
-    if (x <= -708) return 0;
-    if (x > 709.78) return vaei_bits_double(VAEI_DOUBLE_INFINITY);
-    n     = VAEI_ROUNDED(x * 1.4426950408889634);
-    whole = (int)(n < 0 ? n - 0.5 : n + 0.5);
-    r     = x - VAEI_ROUNDED(whole * 0.693147180369123816490);          /* ln 2 in two parts, as in fdlibm's e_exp.c */
-    r     = r - VAEI_ROUNDED(whole * 1.90821492927058770002e-10);
-    for (k = 13; k > 0; k--) sum = 1 + VAEI_ROUNDED(sum * r) / k;
-    /* 2^1024 is no double, though e^x may still be one: the power is taken one lower and the result doubled. */
+    if (x <= VAEI_BY_WIDTH(-708, -86.9)) return 0;
+    if (x > VAEI_BY_WIDTH(709.78, 88.72)) return vaei_bits_wide(VAEI_WIDE_INFINITY);
+    n     = VAEI_ROUNDED(x * (vae_wide)1.4426950408889634);
+    whole = (int)(n < 0 ? n - (vae_wide)0.5 : n + (vae_wide)0.5);
+    r     = x - VAEI_ROUNDED((vae_wide)whole * VAEI_LOG_TWO_HIGH);
+    r     = r - VAEI_ROUNDED((vae_wide)whole * VAEI_LOG_TWO_LOW);
+    for (k = VAEI_WIDE_IS_FLOAT ? 7 : 13; k > 0; k--) sum = 1 + VAEI_ROUNDED(sum * r) / (vae_wide)k;
+    /* 2^1024, or 2^128, is too large while e^x may still be a number: the power is one lower and the result doubled. */
     return sum * vaei_power_of_two(whole - 1) * 2;
 }
 
-/* log x to about 1e-15 for x > 0; -inf at 0, NaN below.
+/* log x, exact for x > 0; -inf at 0, NaN below.
    x = 2^n m, log m = 2 artanh(s) = 2 (s + s^3/3 + ...) with s = (m - 1)/(m + 1), |s| < 0.18. */
 VAEI_PRIVATE vae_wide vaei_scalar_log(vae_wide x) {
-    uint64_t bits = vaei_double_bits(x);
-    vae_wide m, s, z, series = 0;
-    int      k, n = 0;
-    if ((bits & ~VAEI_DOUBLE_SIGN) == 0) return vaei_bits_double(VAEI_DOUBLE_SIGN | VAEI_DOUBLE_INFINITY);
-    if (bits >= VAEI_DOUBLE_INFINITY)       /* infinity, NaN or below zero */
-        return vaei_bits_double(bits | (bits > VAEI_DOUBLE_INFINITY ? VAEI_DOUBLE_NAN : 0));
-    for (; bits >> 52 == 0; bits *= 2) n--;         /* denormal: a product of doubles might be flushed to 0 */
-    n += (int)(bits >> 52) - 1023;
-    m = vaei_bits_double((bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1023 << 52);
-    if (m > 1.4142135623730951) { m *= 0.5; n++; }
+    vaei_wide_word bits = vaei_wide_bits(x);
+    vae_wide       m, s, z, series = 0;
+    int            k, n = 0;
+    if ((bits & ~VAEI_WIDE_SIGN) == 0) return vaei_bits_wide(VAEI_WIDE_SIGN | VAEI_WIDE_INFINITY);
+    if (bits >= VAEI_WIDE_INFINITY)         /* infinity, NaN or below zero */
+        return vaei_bits_wide(bits | (bits > VAEI_WIDE_INFINITY ? VAEI_WIDE_NAN : 0));
+    for (; bits >> VAEI_WIDE_FRACTION == 0; bits *= 2) n--;     /* denormal: a product might be flushed to 0 */
+    n += (int)(bits >> VAEI_WIDE_FRACTION) - VAEI_WIDE_BIAS;
+    m = vaei_bits_wide((bits & (((vaei_wide_word)1 << VAEI_WIDE_FRACTION) - 1)) |
+                       (vaei_wide_word)VAEI_WIDE_BIAS << VAEI_WIDE_FRACTION);
+    if (m > (vae_wide)1.4142135623730951) { m *= (vae_wide)0.5; n++; }
     s = (m - 1) / (m + 1);
     z = s * s;
-    for (k = 23; k >= 3; k -= 2) series = VAEI_ROUNDED((series + 1.0 / k) * z);
+    for (k = VAEI_WIDE_IS_FLOAT ? 9 : 23; k >= 3; k -= 2) series = VAEI_ROUNDED((series + 1 / (vae_wide)k) * z);
     s = VAEI_ROUNDED(2 * s);
-    return VAEI_ROUNDED(n * 0.693147180369123816490) +
-           (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED(n * 1.90821492927058770002e-10)));
+    return VAEI_ROUNDED((vae_wide)n * VAEI_LOG_TWO_HIGH) +
+           (s + (VAEI_ROUNDED(s * series) + VAEI_ROUNDED((vae_wide)n * VAEI_LOG_TWO_LOW)));
 }
 
-/* The square root, to about 1e-15; 0 below zero. */
+/* The square root, exact; 0 below zero. */
 VAEI_PRIVATE vae_wide vaei_scalar_sqrt(vae_wide x) { return x > 0 ? vaei_scalar_exp(vaei_scalar_log(x) / 2) : 0; }
 
-/* base^exponent by squaring: Adam's beta^t, a schedule's factor. A base that would become denormal becomes 0, as it
-   does anyway on a processor that flushes denormals: so the bits do not depend on that. */
+/* base^exponent by squaring: a schedule's factor. A base that would become denormal becomes 0, as it does anyway on a
+   processor that flushes denormals: so the bits do not depend on that. */
 VAEI_PRIVATE vae_wide vaei_power(vae_wide base, uint64_t exponent) {
     vae_wide power = 1;
     for (; exponent > 0; exponent >>= 1) {
         if (exponent & 1) power *= base;
         base *= base;
-        if (base < DBL_MIN && base > -DBL_MIN) base = 0;
+        if (base < VAEI_WIDE_MIN && base > -VAEI_WIDE_MIN) base = 0;
     }
     return power;
+}
+
+/* 1 - base^exponent, for 0 <= base < 1: Adam's bias correction. Of floats the difference would lose what tells a base
+   near 1 from 1, so there the differences themselves are multiplied: 1 - a b = (1 - a) + (1 - b) a. */
+VAEI_PRIVATE vae_wide vaei_one_minus_power(vae_wide base, uint64_t exponent) {
+#if VAEI_WIDE_IS_FLOAT
+    vae_wide all = 0, square = 1 - base;
+    for (; exponent > 0; exponent >>= 1) {
+        if (exponent & 1) all += VAEI_ROUNDED(square * (1 - all));
+        square += VAEI_ROUNDED(square * (1 - square));
+    }
+    return all;
+#else
+    return 1 - vaei_power(base, exponent);
+#endif
 }
 
 /* ==== 13 >>random ================================================================================================= */
@@ -3612,9 +3674,9 @@ VAEI_PRIVATE void vaei_update_rows(vaei_update_kernel *kernel, const vaei_kernel
 
 /* Every sum over an array is made in the same order whatever the vector's length: within a block of VAEI_SUM_BLOCK
    elements, element i is added to partial sum i mod 16, and the 16 are then added by halves. The blocks' sums, that of
-   the whole sixteens that are left and that of the last few elements are added in double. A vector holds part of the 16
-   partial sums; each part is a loop of its own over the block, which is in the cache. `rest` fills up a, and 0 fills up
-   b: their term must be 0. */
+   the whole sixteens that are left and that of the last few elements are added as vae_wide. A vector holds part of the
+   16 partial sums; each part is a loop of its own over the block, which is in the cache. `rest` fills up a, and 0 fills
+   up b: their term must be 0. */
 VAEI_PRIVATE vae_wide vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real *a, const vae_real *b, vae_real rest,
                                vae_real factor, vae_real *d) {
     vae_real sums[VAEI_SUM_LANES], last_a[VAEI_SUM_LANES], last_b[VAEI_SUM_LANES];
@@ -3644,13 +3706,13 @@ VAEI_PRIVATE vae_wide vaei_sum(vaei_sum_kernel *kernel, size_t n, const vae_real
 VAEI_PRIVATE vae_wide vaei_gaussian(const vaei_kernel_set *set, size_t n, const vae_real *output, const vae_real *x,
                                     vae_real inverse_variance, vae_real scale, vae_real *d) {
     const vae_wide sum = vaei_sum(set->gaussian, n, output, x, 0, inverse_variance * scale, d);
-    return VAEI_ROUNDED(sum * 0.5 * (vae_wide)inverse_variance);
+    return VAEI_ROUNDED(sum * (vae_wide)0.5 * (vae_wide)inverse_variance);
 }
 
 /* The KL of N(mean, e^logvar) to N(0, I). */
 VAEI_PRIVATE vae_wide vaei_gaussian_kl(const vaei_kernel_set *set, size_t n, const vae_real *mean,
                                        const vae_real *logvar) {
-    return vaei_sum(set->gaussian_kl, n, mean, logvar, 0, 0, NULL) * 0.5;
+    return vaei_sum(set->gaussian_kl, n, mean, logvar, 0, 0, NULL) * (vae_wide)0.5;
 }
 
 /* ---- random numbers ---- */
@@ -4130,7 +4192,7 @@ VAEI_PRIVATE vae_real vaei_setting(vae_real field) {
    for a row: l, or the pairs l, v; x is the row, as the network sees it: standardised where the model standardises.
    What does not depend on x and l (the density's constants, log sigma) is left out of a score: it is row_nats below. */
 
-#define VAEI_HALF_LOG_TWO_PI 0.91893853320467274178
+#define VAEI_HALF_LOG_TWO_PI ((vae_wide)0.91893853320467274178)
 
 /* What a likelihood needs to know besides outputs and pixels: sigma, and the nats that follow from it. Set once for
    each pass. */
@@ -4202,7 +4264,7 @@ VAEI_PRIVATE vae_wide vaei_score_gaussian(const vaei_kernel_set *set, size_t n, 
         sum += VAEI_ROUNDED((vae_wide)residual * (vae_wide)residual);
         if (d) d[i] = residual * sigmas->inverse[i] * scale;
     }
-    return sum * 0.5;
+    return sum * (vae_wide)0.5;
 }
 
 /* residual = (l - x)/sigma: the nats are |residual|, the gradient with respect to l is sign(residual)/sigma, and 0
@@ -4331,7 +4393,7 @@ VAEI_PRIVATE vae_wide vaei_score_gaussian_predicted(const vaei_kernel_set *set, 
             d[p.at[j] + sigmas->channels] = vaei_clamp_backward(p.second[j], low, high, slope) * scale;
         }
     }
-    return sum * 0.5;
+    return sum * (vae_wide)0.5;
 }
 
 /* For likelihoods of two numbers a pixel whose mean is the first. */
@@ -4396,7 +4458,7 @@ VAEI_PRIVATE vae_wide vaei_score_discretized_logistic(const vaei_kernel_set *set
         vaei_activate(set, VAE_SOFTPLUS, 2 * VAEI_SUM_LANES, ends, made);
         for (j = 0; j < p.count; j++) {
             sum += (vae_wide)upper[j] + (vae_wide)lower[j];
-            if (p.first[j] > 0) sum += (vae_wide)p.second[j] + 5.54126354515842934;     /* log 255 */
+            if (p.first[j] > 0) sum += (vae_wide)p.second[j] + (vae_wide)5.54126354515842934;   /* log 255 */
         }
         sum -= vaei_sum(set->continuous_bernoulli, p.count, p.first, within, 0, 1, d ? p.first : NULL);
         if (!d) continue;
@@ -4421,7 +4483,7 @@ VAEI_APART vae_wide vaei_mean_level(const vaei_kernel_set *set, vae_real l, vae_
     const int      begin = low > 1 ? low < 256 ? (int)low : 256 : 1;      /* NaN takes all levels */
     const int      end = high < 255 ? high > 0 ? (int)high + 2 : 1 : 256;
     vae_real       shares[VAEI_SUM_LANES];
-    vae_wide       sum = begin - 1;
+    vae_wide       sum = (vae_wide)(begin - 1);
     size_t         count, k;
     int            level;
     for (level = begin; level < end; level += (int)count) {
@@ -4464,7 +4526,7 @@ VAEI_PRIVATE void vaei_mean_discretized_logistic(const vaei_kernel_set *set, siz
             if (delta[j] < (vae_real)0.5 && p.first[j] > -2 && p.first[j] < 3) {
                 level = (vae_wide)p.second[j] / width;
                 level += VAEI_ROUNDED(width / 24 * (slope_1 - slope_0));
-                level -= VAEI_ROUNDED(width * width * width * (7 / 5760.0) * (third_1 - third_0));
+                level -= VAEI_ROUNDED(width * width * width * (7 / (vae_wide)5760) * (third_1 - third_0));
             } else level = vaei_mean_level(set, p.first[j], delta[j]);
             pixels[i + j] = vaei_clamp((vae_real)(level / 255), 0, 1);
         }
@@ -4486,8 +4548,12 @@ VAEI_PRIVATE void vaei_draw_bernoulli(const vaei_kernel_set *set, vaei_pairs *p,
     for (j = 0; j < p->count; j++) p->first[j] = random[j] < p->first[j];
 }
 
-/* The middle of the interval that a uniform number stands for: never 0 or 1. */
-VAEI_PRIVATE vae_wide vaei_middle(vae_real uniform) { return (vae_wide)uniform + 1.0 / 33554432; }
+/* The middle of the interval that a uniform number stands for: never 0 or 1. A float has room for the middles of
+   intervals that are twice as long. */
+VAEI_PRIVATE vae_wide vaei_middle(vae_real uniform) {
+    if (VAEI_WIDE_IS_FLOAT) return ((vae_wide)(int32_t)(uniform * 8388608) + (vae_wide)0.5) / 8388608;
+    return (vae_wide)uniform + (vae_wide)1.0 / 33554432;
+}
 
 /* With a = |l| the distribution function is (1 - exp(-a x))/(1 - exp(-a)), where x is counted from 1 downwards if l is
    above 0. */
@@ -4503,7 +4569,7 @@ VAEI_PRIVATE void vaei_draw_continuous_bernoulli(const vaei_kernel_set *set, vae
         const vae_wide u = above ? 1 - vaei_middle(random[j]) : vaei_middle(random[j]);
         const vae_wide share = VAEI_ROUNDED(u * (1 - vaei_scalar_exp(-a)));
         /* Near a = 0 the density is flat, and the formula 0 / 0. */
-        const vae_wide x = a < 1e-5 ? u : -vaei_scalar_log(1 - share) / a;
+        const vae_wide x = a < VAEI_BY_WIDTH(1e-5, 1e-3) ? u : -vaei_scalar_log(1 - share) / a;
         p->first[j] = (vae_real)(above ? 1 - x : x);
     }
 }
@@ -4530,9 +4596,9 @@ VAEI_PRIVATE void vaei_draw_laplace(const vaei_kernel_set *set, vaei_pairs *p, s
     size_t j;
     (void)set;
     for (j = 0; j < p->count; j++) {
-        const vae_wide u = vaei_middle(random[j]), tail = 2 * (u < 0.5 ? u : 1 - u);
+        const vae_wide u = vaei_middle(random[j]), tail = 2 * (u < (vae_wide)0.5 ? u : 1 - u);
         const vae_wide noise = VAEI_ROUNDED(vaei_pixel_sigma(sigmas, i + j) * vaei_scalar_log(tail));
-        p->first[j] = (vae_real)((vae_wide)p->first[j] + (u < 0.5 ? noise : -noise));
+        p->first[j] = (vae_real)((vae_wide)p->first[j] + (u < (vae_wide)0.5 ? noise : -noise));
     }
 }
 
@@ -4557,7 +4623,8 @@ VAEI_PRIVATE void vaei_draw_discretized_logistic(const vaei_kernel_set *set, vae
         const vae_wide u = vaei_middle(random[j]);
         const vae_wide scale = vaei_scalar_exp(vaei_clamp_logistic((vae_wide)p->second[j]));
         const vae_wide x = (vae_wide)p->first[j] + VAEI_ROUNDED(scale * vaei_scalar_log(u / (1 - u)));
-        p->first[j] = (vae_real)(x < 1 ? x > 0 ? (int)(VAEI_ROUNDED(255 * x) + 0.5) : 0 : x >= 1 ? 255 : 0) / 255;
+        p->first[j] =
+            (vae_real)(x < 1 ? x > 0 ? (int)(VAEI_ROUNDED(255 * x) + (vae_wide)0.5) : 0 : x >= 1 ? 255 : 0) / 255;
     }
 }
 
@@ -4571,26 +4638,29 @@ VAEI_SETUP vae_wide vaei_bias_predicted(vae_wide variance) {
 /* A logistic distribution of scale s has variance (pi s)^2/3. */
 VAEI_SETUP vae_wide vaei_bias_logistic(vae_wide variance) {
     if (!(variance > 0)) return (vae_wide)VAEI_LEAST_LOGISTIC;
-    return vaei_clamp_logistic((vaei_scalar_log(variance) - 1.19084748) / 2);
+    return vaei_clamp_logistic((vaei_scalar_log(variance) - (vae_wide)1.19084748) / 2);
 }
 
 /* The l whose sigmoid is this mean; clamped to [0.001, 0.999], as l would be infinite at 0 and 1. */
 VAEI_SETUP vae_wide vaei_bias_logit(vae_wide mean) {
-    mean = mean < 0.001 ? 0.001 : mean > 0.999 ? 0.999 : mean;
+    const vae_wide least = (vae_wide)0.001, most = (vae_wide)0.999;
+    mean = mean < least ? least : mean > most ? most : mean;
     return vaei_scalar_log(mean / (1 - mean));
 }
 
 /* The l with this mean, by bisection: there is no closed form. */
 VAEI_SETUP vae_wide vaei_bias_continuous_bernoulli(vae_wide mean) {
     /* The density at l is the mirror image of that at -l, so that only means up to 1/2 are searched for. */
-    const int above = mean > 0.5;
+    const int above = mean > (vae_wide)0.5;
     vae_wide  low = 0, high = 1000;         /* of |l|, where the mean of -|l| is 1/|l| - 1/(exp |l| - 1) */
     int       i;
     if (above) mean = 1 - mean;
-    mean = mean < 0.001 ? 0.001 : mean;
+    mean = mean < (vae_wide)0.001 ? (vae_wide)0.001 : mean;
     for (i = 0; i < 60; i++) {
         const vae_wide a = (low + high) / 2;
-        if ((a < 1e-3 ? 0.5 - a / 12 : 1 / a - 1 / (vaei_scalar_exp(a) - 1)) > mean) low = a;
+        const vae_wide at =
+            a < VAEI_BY_WIDTH(1e-3, 0.1) ? (vae_wide)0.5 - a / 12 : 1 / a - 1 / (vaei_scalar_exp(a) - 1);
+        if (at > mean) low = a;
         else high = a;
     }
     return above ? low : -low;
@@ -4624,7 +4694,8 @@ VAEI_PRIVATE vae_wide vaei_variance_continuous_bernoulli(vae_wide output, vae_wi
     const vae_wide l = output < 0 ? -output : output, square = l * l, e = vaei_scalar_exp(-l);
     (void)second;
     (void)sigma;
-    if (l < 0.5) return 1.0 / 12 - square / 240 + square * square / 6048 - square * square * square / 172800;
+    if (l < (vae_wide)0.5)
+        return (vae_wide)1.0 / 12 - square / 240 + square * square / 6048 - square * square * square / 172800;
     return 1 / square - e / ((1 - e) * (1 - e));
 }
 
@@ -4642,18 +4713,18 @@ VAEI_PRIVATE vae_wide vaei_variance_discretized_logistic(vae_wide output, vae_wi
     int          k;
     (void)sigma;
     for (k = 1; k < 256; k++) {
-        const vae_wide a = (255 * output - k + 0.5) / scale;
+        const vae_wide a = (255 * output - (vae_wide)k + (vae_wide)0.5) / scale;
         const vae_wide p = a > 20 ? 1 : a > -20 ? 1 / (1 + vaei_scalar_exp(-a)) : 0;
         first += p;
-        square += (2 * k - 1) * p;
+        square += (vae_wide)(2 * k - 1) * p;
     }
-    return square > first * first ? (square - first * first) / (255.0 * 255.0) : 0;
+    return square > first * first ? (square - first * first) / ((vae_wide)255 * 255) : 0;
 }
 
 /* The largest pixel allowed: small enough that squares, their sums over a row and gradients stay within a float. */
 #define VAEI_MOST_PIXEL ((vae_real)1e9)
 
-#define VAEI_LOG_TWO 0.69314718055994530942
+#define VAEI_LOG_TWO ((vae_wide)0.69314718055994530942)
 
 /* name, symbol, outputs, low, high, absent, constant;
    has_sigma, power, is_bounded, is_binary, tells_bits, draws_normals;
@@ -4707,7 +4778,7 @@ VAEI_PRIVATE void vaei_draw_pixels(const vaei_kernel_set *set, const vaei_likeli
 /* ---- optimisers ----
 
    A row's `begin` turns the settings and the step into a few constants, its kernel (in >>vector-math) then updates a
-   span of parameters with them. So powers, schedules and bias corrections are computed once an update, in double, and
+   span of parameters with them. So powers, schedules and bias corrections are computed once an update, as vae_wide, and
    the kernel needs nothing but multiply-adds, a square root and a quotient. */
 
 /* What a checkpoint keeps for each weight: the weight, then the optimiser's moments, the mean gradient m, the mean
@@ -4737,8 +4808,8 @@ VAEI_PRIVATE void vaei_begin_adam(vaei_update_step *update, const vae_optimizer 
     update->one_minus_beta1 = (vae_real)(1 - beta1);
     update->one_minus_beta2 = (vae_real)(1 - beta2);
     /* Both bias corrections become constants of the update: sqrt(v / c) is sqrt(v) times a constant. */
-    update->rate = (vae_real)(rate / (1 - vaei_power(beta1, step + 1)));
-    update->inverse_root = 1 / vaei_sqrt((vae_real)(1 - vaei_power(beta2, step + 1)));
+    update->rate = (vae_real)(rate / vaei_one_minus_power(beta1, step + 1));
+    update->inverse_root = 1 / vaei_sqrt((vae_real)vaei_one_minus_power(beta2, step + 1));
     update->epsilon = settings->epsilon;
     update->decay = vaei_setting(settings->weight_decay);
     update->shrink = 1;
@@ -4804,12 +4875,13 @@ static const vaei_optimizer vaei_optimizers[] = {
 
 /* cos(pi x) for 0 <= x <= 1, by its series about the nearer of 0 and 1/2. */
 VAEI_PRIVATE vae_wide vaei_cosine(vae_wide x) {
-    const int    outer = x < 0.25 || x > 0.75;
-    const vae_wide y = 3.14159265358979323846 * (x < 0.25 ? x : x > 0.75 ? 1 - x : 0.5 - x), z = VAEI_ROUNDED(y * y);
-    vae_wide     sum = 1;
-    int          k;
-    for (k = 20; k >= 2; k -= 2) sum = 1 - VAEI_ROUNDED(sum * z) / (k * (outer ? k - 1 : k + 1));
-    return outer ? (x < 0.25 ? sum : -sum) : VAEI_ROUNDED(sum * y);
+    const vae_wide quarter = (vae_wide)0.25, nearest = x < quarter ? x : x > 3 * quarter ? 1 - x : 2 * quarter - x;
+    const vae_wide y = (vae_wide)3.14159265358979323846 * nearest, z = VAEI_ROUNDED(y * y);
+    const int      outer = x < quarter || x > 3 * quarter;
+    vae_wide       sum = 1;
+    int            k;
+    for (k = 20; k >= 2; k -= 2) sum = 1 - VAEI_ROUNDED(sum * z) / (vae_wide)(k * (outer ? k - 1 : k + 1));
+    return outer ? (x < quarter ? sum : -sum) : VAEI_ROUNDED(sum * y);
 }
 
 typedef struct vaei_schedule {
@@ -5109,14 +5181,14 @@ typedef struct vaei_plan {
     vaei_place  labels;                             /* an int per example, where rows have labels */
     vaei_place  means, means_gradient;              /* what the classifier takes */
     vaei_place  noise, z, logvar, z_gradient;
-    vaei_place  row_terms;                          /* per row of the decoder two doubles: see vaei_row_terms */
-    vaei_place  sample_weights;                     /* per row of the decoder a double, where samples are weighted */
+    vaei_place  row_terms;                          /* per row of the decoder two numbers: see vaei_row_terms */
+    vaei_place  sample_weights;                     /* per row of the decoder a weight, where samples are weighted */
     vaei_place  is_free;                            /* per latent dimension, with free bits: see vaei_apply_free_bits */
     vaei_place  inverse_sigma;                      /* of each pixel, where there is more than one */
     /* Where numbers may be missing: */
     size_t      observed_size;                      /* a row's in `observed`; 0: none may be missing */
     vaei_place  observed;                           /* per example a byte for each pixel: 0 where it is not scored */
-    vaei_place  pixel_nats;                         /* a double for each pixel: see vaei_sigmas */
+    vaei_place  pixel_nats;                         /* nats for each pixel: see vaei_sigmas */
     vaei_place  saved_outputs;                      /* the decoder's outputs for as many rows as inference takes */
 } vaei_plan;
 
@@ -5356,7 +5428,7 @@ VAEI_SETUP vae_status vaei_infer_layer(vaei_layer_spec *spec, vaei_where where, 
     }
     if (!width) return VAE_ERROR_CONFIG;
     if (height > VAEI_MAX_EXTENT || width > VAEI_MAX_EXTENT)
-        /* In doubles, since int may have 16 bits and these numbers more. */
+        /* As %r, since int may have 16 bits and these numbers more. */
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %r x %r x %d: no side may be larger than 65535 in "
                          "a convolution", where.part, where.number, VAEI_SHOWN(height), VAEI_SHOWN(width),
                          l->shape.channels);
@@ -7276,7 +7348,7 @@ VAEI_PRIVATE void vaei_multiply_part(void *opaque, size_t index) {
    the one whose largest piece is smallest, and among equals the one with the fewest row pieces, since each of these
    packs B for itself. */
 VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_product *product) {
-    /* In double, since the product of the sizes may not fit. */
+    /* As vae_wide, since the product of the sizes may not fit. */
     const vae_wide work =
         (vae_wide)product->rows * (vae_wide)product->columns * (vae_wide)product->segments * (vae_wide)product->run;
     const size_t          worth = work < (vae_wide)VAEI_PARALLEL_WORK * VAEI_MAX_THREADS
@@ -7581,9 +7653,9 @@ VAEI_PRIVATE void vaei_activate_dense_backward(const vaei_pass *pass, const vaei
    Inference takes running averages of mean and variance, which every training step moves towards the batch's. It takes
    the whole batch, so a convolution that is normalised ends its stage, and the activation and dropout follow here. */
 
-#define VAEI_NORM_EPSILON 1e-5
-#define VAEI_NORM_MOMENTUM 0.1
-#define VAEI_NORM_COLUMNS 16            /* summed together, in double: enough for a cache line */
+#define VAEI_NORM_EPSILON ((vae_wide)1e-5)
+#define VAEI_NORM_MOMENTUM ((vae_wide)0.1)
+#define VAEI_NORM_COLUMNS 16            /* summed together, as vae_wide: enough for a cache line */
 
 typedef struct vaei_batch_norm {
     const vaei_pass  *pass;
@@ -7618,7 +7690,7 @@ VAEI_PRIVATE vae_real vaei_norm_limited(vae_wide variance) {
 }
 
 VAEI_PRIVATE vae_wide vaei_norm_inverse(vae_wide variance) {
-    return vaei_scalar_exp(vaei_scalar_log(variance + VAEI_NORM_EPSILON) * -0.5);
+    return vaei_scalar_exp(vaei_scalar_log(variance + VAEI_NORM_EPSILON) * (vae_wide)-0.5);
 }
 
 /* In a model that cannot train: the root would take longer than the rest of a small batch, and is computed again only
@@ -8292,8 +8364,8 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 /* ---- sigma ---- */
 
-#define VAEI_SIGMA_RATE 0.1             /* the least weight of a batch in the moving average of sigma^p */
-#define VAEI_LEAST_LOG_SIGMA (-13.8)    /* the log of a millionth; the largest sigma is a million */
+#define VAEI_SIGMA_RATE ((vae_wide)0.1) /* the least weight of a batch in the moving average of sigma^p */
+#define VAEI_LEAST_LOG_SIGMA ((vae_wide)-13.8)      /* the log of a millionth; the largest sigma is a million */
 /* Of a file's or the user's: the same, rounded up. */
 VAEI_SETUP int vaei_is_log_sigma(vae_real x) { return vaei_lies_in(x, (vae_real)-13.82, (vae_real)13.82); }
 
@@ -8359,7 +8431,7 @@ VAEI_PRIVATE vaei_sigmas vaei_sigmas_of(const vae_model *model) {
         vae_wide        product = 1;
         for (i = 0; i < plan->example; i++) {
             product *= (vae_wide)scale[i];
-#if DBL_MAX_10_EXP > 300            /* a double that is a float has no room for a product of many */
+#if !VAEI_WIDE_IS_FLOAT             /* a float has no room for a product of many */
             if (product > 1e-200 && product < 1e200) continue;
 #endif
             sigmas.row_nats += vaei_scalar_log(product);
@@ -8468,6 +8540,7 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, v
     const vaei_plan *plan = &model->plan;
     const vae_wide   power = (vae_wide)vaei_likelihood_of(model)->power;
     const vae_wide   share = (vae_wide)(plan->example / vaei_max_size(1, plan->log_sigma_count));
+    const vae_wide   least = (vae_wide)1e-30;
     vae_real        *log_sigma = model->parameters + plan->log_sigma;
     size_t           i;
     for (i = 0; i < plan->log_sigma_count; i++) {
@@ -8475,7 +8548,7 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, v
            one, is 1 - rate + rate s/sigma^p. A perfect fit would make it 0, which has no logarithm. */
         const vae_wide ratio = 1 - VAEI_ROUNDED(rate * ((vae_wide)gradients[i] / share));
         if (!vaei_finite(gradients[i])) continue;
-        vae_wide     moved = (vae_wide)log_sigma[i] + vaei_scalar_log(ratio > 1e-30 ? ratio : 1e-30) / power;
+        vae_wide     moved = (vae_wide)log_sigma[i] + vaei_scalar_log(ratio > least ? ratio : least) / power;
         if (moved < VAEI_LEAST_LOG_SIGMA) moved = VAEI_LEAST_LOG_SIGMA;
         if (moved > -VAEI_LEAST_LOG_SIGMA) moved = -VAEI_LEAST_LOG_SIGMA;
         log_sigma[i] = (vae_real)moved;
@@ -8594,11 +8667,12 @@ VAEI_PRIVATE void vaei_finish_rows(const vaei_pass *pass, size_t first, size_t c
         if (pass->decoded) {
             vae_real *decoded = pass->decoded + i * size;
             vaei_store_row(pass, i, output, decoded);
-            vaei_row_terms(model)[i] = finite && vaei_all_within(kernels, size, decoded, VAEI_LARGEST) ? 0. : 1.;
+            vaei_row_terms(model)[i] = finite && vaei_all_within(kernels, size, decoded, VAEI_LARGEST) ? (vae_wide)0
+                                                                                                       : (vae_wide)1;
         }
         if (VAEI_DECODES_ONLY || !pass->reconstruction) continue;
         if (!finite) {
-            pass->reconstruction[i] = vaei_bits_double(VAEI_DOUBLE_INFINITY);
+            pass->reconstruction[i] = vaei_bits_wide(VAEI_WIDE_INFINITY);
         } else if (pass->squared || pass->numbers) {
             if (pass->squared) likelihood->mean(kernels, size, output, &pass->sigmas, output);
             if (pass->numbers) vaei_score_numbers_of(pass, output, row, observed, pass->numbers + i * size);
@@ -8871,7 +8945,8 @@ VAEI_PRIVATE void vaei_finish_batch(vaei_pass *pass) {
 #ifndef VAE_INFERENCE_ONLY
 /* ---- importance weights: w_k = p(x | z_k) p(z_k)^beta / q(z_k | x)^beta of a row's samples z_k ---- */
 
-#define VAEI_LEAST_WEIGHT 1e-20    /* a smaller one is 0: it adds nothing, and would fill gradients with denormals */
+/* A smaller weight is 0: it adds nothing, and would fill gradients with denormals. */
+#define VAEI_LEAST_WEIGHT ((vae_wide)1e-20)
 
 VAEI_PRIVATE vae_wide vaei_log_weight(size_t latent, const vae_real *noise, const vae_real *logvar, const vae_real *z);
 
@@ -10221,7 +10296,10 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k) {
     return vaei_swaps_channels(model) ? vaei_channels_last(model->settings.input, k) : k;
 }
 
-/* What the network sees of pixel i. In double, since the difference of two large floats need not fit in a float. */
+/* The largest number that may be given to be standardised: of sums of its squares there are variances. */
+#define VAEI_MOST_GIVEN (VAEI_WIDE_IS_FLOAT ? (vae_real)1e15 : VAEI_LARGEST)
+
+/* What the network sees of pixel i. As a vae_wide, since the difference of two large floats need not fit in a float. */
 VAEI_PRIVATE vae_wide vaei_standardized(const vae_model *model, size_t i, vae_real pixel) {
     return ((vae_wide)pixel - (vae_wide)model->weights[model->plan.standardize_mean + i]) /
            (vae_wide)model->weights[model->plan.standardize_scale + i];
@@ -10260,14 +10338,15 @@ VAEI_PRIVATE vae_real vaei_raw_pixel(const vaei_raw_row *raw, size_t k) {
     return raw->bytes ? (vae_real)raw->bytes[k] / 255 : raw->pixels[k];
 }
 
-/* The first column of a caller's row that holds no finite number; plan.example where there is none. */
+/* The first column of a caller's row that holds no finite number, or one that is too large to be standardised;
+   plan.example where there is none. */
 VAEI_PRIVATE size_t vaei_not_finite_column(const vae_model *model, const vaei_raw_row *raw) {
-    size_t column = 0;
+    const vae_real most = VAEI_HAS(model->settings.standardize) ? VAEI_MOST_GIVEN : VAEI_LARGEST;
+    size_t         column = 0;
     if (!raw->pixels) return model->plan.example;
     for (;;) {
         /* A NaN that stands for a missing number is no fault: the search goes on behind it. */
-        column += model->kernels->check_range(model->plan.example - column, raw->pixels + column, -VAEI_LARGEST,
-                                              VAEI_LARGEST);
+        column += model->kernels->check_range(model->plan.example - column, raw->pixels + column, -most, most);
         if (column == model->plan.example || !vaei_is_missing(model, raw, column)) return column;
         if (++column == model->plan.example) return column;
     }
@@ -10496,6 +10575,11 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, co
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; %s, or "
                          "use VAE_GAUSSIAN", set, row, column, VAEI_SHOWN(value), likelihood->symbol,
                          value < 0 ? "shift and scale them" : "divide them by their maximum");
+#if VAEI_WIDE_IS_FLOAT
+    if (VAEI_HAS(model->settings.standardize) && !vaei_lies_in(value, -VAEI_MOST_GIVEN, VAEI_MOST_GIVEN))
+        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must lie within -1e15 to 1e15 in "
+                         "this build: scale them", set, row, column, VAEI_SHOWN(value));
+#endif
     if (VAEI_HAS(model->settings.standardize))
         return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r, more than 1e9 standard deviations from "
                          "its mean: correct it or leave the row out", set, row, column, VAEI_SHOWN(value));
@@ -10618,8 +10702,8 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
 #ifndef VAE_INFERENCE_ONLY
 /* ---- the data's own scale ---- */
 
-#define VAEI_LEAST_DEVIATION 1e-3      /* root of the columns' mean variance: see vaei_check_data_scale */
-#define VAEI_MOST_SIZE 1e3          /* root of the mean square */
+#define VAEI_LEAST_DEVIATION ((vae_wide)1e-3)   /* root of the columns' mean variance: see vaei_check_data_scale */
+#define VAEI_MOST_SIZE ((vae_wide)1e3)          /* root of the mean square */
 
 
 /* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none
@@ -10716,7 +10800,7 @@ VAEI_SETUP vae_status vaei_check_data_scale(const vae_model *model, const vae_da
         }
     }
     if (!(variance > 0)) return VAE_OK;
-    if (variance < VAEI_LEAST_DEVIATION * VAEI_LEAST_DEVIATION || variance < 1e-6 * size)
+    if (variance < VAEI_LEAST_DEVIATION * VAEI_LEAST_DEVIATION || variance < (vae_wide)1e-6 * size)
         return vaei_fail(error, VAE_ERROR_DATA, "the data vary by only %r about their means: too little to learn from "
                          "as they are; set config.standardize to 1, or scale them",
                          VAEI_SHOWN(vaei_scalar_sqrt(variance)));
@@ -10916,7 +11000,7 @@ VAEI_PRIVATE vae_status vaei_decode_rows(vaei_pass *pass, size_t first, vae_real
     pass->decoded = pixels + first * pass->model->plan.example;
     vaei_decoder_forward(pass);
     for (i = 0; i < pass->count; i++)
-        if (vaei_double_bits(vaei_row_terms(pass->model)[i])) return vaei_fail_result(first + i, error);
+        if (vaei_wide_bits(vaei_row_terms(pass->model)[i])) return vaei_fail_result(first + i, error);
     return VAE_OK;
 }
 
@@ -11153,7 +11237,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
         if (VAEI_HAS(model->plan.classifier.layers)) vaei_classifier_forward(&pass);
         for (i = 0; i < pass.count; i++) {
             const vae_wide nats = VAEI_HAS(model->plan.classifier.layers) ? vaei_row_classification(model, i) : 0;
-            if (!vaei_finite_double(pass.reconstruction[i] + row_kl[i] + nats))
+            if (!vaei_finite_wide(pass.reconstruction[i] + row_kl[i] + nats))
                 return vaei_fail_result(first + i, error);
             reconstruction += pass.reconstruction[i];
             /* Row by row, so that the mean does not depend on how many rows a turn takes. */
@@ -11178,7 +11262,7 @@ VAE_API vae_status vae_elbo(vae_model *model, const vae_data *data, vae_terms *m
 /* log (exp a + exp b) */
 VAEI_PRIVATE vae_wide vaei_add_logs(vae_wide a, vae_wide b) {
     const vae_wide larger = a > b ? a : b, smaller = a > b ? b : a;
-    if (!vaei_finite_double(larger)) return larger;        /* both are -inf: their difference would be NaN */
+    if (!vaei_finite_wide(larger)) return larger;        /* both are -inf: their difference would be NaN */
     return larger + vaei_scalar_log(1 + vaei_scalar_exp(smaller - larger));
 }
 
@@ -11276,7 +11360,7 @@ VAEI_PRIVATE void vaei_weigh_samples(void *opaque, size_t slot, size_t first, si
                                   turn->pass.reconstruction[i];
             /* The sum grows sample by sample: each is blended in with its share of the weights up to its own. */
             turn->log_sums[row] = turn->done + s ? vaei_add_logs(turn->log_sums[row], weight) : weight;
-            if (turn->filled && vaei_finite_double(weight) && vaei_finite_double(turn->log_sums[row]))
+            if (turn->filled && vaei_finite_wide(weight) && vaei_finite_wide(turn->log_sums[row]))
                 vaei_blend_sample(turn, row, i, vaei_scalar_exp(weight - turn->log_sums[row]));
         }
 }
@@ -11324,7 +11408,7 @@ VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *da
         vaei_estimate_log_p(&turn, samples);
         for (i = 0; i < turn.pass.count; i++) {
             const vae_wide log_p = turn.pass.reconstruction[i];
-            if (!vaei_finite_double(log_p)) return vaei_fail_result(first + i, error);
+            if (!vaei_finite_wide(log_p)) return vaei_fail_result(first + i, error);
             sum += log_p;
             if (each) each[first + i] = log_p;
         }
@@ -11437,7 +11521,7 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
         if (numbers) vaei_score_each_number(&turn.pass, &config, results);
         else vaei_score_rows(&turn, &config, results);
         for (i = 0; i < turn.pass.count * width; i++)
-            if (!vaei_finite_double(results[i]) || !vaei_finite_double(turn.pass.reconstruction[i / width]))
+            if (!vaei_finite_wide(results[i]) || !vaei_finite_wide(turn.pass.reconstruction[i / width]))
                 return vaei_fail_result(first + i / width, error);
     }
     return VAE_OK;
@@ -11453,44 +11537,45 @@ VAE_API vae_status vae_score_numbers(vae_model *model, const vae_data *data, con
     VAEI_RUN_CALL("vae_score_numbers", vaei_score(model, data, score, 1, each, error));
 }
 
-/* A number's place in the order of all doubles: among the positive ones their bits as integers, below them the negative
+/* A number's place in the order of them all: among the positive ones their bits as integers, below them the negative
    ones' bits turned round. */
-VAEI_PRIVATE uint64_t vaei_rank_bits(vae_wide number) {
-    const uint64_t bits = vaei_double_bits(number);
-    return bits & VAEI_DOUBLE_SIGN ? ~bits : bits | VAEI_DOUBLE_SIGN;
+VAEI_PRIVATE vaei_wide_word vaei_rank_bits(vae_wide number) {
+    const vaei_wide_word bits = vaei_wide_bits(number);
+    return bits & VAEI_WIDE_SIGN ? ~bits : bits | VAEI_WIDE_SIGN;
 }
 
 /* The threshold's bits are found from the highest to the lowest: it is the smallest of which `rank` scores are not
    above. Nothing is sorted, so that the scores stay as they are and no memory is needed. */
 VAE_API vae_status vae_quantile(const vae_wide *scores, size_t count, vae_wide fraction, vae_wide *threshold,
                                 vae_error *error) {
-    vae_wide wanted;
-    uint64_t low = 0;
-    size_t   rank, below, i;
-    int      bit;
+    const vae_wide slack = VAEI_BY_WIDTH(1 - 1e-12, 1 - 1e-6);
+    vae_wide       wanted;
+    vaei_wide_word low = 0;
+    size_t         rank, below, i;
+    int            bit;
     if (!threshold || (!scores && count))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: scores or threshold is NULL");
     if (count > (size_t)-1 / sizeof *scores)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are more than memory can hold", count);
-    if (!vaei_finite_double(fraction) || !(fraction > 0) || !(fraction < 1))
+    if (!vaei_finite_wide(fraction) || !(fraction > 0) || !(fraction < 1))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: fraction is %r: use one between 0 and 1, as 0.99",
                          VAEI_SHOWN(fraction));
     for (i = 0; i < count; i++)
-        if (vaei_is_nan_double(scores[i]))
+        if (vaei_is_nan_wide(scores[i]))
             return vaei_fail(error, VAE_ERROR_DATA, "vae_quantile: score %z is not a number", i);
-    wanted = fraction * ((vae_wide)count + 1) * (1 - 1e-12);    /* 0.07 * 100 must not be rounded up to 8 */
+    wanted = fraction * ((vae_wide)count + 1) * slack;          /* 0.07 * 100 must not be rounded up to 8 */
     rank = (size_t)wanted + 1;
     if (rank > count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are too few for the fraction %r, it takes "
                          "at least %z", count, VAEI_SHOWN(fraction),
-                         (size_t)(fraction / (1 - fraction) * (1 - 1e-12)) + 1);
+                         (size_t)(fraction / (1 - fraction) * slack) + 1);
     /* The largest number below which there are fewer than `rank` scores: it is the score wanted. */
-    for (bit = 63; bit >= 0; bit--) {
-        const uint64_t tried = low | (uint64_t)1 << bit;
+    for (bit = 8 * (int)sizeof low - 1; bit >= 0; bit--) {
+        const vaei_wide_word tried = low | (vaei_wide_word)1 << bit;
         for (below = 0, i = 0; i < count; i++) below += vaei_rank_bits(scores[i]) < tried;
         if (below < rank) low = tried;
     }
-    *threshold = vaei_bits_double(low & VAEI_DOUBLE_SIGN ? low & ~VAEI_DOUBLE_SIGN : ~low);
+    *threshold = vaei_bits_wide(low & VAEI_WIDE_SIGN ? low & ~VAEI_WIDE_SIGN : ~low);
     return VAE_OK;
 }
 
@@ -11521,7 +11606,7 @@ VAEI_PRIVATE vae_status vaei_latent_statistics(vae_model *model, const vae_data 
     for (d = 0; d < model->plan.latent; d++) {
         each[d].variance /= (vae_wide)data->count;
         each[d].kl /= (vae_wide)data->count;
-        each[d].is_active = each[d].variance > 0.01;
+        each[d].is_active = each[d].variance > (vae_wide)0.01;
         count += (size_t)each[d].is_active;
     }
     if (active) *active = count;
@@ -11600,7 +11685,7 @@ VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size
         vaei_begin_filling(&turn, rows);
         vaei_estimate_log_p(&turn, samples);
         for (i = 0; i < rows; i++)
-            if (!vaei_finite_double(turn.pass.reconstruction[i]) || !vaei_end_filling(&turn, data, i))
+            if (!vaei_finite_wide(turn.pass.reconstruction[i]) || !vaei_end_filling(&turn, data, i))
                 return vaei_fail_result(first + i, error);
     }
     return VAE_OK;
@@ -11661,7 +11746,7 @@ VAEI_PRIVATE vae_wide vaei_probe_loss(const vaei_probe *p, const vae_latents *tr
         }
         loss += vaei_scalar_log(sum);
         for (c = 0; c < p->classes; c++) {
-            const vae_wide error = (p->scores[c] / sum - (c == label)) / (vae_wide)train->count;
+            const vae_wide error = (p->scores[c] / sum - (vae_wide)(c == label)) / (vae_wide)train->count;
             for (i = 0; i < p->side; i++) p->gradient[c * p->side + i] += VAEI_ROUNDED(error * p->input[i]);
         }
     }
@@ -11687,7 +11772,7 @@ VAEI_PRIVATE void vaei_probe_factor(const vaei_probe *p, const vae_latents *trai
             vae_wide     sum = own;
             for (k = 0; k < j; k++) sum -= VAEI_ROUNDED(l[i * p->side + k] * l[j * p->side + k]);
             if (j < i) l[i * p->side + j] = sum / l[j * p->side + j];
-            else l[i * p->side + i] = sum > 1e-9 * own ? vaei_scalar_sqrt(sum) : 1e30;
+            else l[i * p->side + i] = sum > VAEI_BY_WIDTH(1e-9, 1e-5) * own ? vaei_scalar_sqrt(sum) : (vae_wide)1e30;
         }
 }
 
@@ -11711,7 +11796,7 @@ VAEI_PRIVATE void vaei_probe_solve(const vaei_probe *p, vae_wide *b) {
    one observation's weight, in the same measure, keeps classes that are separable from driving the weights off. */
 VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, size_t iterations) {
     const size_t n = p->classes * p->side;
-    const vae_wide penalty = 1 / (vae_wide)train->count, rate = 1 / (0.5 + penalty);
+    const vae_wide penalty = 1 / (vae_wide)train->count, rate = 1 / ((vae_wide)0.5 + penalty);
     vae_wide     before = 0, age = 1;
     size_t       step, c, i;
     int          small_steps = 0;
@@ -11723,7 +11808,8 @@ VAEI_PRIVATE void vaei_probe_fit(const vaei_probe *p, const vae_latents *train, 
         vae_wide     momentum = (age - 1) / next;
         if (step && loss > before) momentum = 0;
         /* Momentum lets the loss fall by fits and starts: only some small steps in a row mean that it is at rest. */
-        small_steps = step && before - loss < 1e-7 * (1 + loss) && before >= loss ? small_steps + 1 : 0;
+        small_steps = step && before - loss < VAEI_BY_WIDTH(1e-7, 1e-6) * (1 + loss) && before >= loss
+                          ? small_steps + 1 : 0;
         age = momentum > 0 || !step ? next : 1;
         before = loss;
         /* The gradient, in the measure of the second moments: that is why the scale of z does not matter. */
@@ -11844,7 +11930,7 @@ VAEI_PRIVATE void vaei_end_step(vae_model *model) {
 /* ---- one batch, forward and backward ---- */
 
 #define VAEI_MOST_GRADIENT ((vae_real)1e18)     /* its square is still far from the largest float */
-#define VAEI_DIVERGED 1e4                       /* times the first loss: see vaei_check_loss */
+#define VAEI_DIVERGED ((vae_wide)1e4)           /* times the first loss: see vaei_check_loss */
 
 /* A loss that is not finite, or out of all proportion to the first one, is refused before it can reach the weights.
    Both sums are over the batch's rows. The bound is taken from the first loss plus one nat per pixel, so that a first
@@ -11852,7 +11938,7 @@ VAEI_PRIVATE void vaei_end_step(vae_model *model) {
 VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, vae_wide reconstruction, vae_wide kl, size_t count,
                                         vae_error *error) {
     const vae_wide loss = (reconstruction + kl) / (vae_wide)count, size = loss < 0 ? -loss : loss;
-    if (!vaei_finite_double(reconstruction) || !vaei_finite_double(kl))
+    if (!vaei_finite_wide(reconstruction) || !vaei_finite_wide(kl))
         return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: the loss is not finite (reconstruction %r, kl %r); the "
                          "weights were not changed: lower the learning rate, or scale the data (config.standardize)",
                          (size_t)model->step + 1, VAEI_SHOWN(reconstruction / (vae_wide)count),
@@ -12020,6 +12106,7 @@ VAEI_PRIVATE void vaei_update_span(vaei_update_context *work, const vaei_update_
 
 /* The sum of squares is made in this many pieces, whatever the threads, and each in four partial sums. */
 #define VAEI_CLIP_PIECES 32
+#define VAEI_CLIP_SCALE VAEI_BY_WIDTH(1, 1.0 / 1048576)     /* of what is squared: squares of floats need the room */
 typedef struct vaei_clip_context {
     const vae_real *numbers;
     size_t          count, piece;           /* numbers in all, and in one piece */
@@ -12036,7 +12123,7 @@ VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t
         vae_wide     sums[4] = { 0, 0, 0, 0 };
         size_t       i;
         for (i = vaei_min_size(first * work->piece, end); i < end; i++) {
-            const vae_wide g = (vae_wide)work->numbers[i];
+            const vae_wide g = (vae_wide)work->numbers[i] * VAEI_CLIP_SCALE;
             sums[i % 4] += VAEI_ROUNDED(g * g);
         }
         work->sums[first] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
@@ -12044,7 +12131,7 @@ VAEI_PRIVATE void vaei_clip_part(void *opaque, size_t slot, size_t first, size_t
 }
 
 /* What the gradient is multiplied by so that its norm is at most optimizer.clip_norm, as PyTorch's clip_grad_norm_ has
-   it. A sum of squares below the smallest double has no need of it. */
+   it. A sum of squares below the smallest number has no need of it. */
 VAEI_APART vae_real vaei_clip_factor(const vae_model *model) {
     const vae_wide    most = (vae_wide)vaei_setting(model->settings.optimizer.clip_norm);
     vaei_clip_context work;
@@ -12056,9 +12143,9 @@ VAEI_APART vae_real vaei_clip_factor(const vae_model *model) {
     work.piece = (work.count / VAEI_CLIP_PIECES + 4) / 4 * 4;
     vaei_split(model, VAEI_CLIP_PIECES, 1, vaei_max_size(1, VAEI_PARALLEL_NUMBERS / work.piece), vaei_clip_part, &work);
     for (i = 0; i < VAEI_CLIP_PIECES; i++) sum += work.sums[i];
-    if (sum < DBL_MIN) return 1;
+    if (sum < VAEI_WIDE_MIN) return 1;
     /* the 1e-6 is PyTorch's */
-    factor = most / (vaei_scalar_sqrt(sum) + 1e-6);
+    factor = most / (vaei_scalar_sqrt(sum) / VAEI_CLIP_SCALE + (vae_wide)1e-6);
     return factor < 1 ? (vae_real)factor : 1;
 }
 
@@ -12491,14 +12578,14 @@ VAEI_SETUP vae_status vaei_output_bias(vae_model *model, const vae_data *data, v
     return VAE_OK;
 }
 
-/* A vae_fit in progress. Times are vaei_now's; what is counted in examples is a double, as it is divided. */
+/* A vae_fit in progress. Times are vaei_now's; what is counted in examples is a vae_wide, as it is divided. */
 typedef struct vaei_fit {
     vae_model            *model;
     const vae_data       *data;
     const vae_fit_config *config;
     size_t                batch;
     vae_progress          progress;
-    vae_wide              began, epoch_began, redrawn;                  /* redrawn: when a display was last due */
+    int64_t               began, epoch_began, redrawn;                  /* redrawn: when a display was last due */
     vae_wide              reconstruction, kl, loss, classification;     /* sums over the epoch's examples */
     vae_wide              epoch_examples, examples, planned;            /* in this epoch, in this fit, in all of it */
 } vaei_fit;
@@ -12517,8 +12604,9 @@ VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, co
 
 /* Fills in the progress and calls on_progress, if there is one. Returns whether to stop. */
 VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
-    vae_progress *p = &fit->progress;
-    const vae_wide  now = vaei_now(), training = vaei_elapsed(fit->epoch_began, now);
+    vae_progress  *p = &fit->progress;
+    const int64_t  now = vaei_now();
+    const vae_wide training = vaei_elapsed(fit->epoch_began, now);
     p->event = event;
     p->model = fit->model;
     p->step = fit->model->step;
@@ -12526,7 +12614,7 @@ VAEI_APART int vaei_report(vaei_fit *fit, vae_event event) {
     /* An epoch's end keeps the last batch's figure: validation does not count. */
     if (event == VAE_EVENT_BATCH) p->examples_per_second = training > 0 ? fit->epoch_examples / training : 0;
     p->seconds_left = fit->examples > 0 ? p->seconds / fit->examples * (fit->planned - fit->examples) : 0;
-    p->redraw = event != VAE_EVENT_BATCH || vaei_elapsed(fit->redrawn, now) > 0.1 || p->batch == p->batches;
+    p->redraw = event != VAE_EVENT_BATCH || vaei_elapsed(fit->redrawn, now) > (vae_wide)0.1 || p->batch == p->batches;
     if (p->redraw) fit->redrawn = now;
     if (fit->epoch_examples > 0) {
         const vae_wide n = fit->epoch_examples;
@@ -12777,7 +12865,7 @@ VAEI_SETUP int vaei_terminal_width(void) {
 /* "12s", "3m 20s", "1h 5m". */
 VAEI_SETUP void vaei_put_seconds(vaei_text *text, vae_wide seconds) {
     /* A size_t of 32 bits must hold it. */
-    const size_t whole = seconds > 0 && seconds < 3e9 ? (size_t)(seconds + 0.5) : 0;
+    const size_t whole = seconds > 0 && seconds < (vae_wide)3e9 ? (size_t)(seconds + (vae_wide)0.5) : 0;
     if (whole >= 3600) vaei_format(text, "%zh %zm", whole / 3600, whole / 60 % 60);
     else if (whole >= 60) vaei_format(text, "%zm %zs", whole / 60, whole % 60);
     else vaei_format(text, "%zs", whole);
@@ -12787,8 +12875,9 @@ VAEI_SETUP void vaei_put_seconds(vaei_text *text, vae_wide seconds) {
 
 /* Numbers for people: with this many digits after the point, unless they are absurdly large. */
 VAEI_SETUP void vaei_put_decimal(vaei_text *text, vae_wide number, int places) {
-    char digits[32];
-    snprintf(digits, sizeof digits, number > -1e15 && number < 1e15 ? "%.*f" : "%.*g", places, number);
+    const vae_wide most = (vae_wide)1e15;
+    char           digits[32];
+    snprintf(digits, sizeof digits, number > -most && number < most ? "%.*f" : "%.*g", places, (double)number);
     vaei_put_string(text, digits);
 }
 
@@ -12804,7 +12893,7 @@ VAEI_SETUP void vaei_put_terms(vaei_text *text, const vae_terms *terms, int is_s
     vaei_put_decimal(text, terms->reconstruction, places);
     if (terms->classification > 0) is_sum = 0;
     vaei_put_string(text, is_sum ? " + " : ", ");
-    snprintf(factor, sizeof factor, "%.3g x ", beta);
+    snprintf(factor, sizeof factor, "%.3g x ", (double)beta);
     if (is_sum && strcmp(factor, "1 x ")) vaei_put_string(text, factor);        /* so that the sum is seen to hold */
     if (named) vaei_put_string(text, "kl ");
     vaei_put_decimal(text, terms->kl, places);
@@ -12841,7 +12930,7 @@ VAEI_SETUP void vaei_put_bar(vaei_text *text, const vae_progress *p, int brevity
     int i;
     vaei_format(text, brevity < 2 ? "epoch %z/%z [" : "%z/%z [", p->epoch, p->epochs);
     for (i = 0; i < marks; i++)
-        vaei_put(text, (vae_wide)p->batch * marks >= (vae_wide)p->batches * (i + 1) ? '#' : '.');
+        vaei_put(text, (vae_wide)p->batch * (vae_wide)marks >= (vae_wide)p->batches * (vae_wide)(i + 1) ? '#' : '.');
     vaei_put_string(text, "] loss ");
     vaei_put_decimal(text, p->train.loss, 2);
     if (brevity < 2) {
@@ -14035,6 +14124,28 @@ VAEI_SETUP vae_status vaei_open_file(vaei_file *file, const void *bytes, size_t 
 /* ---- numbers in files: little-endian, of four types. The bits are put together by hand, so that it does not matter
    how the host stores its numbers ---- */
 
+/* The number nearest to the double with these bits, a tie going to the even one; returns 0 where it is not finite. */
+VAEI_SETUP int vaei_decode_double(uint64_t bits, vae_real *number) {
+#ifdef VAE_DOUBLE
+    memcpy(number, &bits, sizeof bits);
+    return vaei_finite(*number);
+#else
+    const int exponent = (int)(bits >> 52 & 0x7FF) - (1023 - 127);
+    uint64_t  fraction = (bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1 << 52, rest;
+    int       cut = 29, k;
+    uint32_t  word;
+    if (exponent >= 255) return 0;
+    for (k = exponent; k < 1 && cut < 54; k++) cut++;           /* denormal as a float: fewer bits are left */
+    rest = fraction & (((uint64_t)1 << cut) - 1);
+    word = (uint32_t)(fraction >> cut) + (uint32_t)(exponent < 1 ? 0 : exponent - 1) * 0x800000u;
+    fraction = (uint64_t)1 << (cut - 1);
+    word += rest > fraction || (rest == fraction && word & 1);  /* may carry into the exponent, as it should */
+    if (word >= 0x7F800000u) return 0;
+    *number = vaei_bits_real((int32_t)(word | (uint32_t)(bits >> 63) << 31));
+    return 1;
+#endif
+}
+
 /* Reads the number at `at`; returns 0 where it is not finite as a vae_real. */
 VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *number) {
     const size_t size = vaei_type_size(type);
@@ -14043,14 +14154,7 @@ VAEI_SETUP int vaei_decode_number(int type, const unsigned char *at, vae_real *n
     float        single;
     size_t       i;
     for (i = size; i > 0; i--) bits = bits << 8 | at[i - 1];
-    if (type == VAEI_F64) {
-        vae_wide wide;
-        memcpy(&wide, &bits, sizeof wide);
-        /* A double may be finite and still too large for a float. */
-        if ((bits >> 52 & 0x7FF) == 0x7FF || wide > (vae_wide)VAEI_LARGEST || wide < -(vae_wide)VAEI_LARGEST) return 0;
-        *number = (vae_real)wide;
-        return 1;
-    }
+    if (type == VAEI_F64) return vaei_decode_double(bits, number);
     low = (uint32_t)bits;
     if (type == VAEI_F16) {
         /* Five bits of exponent, biased by 15 where a float's is by 127; exponent 0 is fraction / 2^24. */
@@ -14348,7 +14452,7 @@ VAEI_SETUP vae_status vaei_check_place(const vaei_file *file, const vaei_file_te
     if (begin > end || end > file->data_size)
         return vaei_fail_tensor(file, found, "should lie beyond the end of the file: it is cut off or damaged", error);
     if (!wanted) return VAE_OK;
-    if (found->type == VAEI_TYPES || (found->type == VAEI_F64 && sizeof(vae_wide) != 8))
+    if (found->type == VAEI_TYPES)
         return vaei_fail_type(file, found, error);
     /* The shape has been found to be the network's, so its product does not overflow. */
     if (wanted->count > (size_t)-1 / 8 || end - begin != wanted->count * vaei_type_size(found->type))

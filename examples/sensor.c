@@ -7,7 +7,8 @@
 #define VAE_BASIC               /* ... dense layers and what they need, */
 #define VAE_NO_MESSAGES         /* ... failures as names, not as sentences, */
 #define VAE_NO_MALLOC           /* ... in memory of ours, */
-#define VAE_NO_STDIO            /* ... without files */
+#define VAE_NO_STDIO            /* ... without files, */
+#define VAE_NO_DOUBLE           /* ... or doubles, which such processors compute in software */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
@@ -34,7 +35,7 @@ typedef struct kept_state {
 
 static unsigned char block[sizeof(void *) > 4 ? 12000 : 7424];      /* all that the library ever takes */
 static float         row[MACHINE_SENSORS];
-static double        scores[SCORES];    /* of normal rows that were not learned */
+static float         scores[SCORES];    /* of normal rows that were not learned */
 static kept_state    kept;
 static vae_error     error;
 
@@ -45,17 +46,17 @@ static vae_model *wake(void) {
     return model;
 }
 
-static void sleep_now(vae_model *model, uint32_t rows, double threshold) {
+static void sleep_now(vae_model *model, uint32_t rows, float threshold) {
     memcpy(kept.weights, vae_weights(model), sizeof kept.weights);
     kept.rows = rows;
-    kept.threshold = (float)threshold;
+    kept.threshold = threshold;
     vae_destroy(model);
     memset(block, 0, sizeof block);
 }
 
 /* The sensor that adds most to the row's score. */
 static vae_status find_odd_sensor(vae_model *model, const vae_data *data, int *odd) {
-    double           each[MACHINE_SENSORS];
+    float            each[MACHINE_SENSORS];
     const vae_status status = vae_score_numbers(model, data, NULL, each, &error);
     int              i;
     for (*odd = 0, i = 1; i < MACHINE_SENSORS; i++) if (each[i] > each[*odd]) *odd = i;
@@ -80,7 +81,7 @@ int main(void) {
     const vae_data data = { .pixels = row, .count = 1 };
     machine        simulated = machine_start();
     vae_model     *model = wake();
-    double         threshold = 1e30, score;
+    float          threshold = 1e30f, score;
     int            suspicion = 0, odd, beyond = 0, false_alarms = 0, found = 0, named = 0;
     uint32_t       r;
     ram_use_begin();
@@ -88,7 +89,7 @@ int main(void) {
         if (r == POWER_CUT) {
             sleep_now(model, r, threshold);
             if ((model = wake()) == NULL) break;
-            threshold = (double)kept.threshold;
+            threshold = kept.threshold;
         }
         machine_read(&simulated, r >= FAULT_FROM, row);
         if (r < LEARNED) {
@@ -98,7 +99,7 @@ int main(void) {
         if (vae_score(model, &data, NULL, &score, &error) != VAE_OK) break;
         if (r < CALIBRATED) {
             scores[(r - LEARNED) / EVERY] = score;
-            if (r + 1 == CALIBRATED && vae_quantile(scores, SCORES, 0.99, &threshold, &error) != VAE_OK) break;
+            if (r + 1 == CALIBRATED && vae_quantile(scores, SCORES, 0.99f, &threshold, &error) != VAE_OK) break;
             continue;
         }
         suspicion += score > threshold ? (suspicion < 2 * ALARM) : -(suspicion > 0);

@@ -62,19 +62,70 @@ doubles() {
     not cc -I"$top" -DVAE_DOUBLE numbers.c float.o -o numbers -lm 2>errors && grep -q 'vae_create_double' errors
 }
 check "VAE_DOUBLE in one file alone does not link" doubles
-same_names() {      # functions of the same name in both builds are those that no vae_real passes through
-    for build in float double; do nm --defined-only $build.o | sed -n 's/.* T //p' | sort >$build.names; done
-    comm -12 float.names double.names | tr '\n' ' ' >common
+no_doubles() {
+    cc -O0 -I"$top" -DVAE_NO_DOUBLE -c library.c -o no_double.o &&
+        cc -I"$top" -DVAE_NO_DOUBLE numbers.c no_double.o -o numbers -lm && ./numbers || return 1
+    not cc -I"$top" numbers.c no_double.o -o numbers -lm 2>errors && grep -q 'vae_create' errors || return 1
+    not cc -I"$top" -DVAE_NO_DOUBLE numbers.c float.o -o numbers -lm 2>errors && grep -q 'vae_create_no_double' errors
+}
+check "VAE_NO_DOUBLE in one file alone does not link" no_doubles
+same_names() {      # functions of the same name in two builds are those that none of these types passes through
+    for build in float double no_double; do nm --defined-only $build.o | sed -n 's/.* T //p' | sort >$build.names; done
+    for build in double no_double; do comm -12 float.names $build.names; done | sort -u | tr '\n' ' ' >common
     cat common
     for name in $(cat common); do
         # The whole prototype, which may have several lines.
         tr '\n' ' ' <"$top/vae.h" | grep -o "VAE_API [^;{]*[ *]$name([^)]*)" | head -n 1 |
-            grep -E 'vae_(real|config|data|latents|state|fit_config|optimizer|schedule)\>' &&
-            { echo "$name has no name of its own with VAE_DOUBLE"; return 1; }
+            grep -E 'vae_(real|wide|(fit_)?config|data|latents|state|optimizer|schedule|terms|progress|dimension)\>' &&
+            { echo "$name has no name of its own where these types are others"; return 1; }
     done
     return 0
 }
-check "what a vae_real passes through is named apart" same_names
+check "what such a type passes through is named apart" same_names
+
+# ---- checkpoints of a build with VAE_NO_DOUBLE in one without, and the other way round ----
+cat >exchange.c <<'C'
+#include "vae.h"
+#include <stdio.h>
+#include <string.h>
+int main(int count, char **arguments) {             /* exchange FILE-TO-WRITE [FILE-TO-READ] */
+    static vae_real rows[64 * 16];
+    vae_config      config;
+    vae_data        data;
+    vae_model      *model;
+    vae_terms       terms;
+    size_t          i;
+    memset(&config, 0, sizeof config);
+    memset(&data, 0, sizeof data);
+    config.input.height = config.input.channels = 1;
+    config.input.width = 16;
+    config.latent = 2;
+    config.encoder[0] = VAE_DENSE(8, VAE_TANH);
+    config.likelihood = VAE_GAUSSIAN;
+    config.optimizer.schedule.kind = VAE_EXPONENTIAL;
+    config.optimizer.schedule.steps = 100;
+    config.optimizer.schedule.to = (vae_real)0.1;
+    for (i = 0; i < 64 * 16; i++) rows[i] = (vae_real)(i % 16 * (i / 16) % 17) / 16;
+    data.pixels = rows;
+    data.count = 64;
+    if (count > 2 ? vae_load(arguments[2], NULL, &model, NULL) : vae_create(&config, &model, NULL)) return 1;
+    for (i = 0; i < (count > 2 ? 1 : 100); i++) if (vae_train_step(model, &data, &terms, NULL) != VAE_OK) return 1;
+    printf("%.4f %.4f\n", (double)terms.reconstruction, (double)terms.kl);
+    return vae_save_checkpoint(model, arguments[1], NULL) != VAE_OK;
+}
+C
+exchange() {        # what either resumes from the other's file, and from its own, is the same to four digits
+    cc -I"$top" exchange.c float.o -o exchange-float -lm &&
+        cc -I"$top" -DVAE_NO_DOUBLE exchange.c no_double.o -o exchange-no_double -lm || return 1
+    for writer in float no_double; do
+        ./exchange-$writer $writer.vae && ./exchange-float out.vae $writer.vae >resumed &&
+            ./exchange-no_double out.vae $writer.vae >resumed-no_double || return 1
+        cat resumed resumed-no_double
+        awk '{ for (i = 1; i <= 2; i++) { if (NR == 1) a[i] = $i; else if (($i - a[i]) ^ 2 > 1e-6) exit 1 } }' \
+            resumed resumed-no_double || return 1
+    done
+}
+check "checkpoints with and without VAE_NO_DOUBLE serve each other" exchange
 
 # ---- other names and places ----
 works() { cc -O0 "$@" -o program -lm && ./program; }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# What a small network takes on Cortex-M3 and M4F under qemu: the library's code, the stack of its calls, and the RAM
-# that examples/sensor.c takes to learn; and whether it learns the weights it learns here. `make sensor-qemu` runs it.
+# What a small network takes on Cortex-M3 and M4F under qemu: the library's code, the stack and the instructions of its
+# calls, and the RAM that examples/sensor.c takes to learn; whether it learns the weights it learns here; and that what
+# is built with VAE_NO_DOUBLE has no arithmetic of doubles. `make sensor-qemu` runs it.
 #   sh tests/devices.sh [FOLDER]     Exit status: 0 all well or skipped, 1 something is larger or other than it may be.
 folder=${1:-build}
 for tool in arm-none-eabi-gcc arm-none-eabi-nm arm-none-eabi-size qemu-system-arm; do
@@ -24,7 +25,7 @@ build() {       # build OUTPUT RAM FLAGS... SOURCE
 
 run() {
     timeout 100 qemu-system-arm -M $board -nographic -monitor none -serial none \
-        -semihosting-config enable=on,target=native -kernel "$1" </dev/null 2>&1
+        -icount shift=5 -semihosting-config enable=on,target=native -kernel "$1" </dev/null 2>&1
 }
 
 code() {        # code NAME LIMIT FLAGS...: bytes of the library's functions and tables in the linked program, those of
@@ -36,22 +37,28 @@ code() {        # code NAME LIMIT FLAGS...: bytes of the library's functions and
         awk '$4 ~ /^(vae|create|decode|train|score|quantile)/ && $3 ~ /[tTrR]/ { sum += $2 } END { print sum + 0 }')
     echo "  code, $name: $bytes bytes of at most $limit"
     [ "$bytes" -le "$limit" ] || complain "more than $limit bytes of code"
-    doubles=$(arm-none-eabi-nm "$folder/device-size.elf" | grep -c ' __aeabi_d')
+    doubles=$(doubles_in "$folder/device-size.elf")
     echo "      beside it, functions of double arithmetic from libgcc: $doubles"
-    case $* in *VAE_DECODE_ONLY*) [ "$doubles" = 0 ] || complain "a decoder takes doubles" ;; esac
+    case $* in *VAE_DECODE_ONLY* | *VAE_NO_DOUBLE*) [ "$doubles" = 0 ] || complain "it takes doubles" ;; esac
 }
+
+doubles_in() { arm-none-eabi-nm "$1" | grep -Ec ' __aeabi_(d[a-z0-9]+|[a-z]+2d)$'; }
 
 for board in mps2-an385 mps2-an386; do
     case $board in
-    mps2-an385) processor="-mcpu=cortex-m3" limit=25088; echo "Cortex-M3" ;;
-    *) processor="-mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16" limit=24576; echo "Cortex-M4F" ;;
+    mps2-an385) processor="-mcpu=cortex-m3" limit=25088 floats=24064; echo "Cortex-M3" ;;
+    *) processor="-mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16" limit=24576 floats=23296; echo "Cortex-M4F" ;;
     esac
     code "training and scores" $limit
+    code "the same with VAE_NO_DOUBLE" $floats -DVAE_NO_DOUBLE
     code "a decoder" 12288 -DVAE_INFERENCE_ONLY -DVAE_DECODE_ONLY
-    if build "$folder/device.elf" 64K tests/device.c; then
+    for option in "" -DVAE_NO_DOUBLE; do
+        build "$folder/device.elf" 64K $option tests/device.c || continue
+        echo "  calls${option:+ with ${option#-D}}:"
         run "$folder/device.elf" || complain "more than 1 KB of stack, or a failed call"
-    fi
+    done
     build "$folder/sensor.elf" 12K examples/sensor.c || continue
+    [ "$(doubles_in "$folder/sensor.elf")" = 0 ] || complain "sensor.c takes doubles"
     arm-none-eabi-size "$folder/sensor.elf" | awk 'NR == 2 { print "  sensor.c: an image of " $1 + $2 " bytes" }'
     run "$folder/sensor.elf" >"$folder/sensor.txt" || complain "sensor.c ended with a failure"
     sed 's/^/  /' "$folder/sensor.txt"

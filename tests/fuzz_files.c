@@ -195,7 +195,7 @@ static void infer(vae_model *model) {
     }
     if (c.part > VAE_WHOLE) return;
     status = vae_elbo(model, &data, &terms, NULL, &problem);
-    must(status == VAE_OK ? vaei_finite_double(terms.loss) : is_sentence(status));
+    must(status == VAE_OK ? vaei_finite_wide(terms.loss) : is_sentence(status));
 }
 
 static void use(vae_model *model) {

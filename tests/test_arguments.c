@@ -278,9 +278,9 @@ enum { ENTRIES = (int)(sizeof entries / sizeof *entries) };
 
 typedef enum outcome { NO_MORE, REFUSED, SERVED, ANY } outcome;
 
-static vae_real not_a_number(void) { return (vae_real)vaei_bits_double(VAEI_DOUBLE_NAN); }
+static vae_real not_a_number(void) { return (vae_real)vaei_bits_wide(VAEI_WIDE_NAN); }
 static vae_real infinite(int sign) {
-    return (vae_real)vaei_bits_double(VAEI_DOUBLE_INFINITY | (sign < 0 ? VAEI_DOUBLE_SIGN : 0));
+    return (vae_real)vaei_bits_wide(VAEI_WIDE_INFINITY | (sign < 0 ? VAEI_WIDE_SIGN : 0));
 }
 
 /* Numbers that are in no setting's range, but for the last two, which are in some. */
@@ -472,11 +472,11 @@ static outcome spoil(char letter, int variant, arguments *a, const entry *e) {
         if (variant == 0) a->scores_at = NULL;
         if (variant == 1) a->count = 0;
         if (variant == 2) a->count = (size_t)-1;
-        if (variant == 3) a->scores[2] = vaei_bits_double(VAEI_DOUBLE_NAN);
-        if (variant == 4) a->fraction = vaei_bits_double(VAEI_DOUBLE_NAN);
+        if (variant == 3) a->scores[2] = vaei_bits_wide(VAEI_WIDE_NAN);
+        if (variant == 4) a->fraction = vaei_bits_wide(VAEI_WIDE_NAN);
         if (variant == 5) a->fraction = 1;
         if (variant == 6) a->fraction = -0.5;
-        if (variant == 7) a->fraction = vaei_bits_double(VAEI_DOUBLE_INFINITY);
+        if (variant == 7) a->fraction = vaei_bits_wide(VAEI_WIDE_INFINITY);
         return variant < 8 ? REFUSED : NO_MORE;
     case 'f':
         memset(long_text, 'x', sizeof long_text - 1);

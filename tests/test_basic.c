@@ -86,7 +86,8 @@ TEST(test_learns_scores_and_keeps_its_weights) {
     vae_latents      latents;
     vae_score_config how;
     vae_real         rows[64 * 16], decoded[3 * 16], other[3 * 16], kept[400];
-    double           scores[64], numbers[16], before = 0, after = 0, sum = 0;
+    vae_wide         scores[64], numbers[16];
+    double           before = 0, after = 0, sum = 0;
     size_t           i, epoch;
     CHECK(vae_create(&c, &model, NULL) == VAE_OK);
     for (i = 0; i < 64 * 16; i++) rows[i] = (vae_real)((i % 16) * (i / 16) % 17) / 16;

@@ -29,7 +29,7 @@ static int any_size(int limit) {
 
 static vae_real any_real(double low, double high) {
     static const double odd[] = { -1, 1e30, -1e30, 1e-38, 1, 0, -0.0 };
-    if (chance(300)) return (vae_real)vaei_bits_double(chance(2) ? VAEI_DOUBLE_NAN : VAEI_DOUBLE_INFINITY);
+    if (chance(300)) return (vae_real)vaei_bits_wide(chance(2) ? VAEI_WIDE_NAN : VAEI_WIDE_INFINITY);
     if (chance(60)) return (vae_real)odd[draw(0, 6)];
     if (chance(20)) return VAE_ZERO;
     return (vae_real)test_uniform(&random_numbers, low, high);

@@ -149,7 +149,8 @@ static double pass_with_golden_noise(vae_model *model, const golden_model *golde
     vae_real    *pixels = reals(golden->pixels, rows * model->plan.example);
     vae_real    *noise = reals(golden->epsilon, rows * latent);
     vae_data     data = { 0 };
-    double      *row_kl, reconstruction = 0, kl = 0;
+    vae_wide    *row_kl;
+    double       reconstruction = 0, kl = 0;
     size_t       i;
     int          s;
     vaei_pass    pass;

@@ -272,7 +272,8 @@ TEST(test_series) {
 
 static double auc_of(vae_model *model, const vae_real *pixels, const unsigned char *anomaly, size_t count) {
     const vae_data data = rows(pixels, count);
-    double        *scores = (double *)malloc(count * sizeof *scores), area;
+    vae_wide       *scores = (vae_wide *)malloc(count * sizeof *scores);
+    double          area;
     scored        *each = (scored *)malloc(count * sizeof *each);
     size_t         i;
     CHECK(vae_score(model, &data, NULL, scores, NULL) == VAE_OK);

@@ -600,7 +600,7 @@ static int look_around(record *r, const vae_progress *p) {
     vae_config     c = config_of(r->model);
     vae_data       data = { .bytes = toy_bytes, .count = 9 };
     vae_real       pixels[9 * LARGEST];
-    double         log_p;
+    vae_wide       log_p;
     (void)p;
     (void)c;
     CHECK(vae_elbo(r->model, &data, NULL, NULL, NULL) == VAE_OK && vae_sample(r->model, 9, pixels, NULL) == VAE_OK);

@@ -57,13 +57,13 @@ static void use_kernels(const vaei_kernel_set *set) {
         /* Sums of a vector's lane have to be floats, too. */
         fill(x, most < (vae_real)1e36 ? most : (vae_real)1e36, s);
         for (i = 0; i < COUNT; i++) { e[i] = (vae_real)(i % 5) / 4; bytes[i] = (unsigned char)(i * 4); }
-        finite = finite && vaei_finite_double(vaei_score_bernoulli(set, COUNT, x, e, NULL, (vae_real)0.25, d));
+        finite = finite && vaei_finite_wide(vaei_score_bernoulli(set, COUNT, x, e, NULL, (vae_real)0.25, d));
         fill(x, most < (vae_real)1e17 ? most : (vae_real)1e17, s);
-        finite = finite && vaei_finite_double(vaei_gaussian(set, COUNT, x, e, (vae_real)0.25, (vae_real)0.5, d));
+        finite = finite && vaei_finite_wide(vaei_gaussian(set, COUNT, x, e, (vae_real)0.25, (vae_real)0.5, d));
         /* A log variance is bounded before it comes here. */
         fill(z, most < 20 ? most : 20, s + 3);
         vaei_bound_logvar(COUNT, z, z);
-        finite = finite && vaei_finite_double(vaei_gaussian_kl(set, COUNT, x, z));
+        finite = finite && vaei_finite_wide(vaei_gaussian_kl(set, COUNT, x, z));
         vaei_reparameterize(set, COUNT, x, z, e, y);
         vaei_latent_backward(set, COUNT, x, z, e, x, (vae_real)0.5, d, y);
         for (i = 0; i < COUNT; i++) finite = finite && vaei_finite(d[i]) && vaei_finite(y[i]);
