@@ -29,7 +29,7 @@ help:
 	@echo "make platforms       all tests on PLATFORMS=... other processors and systems, under emulators, for hours"
 	@echo "make coverage        which lines of vae.h the tests run, section by section, in minutes; takes gcov and python3"
 	@echo "make fuzz            what reads files and command lines meets made-up ones, 8 x FUZZ_SECONDS=$(FUZZ_SECONDS)"
-	@echo "make mutate          plant 200 small faults in vae.h, count those that the tests catch; half an hour on one core"
+	@echo "make mutate          plant 250 small faults in vae.h, count those that the tests catch; half an hour on one core"
 	@echo "make reproduce       published figures on real MNIST, in minutes; FULL=1 for the long ones too, a night"
 	@echo "make bench           measure speed against this machine's own peak, under two minutes"
 	@echo "make bench-peers     the same against PyTorch, where python3 has torch"
