@@ -9,7 +9,8 @@
 All faults stand in one copy of the header, each behind a switch that an environment variable turns: so every test
 program is compiled once, and not once for each fault. A first run of each program without a fault records which
 switches it passes; a fault is then tried with the programs that pass its switch until one of them fails, crashes or
-takes several times as long as it should: first what caught it the last time, then those that promise most for their time.
+takes several times as long as it should: first what caught it the last time, then those that promise most for their
+time.
 Interrupted, it goes on where it was: what a program, unchanged, did with a fault is not tried again.
 
 Faults are drawn in every section of the implementation, by a hash of the seed, the function and the changed line: so a
@@ -46,9 +47,9 @@ TOKEN = re.compile(r'''(?P<comment>/\*.*?\*/|//[^\n]*)|(?P<directive>(?<![^\n])[
 PRECEDENCE = {sign: 10 - level for level, signs in enumerate(
     ('* / %', '+ -', '<< >>', '< <= > >=', '== !=', '&', '^', '|', '&&', '||')) for sign in signs.split()}
 ASSIGNMENTS = '= += -= *= /= %= &= |= ^= <<= >>='.split()
-TYPES = set('''void char short int long float double vae_wide signed unsigned const volatile static struct union enum size_t
-    FILE va_list int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t uintptr_t ptrdiff_t VAEI_V VAEI_I
-    VAEI_TYPE'''.split())
+TYPES = set('''void char short int long float double vae_wide signed unsigned const volatile static struct union enum
+    size_t FILE va_list int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t uintptr_t ptrdiff_t VAEI_V
+    VAEI_I VAEI_TYPE'''.split())
 KEYWORDS = set('if else while for do switch case default return goto break continue sizeof'.split())
 SYMMETRIC = set('vaei_plus vaei_times vaei_max_int vaei_min_int vaei_max_size vaei_min_size'.split())
 OPEN, CLOSE = {'(': ')', '[': ']', '{': '}'}, set(')]}')
@@ -527,7 +528,8 @@ def main():
     planted, seed = chosen, options.seed
     if options.sample: planted = sorted(chosen, key=lambda fault: rank(seed, fault))[:options.sample]
     if options.only:
-        planted = [fault for fault in planted if {str(numbers[fault]), fault.function, fault.section} & set(options.only)]
+        planted = [fault for fault in planted
+                   if {str(numbers[fault]), fault.function, fault.section} & set(options.only)]
         if not planted: sys.exit('there is no such fault')
 
     def describe(fault):
