@@ -1319,7 +1319,7 @@ TEST(test_reproduce) {
     CHECK(run(REPRODUCE) == 0);
     CHECK_CONTAINS(heard, "torch-400-20, 10 epochs: finished before\n");
     CHECK_CONTAINS(heard, "| torch-400-20, 10 | training; test | 1.23; 2.50 | 106.37; 105.56 | ");
-    CHECK_CONTAINS(heard, "active units | 2.50; 88.75; 19 | 111.08; 103.80 | ");
+    CHECK_CONTAINS(heard, "active units | 2.50; 88.75; 19 | 111.20; 103.86 | ");
     CHECK_CONTAINS(heard, "\nfigure: denoise-noise ours=1.5 ");
     CHECK_CONTAINS(heard, "\nSKIPPED: no table\n");
     CHECK_CONTAINS(heard, "| denoise-noise | squared error of a test digit | 1.5 | noisy 9.25; median-3x3 4 |\n");
