@@ -69,6 +69,7 @@ reason() {          # reason TEST: why it cannot run here; nothing where it can
     case $platform:$1 in
     windows*:test_export) echo "it starts a compiler, which would be this machine's" ;;
     *:test_examples) echo "it starts the example programs, which are built for this machine" ;;
+    wasi:test_threads) echo "WASI has no threads" ;;
     wasi:test_export) echo "it starts a compiler; WASI has no processes" ;;
     tcc:test_small) echo "it measures the stack of optimized code" ;;
     aarch64:test_mnist | riscv64:test_mnist | armhf:test_mnist | s390x:test_mnist | powerpc:test_mnist | tcc:test_mnist)
