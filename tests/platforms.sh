@@ -69,7 +69,9 @@ reason() {          # reason TEST: why it cannot run here; nothing where it can
     case $platform:$1 in
     windows*:test_export) echo "it starts a compiler, which would be this machine's" ;;
     *:test_examples) echo "it starts the example programs, which are built for this machine" ;;
+    wasi:test_threads) echo "WASI has no threads" ;;
     wasi:test_export) echo "it starts a compiler; WASI has no processes" ;;
+    tcc:test_small) echo "it measures the stack of optimized code" ;;
     aarch64:test_mnist | riscv64:test_mnist | armhf:test_mnist | s390x:test_mnist | powerpc:test_mnist | tcc:test_mnist)
         echo "it trains on all of MNIST, for an hour here" ;;
     esac
@@ -79,6 +81,7 @@ level_of() {
     case $1 in
     test_combinations | test_configs | test_data | test_evaluation | test_files | test_gradients | test_layers) echo -O1 ;;
     test_learning | test_likelihoods | test_math | test_mnist | test_product | test_statistics) echo -O1 ;;
+    test_small) echo -O1 -DVAE_SMALL ;;         # whose bounds on memory and stack it holds where pointers have 32 bits
     *) echo -O0 ;;
     esac
 }

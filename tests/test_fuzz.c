@@ -122,7 +122,7 @@ TEST(test_mutator_knows_every_field) {
 
 /* The words of the format, as they stand in a header. */
 static int write_dictionary(const char *path) {
-    FILE  *file = fopen(path, "w");
+    FILE  *file = fopen(path, "wb");
     size_t i;
     if (!file) return perror(path), 1;
     for (i = 0; i < sizeof json_strings / sizeof *json_strings; i++) fprintf(file, "\"%s\"\n", json_strings[i]);

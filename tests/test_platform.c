@@ -106,7 +106,7 @@ TEST(test_clock) {
     vaei_text t;
     int       i;
     const double odd[] = { -3599, -0.1, 0, 1e300, -1e300, (double)NAN, (double)INFINITY };
-#if defined(__linux__) || defined(__wasi__)
+#if defined(__linux__) || (defined(__wasi__) && !defined(__STRICT_ANSI__))     /* with -std=c99 WASI hides that clock */
     CHECK(last < 1000000000000000);         /* since the machine started, not since 1970: nobody sets it */
 #endif
     for (i = 0; i < 100000; i++) {

@@ -60,7 +60,8 @@ TEST(test_sensor_network) {
     printf("  a model %d, a layer %d, a convolution's geometry %d, a stage %d bytes\n", (int)sizeof(vae_model),
            (int)sizeof(vaei_layer), (int)sizeof(vaei_connection), (int)sizeof(vaei_stage));
     CHECK(trained + STACK <= (WIDE ? 14000 : 12000));
-    CHECK(decoder + STACK <= (WIDE ? 4000 : 3000));
+    /* 40 bytes more where numbers of 64 bits lie at multiples of 8 */
+    CHECK(decoder + STACK <= (WIDE ? 4000 : 3072));
 }
 
 /* ---- the stack of calls ---- */
