@@ -7181,6 +7181,10 @@ VAEI_INLINE void vaei_lay_out_plan(const vaei_network *n, vaei_plan *plan, vaei_
    sharing go through vaei_split or vaei_run, so that the sections below say only what one piece is. Pieces never share
    a sum: that keeps the bits the same for any number of threads. */
 
+/* Only a file made up can say that so many steps were taken. The count then stands still, so that what training goes on
+   to write can be read again, and step + 1 always fits. */
+#define VAEI_MOST_STEPS (UINT64_MAX / 2)
+
 struct vae_model {
     vaei_settings           settings;
     vaei_plan               plan;
@@ -11927,7 +11931,7 @@ VAEI_PRIVATE void vaei_forget_gradients(vae_model *model) {
 
 VAEI_PRIVATE void vaei_end_step(vae_model *model) {
     vaei_forget_gradients(model);
-    model->step++;
+    if (model->step < VAEI_MOST_STEPS) model->step++;
 }
 
 /* ---- one batch, forward and backward ---- */
@@ -14821,7 +14825,7 @@ VAEI_SETUP vae_status vaei_read_state(const vaei_file *file, vae_model *model, v
     uint64_t  seen;
     if (vaei_json_object(&json, vaei_state_fields, 0, model, &seen)) {
         if (vaei_json_peek_past_space(&json) >= 0) vaei_json_wrong(&json, "something follows");
-        if (model->step > UINT64_MAX / 2) vaei_json_wrong(&json, "step is too large");      /* step + 1 must fit */
+        if (model->step > VAEI_MOST_STEPS) vaei_json_wrong(&json, "step is too large");
     }
     if (!json.problem) return VAE_OK;
     return vaei_fail_json(&json, "the state in the file's metadata (vae.state) is wrong", error);
