@@ -1080,7 +1080,7 @@ typedef uint64_t vaei_wide_word;
 #define VAEI_WIDE_MIN DBL_MIN
 #define VAEI_BY_WIDTH(of_double, of_float) ((vae_wide)(of_double))
 #endif
-#define VAEI_WIDE_SIGN ((vaei_wide_word)1 << (8 * sizeof(vae_wide) - 1))
+#define VAEI_WIDE_SIGN ((vaei_wide_word)1 << (8 * sizeof(vaei_wide_word) - 1))
 #define VAEI_WIDE_INFINITY ((vaei_wide_word)(2 * VAEI_WIDE_BIAS + 1) << VAEI_WIDE_FRACTION)
 #define VAEI_WIDE_NAN ((vaei_wide_word)-1 << (VAEI_WIDE_FRACTION - 1))
 

@@ -429,11 +429,29 @@ TEST(test_objectives_are_those_of_pytorch) {
             check_objective(number, (vae_kernels)kernels);
 }
 
+/* A file's double is a vae_real's bits with VAE_DOUBLE, and else the nearest float. */
+TEST(test_doubles_of_files) {
+    static const double numbers[] = { 0.1, -3e-300, 1e300 }, too_large[] = { HUGE_VAL, -HUGE_VAL };
+    vae_real            real;
+    uint64_t            bits;
+    size_t              i;
+    for (i = 0; i < 3; i++) {
+        const int fits = sizeof real == sizeof(double) || i < 2;
+        memcpy(&bits, &numbers[i], sizeof bits);
+        CHECK(vaei_decode_double(bits, &real) == fits && (!fits || real == (vae_real)numbers[i]));
+    }
+    for (i = 0; i < 2; i++) {
+        memcpy(&bits, &too_large[i], sizeof bits);
+        CHECK(!vaei_decode_double(bits, &real));
+    }
+}
+
 int main(void) {
     RUN(test_forward_is_that_of_pytorch);
     RUN(test_gradients_and_adam_are_those_of_pytorch);
     RUN(test_micro_batches_are_those_of_pytorch);
     RUN(test_python_file);
+    RUN(test_doubles_of_files);
     RUN(test_objectives_are_those_of_pytorch);
     return test_finish();
 }

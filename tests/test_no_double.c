@@ -71,6 +71,20 @@ TEST(test_doubles_of_files) {
     }
 }
 
+/* Numbers in sentences. */
+TEST(test_sentences) {
+    vae_config c;
+    vae_error  error;
+    vae_model *model;
+    memset(&c, 0, sizeof c);
+    c.input.height = c.input.width = c.input.channels = 1;
+    c.latent = 1;
+    c.encoder[0] = VAE_DENSE(1, VAE_LINEAR);
+    c.optimizer.weight_decay = (vae_real)-0.375;
+    CHECK(vae_create(&c, &model, &error) == VAE_ERROR_CONFIG);
+    CHECK(strstr(error.message, "-0.375"));
+}
+
 /* Gradients whose squares a float has no room for are clipped as others are. */
 TEST(test_clipping) {
     static const float sizes[] = { 1e-9f, 1, 1e12f, 9e17f };
@@ -174,6 +188,7 @@ int main(void) {
     RUN(test_bias_corrections);
     RUN(test_drawn_numbers_stay_inside);
     RUN(test_doubles_of_files);
+    RUN(test_sentences);
     RUN(test_clipping);
     RUN(test_learns);
     return test_finish();
