@@ -36,8 +36,8 @@ static int read_rows(const char *path, const char *without, csv_table *table, ch
 static int check_count(size_t count, double alarms, char *message) {
     const double held = fmax(9, ceil((1 - alarms) / alarms - 1e-9));
     if ((double)(count / 5) >= held) return 0;
-    return fail(message, "%lu rows are too few for --alarms %g: at least %.0f without gaps are needed",
-                (unsigned long)count, alarms, 5 * held);
+    return fail(message, "%lu rows are too few for --alarms %g: at least %.0f without gaps are needed, or more "
+                "--alarms", (unsigned long)count, alarms, 5 * held);
 }
 
 /* A copy of the numbers with the rows in an order of chance, the same every time. */
@@ -97,7 +97,8 @@ static vae_status report(const detector *d, const csv_table *table, const char *
     free(scores);
     if (status == VAE_OK)
         printf("%lu of %lu rows are above the threshold, %.4g%s\n", (unsigned long)found, (unsigned long)table->rows,
-               d->threshold, found > shown ? " (--show N names the N oddest)" : "");
+               d->threshold, found > shown ? " (--show N names the N oddest)"
+               : found ? "" : " (--scores FILE has the score of each, larger --alarms name more)");
     return status;
 }
 

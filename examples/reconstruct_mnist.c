@@ -52,6 +52,7 @@ static double squared_error(const task *t, const float *pixels) {
 /* Fills t->pixels and says how good they are. */
 static int mend(task *t, vae_model *model, uint64_t seed, char *message) {
     const vae_data given = { .pixels = t->seen, .count = t->clean.count, .mask = t->hide > 0 ? t->known : NULL };
+    vae_config     config;
     vae_error      error;
     vae_status     status;
     vae_terms      score;
@@ -62,6 +63,9 @@ static int mend(task *t, vae_model *model, uint64_t seed, char *message) {
         if (status == VAE_OK)
             printf("squared error per image: %s %.2f, mended %.2f\n", t->hide > 0 ? "hidden pixels black" : "noisy",
                    squared_error(t, t->hide > 0 ? NULL : t->seen), squared_error(t, t->pixels));
+        vae_get_config(model, &config);
+        if (!(t->hide > 0) && config.corruption.kind <= VAE_CORRUPTION_NONE)
+            puts("this model has never seen noise: train_mnist --recipe denoise makes one that has");
     } else {
         status = vae_reconstruct(model, &t->clean, t->pixels, &error);
         if (status == VAE_OK) status = vae_elbo(model, &t->clean, &score, NULL, &error);

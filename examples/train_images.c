@@ -119,7 +119,7 @@ int main(int argc, char **argv) {
         { "latent", "N", "numbers that a picture is told by", OPTION_INTEGER, &t.latent, 1, 4096 },
         { "beta", "F", "more: better new ones; less: closer to yours", OPTION_NUMBER, &t.beta, 0, 1e6 },
         { "spread", "F", "of new ones: 0 as yours, 1 most unlike", OPTION_NUMBER, &t.spread, 0, 1 },
-        { "epochs", "N", "passes over them; 0: 5000 updates", OPTION_INTEGER, &t.epochs, 0, 1e6 },
+        { "epochs", "N", "passes over them; 0: 5000 updates, few leave noise", OPTION_INTEGER, &t.epochs, 0, 1e6 },
         { "seed", "N", "of everything random", OPTION_INTEGER, &t.seed, 0, 2147483647 },
         { "threads", "N", "0 for all cores", OPTION_INTEGER, &t.threads, 0, 64 },
         { "out", "PREFIX", "how the names of files to write begin", OPTION_OUTPUT, &t.prefix, 0, 0 },

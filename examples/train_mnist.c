@@ -136,7 +136,7 @@ int main(int argc, char **argv) {
     interrupt_begin();
     vae_print_summary(model);
     if (!t.resume && file_can_be_read(t.checkpoint))
-        printf("%s is there already: --resume would go on from it\n", t.checkpoint);
+        printf("%s is there already and will be replaced: --resume would go on from it\n", t.checkpoint);
     printf("watch %s: new digits after each epoch\n", t.samples);
     recipe_set_rate(&t.chosen, model);
     code = train(&t, model, argc, argv);

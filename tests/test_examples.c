@@ -1416,7 +1416,7 @@ TEST(test_pictures) {
     int i;
     if (!have_examples()) SKIP("the examples are not built");
     CHECK(run(TRAIN FILES("a") " --latent 2") == 0);
-    CHECK_CONTAINS(heard, RUNS "/a/checkpoint is there already: --resume would go on from it\n");
+    CHECK_CONTAINS(heard, RUNS "/a/checkpoint is there already and will be replaced: --resume would go on from it\n");
     check_picture(RUNS "/a/samples.png", 10 * 86 + 2, 10 * 86 + 2);
     CHECK(run("build/sample_mnist " RUNS "/a/model --out " RUNS "/p.png --count 5 --columns 3 --scale 1") == 0);
     check_picture(RUNS "/p.png", 3 * 30 + 2, 2 * 30 + 2);
@@ -1435,6 +1435,7 @@ TEST(test_pictures) {
         CHECK(run("build/reconstruct_mnist " RUNS "/a/model --data " RUNS "/digits --out " RUNS "/p.png --count 7 "
                   "--%s 0.5", i ? "hide" : "noise") == 0);
         CHECK_CONTAINS(heard, i ? "squared error per image: hidden pixels black " : "squared error per image: noisy ");
+        CHECK(!i == !!strstr(heard, "this model has never seen noise"));
         check_picture(RUNS "/p.png", 7 * 86 + 2, 3 * 86 + 2);
     }
     CHECK(run("build/reconstruct_mnist " RUNS "/a/model --noise 0.5 --hide 0.5 --out " RUNS "/p.png") == 2);
