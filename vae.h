@@ -88,8 +88,9 @@
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
        VAE_NO_DOUBLE *       no arithmetic of doubles, for processors without it: what is a vae_wide, such as nats and
-                             scores, is a float of about six digits; config.standardize takes numbers up to 1e15 in
-                             size. Weights get other last bits than without it, the same on every machine
+                             scores, is a float of about six digits, two or three where a million rows or samples
+                             are summed; config.standardize takes numbers up to 1e15 in size. Weights get other last
+                             bits than without it, the same on every machine
        VAE_HEADER_FILE       this file's name in quotes: only for a renamed file and a compiler without __FILE_NAME__
 
    CONTENTS of the public part (search for the tag)
@@ -11556,7 +11557,7 @@ VAEI_PRIVATE vaei_wide_word vaei_rank_bits(vae_wide number) {
 VAE_API vae_status vae_quantile(const vae_wide *scores, size_t count, vae_wide fraction, vae_wide *threshold,
                                 vae_error *error) {
     const vae_wide slack = VAEI_BY_WIDTH(1 - 1e-12, 1 - 1e-6);
-    vae_wide       wanted;
+    vae_wide       wanted, needed;
     vaei_wide_word low = 0;
     size_t         rank, below, i;
     int            bit;
@@ -11572,10 +11573,11 @@ VAE_API vae_status vae_quantile(const vae_wide *scores, size_t count, vae_wide f
             return vaei_fail(error, VAE_ERROR_DATA, "vae_quantile: score %z is not a number", i);
     wanted = fraction * ((vae_wide)count + 1) * slack;          /* 0.07 * 100 must not be rounded up to 8 */
     rank = (size_t)wanted + 1;
+    needed = fraction / (1 - fraction) * slack;
     if (rank > count)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are too few for the fraction %r, it takes "
                          "at least %z", count, VAEI_SHOWN(fraction),
-                         (size_t)(fraction / (1 - fraction) * slack) + 1);
+                         needed < (vae_wide)((size_t)-1 / 2) ? (size_t)needed + 1 : (size_t)-1);
     /* The largest number below which there are fewer than `rank` scores: it is the score wanted. */
     for (bit = 8 * (int)sizeof low - 1; bit >= 0; bit--) {
         const vaei_wide_word tried = low | (vaei_wide_word)1 << bit;

@@ -519,6 +519,16 @@ TEST(test_options_same_file) {
             CHECK_TEXT(complained, "prog: --out would overwrite " FOLDER "/new.png, which is --in too: see --help\n");
         if (i == 2) CHECK_CONTAINS(complained, "which is --log too");
     }
+#ifndef _WIN32
+    write_file("model", "m", 1);
+    in = FOLDER "/model";
+    out = FOLDER "/../../" FOLDER "/model";
+    log = NULL;
+    to_stderr = fopen(FOLDER "/stderr", "wb+");
+    if (!to_stderr) exit(1);
+    CHECK(options_check_outputs("prog", files) == 2);
+    take_text(to_stderr, complained);
+#endif
 }
 
 /* ---- a PNG decoder: 8 bits, grey or RGB, no filter; zlib with stored blocks and fixed codes ---- */

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "message.h"
 
@@ -147,12 +148,20 @@ static inline int options_take(const char *program, const option *o, const char 
     return options_store(program, o, value);
 }
 
+/* Whether both paths lead to one file: spelt otherwise, or by a link. (Windows numbers no files here: all have 0.) */
+static inline int options_is_one_file(const char *path, const char *other) {
+    struct stat file, second;
+    if (strcmp(path, other) == 0) return 1;
+    return stat(path, &file) == 0 && stat(other, &second) == 0 && file.st_ino != 0 && file.st_ino == second.st_ino &&
+           file.st_dev == second.st_dev;
+}
+
 /* Another option of the table that names the file which output `o` would overwrite, or NULL. */
 static inline const option *options_same_file(const option *o, const option *table) {
     for (; table->name; table++) {
         const int   is_path = strcmp(table->placeholder, "FILE") == 0 || strcmp(table->placeholder, "PATH") == 0;
         const char *path = is_path && table->kind <= OPTION_OUTPUT ? *(const char **)table->destination : NULL;
-        if (table != o && path && strcmp(path, *(const char **)o->destination) == 0) return table;
+        if (table != o && path && options_is_one_file(path, *(const char **)o->destination)) return table;
     }
     return NULL;
 }
