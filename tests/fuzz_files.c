@@ -254,6 +254,7 @@ static void try_memory(const unsigned char *input, size_t size) {
     vae_config     config = config_for(how / NETWORKS % 6, (int)(how % NETWORKS));
     vae_model     *model = NULL;
     vae_status     status;
+    size_t         needed;
     if (!size) return;
     fuzz_memory_begin(MOST_MEMORY);
     if (how / NETWORKS % 6 == 5) {                  /* without a config, and so with memory that is not counted */
@@ -263,7 +264,11 @@ static void try_memory(const unsigned char *input, size_t size) {
         status = vae_load_memory(input + 1, size - 1, &config, &model, &problem);
         check_load(status, &config, model, size - 1);
     }
-    if (status == VAE_OK) use(model);
+    /* What was loaded without a config, and so without the targets' limit, may be too large to be used here. */
+    if (status == VAE_OK) {
+        vae_get_config(model, &config);
+        if (vae_memory_needed(&config, &needed, NULL) == VAE_OK && needed <= MOST_MEMORY) use(model);
+    }
     vae_destroy(model);
     must(fuzz_memory.live == 0);
 }
