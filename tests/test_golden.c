@@ -431,7 +431,7 @@ TEST(test_objectives_are_those_of_pytorch) {
 
 /* A file's double is a vae_real's bits with VAE_DOUBLE, and else the nearest float. */
 TEST(test_doubles_of_files) {
-    static const double numbers[] = { 0.1, -3e-300, 1e300 }, too_large[] = { HUGE_VAL, -HUGE_VAL };
+    const double        numbers[] = { 0.1, -3e-300, 1e300 }, too_large[] = { HUGE_VAL, -HUGE_VAL };
     vae_real            real;
     uint64_t            bits;
     size_t              i;
