@@ -841,7 +841,7 @@ VAE_API vae_status vae_quantile(const vae_wide *scores, size_t count, vae_wide f
 typedef struct vae_dimension {
     vae_wide kl;              /* its mean KL in nats; the sum over dimensions is vae_terms.kl */
     vae_wide mean, variance;  /* of the mean that the encoder gives */
-    int    is_active;       /* 1: that variance is above 0.01 (Burda et al. 2016, section 5.2); else 0 */
+    int      is_active;       /* 1: that variance is above 0.01 (Burda et al. 2016, section 5.2); else 0 */
 } vae_dimension;
 
 /* `each` receives vae_latent_size of them; `active`, which may be NULL, how many are active. */
