@@ -33,12 +33,6 @@
 #define CHECK_CONTAINS(actual, part) test_check_text(actual, part, 1, __FILE__, __LINE__)
 /* Leaves the test: what it needs is not there. */
 #define SKIP(why) do { test_skip(why); return; } while (0)
-/* tcc (0.9.27) passes two long doubles that were doubles as one. */
-#ifdef __TINYC__
-#define NEEDS_LONG_DOUBLES() SKIP("this compiler passes long doubles wrong")
-#else
-#define NEEDS_LONG_DOUBLES() ((void)0)
-#endif
 
 enum { TEST_SHOWN_FAILURES = 10 };      /* of one test */
 

@@ -18,28 +18,28 @@ static const vae_score_config nats = { .kind = VAE_SCORE_RECONSTRUCTION };
 static int has_sigma(vae_likelihood likelihood) { return likelihood == VAE_GAUSSIAN || likelihood == VAE_LAPLACE; }
 
 /* log C of the continuous Bernoulli: log(l / tanh(l / 2)). */
-static long double log_normaliser(long double l) {
-    const long double a = fabsl(l);
-    if (a < 1e-2L) return logl(2) + a * a / 12 - 7 * a * a * a * a / 1440;
-    return logl(a) + log1pl(expl(-a)) - log1pl(-expl(-a));
+static double log_normaliser(double l) {
+    const double a = fabs(l);
+    if (a < 1e-2) return log(2) + a * a / 12 - 7 * a * a * a * a / 1440;
+    return log(a) + log1p(exp(-a)) - log1p(-exp(-a));
 }
 
 /* -log p(x | l) */
-static long double nats_of(vae_likelihood likelihood, long double x, long double l, long double sigma) {
-    const long double bernoulli = fmaxl(l, 0) - l * x + log1pl(expl(-fabsl(l)));
+static double nats_of(vae_likelihood likelihood, double x, double l, double sigma) {
+    const double bernoulli = fmax(l, 0) - l * x + log1p(exp(-fabs(l)));
     if (likelihood == VAE_BERNOULLI) return bernoulli;
     if (likelihood == VAE_CONTINUOUS_BERNOULLI) return bernoulli - log_normaliser(l);
-    if (likelihood == VAE_LAPLACE) return fabsl(x - l) / sigma + logl(2 * sigma);
-    return (x - l) * (x - l) / (2 * sigma * sigma) + logl(sigma) + 0.918938533204672741780329736406L;
+    if (likelihood == VAE_LAPLACE) return fabs(x - l) / sigma + log(2 * sigma);
+    return (x - l) * (x - l) / (2 * sigma * sigma) + log(sigma) + 0.918938533204672741780329736406;
 }
 
 /* E[x | l] */
-static long double mean_of(vae_likelihood likelihood, long double l) {
-    const long double a = fabsl(l);
-    long double       low;
+static double mean_of(vae_likelihood likelihood, double l) {
+    const double a = fabs(l);
+    double       low;
     if (has_sigma(likelihood)) return l;
-    if (likelihood == VAE_BERNOULLI) return 1 / (1 + expl(-l));
-    low = a < 1e-2L ? 0.5L - a / 12 + a * a * a / 720 : 1 / a - expl(-a) / -expm1l(-a);
+    if (likelihood == VAE_BERNOULLI) return 1 / (1 + exp(-l));
+    low = a < 1e-2 ? 0.5 - a / 12 + a * a * a / 720 : 1 / a - exp(-a) / -expm1(-a);
     return l < 0 ? low : 1 - low;
 }
 
@@ -70,16 +70,15 @@ TEST(test_nats_and_means) {
                 vae_real          mean = -1;
                 set(model, "decoder.0.bias", &l, 1);
                 CHECK(vae_decode(model, &latents, &mean, NULL) == VAE_OK);
-                CHECK_NEAR(mean, mean_of(all[k], (long double)l),
-                           5e-7 * fabs((double)mean_of(all[k], (long double)l)) + 1e-37);
+                CHECK_NEAR(mean, mean_of(all[k], (double)l), 5e-7 * fabs(mean_of(all[k], (double)l)) + 1e-37);
                 for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
-                    const vae_real    x = (vae_real)pixels[j];
-                    const vae_data    data = { .pixels = &x, .count = 1 };
-                    const long double exact = nats_of(all[k], (long double)x, (long double)l, 0.25L);
-                    double            score = -1;
+                    const vae_real x = (vae_real)pixels[j];
+                    const vae_data data = { .pixels = &x, .count = 1 };
+                    const double   exact = nats_of(all[k], (double)x, (double)l, 0.25);
+                    double         score = -1;
                     CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
                     /* l x is rounded in some sets; all else keeps its relative precision */
-                    CHECK_NEAR(score, exact, 2e-6 * fabs((double)exact) + 3e-7 * (1 + fabs((double)(l * x))));
+                    CHECK_NEAR(score, exact, 2e-6 * fabs(exact) + 3e-7 * (1 + fabs((double)(l * x))));
                 }
             }
             vae_destroy(model);
@@ -94,21 +93,20 @@ TEST(test_sums_and_ends) {
         for (n = 1; n < 300; n += n < 40 ? 1 : 37) {
             vae_model  *model = constant_decoder(all[k], 0.5f, VAE_KERNELS_BEST, n);
             vae_real    outputs[300], pixels[300], means[300], z = 0;
-            long double exact = 0;
-            double      score = 0;
+            double      exact = 0, score = 0;
             vae_data    data = { .pixels = pixels, .count = 1 };
             vae_latents latents = { .z = &z, .count = 1 };
             for (i = 0; i < n; i++) {
                 outputs[i] = (vae_real)(4 * sin(i + n));
                 pixels[i] = (vae_real)(0.5 + 0.5 * cos(3 * i + n));
-                exact += nats_of(all[k], (long double)pixels[i], (long double)outputs[i], 0.5L);
+                exact += nats_of(all[k], (double)pixels[i], (double)outputs[i], 0.5);
             }
             set(model, "decoder.0.bias", outputs, (size_t)n);
             CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
-            CHECK_NEAR(score, exact, 2e-6 * (n + fabs((double)exact)));
+            CHECK_NEAR(score, exact, 2e-6 * (n + fabs(exact)));
             CHECK(vae_decode(model, &latents, means, NULL) == VAE_OK);
             for (i = 0; i < n; i++)
-                CHECK_NEAR(means[i], mean_of(all[k], (long double)outputs[i]), 1e-6 * (1 + fabs((double)outputs[i])));
+                CHECK_NEAR(means[i], mean_of(all[k], (double)outputs[i]), 1e-6 * (1 + fabs((double)outputs[i])));
             vae_destroy(model);
         }
 }
@@ -174,9 +172,8 @@ TEST(test_log_likelihood_is_the_integral) {
                              log_q = -t * t / 2 - log(deviation) - 0.918938533204672742;
                 int          i;
                 for (i = 0; i < 2; i++)
-                    log_joint -= (double)nats_of(all[k], (long double)rows[r][i],
-                                                 (long double)weight[i] * (long double)z + (long double)bias[i],
-                                                 0.6000000238L);
+                    log_joint -= nats_of(all[k], (double)rows[r][i],
+                                         (double)weight[i] * (double)z + (double)bias[i], 0.6000000238);
                 p += exp(log_joint) * h;
                 second += exp(2 * log_joint - log_q) * h;
             }
@@ -192,8 +189,8 @@ TEST(test_first_bias) {
     size_t k, i;
     for (k = 0; k < 4; k++)
         for (i = 0; i < 7; i++)
-            CHECK_NEAR(mean_of(all[k], (long double)vaei_likelihoods[all[k]].bias_for_mean(means[i])), means[i], 1e-9);
-    CHECK_NEAR(mean_of(VAE_CONTINUOUS_BERNOULLI, (long double)vaei_bias_continuous_bernoulli(0)), 0.001, 1e-9);
+            CHECK_NEAR(mean_of(all[k], (double)vaei_likelihoods[all[k]].bias_for_mean(means[i])), means[i], 1e-9);
+    CHECK_NEAR(mean_of(VAE_CONTINUOUS_BERNOULLI, (double)vaei_bias_continuous_bernoulli(0)), 0.001, 1e-9);
 }
 
 /* f(x) of the activations, by the C library. */

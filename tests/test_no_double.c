@@ -54,7 +54,7 @@ TEST(test_doubles_of_files) {
     static const double numbers[] = { 0, 1, -1, 0.1, 1e-45, 7.0e-46, 7.1e-46, 1.1754943508222875e-38, 1e-320, 3e-39,
                                       -2.2e-40, 1.0 + 1.0 / 16777216, 1.0 + 3.0 / 16777216, 3.4028234663852886e38,
                                       16777217 };
-    static const double too_large[] = { 3.4028235677973366e38, 1e39, -1e308, HUGE_VAL, -HUGE_VAL };
+    const double too_large[] = { 3.4028235677973366e38, 1e39, -1e308, HUGE_VAL, -HUGE_VAL };
     test_random random = { 9 };
     size_t      i;
     uint64_t    bits;

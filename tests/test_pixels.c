@@ -12,19 +12,19 @@ static const vae_likelihood pairs[2] = { VAE_GAUSSIAN_PREDICTED, VAE_DISCRETIZED
 /* The nats of a row at z = mean, without the KL. */
 static const vae_score_config nats = { .kind = VAE_SCORE_RECONSTRUCTION };
 
-static long double softplus(long double x) { return fmaxl(x, 0) + log1pl(expl(-fabsl(x))); }
+static double softplus(double x) { return fmax(x, 0) + log1p(exp(-fabs(x))); }
 
 /* -log p(x | l, v), by other formulas than the library's where that keeps its digits. */
-static long double nats_of(vae_likelihood likelihood, long double x, long double l, long double v) {
-    long double scale, level, upper, lower, share;
+static double nats_of(vae_likelihood likelihood, double x, double l, double v) {
+    double scale, level, upper, lower, share;
     if (likelihood == VAE_GAUSSIAN_PREDICTED) {
-        v = fminl(fmaxl(v, -12), 40);
-        return (x - l) * (x - l) / 2 * expl(-v) + v / 2 + 0.918938533204672741780329736406L;
+        v = fmin(fmax(v, -12), 40);
+        return (x - l) * (x - l) / 2 * exp(-v) + v / 2 + 0.918938533204672741780329736406;
     }
-    scale = expl(fminl(fmaxl(v, -8), 4));
-    level = floorl(255 * x + 0.5L);
-    upper = ((level + 0.5L) / 255 - l) / scale;
-    lower = ((level - 0.5L) / 255 - l) / scale;
+    scale = exp(fmin(fmax(v, -8), 4));
+    level = floor(255 * x + 0.5);
+    upper = ((level + 0.5) / 255 - l) / scale;
+    lower = ((level - 0.5) / 255 - l) / scale;
     if (level == 0) return softplus(-upper);
     if (level == 255) return softplus(lower);
     if (lower > 0) {            /* seen from the other side nothing is near 1 */
@@ -32,18 +32,18 @@ static long double nats_of(vae_likelihood likelihood, long double x, long double
         upper = -lower;
         lower = -share;
     }
-    share = expl(upper) / (1 + expl(upper)) - expl(lower) / (1 + expl(lower));
-    if (upper < 20 && upper > -5000 && share > 0) return -logl(share);
-    return softplus(-upper) + softplus(lower) - logl(-expm1l(lower - upper));
+    share = exp(upper) / (1 + exp(upper)) - exp(lower) / (1 + exp(lower));
+    if (upper < 20 && upper > -600 && share > 0) return -log(share);        /* exp(upper) has all its digits */
+    return softplus(-upper) + softplus(lower) - log(-expm1(lower - upper));
 }
 
 /* E[x | l, v] */
-static long double mean_of(vae_likelihood likelihood, long double l, long double v) {
-    long double sum = 0;
+static double mean_of(vae_likelihood likelihood, double l, double v) {
+    double sum = 0;
     int         level;
     if (likelihood == VAE_GAUSSIAN_PREDICTED) return l;
     for (level = 1; level < 256; level++)
-        sum += 1 / (1 + expl(((level - 0.5L) / 255 - l) / expl(fminl(fmaxl(v, -8), 4)))) / 255;
+        sum += 1 / (1 + exp(((level - 0.5) / 255 - l) / exp(fmin(fmax(v, -8), 4)))) / 255;
     return sum;
 }
 
@@ -73,7 +73,6 @@ TEST(test_pair_nats_and_means) {
     static const double pixels[] = { 0, 1, 1.0 / 255, 254.0 / 255, 127.0 / 255, 128.0 / 255, 0.3, 0.25 };
     size_t              k, i, v, j;
     int                 kernels;
-    NEEDS_LONG_DOUBLES();
     for (kernels = VAE_KERNELS_PLAIN; kernels <= VAE_KERNELS_NEON; kernels++)
         for (k = 0; k < 2 && vae_kernels_available((vae_kernels)kernels); k++) {
             vae_model *model = constant_decoder(pairs[k], (vae_kernels)kernels, one_pixel);
@@ -82,24 +81,23 @@ TEST(test_pair_nats_and_means) {
                     const vae_real    bias[2] = { (vae_real)firsts[i], (vae_real)seconds[v] }, z = 0;
                     const vae_latents latents = { .z = &z, .count = 1 };
                     vae_real          mean = -1;
-                    long double       expected;
+                    double            expected;
                     set(model, "decoder.0.bias", bias, 2);
                     CHECK(vae_decode(model, &latents, &mean, NULL) == VAE_OK);
-                    expected = mean_of(pairs[k], (long double)bias[0], (long double)bias[1]);
+                    expected = mean_of(pairs[k], (double)bias[0], (double)bias[1]);
                     CHECK_NEAR(mean, expected, k ? 6e-6 : 0);
                     /* a small mean has its digits, too */
-                    if (!i) CHECK_NEAR(mean, expected, 2e-5 * (double)expected);
+                    if (!i) CHECK_NEAR(mean, expected, 2e-5 * expected);
                     for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
-                        const vae_real    x = (vae_real)pixels[j];
-                        const vae_data    data = { .pixels = &x, .count = 1 };
-                        const long double exact = nats_of(pairs[k], (long double)x, (long double)bias[0],
-                                                          (long double)bias[1]);
+                        const vae_real x = (vae_real)pixels[j];
+                        const vae_data data = { .pixels = &x, .count = 1 };
+                        const double   exact = nats_of(pairs[k], (double)x, (double)bias[0], (double)bias[1]);
                         /* how much the rounding of 255 l, or of x - l, weighs */
-                        const double      steep = k ? 1e-7 * (1 + fabs(firsts[i])) / exp(fmin(fmax(seconds[v], -8), 4))
-                                                  : 0;
-                        double            score = NAN;
+                        const double   steep = k ? 1e-7 * (1 + fabs(firsts[i])) / exp(fmin(fmax(seconds[v], -8), 4))
+                                               : 0;
+                        double         score = NAN;
                         CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
-                        CHECK_NEAR(score, exact, 3e-6 * (1 + fabs((double)exact)) + steep);
+                        CHECK_NEAR(score, exact, 3e-6 * (1 + fabs(exact)) + steep);
                     }
                 }
             vae_destroy(model);
@@ -168,7 +166,6 @@ TEST(test_predicted_integrates_to_one) {
 TEST(test_places_of_pairs) {
     size_t k;
     int    width, channels, first_layout;
-    NEEDS_LONG_DOUBLES();
     for (k = 0; k < 2; k++)
         for (channels = 1; channels < 4; channels++)
             for (width = 1; width < 40; width += width < 19 ? 1 : 7)
@@ -181,7 +178,7 @@ TEST(test_places_of_pairs) {
                     vae_real        bias[2 * 120], pixels[120], decoded[120], z = 0;
                     vae_data        data = { .pixels = pixels, .count = 1 };
                     vae_latents     latents = { .z = &z, .count = 1 };
-                    long double     exact = 0;
+                    double          exact = 0;
                     double          score = NAN, each[120];
                     int             i;
                     config.input = shape;
@@ -198,22 +195,20 @@ TEST(test_places_of_pairs) {
                         /* of the caller's row */
                         const int at = first_layout ? i : i % width * channels + i / width;
                         pixels[at] = (vae_real)((i * 37 + n) % 256) / 255;
-                        exact += nats_of(pairs[k], (long double)pixels[at], (long double)bias[i],
-                                         (long double)bias[n + i]);
+                        exact += nats_of(pairs[k], (double)pixels[at], (double)bias[i], (double)bias[n + i]);
                     }
                     CHECK(vae_score(model, &data, &nats, &score, NULL) == VAE_OK);
-                    CHECK_NEAR(score, exact, 1e-5 * (n + fabs((double)exact)));
+                    CHECK_NEAR(score, exact, 1e-5 * (n + fabs(exact)));
                     CHECK(vae_score_numbers(model, &data, &nats, each, NULL) == VAE_OK);
                     for (i = 0; i < n; i++) {
                         const int at = first_layout ? i : i % width * channels + i / width;
-                        exact = nats_of(pairs[k], (long double)pixels[at], (long double)bias[i],
-                                        (long double)bias[n + i]);
-                        CHECK_NEAR(each[at], exact, 1e-5 * (1 + fabs((double)exact)));
+                        exact = nats_of(pairs[k], (double)pixels[at], (double)bias[i], (double)bias[n + i]);
+                        CHECK_NEAR(each[at], exact, 1e-5 * (1 + fabs(exact)));
                     }
                     CHECK(vae_decode(model, &latents, decoded, NULL) == VAE_OK);
                     for (i = 0; i < n; i++)
                         CHECK_NEAR(decoded[first_layout ? i : i % width * channels + i / width],
-                                   mean_of(pairs[k], (long double)bias[i], (long double)bias[n + i]), 1e-5);
+                                   mean_of(pairs[k], (double)bias[i], (double)bias[n + i]), 1e-5);
                     vae_destroy(model);
                 }
 }
@@ -553,7 +548,6 @@ TEST(test_moments_of_drawn_pixels) {
     static vae_real drawn[ROWS * SIZE], z[ROWS];
     int             k, way;
     size_t          i, r;
-    NEEDS_LONG_DOUBLES();
     for (k = VAE_BERNOULLI; k <= LIKELIHOODS; k++)
         for (way = 0; way < 2; way++) {
             const int         two = k >= VAE_GAUSSIAN_PREDICTED, sigma = k == VAE_GAUSSIAN || k == VAE_LAPLACE;
@@ -612,8 +606,7 @@ TEST(test_moments_of_drawn_pixels) {
                 for (level = 0; k == VAE_DISCRETIZED_LOGISTIC && level < 256; level++) {
                     const double off = level / 255.0 - (double)mean[i];
                     variance += off * off *
-                                exp(-(double)nats_of(VAE_DISCRETIZED_LOGISTIC, level / 255.0L, (long double)l,
-                                                     (long double)v));
+                                exp(-nats_of(VAE_DISCRETIZED_LOGISTIC, level / 255.0, (double)l, (double)v));
                 }
                 variance *= units * units;
                 CHECK_NEAR(sums[i], 0, 5 * sqrt(variance / ROWS));

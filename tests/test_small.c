@@ -17,8 +17,13 @@
 #endif
 
 /* The stack of a call: 1 KB where frames begin at multiples of 4 or 8, as on a Cortex-M; here they begin at multiples
-   of 16. */
-enum { STACK = 1024, STACK_HERE = 1280, WIDE = sizeof(void *) > 4 };
+   of 16, and are twice as wide on 64 bits. Each frame of s390x has 160 bytes for registers besides. */
+enum { STACK = 1024, WIDE = sizeof(void *) > 4 };
+#ifdef __s390x__
+enum { STACK_HERE = 3 * STACK };
+#else
+enum { STACK_HERE = WIDE ? 2 * STACK : 1280 };
+#endif
 
 static vae_config sensors(void) {
     vae_config c;
@@ -100,11 +105,15 @@ static void call_refused(void) {
     given.encoder[0].kernel_width = 0;
 }
 
-static unsigned char *where;
+static unsigned char *lowest;
+static int            depth;
+
+/* Measured before the thread ends, which takes stack, too: more than some calls do. */
 static void *start(void *call) {
     volatile unsigned char here = 0;
-    where = (unsigned char *)(uintptr_t)&here;
     (*(void (**)(void))call)();
+    while (*lowest == 0xA5) lowest++;
+    depth = (int)((unsigned char *)(uintptr_t)&here - lowest);
     return NULL;
 }
 
@@ -112,10 +121,9 @@ static void *start(void *call) {
 static int depth_of(void (*call)(void)) {
     enum { SIZE = 1 << 18 };
     void          *memory = NULL;
-    unsigned char *stack, *lowest;
+    unsigned char *stack;
     pthread_attr_t attributes;
     pthread_t      thread;
-    int            depth;
     if (posix_memalign(&memory, 4096, SIZE)) return -1;
     lowest = stack = (unsigned char *)memory;
     memset(stack, 0xA5, SIZE);
@@ -124,8 +132,6 @@ static int depth_of(void (*call)(void)) {
         return -1;
     pthread_join(thread, NULL);
     pthread_attr_destroy(&attributes);
-    while (*lowest == 0xA5) lowest++;
-    depth = (int)(where - lowest);
     free(memory);
     return depth;
 }
@@ -141,6 +147,9 @@ TEST(test_stack) {
     };
     size_t i;
     int    nothing;
+#ifdef __TINYC__
+    SKIP("the bounds are those of code that a compiler optimizes");
+#endif
     given = sensors();
     block = malloc(100000);
     memset(block, 0, 100000);
@@ -149,10 +158,10 @@ TEST(test_stack) {
     for (i = 0; i < sizeof calls / sizeof *calls; i++) calls[i].call();
     nothing = depth_of(call_nothing);
     for (i = 0; i < sizeof calls / sizeof *calls; i++) {
-        const int depth = depth_of(calls[i].call) - nothing;
-        printf("  %-28s %5d bytes of stack\n", calls[i].name, depth);
+        const int bytes = depth_of(calls[i].call) - nothing;
+        printf("  %-28s %5d bytes of stack\n", calls[i].name, bytes);
         if (calls[i].bound == 1 || (calls[i].bound && !WIDE))
-            CHECK(depth > 0 && depth <= (WIDE ? 2 * STACK : STACK_HERE));
+            CHECK(bytes > 0 && bytes <= STACK_HERE);
     }
     vae_destroy(one);
     free(block);

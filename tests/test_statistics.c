@@ -10,7 +10,7 @@
 #include "model.h"
 
 #define SIGMAS 5.0
-#define HALF_LOG_TWO_PI 0.918938533204672741780329736406L
+#define HALF_LOG_TWO_PI 0.918938533204672741780329736406
 
 /* A tensor becomes all zeros. */
 static void clear(vae_model *model, const char *name, size_t count) {
@@ -115,22 +115,22 @@ static void test_seeds_are_independent(void) {
 
 /* The integral of q log(q / p) with q = N(mean, exp(logvar)): by x = mean + deviation t and the trapezoidal rule, whose
    error for such integrands is far below rounding. */
-static long double integrated_kl(long double mean, long double logvar) {
-    const long double deviation = expl(logvar / 2), h = 1.0L / 32;
-    long double       sum = 0;
-    int               i;
+static double integrated_kl(double mean, double logvar) {
+    const double deviation = exp(logvar / 2), h = 1.0 / 32;
+    double       sum = 0;
+    int          i;
     for (i = -14 * 32; i <= 14 * 32; i++) {
-        const long double t = i * h, x = mean + deviation * t;
-        sum += expl(-t * t / 2 - HALF_LOG_TWO_PI) * (x * x / 2 - t * t / 2 - logvar / 2);
+        const double t = i * h, x = mean + deviation * t;
+        sum += exp(-t * t / 2 - HALF_LOG_TWO_PI) * (x * x / 2 - t * t / 2 - logvar / 2);
     }
     return sum * h;
 }
 
 /* (mean^2 + exp(logvar) - 1 - logvar) / 2, the exponential's part by its series where it would cancel. */
-static long double closed_kl(long double mean, long double logvar) {
-    long double rest = expl(logvar) - 1 - logvar, term = logvar * logvar / 2;
-    int         k;
-    if (fabsl(logvar) < 0.5L)
+static double closed_kl(double mean, double logvar) {
+    double rest = exp(logvar) - 1 - logvar, term = logvar * logvar / 2;
+    int    k;
+    if (fabs(logvar) < 0.5)
         for (rest = 0, k = 3; k < 30; k++) {
             rest += term;
             term *= logvar / k;
@@ -155,18 +155,18 @@ static void test_kl_against_integration(void) {
         for (i = 0; i < sizeof means / sizeof *means; i++)
             for (j = 0; j < sizeof logvars / sizeof *logvars; j++) {
                 const vae_real mean = (vae_real)means[i], logvar = (vae_real)logvars[j];
-                const long double m = (long double)mean, v = (long double)logvar, exact = closed_kl(m, v);
-                const vae_data    data = { .bytes = &pixel, .count = 1 };
-                vae_terms         terms;
-                double            relative;
+                const double   m = (double)mean, v = (double)logvar, exact = closed_kl(m, v);
+                const vae_data data = { .bytes = &pixel, .count = 1 };
+                vae_terms      terms;
+                double         relative;
                 set(model, "mean.bias", &mean, 1);
                 set(model, "logvar.bias", &logvar, 1);
                 CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
                 if (exact == 0) { CHECK(terms.kl == 0); continue; }
-                if (exact > 1e-8L) CHECK_NEAR((double)(integrated_kl(m, v) / exact), 1, 1e-6);
-                relative = fabs((double)((long double)terms.kl / exact - 1));
+                if (exact > 1e-8) CHECK_NEAR(integrated_kl(m, v) / exact, 1, 1e-6);
+                relative = fabs(terms.kl / exact - 1);
                 if (relative > 2e-6)
-                    printf("mean %g, logvar %g: kl %.9g, exactly %.9Lg\n", (double)mean, (double)logvar, terms.kl,
+                    printf("mean %g, logvar %g: kl %.9g, exactly %.9g\n", (double)mean, (double)logvar, terms.kl,
                            exact);
                 CHECK(relative <= 2e-6);
                 worst = fmax(worst, relative);
@@ -194,7 +194,7 @@ static void test_logvar_is_held(void) {
         CHECK(vae_encode(model, &data, NULL, &logvar, NULL) == VAE_OK);
         CHECK(logvar == held[i]);
         CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
-        CHECK_NEAR(terms.kl / (double)closed_kl(0, (long double)held[i]), 1, 2e-6);
+        CHECK_NEAR(terms.kl / closed_kl(0, (double)held[i]), 1, 2e-6);
     }
     vae_destroy(model);
 }
@@ -221,21 +221,19 @@ static void test_bernoulli_nats(void) {
         vae_model *model = constant_decoder(VAE_BERNOULLI, 0, sets[s], 1);
         for (i = 0; i < sizeof logits / sizeof *logits; i++)
             for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
-                const vae_real    logit = (vae_real)logits[i], pixel = (vae_real)pixels[j];
-                const long double l = (long double)logit, x = (long double)pixel;
+                const vae_real logit = (vae_real)logits[i], pixel = (vae_real)pixels[j];
+                const double   l = (double)logit, x = (double)pixel;
                 /* log sigmoid(l) = -log(1 + exp(-l)), log(1 - sigmoid(l)) = -log(1 + exp(l)) */
-                const long double exact = x * log1pl(expl(-l)) + (1 - x) * log1pl(expl(l));
-                const vae_data    data = { .pixels = &pixel, .count = 1 };
+                const double   exact = x * log1p(exp(-l)) + (1 - x) * log1p(exp(l));
+                const vae_data data = { .pixels = &pixel, .count = 1 };
                 /* Neither side of l x may be exact; with x 0 or 1 nothing cancels, and the error is relative. */
-                const double      allowed = j < 2 ? 2e-6 * (double)exact + 1e-37
-                                            : 2e-7 * (1 + fabs((double)l)) + 2e-6 * (double)exact;
-                vae_terms         terms;
+                const double   allowed = j < 2 ? 2e-6 * exact + 1e-37 : 2e-7 * (1 + fabs(l)) + 2e-6 * exact;
+                vae_terms      terms;
                 set(model, "decoder.0.bias", &logit, 1);
                 CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
-                if (!(fabs(terms.reconstruction - (double)exact) <= allowed))
-                    printf("logit %g, pixel %g: %.9g nats, exactly %.9Lg\n", (double)l, (double)x,
-                           terms.reconstruction, exact);
-                CHECK_NEAR(terms.reconstruction, (double)exact, allowed);
+                if (!(fabs(terms.reconstruction - exact) <= allowed))
+                    printf("logit %g, pixel %g: %.9g nats, exactly %.9g\n", l, x, terms.reconstruction, exact);
+                CHECK_NEAR(terms.reconstruction, exact, allowed);
             }
         vae_destroy(model);
     }
@@ -247,19 +245,19 @@ static void test_bernoulli_sums(void) {
     for (n = 1; n < 70; n++) {
         vae_model  *model = constant_decoder(VAE_BERNOULLI, 0, VAE_KERNELS_BEST, n);
         vae_real    logits[70], pixels[70];
-        long double exact = 0;
+        double      exact = 0;
         vae_data    data = { .pixels = pixels, .count = 1 };
         vae_terms   terms;
         int         i;
         for (i = 0; i < n; i++) {
             logits[i] = (vae_real)(7 * sin(i + n));
             pixels[i] = (vae_real)(0.5 + 0.5 * cos(3 * i + n));
-            exact += (long double)pixels[i] * log1pl(expl(-(long double)logits[i])) + (1 - (long double)pixels[i]) *
-                     log1pl(expl((long double)logits[i]));
+            exact += (double)pixels[i] * log1p(exp(-(double)logits[i])) + (1 - (double)pixels[i]) *
+                     log1p(exp((double)logits[i]));
         }
         set(model, "decoder.0.bias", logits, (size_t)n);
         CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
-        CHECK_NEAR(terms.reconstruction / (double)exact, 1, 2e-6);
+        CHECK_NEAR(terms.reconstruction / exact, 1, 2e-6);
         vae_destroy(model);
     }
 }
@@ -272,19 +270,18 @@ static void test_gaussian_nats(void) {
     size_t              c, s, i, j;
     for (c = 0; c < 2; c++)
         for (s = 0; s < sizeof sigmas / sizeof *sigmas; s++) {
-            vae_model        *model = constant_decoder(VAE_GAUSSIAN, sigmas[s], sets[c], 1);
-            const long double sigma = sigmas[s] == 0 ? 1 : (long double)(vae_real)sigmas[s];
+            vae_model   *model = constant_decoder(VAE_GAUSSIAN, sigmas[s], sets[c], 1);
+            const double sigma = sigmas[s] == 0 ? 1 : (double)(vae_real)sigmas[s];
             for (i = 0; i < sizeof outputs / sizeof *outputs; i++)
                 for (j = 0; j < sizeof pixels / sizeof *pixels; j++) {
-                    const vae_real    output = (vae_real)outputs[i], pixel = (vae_real)pixels[j];
-                    const long double d = (long double)pixel - (long double)output,
-                                      quadratic = d * d / (2 * sigma * sigma);
-                    const long double exact = quadratic + logl(sigma) + HALF_LOG_TWO_PI;
-                    const vae_data    data = { .pixels = &pixel, .count = 1 };
-                    vae_terms         terms;
+                    const vae_real output = (vae_real)outputs[i], pixel = (vae_real)pixels[j];
+                    const double   d = (double)pixel - (double)output, quadratic = d * d / (2 * sigma * sigma);
+                    const double   exact = quadratic + log(sigma) + HALF_LOG_TWO_PI;
+                    const vae_data data = { .pixels = &pixel, .count = 1 };
+                    vae_terms      terms;
                     set(model, "decoder.0.bias", &output, 1);
                     CHECK(vae_elbo(model, &data, &terms, NULL, NULL) == VAE_OK);
-                    CHECK_NEAR(terms.reconstruction, (double)exact, 1e-12 + 1e-6 * (double)quadratic);
+                    CHECK_NEAR(terms.reconstruction, exact, 1e-12 + 1e-6 * quadratic);
                 }
             vae_destroy(model);
         }
