@@ -695,8 +695,8 @@ VAE_API int vae_print_progress(void *user, const vae_progress *progress);
 /* With config.standardize the network sees (pixel - mean) / scale: each pixel's mean and standard deviation in `data`
    (a pixel that never changes keeps scale 1). Pixels that come out are in your units again, and nats count the change
    of scale (+ sum of log scale), so that they stay comparable. vae_fit does this by itself before a model's first step,
-   unless you have. Call it where you train by steps, with the same rows on every machine; after the first step it is
-   refused. The numbers are the tensors "standardize.mean" and "standardize.scale", saved with the weights. */
+   unless you have. A first step of your own is refused without it: call it before, with the same rows on every machine,
+   or set the numbers, the tensors "standardize.mean" and "standardize.scale", which are saved with the weights. */
 VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error);
 
 /* One update on one batch of at most config.batch rows: forward, backward, optimiser. `terms` may be NULL. */
@@ -7212,6 +7212,7 @@ struct vae_model {
     /* What the epoch in progress was begun with, in checkpoints too: it goes on with the same or not at all. */
     uint64_t                epoch_rows, epoch_batch;        /* 0 between epochs */
     int                     epoch_keeps_order;
+    int                     has_units;      /* means and scales were given, be they those of a fresh model: 0 and 1 */
     /* What vae_fit goes by, see vaei_note_validation; in checkpoints too. */
     uint64_t                best_epoch;     /* 0: none has been judged */
     uint64_t                waited, plateau;/* epochs since the best one; ... or since the learning rate was lowered */
@@ -9650,6 +9651,7 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
                              "log in -13.82 to 13.82", i, name, VAEI_SHOWN(values[i]));
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
+    if (!strncmp(name, "standardize.", 12)) model->has_units = 1;
     vaei_forget_best(model);
     return vaei_leave(model, VAEI_FREE, VAE_OK);
 }
@@ -10743,13 +10745,15 @@ VAEI_PRIVATE void vaei_column_statistics(const vae_model *model, const vae_data 
     }
 }
 
-/* Whether vae_standardize or a fit has set the means and scales, which a fresh model has as 0 and 1. */
-VAEI_PRIVATE int vaei_is_standardized(const vae_model *model) {
+/* Whether the model is to standardise, and has neither made a step nor been given means and scales: by vae_standardize,
+   as tensors, or by a file, in which a fresh model's 0 and 1 count as none. */
+VAEI_PRIVATE int vaei_lacks_units(const vae_model *model) {
     size_t i;
+    if (!VAEI_HAS(model->settings.standardize) || model->step || model->has_units) return 0;
     for (i = 0; i < model->plan.example; i++)
         if (model->weights[model->plan.standardize_mean + i] != 0 ||
-            model->weights[model->plan.standardize_scale + i] != 1) return 1;
-    return 0;
+            model->weights[model->plan.standardize_scale + i] != 1) return 0;
+    return 1;
 }
 
 /* Each pixel's mean and scale over the data; of a pixel that never changes the scale is 1. `data` NULL: 0 and 1, as in
@@ -10759,6 +10763,7 @@ VAEI_PRIVATE void vaei_set_standardize(vae_model *model, const vae_data *data) {
     vae_real *scale = model->parameters + model->plan.standardize_scale;
     vae_wide  means[16], variances[16];
     size_t    first, count, i;
+    model->has_units = data != NULL;
     for (first = 0; first < model->plan.example; first += count) {
         count = vaei_min_size(16, model->plan.example - first);
         if (data) vaei_column_statistics(model, data, first, count, means, variances);
@@ -10830,7 +10835,7 @@ VAEI_PRIVATE int vaei_learns_sigma(const vae_model *model) {
    standardizes takes its means and scales from the data. */
 VAEI_SETUP vae_status vaei_accept_data(vae_model *model, const vae_data *data, const vae_data *validation,
                                        vae_error *error) {
-    const int  fresh = !model->step && VAEI_HAS(model->settings.standardize) && !vaei_is_standardized(model);
+    const int  fresh = vaei_lacks_units(model);
     vae_status status = vaei_check_labels(model, data->labels, 0, data->count, "", error);
     if (status != VAE_OK) return status;
     /* A fresh model can judge pixels only once it has their scale; it then allows all that are finite. */
@@ -12392,6 +12397,9 @@ VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch,
         return vaei_fail(error, VAE_ERROR_ARGUMENT,
                          "the batch has %z rows, the model was made for %z: raise config.batch", batch->count,
                          model->plan.batch);
+    if (vaei_lacks_units(model))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: config.standardize is set, but means and scales are not: call "
+                         "vae_standardize with the training data first", call);
     return vaei_load_rows(model, batch, 0, batch->count, NULL, VAEI_FOR_TRAINING, number, error);
 }
 
@@ -12787,7 +12795,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
 /* `config` is a copy that may be changed. Everything is checked before the first weight changes. */
 VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae_fit_config *config, vae_error *error) {
     vaei_fit   fit;
-    const int  fresh = !model->step && VAEI_HAS(model->settings.standardize) && !vaei_is_standardized(model);
+    const int  fresh = vaei_lacks_units(model);
     vae_status status = vaei_check_data(model, data, "vae_fit", error);
     if (status == VAE_OK) status = vaei_check_fit(model, data, config, error);
     if (status == VAE_OK && config->validation)

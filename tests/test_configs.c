@@ -175,6 +175,7 @@ static void use_model(vae_model *model, const vae_config *c) {
     data.bytes = bytes;
     data.count = rows;
     if (c->classes || c->classifier[0].kind) data.labels = &label;
+    if (trains && c->standardize && !CHECK(vae_standardize(model, &data, &problem) == VAE_OK)) explain("standardize");
     if (trains) {
         status = vae_train_step(model, &data, NULL, &problem);
         /* A rate, decay or weight drawn too large for this network may diverge. */

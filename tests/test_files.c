@@ -1906,9 +1906,9 @@ TEST(test_constants_of_standardizing) {
     size_t      i, at = 0;
     config.standardize = 1;
     model = make_of(&config);
-    train(model, 3);
     EXPECT(vae_set_tensor(model, "standardize.mean", mean, 3, &problem), VAE_OK);
     EXPECT(vae_set_tensor(model, "standardize.scale", scale, 3, &problem), VAE_OK);
+    train(model, 3);
     file = saved(model, 1);
     if (EXPECT(vae_load_memory(file.at, file.size, NULL, &loaded, &problem), VAE_OK)) {
         const bytes again = saved(loaded, 1);

@@ -413,6 +413,7 @@ TEST(test_constants_are_guarded) {
     const vae_data data = { .pixels = row, .count = 1 };
     vae_model     *model = make(&config);
     vae_error      error;
+    CHECK(vae_standardize(model, &data, &error) == VAE_OK);
     CHECK(vae_accumulate_gradients(model, &data, NULL, NULL, &error) == VAE_OK);
     CHECK(vae_get_gradient(model, "standardize.mean", values, 3, &error) == VAE_ERROR_ARGUMENT);
     CHECK_TEXT(error.message, "tensor standardize.mean is not trained and has no gradient");
@@ -494,6 +495,86 @@ TEST(test_standardize_is_refused) {
     CHECK(vae_fit(model, &data, &fit, &error) == VAE_OK);
     CHECK(vae_get_tensor(model, "standardize.scale", values, 2, NULL) == VAE_OK && values[0] == 2 && values[1] == 2);
     vae_destroy(model);
+}
+
+/* The three ways to a first step, each refused until means and scales are there. */
+static vae_status first_step(vae_model *model, int way, const vae_data *data, vae_error *error) {
+    const vae_share share = { 1, 9 };
+    vae_status      status;
+    if (way == 0) return vae_train_step(model, data, NULL, error);
+    status = vae_accumulate_gradients(model, data, way == 2 ? &share : NULL, NULL, error);
+    return status == VAE_OK ? vae_apply_gradients(model, error) : status;
+}
+
+/* A first step by hand does not take a fresh model's 0 and 1 for means and scales; but whoever gives these numbers has
+   given them, and a model that has made a step goes on with what it has. */
+TEST(test_first_step_needs_units) {
+    enum { SIZE = 3, FILE_SIZE = 1 << 14 };
+    static const char   *const calls[] = { "vae_train_step: ", "vae_accumulate_gradients: " };
+    static unsigned char file[FILE_SIZE], weights[FILE_SIZE], fresh[FILE_SIZE];
+    vae_config     config = { .input = { 1, SIZE, 1 }, .latent = 1, .encoder = { VAE_DENSE(2, VAE_TANH) }, .threads = 1,
+                              .likelihood = VAE_GAUSSIAN, .standardize = 1, .batch = 2 };
+    vae_real       zeros[2 * SIZE] = { 0 }, ones[SIZE] = { 1, 1, 1 }, rows[2 * SIZE] = { 1, 2, 3, 4, 6, 8 }, mean[SIZE];
+    const vae_data data = { .pixels = rows, .count = 2 }, no_rows = { .pixels = rows, .count = 0 };
+    const vae_data still = { .pixels = zeros, .count = 2 };
+    const vae_share none = { 1, 9 };
+    vae_fit_config fit = { .epochs = 1 };
+    vae_error      error;
+    vae_state      state;
+    size_t         sizes[3];
+    int            way, how;
+    for (way = 0; way < 3; way++)
+        for (how = 0; how < 8; how++) {
+            vae_model *model = make(&config), *loaded = NULL;
+            CHECK(vae_save_memory(model, 0, fresh, FILE_SIZE, &sizes[2], NULL) == VAE_OK);
+            CHECK(vae_accumulate_gradients(model, &no_rows, &none, NULL, NULL) == VAE_OK);
+            CHECK(first_step(model, way, &data, &error) == VAE_ERROR_ARGUMENT);
+            CHECK_CONTAINS(error.message, calls[way > 0]);
+            CHECK_CONTAINS(error.message, "call vae_standardize with the training data first");
+            vae_get_state(model, &state);
+            CHECK(state.step == 0);
+            switch (how) {
+            case 0: CHECK(vae_standardize(model, &data, NULL) == VAE_OK); break;
+            case 1: CHECK(vae_standardize(model, &still, NULL) == VAE_OK); break;   /* gives 0 and 1 */
+            case 2: set(model, "standardize.mean", zeros, SIZE); break;
+            case 3: set(model, "standardize.scale", ones, SIZE); break;
+            case 4:                                         /* a file of weights, without steps */
+            case 5:                                         /* and what fits of it */
+            case 6:                                         /* a checkpoint of no steps */
+                CHECK(vae_standardize(model, &data, NULL) == VAE_OK);
+                CHECK(vae_save_memory(model, 0, weights, FILE_SIZE, &sizes[0], NULL) == VAE_OK);
+                CHECK(vae_save_memory(model, 1, file, FILE_SIZE, &sizes[1], NULL) == VAE_OK);
+                if (how < 6) loaded = make(&config);
+                if (how == 4) CHECK(vae_load_weights_memory(loaded, weights, sizes[0], NULL) == VAE_OK);
+                if (how == 5) CHECK(vae_load_matching_memory(loaded, weights, sizes[0], NULL, NULL) == VAE_OK);
+                if (how == 6) CHECK(vae_load_memory(file, sizes[1], NULL, &loaded, NULL) == VAE_OK);
+                break;
+            default:                                        /* a fit has made steps */
+                CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+            }
+            CHECK(first_step(loaded ? loaded : model, way, &data, &error) == VAE_OK);
+            vae_destroy(loaded);
+            /* A fresh model's file has no means and scales to take. */
+            loaded = make(&config);
+            CHECK(vae_load_weights_memory(loaded, fresh, sizes[2], NULL) == VAE_OK);
+            CHECK(first_step(loaded, way, &data, &error) == VAE_ERROR_ARGUMENT);
+            /* What was given, be it 0 and 1, stays in a fit; what a fit that made no step has found does not. */
+            if (how == 2) set(loaded, "standardize.mean", zeros, SIZE);
+            if (how == 3) {
+                vae_data bad = data;
+                vae_real far[2 * SIZE] = { 0, 0, 0, 0, 0, (vae_real)1e38 };
+                bad.pixels = far;
+                fit.validation = &bad;
+                CHECK(vae_fit(loaded, &still, &fit, NULL) == VAE_ERROR_DATA);
+                fit.validation = NULL;
+                CHECK(first_step(loaded, way, &data, &error) == VAE_ERROR_ARGUMENT);
+            }
+            CHECK(vae_fit(loaded, &data, &fit, NULL) == VAE_OK);
+            CHECK(vae_get_tensor(loaded, "standardize.mean", mean, SIZE, NULL) == VAE_OK);
+            CHECK(mean[1] == (how == 2 ? 0 : 4));
+            vae_destroy(loaded);
+            vae_destroy(model);
+        }
 }
 
 /* ---- bad data, and results that are not finite ---- */
@@ -728,6 +809,7 @@ int main(void) {
     RUN(test_constants_are_guarded);
     RUN(test_standardize_after_a_failed_fit);
     RUN(test_standardize_is_refused);
+    RUN(test_first_step_needs_units);
     RUN(test_sentences_about_data);
     RUN(test_results_that_are_not_finite);
     RUN(test_sizes_of_data);
