@@ -6,11 +6,12 @@
    After each epoch it draws new samples and saves a checkpoint. A last line, "final: ..", is for scripts, in nats per
    image. The same options give the same numbers, interrupted or not. */
 #define VAE_IMPLEMENTATION
+#include "support/interrupt.h"
 #include "../vae.h"
 
+#include "support/checkpoint.h"
 #include "support/evaluation.h"
 #include "support/idx_reader.h"
-#include "support/interrupt.h"
 #include "support/loss_log.h"
 #include "support/options.h"
 #include "support/png_writer.h"
@@ -25,6 +26,7 @@ typedef struct training {
     int          resume;
     recipe       chosen;
     recipe_changes changes;
+    checkpoint   saved;
     idx_images   images, test;
     int         *labels, *test_labels;  /* where the recipe has classes */
     float       *pixels;                /* of SHOWN images */
@@ -47,13 +49,11 @@ static int write_samples(training *t, vae_model *model) {
 /* Called by vae_fit; a result other than 0 stops it. A checkpoint counts the samples of epochs, not those of a stop. */
 static int on_progress(void *user, const vae_progress *progress) {
     training *t = user;
-    vae_error error;
     t->latest = *progress;
     vae_print_progress(NULL, progress);
     if (progress->event == VAE_EVENT_BATCH) return interrupted || (t->seconds > 0 && progress->seconds >= t->seconds);
     if (progress->event == VAE_EVENT_EPOCH && write_samples(t, progress->model) != 0) return -1;
-    if (vae_save_checkpoint(progress->model, t->checkpoint, &error) != VAE_OK)
-        return fail(t->message, "%s", error.message);
+    if (checkpoint_save(&t->saved, progress->model, t->message) != 0) return -1;
     recipe_set_rate(&t->chosen, progress->model);
     if (t->log && progress->has_validation && loss_log_write(t->log, progress, t->message) != 0) return -1;
     return interrupted || (progress->event == VAE_EVENT_STOPPED && write_samples(t, progress->model) != 0);
@@ -71,12 +71,11 @@ static int train(training *t, vae_model *model, int argc, char **argv) {
     vae_status     status = vae_fit(model, &data, &fit, &error);
     if (t->message[0]) return complain("train_mnist", t->message);
     vae_get_state(model, &state);
-    if (status == VAE_STOPPED && interrupted) {
-        printf("interrupted in epoch %d; everything is in %s, go on with\n   ", (int)state.epoch + 1, t->checkpoint);
-        for (int i = 0; i < argc; i++) printf(strchr(argv[i], ' ') ? " '%s'" : " %s", argv[i]);
-        printf(t->resume ? "\n" : " --resume\n");
-        return 128 + interrupted;       /* the exit code that shells use for a signal */
-    }
+    if (status == VAE_STOPPED && interrupted)
+        return interrupt_explain((unsigned long)state.epoch + 1, t->checkpoint, argc, argv, t->resume);
+    if (status == VAE_STOPPED)
+        printf("stopped in epoch %d of %d: %g seconds are over (--seconds); the model is as the last update left it, "
+               "--resume goes on\n", (int)state.epoch + 1, (int)fit.until_epoch, t->seconds);
     if (status == VAE_OK || status == VAE_STOPPED) status = vae_elbo(model, &test, &score, NULL, &error);
     if (status == VAE_OK) status = vae_save(model, t->out, &error);
     if (status != VAE_OK) return complain("train_mnist", error.message);
@@ -114,7 +113,7 @@ int main(int argc, char **argv) {
     };
     vae_config *config = &t.chosen.config;
     vae_model *model = NULL;
-    vae_error  error;
+    idx_directory found;
     int        code = options_parse(argc, argv, "Trains a variational autoencoder on MNIST.", table, 0);
     if (code >= 0) return code;
     if (strcmp(t.recipe, "list") == 0) return recipe_find(NULL, NULL);
@@ -131,13 +130,14 @@ int main(int argc, char **argv) {
     config->threads = (int)t.threads;
     t.pixels = malloc(SHOWN * (size_t)t.test.height * (size_t)t.test.width * sizeof *t.pixels);
     if (!t.pixels) return complain("train_mnist", "not enough memory for the pictures");
-    if ((t.resume ? vae_load(t.checkpoint, config, &model, &error)
-                  : vae_create(config, &model, &error)) != VAE_OK) return complain("train_mnist", error.message);
+    idx_find_directory(t.data, &found, t.message);
+    checkpoint_begin(&t.saved, t.checkpoint, "--checkpoint", "images", found.path, t.images.pixels, t.images.count,
+                     (size_t)t.images.height * (size_t)t.images.width);
+    if (checkpoint_open(&t.saved, t.resume, config, &model, t.message) != 0) return complain("train_mnist", t.message);
     interrupt_begin();
     vae_print_summary(model);
-    if (!t.resume && file_can_be_read(t.checkpoint))
-        printf("%s is there already and will be replaced: --resume would go on from it\n", t.checkpoint);
-    printf("watch %s: new digits after each epoch\n", t.samples);
+    if (checkpoint_has_epochs_left(model, (size_t)t.chosen.epochs))
+        printf("watch %s: new digits after each epoch\n", t.samples);
     recipe_set_rate(&t.chosen, model);
     code = train(&t, model, argc, argv);
     vae_destroy(model);

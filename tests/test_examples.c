@@ -4,12 +4,16 @@
    folder of build/, which is removed at the end. */
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
 #include "test.h"
 #include "auc.h"
 
@@ -41,6 +45,22 @@ static void *limited_realloc(void *block, size_t size) {
     return realloc(block, size);
 }
 
+static char warned[256]; /* what a signal's handler wrote */
+static int  raised;      /* the signal that it raised, no longer caught */
+
+static long pretended_write(int file, const void *text, size_t size) {
+    if (file == 2) snprintf(warned + strlen(warned), sizeof warned - strlen(warned), "%.*s", (int)size,
+                            (const char *)text);
+    return (long)size;
+}
+
+static int pretended_raise(int number) { return raised = number; }
+
+#define write pretended_write
+#define raise pretended_raise
+#include "../examples/support/interrupt.h"
+#undef write
+#undef raise
 #define getenv pretended_getenv
 #define malloc limited_malloc
 #define realloc limited_realloc
@@ -1222,6 +1242,7 @@ TEST(test_resume) {
     }
     CHECK(run(TRAIN FILES("b") " --resume") == 0);      /* nothing is left to do */
     CHECK(!strstr(heard, "epoch 3/3"));
+    CHECK_CONTAINS(heard, "nothing left to train: 3 epochs are made, ");
     check_same_files("model");
 }
 
@@ -1348,20 +1369,29 @@ TEST(test_reproduce) {
     CHECK(run("rm -rf " FOLDER "/calls " FOLDER "/table") == 0);
 }
 
-/* A second Ctrl-C does not wait for the batch, here one of a second or so. */
+/* timeout(1) signals a process and its group: that is one request. A later signal is another, and ends the program. */
 TEST(test_second_interrupt) {
-    int tries;
+    warned[0] = '\0';
+    interrupt_begin();
+    CHECK(raise(SIGTERM) == 0 && interrupted == SIGTERM);
+    CHECK(raise(SIGTERM) == 0 && raise(SIGINT) == 0 && raised == 0);
+#ifdef INTERRUPT_WRITES
+    CHECK_TEXT(warned, "\nstopping, and saving: once more, in two seconds or later, gives up\n");
+#else
+    (void)pretended_write;
+#endif
+    interrupted_at -= 3;
+    CHECK(raise(SIGINT) == 0 && raised == SIGINT);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    interrupted = 0;
     if (!have_examples()) SKIP("the examples are not built");
-    for (tries = 0; tries < 5; tries++) {
-        const int code = run("build/train_mnist --threads 1 --batch 6000 --data " RUNS "/digits" FILES("c") " >" RUNS
-                             "/c.log 2>&1 & run=$!; until grep -q watch " RUNS "/c.log; do sleep 0.02; done; sleep "
-                             "0.1; "
-                             "kill -INT $run; sleep 0.02; kill -INT $run; wait $run; code=$?; cat " RUNS "/c.log; "
-                             "(exit $code)");
-        CHECK(code == 130);
-        if (!strstr(heard, "interrupted in")) break;    /* else the batch ended between the two */
-    }
-    CHECK(tries < 5);
+    run("rm -f " RUNS "/c/*");
+    CHECK(run("build/train_mnist --threads 1 --batch 6000 --data " RUNS "/digits" FILES("c") " >" RUNS "/c.log 2>&1 & "
+              "run=$!; until grep -q watch " RUNS "/c.log; do sleep 0.02; done; sleep 0.1; kill -INT $run; kill -INT "
+              "$run; sleep 0.02; kill -INT $run; wait $run; code=$?; cat " RUNS "/c.log; (exit $code)") == 130);
+    CHECK_CONTAINS(heard, "interrupted in epoch ");
+    CHECK(can_be_opened(RUNS "/c/checkpoint"));
 }
 
 TEST(test_train_mistakes) {
@@ -1380,8 +1410,14 @@ TEST(test_train_mistakes) {
     complaint = strstr(heard, "train_mnist: cannot open " RUNS "/c/checkpoint");
     CHECK(data && complaint && data < complaint);       /* into one pipe, in the order they were said */
     CHECK(run(TRAIN FILES("c") " --seconds 0.01") == 0);
+    CHECK_CONTAINS(heard, "stopped in epoch 1 of 3: 0.01 seconds are over (--seconds); the model is as the last ");
     CHECK_CONTAINS(heard, "final: epochs=0.");
     CHECK(can_be_opened(RUNS "/c/model") && can_be_opened(RUNS "/c/samples.png"));
+    CHECK(run(FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
+    CHECK(run("build/train_mnist --recipe torch-400-20 --resume --data " RUNS "/few" FILES("c")) == 1);
+    CHECK_CONTAINS(heard, RUNS "/c/checkpoint learned 6000 images of " RUNS "/digits, not these 64 of " RUNS
+                   "/few: name another --checkpoint, or leave out --resume to begin anew");
+    CHECK(run("rm " RUNS "/c/checkpoint.data; " TRAIN FILES("c") " --resume") == 0); /* earlier versions wrote none */
 }
 
 static void check_picture(const char *path, size_t width, size_t height) {
@@ -1877,6 +1913,7 @@ TEST(test_image_folder) {
     write_file("shapes of all/notes.txt", "x", 1);
     write_file("shapes of all/.hidden.ppm", "x", 1);
     CHECK(load_folder("shapes of all/", 0, &folder) == 0);         /* as it is */
+    CHECK(folder.cut == 0);
     CHECK(folder.count == 1 && folder.others == 1 && folder.unread == 0 && folder.height == 2 && folder.width == 4);
     CHECK(folder.channels == 3 && !memcmp(folder.pixels, wide + sizeof wide - 25, 24));
     free(folder.pixels);
@@ -1884,6 +1921,7 @@ TEST(test_image_folder) {
     CHECK(folder.pixels[0] == (4 + 7 + 20 + 23 + 2) / 4 && folder.pixels[2] == (6 + 9 + 22 + 25 + 2) / 4);
     free(folder.pixels);
     CHECK(load_folder("shapes of all", 4, &folder) == 0);          /* each of the middle pixels four times */
+    CHECK(folder.cut == 1);
     CHECK(folder.pixels[0] == 4 && folder.pixels[3] == 4 && folder.pixels[6] == 7 && folder.pixels[12 + 9] == 7);
     free(folder.pixels);
     write_file("shapes of all/b.PGM", deep, sizeof deep - 1);       /* of two bytes; grey among colours */
@@ -1950,6 +1988,23 @@ TEST(test_near_codes) {
     CHECK(near_codes(codes[0], ROWS, 3, 1, 6, COUNT, again[0]) == 0 && memcmp(drawn, again, sizeof drawn));
 }
 
+/* Pictures are there long before the end. A checkpoint is of its own pictures, and goes on with no others. */
+static void check_other_pictures(unsigned char *bytes) {
+    const uint64_t before = hash_of_file(FOLDER "/i-checkpoint.safetensors");
+    bytes[11] ^= 1;
+    write_file("others/1.ppm", bytes, 11 + 192);
+    CHECK(run("build/train_images " FOLDER "/others --epochs 9 --resume --out " FOLDER "/i") == 1);
+    CHECK_CONTAINS(heard, "/i-checkpoint.safetensors learned 6 pictures of " FOLDER "/my pictures, not these 1 of "
+                          FOLDER "/others: name another --out, or leave out --resume to begin anew\n");
+    CHECK(hash_of_file(FOLDER "/i-checkpoint.safetensors") == before);
+    CHECK(run("mv '" FOLDER "/my pictures' " FOLDER "/moved && build/train_images " FOLDER "/moved --epochs 2 --resume "
+              "--out " FOLDER "/i && mv " FOLDER "/moved '" FOLDER "/my pictures'") == 0);
+    CHECK(run("build/train_images " FOLDER "/others --out " FOLDER "/k >" FOLDER "/k.log & run=$!; until test -s "
+              FOLDER "/k-reconstructions.png; do sleep 0.02; done; kill -TERM $run; wait $run") == 143);
+    CHECK(can_be_opened(FOLDER "/k-samples.png") && !can_be_opened(FOLDER "/k.safetensors"));
+    CHECK(run("grep interrupted " FOLDER "/k.log") == 0);
+}
+
 TEST(test_train_images) {
     static const float grey[81] = { 0.5f };
     png_grid      grid = { .images = grey, .count = 1, .height = 9, .width = 9, .channels = 1, .columns = 1,
@@ -1965,23 +2020,29 @@ TEST(test_train_images) {
         write_file(name, bytes, sizeof bytes);
     }
     CHECK(run("build/train_images '" FOLDER "/my pictures' --epochs 2 --out " FOLDER "/i") == 0);
-    CHECK_CONTAINS(heard, "/my pictures: 6 pictures, as 8 x 8, in colour\nepoch 1/2: ");
+    CHECK_CONTAINS(heard, "/my pictures: 6 pictures, as 8 x 8, in colour\nwatch ");
+    CHECK_CONTAINS(heard, "\nepoch 1/2: ");
     CHECK(can_be_opened(FOLDER "/i-samples.png") && can_be_opened(FOLDER "/i-reconstructions.png"));
     CHECK(run("cp " FOLDER "/i.safetensors " FOLDER "/j.safetensors; build/train_images '" FOLDER
               "/my pictures' --epochs 2 --resume --out " FOLDER "/i && cmp " FOLDER "/[ij].safetensors") == 0);
+    CHECK_CONTAINS(heard, "nothing left to train: 2 epochs are made, --epochs tells how many there are to be in all\n");
+    check_other_pictures(bytes);
     CHECK(run("build/sample_mnist " FOLDER "/i.safetensors --out " FOLDER "/s.png") == 0);
     write_file("my pictures/7.pgm", "P5 2 1 255 ab", 13);
     write_file("my pictures/8.jpeg", small_jpeg, sizeof small_jpeg);
     write_file("my pictures/9.png", small_jpeg, 60);
     CHECK(png_write_grid(FOLDER "/my pictures/a.PNG", &grid, complaint) == 0);
     CHECK(run("build/train_images '" FOLDER "/my pictures' --size 11 --epochs 1 --out " FOLDER "/i") == 0);
+    CHECK_CONTAINS(heard, "/i-checkpoint.safetensors is there already and will be replaced: --resume would go on ");
+    CHECK_CONTAINS(heard, "\n1 of another shape have two of their edges cut off (--size makes squares of all)\n");
     reads_png = strstr(heard, "without stb_image.h") == NULL;
     CHECK_CONTAINS(heard, reads_png ? ": 9 pictures, as 11 x 11, in colour\n1 other files were passed over\n"
                                     : ": 7 pictures, as 11 x 11, in colour\n3 other files were passed over, PNG or "
                                       "JPEG among them: this program was built without stb_image.h\n");
     if (reads_png) CHECK_CONTAINS(heard, "passed over: cannot read " FOLDER "/my pictures/9.png: ");
     CHECK(run("build/train_images '" FOLDER "/my pictures' --resume --out " FOLDER "/i") == 1);
-    CHECK_CONTAINS(heard, "train_images: ");                       /* the checkpoint is of another size */
+    CHECK_CONTAINS(heard, "/i-checkpoint.safetensors learned pictures of 11 x 11 in colour, these are 8 x 8 in colour: "
+                          "give --size 11, name another --out, or leave out --resume to begin anew\n");
     CHECK(run("mkdir " FOLDER "/one; cp '" FOLDER "/my pictures/3.ppm' " FOLDER "/one; build/train_images " FOLDER
               "/one --epochs 3 --out " FOLDER "/i") == 0);
     CHECK(run("mkdir " FOLDER "/none; build/train_images " FOLDER "/none --out " FOLDER "/i") == 1);

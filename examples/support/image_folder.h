@@ -40,6 +40,7 @@ typedef struct image_folder {
     size_t         count, others;       /* others: files passed over, */
     size_t         unread;              /* ... of which these are PNG and JPEG that this build does not read */
     int            height, width, channels;
+    size_t         cut;                 /* pictures of another shape, of which two edges are left out */
 } image_folder;
 
 static inline void image_folder_free_names(char **names, size_t count) {
@@ -145,6 +146,7 @@ static inline void image_folder_fit(const ppm_image *image, int height, int widt
 static inline int image_folder_add(image_folder *folder, const ppm_image *image, int limit, size_t *room,
                                    char *message) {
     const int longer = image->height > image->width ? image->height : image->width;
+    double    down, across;
     size_t    size;
     if (!folder->height) {
         const double scale = longer > limit ? (double)limit / longer : 1;
@@ -160,6 +162,10 @@ static inline int image_folder_add(image_folder *folder, const ppm_image *image,
         *room = wanted;
     }
     image_folder_fit(image, folder->height, folder->width, folder->pixels + folder->count++ * size);
+    down = (double)image->height / folder->height;
+    across = (double)image->width / folder->width;
+    folder->cut += down > across ? image->height > (folder->height + 1) * across
+                                 : image->width > (folder->width + 1) * down;
     return 0;
 }
 

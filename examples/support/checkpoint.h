@@ -1,0 +1,118 @@
+/* checkpoint.h - a checkpoint, and whether it is of these data.
+
+   A checkpoint does not hold what it was trained on. With other data, training would go on without a word and overwrite
+   what was learned before. So PATH.data, a line of text beside it, tells how many images there were, the hash of their
+   pixels and where they lay; a checkpoint without that line is taken for one of these data.
+   Calls return 0, or -1 with one sentence in `message`. */
+#ifndef CHECKPOINT_H
+#define CHECKPOINT_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "message.h"
+
+typedef struct checkpoint {
+    const char   *path, *option;        /* what names it on the command line, such as "--out" */
+    const char   *what, *where;         /* such as "pictures", and their folder */
+    unsigned long count;
+    char          hash[17], mark[1200]; /* the mark: the path of the line of text */
+    int           sized;                /* nonzero: an option --size makes the images as large as it says */
+    int           marked;               /* nonzero: the line has been written */
+} checkpoint;
+
+/* `count` images of `size` bytes each. The hash is FNV-1a, of 64 bits. */
+static inline void checkpoint_begin(checkpoint *c, const char *path, const char *option, const char *what,
+                                    const char *where, const unsigned char *bytes, size_t count, size_t size) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    size_t   i;
+    memset(c, 0, sizeof *c);
+    c->path = path;
+    c->option = option;
+    c->what = what;
+    c->where = where;
+    c->count = (unsigned long)count;
+    snprintf(c->mark, sizeof c->mark, "%s.data", path);
+    for (i = 0; i < count * size; i++) hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    for (i = 0; i < 16; i++) c->hash[i] = "0123456789abcdef"[hash >> (60 - 4 * i) & 15];
+}
+
+/* Whether the line is of these data, wherever they lie now. */
+static inline int checkpoint_check(const checkpoint *c, char message[MESSAGE_SIZE]) {
+    FILE         *file = fopen(c->mark, "r");
+    char          hash[17] = "", where[61] = "";
+    unsigned long count = 0;
+    int           fields;
+    if (!file) return 0;
+    fields = fscanf(file, "%lu %16s %60[^\n]", &count, hash, where);
+    fclose(file);
+    if (fields < 2 || (count == c->count && strcmp(hash, c->hash) == 0)) return 0;
+    return fail(message, "%.60s learned %lu %s of %s, not these %lu of %.60s: name another %s, or leave out --resume "
+                "to begin anew", c->path, count, c->what, where, c->count, c->where, c->option);
+}
+
+/* Loads it to go on with training, unless it is of other data. */
+static inline int checkpoint_load(const checkpoint *c, const vae_config *config, vae_model **model,
+                                  char message[MESSAGE_SIZE]) {
+    const vae_config inference = { .inference_only = 1 };
+    const vae_shape  here = config->input;
+    vae_shape        there;
+    vae_config       found;
+    vae_model       *other = NULL;
+    vae_error        error, unused;
+    char             size[40] = "";
+    if (vae_load(c->path, config, model, &error) == VAE_OK) return checkpoint_check(c, message);
+    fail(message, "%s", error.message);
+    if (vae_load(c->path, &inference, &other, &unused) != VAE_OK) return -1;
+    vae_get_config(other, &found);
+    there = found.input;
+    vae_destroy(other);
+    if (here.height == there.height && here.width == there.width && here.channels == there.channels) return -1;
+    if (c->sized && there.width == there.height && there.width != here.width)
+        snprintf(size, sizeof size, "give --size %d, ", there.width);
+    return fail(message, "%.60s learned %s of %d x %d%s, these are %d x %d%s: %sname another %s, or leave out "
+                "--resume to begin anew", c->path, c->what, there.width, there.height,
+                there.channels == 3 ? " in colour" : "", here.width, here.height,
+                here.channels == 3 ? " in colour" : "", size, c->option);
+}
+
+/* Loads it, or makes a new model after a word about what is going to happen to an earlier one. */
+static inline int checkpoint_open(const checkpoint *c, int resume, const vae_config *config, vae_model **model,
+                                  char message[MESSAGE_SIZE]) {
+    FILE     *file;
+    vae_error error;
+    if (resume) return checkpoint_load(c, config, model, message);
+    if ((file = fopen(c->path, "rb")) != NULL) {
+        fclose(file);
+        printf("%s is there already and will be replaced: --resume would go on from it\n", c->path);
+    }
+    return vae_create(config, model, &error) == VAE_OK ? 0 : fail(message, "%s", error.message);
+}
+
+/* Says so where all epochs that there are to be were made before. Returns whether there is something to watch. */
+static inline int checkpoint_has_epochs_left(const vae_model *model, size_t until) {
+    vae_state state;
+    vae_get_state(model, &state);
+    if (state.epoch < until) return 1;
+    printf("nothing left to train: %lu epochs are made, --epochs tells how many there are to be in all\n",
+           (unsigned long)state.epoch);
+    return 0;
+}
+
+/* The line follows the first save. In between there is none: one of the data before would be of no use there. */
+static inline int checkpoint_save(checkpoint *c, vae_model *model, char message[MESSAGE_SIZE]) {
+    FILE     *file;
+    vae_error error;
+    int       good;
+    if (!c->marked) remove(c->mark);
+    if (vae_save_checkpoint(model, c->path, &error) != VAE_OK) return fail(message, "%s", error.message);
+    if (c->marked) return 0;
+    file = fopen(c->mark, "w");
+    good = file && fprintf(file, "%lu %s %s\n", c->count, c->hash, c->where) > 0;
+    if (!file || (fclose(file) != 0) | !good) return fail(message, "cannot write %s", c->mark);
+    c->marked = 1;
+    return 0;
+}
+
+#endif

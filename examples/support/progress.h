@@ -1,0 +1,16 @@
+/* progress.h - vae_print_progress for trainings of many short epochs: on a terminal its bar, and some 50 lines. */
+#ifndef PROGRESS_H
+#define PROGRESS_H
+
+/* Whether the epoch that ended is one of about fifty, or the last. */
+static inline int progress_is_due(const vae_progress *progress) {
+    return progress->event == VAE_EVENT_EPOCH &&
+           (progress->epoch % (progress->epochs / 50 + 1) == 0 || progress->epoch == progress->epochs);
+}
+
+static inline int print_some_progress(void *user, const vae_progress *progress) {
+    if (progress->event != VAE_EVENT_EPOCH || progress_is_due(progress)) vae_print_progress(user, progress);
+    return 0;
+}
+
+#endif
