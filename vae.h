@@ -693,7 +693,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *progress);
 #endif
 
 /* With config.standardize the network sees (pixel - mean) / scale: each pixel's mean and standard deviation in `data`
-   (a pixel that never changes keeps scale 1). Pixels that come out are in your units again, and nats count the change
+   (a pixel that changes by less than 1e-30 keeps scale 1). Pixels that come out are in your units again, and nats count the change
    of scale (+ sum of log scale), so that they stay comparable. vae_fit does this by itself before a model's first step,
    unless you have. A first step of your own is refused without it: call it before, with the same rows on every machine,
    or set the numbers, the tensors "standardize.mean" and "standardize.scale", which are saved with the weights. */
@@ -857,7 +857,7 @@ typedef struct vae_probe_config {
 
 /* The classifier is fitted to `train`, which has labels; `accuracy` receives its share of right answers on `test`.
    `memory` is yours, vae_probe_memory(probe) numbers: the classifier, class by class with its bias last, stands in the
-   first classes * (latent + 1). The scale of z does not matter. */
+   first classes * (latent + 1). The scale of z does not matter, nor an offset up to a hundred times its spread. */
 VAE_API size_t vae_probe_memory(const vae_probe_config *probe);
 VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *train, const vae_latents *test,
                              vae_wide *memory, vae_wide *accuracy, vae_error *error);
@@ -8506,7 +8506,9 @@ VAEI_PRIVATE void vaei_log_sigma_gradient(const vaei_pass *pass) {
 }
 
 /* The same where each pixel has its sigma, for pixels first .. first + count - 1: from the outputs of the whole batch,
-   before their gradients replace them. A missing number counts as lying just sigma away: it has no gradient. */
+   before their gradients replace them. A missing number counts as lying just sigma away: it has no gradient. Nor has a
+   pixel whose outputs are exact in the whole batch, such as ReLU's zeros of a black border: its sigma would sink, until
+   the first output above 0 costs millions of nats. */
 VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t first, size_t count) {
     const vaei_pass *pass = (const vaei_pass *)opaque;
     const vae_model *model = pass->model;
@@ -8536,8 +8538,10 @@ VAEI_PRIVATE void vaei_log_sigmas_gradient(void *opaque, size_t slot, size_t fir
                 sums[i] += VAEI_ROUNDED(weight * power);
             }
         }
-        for (i = 0; i < count; i++)
-            d[i] = (vae_real)((vae_wide)pass->scale * (weights - sums[i])) + (pass->adds ? d[i] : 0);
+        for (i = 0; i < count; i++) {
+            const vae_wide gradient = sums[i] > 0 ? (vae_wide)pass->scale * (weights - sums[i]) : 0;
+            d[i] = (vae_real)gradient + (pass->adds ? d[i] : 0);
+        }
     }
 }
 
@@ -11968,16 +11972,17 @@ VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, vae_wide reconstructio
    the classifier's in the loss of `total` rows. */
 VAEI_PRIVATE void vaei_backward(vaei_pass *pass, size_t count, vae_wide weight, size_t total) {
     const vaei_plan *plan = &pass->model->plan;
+    const int        frozen = VAEI_HAS(pass->model->settings.freeze == VAE_FREEZE_ENCODER);
     int              s;
     for (s = plan->stage_count - 1; s >= 0; s--) {
         vaei_stage_backward(pass, &plan->stages[s]);
         if (s != plan->decoder.first_stage) continue;
-        /* Nothing before z is trained: the backward pass ends here. */
-        if (VAEI_HAS(pass->model->settings.freeze == VAE_FREEZE_ENCODER)) break;
         pass->count = count;
-        vaei_latent_backward_rows(pass);
+        if (!frozen) vaei_latent_backward_rows(pass);
         pass->repeat = 1;
         if (VAEI_HAS(plan->classifier.layers)) vaei_classifier_backward(pass, (vae_real)(weight / (vae_wide)total));
+        /* Nothing before z is trained: the backward pass ends here. */
+        if (frozen) break;
     }
 }
 
@@ -12691,6 +12696,7 @@ VAEI_PRIVATE void vaei_note_validation(vae_model *model, const vae_fit_config *f
     const vae_wide       most = (vae_wide)VAEI_LARGEST;
     vae_wide             loss = vaei_terms_of(validation->reconstruction, validation->kl,
                                               vaei_setting(model->settings.beta)).loss;
+    loss += VAEI_ROUNDED((vae_wide)vaei_setting(model->settings.classifier_weight) * validation->classification);
     /* Judged with beta as it is without its schedule, so that epochs compare while it rises. A file must be able to
        hold the loss. */
     loss = loss > most ? most : loss < -most ? -most : loss;

@@ -344,6 +344,92 @@ TEST(test_refusals) {
     vae_destroy(model);
 }
 
+/* With either half frozen the loss is that of a free model, and so are the gradients of all that is not frozen: the
+   classifier belongs to neither half. */
+TEST(test_with_a_frozen_half) {
+    static const vae_real zeros[HIDDEN * LATENT + 12 * PIXELS + 12 * LATENT];
+    static vae_real       gradients[3][4][HIDDEN * LATENT + 12 * PIXELS + 12 * LATENT];
+    static const struct { const char *name; size_t count; } tensors[4] = {
+        { "classifier.0.weight", HIDDEN * LATENT }, { "classifier.2.bias", CLASSES },
+        { "encoder.0.weight", 12 * PIXELS }, { "decoder.0.weight", 12 * LATENT }
+    };
+    static const vae_share shares[2] = { { 0, 32 }, { 10, 32 } };
+    vae_data     batch = make_rows();
+    int          objective, half, t;
+    for (objective = VAE_OBJECTIVE_ELBO; objective <= VAE_OBJECTIVE_IWAE; objective++) {
+        vae_terms terms[3];
+        for (half = 0; half < 3; half++) {
+            vae_config config = base;
+            vae_model *model;
+            vae_data   part = batch;
+            vae_terms  sum[2];
+            config.objective = (vae_objective)objective;
+            config.samples = 5;
+            config.freeze = (vae_freeze)(VAE_FREEZE_NONE + half);
+            model = make(&config);
+            batch.count = 32;
+            CHECK(vae_accumulate_gradients(model, &batch, NULL, &terms[half], NULL) == VAE_OK);
+            for (t = 0; t < 4; t++)
+                CHECK(vae_get_gradient(model, tensors[t].name, gradients[half][t], tensors[t].count, NULL) == VAE_OK);
+            vae_clear_gradients(model);
+            part.count = 10;
+            CHECK(vae_accumulate_gradients(model, &part, &shares[0], &sum[0], NULL) == VAE_OK);
+            part.pixels += 10 * PIXELS;
+            part.labels += 10;
+            part.count = 22;
+            CHECK(vae_accumulate_gradients(model, &part, &shares[1], &sum[1], NULL) == VAE_OK);
+            CHECK_NEAR((10 * sum[0].loss + 22 * sum[1].loss) / 32, terms[half].loss, 1e-5 * fabs(terms[half].loss));
+            CHECK(terms[half].loss == terms[0].loss && terms[half].classification == terms[0].classification);
+            for (t = 0; t < 4; t++) {
+                const int frozen = half && t == 1 + half;           /* 2: the encoder's tensor, 3: the decoder's */
+                CHECK(!memcmp(gradients[half][t], frozen ? zeros : gradients[0][t],
+                              tensors[t].count * sizeof(vae_real)));
+                CHECK(half || memcmp(gradients[0][t], zeros, tensors[t].count * sizeof(vae_real)));
+            }
+            vae_destroy(model);
+        }
+    }
+}
+
+typedef struct judged { size_t epochs, best; vae_wide least; } judged;
+static int note_validation(void *user, const vae_progress *progress) {
+    judged *j = (judged *)user;
+    if (progress->event != VAE_EVENT_EPOCH) return 0;
+    j->epochs++;
+    if (j->best && progress->validation.loss >= j->least) return 0;
+    j->best = progress->epoch;
+    j->least = progress->validation.loss;
+    return 0;
+}
+
+/* A classifier on a frozen encoder learns, and the best epoch is that of the whole loss, its own term counted. */
+TEST(test_judged_by_the_whole_loss) {
+    const vae_data data = make_rows();
+    vae_config     config = base;
+    vae_data       all = data;
+    judged         seen = { 0, 0, 0 };
+    vae_fit_config fit = { .epochs = 25, .validation = &all, .patience = 10, .on_progress = note_validation };
+    vae_state      state;
+    vae_terms      before, after;
+    vae_model     *model;
+    fit.user = &seen;
+    all.labels = rows.labels;
+    config.freeze = VAE_FREEZE_ENCODER;
+    config.classifier_weight = 50;
+    config.keep_best = 1;
+    config.optimizer.learning_rate = (vae_real)0.01;
+    model = make(&config);
+    CHECK(vae_elbo(model, &all, &before, NULL, NULL) == VAE_OK);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK);
+    CHECK(vae_elbo(model, &all, &after, NULL, NULL) == VAE_OK);
+    vae_get_state(model, &state);
+    CHECK(seen.epochs >= 20 && state.best_epoch == seen.best && state.best_epoch > 10);
+    CHECK_NEAR((double)state.best_loss, seen.least, 1e-5 * fabs(seen.least));
+    CHECK_NEAR(after.loss, seen.least, 1e-5 * fabs(seen.least));
+    CHECK(after.classification < 0.8 * before.classification);
+    vae_destroy(model);
+}
+
 /* Weights far too large give an error, no NaN; logits of 1e4 give 0 and 1. */
 TEST(test_extremes) {
     const vae_data data = make_rows();
@@ -377,6 +463,8 @@ int main(void) {
     RUN(test_learning);
     RUN(test_files);
     RUN(test_refusals);
+    RUN(test_with_a_frozen_half);
+    RUN(test_judged_by_the_whole_loss);
     RUN(test_extremes);
     return test_finish();
 }

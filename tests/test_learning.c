@@ -146,6 +146,30 @@ TEST(test_sigma_is_soon_where_it_fits) {
         }
 }
 
+/* Black borders after a ReLU: for whole batches such pixels are exactly 0, which says nothing about their sigma. */
+TEST(test_exact_pixels) {
+    enum { COUNT = 512, WIDTH = 20 };
+    static vae_real pixels[COUNT * WIDTH];
+    const vae_data  data = rows(pixels, COUNT);
+    uint64_t        seed;
+    size_t          i, k;
+    for (i = 0; i < COUNT; i++)
+        for (k = 0; k < WIDTH; k++)
+            pixels[i * WIDTH + k] = k < 10 ? 0 : (vae_real)((i * 31 + k * 7 * (i % 5)) % 97) / 96;
+    for (seed = 0; seed < 10; seed++) {
+        vae_config     config = { .input = { 1, WIDTH, 1 }, .latent = 4, .encoder = { VAE_DENSE(32, VAE_RELU) },
+                                  .decoder = { VAE_DENSE(32, VAE_RELU), VAE_DENSE(WIDTH, VAE_RELU) },
+                                  .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = 1, .threads = 1 };
+        vae_fit_config fit = { .epochs = 50 };
+        vae_error      error;
+        vae_model     *model;
+        config.seed = seed;
+        CHECK(vae_create(&config, &model, &error) == VAE_OK);
+        if (!CHECK(vae_fit(model, &data, &fit, &error) == VAE_OK)) printf("    %s\n", error.message);
+        vae_destroy(model);
+    }
+}
+
 /* Without noise sigma has no floor but its own; columns that never change tell nothing. */
 TEST(test_noiseless_and_constant) {
     vae_error error;
@@ -410,6 +434,7 @@ TEST(test_real_tables) {
 int main(void) {
     RUN(test_sensors);
     RUN(test_sigma_is_soon_where_it_fits);
+    RUN(test_exact_pixels);
     RUN(test_noiseless_and_constant);
     RUN(test_raw_units);
     RUN(test_data_out_of_scale);
