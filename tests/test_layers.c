@@ -641,10 +641,9 @@ static void check_network(const vae_config *network, test_random *random, int *k
 }
 
 TEST(test_random_networks) {
-    enum { NETWORKS = 200 };
     test_random random = { 1 };
     int         i, kinks = 0;
-    for (i = 0; i < NETWORKS; i++) {
+    for (i = 0; i < test_cases(200); i++) {
         const vae_config config = random_network(&random);
         check_network(&config, &random, &kinks);
     }
@@ -729,9 +728,8 @@ TEST(test_larger_networks) {
         { .input = { 1, 420, 1 }, .latent = 3, .batch = 260, .encoder = { VAE_DENSE_INITIALIZER(130, VAE_SILU) } }
     };
     test_random random = { 6 };
-    size_t      i;
-    int         kinks = 0;
-    for (i = 0; i < sizeof networks / sizeof *networks; i++) {
+    int         i, kinks = 0;
+    for (i = 0; i < test_cases(sizeof networks / sizeof *networks); i++) {
         vae_config config = networks[i];
         config.threads = 1;
         check_network(&config, &random, &kinks);
@@ -746,7 +744,7 @@ TEST(test_layouts) {
     enum { ROWS = 11 };
     test_random random = { 3 };
     int         i;
-    for (i = 0; i < 30; i++) {
+    for (i = 0; i < test_cases(30); i++) {
         vae_config   config = random_network(&random);
         const size_t channels = (size_t)config.input.channels, size = size_of(config.input);
         const size_t positions = size / channels;
@@ -795,7 +793,7 @@ TEST(test_inference_only) {
     enum { ROWS = 9 };
     test_random random = { 4 };
     int         i;
-    for (i = 0; i < 40; i++) {
+    for (i = 0; i < test_cases(40); i++) {
         vae_config   config = random_network(&random);
         const size_t size = size_of(config.input), latent = (size_t)config.latent;
         vae_real    *pixels = random_reals(&random, ROWS * size, 0, 1), *results[2];
@@ -1069,10 +1067,9 @@ static void check_connection(test_random *random, const vae_model *model, const 
 }
 
 TEST(test_connections) {
-    enum { GEOMETRIES = 300 };
     test_random random = { 5 };
     int         i = 0, kernels;
-    while (i < GEOMETRIES) {
+    while (i < test_cases(300)) {
         vae_config config;
         vae_shape  shape;
         double     work = 0;

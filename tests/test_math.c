@@ -762,11 +762,15 @@ static void test_random_counters(const math_set *set) {
 
 static void test_scalars(void) {
     double worst_exp = 0, worst_log = 0;
-    int i;
-    for (i = 0; i < test_cases(200000); i++) {
-        const double    x = random_between(-700, 700);
-        volatile double y = exp(random_between(-700, 700));         /* not log(exp(..)) for -Ofast to simplify */
-        double error = fabs(vaei_scalar_exp(x) - exp(x)) / exp(x);
+    const int one_in = test_one_in();
+    int       i;
+    for (i = 0; i < 200000; i++) {
+        const double    x = random_between(-700, 700), exponent = random_between(-700, 700);
+        volatile double y;
+        double          error;
+        if (i % one_in) continue;               /* drawn all the same: the bits of later tests are known */
+        y = exp(exponent);                      /* not log(exp(..)) for -Ofast to simplify */
+        error = fabs(vaei_scalar_exp(x) - exp(x)) / exp(x);
         if (error > worst_exp) worst_exp = error;
         error = fabs(vaei_scalar_log(y) - log(y)) / (fabs(log(y)) + 1e-300);
         if (error > worst_log) worst_log = error;

@@ -139,16 +139,16 @@ TEST(test_capacity_grows) {
 
 /* More samples give a tighter bound; its mean over many rows is that of vae_log_likelihood, which draws its own. */
 TEST(test_bound) {
-    enum { MANY = 4000 };
+    const size_t    count = (size_t)test_cases(4000);
     vae_config      c = network(DENSE);
-    vae_data        many = { .count = MANY };
-    vae_real       *drawn = (vae_real *)malloc(MANY * SIZE * sizeof *drawn);
-    double          losses[3], *each = (double *)malloc(2 * MANY * sizeof *each), mean = 0, likelihood, spread = 0;
+    vae_data        many = { .count = count };
+    vae_real       *drawn = (vae_real *)malloc(count * SIZE * sizeof *drawn);
+    double          losses[3], *each = (double *)malloc(2 * count * sizeof *each), mean = 0, likelihood, spread = 0;
     test_random     random = { 5 };
     size_t          i, k;
-    for (i = 0; i < MANY * SIZE; i++) drawn[i] = test_uniform(&random, 0, 1) < 0.5;
+    for (i = 0; i < count * SIZE; i++) drawn[i] = test_uniform(&random, 0, 1) < 0.5;
     many.pixels = drawn;
-    c.batch = MANY;
+    c.batch = count;
     c.objective = VAE_OBJECTIVE_IWAE;
     for (k = 0; k < 3; k++) {
         static const size_t samples[3] = { 2, 5, 40 };
@@ -161,9 +161,9 @@ TEST(test_bound) {
         losses[k] = terms.loss;
         CHECK(terms.loss < -terms.elbo);
         CHECK(vae_log_likelihood(model, &many, samples[k], &likelihood, each, NULL) == VAE_OK);
-        for (i = 0; i < MANY; i++) mean += each[i] / MANY;
-        for (i = 0; i < MANY; i++) spread += (each[i] - mean) * (each[i] - mean) / MANY;
-        CHECK_NEAR(-terms.loss, likelihood, 5 * sqrt(2 * spread / MANY));
+        for (i = 0; i < count; i++) mean += each[i] / (double)count;
+        for (i = 0; i < count; i++) spread += (each[i] - mean) * (each[i] - mean) / (double)count;
+        CHECK_NEAR(-terms.loss, likelihood, 5 * sqrt(2 * spread / (double)count));
         mean = spread = 0;
         vae_destroy(model);
     }

@@ -155,10 +155,11 @@ static vae_layer any_layer(test_random *random, int bits) {
 }
 
 TEST(test_any_sizes) {
-    enum { CONFIGS = 40000, SMALL_BYTES = 1 << 20 };
+    enum { SMALL_BYTES = 1 << 20 };
+    const int   configs = test_cases(40000);
     test_random random = { 11 };
     int         n, i, made = 0;
-    for (n = 0; n < CONFIGS; n++) {
+    for (n = 0; n < configs; n++) {
         const int  bits = test_integer(&random, 2, 26), layers = test_integer(&random, 1, 4);
         vae_config c;
         memset(&c, 0, sizeof c);
@@ -177,8 +178,8 @@ TEST(test_any_sizes) {
         }
         made += try_config(&c, SMALL_BYTES);
     }
-    printf("  %d of %d sizes made a model\n", made, (int)CONFIGS);
-    CHECK(made > CONFIGS / 50 && made < CONFIGS / 2);       /* both kinds were met */
+    printf("  %d of %d sizes made a model\n", made, configs);
+    CHECK(made > configs / 50 && made < configs / 2);       /* both kinds were met */
 }
 
 /* The number of cores is asked once for a model: what it is made of fits what was counted. */

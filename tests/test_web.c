@@ -39,16 +39,19 @@ TEST(test_packed_weights) {
 
 TEST(test_training) {
     double   first, sum = 0;
-    uint32_t hash;
+    uint32_t hash = 0;
     CHECK(begin(2, 7) == VAE_OK && latent(1) == 2);
     CHECK(train() == VAE_OK);
     first = terms[0];
-    for (int step = 1; step < 60; step++) CHECK(train() == VAE_OK), sum += step < 50 ? 0 : terms[0] / 10;
+    for (int step = 1; step < 60; step++) {
+        CHECK(train() == VAE_OK);
+        if (step == 19) hash = weights_hash(1);
+        sum += step < 50 ? 0 : terms[0] / 10;
+    }
     CHECK(first > 250 && sum < 0.75 * first);
     CHECK_NEAR(terms[0], terms[1] + terms[2], 1e-4);
-    hash = weights_hash(1);
     CHECK(begin(2, 7) == VAE_OK);
-    for (int step = 0; step < 60; step++) CHECK(train() == VAE_OK);
+    for (int step = 0; step < 20; step++) CHECK(train() == VAE_OK);
     CHECK(weights_hash(1) == hash);
     CHECK(begin(2, 8) == VAE_OK && train() == VAE_OK && weights_hash(1) != hash);
     CHECK(begin(0, 1) != VAE_OK && begin(WEB_LATENT + 1, 1) != VAE_OK && begin(WEB_LATENT, 1) == VAE_OK);
