@@ -75,6 +75,23 @@ static size_t largest(const uint32_t *table, size_t step, size_t count) {
     return most;
 }
 
+#if defined(__MINGW32__) && !defined(VAE_DOUBLE)
+/* fmaf with its one rounding: that of MinGW adds up parts that are rounded each. A product of floats is exact in double;
+   a sum that is not gets its last bit set, so that rounding puts none halfway between two floats. */
+static float multiply_add(float a, float b, float c) {
+    const double product = (double)a * (double)b, sum = product + (double)c, back = sum - product;
+    const double lost = (product - (sum - back)) + ((double)c - back);
+    double       odd;
+    uint64_t     bits;
+    memcpy(&bits, &sum, sizeof bits);
+    if ((lost < 0 || lost > 0) && !(bits & 1)) bits += (lost > 0) == (sum > 0) ? 1 : UINT64_MAX;
+    memcpy(&odd, &bits, sizeof odd);
+    return (float)odd;
+}
+#else
+#define multiply_add fmaf
+#endif
+
 /* The definition with one rounding for each multiply-add: the bits every fused set must give. */
 static void multiply_fused(const vaei_product *p) {
 #ifndef VAE_DOUBLE
@@ -85,7 +102,7 @@ static void multiply_fused(const vaei_product *p) {
         for (s = 0; s < p->segments; s++) {
             const vae_real *x = p->a + vaei_entry(p->a_rows, p->a_row, i) + vaei_entry(p->a_segments, p->a_segment, s);
             const vae_real *y = p->b + vaei_entry(p->b_segments, p->b_segment, s) + j * p->b_column;
-            for (t = 0; t < p->run; t++) sum = fmaf(x[t * p->a_step], y[t * p->b_step], sum);
+            for (t = 0; t < p->run; t++) sum = multiply_add(x[t * p->a_step], y[t * p->b_step], sum);
         }
         *c = p->relu && sum < 0 ? 0 : sum;
     }
