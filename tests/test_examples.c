@@ -1364,6 +1364,26 @@ TEST(test_second_interrupt) {
     CHECK(tries < 5);
 }
 
+/* Each recipe has a checkpoint of its own, which --resume finds: one that another left stays as it is. */
+TEST(test_checkpoint_of_each_recipe) {
+    if (!have_examples()) SKIP("the examples are not built");
+#define RECIPE(name, epochs) \
+    "build/train_mnist --recipe " name " --epochs " epochs " --threads 2 --data " RUNS "/digits --out " RUNS \
+    "/c/m.safetensors --samples " RUNS "/c/s.png"
+    CHECK(run("rm -f " RUNS "/c/*; " RECIPE("torch-400-20", "1")) == 0);
+    CHECK(!strstr(heard, "will be replaced"));
+    CHECK(run(RECIPE("dense-512-32", "1")) == 0);
+    CHECK(!strstr(heard, "will be replaced"));
+    CHECK(run(RECIPE("torch-400-20", "2") " --resume") == 0);
+    CHECK(!strstr(heard, "will be replaced") && !strstr(heard, "epoch 1/2") && strstr(heard, "epoch 2/2"));
+    CHECK(run("ls " RUNS "/c") == 0);
+    CHECK_TEXT(heard, "m-dense-512-32-checkpoint.safetensors\nm-torch-400-20-checkpoint.safetensors\nm.safetensors\n"
+                      "s.png\n\n0\n");
+    CHECK(run(RECIPE("dense-512-32", "1")) == 0);
+    CHECK_CONTAINS(heard, "/c/m-dense-512-32-checkpoint.safetensors is there already and will be replaced: --resume ");
+#undef RECIPE
+}
+
 TEST(test_train_mistakes) {
     const char *data, *complaint;
     if (!have_examples()) SKIP("the examples are not built");
@@ -2021,6 +2041,7 @@ int main(void) {
     RUN(test_stages);
     RUN(test_reproduce);
     RUN(test_second_interrupt);
+    RUN(test_checkpoint_of_each_recipe);
     RUN(test_train_mistakes);
     RUN(test_pictures);
     RUN(test_csv_good_files);
