@@ -9,9 +9,9 @@
    PREFIX-reconstructions.png, yours above what the model makes of them. Ctrl-C saves a checkpoint, --resume goes on. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
-
 #include "support/image_folder.h"
 #include "support/interrupt.h"
+#include "support/mean_picture.h"
 #include "support/near_codes.h"
 #include "support/options.h"
 #include "support/png_writer.h"
@@ -104,8 +104,8 @@ static int train(training *t, int argc, char **argv) {
         if (status == VAE_OK) status = vae_save(model, path, &error);
         if (status != VAE_OK && !t->message[0]) fail(t->message, "%s", error.message);
         if (status == VAE_OK) printf("wrote %s\n", path);
-        if (status != VAE_OK || show(t, model, &data, 0) != 0 || show(t, model, &data, 1) != 0)
-            code = complain("train_images", t->message);
+        if (status != VAE_OK || show(t, model, &data, 0) != 0 || show(t, model, &data, 1) != 0 ||
+            tell_learned(model, &data, t->message) != 0) code = complain("train_images", t->message);
     }
     vae_destroy(model);
     return code;

@@ -2030,6 +2030,7 @@ TEST(test_train_images) {
                            .scale = 1 };
     unsigned char bytes[11 + 192];
     char          name[40];
+    const char   *learned;
     int           i, k, reads_png;
     if (!have_shell() || !can_be_opened("build/train_images")) SKIP("the examples are not built");
     memcpy(bytes, "P6 8 8 200\n", 11);
@@ -2041,6 +2042,12 @@ TEST(test_train_images) {
     CHECK(run("build/train_images '" FOLDER "/my pictures' --epochs 2 --out " FOLDER "/i") == 0);
     CHECK_CONTAINS(heard, "/my pictures: 6 pictures, as 8 x 8, in colour\nepoch 1/2: ");
     CHECK(can_be_opened(FOLDER "/i-samples.png") && can_be_opened(FOLDER "/i-reconstructions.png"));
+    CHECK_CONTAINS(heard, "\n2 updates: your pictures come back with ");
+    CHECK_CONTAINS(heard, " that their mean has. They are not learned yet: new ones are noise, or ");
+    CHECK(run("build/train_images '" FOLDER "/my pictures' --epochs 300 --beta 0.2 --out " FOLDER "/k") == 0);
+    learned = strstr(heard, "\n300 updates: your pictures come back with ");
+    if (CHECK(learned)) CHECK(atoi(learned + strlen("\n300 updates: your pictures come back with ")) < 20);
+    CHECK_CONTAINS(heard, " that their mean has\n");
     CHECK(run("cp " FOLDER "/i.safetensors " FOLDER "/j.safetensors; build/train_images '" FOLDER
               "/my pictures' --epochs 2 --resume --out " FOLDER "/i && cmp " FOLDER "/[ij].safetensors") == 0);
     CHECK(run("build/sample_mnist " FOLDER "/i.safetensors --out " FOLDER "/s.png") == 0);
