@@ -111,7 +111,7 @@ int main(int argc, char **argv) {
         { "check", "FILE", "table whose odd rows are named (else the same)", OPTION_TEXT, &check, 0, 0 },
         { "without", "COLUMNS", "columns to leave out, by name or number, as id,time", OPTION_TEXT, &without, 0, 0 },
         { "alarms", "SHARE", "of normal rows that may be taken for odd", OPTION_NUMBER, &alarms, 1e-6, 0.5 },
-        { "steps", "N", "updates of 128 rows", OPTION_INTEGER, &steps, 1, 1e9 },
+        { "steps", "N", "updates of 128 rows, of each of four models", OPTION_INTEGER, &steps, 1, 1e9 },
         { "show", "N", "odd rows to name", OPTION_INTEGER, &shown, 0, 1e9 },
         { "scores", "FILE", "every row's score, as CSV", OPTION_OUTPUT, &scores, 0, 0 },
         OPTIONS_END

@@ -12,6 +12,7 @@
 #include "../vae.h"
 
 #include "support/checkpoint.h"
+#include "support/mean_picture.h"
 #include "support/options.h"
 #include "support/picture_files.h"
 #include "support/progress.h"
@@ -98,11 +99,12 @@ static int train(training *t, int argc, char **argv) {
     }
     if (status == VAE_OK) status = vae_save(model, path, &error);
     if (status != VAE_OK && !t->message[0]) fail(t->message, "%s", error.message);
-    if (status == VAE_OK) picture_files_write(&t->pictures, model, t->message);
+    if (status == VAE_OK && picture_files_write(&t->pictures, model, t->message) == 0) {
+        printf("wrote %s\nwrote %s-samples.png\nwrote %s-reconstructions.png\n", path, t->prefix, t->prefix);
+        tell_learned(model, &data, t->message);
+    }
     vae_destroy(model);
-    if (t->message[0]) return complain("train_images", t->message);
-    printf("wrote %s\nwrote %s-samples.png\nwrote %s-reconstructions.png\n", path, t->prefix, t->prefix);
-    return 0;
+    return t->message[0] ? complain("train_images", t->message) : 0;
 }
 
 int main(int argc, char **argv) {

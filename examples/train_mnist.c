@@ -18,7 +18,6 @@
 #include "recipes.h"
 
 enum { SHOWN = 100 };
-
 typedef struct training {
     const char  *recipe, *data, *out, *samples, *checkpoint, *log;      /* the command line's */
     long long    seed, threads, evaluate;
@@ -31,7 +30,7 @@ typedef struct training {
     int         *labels, *test_labels;  /* where the recipe has classes */
     float       *pixels;                /* of SHOWN images */
     vae_progress latest;
-    char         message[256];          /* what went wrong in the callback */
+    char         message[256], beside[OPTIONS_PATH_SIZE];  /* what went wrong in the callback; --checkpoint's default */
 } training;
 
 /* From the prior; of a plain autoencoder, which has none, the first test images as it gives them back. */
@@ -88,8 +87,8 @@ static int train(training *t, vae_model *model, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    static training t = { .recipe = "conv", .out = "out/model.safetensors", .samples = "out/samples.png",
-                          .checkpoint = "out/checkpoint.safetensors", .seed = 1, .changes = { .beta = -1 } };
+    static training t = { .recipe = "conv", .out = "out/model.safetensors", .samples = "out/samples.png", .seed = 1,
+                          .changes = { .beta = -1 } };
     const option table[] = {
         { "recipe", "NAME", "network and settings; 'list' shows them", OPTION_TEXT, &t.recipe, 0, 0 },
         { "latent", "N", "another number of latent dimensions", OPTION_INTEGER, &t.changes.latent, 1, 1024 },
@@ -107,7 +106,7 @@ int main(int argc, char **argv) {
         { "out", "FILE", "trained model", OPTION_OUTPUT, &t.out, 0, 0 },
         { "samples", "FILE", "picture of digits from the prior", OPTION_OUTPUT, &t.samples, 0, 0 },
         { "log", "FILE", "losses of every epoch as CSV", OPTION_OUTPUT, &t.log, 0, 0 },
-        { "checkpoint", "FILE", "all that --resume needs", OPTION_OUTPUT, &t.checkpoint, 0, 0 },
+        { "checkpoint", "FILE", "for --resume, else OUT-RECIPE-checkpoint", OPTION_OUTPUT, &t.checkpoint, 0, 0 },
         { "resume", "", "go on from the checkpoint", OPTION_FLAG, &t.resume, 0, 0 },
         OPTIONS_END
     };
@@ -118,6 +117,7 @@ int main(int argc, char **argv) {
     if (code >= 0) return code;
     if (strcmp(t.recipe, "list") == 0) return recipe_find(NULL, NULL);
     if (recipe_find(t.recipe, &t.chosen) != 0) return options_wrong("train_mnist", "--recipe list has no %s", t.recipe);
+    if (!t.checkpoint) t.checkpoint = options_beside(t.out, t.recipe, "-checkpoint.safetensors", t.beside);
     if (options_check_outputs("train_mnist", table) != 0) return 2;
     if (idx_read_mnist(t.data, &t.images, &t.test, t.message) != 0) return complain("train_mnist", t.message);
     config->input = (vae_shape){ t.images.height, t.images.width, 1 };

@@ -28,7 +28,7 @@ if [ ! -d "$out" ]; then
     echo "made the folder $out"
 fi
 "$build/train_mnist" --data "$data" --epochs 6 --seconds 60 --out "$out/model.safetensors" \
-    --samples "$out/samples.png" --checkpoint "$out/checkpoint.safetensors" --log "$out/loss.csv" || exit
+    --samples "$out/samples.png" --log "$out/loss.csv" || exit
 "$build/reconstruct_mnist" --model "$out/model.safetensors" --data "$data" --out "$out/reconstructions.png" || exit
 echo
 echo "Look at  $out/samples.png            digits that do not exist"

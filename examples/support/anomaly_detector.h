@@ -1,9 +1,16 @@
 /* anomaly_detector.h - learns what normal rows of a table look like, and says how odd others are.
 
-   Two models share the work. The fine one (beta 1) learns how the columns belong together. The coarse one (beta 5)
-   keeps only what is strongest, and sees which rows are far from all others. A row's score in a model is its negative
-   ELBO, but with codes of normal rows in place of the prior N(0, I): the mean of their posteriors, the prior that fits
-   them best (Tomczak and Welling 2018, "VAE with a VampPrior"). Both count in units of the held-out rows' scores. */
+   Four models share the work. The fine one (beta 1) learns how the columns belong together. The coarse one (beta 5)
+   keeps only what is strongest, of few columns often nothing, and sees which rows are far from all others. The middle
+   one (beta 3) keeps more, since it learns how far off each column may be: that makes a code worth its price where
+   columns follow from each other. A row's score in these is its negative ELBO, but with codes of normal rows in place
+   of the prior N(0, I): the mean of their posteriors, the prior that fits them best (Tomczak and Welling 2018, "VAE
+   with a VampPrior"). The exact one (beta 1, how far off each column may be) finds the one reading that the others
+   speak against. Its score is the reconstruction alone: some hundred codes lie so far apart that normal rows miss them
+   all.
+
+   All count in units of the held-out rows' scores, the exact one only beyond the largest of these: below it, columns
+   that follow from the others but for rare exceptions would drown what the others see. */
 #ifndef ANOMALY_DETECTOR_H
 #define ANOMALY_DETECTOR_H
 
@@ -13,20 +20,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DETECTOR_MODELS = 2, DETECTOR_CODES = 2000, DETECTOR_LATENT = 16 };
+enum { DETECTOR_FINE, DETECTOR_COARSE, DETECTOR_MIDDLE, DETECTOR_EXACT, DETECTOR_MODELS };
+enum { DETECTOR_CODES = 2000, DETECTOR_LATENT = 16 };
 
 typedef struct detector_model {
     vae_model *model;
     size_t     codes;                   /* of normal rows */
     float     *mean, *logvar, *inverse; /* of each code's posterior; the inverse of its variance */
-    double     middle, high;            /* scores of held-out rows: half of them, nine in ten are not above */
+    double     middle, high;            /* scores of held-out rows: half of them; nine in ten, or all, are not above */
 } detector_model;
 
 typedef struct detector {
     detector_model models[DETECTOR_MODELS];
     size_t         columns;
     double         threshold;
-    double        *usual;               /* what each column adds to the fine score of a held-out row, on average */
+    double        *usual;               /* what each column adds to the exact score of a held-out row, on average */
 } detector;
 
 static inline void detector_destroy(detector *d) {
@@ -92,8 +100,8 @@ static inline vae_status detector_score_in(const detector_model *m, const vae_da
     vae_status status = mean && logvar ? VAE_OK : detector_no_memory(error);
     size_t     i;
     if (status == VAE_OK) status = vae_score(m->model, rows, &reconstruction, each, error);
-    if (status == VAE_OK) status = vae_encode(m->model, rows, mean, logvar, error);
-    for (i = 0; status == VAE_OK && i < rows->count; i++)
+    if (status == VAE_OK && m->codes) status = vae_encode(m->model, rows, mean, logvar, error);
+    for (i = 0; status == VAE_OK && m->codes && i < rows->count; i++)
         each[i] += detector_divergence(m, mean + i * DETECTOR_LATENT, logvar + i * DETECTOR_LATENT);
     free(mean);
     free(logvar);
@@ -101,7 +109,7 @@ static inline vae_status detector_score_in(const detector_model *m, const vae_da
 }
 
 /* The score of each row; d->threshold is where odd ones begin. Beyond the held-out rows' own a score counts by its
-   logarithm, so that neither model drowns the other. */
+   logarithm, so that no model drowns the others. */
 static inline vae_status detector_score(const detector *d, const vae_data *rows, double *each, vae_error *error) {
     double    *scores = malloc((rows->count + 1) * sizeof *scores);
     vae_status status = scores ? VAE_OK : detector_no_memory(error);
@@ -113,22 +121,25 @@ static inline vae_status detector_score(const detector *d, const vae_data *rows,
         status = detector_score_in(m, rows, scores, error);
         for (i = 0; status == VAE_OK && i < rows->count; i++) {
             const double above = (scores[i] - m->middle) / fmax(m->high - m->middle, 1e-9);
-            each[i] += above > 0 ? log(1 + above) : above;
+            if (k == DETECTOR_EXACT) each[i] += above > 1 ? 1.5 * log(above) : 0;
+            else each[i] += above > 0 ? log(1 + above) : above;
         }
     }
     free(scores);
     return status;
 }
 
-static inline vae_status detector_fit(detector_model *m, const vae_data *training, const vae_data *held, size_t columns,
-                                      float beta, size_t steps, double *scores, vae_error *error) {
-    const size_t     batches = (training->count + 127) / 128, codes = training->count;
+static inline vae_status detector_fit(detector *d, int kind, const vae_data *training, const vae_data *held,
+                                      size_t steps, double *scores, vae_error *error) {
+    detector_model  *m = &d->models[kind];
+    const size_t     batches = (training->count + 127) / 128, codes = kind == DETECTOR_EXACT ? 0 : training->count;
     const size_t     epochs = batches ? (steps + batches - 1) / batches : 1;
     const vae_fit_config fit = { .epochs = epochs };
     const vae_config config = {
-        .input = { 1, (int)columns, 1 }, .latent = DETECTOR_LATENT,
+        .input = { 1, (int)d->columns, 1 }, .latent = DETECTOR_LATENT,
         .encoder = { VAE_DENSE(128, VAE_SILU), VAE_DENSE(128, VAE_SILU) },
-        .likelihood = VAE_GAUSSIAN, .standardize = 1, .beta = beta,
+        .likelihood = VAE_GAUSSIAN, .sigma_per_pixel = kind >= DETECTOR_MIDDLE, .standardize = 1,
+        .beta = kind == DETECTOR_COARSE ? 5 : kind == DETECTOR_MIDDLE ? 3 : 1,
         .optimizer = { .learning_rate = 2e-3f, .schedule = { .kind = VAE_COSINE, .steps = epochs * batches + 1 } }
     };
     vae_data   some = *training;
@@ -141,11 +152,12 @@ static inline vae_status detector_fit(detector_model *m, const vae_data *trainin
     status = m->mean && m->logvar && m->inverse ? VAE_OK : detector_no_memory(error);
     if (status == VAE_OK) status = vae_create(&config, &m->model, error);
     if (status == VAE_OK) status = vae_fit(m->model, training, &fit, error);
-    if (status == VAE_OK) status = vae_encode(m->model, &some, m->mean, m->logvar, error);
+    if (status == VAE_OK && codes) status = vae_encode(m->model, &some, m->mean, m->logvar, error);
     for (i = 0; status == VAE_OK && i < m->codes * DETECTOR_LATENT; i++)
         m->inverse[i] = (float)exp(-(double)m->logvar[i]);
     if (status == VAE_OK) status = detector_score_in(m, held, scores, error);
     if (status == VAE_OK) status = vae_quantile(scores, held->count, 0.5, &m->middle, error);
+    if (status == VAE_OK && kind == DETECTOR_EXACT) return detector_largest(scores, held->count, 1, &m->high, error);
     return status == VAE_OK ? vae_quantile(scores, held->count, 0.9, &m->high, error) : status;
 }
 
@@ -158,29 +170,31 @@ static inline vae_status detector_learn(detector *d, const float *rows, size_t c
     double        *scores = malloc((held.count * columns + 1) * sizeof *scores);
     vae_status     status = VAE_OK;
     size_t         i;
+    int            k;
     memset(d, 0, sizeof *d);
     d->columns = columns;
     d->usual = calloc(columns, sizeof *d->usual);
     if (!scores || !d->usual) status = detector_no_memory(error);
-    if (status == VAE_OK) status = detector_fit(&d->models[0], &training, &held, columns, 1, steps, scores, error);
-    if (status == VAE_OK) status = detector_fit(&d->models[1], &training, &held, columns, 5, steps, scores, error);
+    for (k = 0; status == VAE_OK && k < DETECTOR_MODELS; k++)
+        status = detector_fit(d, k, &training, &held, steps, scores, error);
     if (status == VAE_OK) status = detector_score(d, &held, scores, error);
     if (status == VAE_OK) status = vae_quantile(scores, held.count, 1 - alarms, &d->threshold, error);
-    if (status == VAE_OK) status = vae_score_numbers(d->models[0].model, &held, NULL, scores, error);
+    if (status == VAE_OK) status = vae_score_numbers(d->models[DETECTOR_EXACT].model, &held, NULL, scores, error);
     for (i = 0; status == VAE_OK && i < held.count * columns; i++)
         d->usual[i % columns] += scores[i] / (double)held.count;
     free(scores);
     return status;
 }
 
-/* For one row: what each column adds beyond what is usual, and the value that the fine model has in its place. */
+/* For one row: what each column adds beyond what is usual, and the value that the exact model has in its place. */
 static inline vae_status detector_explain(const detector *d, const float *row, double *added, float *expected,
                                           vae_error *error) {
     const vae_data one = { .pixels = row, .count = 1 };
-    vae_status     status = vae_score_numbers(d->models[0].model, &one, NULL, added, error);
+    vae_model     *exact = d->models[DETECTOR_EXACT].model;
+    vae_status     status = vae_score_numbers(exact, &one, NULL, added, error);
     size_t         k;
     for (k = 0; status == VAE_OK && k < d->columns; k++) added[k] -= d->usual[k];
-    return status == VAE_OK ? vae_reconstruct(d->models[0].model, &one, expected, error) : status;
+    return status == VAE_OK ? vae_reconstruct(exact, &one, expected, error) : status;
 }
 
 #endif
