@@ -323,7 +323,7 @@ TEST(test_idx_directories) {
         if (idx_find_directory(NULL, &found, message) == 0)
             CHECK(!idx_missing_file(found.path));
         else
-            CHECK_CONTAINS(message, "no MNIST files in data, ../shared/mnist or build/digits: fetch them with ");
+            CHECK_CONTAINS(message, "run build/make_digits first, ");
     }
     mnist_dir = NULL;
 }
@@ -1505,6 +1505,10 @@ TEST(test_pictures) {
     check_picture(RUNS "/p.png", 86 + 2, 6 * 86 + 2);
     CHECK(run("build/draw_digit 7 --model " RUNS "/a/model --out " RUNS "/p.png") == 1);
     CHECK_CONTAINS(heard, "knows 0 classes, not ten: name another --model");
+    CHECK(run("(here=$PWD; mkdir -p " RUNS "/empty/a && cd " RUNS "/empty/a && MNIST_DIR= \"$here/build/draw_digit\" 7 "
+              "--model m --out p.png)") == 1);
+    CHECK_CONTAINS(heard, "draw_digit: run build/make_digits first, which draws some digits, or data/get_mnist.sh, ");
+    CHECK_CONTAINS(heard, "it is not in data, ../shared/mnist or build/digits\n");
     CHECK(run("build/draw_digit 20x6") == 2);
     CHECK_CONTAINS(heard, "draw_digit: '20x6' is not 1 to 100 digits: see --help");
     CHECK(run("build/plot_latent " RUNS "/classes --data " RUNS "/digits --out " RUNS "/p.png") == 1);
