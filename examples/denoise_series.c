@@ -2,16 +2,18 @@
 
        build/denoise_series sensors.csv --without time --out clean.csv
 
-   A CSV file of numbers in whatever units, one line for each moment, one column for each series; gaps are filled. The
-   model, a denoising VAE of convolutions along time, sees windows with noise added and is scored on them without
-   it. It has too few latent numbers to keep what does not come again elsewhere. Each moment is the average of what all
-   windows with it say. --truth names a table without noise to compare with. Without any file the program makes up waves
-   and steps whose truth it knows. */
+   A CSV file of numbers in whatever units, one line for each moment, one column for each series; gaps are filled, and
+   columns left out stand in the output as they were. The model, a denoising VAE of convolutions along time, sees
+   windows with noise added and is scored on them without it. It has too few latent numbers to keep what does not come
+   again elsewhere. Each moment is the average of what all windows with it say. --truth names a table without noise to
+   compare with. Without any file the program makes up waves and steps whose truth it knows. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
 #include "support/csv_writer.h"
+#include "support/gap_marks.h"
 #include "support/options.h"
+#include "support/progress.h"
 #include "support/series.h"
 
 enum { BLOCK = 256 };
@@ -28,7 +30,7 @@ static vae_status learn(const csv_table *table, int window, int latent, double n
         .corruption = { noise > 0 ? VAE_CORRUPTION_GAUSSIAN : VAE_CORRUPTION_NONE, (vae_real)noise },
         .optimizer = { .schedule = { .kind = VAE_COSINE, .steps = steps + batches } }
     };
-    const vae_fit_config fit = { .epochs = (steps + batches - 1) / batches };
+    const vae_fit_config fit = { .epochs = (steps + batches - 1) / batches, .on_progress = print_some_progress };
     float     *windows = malloc(count * size * sizeof *windows);
     vae_data   data = { .pixels = windows, .count = count };
     vae_status status = windows ? vae_create(&config, model, error) : VAE_ERROR_MEMORY;
@@ -69,12 +71,13 @@ static vae_status denoise(vae_model *model, const csv_table *table, size_t windo
 
 int main(int argc, char **argv) {
     const char  *path = NULL, *without = NULL, *truth_path = NULL, *out = NULL;
-    double       noise = 0.3;
+    double       noise = 0.3, missing = -1e300;
     long long    window = 64, latent = 8, steps = 3000;
     const option options[] = {
         { "table", "FILE", "CSV table of series (else made-up ones)", OPTION_TEXT, &path, 0, 0 },
-        { "without", "COLUMNS", "columns to leave out, by name or number, as id,time", OPTION_TEXT, &without, 0, 0 },
-        { "out", "FILE", "the table without noise", OPTION_OUTPUT, &out, 0, 0 },
+        { "without", "COLUMNS", "columns the model is not to see, as id,time or 1,2", OPTION_TEXT, &without, 0, 0 },
+        { "missing", "NUMBER", "that stands for a gap, as -999", OPTION_NUMBER, &missing, -3e38, 3e38 },
+        { "out", "FILE", "the table without noise (else TABLE-clean.csv)", OPTION_OUTPUT, &out, 0, 0 },
         { "truth", "FILE", "the same table without noise, to compare with", OPTION_TEXT, &truth_path, 0, 0 },
         { "window", "N", "moments that the model sees at once", OPTION_INTEGER, &window, 8, 4096 },
         { "latent", "N", "numbers that it keeps of them", OPTION_INTEGER, &latent, 1, 1024 },
@@ -86,12 +89,14 @@ int main(int argc, char **argv) {
     vae_model *model = NULL;
     vae_error  error = { VAE_OK, "" };
     float     *clean = NULL, *windows = NULL, *truth = NULL;
-    char       message[MESSAGE_SIZE];
+    char       message[MESSAGE_SIZE], beside[CSV_BESIDE_SIZE];
     int        code = options_parse(argc, argv, "Takes the noise off series of measurements.", options, 1);
+    if (path && !out) out = csv_beside(path, "clean", beside);
     if (code < 0 && options_check_outputs("denoise_series", options) != 0) code = 2;
     if (code >= 0) return code;
     if (truth_path && !path) return options_wrong("denoise_series", "--truth needs a table that it is the truth of");
     code = path ? csv_read(path, without, &table, message) : series_make(3000, &table, &clean_table, message);
+    if (code == 0 && missing > -1e300) gap_marks_take(&table, missing);
     if (code == 0) code = csv_check_columns(&table, path, message);
     if (code == 0 && truth_path) code = csv_read(truth_path, without, &clean_table, message);
     if (code == 0 && clean_table.rows && (clean_table.rows != table.rows || clean_table.columns != table.columns))
@@ -105,6 +110,8 @@ int main(int argc, char **argv) {
         const size_t size = (size_t)window * table.columns;
         printf("%s: %lu rows of %lu columns, %lu gaps\n", path ? path : "a wave and steps", (unsigned long)table.rows,
                (unsigned long)table.columns, (unsigned long)table.gaps);
+        if (path) gap_marks_warn(&table);
+        fflush(stdout);
         truth = clean_table.numbers;
         clean = malloc(table.rows * table.columns * sizeof *clean);
         windows = malloc(2 * BLOCK * size * sizeof *windows);

@@ -2,16 +2,19 @@
 
        build/fill_missing table.csv --out filled.csv --spread spread.csv --without id,time
 
-   A CSV file of numbers in whatever units; a gap is an empty field, NA, NaN, null or ?. --spread gets how far off each
-   filled number may be: its standard deviation, 0 where the number was known. Columns left out are in neither file;
-   rows keep their order. To tell what the filling is worth, some known numbers are hidden from the model and compared
-   with what it makes of them (--check). Without any file the program makes up some pumps with a quarter of the readings
-   lost. The model is a VAE trained on the importance-weighted bound of what is known (Mattei and Frellsen 2019). */
+   A CSV file of numbers in whatever units; a gap is an empty field, NA, NaN, null or ?, and what --missing says.
+   --spread gets how far off each filled number may be: its standard deviation, 0 where the number was known. Columns
+   left out are not shown to the model, and stand in both files as they were; rows keep their order. To tell what the
+   filling is worth, some known numbers are hidden from the model and compared with what it makes of them (--check).
+   Without any file the program makes up some pumps with a quarter of the readings lost. The model is a VAE trained on
+   the importance-weighted bound of what is known (Mattei and Frellsen 2019). */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
 #include "support/csv_writer.h"
+#include "support/gap_marks.h"
 #include "support/options.h"
+#include "support/progress.h"
 #include "support/pumps.h"
 
 /* Hides a share of the known numbers; at least one of each row stays. Returns how many. */
@@ -66,7 +69,7 @@ static vae_status learn(const csv_table *table, const unsigned char *mask, size_
                         vae_error *error) {
     const size_t     batches = (table->rows + 63) / 64, epochs = (steps + batches - 1) / batches;
     const vae_data   data = { .pixels = table->numbers, .count = table->rows, .mask = mask };
-    const vae_fit_config fit = { .epochs = epochs };
+    const vae_fit_config fit = { .epochs = epochs, .on_progress = print_some_progress };
     const vae_config config = {
         .input = { 1, (int)table->columns, 1 }, .latent = table->columns < 10 ? (int)table->columns : 10, .batch = 64,
         .encoder = { VAE_DENSE(128, VAE_SILU), VAE_DENSE(128, VAE_SILU) },
@@ -80,12 +83,13 @@ static vae_status learn(const csv_table *table, const unsigned char *mask, size_
 
 int main(int argc, char **argv) {
     const char  *path = NULL, *without = NULL, *out = NULL, *spread_out = NULL;
-    double       check = 0.1;
+    double       check = 0.1, missing = -1e300;
     long long    steps = 3000, samples = 500;
     const option options[] = {
         { "table", "FILE", "CSV table with gaps (else made-up pumps)", OPTION_TEXT, &path, 0, 0 },
-        { "without", "COLUMNS", "columns to leave out, by name or number, as id,time", OPTION_TEXT, &without, 0, 0 },
-        { "out", "FILE", "the table without gaps", OPTION_OUTPUT, &out, 0, 0 },
+        { "without", "COLUMNS", "columns the model is not to see, as id,time or 1,2", OPTION_TEXT, &without, 0, 0 },
+        { "missing", "NUMBER", "that stands for a gap too, as -999", OPTION_NUMBER, &missing, -3e38, 3e38 },
+        { "out", "FILE", "the table without gaps (else TABLE-filled.csv)", OPTION_OUTPUT, &out, 0, 0 },
         { "spread", "FILE", "the filled numbers' standard deviations", OPTION_OUTPUT, &spread_out, 0, 0 },
         { "check", "SHARE", "of known numbers to hide and compare; 0: none", OPTION_NUMBER, &check, 0, 0.5 },
         { "steps", "N", "updates of 64 rows", OPTION_INTEGER, &steps, 1, 1e9 },
@@ -99,11 +103,13 @@ int main(int argc, char **argv) {
     float         *filled = NULL, *spread = NULL;
     size_t         numbers, i;
     uint64_t       seed = 7;
-    char           message[MESSAGE_SIZE];
+    char           message[MESSAGE_SIZE], beside[CSV_BESIDE_SIZE];
     int            code = options_parse(argc, argv, "Fills the gaps of a table, and tells how sure it is.", options, 1);
+    if (path && !out) out = csv_beside(path, "filled", beside);
     if (code < 0 && options_check_outputs("fill_missing", options) != 0) code = 2;
     if (code >= 0) return code;
     code = path ? csv_read(path, without, &table, message) : pumps_make(2000, 0, 1, &table, message);
+    if (code == 0 && missing > -1e300) gap_marks_take(&table, missing);
     if (code == 0) code = csv_check_columns(&table, path, message);
     numbers = table.rows * table.columns;
     for (i = 0; code == 0 && !path && i < numbers; i++)
@@ -116,6 +122,8 @@ int main(int argc, char **argv) {
         vae_data data = { .pixels = table.numbers, .count = table.rows, .mask = mask };
         printf("%s: %lu rows of %lu columns, %lu gaps\n", path ? path : "pumps", (unsigned long)table.rows,
                (unsigned long)table.columns, (unsigned long)table.gaps);
+        if (path) gap_marks_warn(&table);
+        fflush(stdout);
         if (hide(&table, check, 1, mask) == 0) check = 0;
         if (learn(&table, mask, (size_t)steps, &model, &error) != VAE_OK ||
             (check > 0 && vae_impute(model, &data, (size_t)samples, filled, spread, &error) != VAE_OK))

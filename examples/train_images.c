@@ -108,7 +108,7 @@ static int train(training *t, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    static training t = { .prefix = "out/images", .latent = 64, .seed = 1, .beta = 4, .spread = 0.5 };
+    static training t = { .prefix = "out/images", .latent = 64, .seed = 1, .beta = 4, .spread = 0.25 };
     const option table[] = {
         { "folder", "DIR", "your pictures, else shapes are drawn", OPTION_TEXT, &t.path, 0, 0 },
         { "size", "N", "makes each N x N; 0: the first one's shape, at most 64", OPTION_INTEGER, &t.size, 0, 512 },

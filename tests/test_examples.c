@@ -323,7 +323,7 @@ TEST(test_idx_directories) {
         if (idx_find_directory(NULL, &found, message) == 0)
             CHECK(!idx_missing_file(found.path));
         else
-            CHECK_CONTAINS(message, "no MNIST files in data, ../shared/mnist or build/digits: fetch them with ");
+            CHECK_CONTAINS(message, "run build/make_digits first, ");
     }
     mnist_dir = NULL;
 }
@@ -1129,6 +1129,9 @@ TEST(test_csv_refusals) {
     CHECK_CONTAINS(csv_seen("", NULL), "/table.csv holds no rows");
     CHECK_CONTAINS(csv_seen("\n \r\n", NULL), "/table.csv holds no rows");
     CHECK_CONTAINS(csv_seen("a,b\n1,2\n", "c"), "/table.csv has no column 'c' to leave out");
+    CHECK_CONTAINS(csv_seen("speed of the first pump,pressure behind the second,temperature of the oil in the bearing "
+                            "of the third\n", "c"),
+                   " no column 'c' to leave out, it has speed of the first pump, pressure behind the second, ..");
     CHECK_CONTAINS(csv_seen("a,b\n1,2\n", "3"), "/table.csv has no column '3' to leave out");
     CHECK_CONTAINS(csv_seen("a,b\n1,2\n", "a,b"), "no column of " FOLDER "/table.csv is left");
     CHECK(csv_from("a\0b\n", 4, NULL, &found) != 0);
@@ -1522,6 +1525,10 @@ TEST(test_pictures) {
     check_picture(RUNS "/p.png", 86 + 2, 6 * 86 + 2);
     CHECK(run("build/draw_digit 7 --model " RUNS "/a/model --out " RUNS "/p.png") == 1);
     CHECK_CONTAINS(heard, "knows 0 classes, not ten: name another --model");
+    CHECK(run("(here=$PWD; mkdir -p " RUNS "/empty/a && cd " RUNS "/empty/a && MNIST_DIR= \"$here/build/draw_digit\" 7 "
+              "--model m --out p.png)") == 1);
+    CHECK_CONTAINS(heard, "draw_digit: run build/make_digits first, which draws some digits, or data/get_mnist.sh, ");
+    CHECK_CONTAINS(heard, "it is not in data, ../shared/mnist or build/digits\n");
     CHECK(run("build/draw_digit 20x6") == 2);
     CHECK_CONTAINS(heard, "draw_digit: '20x6' is not 1 to 100 digits: see --help");
     CHECK(run("build/plot_latent " RUNS "/classes --data " RUNS "/digits --out " RUNS "/p.png") == 1);
@@ -1865,13 +1872,17 @@ static void write_gaps(const char *name, int rows) {
     free(text);
 }
 
-/* The table that the program wrote, without its header: `count` numbers, of which `values` receives so many. */
+/* The table that the program wrote, without its header: rows of an identity and three numbers, `count` in all. */
 static int read_numbers(const char *path, const char *header, double *values, int count) {
     FILE *file = fopen(path, "r");
     char  line[200];
-    int   i, good = file != NULL && fgets(line, sizeof line, file) != NULL;
+    int   i, id, good = file != NULL && fgets(line, sizeof line, file) != NULL;
     if (good) CHECK_TEXT(line, header);
-    for (i = 0; good && i < count; i++) good = fscanf(file, i % 3 ? ",%lf" : "%lf", &values[i]) == 1;
+    for (i = 0; good && i < count; i++) {
+        if (i % 3 == 0) good = fscanf(file, "%*[s]%d", &id) == 1 && id == i / 3;
+        good = good && fscanf(file, ",%lf", &values[i]) == 1;
+        if (i % 3 == 2) (void)!fgets(line, sizeof line, file);
+    }
     if (file) fclose(file);
     return good;
 }
@@ -1879,7 +1890,7 @@ static int read_numbers(const char *path, const char *header, double *values, in
 TEST(test_fill_missing) {
     enum { GAPPED = 300 };
     static double filled[GAPPED * 3], spread[GAPPED * 3];
-    const char   *header = "\"a, in \"\"V\"\"\",\"b\",\"c\"\n";
+    const char   *header = "\"id\",\"a, in \"\"V\"\"\",\"b\",\"c\"\n";
     double        off = 0, told = 0;
     int           i;
     if (!have_shell() || !can_be_opened("build/fill_missing")) SKIP("the examples are not built");
@@ -1897,6 +1908,7 @@ TEST(test_fill_missing) {
         told += pow(spread[3 * i + 1], 2) / (GAPPED / 3);
     }
     CHECK(sqrt(off) < 150 && sqrt(told) > 10 && sqrt(told) < 300);      /* of a deviation of 577 */
+    CHECK_CONTAINS(heard, "\nepoch 300/300: loss ");
     CHECK(run("build/fill_missing --steps 200 --samples 20 --check 0") == 0);
     CHECK_CONTAINS(heard, "pumps: 2000 rows of 6 columns, ");
     CHECK(strstr(heard, "hidden") == NULL);
@@ -1908,6 +1920,45 @@ TEST(test_fill_missing) {
     CHECK_CONTAINS(heard, FOLDER "/open.csv holds no number in column 3: leave it out with --without");
     CHECK(run("build/denoise_series " FOLDER "/open.csv") == 1);
     CHECK_CONTAINS(heard, FOLDER "/open.csv holds no number in column 3: leave it out with --without");
+}
+
+/* What the model is not to see stands in its place as it was, marks are gaps, and a file that nobody named is written
+   beside the table. */
+TEST(test_tables_keep_all) {
+    static const char text[] = "id;when;x;\"y \"\"z\"\"\";note\na;1,5;1;-999;\" b, \"\"c\"\"\"\n;NA;2;4;\n"
+                               "007;3;3;-999;e\n8;4;NA;8;f g\n9;5;5;10.5;h\n8;6;6;-999;i\n8;7;7;14;j\n8;8;8;16;k\n";
+    static const char *const programs[2] = { "fill_missing", "denoise_series" };
+    static const char *const outputs[2] = { "filled", "clean" };
+    int i;
+    if (!have_shell() || !can_be_opened("build/fill_missing") || !can_be_opened("build/denoise_series"))
+        SKIP("the examples are not built");
+    for (i = 0; i < 2; i++) {
+        const char *few = i ? "--steps 5 --window 8" : "--steps 5 --samples 2";
+        write_file("keeps.all/table.csv", text, sizeof text - 1);
+        CHECK(run("build/%s " FOLDER "/keeps.all/table.csv --without id,when,note %s", programs[i], few) == 0);
+        CHECK_CONTAINS(heard, "table.csv: 8 rows of 2 columns, 1 gaps\ny \"z\" holds -999 3 times, far from its other "
+                              "numbers: a mark for missing? give --missing -999\n");
+        CHECK(!strstr(heard, "x holds"));
+        CHECK(run("build/%s " FOLDER "/keeps.all/table.csv --without id,when,note %s --missing -999", programs[i],
+                  few) == 0);
+        CHECK_CONTAINS(heard, "table.csv: 8 rows of 2 columns, 4 gaps\nepoch 1/");
+        CHECK(strstr(heard, "--missing") == NULL);
+        CHECK(run("cat " FOLDER "/keeps.all/table-%s.csv", outputs[i]) == 0);
+        CHECK(!strncmp(heard, "\"id\",\"when\",\"x\",\"y \"\"z\"\"\",\"note\"\na,\"1,5\",", 38));
+        CHECK_CONTAINS(heard, ",\" b, \"\"c\"\"\"\n,NA,");
+        CHECK_CONTAINS(heard, ",\n007,3,");
+        CHECK_CONTAINS(heard, ",f g\n9,5,");
+        CHECK(!strstr(heard, "-999"));
+        CHECK(i || strstr(heard, "\n,NA,2,4,\n"));
+        /* the first line comes before the work */
+        CHECK(run("build/%s " FOLDER "/keeps.all/table.csv --without id,when,note --steps 100000000 %s >" FOLDER
+                  "/said & run=$!; until grep -q '1 gaps' " FOLDER "/said; do sleep 0.02; done; kill $run", programs[i],
+                  i ? "--window 8" : "") == 0);
+        CHECK(run("build/%s " FOLDER "/nowhere/table.csv", programs[i]) == 1);
+        CHECK_CONTAINS(heard, ": cannot open " FOLDER "/nowhere/table.csv");
+    }
+    CHECK(run("build/fill_missing " FOLDER "/keeps.all/table.csv --without ID") == 1);
+    CHECK_CONTAINS(heard, "has no column 'ID' to leave out, it has id, when, x, y \"z\", note\n");
 }
 
 /* "NAME: mean squared error A as measured, B by a moving median of W (the best), C by the model": C below B below A. */
@@ -1927,7 +1978,8 @@ TEST(test_denoise_series) {
     check_denoised("\nwave:");
     check_denoised("\nsteps:");
     CHECK(run("build/denoise_series " FOLDER "/clean.csv --steps 20 --truth " FOLDER "/clean.csv") == 0);
-    CHECK_CONTAINS(heard, "/clean.csv: 3000 rows of 2 columns, 0 gaps\nwave: mean squared error 0 as measured");
+    CHECK_CONTAINS(heard, "/clean.csv: 3000 rows of 2 columns, 0 gaps\nepoch ");
+    CHECK_CONTAINS(heard, "\nwave: mean squared error 0 as measured");
     write_gaps("series.csv", 40);
     CHECK(run("build/denoise_series " FOLDER "/series.csv --without id --steps 5 --window 16 --out " FOLDER
               "/clean.csv") == 0);
@@ -2175,6 +2227,7 @@ int main(void) {
     RUN(test_own_loop);
     RUN(test_sensor);
     RUN(test_fill_missing);
+    RUN(test_tables_keep_all);
     RUN(test_denoise_series);
     RUN(test_image_folder);
     RUN(test_near_codes);

@@ -30,6 +30,9 @@ typedef struct csv_table {
     size_t  gaps;
     int     has_header;
     char   *text;           /* where the names stand */
+    size_t  width;          /* columns in the file; their names, in its order, stand behind the others */
+    char   *left_out;       /* of each of them: nonzero; NULL: none is, as in tables of another making */
+    char  **left;           /* rows x (width - columns): what the columns that are left out hold */
 } csv_table;
 
 static inline void csv_free(csv_table *table) {
@@ -37,6 +40,8 @@ static inline void csv_free(csv_table *table) {
     free(table->lines);
     free(table->names);
     free(table->text);
+    free(table->left_out);
+    free(table->left);
     memset(table, 0, sizeof *table);
 }
 
@@ -46,8 +51,7 @@ typedef struct csv_reader {
     char        delimiter;
     size_t      line;                                   /* that begins at `at`, counted from 1 */
     char      **fields;                                 /* of one line */
-    size_t      room, rows_room, lines_room, width;     /* fields in a line */
-    char       *left_out;                               /* of each column: nonzero */
+    size_t      room, rows_room, lines_room, left_room;
 } csv_reader;
 
 /* The whole file with a 0 behind it. */
@@ -181,32 +185,45 @@ static inline size_t csv_column(char *const *names, size_t count, const char *na
     return count;
 }
 
+/* Refuses a name that no column has, with the first of those that there are. */
+static inline int csv_no_column(const csv_reader *reader, char *const *names, size_t count, const char *name,
+                                size_t length) {
+    char   list[100];
+    size_t used = 0, i;
+    for (i = 0; i < count && used + strlen(names[i]) + 6 < sizeof list; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", names[i]);
+    if (i < count) snprintf(list + used, sizeof list - used, "%s..", i ? ", " : "");
+    return fail(reader->message, "%s has no column '%.*s' to leave out, it has %s", reader->path, (int)length, name,
+                list);
+}
+
 /* Names the columns after the first line, or by their numbers, and finds out which are left out. */
 static inline int csv_name_columns(csv_reader *reader, csv_table *table, const char *without, size_t count) {
     enum { ROOM = 32 };         /* of "column 3" */
     size_t i, length;
     double number;
-    char  *made;
-    reader->width = count;
-    if (count <= (size_t)-1 / (sizeof *table->names + ROOM))
-        table->names = (char **)malloc(count * (sizeof *table->names + ROOM));
-    reader->left_out = (char *)calloc(count, 1);
-    if (!table->names || !reader->left_out)
+    char  *made, **all;
+    table->width = count;
+    if (count <= (size_t)-1 / (2 * sizeof *table->names + ROOM))
+        table->names = (char **)malloc(count * (2 * sizeof *table->names + ROOM));
+    table->left_out = (char *)calloc(count, 1);
+    if (!table->names || !table->left_out)
         return fail(reader->message, "not enough memory for the columns of %s", reader->path);
     for (i = 0; i < count; i++) table->has_header |= !csv_number(reader->fields[i], &number);
-    made = (char *)(table->names + count);
+    all = table->names + count;
+    made = (char *)(all + count);
     for (i = 0; i < count; i++, made += ROOM) {
         snprintf(made, ROOM, "column %lu", (unsigned long)i + 1);
-        table->names[i] = table->has_header && *reader->fields[i] ? reader->fields[i] : made;
+        all[i] = table->has_header && *reader->fields[i] ? reader->fields[i] : made;
     }
     for (; without && *without; without += length + (without[length] == ',')) {
         length = strcspn(without, ",");
-        if ((i = csv_column(table->names, count, without, length)) == count)
-            return fail(reader->message, "%s has no column '%.*s' to leave out", reader->path, (int)length, without);
-        reader->left_out[i] = 1;
+        if ((i = csv_column(all, count, without, length)) == count)
+            return csv_no_column(reader, all, count, without, length);
+        table->left_out[i] = 1;
     }
     for (i = 0; i < count; i++)
-        if (!reader->left_out[i]) table->names[table->columns++] = table->names[i];
+        if (!table->left_out[i]) table->names[table->columns++] = all[i];
     return table->columns ? 0 : fail(reader->message, "no column of %s is left", reader->path);
 }
 
@@ -219,17 +236,22 @@ static inline const char *csv_advice(const char *field) {
 
 /* Reads the fields of one line as the table's next row. */
 static inline int csv_row(csv_reader *reader, csv_table *table, size_t line, size_t count) {
-    size_t i, column = 0;
-    if (count != reader->width)
+    const size_t left = table->width - table->columns;
+    size_t       i, column = 0;
+    if (count != table->width)
         return fail(reader->message, "%s, line %lu has %lu fields, the first line has %lu", reader->path,
-                    (unsigned long)line, (unsigned long)count, (unsigned long)reader->width);
+                    (unsigned long)line, (unsigned long)count, (unsigned long)table->width);
     if (!csv_room((void **)&table->numbers, table->rows, &reader->rows_room, table->columns * sizeof *table->numbers) ||
-        !csv_room((void **)&table->lines, table->rows, &reader->lines_room, sizeof *table->lines))
+        !csv_room((void **)&table->lines, table->rows, &reader->lines_room, sizeof *table->lines) ||
+        (left && !csv_room((void **)&table->left, table->rows, &reader->left_room, left * sizeof *table->left)))
         return fail(reader->message, "not enough memory for %s", reader->path);
     for (i = 0; i < count; i++) {
         float *to = table->numbers + table->rows * table->columns + column;
         double number = 0;
-        if (reader->left_out[i]) continue;
+        if (table->left_out[i]) {
+            table->left[table->rows * left + i - column] = reader->fields[i];
+            continue;
+        }
         if (!csv_number(reader->fields[i], &number))
             return fail(reader->message, "%s, line %lu, %s holds '%.40s': that is no number (%s)", reader->path,
                         (unsigned long)line, table->names[column], reader->fields[i], csv_advice(reader->fields[i]));
@@ -289,7 +311,7 @@ static inline int csv_read(const char *path, const char *without, csv_table *tab
     reader.line = 1;
     do {
         result = csv_line(&reader, &line, &count);
-        if (result == 0 && count && !reader.width) {
+        if (result == 0 && count && !table->width) {
             result = csv_name_columns(&reader, table, without, count);
             if (table->has_header) continue;
         }
@@ -297,7 +319,6 @@ static inline int csv_read(const char *path, const char *without, csv_table *tab
     } while (result == 0 && count);
     if (result == 0 && !table->rows) result = fail(message, "%s holds no rows", path);
     free(reader.fields);
-    free(reader.left_out);
     return result;
 }
 

@@ -5,6 +5,8 @@
 
 #include "csv_reader.h"
 
+enum { CSV_BESIDE_SIZE = 1100 };
+
 /* The fewest digits that read back as the same float. */
 static inline void csv_write_number(FILE *file, float number) {
     char text[32];
@@ -14,26 +16,47 @@ static inline void csv_write_number(FILE *file, float number) {
     fputs(text, file);
 }
 
-/* `numbers` under the table's names. */
+/* In quotes where it needs them. */
+static inline void csv_write_text(FILE *file, const char *text, int quoted) {
+    quoted |= text[strcspn(text, ",;\t\"\r\n")] != '\0';
+    if (quoted) fputc('"', file);
+    for (; *text; text++) fprintf(file, *text == '"' ? "\"%c" : "%c", *text);
+    if (quoted) fputc('"', file);
+}
+
+/* `numbers` under the table's names; columns that were left out in their places, as they were read. */
 static inline int csv_write(const char *path, const csv_table *table, const float *numbers,
                             char message[MESSAGE_SIZE]) {
-    FILE  *file = fopen(path, "w");
-    size_t i, k;
+    const size_t width = table->left_out ? table->width : table->columns, left = width - table->columns;
+    char *const *names = table->left_out ? table->names + width : table->names;
+    FILE        *file = fopen(path, "w");
+    size_t       i, k, column;
     if (!file) return fail(message, "cannot open %s: %s", path, strerror(errno));
-    for (k = 0; k < table->columns; k++) {
-        const char *name = table->names[k];
-        fputs(k ? ",\"" : "\"", file);
-        for (; *name; name++) fprintf(file, *name == '"' ? "\"%c" : "%c", *name);
-        fputs("\"", file);
+    for (k = 0; k < width; k++) {
+        if (k) fputc(',', file);
+        csv_write_text(file, names[k], 1);
     }
-    for (i = 0; i < table->rows * table->columns; i++) {
-        fputc(i % table->columns ? ',' : '\n', file);
-        csv_write_number(file, numbers[i]);
-    }
+    for (i = 0; i < table->rows; i++)
+        for (k = column = 0; k < width; k++) {
+            fputc(k ? ',' : '\n', file);
+            if (left && table->left_out[k]) csv_write_text(file, table->left[i * left + k - column], 0);
+            else csv_write_number(file, numbers[i * table->columns + column++]);
+        }
     fputc('\n', file);
     if (ferror(file) | fclose(file)) return fail(message, "cannot write %s", path);
     printf("wrote %s\n", path);
     return 0;
+}
+
+/* Where a table goes of which nobody said: beside `path`, as in table-filled.csv. NULL where there is no such file. */
+static inline const char *csv_beside(const char *path, const char *ending, char beside[CSV_BESIDE_SIZE]) {
+    const char *dot = strrchr(path, '.');
+    FILE       *file = fopen(path, "rb");
+    int         length = (int)strlen(path);
+    if (!file || fclose(file) != 0) return NULL;
+    if (dot && dot != path && !strchr(dot, '/') && dot[-1] != '/') length = (int)(dot - path);
+    snprintf(beside, CSV_BESIDE_SIZE, "%.*s-%s.csv", length, path, ending);
+    return beside;
 }
 
 #endif

@@ -152,8 +152,8 @@ static inline int idx_find_directory(const char *wanted, idx_directory *found, c
         if (!idx_missing_file(usual[i])) wanted = usual[i];
     if (!wanted)
         return fail(message,
-                    "no MNIST files in data, ../shared/mnist or build/digits: fetch them with "
-                    "data/get_mnist.sh, draw digits with build/make_digits, or name their directory with --data");
+                    "run build/make_digits first, which draws some digits, or data/get_mnist.sh, which fetches MNIST, "
+                    "or name MNIST's directory with --data: it is not in data, ../shared/mnist or build/digits");
     if (strlen(wanted) >= sizeof found->path) return fail(message, "the data directory's name is too long");
     missing = idx_missing_file(wanted);
     if (missing) return fail(message, "%s%s has no file %s that can be opened", wanted, source, missing);
