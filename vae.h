@@ -10571,30 +10571,61 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     }
 }
 
+/* "validation row 2, column 7 holds 255"; where a row is more than a line of numbers, "row 2, y 0, x 2, channel 1 ...",
+   all counted from 0. */
+#ifndef VAE_NO_MESSAGES
+VAEI_SETUP void vaei_put_pixel(vaei_text *text, const vae_model *model, vae_real value, const char *set, size_t row,
+                               size_t column) {
+    const vae_shape s = model->settings.input;
+    const size_t    width = (size_t)s.width, channels = (size_t)s.channels, plane = (size_t)s.height * width;
+    const int       planes = model->settings.layout == VAE_CHANNELS_FIRST;
+    const size_t    at = planes ? column % plane : column / channels;
+    vaei_format(text, "%srow %z, ", set, row);
+    if (plane == 1 || (channels == 1 && (width == 1 || width == plane))) vaei_format(text, "column %z", column);
+    else {
+        if (s.height > 1) vaei_format(text, "y %z, ", at / width);
+        vaei_format(text, "x %z", at % width);
+        if (channels > 1) vaei_format(text, ", channel %z", planes ? column / plane : column % channels);
+    }
+    if (vaei_is_nan(value)) vaei_format(text, " holds NaN");
+    else vaei_format(text, " holds %r", VAEI_SHOWN(value));
+}
+#endif
+
 /* The error for a pixel that is not allowed. `set` is "" or says which data, as in "validation ". */
 VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, const char *set, size_t row,
                                       size_t column, vae_error *error) {
     const vaei_likelihood *likelihood = vaei_likelihood_of(model);
+#ifdef VAE_NO_MESSAGES
+    const char *const found = "";
+    (void)set, (void)row, (void)column;
+#else
+    char      found[128];
+    vaei_text text = vaei_text_in(found, sizeof found);
+    vaei_put_pixel(&text, model, value, set, row, column);
+#endif
     if (vaei_is_nan(value))
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds NaN: pixels must be finite numbers; where "
-                         "NaN means missing, set config.missing to 1", set, row, column);
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must be finite numbers; where NaN means missing, set "
+                         "config.missing to 1", found);
     if (!vaei_finite(value))
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must be finite numbers", set, row,
-                         column, VAEI_SHOWN(value));
-    if (likelihood->low >= 0)
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; %s, or "
-                         "use VAE_GAUSSIAN", set, row, column, VAEI_SHOWN(value), likelihood->symbol,
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must be finite numbers", found);
+    if (likelihood->low >= 0) {
+        const int is_byte = value > 0 && value <= 255 && value == (vae_real)(int)value;
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: %s needs pixels in [0, 1]; %s%s%s, or use VAE_GAUSSIAN", found,
+                         likelihood->symbol, is_byte ? "divide bytes by 255" : "",
+                         !is_byte ? "" : strstr(set, "target") ? ", else " : ", or give them as data.bytes, else ",
                          value < 0 ? "shift and scale them" : "divide them by their maximum");
+    }
 #if VAEI_WIDE_IS_FLOAT
     if (VAEI_HAS(model->settings.standardize) && !vaei_lies_in(value, -VAEI_MOST_GIVEN, VAEI_MOST_GIVEN))
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must lie within -1e15 to 1e15 in "
-                         "this build: scale them", set, row, column, VAEI_SHOWN(value));
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must lie within -1e15 to 1e15 in this build: scale them",
+                         found);
 #endif
     if (VAEI_HAS(model->settings.standardize))
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r, more than 1e9 standard deviations from "
-                         "its mean: correct it or leave the row out", set, row, column, VAEI_SHOWN(value));
-    return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must lie within -1e9 to 1e9; scale "
-                     "them, or set config.standardize to 1", set, row, column, VAEI_SHOWN(value));
+        return vaei_fail(error, VAE_ERROR_DATA, "%s, more than 1e9 standard deviations from its mean: correct it or "
+                         "leave the row out", found);
+    return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must lie within -1e9 to 1e9; scale them, or set "
+                     "config.standardize to 1", found);
 }
 
 /* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. What is drawn for
