@@ -5445,18 +5445,22 @@ VAEI_SETUP vae_status vaei_infer_layer(vaei_layer_spec *spec, vaei_where where, 
     return VAE_OK;
 }
 
-/* The same for one layer by itself; `explicit_layer`, unless NULL, becomes that layer with its padding in numbers. */
-VAEI_SETUP vae_status vaei_infer_shape(const vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
-                                       vae_layer *explicit_layer, vae_error *error) {
-    vaei_layer_spec spec;
-    vae_status   status;
+/* The same for one layer by itself, which then has its padding in numbers. */
+VAEI_SETUP vae_status vaei_infer_shape(vae_layer *layer, vae_shape in, vaei_where where, vae_shape *out,
+                                       vae_error *error) {
+    vaei_layer_spec  spec;
+    const vae_layer *l = &spec.layer;
+    vae_status       status;
     spec.layer = *layer;
     spec.in = in;
     if ((status = vaei_infer_layer(&spec, where, error)) != VAE_OK) return status;
     *out = spec.out;
-    if (!explicit_layer) return VAE_OK;
-    *explicit_layer = spec.layer;
-    if (!vaei_is_dense(layer)) explicit_layer->padding = VAE_EXPLICIT;
+    *layer = spec.layer;
+    if (vaei_is_dense(l)) return VAE_OK;
+    layer->padding = VAE_EXPLICIT;
+    if (l->padding != VAE_SAME || l->kind != VAE_LAYER_CONV_TRANSPOSED) return VAE_OK;
+    layer->output_padding_height = (int)vaei_not_below_0(l->stride_height - l->kernel_height);
+    layer->output_padding_width = (int)vaei_not_below_0(l->stride_width - l->kernel_width);
     return VAE_OK;
 }
 
@@ -10575,30 +10579,61 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
     }
 }
 
+/* "validation row 2, column 7 holds 255"; where a row is more than a line of numbers, "row 2, y 0, x 2, channel 1 ...",
+   all counted from 0. */
+#ifndef VAE_NO_MESSAGES
+VAEI_SETUP void vaei_put_pixel(vaei_text *text, const vae_model *model, vae_real value, const char *set, size_t row,
+                               size_t column) {
+    const vae_shape s = model->settings.input;
+    const size_t    width = (size_t)s.width, channels = (size_t)s.channels, plane = (size_t)s.height * width;
+    const int       planes = model->settings.layout == VAE_CHANNELS_FIRST;
+    const size_t    at = planes ? column % plane : column / channels;
+    vaei_format(text, "%srow %z, ", set, row);
+    if (plane == 1 || (channels == 1 && (width == 1 || width == plane))) vaei_format(text, "column %z", column);
+    else {
+        if (s.height > 1) vaei_format(text, "y %z, ", at / width);
+        vaei_format(text, "x %z", at % width);
+        if (channels > 1) vaei_format(text, ", channel %z", planes ? column / plane : column % channels);
+    }
+    if (vaei_is_nan(value)) vaei_format(text, " holds NaN");
+    else vaei_format(text, " holds %r", VAEI_SHOWN(value));
+}
+#endif
+
 /* The error for a pixel that is not allowed. `set` is "" or says which data, as in "validation ". */
 VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, const char *set, size_t row,
                                       size_t column, vae_error *error) {
     const vaei_likelihood *likelihood = vaei_likelihood_of(model);
+#ifdef VAE_NO_MESSAGES
+    const char *const found = "";
+    (void)set, (void)row, (void)column;
+#else
+    char      found[128];
+    vaei_text text = vaei_text_in(found, sizeof found);
+    vaei_put_pixel(&text, model, value, set, row, column);
+#endif
     if (vaei_is_nan(value))
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds NaN: pixels must be finite numbers; where "
-                         "NaN means missing, set config.missing to 1", set, row, column);
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must be finite numbers; where NaN means missing, set "
+                         "config.missing to 1", found);
     if (!vaei_finite(value))
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must be finite numbers", set, row,
-                         column, VAEI_SHOWN(value));
-    if (likelihood->low >= 0)
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: %s needs pixels in [0, 1]; %s, or "
-                         "use VAE_GAUSSIAN", set, row, column, VAEI_SHOWN(value), likelihood->symbol,
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must be finite numbers", found);
+    if (likelihood->low >= 0) {
+        const int is_byte = value > 0 && value <= 255 && value == (vae_real)(int)value;
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: %s needs pixels in [0, 1]; %s%s%s, or use VAE_GAUSSIAN", found,
+                         likelihood->symbol, is_byte ? "divide bytes by 255" : "",
+                         !is_byte ? "" : strstr(set, "target") ? ", else " : ", or give them as data.bytes, else ",
                          value < 0 ? "shift and scale them" : "divide them by their maximum");
+    }
 #if VAEI_WIDE_IS_FLOAT
     if (VAEI_HAS(model->settings.standardize) && !vaei_lies_in(value, -VAEI_MOST_GIVEN, VAEI_MOST_GIVEN))
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must lie within -1e15 to 1e15 in "
-                         "this build: scale them", set, row, column, VAEI_SHOWN(value));
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must lie within -1e15 to 1e15 in this build: scale them",
+                         found);
 #endif
     if (VAEI_HAS(model->settings.standardize))
-        return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r, more than 1e9 standard deviations from "
-                         "its mean: correct it or leave the row out", set, row, column, VAEI_SHOWN(value));
-    return vaei_fail(error, VAE_ERROR_DATA, "%srow %z, column %z holds %r: pixels must lie within -1e9 to 1e9; scale "
-                     "them, or set config.standardize to 1", set, row, column, VAEI_SHOWN(value));
+        return vaei_fail(error, VAE_ERROR_DATA, "%s, more than 1e9 standard deviations from its mean: correct it or "
+                         "leave the row out", found);
+    return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must lie within -1e9 to 1e9; scale them, or set "
+                     "config.standardize to 1", found);
 }
 
 /* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. What is drawn for
@@ -14680,26 +14715,41 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
    Layers are compared by what they do, not by how they are written: VAE_SAME and the amounts that it chooses are the
    same. */
 
-/* Whether two layers do the same with an input of this shape. `in` then becomes the shape of their output, and the
-   first one's padding is given in numbers. */
-VAEI_SETUP vae_status vaei_same_layer(vae_layer *a, const vae_layer *given, vaei_where where, vae_shape *in, int *same,
-                                      vae_error *error) {
-    vae_layer  b = *given;
-    vae_shape  out, other_out;
-    vae_status status;
-    if (!b.activation) b.activation = VAE_LINEAR;
-    if (!b.padding) b.padding = VAE_SAME;
-    if ((status = vaei_infer_shape(a, *in, where, &out, a, error)) != VAE_OK ||
-        (status = vaei_infer_shape(&b, *in, where, &other_out, &b, error)) != VAE_OK) return status;
+/* The first field in which two layers differ that have the same input, or NULL. `in` then becomes the shape of the
+   first one's output, and the padding of both is given in numbers. */
+VAEI_SETUP vae_status vaei_compare_layers(vae_layer *a, vae_layer *b, vaei_where where, vae_shape *in,
+                                          const vaei_field **different, vae_error *error) {
+    const vaei_field *field = vaei_layer_fields;
+    unsigned          mask;
+    vae_shape         out;
+    vae_status        status;
+    if ((status = vaei_infer_shape(a, *in, where, &out, error)) != VAE_OK ||
+        (status = vaei_infer_shape(b, *in, where, in, error)) != VAE_OK) return status;
     *in = out;
-    *same = a->kind == b.kind && a->activation == b.activation && a->dropout == b.dropout &&
-            !a->batch_norm == !b.batch_norm &&
-            vaei_same_shape(out, other_out) &&
-            (a->kind == VAE_LAYER_DENSE ||
-             (a->kernel_height == b.kernel_height && a->kernel_width == b.kernel_width &&
-              a->stride_height == b.stride_height && a->stride_width == b.stride_width && a->top == b.top &&
-              a->bottom == b.bottom && a->left == b.left && a->right == b.right));
+    mask = vaei_layer_mask(a) | vaei_layer_mask(b);
+    while (field->name && (!(mask >> (field - vaei_layer_fields) & 1) ||
+                           !memcmp((const char *)a + field->place[0], (const char *)b + field->place[0], field->size)))
+        field++;
+    *different = field->name ? field : NULL;
     return VAE_OK;
+}
+
+/* "encoder layer 1 has activation tanh in the file and relu in ...". */
+VAEI_SETUP vae_status vaei_fail_layer(const vaei_field *field, const vae_layer *file, const vae_layer *given,
+                                      vaei_where where, const char *whose, vae_error *error) {
+    const char *name = field->name;
+    char        ours[48], theirs[48];
+    vaei_text   text = vaei_text_in(ours, sizeof ours), other = vaei_text_in(theirs, sizeof theirs);
+    /* A dense layer's shape that is one number. */
+    if (field == &vaei_layer_fields[1] && file->shape.height == 1 && file->shape.width == 1 &&
+        given->shape.height == 1 && given->shape.width == 1) {
+        field = &vaei_layer_fields[2];
+        name = "units";
+    }
+    vaei_put_value(&text, field, 0, file, 0);
+    vaei_put_value(&other, field, 0, given, 0);
+    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has %s %s in the file and %s in %s", where.part,
+                     where.number, name, ours, theirs, whose);
 }
 
 /* The network that the file's is compared with: a config's or a model's. */
@@ -14735,7 +14785,8 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int which, vae_sh
     vaei_where where;
     vae_layer  layer, given;
     vae_status status = VAE_OK;
-    int        read = 0, count = 0, same = 1;
+    int        read = 0, count;
+    const vaei_field *different = NULL;
     where.part = which == 0 ? "encoder" : which == 1 ? "decoder" : "classifier";
     where.number = 0;
     count = vaei_reference_count(reference, which);
@@ -14744,20 +14795,20 @@ VAEI_SETUP vae_status vaei_agree_layers(const vaei_json *json, int which, vae_sh
         return vaei_fail(error, VAE_ERROR_CONFIG, "the file holds no %s, which is there in %s", where.part,
                          reference->name);
     for (vaei_json_expect(&list, '[', ""); vaei_json_item(&list, ']', &read);) {
-        vaei_json_layer(&list, &layer);
+        vae_layer read_layer;
+        vaei_json_layer(&list, &read_layer);
         /* The list is read to its end all the same: the error may have to say how many layers it has. */
-        if (read > count || !same) continue;
+        if (read > count || different) continue;
+        layer = read_layer;
         where.number = read;
         vaei_reference_layer(reference, which, read - 1, &given);
-        status = vaei_same_layer(&layer, &given, where, &in, &same, error);
+        status = vaei_compare_layers(&layer, &given, where, &in, &different, error);
         if (status != VAE_OK) return status;
     }
     if (read != count)
         return vaei_fail(error, VAE_ERROR_CONFIG, "the %s has %d layers in the file and %d in %s", where.part, read,
                          count, reference->name);
-    if (same) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d in the file differs from the one in %s", where.part,
-                     where.number, reference->name);
+    return different ? vaei_fail_layer(different, &layer, &given, where, reference->name, error) : VAE_OK;
 }
 
 /* The fields with this flag that are not 0 in `given` must be the same in the file. */

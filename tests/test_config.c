@@ -1145,7 +1145,10 @@ static void test_wrong_pixels(void) {
                     double         log_p = 7, log_each[ROWS];
                     int            untouched = 1, call;
                     pixels[at] = (vae_real)values[v];
-                    sprintf(fragment, "row %lu, column %lu holds ", (unsigned long)row, (unsigned long)places[p][1]);
+                    const unsigned place = (unsigned)places[p][1], plane = SIZE / 2;
+                    const unsigned pixel = first ? place % plane : place / 2;
+                    sprintf(fragment, "row %u, y %u, x %u, channel %u holds ", (unsigned)row, pixel / 6, pixel % 6,
+                            first ? place / plane : place % 2);
                     if (fine) {
                         CHECK(vae_elbo(model, &data, NULL, NULL, NULL) == VAE_OK);
                         pixels[at] = kept;

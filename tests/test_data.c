@@ -106,7 +106,7 @@ TEST(test_settings) {
     holed[2 * SIZE + 7] = NAN;
     data.pixels = holed;
     CHECK(vae_elbo(model, &data, &terms, NULL, &error) == VAE_ERROR_DATA);
-    CHECK_CONTAINS(error.message, "row 2, column 7 holds NaN");
+    CHECK_CONTAINS(error.message, "row 2, y 1, x 0, channel 1 holds NaN");
     vae_destroy(model);
 
     /* Room is taken only by what needs it. */
@@ -134,12 +134,12 @@ TEST(test_settings) {
     data.pixels = pixels;
     data.targets = holed;
     CHECK(vae_train_step(model, &data, NULL, &error) == VAE_ERROR_DATA);
-    CHECK_CONTAINS(error.message, "target row 3, column 5 holds 7");
+    CHECK_CONTAINS(error.message, "target row 3, y 0, x 2, channel 1 holds 7");
     data.count = 3;
     CHECK(vae_train_step(model, &data, NULL, NULL) == VAE_OK);
     holed[0] = (vae_real)INFINITY;      /* is not missing */
     CHECK(vae_train_step(model, &data, NULL, &error) == VAE_ERROR_DATA);
-    CHECK_CONTAINS(error.message, "target row 0, column 0 holds inf");
+    CHECK_CONTAINS(error.message, "target row 0, y 0, x 0, channel 0 holds inf");
     CHECK(vae_impute(model, &data, 0, others, NULL, &error) == VAE_ERROR_ARGUMENT);
     CHECK_CONTAINS(error.message, "samples is 0");
     CHECK(vae_impute(model, &data, 3, NULL, NULL, &error) == VAE_ERROR_ARGUMENT);
@@ -150,9 +150,9 @@ TEST(test_settings) {
     c.targets = c.standardize = 1;
     model = make(&c);
     CHECK(vae_train_step(model, &data, NULL, &error) == VAE_ERROR_DATA);
-    CHECK_CONTAINS(error.message, "target row 0, column 0 holds inf");
+    CHECK_CONTAINS(error.message, "target row 0, y 0, x 0, channel 0 holds inf");
     CHECK(vae_fit(model, &data, &fit, &error) == VAE_ERROR_DATA);
-    CHECK_CONTAINS(error.message, "target row 0, column 0 holds inf");
+    CHECK_CONTAINS(error.message, "target row 0, y 0, x 0, channel 0 holds inf");
     vae_destroy(model);
 }
 

@@ -600,12 +600,13 @@ static const char *disagree(vae_config *c, int which) {
     case 1: c->input.height++; return "input";
     case 2: c->input.width++; return "input";
     case 3: c->input.channels++; return "input";
-    case 4: c->encoder[0].activation = VAE_TANH; return "encoder layer 1";
-    case 5: c->encoder[0].shape.channels++; return "encoder layer 1";
-    case 6: c->encoder[0].kernel_height = 2; return "encoder layer 1";
-    case 7: c->encoder[1].stride_width = 1; return "encoder layer 2";
-    case 8: c->encoder[1].top = 2; return "encoder layer 2";
-    case 9: c->encoder[2].shape.channels = 6; return "encoder layer 3";
+    case 4: c->encoder[0].activation = VAE_TANH;
+            return "encoder layer 1 has activation gelu in the file and tanh in the config: ";
+    case 5: c->encoder[0].shape.channels++; return "encoder layer 1 has channels 3 in the file and 4 in the config: ";
+    case 6: c->encoder[0].kernel_height = 2; return "encoder layer 1 has kernel [3,3] in the file and [2,3] in ";
+    case 7: c->encoder[1].stride_width = 1; return "encoder layer 2 has stride [2,2] in the file and [2,1] in ";
+    case 8: c->encoder[1].top = 2; return "encoder layer 2 has padding [1,1,1,1] in the file and [2,1,1,1] in ";
+    case 9: c->encoder[2].shape.channels = 6; return "encoder layer 3 has units 5 in the file and 6 in the config: ";
     case 10: c->encoder[2].kind = VAE_LAYER_END; return "encoder has 3 layers";
     case 11: c->decoder[0] = VAE_DENSE(84, VAE_LINEAR); return "decoder has";
     case 12: c->sigma = 9; return "sigma";
@@ -635,6 +636,55 @@ TEST(test_config_that_disagrees) {
     vae_destroy(model);
     free(file.at);
     free(before.at);
+}
+
+/* In what two layers differ is said by its field; VAE_SAME and what it stands for are the same. */
+TEST(test_layers_that_disagree) {
+    vae_config    config, given;
+    vae_model    *model, *loaded = NULL;
+    bytes         file;
+    const char   *says;
+    int           i;
+    memset(&config, 0, sizeof config);
+    config.input.height = config.input.width = 6;
+    config.input.channels = 1;
+    config.latent = 2;
+    config.encoder[0] = VAE_DENSE(9, VAE_RELU);
+    config.encoder[0].batch_norm = 1;
+    config.decoder[0] = VAE_DENSE_SHAPED(2, 2, 3, VAE_TANH);
+    config.decoder[1] = VAE_CONV_TRANSPOSED(1, 2, 3, VAE_LINEAR);
+    model = make_of(&config);
+    file = saved(model, 0);
+    for (i = 0; i < 7; i++) {
+        given = config;
+        switch (i) {
+        case 0: given.encoder[0].batch_norm = 0; says = "encoder layer 1 has batch_norm 1 in the file and 0 in "; break;
+        case 1:
+            given.encoder[0] = VAE_CONV(9, 3, 2, VAE_RELU);
+            says = "encoder layer 1 has kind dense in the file and conv in the config: leave it out there or ";
+            break;
+        case 2:
+            given.decoder[0].shape.height = 4;
+            says = "decoder layer 1 has shape [2,2,3] in the file and [4,2,3] in ";
+            break;
+        case 3:
+            given.decoder[1] = VAE_CONV_TRANSPOSED_SYMMETRIC(1, 2, 3, 0, 0, VAE_LINEAR);
+            says = "decoder layer 2 has output_padding [1,1] in the file and [0,0] in ";
+            break;
+        case 4:
+            given.decoder[1] = VAE_CONV_TRANSPOSED_SYMMETRIC(1, 2, 3, 1, 1, VAE_LINEAR);
+            says = "decoder layer 2 has padding [0,0,0,0] in the file and [1,1,1,1] in ";
+            break;
+        case 5: given.decoder[1] = VAE_CONV_TRANSPOSED_SYMMETRIC(1, 2, 3, 0, 1, VAE_LINEAR); says = NULL; break;
+        default: given.encoder[0].batch_norm = 7; says = NULL;
+        }
+        EXPECT(vae_load_memory(file.at, file.size, &given, &loaded, &problem), says ? VAE_ERROR_CONFIG : VAE_OK);
+        if (says) CHECK_CONTAINS(problem.message, says);
+        vae_destroy(loaded);
+        loaded = NULL;
+    }
+    vae_destroy(model);
+    free(file.at);
 }
 
 TEST(test_classifier_that_the_file_lacks) {
@@ -2716,6 +2766,7 @@ int main(void) {
     RUN(test_file_for_the_reader);
     RUN(test_config_overrides);
     RUN(test_config_that_disagrees);
+    RUN(test_layers_that_disagree);
     RUN(test_network_of_a_damaged_file);
     RUN(test_classifier_that_the_file_lacks);
     RUN(test_settings_that_disagree_are_named);

@@ -581,9 +581,11 @@ TEST(test_first_step_needs_units) {
 
 TEST(test_sentences_about_data) {
     static const struct { vae_likelihood likelihood; vae_real value; const char *says; } cases[] = {
-        { VAE_BERNOULLI, 2, "validation row 1, column 2 holds 2: VAE_BERNOULLI needs pixels in [0, 1]; divide them by "
-                            "their "
-                            "maximum, or use VAE_GAUSSIAN" },
+        { VAE_BERNOULLI, 2, "validation row 1, column 2 holds 2: VAE_BERNOULLI needs pixels in [0, 1]; divide bytes by "
+                            "255, or give them as data.bytes, else divide them by their maximum, or use VAE_GAUSSIAN" },
+        { VAE_BERNOULLI, 2.5f, "validation row 1, column 2 holds 2.5: VAE_BERNOULLI needs pixels in [0, 1]; divide "
+                               "them by their maximum, or use VAE_GAUSSIAN" },
+        { VAE_BERNOULLI, 256, "holds 256: VAE_BERNOULLI needs pixels in [0, 1]; divide them by their maximum" },
         { VAE_CONTINUOUS_BERNOULLI, -1, "validation row 1, column 2 holds -1: VAE_CONTINUOUS_BERNOULLI needs pixels in "
                                         "[0, 1]; shift and scale them, or use VAE_GAUSSIAN" },
         { VAE_BERNOULLI, 0, "validation row 1, column 2 holds NaN: pixels must be finite numbers" },
@@ -613,6 +615,52 @@ TEST(test_sentences_about_data) {
         CHECK(!strncmp(error.message, "row 1", 5));
         vae_destroy(model);
     }
+}
+
+/* Where a number stands: in a line of numbers its column, in an image its place there. Bytes that came as floats are
+   told what to do, and targets, which have no bytes, the half of it. */
+TEST(test_sentences_about_places) {
+    static const struct { vae_shape input; size_t at; const char *last, *first; } cases[] = {
+        { { 1, 9, 1 }, 7, "column 7 ", "column 7 " },
+        { { 9, 1, 1 }, 7, "column 7 ", "column 7 " },
+        { { 1, 1, 9 }, 7, "column 7 ", "column 7 " },
+        { { 1, 5, 2 }, 7, "x 3, channel 1 ", "x 2, channel 1 " },
+        { { 4, 3, 1 }, 7, "y 2, x 1 ", "y 2, x 1 " },
+        { { 3, 1, 3 }, 7, "y 2, x 0, channel 1 ", "y 1, x 0, channel 2 " },
+        { { 16, 16, 3 }, 500, "y 10, x 6, channel 2 ", "y 15, x 4, channel 1 " }
+    };
+    static vae_real rows[2 * 768], targets[2 * 768];
+    size_t k;
+    int    first;
+    for (k = 0; k < sizeof cases / sizeof *cases; k++)
+        for (first = 0; first < 2; first++) {
+            const vae_shape input = cases[k].input;
+            const size_t at = (size_t)(input.height * input.width * input.channels) + cases[k].at;
+            vae_config   config = { .latent = 1, .encoder = { VAE_DENSE(3, VAE_TANH) }, .threads = 1, .targets = 1 };
+            vae_data     data = { .pixels = rows, .count = 2 };
+            vae_error    error;
+            vae_model   *model;
+            char         says[300];
+            config.input = input;
+            config.layout = first ? VAE_CHANNELS_FIRST : VAE_CHANNELS_LAST;
+            model = make(&config);
+            rows[at] = 255;
+            CHECK(vae_elbo(model, &data, NULL, NULL, &error) == VAE_ERROR_DATA);
+            snprintf(says, sizeof says, "row 1, %sholds 255: VAE_BERNOULLI needs pixels in [0, 1]; divide bytes by "
+                     "255, or give them as data.bytes, else divide them by their maximum, or use VAE_GAUSSIAN",
+                     first ? cases[k].first : cases[k].last);
+            CHECK_TEXT(error.message, says);
+            rows[at] = 0;
+            data.targets = targets;
+            targets[at] = 17;
+            CHECK(vae_elbo(model, &data, NULL, NULL, &error) == VAE_ERROR_DATA);
+            snprintf(says, sizeof says, "target row 1, %sholds 17: VAE_BERNOULLI needs pixels in [0, 1]; divide bytes "
+                     "by 255, else divide them by their maximum, or use VAE_GAUSSIAN",
+                     first ? cases[k].first : cases[k].last);
+            CHECK_TEXT(error.message, says);
+            targets[at] = 0;
+            vae_destroy(model);
+        }
 }
 
 /* Weights of 1e20 are finite; what they make is not. */
@@ -811,6 +859,7 @@ int main(void) {
     RUN(test_standardize_is_refused);
     RUN(test_first_step_needs_units);
     RUN(test_sentences_about_data);
+    RUN(test_sentences_about_places);
     RUN(test_results_that_are_not_finite);
     RUN(test_sizes_of_data);
     RUN(test_sigma_in_shares);
