@@ -694,9 +694,9 @@ VAE_API int vae_print_progress(void *user, const vae_progress *progress);
 
 /* With config.standardize the network sees (pixel - mean) / scale: each pixel's mean and standard deviation in `data`
    (one that varies by less than 1e-30 keeps scale 1). Pixels that come out are in your units again, and nats count the
-   change of scale (+ sum of log scale), so that they stay comparable. vae_fit does this by itself before a model's first
-   step, unless you have. A first step of your own is refused without it: call it before, with the same rows on every
-   machine, or set the tensors "standardize.mean" and "standardize.scale", which are saved with the weights. */
+   change of scale (+ sum of log scale), so that they stay comparable. vae_fit does this by itself before the model's
+   first step, unless you have. A first step of your own is refused without it: call it before, with the same rows on
+   every machine, or set the tensors "standardize.mean" and "standardize.scale", which are saved with the weights. */
 VAE_API vae_status vae_standardize(vae_model *model, const vae_data *data, vae_error *error);
 
 /* One update on one batch of at most config.batch rows: forward, backward, optimiser. `terms` may be NULL. */
