@@ -14083,6 +14083,14 @@ VAEI_SETUP size_t vaei_utf8_valid(const unsigned char *bytes, size_t size) {
     return at;
 }
 
+/* Whether these are a text's first bytes. Its last character may be cut off. */
+VAEI_SETUP int vaei_is_text(const unsigned char *bytes, size_t size) {
+    size_t i;
+    for (i = 0; i < size; i++)
+        if (bytes[i] < 32 ? bytes[i] < '\t' || bytes[i] > '\r' : bytes[i] == 127) return 0;
+    return size >= 8 && vaei_utf8_valid(bytes, size) + 3 >= size;
+}
+
 /* What a file is that is not a safetensors file, and what to do about it; NULL where that cannot be told. */
 VAEI_SETUP const char *vaei_foreign_kind(const unsigned char *bytes, size_t known) {
 #define VAEI_IN_TORCH "in Python save it with safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")"
@@ -14099,6 +14107,8 @@ VAEI_SETUP const char *vaei_foreign_kind(const unsigned char *bytes, size_t know
     for (i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (known >= kinds[i].size && !memcmp(bytes, kinds[i].first, kinds[i].size) &&
             (kinds[i].size > 1 || (known > 1 && bytes[1] >= 2 && bytes[1] <= 5))) return kinds[i].kind;
+    if (vaei_is_text(bytes, vaei_min_size(known, 24)))
+        return "this is a text, such as a table or JSON, and no safetensors file: give a model's file";
     /* ONNX is a protocol buffer: field 1 is a small version number, and a text or a message follows. */
     if (known >= 3 && bytes[0] == 8 && bytes[1] > 0 && bytes[1] < 32 && (bytes[2] & 7) == 2)
         return "this is an ONNX file, which vae.h does not read: " VAEI_IN_TORCH;
@@ -14123,8 +14133,8 @@ VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size
                          "file", size);
     for (i = 7; i >= 0; i--) number = number << 8 | bytes[i];
     if (number > VAEI_MAX_HEADER)
-        return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file: its header would have more than %z bytes",
-                         (size_t)VAEI_MAX_HEADER);
+        return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file: its header would be larger than %s",
+                         size < VAEI_MAX_HEADER ? "the file" : "100 MB, the most that there may be");
     if (number > size - 8)
         return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes, its header alone should have %z: it is cut "
                          "off or not a safetensors file", size, (size_t)number);
@@ -15888,18 +15898,38 @@ VAEI_SETUP vaei_handle vaei_create_file(const char *path, unsigned mode) {
     return file;
 }
 
+/* Of a path's folder, with the slash behind it; 0: the working directory. */
+VAEI_SETUP size_t vaei_folder_length(const char *path) {
+    size_t length = strlen(path);
+#ifdef _WIN32
+    while (length && !strchr("/\\:", path[length - 1])) length--;
+#else
+    while (length && path[length - 1] != '/') length--;
+#endif
+    return length;
+}
+
+/* The error where no file can be created beside `target`, which is what `path` leads to: most often for want of the
+   folder, to whose name `target` is then cut. */
+VAEI_SETUP vae_status vaei_fail_beside(char *target, const char *path, int reason, vae_error *error) {
+    const size_t length = vaei_folder_length(target);
+    char         sentence[VAEI_SHOWN_PATH + 40];
+    vaei_text    text = vaei_text_in(sentence, sizeof sentence);
+    if (reason != ENOENT || length < 2) return vaei_fail_file("create a file beside", path, reason, error);
+    target[length - 1] = 0;
+    vaei_put_string(&text, "there is no folder ");
+    vaei_put_path(&text, target, VAEI_SHOWN_PATH);
+    vaei_end_text(&text);
+    return vaei_fail_path("save to", path, sentence, error);
+}
+
 /* Creates a new file beside `target`, and locks it. Its name is short, whatever the target's, since names have a
    largest length. All saves into a directory share the same names, so the next one clears away what a killed one
    left. */
 VAEI_SETUP vaei_handle vaei_create_beside(const char *target, char temporary[VAEI_MAX_PATH + 32], int *lock) {
     const unsigned mode = vaei_first_mode(target);
-    size_t         folder = strlen(target);
+    const size_t   folder = vaei_folder_length(target);
     int            attempt, is_ours, reason;
-#ifdef _WIN32
-    while (folder && !strchr("/\\:", target[folder - 1])) folder--;
-#else
-    while (folder && target[folder - 1] != '/') folder--;
-#endif
     for (attempt = 0; attempt < 10000; attempt++) {
         vaei_handle file;
         vaei_text   text = vaei_text_in(temporary, VAEI_MAX_PATH + 32);
@@ -15970,7 +16000,7 @@ VAEI_SETUP vae_status vaei_save_as(vaei_saving *saving, const vae_model *model, 
     if ((failed = vaei_follow_links(path, saving->target, saving->temporary)) != 0)
         return vaei_fail_file("follow the links of", path, failed, error);
     if ((file = vaei_create_beside(saving->target, saving->temporary, &lock)) == VAEI_IO_NONE)
-        return vaei_fail_file("create a file beside", path, errno, error);
+        return vaei_fail_beside(saving->target, path, errno, error);
     if ((failed = vaei_write_file(saving, file, model, checkpoint)) != 0)
         status = vaei_fail_file("write", path, failed, error);
     else if ((failed = vaei_open_directory(saving->temporary, &directory)) != 0)

@@ -954,9 +954,9 @@ TEST(test_header_lengths) {
     const size_t sizes[] = { 0, 1, 7, 8 };
     size_t       i;
     file.at[7] = 0x80;
-    check_file("2^63", file, VAE_ERROR_FORMAT, "100000000");
+    check_file("2^63", file, VAE_ERROR_FORMAT, "its header would be larger than the file");
     for (i = 0; i < 8; i++) file.at[i] = 0xFF;
-    check_file("2^64 - 1", file, VAE_ERROR_FORMAT, "100000000");
+    check_file("2^64 - 1", file, VAE_ERROR_FORMAT, "its header would be larger than the file");
     memset(file.at, 0, 8);
     file.at[2] = 0x10;
     check_file("longer than the file", file, VAE_ERROR_FORMAT, "header");
@@ -2636,7 +2636,13 @@ TEST(test_reasons_are_given) {
     EXPECT(vae_load(MODEL_FILE, NULL, &loaded, &problem), VAE_ERROR_FILE);
     CHECK_CONTAINS(problem.message, strerror(ENOENT));
     EXPECT(vae_save(model, "none/model.safetensors", &problem), VAE_ERROR_FILE);
+    CHECK_TEXT(problem.message, "cannot save to none/model.safetensors: there is no folder none");
+    EXPECT(vae_save_checkpoint(model, "/nonexistent/runs/m", &problem), VAE_ERROR_FILE);
+    CHECK_TEXT(problem.message, "cannot save to /nonexistent/runs/m: there is no folder /nonexistent/runs");
+    disk_reset(WHOLE, 1, ENOENT);                           /* of the working directory there is no name */
+    EXPECT(vae_save(model, MODEL_FILE, &problem), VAE_ERROR_FILE);
     CHECK_CONTAINS(problem.message, strerror(ENOENT));
+    disk_reset(WHOLE, 0, 0);
     memset(path, 'a', sizeof path);                         /* longer than a message and than a name may be */
     memcpy(path, "none/", 5);
     strcpy(path + sizeof path - 9, "/b.model");
@@ -2644,6 +2650,7 @@ TEST(test_reasons_are_given) {
     CHECK_CONTAINS(problem.message, "/b.model");
     EXPECT(vae_save(model, path, &problem), VAE_ERROR_FILE);
     CHECK_CONTAINS(problem.message, "/b.model");
+    CHECK(strlen(problem.message) < sizeof problem.message - 1);
     CHECK(!loaded);
     vae_destroy(model);
 }

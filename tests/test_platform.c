@@ -609,12 +609,19 @@ TEST(test_files_of_other_kinds) {
         { "\x08\x07\x12\x07pytorch\x1a\x05" "1.9.0", 18, "m.onnx", "ONNX", "safetensors.torch.save_file" },
         { "GGUF\3\0\0\0\x10\0\0\0\0\0\0\0", 16, "m.gguf", "GGUF", "safetensors" },
         { "\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0", 16, "m.h5", "HDF5", "safetensors.numpy.save_file" },
-        { "\x1f\x8b\x08\0\0\0\0\0\0\3", 10, "m.gz", "gzip", "unpack" }
+        { "\x1f\x8b\x08\0\0\0\0\0\0\3", 10, "m.gz", "gzip", "unpack" },
+        { "t\tx\r\n0\t1\r\n", 10, "rows.tsv", "text, such as a table or JSON", "no safetensors file" },
+        { "\xEF\xBB\xBFH\xC3\xB6he;Breite\n1;2\n", 20, "rows.csv", "text, such as", "give a model's file" },
+        { "{ \"more or just one\": \"\xE2\x89\xA5 1\" }", 31, "a.json", "text, such as", "give a model's file" }
     };
     vae_model *model = make(4, 1), *loaded = NULL;
     size_t     i, size;
     EXPECT(vae_load_memory("\x80\x01\0\0\0\0\0\0\0{}", 11, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
     CHECK(!strstr(problem.message, "pickle"));              /* there is no protocol 1 in a pickle's header */
+    EXPECT(vae_load_memory("rows 1\x7f,2,3", 13, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK(!strstr(problem.message, "text"));
+    EXPECT(vae_load_memory("rows 1\xff,2,3\0", 14, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK(!strstr(problem.message, "text"));
     for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         write_file(kinds[i].name, kinds[i].bytes, kinds[i].size);
         EXPECT(vae_load(kinds[i].name, NULL, &loaded, &problem), VAE_ERROR_FORMAT);
