@@ -75,7 +75,7 @@ int main(int argc, char **argv) {
     long long    window = 64, latent = 8, steps = 3000;
     const option options[] = {
         { "table", "FILE", "CSV table of series (else made-up ones)", OPTION_TEXT, &path, 0, 0 },
-        { "without", "COLUMNS", "columns the model is not to see, as id,time or 1,2", OPTION_TEXT, &without, 0, 0 },
+        { "without", "COLUMNS", "columns to copy as they are, unseen: id,time or 1,2", OPTION_TEXT, &without, 0, 0 },
         { "missing", "NUMBER", "that stands for a gap, as -999", OPTION_NUMBER, &missing, -3e38, 3e38 },
         { "out", "FILE", "the table without noise (else TABLE-clean.csv)", OPTION_OUTPUT, &out, 0, 0 },
         { "truth", "FILE", "the same table without noise, to compare with", OPTION_TEXT, &truth_path, 0, 0 },

@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
     long long    steps = 3000, samples = 500;
     const option options[] = {
         { "table", "FILE", "CSV table with gaps (else made-up pumps)", OPTION_TEXT, &path, 0, 0 },
-        { "without", "COLUMNS", "columns the model is not to see, as id,time or 1,2", OPTION_TEXT, &without, 0, 0 },
+        { "without", "COLUMNS", "columns to copy as they are, unseen: id,time or 1,2", OPTION_TEXT, &without, 0, 0 },
         { "missing", "NUMBER", "that stands for a gap too, as -999", OPTION_NUMBER, &missing, -3e38, 3e38 },
         { "out", "FILE", "the table without gaps (else TABLE-filled.csv)", OPTION_OUTPUT, &out, 0, 0 },
         { "spread", "FILE", "the filled numbers' standard deviations", OPTION_OUTPUT, &spread_out, 0, 0 },

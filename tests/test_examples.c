@@ -1957,6 +1957,8 @@ TEST(test_tables_keep_all) {
         CHECK(run("build/%s " FOLDER "/nowhere/table.csv", programs[i]) == 1);
         CHECK_CONTAINS(heard, ": cannot open " FOLDER "/nowhere/table.csv");
     }
+    CHECK(run("build/fill_missing --help && build/denoise_series --help | grep ' unseen: '") == 0);
+    CHECK_CONTAINS(heard, "  --without COLUMNS       columns to copy as they are, unseen: id,time or 1,2\n");
     CHECK(run("build/fill_missing " FOLDER "/keeps.all/table.csv --without ID") == 1);
     CHECK_CONTAINS(heard, "has no column 'ID' to leave out, it has id, when, x, y \"z\", note\n");
 }
