@@ -14675,7 +14675,7 @@ VAEI_SETUP vae_status vaei_match_numbers(const vaei_matching *matching, vae_mode
 /* Writes a field's value as JSON or, for an error message, without the quotes. */
 VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int column, const void *base, int is_json) {
     const char *at = (const char *)base + field->place[column];
-    const char *quote = is_json ? "\"" : "";
+    const char *quote = is_json ? "\"" : "", *name;
     const int   count = (int)(field->size / sizeof(int));
     vae_real    real;
     uint64_t    number;
@@ -14695,7 +14695,10 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
         if (count > 1) vaei_put(text, ']');
         break;
     case VAEI_FIELD_NAME:
-        vaei_format(text, "%s%s%s", quote, field->names(vaei_enum_value(at, field->size)), quote);
+        value = vaei_enum_value(at, field->size);
+        name = value < 0 ? NULL : field->names(value);
+        if (name) vaei_format(text, "%s%s%s", quote, name, quote);
+        else vaei_format(text, "%d", value);                /* of a config given, which has not been checked yet */
         break;
     case VAEI_FIELD_SIZE:
         memcpy(&size, at, sizeof size);
