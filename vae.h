@@ -280,7 +280,7 @@ typedef struct vae_layer {
     VAEI_LAYER(VAE_LAYER_CONV, channels, kernel, kernel, stride, stride, VAE_EXPLICIT, p, 0, activation)
 #define VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, q, activation) \
     VAEI_LAYER(VAE_LAYER_CONV_TRANSPOSED, channels, kernel, kernel, stride, stride, VAE_EXPLICIT, p, q, activation)
-/* Along a series: for inputs of height 1. */
+/* A kernel of height 1: along a series, an input of height 1; along each row of an image by itself. */
 #define VAE_CONV_1D_INITIALIZER(channels, kernel, stride, activation) \
     VAEI_LAYER(VAE_LAYER_CONV, channels, 1, kernel, 1, stride, VAE_SAME, 0, 0, activation)
 #define VAE_CONV_TRANSPOSED_1D_INITIALIZER(channels, kernel, stride, activation) \
@@ -640,7 +640,7 @@ typedef struct vae_progress {
     size_t     batch, batches;       /* counted from 1 within the epoch */
     uint64_t   step;                 /* updates since the model was made */
     vae_terms  last;                 /* the latest batch */
-    vae_terms  train;                /* mean over the epoch so far, each batch with the weights of its time */
+    vae_terms  train;                /* mean over this vae_fit's batches of the epoch, each with the weights of its time */
     vae_terms  validation;           /* as vae_elbo gives them, at VAE_EVENT_EPOCH; zeros unless has_validation */
     int        has_validation;
     vae_wide   seconds;              /* since vae_fit began */
