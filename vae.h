@@ -640,7 +640,7 @@ typedef struct vae_progress {
     size_t     batch, batches;       /* counted from 1 within the epoch */
     uint64_t   step;                 /* updates since the model was made */
     vae_terms  last;                 /* the latest batch */
-    vae_terms  train;                /* mean over this vae_fit's batches of the epoch, each with the weights of its time */
+    vae_terms  train;                /* mean over this vae_fit's batches of the epoch, with the weights of their time */
     vae_terms  validation;           /* as vae_elbo gives them, at VAE_EVENT_EPOCH; zeros unless has_validation */
     int        has_validation;
     vae_wide   seconds;              /* since vae_fit began */
