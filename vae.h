@@ -280,7 +280,7 @@ typedef struct vae_layer {
     VAEI_LAYER(VAE_LAYER_CONV, channels, kernel, kernel, stride, stride, VAE_EXPLICIT, p, 0, activation)
 #define VAE_CONV_TRANSPOSED_SYMMETRIC_INITIALIZER(channels, kernel, stride, p, q, activation) \
     VAEI_LAYER(VAE_LAYER_CONV_TRANSPOSED, channels, kernel, kernel, stride, stride, VAE_EXPLICIT, p, q, activation)
-/* Along a series: for inputs of height 1. */
+/* A kernel of height 1: along a series, an input of height 1; along each row of an image by itself. */
 #define VAE_CONV_1D_INITIALIZER(channels, kernel, stride, activation) \
     VAEI_LAYER(VAE_LAYER_CONV, channels, 1, kernel, 1, stride, VAE_SAME, 0, 0, activation)
 #define VAE_CONV_TRANSPOSED_1D_INITIALIZER(channels, kernel, stride, activation) \
@@ -640,7 +640,7 @@ typedef struct vae_progress {
     size_t     batch, batches;       /* counted from 1 within the epoch */
     uint64_t   step;                 /* updates since the model was made */
     vae_terms  last;                 /* the latest batch */
-    vae_terms  train;                /* mean over the epoch so far, each batch with the weights of its time */
+    vae_terms  train;                /* mean over this vae_fit's batches of the epoch, with the weights of their time */
     vae_terms  validation;           /* as vae_elbo gives them, at VAE_EVENT_EPOCH; zeros unless has_validation */
     int        has_validation;
     vae_wide   seconds;              /* since vae_fit began */
@@ -6066,15 +6066,60 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
     return VAE_OK;
 }
 
+#ifndef VAE_NO_MESSAGES
+/* Whether a list has a layer that nobody writes. */
+VAEI_SETUP int vaei_are_odd(const vae_layer *layers) {
+    int i, odd = 0;
+    for (i = 0; i < VAE_MAX_LAYERS; i++) {
+        const int kind = (int)layers[i].kind, activation = (int)layers[i].activation, rule = (int)layers[i].padding;
+        odd |= kind < 0 || kind > VAE_LAYER_CONV_TRANSPOSED || activation < 0 || activation > VAE_SOFTPLUS ||
+               rule < 0 || rule > VAE_EXPLICIT;
+    }
+    return odd;
+}
+
+/* Adds to the error about a config that holds what nobody writes, such as an enum's number without a name, that it may
+   never have been zeroed: then what the error names was not written by the caller either. */
+VAEI_SETUP void vaei_add_doubt(const vae_config *c, vae_error *error) {
+    const int numbers[][2] = {      /* each with the largest that has a meaning */
+        { (int)c->likelihood, VAEI_LIKELIHOODS - 1 }, { (int)c->beta_schedule.kind, VAEI_SCHEDULES - 1 },
+        { (int)c->initialization, VAE_INIT_HE }, { (int)c->layout, VAE_CHANNELS_FIRST },
+        { (int)c->optimizer.kind, VAE_ADADELTA }, { (int)c->optimizer.schedule.kind, VAEI_SCHEDULES - 1 },
+        { (int)c->part, VAE_DECODER_ONLY }, { (int)c->kernels, VAE_KERNELS_NEON },
+        { (int)c->objective, VAE_OBJECTIVE_AUTOENCODER }, { (int)c->capacity_schedule.kind, VAEI_SCHEDULES - 1 },
+        { (int)c->freeze, VAE_FREEZE_DECODER }, { (int)c->corruption.kind, VAE_CORRUPTION_SALT_AND_PEPPER },
+        { c->sigma_per_pixel, 1 }, { c->standardize, 1 }, { c->inference_only, 1 }, { c->shared_heads, 1 },
+        { c->tied, 1 }, { c->keep_best, 1 }, { c->binarize, 1 }, { c->missing, 1 }, { c->targets, 1 }
+    };
+    int    odd = vaei_are_odd(c->encoder) || vaei_are_odd(c->decoder) || vaei_are_odd(c->classifier);
+    size_t i;
+    for (i = 0; i < sizeof numbers / sizeof *numbers; i++) odd |= numbers[i][0] < 0 || numbers[i][0] > numbers[i][1];
+    if (odd && error) {
+        const size_t length = strlen(error->message);
+        vaei_text    text = vaei_text_in(error->message + length, sizeof error->message - length);
+        vaei_format(&text, "; or was the config never zeroed, as by vae_config config = { 0 }?");
+    }
+}
+#endif
+
+/* The status of a call with a config of the caller's; an error is given that doubt. */
+VAEI_PRIVATE vae_status vaei_doubt(const vae_config *config, vae_status status, vae_error *error) {
+#ifndef VAE_NO_MESSAGES
+    if (status != VAE_OK) vaei_add_doubt(config, error);
+#else
+    (void)config, (void)error;
+#endif
+    return status;
+}
+
 /* The mirrored decoder is written out layer by layer, with its padding in numbers, so that it can be read and changed.
    Everything that can fail comes before the first change, since `filled` may be `config`. */
-VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
+VAEI_SETUP vae_status vaei_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
     vaei_settings   settings;
     vaei_network    network;
     vaei_layer_spec spec;
     vae_status      status;
     int             i;
-    if (!config || !filled) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_defaults: config or filled is NULL");
     if ((status = vaei_resolve_settings(config, 0, &settings, error)) != VAE_OK) return status;
     if ((status = vaei_network_of(config, &network, error)) != VAE_OK) return status;
     /* The way to the heads leads through the whole encoder, from which the mirror image takes its shapes. */
@@ -6096,6 +6141,11 @@ VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, va
         }
     }
     return VAE_OK;
+}
+
+VAE_API vae_status vae_defaults(const vae_config *config, vae_config *filled, vae_error *error) {
+    if (!config || !filled) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_defaults: config or filled is NULL");
+    return vaei_doubt(config, vaei_defaults(config, filled, error), error);
 }
 
 /* ---- names: the index of each layer in the nn.Sequential that one would write ----
@@ -6248,10 +6298,11 @@ VAEI_SETUP vae_status vaei_check_last_layer(const vaei_network *n, const vaei_la
                          last->out.height, last->out.width, last->out.channels, n->input.height, n->input.width,
                          n->input.channels, n->output.height, n->output.width, n->output.channels);
     return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d, the input is %d x %d x %d: change its "
-                     "channels, strides or padding%s", where.part, where.number, last->out.height, last->out.width,
-                     last->out.channels, n->input.height, n->input.width, n->input.channels,
-                     vaei_is_dense(&last->layer) ? ""
-                                                 : " (output_padding adds a row below and a column right)");
+                     "%s", where.part, where.number, last->out.height, last->out.width, last->out.channels,
+                     n->input.height, n->input.width, n->input.channels,
+                     vaei_is_dense(&last->layer)
+                         ? "units, to as many as the input has numbers"
+                         : "channels, strides or padding (output_padding adds a row below and a column right)");
 }
 
 /* Images in a micro-batch: few enough that the largest tensor of a convolution stays in the second-level cache, enough
@@ -9965,8 +10016,8 @@ VAE_API vae_status vae_memory_needed(const vae_config *config, size_t *bytes, va
     vae_status  status;
     if (!config || !bytes)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_memory_needed: config or bytes is NULL");
-    if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
-    return vaei_measure(&source, bytes, error);
+    if ((status = vaei_source_of(config, &source, error)) == VAE_OK) status = vaei_measure(&source, bytes, error);
+    return vaei_doubt(config, status, error);
 }
 
 VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t bytes, vae_model **model,
@@ -9976,8 +10027,8 @@ VAE_API vae_status vae_create_in(const vae_config *config, void *memory, size_t 
     vae_status  status;
     if (!config || !model || !memory)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create_in: config, memory or model is NULL");
-    if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
-    if ((status = vaei_measure(&source, &needed, error)) != VAE_OK) return status;
+    if ((status = vaei_source_of(config, &source, error)) == VAE_OK) status = vaei_measure(&source, &needed, error);
+    if (status != VAE_OK) return vaei_doubt(config, status, error);
     if (bytes < needed)
         return vaei_fail(error, VAE_ERROR_MEMORY, "the model needs %z bytes, the memory given has %z", needed, bytes);
     *model = vaei_make(&source, memory, needed);
@@ -9988,8 +10039,9 @@ VAE_API vae_status vae_create(const vae_config *config, vae_model **model, vae_e
     vaei_source source;
     vae_status  status;
     if (!config || !model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_create: config or model is NULL");
-    if ((status = vaei_source_of(config, &source, error)) != VAE_OK) return status;
-    return vaei_make_allocated(&source, &config->allocator, model, error);
+    if ((status = vaei_source_of(config, &source, error)) == VAE_OK)
+        status = vaei_make_allocated(&source, &config->allocator, model, error);
+    return vaei_doubt(config, status, error);
 }
 
 /* A model that can only be asked for its tensors. */
@@ -14681,7 +14733,7 @@ VAEI_SETUP vae_status vaei_match_numbers(const vaei_matching *matching, vae_mode
 /* Writes a field's value as JSON or, for an error message, without the quotes. */
 VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int column, const void *base, int is_json) {
     const char *at = (const char *)base + field->place[column];
-    const char *quote = is_json ? "\"" : "";
+    const char *quote = is_json ? "\"" : "", *name;
     const int   count = (int)(field->size / sizeof(int));
     vae_real    real;
     uint64_t    number;
@@ -14701,7 +14753,10 @@ VAEI_SETUP void vaei_put_value(vaei_text *text, const vaei_field *field, int col
         if (count > 1) vaei_put(text, ']');
         break;
     case VAEI_FIELD_NAME:
-        vaei_format(text, "%s%s%s", quote, field->names(vaei_enum_value(at, field->size)), quote);
+        value = vaei_enum_value(at, field->size);
+        name = value < 0 ? NULL : field->names(value);
+        if (name) vaei_format(text, "%s%s%s", quote, name, quote);
+        else vaei_format(text, "%d", value);                /* of a config given, which has not been checked yet */
         break;
     case VAEI_FIELD_SIZE:
         memcpy(&size, at, sizeof size);
@@ -15023,7 +15078,7 @@ VAEI_SETUP vae_status vaei_prepare_config(vaei_file *file, const vae_config *giv
         config->inference_only = given->inference_only;
     }
     if ((status = vaei_check_lists(&json, config->part, error)) != VAE_OK ||
-        (status = vae_defaults(config, config, error)) != VAE_OK ||
+        (status = vaei_defaults(config, config, error)) != VAE_OK ||
         (status = vaei_check_weights(config, file, error)) != VAE_OK)
         return given ? status : vaei_blame_file(status, error);
     return given && given->batch ? VAE_OK
@@ -15055,6 +15110,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
             return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file",
                              sizeof *loading);
         status = vaei_prepare_config(file, given, loading, error);
+        if (given) status = vaei_doubt(given, status, error);
         if (status == VAE_OK) status = vae_create(&loading->config, made, error);
         if (status == VAE_OK) {
             (*made)->file_batch = loading->file_batch;

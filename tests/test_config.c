@@ -391,7 +391,7 @@ static void test_wrong_layers(void) {
 
 static void test_wrong_decoders(void) {
     REFUSED(c.decoder[0] = VAE_DENSE(7, VAE_LINEAR), VAE_ERROR_CONFIG,
-            "decoder layer 1 gives 1 x 1 x 7, the input is 1 x 8 x 1");
+            "decoder layer 1 gives 1 x 1 x 7, the input is 1 x 8 x 1: change its units, to as many as the input has");
     REFUSED(c.decoder[0] = VAE_DENSE(8, VAE_SIGMOID), VAE_ERROR_CONFIG,
             "decoder layer 1 is the last and gives the logits");
     REFUSED((c.decoder[0] = VAE_DENSE_SHAPED(1, 4, 3, VAE_RELU),
@@ -425,6 +425,99 @@ static void check_too_large(vae_config c, int line) {
 }
 
 #define TOO_LARGE(change) do { vae_config c = base(); change; check_too_large(c, __LINE__); } while (0)
+
+/* ---- a config that was never zeroed ---- */
+
+/* What the calls that take it say; all of them fail. */
+static int all_doubt(const vae_config *c, const vae_model *model) {
+    const char    *doubt = "; or was the config never zeroed, as by vae_config config = { 0 }?";
+    static unsigned char memory[64], file[1 << 14];
+    vae_config     filled;
+    vae_model     *made = NULL;
+    vae_error      error;
+    size_t         size;
+    int            call, doubts = 0;
+    CHECK(vae_save_memory(model, 0, file, sizeof file, &size, NULL) == VAE_OK);
+    for (call = 0; call < 5; call++) {
+        const vae_status status = call == 0   ? vae_defaults(c, &filled, &error)
+                                  : call == 1 ? vae_memory_needed(c, &size, &error)
+                                  : call == 2 ? vae_create(c, &made, &error)
+                                  : call == 3 ? vae_create_in(c, memory, sizeof memory, &made, &error)
+                                              : vae_load_memory(file, size, c, &made, &error);
+        const char *at = status == VAE_OK ? NULL : strstr(error.message, doubt);
+        if (!CHECK(status != VAE_OK && !made)) printf("    call %d\n", call);
+        if (at && CHECK(!strcmp(at, doubt) && sensible(error.message))) doubts++;
+        if (call == 1 && status != VAE_OK) CHECK(vae_save_memory(model, 0, file, sizeof file, &size, NULL) == VAE_OK);
+    }
+    CHECK(doubts == 0 || doubts == 5);
+    return doubts == 5;
+}
+
+static void test_configs_that_were_never_zeroed(void) {
+#define DOUBTS(wanted, ...)                                                                \
+    do {                                                                                   \
+        c = base();                                                                        \
+        c.latent = -1;                                                                     \
+        __VA_ARGS__;                                                                       \
+        if (!CHECK(all_doubt(&c, model) == (wanted))) puts("    " #__VA_ARGS__);           \
+    } while (0)
+#define DOUBTED(...) DOUBTS(1, __VA_ARGS__)
+#define TRUSTED(...) DOUBTS(0, __VA_ARGS__)
+    vae_config  c = base();
+    vae_model  *model = NULL;
+    test_random random = { 7 };
+    unsigned char *bytes = (unsigned char *)&c;
+    size_t      i, k;
+    CHECK(vae_create(&c, &model, NULL) == VAE_OK);
+    for (k = 0; k < 20; k++) {      /* what is required is set, the rest is what lay there */
+        memset(&c, 0, sizeof c);
+        for (i = 0; i < sizeof c; i++)
+            if (k < 3) bytes[i] = (unsigned char)(0xFF >> k);
+            else if (i / 64 % 4 == k % 4) bytes[i] = (unsigned char)test_bits(&random);
+        c.input = shape(1, 8, 1);
+        c.latent = 2;
+        c.encoder[0] = VAE_DENSE(4, VAE_RELU);
+        memset(&c.encoder[1], 0, sizeof c.encoder[1]);
+        c.weights = NULL;
+        memset(&c.allocator, 0, sizeof c.allocator);
+        CHECK(all_doubt(&c, model));
+    }
+    DOUBTED((c.encoder[1].kind = VAE_LAYER_END, c.encoder[7].kind = (vae_layer_kind)21845));
+    DOUBTED((c.classes = 3, c.classifier[0].kind = (vae_layer_kind)4));
+    DOUBTED(c.encoder[3].activation = (vae_activation)-7);
+    DOUBTED(c.decoder[15].padding = (vae_padding)3);
+    DOUBTED(c.likelihood = (vae_likelihood)7);
+    DOUBTED(c.beta_schedule.kind = (vae_schedule_kind)99);
+    DOUBTED(c.initialization = (vae_initialization)4);
+    DOUBTED(c.layout = (vae_layout)3);
+    DOUBTED(c.optimizer.kind = (vae_optimizer_kind)6);
+    DOUBTED(c.optimizer.schedule.kind = (vae_schedule_kind)-1);
+    DOUBTED(c.part = (vae_part)4);
+    DOUBTED(c.kernels = (vae_kernels)6);
+    DOUBTED(c.objective = (vae_objective)4);
+    DOUBTED(c.capacity_schedule.kind = (vae_schedule_kind)99);
+    DOUBTED(c.freeze = (vae_freeze)4);
+    DOUBTED(c.corruption.kind = (vae_corruption_kind)5);
+    DOUBTED(c.sigma_per_pixel = 2);
+    DOUBTED(c.standardize = -1);
+    DOUBTED(c.inference_only = 32767);
+    DOUBTED(c.shared_heads = 2);
+    DOUBTED(c.tied = 2);
+    DOUBTED(c.keep_best = 2);
+    DOUBTED(c.binarize = 2);
+    DOUBTED(c.missing = 2);
+    DOUBTED(c.targets = 2);
+    /* Mistakes that were written. */
+    TRUSTED(c.batch = 5);
+    TRUSTED(c.encoder[7] = VAE_DENSE(4, VAE_RELU));
+    TRUSTED((c.classes = 3, c.classifier[0] = VAE_DENSE(3, VAE_LINEAR)));
+    TRUSTED((c.standardize = c.tied = c.binarize = 1, c.likelihood = VAE_DISCRETIZED_LOGISTIC));
+    TRUSTED((c.encoder[0] = VAE_CONV_TRANSPOSED(2, 3, 2, VAE_SOFTPLUS), c.kernels = VAE_KERNELS_NEON));
+    vae_destroy(model);
+#undef DOUBTS
+#undef DOUBTED
+#undef TRUSTED
+}
 
 static void test_huge_sizes(void) {
     static const size_t batches[] = { SIZE_LIMIT, SIZE_LIMIT / 2, SIZE_LIMIT / 4, SIZE_LIMIT / 8, SIZE_LIMIT / 32,
@@ -1605,6 +1698,7 @@ int main(int count, char **arguments) {
     RUN(test_free_last_activation);
     RUN(test_wrong_layers);
     RUN(test_wrong_decoders);
+    RUN(test_configs_that_were_never_zeroed);
     RUN(test_huge_sizes);
     RUN(test_defaults);
     RUN(test_exact_zeros);

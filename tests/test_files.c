@@ -702,6 +702,7 @@ TEST(test_classifier_that_the_file_lacks) {
 }
 
 TEST(test_settings_that_disagree_are_named) {
+    int         i;
     vae_model  *bernoulli = make(DENSE), *gaussian = make(FIXED_SIGMA), *loaded = NULL;
     const bytes file = saved(bernoulli, 0), other = saved(gaussian, 0);
     vae_config  config;
@@ -709,6 +710,12 @@ TEST(test_settings_that_disagree_are_named) {
     config.likelihood = VAE_GAUSSIAN;
     EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
     CHECK_CONTAINS(problem.message, "likelihood is bernoulli in the file and gaussian in the config");
+    for (i = 0; i < 2; i++) {                               /* numbers without a name */
+        config.likelihood = (vae_likelihood)(i ? 9 : -9);
+        EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+        CHECK_CONTAINS(problem.message, i ? "likelihood is bernoulli in the file and 9 in the config"
+                                          : "likelihood is bernoulli in the file and -9 in the config");
+    }
     config.likelihood = VAE_BERNOULLI;
     EXPECT(vae_load_memory(other.at, other.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
     CHECK_CONTAINS(problem.message, "likelihood is gaussian in the file and bernoulli in the config");
