@@ -3144,8 +3144,8 @@ VAEI_TARGET void VAEI_NAME(vaei_latent_backward)(size_t n, const vae_real *mean,
 /* out[j] = sum of d[i][j] over the rows i, or += that. Row i begins at d + row_offsets[i], or at d + i row_stride where
    there is no table. The order is the same for every column and every set: in blocks of VAEI_SUM_BLOCK rows, row i goes
    to partial sum i mod 4, the four are added by halves, and the blocks one after the other. NUMBERS is the type of a
-   vector of columns or, for the last few, of a single one; LOOSE is that type in arrays. (Without optimization gcc fails
-   on loose variables where it cannot align the stack: Windows.) */
+   vector of columns or, for the last few, of a single one; LOOSE is that type in arrays. (Without optimization gcc
+   fails on loose variables where it cannot align the stack: Windows.) */
 #define VAEI_NUMBERS_OF_ROW(NUMBERS, LOOSE, i) \
     ((NUMBERS)*(const LOOSE *)(const void *)(d + j + vaei_entry(row_offsets, row_stride, i)))
 #define VAEI_SUM_COLUMNS(NUMBERS, LOOSE) { \
