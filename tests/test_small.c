@@ -16,13 +16,13 @@
 #define HAS_PTHREADS 1
 #endif
 
-/* The stack of a call: 1 KB where frames begin at multiples of 4 or 8, as on a Cortex-M; here they begin at multiples
-   of 16, and are twice as wide on 64 bits. Each frame of s390x has 160 bytes for registers besides. */
+/* The stack of a call: 1 KB on a Cortex-M, whose frames begin at multiples of 8 (tests/devices.sh); here they begin at
+   multiples of 16, and are nearly twice as wide on 64 bits. Each frame of s390x has 160 bytes for registers besides. */
 enum { STACK = 1024, WIDE = sizeof(void *) > 4 };
 #ifdef __s390x__
 enum { STACK_HERE = 3 * STACK };
 #else
-enum { STACK_HERE = WIDE ? 2 * STACK : 1280 };
+enum { STACK_HERE = WIDE ? 2688 : 1536 };
 #endif
 
 static vae_config sensors(void) {
@@ -74,7 +74,7 @@ TEST(test_sensor_network) {
 #ifdef HAS_PTHREADS
 static vae_config  given, filled;
 static vae_model  *one;
-static vae_real    row[16], z[2];
+static vae_real    row[16], z[2], weights[16];
 static char        text[4096];
 static size_t      number;
 static void       *block;
@@ -87,11 +87,11 @@ static void call_create_in(void) { vae_create_in(&given, block, 100000, &one, NU
 static void call_get_config(void) { vae_get_config(one, &filled); }
 static void call_summary(void) { vae_summary(one, text, sizeof text); }
 static void call_tensor_at(void) { vae_tensor_at(one, 3, &tensor, NULL); }
-static void call_get_tensor(void) { vae_get_tensor(one, "mean.weight", row, 16, NULL); }
-static void call_set_tensor(void) { vae_set_tensor(one, "mean.weight", row, 16, NULL); }
+static void call_get_tensor(void) { vae_get_tensor(one, "mean.weight", weights, 16, NULL); }
+static void call_set_tensor(void) { vae_set_tensor(one, "mean.weight", weights, 16, NULL); }
 static void call_train_step(void) {
     const vae_data data = { .pixels = row, .count = 1 };
-    vae_train_step(one, &data, NULL, NULL);
+    CHECK(vae_train_step(one, &data, NULL, NULL) == VAE_OK);
 }
 static void call_encode(void) {
     const vae_data data = { .pixels = row, .count = 1 };
