@@ -17,13 +17,8 @@
 #endif
 
 /* The stack of a call: 1 KB on a Cortex-M, whose frames begin at multiples of 8 (tests/devices.sh); here they begin at
-   multiples of 16, and are nearly twice as wide on 64 bits. Each frame of s390x has 160 bytes for registers besides. */
-enum { STACK = 1024, WIDE = sizeof(void *) > 4 };
-#ifdef __s390x__
-enum { STACK_HERE = 3 * STACK };
-#else
-enum { STACK_HERE = WIDE ? 2688 : 1536 };
-#endif
+   multiples of 16, and are up to twice as wide on 64 bits, where s390x has 160 bytes for registers in each besides. */
+enum { STACK = 1024, WIDE = sizeof(void *) > 4, STACK_HERE = WIDE ? 3 * STACK : 3 * STACK / 2 };
 
 static vae_config sensors(void) {
     vae_config c;
