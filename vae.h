@@ -10671,9 +10671,10 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, co
         return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must be finite numbers", found);
     if (likelihood->low >= 0) {
         const int is_byte = value > 0 && value <= 255 && value == (vae_real)(int)value;
+        const int is_target = *set && set[strlen(set) - 2] == 't';      /* "target ", "validation target " */
         return vaei_fail(error, VAE_ERROR_DATA, "%s: %s needs pixels in [0, 1]; %s%s%s, or use VAE_GAUSSIAN", found,
                          likelihood->symbol, is_byte ? "divide bytes by 255" : "",
-                         !is_byte ? "" : strstr(set, "target") ? ", else " : ", or give them as data.bytes, else ",
+                         !is_byte ? "" : is_target ? ", else " : ", or give them as data.bytes, else ",
                          value < 0 ? "shift and scale them" : "divide them by their maximum");
     }
 #if VAEI_WIDE_IS_FLOAT
