@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "file_can_be_read.h"
 #include "message.h"
 
 typedef struct checkpoint {
@@ -80,13 +81,10 @@ static inline int checkpoint_load(const checkpoint *c, const vae_config *config,
 /* Loads it, or makes a new model after a word about what is going to happen to an earlier one. */
 static inline int checkpoint_open(const checkpoint *c, int resume, const vae_config *config, vae_model **model,
                                   char message[MESSAGE_SIZE]) {
-    FILE     *file;
     vae_error error;
     if (resume) return checkpoint_load(c, config, model, message);
-    if ((file = fopen(c->path, "rb")) != NULL) {
-        fclose(file);
+    if (file_can_be_read(c->path))
         printf("%s is there already and will be replaced: --resume would go on from it\n", c->path);
-    }
     return vae_create(config, model, &error) == VAE_OK ? 0 : fail(message, "%s", error.message);
 }
 

@@ -4,6 +4,7 @@
 #define CSV_WRITER_H
 
 #include "csv_reader.h"
+#include "file_can_be_read.h"
 
 enum { CSV_BESIDE_SIZE = 1100 };
 
@@ -51,9 +52,8 @@ static inline int csv_write(const char *path, const csv_table *table, const floa
 /* Where a table goes of which nobody said: beside `path`, as in table-filled.csv. NULL where there is no such file. */
 static inline const char *csv_beside(const char *path, const char *ending, char beside[CSV_BESIDE_SIZE]) {
     const char *dot = strrchr(path, '.');
-    FILE       *file = fopen(path, "rb");
     int         length = (int)strlen(path);
-    if (!file || fclose(file) != 0) return NULL;
+    if (!file_can_be_read(path)) return NULL;
     if (dot && dot != path && !strchr(dot, '/') && dot[-1] != '/') length = (int)(dot - path);
     snprintf(beside, CSV_BESIDE_SIZE, "%.*s-%s.csv", length, path, ending);
     return beside;

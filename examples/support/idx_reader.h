@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file_can_be_read.h"
 #include "message.h"
 
 typedef struct idx_images {
@@ -115,11 +116,6 @@ static inline int idx_read_labels(const char *directory, const char *name, idx_l
     if (idx_read(directory, name, 1, &labels->values, shape, message) != 0) return -1;
     labels->count = shape[0];
     return 0;
-}
-
-static inline int file_can_be_read(const char *path) {
-    FILE *file = fopen(path, "rb");
-    return file && fclose(file) == 0;
 }
 
 static inline int idx_file_exists(const char *directory, const char *name) {

@@ -2,10 +2,15 @@
 #ifndef PROGRESS_H
 #define PROGRESS_H
 
+/* Whether the last epoch has ended. */
+static inline int progress_is_last(const vae_progress *progress) {
+    return progress->event == VAE_EVENT_EPOCH && progress->epoch == progress->epochs;
+}
+
 /* Whether the epoch that ended is one of about fifty, or the last. */
 static inline int progress_is_due(const vae_progress *progress) {
-    return progress->event == VAE_EVENT_EPOCH &&
-           (progress->epoch % (progress->epochs / 50 + 1) == 0 || progress->epoch == progress->epochs);
+    return progress_is_last(progress) ||
+           (progress->event == VAE_EVENT_EPOCH && progress->epoch % (progress->epochs / 50 + 1) == 0);
 }
 
 static inline int print_some_progress(void *user, const vae_progress *progress) {
