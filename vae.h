@@ -338,7 +338,8 @@ typedef enum vae_likelihood {
 /* What training minimises, on average over the rows of a batch: vae_terms.loss.
    VAE_OBJECTIVE_ELBO: reconstruction + beta kl, the reconstruction averaged over config.samples draws of z.
    VAE_OBJECTIVE_IWAE: -log 1/k sum_k p(x | z_k) (p(z_k) / q(z_k | x))^beta over k = config.samples draws, where beta is
-     1 a tighter bound on log p(x) (Burda et al. 2016, equation 8). With one draw it is the ELBO.
+     1 a tighter bound on log p(x) (Burda et al. 2016, equation 8). With one draw it is on average the ELBO, but its KL
+     is that draw's, as Burda et al. train their VAE: VAE_OBJECTIVE_ELBO has the KL in closed form, with less noise.
    VAE_OBJECTIVE_AUTOENCODER: the reconstruction at z = mean; there is no noise and no KL (where one is asked for it is
      0), no logvar, and no p(z) to sample from: calls that need these are refused. */
 typedef enum vae_objective {
@@ -6490,7 +6491,7 @@ VAEI_SETUP void vaei_begin_plan(const vaei_settings *s, vaei_plan *plan) {
     plan->keeps_best = plan->trains && s->keep_best;
 #endif
     plan->samples = plan->trains ? s->samples : 1;
-    plan->has_weights = s->objective == VAE_OBJECTIVE_IWAE && plan->samples > 1;
+    plan->has_weights = plan->trains && s->objective == VAE_OBJECTIVE_IWAE;
     plan->has_free_bits = plan->trains && s->free_bits != 0;
     /* The gradients of a sigma for each pixel need the outputs of the whole batch before any row goes backward, those
        of weighted samples the scores of the others. */
@@ -7162,7 +7163,9 @@ VAEI_SETUP void vaei_place_rows(vaei_planning *p) {
         plan->noise = vaei_place_numbers(p, 0, plan->latent);
     }
     if (plan->decoder.layers) plan->z = vaei_place_numbers(p, 0, plan->latent);
-    if (plan->decoder.layers) plan->row_terms = vaei_place_numbers(p, 0, 2 * sizeof(vae_wide) / sizeof(vae_real));
+    if (plan->decoder.layers)
+        plan->row_terms =
+            vaei_place_numbers(p, 0, (VAEI_HAS(plan->has_weights) ? 3 : 2) * sizeof(vae_wide) / sizeof(vae_real));
     if (VAEI_HAS(plan->has_weights))
         plan->sample_weights = vaei_place_numbers(p, 0, sizeof(vae_wide) / sizeof(vae_real));
     /* These are counted by dimensions or pixels, not by examples. */
@@ -8635,8 +8638,8 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 /* ---- rows ---- */
 
 /* Two arrays: the first has a number for each row of the decoder, its reconstruction; the second, vaei_row_kl, one for
-   each row of pixels, its KL, and then, where samples are weighted, one more. Decoding stores in the first one whether
-   a pixel of the row is not finite: 0 or 1, asked for by its bits, so that a program which only decodes has no
+   each row of pixels, its KL, and then, where samples are weighted, one more, its loss. Decoding stores in the first one
+   whether a pixel of the row is not finite: 0 or 1, asked for by its bits, so that a program which only decodes has no
    arithmetic of doubles. */
 VAEI_PRIVATE vae_wide *vaei_row_terms(const vae_model *model) {
     return (vae_wide *)(void *)vaei_numbers(model, model->plan.row_terms);

@@ -353,6 +353,7 @@ TEST(test_python_file) {
 /* In the order of objective_models. */
 static const vae_config objectives[OBJECTIVE_MODELS] = {
     { DENSE, .samples = 3, .beta = (vae_real)0.5 },
+    { DENSE, .objective = VAE_OBJECTIVE_IWAE, .samples = 1 },
     { DENSE, .objective = VAE_OBJECTIVE_IWAE, .samples = 4 },
     { CONVOLUTION, .objective = VAE_OBJECTIVE_IWAE, .samples = 3, .beta = (vae_real)0.5 },
     { DENSE, .free_bits = (vae_real)0.25, .beta = 2 },

@@ -652,9 +652,9 @@ TEST(test_logvar_at_its_bounds) {
 typedef struct objective { vae_objective kind; size_t samples; double beta, free_bits, capacity; } objective;
 
 static const objective objectives[] = {
-    { VAE_OBJECTIVE_ELBO, 1, 1, 0, 0 }, { VAE_OBJECTIVE_ELBO, 3, 2, 0, 0 }, { VAE_OBJECTIVE_IWAE, 2, 1, 0, 0 },
-    { VAE_OBJECTIVE_IWAE, 7, 0.5, 0, 0 }, { VAE_OBJECTIVE_AUTOENCODER, 1, 1, 0,
-                                            0 }, { VAE_OBJECTIVE_ELBO, 1, 1, 0.05, 0 },
+    { VAE_OBJECTIVE_ELBO, 1, 1, 0, 0 }, { VAE_OBJECTIVE_ELBO, 3, 2, 0, 0 }, { VAE_OBJECTIVE_IWAE, 1, 1, 0, 0 },
+    { VAE_OBJECTIVE_IWAE, 2, 1, 0, 0 }, { VAE_OBJECTIVE_IWAE, 7, 0.5, 0, 0 },
+    { VAE_OBJECTIVE_AUTOENCODER, 1, 1, 0, 0 }, { VAE_OBJECTIVE_ELBO, 1, 1, 0.05, 0 },
     { VAE_OBJECTIVE_ELBO, 2, 3, 0.05, 0 }, { VAE_OBJECTIVE_ELBO, 1, 5, 0, 0.01 }, { VAE_OBJECTIVE_ELBO, 2, 5, 0, 40 }
 };
 enum { OBJECTIVES = sizeof objectives / sizeof *objectives };

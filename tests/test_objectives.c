@@ -63,7 +63,7 @@ static vae_terms train(vae_model *model, int steps) {
 
 /* ---- limits ---- */
 
-/* One importance sample, and settings that bind nowhere, train as the ELBO does, bit for bit. */
+/* Settings that bind nowhere train as the ELBO does, bit for bit. */
 TEST(test_limits) {
     int kind;
     for (kind = 0; kind < NETWORKS; kind++) {
@@ -73,11 +73,6 @@ TEST(test_limits) {
         c.objective = VAE_OBJECTIVE_ELBO;
         c.samples = 1;
         expected = train(elbo, 9);
-        c.objective = VAE_OBJECTIVE_IWAE;
-        model = make(&c);
-        terms = train(model, 9);
-        CHECK(same_weights(elbo, model) && !memcmp(&terms, &expected, sizeof terms));
-        vae_destroy(model);
         c = network(kind);
         c.free_bits = (vae_real)1e-7;       /* less than any dimension's KL */
         model = make(&c);
@@ -94,6 +89,47 @@ TEST(test_limits) {
         vae_destroy(model);
         vae_destroy(elbo);
     }
+}
+
+/* One importance sample is the ELBO on average, of the loss and of each gradient: over many draws for one row, which it
+   shares with the closed form, they differ by less than their spread lets them. */
+TEST(test_one_importance_sample_is_the_elbo_on_average) {
+    const size_t    draws = (size_t)test_cases(20000);
+    static double   sums[2][2000], squares[2000];
+    const vae_data  row = { .pixels = pixels, .count = 1 };
+    vae_config      c = network(DENSE);
+    vae_model      *models[2];
+    size_t          count, i, draw;
+    int             k;
+    for (k = 0; k < 2; k++) {
+        c.objective = k ? VAE_OBJECTIVE_IWAE : VAE_OBJECTIVE_ELBO;
+        c.samples = 1;
+        models[k] = make(&c);
+    }
+    count = vae_parameter_count(models[0]);
+    memset(sums, 0, sizeof sums);
+    memset(squares, 0, sizeof squares);
+    CHECK(count < 2000);
+    for (draw = 0; draw < draws; draw++) {
+        const vae_share share = { draw, draws };
+        vae_terms       terms[2];
+        for (k = 0; k < 2; k++) {
+            vae_clear_gradients(models[k]);
+            CHECK(vae_accumulate_gradients(models[k], &row, &share, &terms[k], &problem) == VAE_OK);
+        }
+        for (i = 0; i <= count; i++) {
+            double value[2];
+            for (k = 0; k < 2; k++)
+                value[k] = i < count ? (double)(vae_gradients(models[k])[i] * (vae_real)draws) : (double)terms[k].loss;
+            for (k = 0; k < 2; k++) sums[k][i] += value[k] / (double)draws;
+            squares[i] += (value[1] - value[0]) * (value[1] - value[0]) / (double)draws;
+        }
+        if (draw == 0) CHECK(terms[0].elbo == terms[1].elbo && terms[0].loss != terms[1].loss);
+    }
+    for (i = 0; i <= count; i++)
+        CHECK_NEAR(sums[1][i], sums[0][i], 5 * sqrt(squares[i] / (double)draws) + 1e-6 * fabs(sums[0][i]));
+    vae_destroy(models[0]);
+    vae_destroy(models[1]);
 }
 
 /* While no dimension has used up its free bits, or the KL is below its capacity, it is not held back: with beta = 0 the
@@ -143,15 +179,15 @@ TEST(test_bound) {
     vae_config      c = network(DENSE);
     vae_data        many = { .count = count };
     vae_real       *drawn = (vae_real *)malloc(count * SIZE * sizeof *drawn);
-    double          losses[3], *each = (double *)malloc(2 * count * sizeof *each), mean = 0, likelihood, spread = 0;
+    double          losses[4], *each = (double *)malloc(2 * count * sizeof *each), mean = 0, likelihood, spread = 0;
     test_random     random = { 5 };
     size_t          i, k;
     for (i = 0; i < count * SIZE; i++) drawn[i] = test_uniform(&random, 0, 1) < 0.5;
     many.pixels = drawn;
     c.batch = count;
     c.objective = VAE_OBJECTIVE_IWAE;
-    for (k = 0; k < 3; k++) {
-        static const size_t samples[3] = { 2, 5, 40 };
+    for (k = 0; k < 4; k++) {
+        static const size_t samples[4] = { 1, 2, 5, 40 };
         vae_model          *model;
         vae_terms           terms;
         c.samples = samples[k];
@@ -159,7 +195,7 @@ TEST(test_bound) {
         for (i = 0; i < vae_parameter_count(model); i++) vae_parameters(model)[i] *= 3;    /* posteriors that differ */
         CHECK(vae_accumulate_gradients(model, &many, NULL, &terms, &problem) == VAE_OK);
         losses[k] = terms.loss;
-        CHECK(terms.loss < -terms.elbo);
+        if (k > 0) CHECK(terms.loss < -terms.elbo);
         CHECK(vae_log_likelihood(model, &many, samples[k], &likelihood, each, NULL) == VAE_OK);
         for (i = 0; i < count; i++) mean += each[i] / (double)count;
         for (i = 0; i < count; i++) spread += (each[i] - mean) * (each[i] - mean) / (double)count;
@@ -167,7 +203,7 @@ TEST(test_bound) {
         mean = spread = 0;
         vae_destroy(model);
     }
-    CHECK(losses[0] > losses[1] && losses[1] > losses[2]);
+    for (k = 1; k < 4; k++) CHECK(losses[k - 1] > losses[k]);
     free(drawn);
     free(each);
 }
@@ -435,6 +471,7 @@ TEST(test_texts) {
 int main(void) {
     draw_pixels();
     RUN(test_limits);
+    RUN(test_one_importance_sample_is_the_elbo_on_average);
     RUN(test_free_bits_and_capacity_free_the_kl);
     RUN(test_capacity_grows);
     RUN(test_bound);

@@ -23,6 +23,7 @@ CLASSIFIER = dict(classifier=[dense(4, "tanh"), dense(3, "linear")], classifier_
 # The seeds keep each dimension's KL away from its free bits, and the KL from the capacity.
 MODELS = [
     dict(DENSE, name="samples", seed=41, samples=3, beta=0.5),
+    dict(DENSE, name="iwae_of_one", seed=58, objective="iwae"),
     dict(DENSE, name="iwae", seed=42, objective="iwae", samples=4),
     dict(CONVOLUTION, name="iwae_beta", seed=43, objective="iwae", samples=3, beta=0.5),
     dict(DENSE, name="free_bits", seed=44, free_bits=0.25, beta=2.0),
