@@ -121,7 +121,7 @@ static inline int recipe_find(const char *name, recipe *found) {
             .encoder = { VAE_CONV(16, 4, 2, VAE_SILU), VAE_CONV(32, 4, 2, VAE_SILU), VAE_DENSE(256, VAE_SILU) },
             .initialization = VAE_INIT_GLOROT, .corruption = { VAE_CORRUPTION_GAUSSIAN, 0.5f },
             .optimizer = { .learning_rate = 2e-3f } } },
-        { "iwae", "200-200-50, log p by Burda et al. -85.54; --objective vae --k 1: -86.76", 1, 1, 3280,
+        { "iwae", "200-200-50, log p by Burda et al. -85.54, with --k 1 -86.76", 1, 1, 3280,
           { .latent = 50, .batch = 20, .encoder = { VAE_DENSE(200, VAE_TANH), VAE_DENSE(200, VAE_TANH) },
             .initialization = VAE_INIT_GLOROT, .binarize = 1, .objective = VAE_OBJECTIVE_IWAE,
             .optimizer = { .learning_rate = 1e-3f, .epsilon = 1e-4f } } },
