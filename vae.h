@@ -12905,10 +12905,10 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
         return VAE_OK;
     }
     if (config->until_epoch) config->epochs = config->until_epoch - (size_t)model->epoch;
-    /* Training goes on with the last weights, and in the end the best ones are put in place again. */
-    if (model->shows_best) vaei_exchange_best(model);
     /* The data may set means and scales here; `fresh` was asked before. */
     if ((status = vaei_accept_data(model, data, config->validation, error)) != VAE_OK) return status;
+    /* Training goes on with the last weights, and in the end the best ones are put in place again. */
+    if (model->shows_best) vaei_exchange_best(model);
     if (config->output_bias_from_data && !model->step) status = vaei_output_bias(model, data, error);
     memset(&fit, 0, sizeof fit);
     fit.model = model;

@@ -650,6 +650,28 @@ static void test_best_resumes(void) {
     vae_destroy(whole);
 }
 
+/* A vae_fit that is refused leaves the best weights in place, whatever it refuses. */
+static void test_best_stays_where_fit_is_refused(void) {
+    vae_config     c = swinging();
+    vae_data       data = toy(43), wrong, validation = toy(5);
+    vae_fit_config fit;
+    vae_model     *model = make(&c);
+    vae_real       kept[OPTIMIZER_COUNT], none[6] = { 0, 0, 2, 0, 0, 0 };      /* 2 is no pixel */
+    validation.pixels = rows + 50 * 6;
+    fit = watched(&validation, 30);
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_OK && model->shows_best && model->best_epoch < 30);
+    memcpy(kept, vae_weights(model), sizeof kept);
+    wrong = toy(1);
+    wrong.pixels = none;
+    fit.until_epoch = 31;
+    CHECK(vae_fit(model, &wrong, &fit, NULL) == VAE_ERROR_DATA);
+    CHECK(!memcmp(kept, vae_weights(model), sizeof kept) && model->shows_best);
+    fit.validation = &wrong;
+    CHECK(vae_fit(model, &data, &fit, NULL) == VAE_ERROR_DATA);
+    CHECK(!memcmp(kept, vae_weights(model), sizeof kept) && model->shows_best);
+    vae_destroy(model);
+}
+
 /* Losses below zero, where a larger number is no better one. */
 static void test_best_below_zero(void) {
     vae_config     c = swinging();
@@ -1151,6 +1173,7 @@ int main(void) {
     RUN(test_epochs_asked_for);
     RUN(test_best_and_plateau);
     RUN(test_best_resumes);
+    RUN(test_best_stays_where_fit_is_refused);
     RUN(test_best_below_zero);
     RUN(test_best_damaged);
     RUN(test_watching_refused);
