@@ -2,42 +2,37 @@
 
        build/detect_anomalies normal.csv --check new.csv --without id,time --scores scores.csv
 
-   A CSV file of numbers in whatever units. A fifth of the normal rows is held out of training: their scores give the
-   threshold. Without --check the same file's rows are scored, which finds the odd among mostly normal ones. Without any
-   file the program makes up some pumps. */
+   A CSV file of numbers in whatever units; a gap is an empty field, NA, NaN, null or ?, and what --missing says. Rows
+   with gaps are learned and scored by the numbers that they have. A fifth of the normal rows is held out of training:
+   their scores give the threshold. Without --check the same file's rows are scored, which finds the odd among mostly
+   normal ones. Without any file the program makes up some pumps. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
 #include "support/anomaly_detector.h"
 #include "support/csv_reader.h"
+#include "support/gap_marks.h"
 #include "support/options.h"
+#include "support/progress.h"
 #include "support/pumps.h"
 
-/* Reads a table; rows with gaps are left out. */
-static int read_rows(const char *path, const char *without, csv_table *table, char *message) {
+/* Reads a table; rows without any number are left out. */
+static int read_rows(const char *path, const char *without, double missing, csv_table *table, char *message) {
     size_t kept = 0, i, k;
     if (csv_read(path, without, table, message) != 0) return -1;
+    if (missing > -1e300) gap_marks_take(table, missing);
     for (i = 0; i < table->rows; i++) {
         const float *row = table->numbers + i * table->columns;
-        for (k = 0; k < table->columns && row[k] == row[k]; k++) {}
-        if (k < table->columns) continue;
+        for (k = 0; k < table->columns && row[k] != row[k]; k++) {}
+        table->gaps -= k == table->columns ? k : 0;
+        if (k == table->columns) continue;
         memmove(table->numbers + kept * table->columns, row, table->columns * sizeof *row);
         table->lines[kept++] = table->lines[i];
     }
-    printf("%s: %lu rows of %lu columns, %lu of them with gaps and left out\n", path, (unsigned long)table->rows,
-           (unsigned long)table->columns, (unsigned long)(table->rows - kept));
-    if (kept == 0 && csv_check_columns(table, path, message) == 0)
-        fail(message, "every row of %s has gaps: build/fill_missing fills them", path);
+    printf("%s: %lu rows of %lu columns, %lu gaps%s\n", path, (unsigned long)kept, (unsigned long)table->columns,
+           (unsigned long)table->gaps, kept < table->rows ? "; rows of gaps alone are left out" : "");
     table->rows = kept;
-    return kept ? 0 : -1;
-}
-
-/* Whether the fifth of the rows that is held out suffices for the quantiles that the detector takes of their scores. */
-static int check_count(size_t count, double alarms, char *message) {
-    const double held = fmax(9, ceil((1 - alarms) / alarms - 1e-9));
-    if ((double)(count / 5) >= held) return 0;
-    return fail(message, "%lu rows are too few for --alarms %g: at least %.0f without gaps are needed, or more "
-                "--alarms", (unsigned long)count, alarms, 5 * held);
+    return kept ? 0 : fail(message, "%s holds no number", path);
 }
 
 /* A copy of the numbers with the rows in an order of chance, the same every time. */
@@ -104,12 +99,14 @@ static vae_status report(const detector *d, const csv_table *table, const char *
 
 int main(int argc, char **argv) {
     const char  *path = NULL, *check = NULL, *without = NULL, *scores = NULL;
-    double       alarms = 0.01;
+    double       alarms = 0.01, missing = -1e300;
     long long    steps = 2000, shown = 10;
+    size_t       progress_lines = 12;
     const option table[] = {
         { "normal", "FILE", "CSV table of normal rows (else made-up pumps)", OPTION_TEXT, &path, 0, 0 },
         { "check", "FILE", "table whose odd rows are named (else the same)", OPTION_TEXT, &check, 0, 0 },
         { "without", "COLUMNS", "columns to leave out, by name or number, as id,time", OPTION_TEXT, &without, 0, 0 },
+        { "missing", "NUMBER", "that stands for a gap too, as -999", OPTION_NUMBER, &missing, -3e38, 3e38 },
         { "alarms", "SHARE", "of normal rows that may be taken for odd", OPTION_NUMBER, &alarms, 1e-6, 0.5 },
         { "steps", "N", "updates of 128 rows, of each of four models", OPTION_INTEGER, &steps, 1, 1e9 },
         { "show", "N", "odd rows to name", OPTION_INTEGER, &shown, 0, 1e9 },
@@ -117,7 +114,7 @@ int main(int argc, char **argv) {
         OPTIONS_END
     };
     csv_table normal = { 0 }, checked = { 0 };
-    detector  d = { .threshold = 0 };
+    detector  d = { .on_progress = print_some_progress, .user = &progress_lines };
     vae_error error;
     float    *rows = NULL;
     FILE     *file = NULL;
@@ -127,16 +124,21 @@ int main(int argc, char **argv) {
     if (code < 0 && check && !path)
         code = options_wrong("detect_anomalies", "--check needs a table of normal rows too");
     if (code >= 0) return code;
-    code = path ? read_rows(path, without, &normal, message) : pumps_make(5000, 0, 1, &normal, message);
-    if (code == 0) code = path ? read_rows(check ? check : path, without, &checked, message)
+    code = path ? read_rows(path, without, missing, &normal, message) : pumps_make(5000, 0, 1, &normal, message);
+    if (code == 0) code = csv_check_columns(&normal, path, message);
+    if (code == 0) code = path ? read_rows(check ? check : path, without, missing, &checked, message)
                                : pumps_make(1000, 50, 2, &checked, message);
     if (code == 0) code = csv_check_same(&normal, path, &checked, check, message);
-    if (code == 0) code = check_count(normal.rows, alarms, message);
-    if (code == 0 && ((rows = shuffled(&normal)) == NULL || (scores && !(file = fopen(scores, "w")))))
-        code = fail(message, rows ? "cannot write the scores" : "not enough memory");
+    if (code == 0) code = detector_check_count(normal.rows, alarms, message);
+    if (code == 0 && path) gap_marks_warn(&normal);
+    if (code == 0 && (rows = shuffled(&normal)) == NULL) code = fail(message, "not enough memory");
     if (!check) check = path ? path : "pumps";
-    if (code == 0 && (detector_learn(&d, rows, normal.rows, normal.columns, alarms, (size_t)steps, &error) != VAE_OK ||
-                      report(&d, &checked, check, (size_t)shown, file, &error) != VAE_OK))
+    if (code == 0) d.gaps = (double)(normal.gaps + checked.gaps) /
+                            (double)((normal.rows + checked.rows) * normal.columns);
+    if (code == 0 && detector_learn(&d, rows, normal.rows, normal.columns, alarms, (size_t)steps, &error) != VAE_OK)
+        code = fail(message, "%s", error.message);
+    if (code == 0 && scores && !(file = fopen(scores, "w"))) code = fail(message, "cannot write %s", scores);
+    if (code == 0 && report(&d, &checked, check, (size_t)shown, file, &error) != VAE_OK)
         code = fail(message, "%s", error.message);
     if (file && fclose(file) != 0 && code == 0) code = fail(message, "cannot write %s", scores);
     if (code != 0) code = complain("detect_anomalies", message);

@@ -50,7 +50,7 @@ static void choose_network(vae_config *config, const image_folder *folder) {
 /* Called by vae_fit; a result other than 0 stops it. Pictures are drawn anew with every checkpoint, and every 20 s. */
 static int on_progress(void *user, const vae_progress *progress) {
     training *t = user;
-    const int due = progress->event == VAE_EVENT_STOPPED || progress_is_due(progress);
+    const int due = progress->event == VAE_EVENT_STOPPED || progress_is_due(progress, 50);
     print_some_progress(NULL, progress);
     if (due && checkpoint_save(&t->checkpoint, progress->model, t->message) != 0) return -1;
     if (!progress_is_last(progress) && (due || progress->seconds >= t->next_pictures)) {   /* train() draws the last */

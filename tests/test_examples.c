@@ -1570,18 +1570,19 @@ TEST(test_detect_anomalies) {
     write_sensors("normal.csv", 1000, -1);
     write_sensors("new.csv", 200, 77);
     CHECK(run(DETECT FOLDER "/normal.csv --check " FOLDER "/new.csv --without id --scores " FOLDER "/scores.csv") == 0);
-    CHECK_CONTAINS(heard, "normal.csv: 1001 rows of 3 columns, 1 of them with gaps and left out");
+    CHECK_CONTAINS(heard, "normal.csv: 1001 rows of 3 columns, 1 gaps\n");
+    CHECK_CONTAINS(heard, "\nmodel 4 of 4\nepoch 24/286: loss ");
     line = strstr(heard, "new.csv, line 79: score ");        /* the header is line 1 */
     if (CHECK(line != NULL)) CHECK_CONTAINS(line, " is ");
     CHECK(run("grep -c . " FOLDER "/scores.csv; grep '^79,.*,1$' " FOLDER "/scores.csv") == 0);
-    CHECK_CONTAINS(heard, "201\n");
+    CHECK_CONTAINS(heard, "202\n");
     CHECK(run(DETECT FOLDER "/normal.csv --check " FOLDER "/new.csv --without id --alarms 0.1 --show 1 --steps 500") ==
           0);
     line = strstr(heard, ": score ");                       /* the oddest, though others stand before it */
     if (CHECK(line && line > heard + 8)) CHECK(!strncmp(line - 8, " line 79", 8) && !strstr(line + 1, ": score "));
     CHECK_CONTAINS(heard, " (--show N names the N oddest)");
     CHECK(run(DETECT FOLDER "/normal.csv --without id --show 0 --steps 200") == 0);
-    CHECK_CONTAINS(heard, " of 1000 rows are above the threshold, ");
+    CHECK_CONTAINS(heard, " of 1001 rows are above the threshold, ");
     /* mistakes */
     CHECK(run(DETECT FOLDER "/normal.csv") == 1);
     CHECK_CONTAINS(heard, "detect_anomalies: " FOLDER "/normal.csv, line 2, id holds 's0': that is no number");
@@ -1589,15 +1590,15 @@ TEST(test_detect_anomalies) {
     CHECK_CONTAINS(heard, "detect_anomalies: cannot open " FOLDER "/nowhere.csv");
     write_file("few.csv", "1,2\n3,4\n5,6\n", 12);
     CHECK(run(DETECT FOLDER "/few.csv") == 1);
-    CHECK_CONTAINS(heard, "detect_anomalies: 3 rows are too few for --alarms 0.01: at least 495 without gaps are");
+    CHECK_CONTAINS(heard, "detect_anomalies: 3 rows are too few for --alarms 0.01: at least 495 are needed, ");
     CHECK(run(DETECT FOLDER "/normal.csv --without id --alarms 0.001") == 1);
-    CHECK_CONTAINS(heard, "1000 rows are too few for --alarms 0.001: at least 4995 without gaps are needed");
+    CHECK_CONTAINS(heard, "1001 rows are too few for --alarms 0.001: at least 4995 are needed");
     write_file("open.csv", "a,b,\n1,2,\n3,4,\n", 15);    /* a delimiter too many in each line: a column of gaps */
     CHECK(run(DETECT FOLDER "/open.csv") == 1);
     CHECK_CONTAINS(heard, FOLDER "/open.csv holds no number in column 3: leave it out with --without");
-    write_file("full.csv", "1,\n,2\n", 6);
-    CHECK(run(DETECT FOLDER "/full.csv") == 1);
-    CHECK_CONTAINS(heard, "every row of " FOLDER "/full.csv has gaps: build/fill_missing fills them");
+    write_file("empty.csv", "a,b\n,\nNA,\n", 10);
+    CHECK(run(DETECT FOLDER "/empty.csv") == 1);
+    CHECK_CONTAINS(heard, FOLDER "/empty.csv holds no number\n");
     write_file("turned.csv", "a,c,b\n1,2,3\n", 12);
     write_file("right.csv", "a,b,c\n1,2,3\n", 12);
     CHECK(run(DETECT FOLDER "/right.csv --check " FOLDER "/turned.csv") == 1);
@@ -1635,6 +1636,90 @@ static void write_machine(const char *name, int rows, int odd_every, uint64_t se
     }
     write_file(name, text, used);
     free(text);
+}
+
+/* The machine's table with every 11th number in the file replaced, and behind it a row without any. */
+static void write_machine_with_gaps(const char *name, const char *from, const char *const marks[4]) {
+    char   path[256], *text, *punched, *at;
+    size_t size = 0, used = 0, field = 0;
+    snprintf(path, sizeof path, FOLDER "/%s", from);
+    if (!CHECK((text = (char *)read_file(path, &size)) != NULL)) exit(1);
+    punched = (char *)malloc(2 * size + 80);
+    for (at = text + strcspn(text, "\n"); *at; at++) {      /* the number behind a comma or a line's end */
+        punched[used++] = *at;
+        if (!at[1] || (*at != ',' && *at != '\n') || field++ % 11 != 0) continue;
+        used += (size_t)sprintf(punched + used, "%s", marks[field / 11 % 4]);
+        at += strcspn(at + 1, ",\n");
+    }
+    used += (size_t)sprintf(punched + used, ",NA,,,,,,\n");
+    memmove(punched + strcspn(text, "\n"), punched, used);
+    memcpy(punched, text, strcspn(text, "\n"));
+    write_file(name, punched, used + strcspn(text, "\n"));
+    free(punched);
+    free(text);
+}
+
+static double score_in_line(const char *path, int line) {
+    FILE  *file = fopen(path, "r");
+    char   text[80];
+    int    number;
+    double score = 0;
+    while (file && fgets(text, sizeof text, file))
+        if (sscanf(text, "%d,%lf", &number, &score) == 2 && number == line) break;
+    if (file) fclose(file);
+    return score;
+}
+
+/* Tables without gaps score as they always did. In those with gaps all rows are scored, faults are found where they can
+   be read, and rows with gaps are no odder than others, whether there were gaps to learn from or not. */
+TEST(test_anomalies_with_gaps) {
+    static const char *const words[4] = { "", "NA", "?", "null" }, *const numbers[4] = { "-999", "-999.0", "", "NA" };
+    int which, i;
+    if (!have_shell() || !can_be_opened("build/detect_anomalies")) SKIP("the examples are not built");
+    write_machine("machine.csv", 500, 0, 10);
+    write_machine("today.csv", 200, 20, 20);
+    CHECK(run(DETECT FOLDER "/machine.csv --check " FOLDER "/today.csv --steps 20 --scores " FOLDER "/s.csv") == 0);
+    CHECK_CONTAINS(heard, "machine.csv: 500 rows of 8 columns, 0 gaps\n" FOLDER "/today.csv: 200 rows");
+    CHECK_NEAR(score_in_line(FOLDER "/s.csv", 21), 0.672161, 1e-2);
+    CHECK_NEAR(score_in_line(FOLDER "/s.csv", 101), 0.787775, 1e-2);
+    CHECK_NEAR(score_in_line(FOLDER "/s.csv", 150), -0.386726, 1e-2);
+    CHECK(run(DETECT FOLDER "/machine.csv --check " FOLDER "/today.csv --steps 20 --missing -999 --scores " FOLDER
+              "/t.csv && cmp " FOLDER "/s.csv " FOLDER "/t.csv") == 0);
+    write_machine_with_gaps("gaps.csv", "machine.csv", words);
+    write_machine_with_gaps("today-gaps.csv", "today.csv", words);
+    for (which = 0; which < 2; which++) {
+        char line[64];
+        int  found = 0, explained = 0, alarms = 0;
+        CHECK(run(DETECT FOLDER "/%s.csv --check " FOLDER "/today-gaps.csv --show 200 --scores " FOLDER "/s.csv",
+                  which ? "gaps" : "machine") == 0);
+        CHECK_CONTAINS(heard, "today-gaps.csv: 200 rows of 8 columns, 146 gaps; rows of gaps alone are left out\n");
+        for (i = 0; i < 200; i++) {
+            const char *at;
+            sprintf(line, "today-gaps.csv, line %d: score ", i + 2);
+            if ((at = strstr(heard, line)) == NULL) continue;
+            if (i % 20 != 19) alarms++;
+            else {
+                found++;
+                at = strstr(at, ": score ") + 8;
+                explained += !strncmp(at + strcspn(at, ":"), ": power is ", 11);
+            }
+        }
+        printf("  gaps in %s: %d of 10 faults found, %d explained, %d false alarms in 190 rows\n",
+               which ? "both tables" : "the new table alone", found, explained, alarms);
+        CHECK(found >= 8 && explained >= 8 && alarms <= 8);
+        CHECK(!strstr(heard, "nan"));
+        CHECK(run("grep -c . " FOLDER "/s.csv; grep -i nan " FOLDER "/s.csv") == 1);
+        CHECK_CONTAINS(heard, "201\n");
+    }
+    write_machine_with_gaps("marks.csv", "machine.csv", numbers);      /* the same gaps in other words */
+    write_machine_with_gaps("today-marks.csv", "today.csv", numbers);
+    CHECK(run(DETECT FOLDER "/marks.csv --check " FOLDER "/today-marks.csv --missing -999 --scores " FOLDER "/t.csv && "
+              "cmp " FOLDER "/s.csv " FOLDER "/t.csv") == 0);
+    CHECK(run(DETECT FOLDER "/marks.csv --steps 1") == 0);
+    CHECK_CONTAINS(heard, "speed holds -999 ");
+    CHECK_CONTAINS(heard, " far from its other numbers: a mark for missing? give --missing -999\n");
+    CHECK(run(DETECT "--help") == 0);
+    CHECK_CONTAINS(heard, "  --missing NUMBER        that stands for a gap too, as -999\n");
 }
 
 /* Few rows of columns that go together, and faults that every one of them but one speaks against: all are found and
@@ -2228,6 +2313,7 @@ int main(void) {
     RUN(test_csv_sizes);
     RUN(test_detect_anomalies);
     RUN(test_anomalies_in_small_tables);
+    RUN(test_anomalies_with_gaps);
     RUN(test_own_loop);
     RUN(test_sensor);
     RUN(test_fill_missing);
