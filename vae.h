@@ -14674,8 +14674,10 @@ VAEI_SETUP vae_status vaei_match_header(vaei_matching *matching, vae_error *erro
             if (vaei_is_seen(matching, block, index) || !vaei_is_wanted(matching, block) ||
                 !vaei_block_holds(block, &tensor))
                 continue;
-            return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensor %s%s: use the network that the file was "
-                             "made for%s", vaei_block_names[block], tensor.name, vaei_pads_unevenly(matching->model) ?
+            return vaei_fail(error, VAE_ERROR_FORMAT, "the file has no tensor %s%s: %s%s", vaei_block_names[block],
+                             tensor.name, !strcmp(tensor.name, "log_sigma") ? "save it too, or set config.sigma" :
+                             !strncmp(tensor.name, "standardize.", 12) ? "save it too, or leave config.standardize 0" :
+                             "use the network that the file was made for", vaei_pads_unevenly(matching->model) ?
                              " (names count the ZeroPad2d that VAE_SAME needs)" : "");
         }
     return vaei_check_cover(matching->file, error);

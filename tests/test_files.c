@@ -1895,6 +1895,24 @@ TEST(test_names_that_are_nearly_right) {
     }
 }
 
+/* What PyTorch programs do not save, since their modules do not have it. */
+TEST(test_tensors_that_others_leave_out) {
+    vae_config  config = net(DENSE);
+    vae_model  *loaded = NULL;
+    const bytes file = file_of("{" ALL "}", DATA);
+    config.likelihood = VAE_GAUSSIAN;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK_CONTAINS(problem.message, "has no tensor log_sigma: save it too, or set config.sigma");
+    config.sigma = 1;
+    config.standardize = 1;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_FORMAT);
+    CHECK_CONTAINS(problem.message, "has no tensor standardize.mean: save it too, or leave config.standardize 0");
+    config.standardize = 0;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK);
+    vae_destroy(loaded);
+    free(file.at);
+}
+
 TEST(test_shapes_that_are_turned) {
     vae_config  config = net(CONVOLUTIONAL);
     vae_model  *loaded = NULL;
@@ -2815,6 +2833,7 @@ int main(void) {
     RUN(test_transfer_from_foreign_files);
     RUN(test_transfer_of_what_is_not_finite);
     RUN(test_names_that_are_nearly_right);
+    RUN(test_tensors_that_others_leave_out);
     RUN(test_shapes_that_are_turned);
     RUN(test_names_that_count_padding);
     RUN(test_constants_of_standardizing);
