@@ -3,7 +3,8 @@
     python3 tests/golden/check_in_torch.py MODEL.safetensors [Z ...]
 
 Builds the network from the metadata "vae.config" alone, loads the tensors with load_state_dict(strict=True) and decodes
-z (zeros, or the numbers given) in double, of a conditional network with the last class as label. Prints a line "ok N tensors, M pixels" and the pixels, one to a line, in the
+z (zeros, or the numbers given) in double, of a conditional network with the last class as label. Prints a line "ok N
+tensors, M pixels", then, without z, the modules, to be copied into a program; with z the pixels, one to a line, in the
 order height, width, channels, as vae_decode gives them (sigmoid of the logits for the Bernoulli likelihood).
 """
 import json
@@ -58,6 +59,9 @@ def main():
     if config.get("likelihood", "bernoulli") == "bernoulli":
         pixels = torch.sigmoid(pixels)
     print("ok %d tensors, %d pixels" % (len(state), len(pixels)))
+    if not sys.argv[2:]:
+        print(network)
+        return
     for value in pixels.tolist():
         print("%.9g" % value)
 

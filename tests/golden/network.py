@@ -156,6 +156,9 @@ class Dropout(nn.Module):
         super().__init__()
         self.p, self.layer, self.shape, self.is_image = p, layer, shape, is_image
 
+    def extra_repr(self):
+        return "p=%g" % self.p
+
     def forward(self, x):
         if not self.training or self.p == 0:
             return x
