@@ -11318,12 +11318,11 @@ VAE_API vae_status vae_sample_with(vae_model *model, size_t count, const vae_sam
     VAEI_RUN_CALL("vae_sample_with", vaei_sample(model, count, how, "vae_sample_with", pixels, error));
 }
 
-/* Before a score; a mean needs at least one row. */
+/* Before a score, but for the pixels; a mean needs at least one row. */
 VAEI_SETUP vae_status vaei_check_score(const vae_model *model, const vae_data *data, int wants_mean, const char *call,
                                        vae_error *error) {
-    vae_status status = (wants_mean ? vaei_check_data : vaei_check_each)(model, data, call, error);
-    if (status == VAE_OK) status = vaei_check_part(model, VAE_DECODER_ONLY, call, error);
-    return status == VAE_OK ? vaei_check_pixels(model, data, "", error) : status;
+    const vae_status status = (wants_mean ? vaei_check_data : vaei_check_each)(model, data, call, error);
+    return status == VAE_OK ? vaei_check_part(model, VAE_DECODER_ONLY, call, error) : status;
 }
 
 /* One z per row, drawn by seed and row alone; in nats. */
@@ -11333,6 +11332,7 @@ VAEI_PRIVATE vae_status vaei_elbo(vae_model *model, const vae_data *data, vae_te
     size_t     first, i;
     vaei_pass  pass;
     vae_status status = vaei_check_score(model, data, mean != NULL, "vae_elbo", error);
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += pass.count) {
         vae_wide *row_kl;
@@ -11506,6 +11506,7 @@ VAEI_PRIVATE vae_status vaei_log_likelihood(vae_model *model, const vae_data *da
     if (status == VAE_OK && !samples)
         status = vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_log_likelihood: samples is 0: give at least 1");
     if (status == VAE_OK) status = vaei_check_prior(model, "vae_log_likelihood", error);
+    if (status == VAE_OK) status = vaei_check_pixels(model, data, "", error);
     if (status != VAE_OK) return status;
     for (first = 0; first < data->count; first += turn.pass.count) {
         status = vaei_encode_rows(model, data, first, VAEI_FOR_NATS, &turn.pass, error);
@@ -11619,7 +11620,8 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
     if (score) config = *score;
     /* In a copy: the caller's config may be constant. */
     if (!config.kind) config.kind = numbers ? VAE_SCORE_RECONSTRUCTION : VAE_SCORE_ELBO;
-    if ((status = vaei_check_score_config(model, &config, numbers, error)) != VAE_OK) return status;
+    if ((status = vaei_check_score_config(model, &config, numbers, error)) != VAE_OK ||
+        (status = vaei_check_pixels(model, data, "", error)) != VAE_OK) return status;
     width = numbers ? model->plan.example : 1;
     for (first = 0; first < data->count; first += turn.pass.count) {
         vae_wide *results = each + first * width;
@@ -11629,7 +11631,8 @@ VAEI_PRIVATE vae_status vaei_score(vae_model *model, const vae_data *data, const
         if (numbers) vaei_score_each_number(&turn.pass, &config, results);
         else vaei_score_rows(&turn, &config, results);
         for (i = 0; i < turn.pass.count * width; i++)
-            if (!vaei_finite_wide(results[i]) || !vaei_finite_wide(turn.pass.reconstruction[i / width]))
+            /* In this order: of a row that is not finite nothing was written. */
+            if (!vaei_finite_wide(turn.pass.reconstruction[i / width]) || !vaei_finite_wide(results[i]))
                 return vaei_fail_result(first + i / width, error);
     }
     return VAE_OK;
@@ -11668,9 +11671,6 @@ VAE_API vae_status vae_quantile(const vae_wide *scores, size_t count, vae_wide f
     if (!vaei_finite_wide(fraction) || !(fraction > 0) || !(fraction < 1))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: fraction is %r: use one between 0 and 1, as 0.99",
                          VAEI_SHOWN(fraction));
-    for (i = 0; i < count; i++)
-        if (vaei_is_nan_wide(scores[i]))
-            return vaei_fail(error, VAE_ERROR_DATA, "vae_quantile: score %z is not a number", i);
     wanted = fraction * ((vae_wide)count + 1) * slack;          /* 0.07 * 100 must not be rounded up to 8 */
     rank = (size_t)wanted + 1;
     needed = fraction / (1 - fraction) * slack;
@@ -11678,6 +11678,9 @@ VAE_API vae_status vae_quantile(const vae_wide *scores, size_t count, vae_wide f
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_quantile: %z scores are too few for the fraction %r, it takes "
                          "at least %z", count, VAEI_SHOWN(fraction),
                          needed < (vae_wide)((size_t)-1 / 2) ? (size_t)needed + 1 : (size_t)-1);
+    for (i = 0; i < count; i++)
+        if (vaei_is_nan_wide(scores[i]))
+            return vaei_fail(error, VAE_ERROR_DATA, "vae_quantile: score %z is not a number", i);
     /* The largest number below which there are fewer than `rank` scores: it is the score wanted. */
     for (bit = 8 * (int)sizeof low - 1; bit >= 0; bit--) {
         const vaei_wide_word tried = low | (vaei_wide_word)1 << bit;
@@ -11782,6 +11785,7 @@ VAEI_PRIVATE vae_status vaei_impute(vae_model *model, const vae_data *data, size
     if (vaei_check_prior(model, "vae_impute", error) != VAE_OK) return VAE_ERROR_ARGUMENT;
     if (!samples) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_impute: samples is 0: give at least 1");
     if (!filled && data->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_impute: filled is NULL");
+    if ((status = vaei_check_pixels(model, &pixels, "", error)) != VAE_OK) return status;
     for (first = 0; first < data->count; first += rows) {
         status = vaei_encode_rows(model, &pixels, first, VAEI_AS_GIVEN, &turn.pass, error);
         if (status != VAE_OK) return status;
@@ -12487,7 +12491,6 @@ VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *t
 VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch, size_t number, const char *call,
                                         vae_error *error) {
     vae_status status = vaei_check_data(model, batch, call, error);
-    if (status == VAE_OK) status = vaei_check_targets(model, batch, "", error);
     if (status != VAE_OK) return status;
     if (batch->count > model->plan.batch)
         return vaei_fail(error, VAE_ERROR_ARGUMENT,
@@ -12496,6 +12499,7 @@ VAEI_PRIVATE vae_status vaei_load_batch(vae_model *model, const vae_data *batch,
     if (vaei_lacks_units(model))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: config.standardize is set, but means and scales are not: call "
                          "vae_standardize with the training data first", call);
+    if ((status = vaei_check_targets(model, batch, "", error)) != VAE_OK) return status;
     return vaei_load_rows(model, batch, 0, batch->count, NULL, VAEI_FOR_TRAINING, number, error);
 }
 

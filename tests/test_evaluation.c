@@ -331,6 +331,37 @@ TEST(test_score_refusals) {
     vae_destroy(gaussian);
 }
 
+/* What does not fit is refused before the numbers are looked at: here these are wrong, too. */
+TEST(test_arguments_before_numbers) {
+    vae_config       config = small_net();
+    vae_score_config score = kind_of((vae_score_kind)5);
+    vae_real         wrong[SIZE], filled[SIZE];
+    vae_data         row = { .pixels = wrong, .count = 1 }, many = { .pixels = pixels, .targets = wrong, .count = 1 };
+    double           each[SIZE], scores[2] = { (double)NAN, 0 };
+    vae_model       *model;
+    vae_error        error;
+    memset(wrong, 0, sizeof wrong);
+    wrong[1] = 2;
+    config.missing = config.targets = 1;
+    config.batch = 1;
+    model = make(&config);
+    CHECK(vae_elbo(model, &row, NULL, NULL, &error) == VAE_ERROR_DATA);
+    CHECK(vae_score(model, &row, NULL, each, &error) == VAE_ERROR_DATA);
+    CHECK(vae_log_likelihood(model, &row, 1, NULL, NULL, &error) == VAE_ERROR_DATA);
+    CHECK(vae_impute(model, &row, 1, filled, NULL, &error) == VAE_ERROR_DATA);
+    CHECK(vae_train_step(model, &many, NULL, &error) == VAE_ERROR_DATA);
+    REFUSED(vae_score(model, &row, &score, each, &error), "score.kind is 5");
+    REFUSED(vae_score(model, &row, NULL, NULL, &error), "each is NULL");
+    REFUSED(vae_score_numbers(model, &row, NULL, NULL, &error), "each is NULL");
+    REFUSED(vae_log_likelihood(model, &row, 0, NULL, NULL, &error), "samples is 0");
+    REFUSED(vae_impute(model, &row, 0, filled, NULL, &error), "samples is 0");
+    REFUSED(vae_impute(model, &row, 1, NULL, NULL, &error), "filled is NULL");
+    many.count = 2;
+    REFUSED(vae_train_step(model, &many, NULL, &error), "the batch has 2 rows, the model was made for 1");
+    REFUSED(vae_quantile(scores, 2, 0.99, each, &error), "2 scores are too few");
+    vae_destroy(model);
+}
+
 /* ---- thresholds ---- */
 
 static int ascending(const void *a, const void *b) {
@@ -593,6 +624,7 @@ int main(void) {
     RUN(test_scores_of_numbers);
     RUN(test_without_entropy);
     RUN(test_score_refusals);
+    RUN(test_arguments_before_numbers);
     RUN(test_quantile_is_a_rank);
     RUN(test_quantile_refusals);
     RUN(test_quantile_covers);
