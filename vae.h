@@ -5408,7 +5408,7 @@ VAEI_SETUP void vaei_default_layer(vae_layer *layer) {
     layer->batch_norm = layer->batch_norm != 0;
 }
 
-/* What o->layer makes of o->in. */
+/* What spec->layer makes of spec->in. */
 VAEI_SETUP vae_status vaei_infer_layer(vaei_layer_spec *spec, vaei_where where, vae_error *error) {
     vae_layer *l = &spec->layer;
     int32_t    height, width;
@@ -5471,7 +5471,7 @@ VAEI_SETUP int vaei_count_layers(const vae_layer *layers) {
     return count;
 }
 
-/* Replaces o's layer by its adjoint, which undoes the change of shape: a convolution becomes a transposed one with the
+/* Replaces the layer by its adjoint, which undoes the change of shape: a convolution becomes a transposed one with the
    same kernel, stride and padding, and the output padding makes good what the convolution's division had rounded
    off. */
 VAEI_SETUP void vaei_mirror_layer(vaei_layer_spec *spec) {
@@ -5498,8 +5498,7 @@ VAEI_SETUP void vaei_mirror_layer(vaei_layer_spec *spec) {
 /* ---- the network, layer by layer ----
 
    Nothing stores the layers' shapes before there is a model: vaei_spec_at finds any layer's by walking through those
-   before it. That is slow for deep networks and does not matter: it happens when a model is made, with at most 49
-   layers. */
+   before it. That is slow for deep networks and does not matter: it happens when a model is made, with few layers. */
 
 /* Where the layers are described: in a config, whose defaults need not be filled in, or in the plan of a model. One
    index runs through them all, whether the model holds them or not:
@@ -5529,8 +5528,8 @@ VAEI_SETUP void vaei_make_dense(vae_layer *layer, vae_shape shape, vae_activatio
     layer->activation = activation;
 }
 
-/* Walks through the first `count` of these layers; o then describes the last one. With `count` 0 only o->out is set.
-   `part` NULL: they have been checked, and what the checks take of the stack is spared. */
+/* Walks through the first `count` of these layers; *spec then describes the last one. With `count` 0 only its `out` is
+   set. `part` NULL: they have been checked, and what the checks take of the stack is spared. */
 VAEI_SETUP vae_status vaei_walk_layers(const vae_layer *layers, int count, vae_shape in, const char *part,
                                        vaei_layer_spec *spec, vae_error *error) {
     vaei_where where;
@@ -7354,9 +7353,11 @@ typedef struct vaei_cut {
 
 VAEI_PRIVATE size_t vaei_units(const vaei_cut *cut) { return (cut->items + cut->unit - 1) / cut->unit; }
 
-/* The first item of piece `index`. Pieces differ by at most one unit. */
+/* The first item of piece `index`: units times index over pieces. Pieces differ by at most one unit. */
 VAEI_PRIVATE size_t vaei_piece_begin(const vaei_cut *cut, size_t index) {
-    return vaei_min_size(cut->items, vaei_units(cut) * index / cut->pieces * cut->unit);
+    const size_t units = vaei_units(cut), each = units / cut->pieces, rest = units % cut->pieces;
+    /* The product of units and index may not fit. */
+    return vaei_min_size(cut->items, (each * index + rest * index / cut->pieces) * cut->unit);
 }
 
 VAEI_PRIVATE size_t vaei_largest_piece(const vaei_cut *cut) {
@@ -8647,7 +8648,6 @@ VAEI_PRIVATE vae_wide *vaei_row_terms(const vae_model *model) {
 
 VAEI_PRIVATE vae_wide *vaei_row_kl(const vae_model *model) { return vaei_row_terms(model) + model->plan.decoder_batch; }
 
-
 /* The sum of (x - pixel)^2 over a row, in the caller's units. */
 VAEI_PRIVATE vae_wide vaei_squared_error(const vae_model *model, const vae_real *mean, const vae_real *pixels,
                                          const unsigned char *observed) {
@@ -8882,10 +8882,9 @@ VAEI_PRIVATE void vaei_stage_task(void *opaque, size_t index) {
     const vae_model          *model = work->pass->model;
     const size_t              step = work->backward ? model->plan.chunk * work->pass->repeat : model->plan.micro;
     size_t                    first;
-    /* Without a backward pass nothing is written to the areas, and `first / step` counts micro-batches. */
     for (first = index * step; first < work->pass->count; first += work->workers * step)
-        vaei_stage_rows(work, index, first, vaei_min_size(first + step, work->pass->count),
-                        model->workspace + model->plan.partials + first / step * model->plan.partial_size);
+        vaei_stage_rows(work, index, first, vaei_min_size(first + step, work->pass->count), !work->backward ? NULL
+                        : model->workspace + model->plan.partials + first / step * model->plan.partial_size);
 }
 
 #ifndef VAE_INFERENCE_ONLY
@@ -10279,7 +10278,7 @@ VAEI_SETUP int vaei_put_summary_line(vaei_text *text, const vae_model *model, in
         case 2: vaei_put_memory(text, model); break;
         case 3: vaei_put_objective(text, model); break;
         case 4:
-            if (plan->part == VAE_WHOLE && plan->trains)
+            if (plan->trains)
                 vaei_format(text, "optimizer: %s, learning rate %r%s", vaei_optimizers[s->optimizer.kind].name,
                             VAEI_SHOWN(vaei_learning_rate(model)),
                             s->freeze == VAE_FREEZE_ENCODER ? ", the encoder frozen"
@@ -10809,7 +10808,6 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
 
 #define VAEI_LEAST_DEVIATION ((vae_wide)1e-3)   /* root of the columns' mean variance: see vaei_check_data_scale */
 #define VAEI_MOST_SIZE ((vae_wide)1e3)          /* root of the mean square */
-
 
 /* Means and variances of columns first .. first + count - 1, at most 16, over all rows that have them; 0 where none
    has. Differences from the first row are summed: they are small where the data vary little, so that little cancels in
@@ -12515,8 +12513,8 @@ VAEI_PRIVATE vae_status vaei_accumulate(vae_model *model, const vae_data *batch,
     if (share) whole = *share;
     /* By a difference: the sum of first and count might not fit. */
     if (whole.total < batch->count || whole.first > whole.total - batch->count)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "rows %z to %z are not a share of %z", whole.first,
-                         whole.first + batch->count, whole.total);
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "%z rows from row %z on are not a share of %z", batch->count,
+                         whole.first, whole.total);
     if (share && !batch->count) {
         if (!model->has_gradients) vaei_zero_gradients(model);
         if (terms) memset(terms, 0, sizeof *terms);

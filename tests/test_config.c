@@ -1095,10 +1095,10 @@ static void test_arguments(void) {
     ARGUMENT(vae_accumulate_gradients(model, &six, NULL, NULL, &error), "the batch has 6 rows");
     share.first = 0;
     share.total = 4;
-    ARGUMENT(vae_accumulate_gradients(model, &good, &share, NULL, &error), "rows 0 to 5 are not a share of 4");
+    ARGUMENT(vae_accumulate_gradients(model, &good, &share, NULL, &error), "5 rows from row 0 on are not a share of 4");
     share.first = 96;
     share.total = 100;
-    ARGUMENT(vae_accumulate_gradients(model, &good, &share, NULL, &error), "rows 96 to 101 are not a share of 100");
+    ARGUMENT(vae_accumulate_gradients(model, &good, &share, NULL, &error), "5 rows from row 96 on are not a share of 100");
     share.first = SIZE_LIMIT - 2;
     ARGUMENT(vae_accumulate_gradients(model, &good, &share, NULL, &error), "are not a share of 100");
     share.total = 0;

@@ -848,7 +848,27 @@ TEST(test_times_are_readable) {
 }
 #endif
 
+/* Work is cut where its size times the number of a piece does not fit, as elsewhere: pieces follow one another up to the
+   last item, and differ by at most a unit. */
+TEST(test_pieces_of_any_size) {
+    static const size_t sizes[] = { 1, 7, 63, 1000, (size_t)-1 / 64, (size_t)-1 / 63, (size_t)-1 / 2, (size_t)-1 - 200 };
+    vaei_cut cut;
+    size_t   s, piece;
+    for (s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (cut.unit = 1; cut.unit < 65; cut.unit += 7)
+            for (cut.pieces = 1; cut.pieces <= 64; cut.pieces++) {
+                const size_t most = ((sizes[s] + cut.unit - 1) / cut.unit / cut.pieces + 1) * cut.unit;
+                cut.items = sizes[s];
+                CHECK(vaei_piece_begin(&cut, 0) == 0 && vaei_piece_begin(&cut, cut.pieces) == cut.items);
+                for (piece = 0; piece < cut.pieces; piece++) {
+                    const size_t begin = vaei_piece_begin(&cut, piece), end = vaei_piece_begin(&cut, piece + 1);
+                    CHECK(begin <= end && end - begin <= most && (begin % cut.unit == 0 || begin == cut.items));
+                }
+            }
+}
+
 int main(void) {
+    RUN(test_pieces_of_any_size);
     RUN(test_gaussian_likelihood_is_exact_under_the_posterior);
     RUN(test_gaussian_likelihood_converges_under_another_q);
     RUN(test_gaussian_elbo_is_tight_under_the_posterior);
