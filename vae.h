@@ -10381,6 +10381,7 @@ VAEI_PRIVATE vae_wide vaei_standardized(const vae_model *model, size_t i, vae_re
 typedef struct vaei_raw_row {
     const vae_real      *pixels;
     const unsigned char *bytes, *mask;
+    int                  is_target;
 } vaei_raw_row;
 
 VAEI_PRIVATE vaei_raw_row vaei_raw_pixels(const vae_model *model, const vae_data *data, size_t row) {
@@ -10389,6 +10390,7 @@ VAEI_PRIVATE vaei_raw_row vaei_raw_pixels(const vae_model *model, const vae_data
     raw.pixels = data->pixels ? data->pixels + at : NULL;
     raw.bytes = data->bytes ? data->bytes + at : NULL;
     raw.mask = data->mask ? data->mask + at : NULL;
+    raw.is_target = 0;
     return raw;
 }
 
@@ -10396,6 +10398,7 @@ VAEI_PRIVATE vaei_raw_row vaei_raw_targets(const vae_model *model, const vae_dat
     vaei_raw_row raw;
     raw.pixels = data->targets + row * model->plan.example;
     raw.bytes = raw.mask = NULL;
+    raw.is_target = 1;
     return raw;
 }
 
@@ -10636,35 +10639,36 @@ VAEI_PRIVATE void vaei_load_part(void *opaque, size_t slot, size_t first, size_t
 /* "validation row 2, column 7 holds 255"; where a row is more than a line of numbers, "row 2, y 0, x 2, channel 1 ...",
    all counted from 0. */
 #ifndef VAE_NO_MESSAGES
-VAEI_SETUP void vaei_put_pixel(vaei_text *text, const vae_model *model, vae_real value, const char *set, size_t row,
-                               size_t column) {
+VAEI_SETUP void vaei_put_pixel(vaei_text *text, const vae_model *model, const vaei_raw_row *raw, const char *set,
+                               size_t row, size_t column) {
     const vae_shape s = model->settings.input;
     const size_t    width = (size_t)s.width, channels = (size_t)s.channels, plane = (size_t)s.height * width;
     const int       planes = model->settings.layout == VAE_CHANNELS_FIRST;
     const size_t    at = planes ? column % plane : column / channels;
-    vaei_format(text, "%srow %z, ", set, row);
+    vaei_format(text, "%s%srow %z, ", set, raw->is_target ? "target " : "", row);
     if (plane == 1 || (channels == 1 && (width == 1 || width == plane))) vaei_format(text, "column %z", column);
     else {
         if (s.height > 1) vaei_format(text, "y %z, ", at / width);
         vaei_format(text, "x %z", at % width);
         if (channels > 1) vaei_format(text, ", channel %z", planes ? column / plane : column % channels);
     }
-    if (vaei_is_nan(value)) vaei_format(text, " holds NaN");
-    else vaei_format(text, " holds %r", VAEI_SHOWN(value));
+    if (vaei_is_nan(raw->pixels[column])) vaei_format(text, " holds NaN");
+    else vaei_format(text, " holds %r", VAEI_SHOWN(raw->pixels[column]));
 }
 #endif
 
 /* The error for a pixel that is not allowed. `set` is "" or says which data, as in "validation ". */
-VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, const char *set, size_t row,
+VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vaei_raw_row *raw, const char *set, size_t row,
                                       size_t column, vae_error *error) {
     const vaei_likelihood *likelihood = vaei_likelihood_of(model);
+    const vae_real         value = raw->pixels[column];
 #ifdef VAE_NO_MESSAGES
     const char *const found = "";
     (void)set, (void)row, (void)column;
 #else
     char      found[128];
     vaei_text text = vaei_text_in(found, sizeof found);
-    vaei_put_pixel(&text, model, value, set, row, column);
+    vaei_put_pixel(&text, model, raw, set, row, column);
 #endif
     if (vaei_is_nan(value))
         return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must be finite numbers; where NaN means missing, set "
@@ -10673,10 +10677,9 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, vae_real value, co
         return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must be finite numbers", found);
     if (likelihood->low >= 0) {
         const int is_byte = value > 0 && value <= 255 && value == (vae_real)(int)value;
-        const int is_target = *set && set[strlen(set) - 2] == 't';      /* "target ", "validation target " */
         return vaei_fail(error, VAE_ERROR_DATA, "%s: %s needs pixels in [0, 1]; %s%s%s, or use VAE_GAUSSIAN", found,
                          likelihood->symbol, is_byte ? "divide bytes by 255" : "",
-                         !is_byte ? "" : is_target ? ", else " : ", or give them as data.bytes, else ",
+                         !is_byte ? "" : raw->is_target ? ", else " : ", or give them as data.bytes, else ",
                          value < 0 ? "shift and scale them" : "divide them by their maximum");
     }
 #if VAEI_WIDE_IS_FLOAT
@@ -10716,7 +10719,7 @@ VAEI_PRIVATE vae_status vaei_load_rows(vae_model *model, const vae_data *data, s
     if (vaei_check_labels(model, data->labels, row, 1, "", error) != VAE_OK) return VAE_ERROR_DATA;
     raw = vaei_raw_pixels(model, data, row);
     column = vaei_bad_column(model, &raw);
-    return vaei_fail_pixel(model, raw.pixels[column], "", row, column, error);
+    return vaei_fail_pixel(model, &raw, "", row, column, error);
 }
 
 /* For results: the outputs of one row of the pass become pixels in the caller's layout and units. The outputs are not
@@ -10781,9 +10784,7 @@ VAEI_APART vae_status vaei_check_targets(const vae_model *model, const vae_data 
     for (row = 0; VAEI_HAS(data->targets) && row < data->count; row++) {
         const vaei_raw_row raw = vaei_raw_targets(model, data, row);
         const size_t       column = vaei_bad_column(model, &raw);
-        if (column < model->plan.example)
-            return vaei_fail_pixel(model, raw.pixels[column], *set ? "validation target " : "target ", row, column,
-                                   error);
+        if (column < model->plan.example) return vaei_fail_pixel(model, &raw, set, row, column, error);
     }
     return VAE_OK;
 }
@@ -10797,8 +10798,7 @@ VAEI_APART vae_status vaei_check_pixels(const vae_model *model, const vae_data *
     for (row = 0; data->pixels && row < data->count; row++) {
         const vaei_raw_row raw = vaei_raw_pixels(model, data, row);
         const size_t       column = vaei_bad_column(model, &raw);
-        if (column < model->plan.example)
-            return vaei_fail_pixel(model, raw.pixels[column], set, row, column, error);
+        if (column < model->plan.example) return vaei_fail_pixel(model, &raw, set, row, column, error);
     }
     return vaei_check_targets(model, data, set, error);
 }
@@ -10882,8 +10882,7 @@ VAEI_SETUP vae_status vaei_standardize(vae_model *model, const vae_data *data, v
     for (row = 0; row < data->count; row++) {
         const vaei_raw_row raw = vaei_raw_pixels(model, data, row);
         column = vaei_not_finite_column(model, &raw);
-        if (column < model->plan.example)
-            return vaei_fail_pixel(model, raw.pixels[column], "", row, column, error);
+        if (column < model->plan.example) return vaei_fail_pixel(model, &raw, "", row, column, error);
     }
     vaei_set_standardize(model, data);
     return VAE_OK;
