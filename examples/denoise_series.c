@@ -10,7 +10,9 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
+#include "support/beside.h"
 #include "support/csv_writer.h"
+#include "support/file_can_be_read.h"
 #include "support/gap_marks.h"
 #include "support/options.h"
 #include "support/progress.h"
@@ -89,9 +91,9 @@ int main(int argc, char **argv) {
     vae_model *model = NULL;
     vae_error  error = { VAE_OK, "" };
     float     *clean = NULL, *windows = NULL, *truth = NULL;
-    char       message[MESSAGE_SIZE], beside[CSV_BESIDE_SIZE];
+    char       message[MESSAGE_SIZE], made[BESIDE_SIZE];
     int        code = options_parse(argc, argv, "Takes the noise off series of measurements.", options, 1);
-    if (path && !out) out = csv_beside(path, "clean", beside);
+    if (path && !out && file_can_be_read(path)) out = beside(made, path, ".csv", "-clean.csv");
     if (code < 0 && options_check_outputs("denoise_series", options) != 0) code = 2;
     if (code >= 0) return code;
     if (truth_path && !path) return options_wrong("denoise_series", "--truth needs a table that it is the truth of");

@@ -22,11 +22,12 @@ static int train(const char *data, const char *path, long long epochs, vae_model
                                            VAE_DENSE(256, VAE_SILU) },
                               .optimizer = { .learning_rate = 2e-3f } };
     vae_fit_config fit = { .epochs = (size_t)epochs, .output_bias_from_data = 1, .on_progress = vae_print_progress };
+    idx_directory  found;
     idx_images     images = { 0 }, test = { 0 };
     vae_data       rows = { 0 };
     vae_error      error = { VAE_OK, "" };
     int           *labels = NULL;
-    int            code = idx_read_mnist(data, &images, &test, message);
+    int            code = idx_read_mnist(data, &found, &images, &test, message);
     if (code == 0 && !(labels = idx_read_mnist_labels(data, "train", images.count, message))) code = -1;
     if (code == 0) {
         config.input = (vae_shape){ images.height, images.width, 1 };

@@ -11,7 +11,9 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
+#include "support/beside.h"
 #include "support/csv_writer.h"
+#include "support/file_can_be_read.h"
 #include "support/gap_marks.h"
 #include "support/options.h"
 #include "support/progress.h"
@@ -103,9 +105,9 @@ int main(int argc, char **argv) {
     float         *filled = NULL, *spread = NULL;
     size_t         numbers, i;
     uint64_t       seed = 7;
-    char           message[MESSAGE_SIZE], beside[CSV_BESIDE_SIZE];
+    char           message[MESSAGE_SIZE], made[BESIDE_SIZE];
     int            code = options_parse(argc, argv, "Fills the gaps of a table, and tells how sure it is.", options, 1);
-    if (path && !out) out = csv_beside(path, "filled", beside);
+    if (path && !out && file_can_be_read(path)) out = beside(made, path, ".csv", "-filled.csv");
     if (code < 0 && options_check_outputs("fill_missing", options) != 0) code = 2;
     if (code >= 0) return code;
     code = path ? csv_read(path, without, &table, message) : pumps_make(2000, 0, 1, &table, message);

@@ -9,6 +9,7 @@
 #include "support/interrupt.h"
 #include "../vae.h"
 
+#include "support/beside.h"
 #include "support/checkpoint.h"
 #include "support/evaluation.h"
 #include "support/idx_reader.h"
@@ -30,7 +31,7 @@ typedef struct training {
     int         *labels, *test_labels;  /* where the recipe has classes */
     float       *pixels;                /* of SHOWN images */
     vae_progress latest;
-    char         message[256], beside[OPTIONS_PATH_SIZE];  /* what went wrong in the callback; --checkpoint's default */
+    char         message[256], beside[BESIDE_SIZE];  /* what went wrong in the callback; --checkpoint's default */
 } training;
 
 /* From the prior; of a plain autoencoder, which has none, the first test images as it gives them back. */
@@ -117,9 +118,9 @@ int main(int argc, char **argv) {
     if (code >= 0) return code;
     if (strcmp(t.recipe, "list") == 0) return recipe_find(NULL, NULL);
     if (recipe_find(t.recipe, &t.chosen) != 0) return options_wrong("train_mnist", "--recipe list has no %s", t.recipe);
-    if (!t.checkpoint) t.checkpoint = options_beside(t.out, t.recipe, "-checkpoint.safetensors", t.beside);
+    if (!t.checkpoint) t.checkpoint = beside(t.beside, t.out, ".safetensors", "-%s-checkpoint.safetensors", t.recipe);
     if (options_check_outputs("train_mnist", table) != 0) return 2;
-    if (idx_read_mnist(t.data, &t.images, &t.test, t.message) != 0) return complain("train_mnist", t.message);
+    if (idx_read_mnist(t.data, &found, &t.images, &t.test, t.message) != 0) return complain("train_mnist", t.message);
     config->input = (vae_shape){ t.images.height, t.images.width, 1 };
     if (recipe_change(&t.chosen, &t.changes, t.images.count) != 0)
         return options_wrong("train_mnist", "--objective is vae or iwae, not %s", t.changes.objective);
@@ -130,7 +131,6 @@ int main(int argc, char **argv) {
     config->threads = (int)t.threads;
     t.pixels = malloc(SHOWN * (size_t)t.test.height * (size_t)t.test.width * sizeof *t.pixels);
     if (!t.pixels) return complain("train_mnist", "not enough memory for the pictures");
-    idx_find_directory(t.data, &found, t.message);
     checkpoint_begin(&t.saved, t.checkpoint, "--checkpoint", "images", found.path, t.images.pixels, t.images.count,
                      (size_t)t.images.height * (size_t)t.images.width);
     if (checkpoint_open(&t.saved, t.resume, config, &model, t.message) != 0) return complain("train_mnist", t.message);

@@ -67,6 +67,7 @@ static int pretended_raise(int number) { return raised = number; }
 #define printf(...) fprintf(to_stdout, __VA_ARGS__)
 #undef stderr
 #define stderr to_stderr
+#include "../examples/support/beside.h"
 #include "../examples/support/csv_reader.h"
 #include "../examples/support/idx_reader.h"
 #define WITHOUT_STB_IMAGE
@@ -518,6 +519,19 @@ TEST(test_options_outputs) {
 }
 
 /* Nor may an output be what another option names, whether that is read or written. */
+/* Only the ending asked for gives way: two files never have one result. */
+TEST(test_beside) {
+    char made[BESIDE_SIZE], longer[2 * BESIDE_SIZE];
+    CHECK_TEXT(beside(made, "a b/t.csv", ".csv", "-filled.csv"), "a b/t-filled.csv");
+    CHECK_TEXT(beside(made, "t.txt", ".csv", "-filled.csv"), "t.txt-filled.csv");
+    CHECK_TEXT(beside(made, "t.csv.csv", ".csv", "-filled.csv"), "t.csv-filled.csv");
+    CHECK_TEXT(beside(made, ".csv", ".csv", "-filled.csv"), ".csv-filled.csv");
+    CHECK_TEXT(beside(made, "m.safetensors/n.safetensors", ".safetensors", "-%s.x", "conv"), "m.safetensors/n-conv.x");
+    memset(longer, 'a', sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    CHECK(strlen(beside(made, longer, ".csv", "-filled.csv")) == BESIDE_SIZE - 1);     /* too long to be opened */
+}
+
 TEST(test_options_same_file) {
     static const char  *in, *name, *out, *log;
     static const option files[] = { { "in", "FILE", "", OPTION_TEXT, &in, 0, 0 },
@@ -2289,6 +2303,7 @@ int main(void) {
     RUN(test_options_hints);
     RUN(test_options_help);
     RUN(test_options_outputs);
+    RUN(test_beside);
     RUN(test_options_same_file);
     RUN(test_decoder);
     RUN(test_png_values);

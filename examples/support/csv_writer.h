@@ -4,9 +4,6 @@
 #define CSV_WRITER_H
 
 #include "csv_reader.h"
-#include "file_can_be_read.h"
-
-enum { CSV_BESIDE_SIZE = 1100 };
 
 /* The fewest digits that read back as the same float. */
 static inline void csv_write_number(FILE *file, float number) {
@@ -47,16 +44,6 @@ static inline int csv_write(const char *path, const csv_table *table, const floa
     if (ferror(file) | fclose(file)) return fail(message, "cannot write %s", path);
     printf("wrote %s\n", path);
     return 0;
-}
-
-/* Where a table goes of which nobody said: beside `path`, as in table-filled.csv. NULL where there is no such file. */
-static inline const char *csv_beside(const char *path, const char *ending, char beside[CSV_BESIDE_SIZE]) {
-    const char *dot = strrchr(path, '.');
-    int         length = (int)strlen(path);
-    if (!file_can_be_read(path)) return NULL;
-    if (dot && dot != path && !strchr(dot, '/') && dot[-1] != '/') length = (int)(dot - path);
-    snprintf(beside, CSV_BESIDE_SIZE, "%.*s-%s.csv", length, path, ending);
-    return beside;
 }
 
 #endif

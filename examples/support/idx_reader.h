@@ -158,17 +158,17 @@ static inline int idx_find_directory(const char *wanted, idx_directory *found, c
     return 0;
 }
 
-/* MNIST's images, from where idx_find_directory finds them; `train` may be NULL. Says on standard output what was read.
-   Release the pixels of both with free(), after a failure too. */
-static inline int idx_read_mnist(const char *wanted, idx_images *train, idx_images *test, char message[MESSAGE_SIZE]) {
-    idx_directory found;
-    if (idx_find_directory(wanted, &found, message) != 0 ||
-        idx_read_images(found.path, "t10k-images-idx3-ubyte", test, message) != 0)
+/* MNIST's images, from where idx_find_directory finds them, which is told in `found`; `train` may be NULL. Says on
+   standard output what was read. Release the pixels of both with free(), after a failure too. */
+static inline int idx_read_mnist(const char *wanted, idx_directory *found, idx_images *train, idx_images *test,
+                                 char message[MESSAGE_SIZE]) {
+    if (idx_find_directory(wanted, found, message) != 0 ||
+        idx_read_images(found->path, "t10k-images-idx3-ubyte", test, message) != 0)
         return -1;
-    if (train && idx_read_images(found.path, "train-images-idx3-ubyte", train, message) != 0) return -1;
+    if (train && idx_read_images(found->path, "train-images-idx3-ubyte", train, message) != 0) return -1;
     if (train && (train->height != test->height || train->width != test->width))
-        return fail(message, "the training and the test images in %s differ in size", found.path);
-    printf("data: %s in %s, ", found.generated ? "generated digits, not MNIST," : "MNIST", found.path);
+        return fail(message, "the training and the test images in %s differ in size", found->path);
+    printf("data: %s in %s, ", found->generated ? "generated digits, not MNIST," : "MNIST", found->path);
     if (train) printf("%lu training and ", (unsigned long)train->count);
     printf("%lu test images\n", (unsigned long)test->count);
     return 0;

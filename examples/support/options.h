@@ -196,16 +196,6 @@ static inline int options_check_outputs(const char *program, const option *table
     return 0;
 }
 
-/* A default that follows from another option: the path without .safetensors, a dash, and `name` before the rest. */
-enum { OPTIONS_PATH_SIZE = 1100 };
-static inline const char *options_beside(const char *path, const char *name, const char *rest,
-                                         char beside[OPTIONS_PATH_SIZE]) {
-    const char *ending = strstr(path, ".safetensors");
-    const int   length = (int)(ending && !ending[12] ? (size_t)(ending - path) : strlen(path));
-    snprintf(beside, OPTIONS_PATH_SIZE, "%.*s-%s%s", length, path, name, rest);
-    return beside;
-}
-
 /* Returns -1 where the program should go on, else its exit code. With `plain_word` nonzero, one argument without dashes
    is taken as the value of the table's first option. */
 static inline int options_parse(int argc, char **argv, const char *purpose, const option *table, int plain_word) {

@@ -17,7 +17,9 @@ static inline int load_for_images(const char *path, const char *data, int missin
                                   idx_images *test, char *message) {
     const vae_config changes = { .inference_only = 1, .missing = missing };
     vae_config       config;
-    if (idx_read_mnist(data, NULL, test, message) != 0 || load_trained(path, &changes, model, message) != 0) return -1;
+    idx_directory    found;
+    if (idx_read_mnist(data, &found, NULL, test, message) != 0 ||
+        load_trained(path, &changes, model, message) != 0) return -1;
     vae_get_config(*model, &config);
     if (config.input.height == test->height && config.input.width == test->width && config.input.channels == 1)
         return 0;

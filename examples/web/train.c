@@ -59,8 +59,7 @@ int main(int argc, char **argv) {
     char           message[MESSAGE_SIZE];
     int            code = options_parse(argc, argv, "Trains the model that comes with the page.", table, 0);
     if (code >= 0) return code;
-    code = idx_find_directory(data, &found, message);
-    if (code == 0) code = idx_read_mnist(data, &images, &held_out, message);
+    code = idx_read_mnist(data, &found, &images, &held_out, message);
     train.bytes = images.pixels;
     train.count = images.count;
     test.bytes = held_out.pixels;
