@@ -1,22 +1,23 @@
 /* draw_digit.c - writes digits of your choice in several hands, with a conditional model.
 
-       build/draw_digit 2026                          trains the model first, where there is none yet
+       build/draw_digit 2026                          trains the model first; one that is there is used as it is
        build/draw_digit 0123456789 --hands 10
 
    The model learns from labelled images what each class looks like. What the label does not say, the hand, is left to
    z: each line of the picture is one z, decoded with the label of every digit. --data takes any labelled images in
-   MNIST's format; the digits are then the labels of their classes, 0 to 9. */
+   MNIST's format; the digits are then the labels of their classes, 0 to 9. A model of other images is refused. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
+#include "support/checkpoint.h"
 #include "support/idx_reader.h"
 #include "support/options.h"
 #include "support/png_writer.h"
 
 enum { CLASSES = 10 };
 
-/* Trains a model on all labelled images and saves it. */
-static int train(const char *data, const char *path, long long epochs, vae_model **model, char *message) {
+/* Trains a model on all labelled images and saves it; one that is there has to be of these. */
+static int train(const char *data, const char *path, long long epochs, char *message) {
     vae_config     config = { .latent = 12, .classes = CLASSES, .seed = 1, .initialization = VAE_INIT_GLOROT,
                               .encoder = { VAE_CONV(16, 4, 2, VAE_SILU), VAE_CONV(32, 4, 2, VAE_SILU),
                                            VAE_DENSE(256, VAE_SILU) },
@@ -25,19 +26,29 @@ static int train(const char *data, const char *path, long long epochs, vae_model
     idx_directory  found;
     idx_images     images = { 0 }, test = { 0 };
     vae_data       rows = { 0 };
+    checkpoint     saved;
+    vae_model     *model = NULL;
     vae_error      error = { VAE_OK, "" };
     int           *labels = NULL;
+    const int      there = file_can_be_read(path);
     int            code = idx_read_mnist(data, &found, &images, &test, message);
-    if (code == 0 && !(labels = idx_read_mnist_labels(data, "train", images.count, message))) code = -1;
     if (code == 0) {
+        checkpoint_begin(&saved, path, "--model", "images", found.path, images.pixels, images.count,
+                         (size_t)images.height * (size_t)images.width);
+        saved.anew = "remove this one";
+        if (there) code = checkpoint_check(&saved, message);
+        else if (!(labels = idx_read_mnist_labels(data, "train", images.count, message))) code = -1;
+    }
+    if (code == 0 && !there) {
         config.input = (vae_shape){ images.height, images.width, 1 };
         rows.bytes = images.pixels;
         rows.count = images.count;
         rows.labels = labels;
-        if (vae_create(&config, model, &error) != VAE_OK || vae_fit(*model, &rows, &fit, &error) != VAE_OK ||
-            vae_save(*model, path, &error) != VAE_OK) code = fail(message, "%s", error.message);
-        else printf("wrote %s\n", path);
-    }
+        if (vae_create(&config, &model, &error) != VAE_OK || vae_fit(model, &rows, &fit, &error) != VAE_OK ||
+            vae_save(model, path, &error) != VAE_OK) code = fail(message, "%s", error.message);
+        else if ((code = checkpoint_mark(&saved, message)) == 0) printf("wrote %s\n", path);
+    } else if (code == 0) printf("%s learned these images\n", path);
+    vae_destroy(model);
     free(labels);
     free(images.pixels);
     free(test.pixels);
@@ -73,8 +84,8 @@ int main(int argc, char **argv) {
         { "hands", "N", "in so many ways", OPTION_INTEGER, &hands, 1, 1000 },
         { "seed", "N", "which ones", OPTION_INTEGER, &seed, 1, 2147483647 },
         { "scale", "N", "enlargement of each pixel", OPTION_INTEGER, &scale, 1, 50 },
-        { "model", "FILE", "the model; made where there is none", OPTION_OUTPUT, &path, 0, 0 },
-        { "epochs", "N", "passes over the data to make it", OPTION_INTEGER, &epochs, 1, 100000 },
+        { "model", "FILE", "the model; trained and saved where there is none", OPTION_OUTPUT, &path, 0, 0 },
+        { "epochs", "N", "passes over the data to train it", OPTION_INTEGER, &epochs, 1, 100000 },
         { "data", "DIR", "MNIST's files (else MNIST_DIR, data/, ...)", OPTION_TEXT, &data, 0, 0 },
         { "out", "FILE", "the picture", OPTION_OUTPUT, &out, 0, 0 },
         OPTIONS_END
@@ -89,9 +100,9 @@ int main(int argc, char **argv) {
     if (!*digits || strspn(digits, "0123456789") < strlen(digits) || strlen(digits) > 100)
         return options_wrong("draw_digit", "'%s' is not 1 to 100 digits", digits);
     if (options_check_outputs("draw_digit", table) != 0) return 2;
-    code = file_can_be_read(path) ? 0 : train(data, path, epochs, &model, message);
-    vae_destroy(model);                 /* what was saved is loaded as any other day */
-    model = NULL;
+    if (file_can_be_read(path))
+        printf("%s is there already: remove it, or name another --model, to train anew\n", path);
+    code = file_can_be_read(path) && !data ? 0 : train(data, path, epochs, message);
     config.seed = (uint64_t)seed;
     if (code == 0 && vae_load(path, &config, &model, &error) != VAE_OK) code = fail(message, "%s", error.message);
     vae_get_config(model, &config);

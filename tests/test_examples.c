@@ -1497,7 +1497,8 @@ static void check_plane(void) {
 }
 
 TEST(test_pictures) {
-    int i;
+    uint64_t before;
+    int      i;
     if (!have_examples()) SKIP("the examples are not built");
     CHECK(run(TRAIN FILES("a") " --latent 2") == 0);
     CHECK_CONTAINS(heard, RUNS "/a/checkpoint is there already and will be replaced: --resume would go on from it\n");
@@ -1535,8 +1536,21 @@ TEST(test_pictures) {
               "/p.png --scale 1") == 0);
     CHECK_CONTAINS(heard, "epoch 1/1: loss ");
     check_picture(RUNS "/p.png", 4 * 30 + 2, 3 * 30 + 2);
-    CHECK(run("build/draw_digit 7 --data /nonexistent --model " RUNS "/classes --out " RUNS "/p.png") == 0);
+    CHECK(run("build/draw_digit 7 --epochs 9 --model " RUNS "/classes --out " RUNS "/p.png") == 0);
     CHECK(!strstr(heard, "epoch"));             /* the model is there now */
+    CHECK_CONTAINS(heard, RUNS "/classes is there already: remove it, or name another --model, to train anew\n");
+    CHECK(run("build/draw_digit 7 --data " RUNS "/digits --model " RUNS "/classes --out " RUNS "/p.png") == 0);
+    CHECK_CONTAINS(heard, RUNS "/classes learned these images\n");
+    CHECK(run(FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
+    before = hash_of_file(RUNS "/classes");
+    CHECK(run("rm " RUNS "/p.png; build/draw_digit 7 --data " RUNS "/few --model " RUNS "/classes --out " RUNS
+              "/p.png") == 1);
+    CHECK_CONTAINS(heard, "draw_digit: " RUNS "/classes learned 6000 images of " RUNS "/digits, not these 64 of " RUNS
+                   "/few: name another --model, or remove this one to begin anew\n");
+    CHECK(!can_be_opened(RUNS "/p.png") && hash_of_file(RUNS "/classes") == before);
+    CHECK(run("build/draw_digit 7 --data /nonexistent --model " RUNS "/classes --out " RUNS "/p.png") == 1);
+    CHECK_CONTAINS(heard, "draw_digit: /nonexistent has no file train-images-idx3-ubyte that can be opened");
+    CHECK(run("build/draw_digit 7 --model " RUNS "/classes --out " RUNS "/p.png") == 0);
     check_picture(RUNS "/p.png", 86 + 2, 6 * 86 + 2);
     CHECK(run("build/draw_digit 7 --model " RUNS "/a/model --out " RUNS "/p.png") == 1);
     CHECK_CONTAINS(heard, "knows 0 classes, not ten: name another --model");

@@ -1,4 +1,4 @@
-/* checkpoint.h - a checkpoint, and whether it is of these data.
+/* checkpoint.h - a checkpoint, or a trained model, and whether it is of these data.
 
    A checkpoint does not hold what it was trained on. With other data, training would go on without a word and overwrite
    what was learned before. So PATH.data, a line of text beside it, tells how many images there were, the hash of their
@@ -17,6 +17,7 @@
 typedef struct checkpoint {
     const char   *path, *option;        /* what names it on the command line, such as "--out" */
     const char   *what, *where;         /* such as "pictures", and their folder */
+    const char   *anew;                 /* what to do for a new one */
     unsigned long count;
     char          hash[17], mark[1200]; /* the mark: the path of the line of text */
     int           sized;                /* nonzero: an option --size makes the images as large as it says */
@@ -33,6 +34,7 @@ static inline void checkpoint_begin(checkpoint *c, const char *path, const char 
     c->option = option;
     c->what = what;
     c->where = where;
+    c->anew = "leave out --resume";
     c->count = (unsigned long)count;
     snprintf(c->mark, sizeof c->mark, "%s.data", path);
     for (i = 0; i < count * size; i++) hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
@@ -49,8 +51,8 @@ static inline int checkpoint_check(const checkpoint *c, char message[MESSAGE_SIZ
     fields = fscanf(file, "%lu %16s %60[^\n]", &count, hash, where);
     fclose(file);
     if (fields < 2 || (count == c->count && strcmp(hash, c->hash) == 0)) return 0;
-    return fail(message, "%.60s learned %lu %s of %s, not these %lu of %.60s: name another %s, or leave out --resume "
-                "to begin anew", c->path, count, c->what, where, c->count, c->where, c->option);
+    return fail(message, "%.60s learned %lu %s of %s, not these %lu of %.60s: name another %s, or %s to begin anew",
+                c->path, count, c->what, where, c->count, c->where, c->option, c->anew);
 }
 
 /* Loads it to go on with training, unless it is of other data. */
@@ -98,19 +100,21 @@ static inline int checkpoint_has_epochs_left(const vae_model *model, size_t unti
     return 0;
 }
 
-/* The line follows the first save. In between there is none: one of the data before would be of no use there. */
-static inline int checkpoint_save(checkpoint *c, vae_model *model, char message[MESSAGE_SIZE]) {
-    FILE     *file;
-    vae_error error;
-    int       good;
-    if (!c->marked) remove(c->mark);
-    if (vae_save_checkpoint(model, c->path, &error) != VAE_OK) return fail(message, "%s", error.message);
-    if (c->marked) return 0;
-    file = fopen(c->mark, "w");
-    good = file && fprintf(file, "%lu %s %s\n", c->count, c->hash, c->where) > 0;
+/* Writes the line. */
+static inline int checkpoint_mark(checkpoint *c, char message[MESSAGE_SIZE]) {
+    FILE     *file = fopen(c->mark, "w");
+    const int good = file && fprintf(file, "%lu %s %s\n", c->count, c->hash, c->where) > 0;
     if (!file || (fclose(file) != 0) | !good) return fail(message, "cannot write %s", c->mark);
     c->marked = 1;
     return 0;
+}
+
+/* The line follows the first save. In between there is none: one of the data before would be of no use there. */
+static inline int checkpoint_save(checkpoint *c, vae_model *model, char message[MESSAGE_SIZE]) {
+    vae_error error;
+    if (!c->marked) remove(c->mark);
+    if (vae_save_checkpoint(model, c->path, &error) != VAE_OK) return fail(message, "%s", error.message);
+    return c->marked ? 0 : checkpoint_mark(c, message);
 }
 
 #endif
