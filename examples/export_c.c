@@ -1,14 +1,17 @@
-/* export_c.c - turns a model file into one file of C for a program without vae.h, heap or operating system.
+/* export_c.c - turns a model file into one file of C for a program without heap, files or operating system.
 
        build/export_c out/model.safetensors --part decoder --name digits --out digits.h
        build/export_c table.safetensors --part score --type int8 --calibrate normal.csv --name pump --out pump.h
+       build/export_c table.safetensors --part score --type library --name pump --out pump.h
 
    The file has the weights as constants and functions with plain arguments, such as
    void digits_decode(const float z[20], float pixels[784], float scratch[DIGITS_DECODE_SCRATCH]).
-   Numbers are floats, with the bits of vae.h's portable kernels, or int8, with scales that suit the rows you give. */
+   Numbers are floats, with the bits of vae.h's portable kernels, or int8, with scales that suit the rows you give.
+   With --type library the file has no functions, but weights and config for vae.h itself. */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
+#include "support/export_library.h"
 #include "support/export_rows.h"
 #include "support/export_writer.h"
 #include "support/options.h"
@@ -65,6 +68,25 @@ static int write_network(vae_model *model, const exported_network *network, cons
     return code;
 }
 
+/* The weights in vae.h's own order, of the half that the part needs. */
+static int write_library(const char *path, const exported_network *network, const char *out,
+                         const export_options *options, char *message) {
+    vae_config changes = { .inference_only = 1 };
+    vae_model *model = NULL;
+    vae_error  error;
+    FILE      *file;
+    int        code = export_check(network, options, 0, message);
+    if (options->part == EXPORT_DECODER) changes.part = VAE_DECODER_ONLY;
+    else if (options->part != EXPORT_SCORE) changes.part = VAE_ENCODER_ONLY;
+    if (code != 0) return code;
+    if (vae_load(path, &changes, &model, &error) != VAE_OK) return fail(message, "%s", error.message);
+    file = fopen(out, "w");
+    if (file) library_write(file, model, options);
+    if (!file || (ferror(file) | fclose(file))) code = fail(message, "cannot write %s", out);
+    vae_destroy(model);
+    return code;
+}
+
 static int export_model(const char *path, const calibration *rows_of, const char *out, export_options *options,
                         char *message) {
     const vae_config changes = { .inference_only = 1, .kernels = VAE_KERNELS_PORTABLE };
@@ -75,7 +97,8 @@ static int export_model(const char *path, const calibration *rows_of, const char
     if (vae_load(path, &changes, &model, &error) != VAE_OK) return fail(message, "%s", error.message);
     code = exported_read(model, &network, message);
     if (code == 0) {
-        code = write_network(model, &network, rows_of, out, options, message);
+        code = options->library ? write_library(path, &network, out, options, message)
+                                : write_network(model, &network, rows_of, out, options, message);
         exported_free(&network);
     }
     vae_destroy(model);
@@ -84,7 +107,7 @@ static int export_model(const char *path, const calibration *rows_of, const char
 
 int main(int argc, char **argv) {
     static const char *const parts[] = { "decoder", "encoder", "score", "classifier", NULL };
-    static const char *const types[] = { "float", "int8", NULL };
+    static const char *const types[] = { "float", "int8", "library", NULL };
     static const char *const scores[] = { "elbo", "reconstruction", "squared", NULL };
     static const char        elbo[] = "elbo";
     const char              *path = NULL, *part = "decoder", *name = "model", *out = NULL, *score = elbo;
@@ -92,12 +115,13 @@ int main(int argc, char **argv) {
     calibration              rows_of = { NULL, NULL };
     int                      mean_only = 0, code;
     char                     message[MESSAGE_SIZE];
-    export_options           options = { "", "", EXPORT_DECODER, 0, VAE_SCORE_ELBO, NULL };
+    export_options           options = { "", "", EXPORT_DECODER, 0, VAE_SCORE_ELBO, NULL, 0 };
     const option             table[] = {
         { "model", "FILE", "the model, a file that vae_save wrote", OPTION_TEXT, &path, 0, 0 },
         { "part", "PART", "decoder, encoder, score (how unusual a row is) with both, or classifier", OPTION_TEXT, &part,
           0, 0 },
-        { "type", "TYPE", "float or int8, which takes a quarter", OPTION_TEXT, &type, 0, 0 },
+        { "type", "TYPE", "float, int8, which takes a quarter, or library: config and weights for vae.h", OPTION_TEXT,
+          &type, 0, 0 },
         { "calibrate", "PATH", "int8: rows to find scales with, FILE.csv or MNIST's folder", OPTION_TEXT, &rows_of.path,
           0, 0 },
         { "without", "COLUMNS", "columns of the CSV file to leave out, as in id,time", OPTION_TEXT, &rows_of.without,
@@ -115,9 +139,12 @@ int main(int argc, char **argv) {
     options.part = (export_part)which_of(part, parts);
     if (!options.part) return options_wrong("export_c", "--part is one of those in --help, not %s", part);
     if (!is_identifier(name)) return options_wrong("export_c", "--name must be a name in C, not '%s'", name);
-    if (!which_of(type, types)) return options_wrong("export_c", "--type is float or int8, not %s", type);
+    if (!which_of(type, types)) return options_wrong("export_c", "--type is float, int8 or library, not %s", type);
     if ((strcmp(type, "int8") == 0) != (rows_of.path != NULL))
         return options_wrong("export_c", "--type int8 and --calibrate need each other");
+    options.library = strcmp(type, "library") == 0;
+    if (options.library && (mean_only || score != elbo))
+        return options_wrong("export_c", "--mean-only and --score are not for --type library");
     options.score = (vae_score_kind)which_of(score, scores);
     if (!options.score) return options_wrong("export_c", "--score is elbo, reconstruction or squared, not %s", score);
     if (mean_only && options.part != EXPORT_ENCODER)

@@ -7,7 +7,7 @@
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
-#include "../examples/support/export_writer.h"
+#include "../examples/support/export_library.h"
 #include "folder.h"
 #include "test.h"
 #include "model.h"
@@ -172,7 +172,7 @@ static int add_int8_classifier(FILE *program, int network, const exported_networ
     float          work[2 * 16], y[16];
     const float   *from = export_run_floats(n->classifier, n->classifiers, 0, mean, work, 16, NULL);
     const int      classes = n->classifier[n->classifiers - 1].outputs;
-    export_options o = { NULL, "a test", EXPORT_CLASSIFIER, 0, VAE_SCORE_ELBO, NULL };
+    export_options o = { NULL, "a test", EXPORT_CLASSIFIER, 0, VAE_SCORE_ELBO, NULL, 0 };
     sprintf(name, "class8_%d", network);
     o.name = name;
     o.int8 = q;
@@ -194,7 +194,7 @@ static int add_int8(FILE *program, int network, vae_model *model, const exported
     const int    labelled = n->config.classes > 0;
     char         name[32], label[16] = "", also[16] = "";
     export_int8    q;
-    export_options o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL };
+    export_options o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL, 0 };
     float       *rows = (float *)calloc(CALIBRATION * example * 3 + CALIBRATION * latent * 4 + 8 * example + 4096 * 4,
                                         4);
     float       *x = rows + CALIBRATION * example, *decoded = x + CALIBRATION * example,
@@ -289,7 +289,7 @@ static int add_classifier(FILE *program, int network, vae_model *model, const ex
     const int      classes = n->classifier[n->classifiers - 1].outputs;
     float         *wanted = (float *)calloc((size_t)(ROWS * classes), sizeof *wanted);
     char           name[32];
-    export_options o = { NULL, "a test", EXPORT_CLASSIFIER, 0, VAE_SCORE_ELBO, NULL };
+    export_options o = { NULL, "a test", EXPORT_CLASSIFIER, 0, VAE_SCORE_ELBO, NULL, 0 };
     int            row;
     sprintf(name, "class%d", network);
     o.name = name;
@@ -313,7 +313,7 @@ static int add_classifier(FILE *program, int network, vae_model *model, const ex
 static int add_network(FILE *program, int network, vae_model *model, char *message) {
     char             name[32];
     exported_network n;
-    export_options   o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL };
+    export_options   o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL, 0 };
     vae_score_config score;
     double           scores[ROWS];
     float            rounded[ROWS];
@@ -540,7 +540,7 @@ TEST(test_refuses_what_is_not_there) {
     vae_config       c;
     vae_model       *model = NULL;
     exported_network n;
-    export_options   o = { "name", "model.safetensors", EXPORT_CLASSIFIER, 0, VAE_SCORE_ELBO, NULL };
+    export_options   o = { "name", "model.safetensors", EXPORT_CLASSIFIER, 0, VAE_SCORE_ELBO, NULL, 0 };
     char             message[MESSAGE_SIZE] = "";
     memset(&c, 0, sizeof c);
     c.input.height = c.input.channels = 1;
@@ -569,7 +569,7 @@ static char *read_text(const char *path) {
 /* What a file of this part says behind its first lines. */
 static const char *written(vae_model *model, const char *name, const char *path, export_part part, char *message) {
     exported_network n;
-    export_options   o = { NULL, NULL, EXPORT_DECODER, 0, VAE_SCORE_ELBO, NULL };
+    export_options   o = { NULL, NULL, EXPORT_DECODER, 0, VAE_SCORE_ELBO, NULL, 0 };
     char             file[512];
     const char      *text = NULL, *at;
     o.name = name;
@@ -614,7 +614,7 @@ TEST(test_halves) {
         CHECK(vae_save(model, path, NULL) == VAE_OK);
         for (half = 0; half < 2; half++) {
             exported_network n;
-            export_options   o = { "half", "half.safetensors", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL };
+            export_options   o = { "half", "half.safetensors", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL, 0 };
             memset(&changes, 0, sizeof changes);
             changes.part = parts[half];
             strcpy(expected, written(model, "half", "m", own[half], message));
@@ -704,6 +704,156 @@ TEST(test_names) {
     vae_destroy(model);
 }
 
+/* ---- for vae.h itself ---- */
+
+/* Writes what a part of the model's file needs as LIB<number>.h. */
+static void write_library_file(const char *model_path, int number, vae_part part) {
+    vae_config     changes;
+    vae_model     *model = NULL;
+    vae_error      error;
+    export_options o = { NULL, "a test", EXPORT_SCORE, 0, VAE_SCORE_ELBO, NULL, 1 };
+    char           name[32], path[512];
+    FILE          *file;
+    memset(&changes, 0, sizeof changes);
+    changes.part = part;
+    snprintf(name, sizeof name, "lib%d", number);
+    snprintf(path, sizeof path, "%s/%s.h", folder, name);
+    o.name = name;
+    if (!CHECK(vae_load(model_path, &changes, &model, &error) == VAE_OK)) return;
+    file = fopen(path, "w");
+    if (CHECK(file != NULL)) {
+        library_write(file, model, &o);
+        CHECK(fclose(file) == 0);
+    }
+    vae_destroy(model);
+}
+
+/* The program's head: what stands at the end of it, `run`, makes the model in a block and asks it. */
+static const char library_head[] =
+    "#define VAE_IMPLEMENTATION\n#define VAE_INFERENCE_ONLY\n#define VAE_NO_MALLOC\n#define VAE_NO_STDIO\n"
+    "#include \"vae.h\"\n#include <math.h>\n#include <stdio.h>\n#include <string.h>\n\n"
+    "static unsigned char memory[1 << 20];\nstatic float got[1 << 14];\nstatic int wrong;\n\n"
+    "static vae_model *make(const vae_config *own) {\n"
+    "    vae_config c = *own;\n    vae_model *model = NULL;\n    vae_error error;\n"
+    "    c.kernels = VAE_KERNELS_PORTABLE;\n"
+    "    if (vae_create_in(&c, memory, sizeof memory, &model, &error) != VAE_OK) puts(error.message);\n"
+    "    return model;\n}\n\n"
+    "static void check(const char *what, const void *wanted, size_t size, vae_status status) {\n"
+    "    if (status == VAE_OK && memcmp(got, wanted, size) == 0) return;\n"
+    "    wrong++;\n    puts(what);\n}\n\n";
+
+static void add_library(FILE *program, FILE *calls, int number, const vae_config *c) {
+    static const vae_part parts[3] = { VAE_WHOLE, VAE_ENCODER_ONLY, VAE_DECODER_ONLY };
+    const int             example = c->input.height * c->input.width * c->input.channels, latent = c->latent;
+    vae_model            *model = NULL;
+    float                *pixels = (float *)calloc((size_t)(2 * example + 2 * latent), sizeof *pixels);
+    float                *decoded = pixels + example, *z = decoded + example, *mean = z + latent;
+    int                   label = 1, i;
+    double                score;
+    float                 rounded;
+    vae_data              data;
+    vae_latents           latents;
+    char                  path[512];
+    memset(&data, 0, sizeof data);
+    memset(&latents, 0, sizeof latents);
+    data.count = latents.count = 1;
+    data.pixels = pixels;
+    latents.z = z;
+    if (c->classes) data.labels = latents.labels = &label;
+    for (i = 0; i < example; i++) pixels[i] = (float)test_uniform(&chance, 0, 1);
+    for (i = 0; i < latent; i++) z[i] = (float)test_uniform(&chance, -3, 3);
+    if (c->missing) pixels[0] = NAN;
+    if (!CHECK(vae_create(c, &model, NULL) == VAE_OK)) return;
+    set_weights(model);
+    snprintf(path, sizeof path, "%s/library.safetensors", folder);
+    CHECK(vae_save(model, path, NULL) == VAE_OK);
+    CHECK(vae_encode(model, &data, mean, NULL, NULL) == VAE_OK);
+    CHECK(vae_decode(model, &latents, decoded, NULL) == VAE_OK);
+    CHECK(vae_score(model, &data, NULL, &score, NULL) == VAE_OK);
+    vae_destroy(model);
+    rounded = (float)score;
+    for (i = 0; i < 3; i++) {
+        write_library_file(path, 3 * number + i, parts[i]);
+        fprintf(program, "#include \"lib%d.h\"\n", 3 * number + i);
+    }
+    put_floats(program, "pixels", number, pixels, (size_t)example);
+    put_floats(program, "z", number, z, (size_t)latent);
+    put_bits(program, "mean", number, mean, (size_t)latent);
+    put_bits(program, "decoded", number, decoded, (size_t)example);
+    put_bits(program, "score", number, &rounded, 1);
+    fprintf(calls, "    data.pixels = pixels_%d;\n    latents.z = z_%d;\n", number, number);
+    fprintf(calls, "    data.labels = latents.labels = %s;\n", c->classes ? "&label" : "NULL");
+    for (i = 0; i < 3; i++) {
+        fprintf(calls, "    model = make(&lib%d_config);\n    if (!model) return 1;\n", 3 * number + i);
+        if (i < 2)
+            fprintf(calls, "    status = vae_encode(model, &data, got, NULL, NULL);\n"
+                    "    check(\"mean %d\", mean_%d, sizeof mean_%d, status);\n", number, number, number);
+        if (i != 1)
+            fprintf(calls, "    status = vae_decode(model, &latents, got, NULL);\n"
+                    "    check(\"pixels %d\", decoded_%d, sizeof decoded_%d, status);\n", number, number, number);
+        if (i == 0)
+            fprintf(calls, "    status = vae_score(model, &data, NULL, &score, NULL);\n    got[0] = (float)score;\n"
+                    "    check(\"score %d\", score_%d, sizeof score_%d, status);\n", number, number, number);
+        fprintf(calls, "    vae_destroy(model);\n");
+    }
+    free(pixels);
+}
+
+/* The constants make the model again, whole or half, in a program that has neither files nor heap: with its bits. */
+TEST(test_library) {
+    const char *compiler = getenv("CC") ? getenv("CC") : "cc";
+    char        path[512], calls_path[512], command[2048];
+    FILE       *program, *calls;
+    int         number, made = 0, tries;
+    snprintf(command, sizeof command, "%s --version >%s/version 2>&1", compiler, folder);
+    if (system(command) != 0) SKIP("there is no compiler here");
+    snprintf(path, sizeof path, "%s/library.c", folder);
+    snprintf(calls_path, sizeof calls_path, "%s/library_calls.h", folder);
+    program = fopen(path, "w");
+    calls = fopen(calls_path, "w");
+    if (!CHECK(program && calls)) return;
+    fputs(library_head, program);
+    for (number = 0; number < 16; number++) {
+        vae_model *model = NULL;
+        vae_config c = any_config();
+        for (tries = 0; tries < 1000 && vae_create(&c, &model, NULL) != VAE_OK; tries++) c = any_config();
+        vae_destroy(model);
+        add_library(program, calls, number, &c);
+        made++;
+    }
+    CHECK(fclose(calls) == 0);
+    fprintf(program, "int main(void) {\n    vae_model *model;\n    static vae_data data;\n"
+            "    static vae_latents latents;\n    const int label = 1;\n    vae_status status;\n    double score;\n"
+            "    data.count = latents.count = 1;\n#include \"library_calls.h\"\n"
+            "    return wrong != 0;\n}\n");
+    CHECK(fclose(program) == 0 && made == 16);
+    snprintf(command, sizeof command, "%s -I. -g0 -Wall -Wextra -Werror %s/library.c -o %s/library -lm && %s/library",
+             compiler, folder, folder, folder);
+    CHECK(system(command) == 0);
+}
+
+/* A build with VAE_BASIC, which may have no sentences, says what it lacks when it is compiled. */
+TEST(test_library_beyond_basic) {
+    vae_config  c = small_config(0);
+    vae_model  *model = NULL;
+    char        path[512], compiler[512];
+    int         beyond;
+    snprintf(compiler, sizeof compiler, "%s -I.", getenv("CC") ? getenv("CC") : "cc");
+    if (compiles(compiler, "int main(void) { return 0; }\n") != 1) SKIP("there is no compiler here");
+    for (beyond = 0; beyond < 2; beyond++) {
+        c.standardize = beyond;
+        if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+        snprintf(path, sizeof path, "%s/library.safetensors", folder);
+        CHECK(vae_save(model, path, NULL) == VAE_OK);
+        vae_destroy(model);
+        write_library_file(path, 99, VAE_WHOLE);
+        CHECK(compiles(compiler, "#define VAE_BASIC\n#include \"vae.h\"\n#include \"lib99.h\"\n"
+                       "const vae_config *used(void) { return &lib99_config; }\n") == !beyond);
+        snprintf(path, sizeof path, "%s/names.txt", folder);
+        if (beyond) CHECK_CONTAINS(read_text(path), "leaves out: standardize");
+    }
+}
+
 /* ---- the program ---- */
 
 /* What it says, with the folder for each @; the exit code before it. */
@@ -734,6 +884,8 @@ TEST(test_program) {
         { "@/m.safetensors --type int8 --calibrate @ --out @/kept.h", "cannot open" },
         { "@/m.safetensors --mean-only --out @/kept.h", "--mean-only is for --part encoder" },
         { "@/m.safetensors --score elbo --out @/kept.h", "--score is for --part score" },
+        { "@/m.safetensors --type library --score elbo --part score --out @/kept.h", "not for --type library" },
+        { "@/m.safetensors --type library --part classifier --out @/kept.h", "has no classifier" },
         { "@/m.safetensors --without id --out @/kept.h", "--without is for --calibrate" },
     };
     vae_config c = small_config(0);
@@ -769,6 +921,9 @@ TEST(test_program) {
     CHECK_TEXT(run_program("@/m.safetensors --part encoder --mean-only --name=_ --out '@/with blank.h'"), "");
     snprintf(path, sizeof path, "%s/with blank.h", folder);
     CHECK_CONTAINS(read_text(path), "void __encode(const float pixels[3], float mean[3], ");
+    CHECK_TEXT(run_program("@/m.safetensors --type library --part decoder --out '@/with blank.h'"), "");
+    CHECK_CONTAINS(read_text(path), "static const float model_weights[31] = {");
+    CHECK_CONTAINS(read_text(path), ".part = VAE_DECODER_ONLY,");
 }
 
 int main(int argc, char **argv) {
@@ -783,7 +938,9 @@ int main(int argc, char **argv) {
     RUN(test_paths_in_comments);
     RUN(test_large_norm);
     RUN(test_names);
+    RUN(test_library_beyond_basic);
     RUN(test_program);
+    RUN(test_library);
     RUN_LONG(test_same_bits, "exports random networks and compiles them");
     return test_finish();
 }

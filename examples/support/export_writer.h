@@ -17,6 +17,7 @@ typedef struct export_options {
     int         mean_only;          /* the encoder gives no logvar, nor does that of a classifier; not for a score */
     vae_score_kind score;           /* VAE_SCORE_ELBO, VAE_SCORE_RECONSTRUCTION or VAE_SCORE_SQUARED_ERROR */
     const export_int8 *int8;        /* NULL: floats */
+    int         library;            /* not functions, but config and weights for vae.h */
 } export_options;
 
 /* Whether a part is more than the decoder, and whether it is more than the encoder. */
@@ -84,14 +85,18 @@ static inline void export_find_pieces(const char *body, int needed[EXPORTED_PIEC
 
 /* ---- text to the file ---- */
 
+static inline void export_write_capitals(FILE *file, const char *word) {
+    for (; *word; word++) fputc(toupper((unsigned char)*word), file);
+}
+
 /* Writes the text with the name in place of net_, in capitals in place of NET_. */
 static inline void export_write_text(FILE *file, const char *name, const char *text, size_t length) {
-    const char *at = text, *end = text + length, *c;
+    const char *at = text, *end = text + length;
     while (at < end) {
         const int starts = at == text || !export_is_word(at[-1]), left = (int)(end - at) >= 4;
         if (starts && left && strncmp(at, "net_", 4) == 0) fprintf(file, "%s_", name);
         else if (starts && left && strncmp(at, "NET_", 4) == 0) {
-            for (c = name; *c; c++) fputc(toupper((unsigned char)*c), file);
+            export_write_capitals(file, name);
             fputc('_', file);
         } else {
             fputc(*at++, file);
