@@ -49,8 +49,8 @@ static int write_network(vae_model *model, const exported_network *network, cons
     int         code = export_check(network, options, rows_of->path != NULL, message);
     memset(&int8, 0, sizeof int8);
     if (code == 0 && rows_of->path) {
-        code = export_read_rows(&rows, rows_of->path, rows_of->without, (size_t)network->example,
-                                network->config.classes, message);
+        code = export_read_rows(&rows, rows_of->path, rows_of->without, network->config.input, network->config.classes,
+                                message);
         if (code == 0) code = check_rows(model, &rows, rows_of->path, network->config.classes, message);
         if (code == 0) code = export_quantize(&int8, network, rows.numbers, rows.labels, rows.count, message);
         options->int8 = &int8;

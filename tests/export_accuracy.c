@@ -63,11 +63,12 @@ static vae_model *trained(const vae_config *config, const vae_data *data, size_t
 }
 
 static size_t constant_bytes(const exported_network *n, const export_int8 *q) {
-    const export_options o = { "x", "x", EXPORT_SCORE, 0, VAE_SCORE_ELBO, q };
+    const export_options o = { "x", "x", EXPORT_SCORE, 0, VAE_SCORE_ELBO, q, 0 };
     return export_write_constants(NULL, n, &o);
 }
 
 static void on_mnist(const char *folder, const char *name, vae_config *config, size_t epochs) {
+    const vae_shape  image = { 28, 28, 1 };
     idx_images       train, test;
     export_rows      rows;
     export_int8      q;
@@ -80,12 +81,11 @@ static void on_mnist(const char *folder, const char *name, vae_config *config, s
     size_t           i;
     if (idx_read_images(folder, "train-images-idx3-ubyte", &train, message) != 0 ||
         idx_read_images(folder, "t10k-images-idx3-ubyte", &test, message) != 0 ||
-        export_read_rows(&rows, folder, NULL, 784, 0, message) != 0) give_up("MNIST");
+        export_read_rows(&rows, folder, NULL, image, 0, message) != 0) give_up("MNIST");
     memset(&data, 0, sizeof data);
     data.bytes = train.pixels;
     data.count = train.count;
-    config->input.height = config->input.width = 28;
-    config->input.channels = 1;
+    config->input = image;
     config->seed = 1;
     model = trained(config, &data, epochs);
     if (exported_read(model, &n, message) != 0 || export_quantize(&q, &n, rows.numbers, NULL, rows.count, message) != 0)

@@ -926,6 +926,55 @@ TEST(test_program) {
     CHECK_CONTAINS(read_text(path), ".part = VAE_DECODER_ONLY,");
 }
 
+/* A series with a column for each channel gives the scales that all its stretches give as rows of their own. */
+TEST(test_rows_of_series) {
+    enum { LINES = 30, LENGTH = 4, CHANNELS = 2 };
+    static const char command[] = "@/s.safetensors --type int8 --part score --calibrate ";
+    vae_config  c = small_config(0);
+    vae_model  *model = NULL;
+    float       numbers[LINES * CHANNELS];
+    char        path[512], first[1 << 12];
+    FILE       *file;
+    int         i, k;
+    if ((file = fopen("build/export_c", "r")) == NULL) SKIP("there is no build/export_c");
+    fclose(file);
+    c.input.width = LENGTH;
+    c.input.channels = CHANNELS;
+    if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+    snprintf(path, sizeof path, "%s/s.safetensors", folder);
+    CHECK(vae_save(model, path, NULL) == VAE_OK);
+    vae_destroy(model);
+    snprintf(path, sizeof path, "%s/lines.csv", folder);
+    if (!CHECK((file = fopen(path, "w")) != NULL)) return;
+    for (i = 0; i < LINES; i++) {
+        for (k = 0; k < CHANNELS; k++) numbers[CHANNELS * i + k] = (float)test_integer(&chance, -9, 9);
+        fprintf(file, "%g,%g\n", (double)numbers[CHANNELS * i], (double)numbers[CHANNELS * i + 1]);
+    }
+    fclose(file);
+    snprintf(path, sizeof path, "%s/stretches.csv", folder);
+    if (!CHECK((file = fopen(path, "w")) != NULL)) return;
+    for (i = 0; i + LENGTH <= LINES; i++)
+        for (k = 0; k < LENGTH * CHANNELS; k++)
+            fprintf(file, "%g%s", (double)numbers[CHANNELS * i + k], k + 1 < LENGTH * CHANNELS ? "," : "\n");
+    fclose(file);
+    snprintf(path, sizeof path, "%s%s", command, "@/lines.csv --out @/lines.h");
+    CHECK_CONTAINS(run_program(path), "27 rows: ");
+    snprintf(path, sizeof path, "%s%s", command, "@/stretches.csv --out @/stretches.h");
+    CHECK_CONTAINS(run_program(path), "27 rows: ");
+    snprintf(path, sizeof path, "%s/lines.h", folder);
+    snprintf(first, sizeof first, "%.4000s", read_text(path));
+    snprintf(path, sizeof path, "%s/stretches.h", folder);
+    CHECK(strncmp(first, read_text(path), strlen(first)) == 0 && strlen(first) == 4000);
+    snprintf(path, sizeof path, "%s%s", command, "@/rows.csv --out @/lines.h");
+    CHECK_CONTAINS(run_program(path), "has 3 columns, the model takes 8 numbers, or a column for each channel");
+    snprintf(path, sizeof path, "%s/lines.csv", folder);
+    if (!CHECK((file = fopen(path, "w")) != NULL)) return;
+    fputs("1,2\n3,4\n5,6\n", file);
+    fclose(file);
+    snprintf(path, sizeof path, "%s%s", command, "@/lines.csv --out @/lines.h");
+    CHECK_CONTAINS(run_program(path), "has 3 rows of numbers, the model takes 4 at a time");
+}
+
 int main(int argc, char **argv) {
     folder = getenv("EXPORT_FOLDER") ? getenv("EXPORT_FOLDER") : "build/export";
     if (argc > 1) networks = atoi(argv[1]);
@@ -940,6 +989,7 @@ int main(int argc, char **argv) {
     RUN(test_names);
     RUN(test_library_beyond_basic);
     RUN(test_program);
+    RUN(test_rows_of_series);
     RUN(test_library);
     RUN_LONG(test_same_bits, "exports random networks and compiles them");
     return test_finish();

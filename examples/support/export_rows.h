@@ -1,4 +1,5 @@
-/* export_rows.h - rows to find scales with: a folder of MNIST's files, or a CSV file with a column for each number. */
+/* export_rows.h - rows to find scales with: a folder of MNIST's files, or a CSV file with a column for each number. For
+   series the file may have a column for each channel instead: then every stretch of consecutive lines is a row. */
 #ifndef EXPORT_ROWS_H
 #define EXPORT_ROWS_H
 
@@ -49,17 +50,25 @@ static inline int export_rows_of_folder(export_rows *rows, const char *path, siz
 }
 
 /* Rows with gaps are left out. */
-static inline int export_rows_of_table(export_rows *rows, const char *path, const char *without, size_t size,
+static inline int export_rows_of_table(export_rows *rows, const char *path, const char *without, vae_shape shape,
                                        char *message) {
-    csv_table table;
-    size_t    i, k, kept = 0;
-    int       code;
+    const size_t size = (size_t)shape.height * (size_t)shape.width * (size_t)shape.channels;
+    csv_table    table;
+    size_t       i, k, lines, count, kept = 0;      /* `lines` of the table make a row, of which there are `count` */
+    int          code = 0;
     if (csv_read(path, without, &table, message) != 0) return -1;
-    code = table.columns == size ? export_take_room_for(rows, table.rows, size, message)
-                                 : fail(message, "%s has %lu columns, the model takes %lu numbers", path,
-                                        (unsigned long)table.columns, (unsigned long)size);
+    lines = shape.height == 1 && table.columns == (size_t)shape.channels ? (size_t)shape.width : 1;
+    count = table.rows < lines ? 0 : table.rows - lines + 1;
+    if (lines * table.columns != size)
+        code = fail(message, "%s has %lu columns, the model takes %lu numbers%s", path, (unsigned long)table.columns,
+                    (unsigned long)size, shape.height == 1 && shape.channels > 1 ? ", or a column for each channel"
+                                                                                 : "");
+    else if (count == 0)
+        code = fail(message, "%s has %lu rows of numbers, the model takes %lu at a time", path,
+                    (unsigned long)table.rows, (unsigned long)lines);
+    else code = export_take_room_for(rows, count, size, message);
     for (i = 0; code == 0 && i < rows->count; i++) {
-        const float *row = table.numbers + i * table.rows / rows->count * size;
+        const float *row = table.numbers + i * count / rows->count * table.columns;
         for (k = 0; k < size && row[k] == row[k]; k++) {}
         if (k == size) memcpy(rows->numbers + kept++ * size, row, size * sizeof *row);
     }
@@ -72,14 +81,15 @@ static inline int export_rows_of_table(export_rows *rows, const char *path, cons
     return code;
 }
 
-/* Rows of `size` numbers; with `classes` labels are needed. */
-static inline int export_read_rows(export_rows *rows, const char *path, const char *without, size_t size, int classes,
-                                   char *message) {
+/* Rows of this shape; with `classes` labels are needed. */
+static inline int export_read_rows(export_rows *rows, const char *path, const char *without, vae_shape shape,
+                                   int classes, char *message) {
+    const size_t size = (size_t)shape.height * (size_t)shape.width * (size_t)shape.channels;
     const size_t length = strlen(path);
     const int    is_table = length > 4 && strcmp(path + length - 4, ".csv") == 0;
     size_t       i;
     memset(rows, 0, sizeof *rows);
-    if ((is_table ? export_rows_of_table(rows, path, without, size, message)
+    if ((is_table ? export_rows_of_table(rows, path, without, shape, message)
                   : export_rows_of_folder(rows, path, size, message)) != 0) return -1;
     if (rows->count == 0) return fail(message, "%s has no rows without gaps", path);
     if (classes && !rows->labels) return fail(message, "the model takes labels, and %s has none", path);
