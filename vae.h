@@ -1279,6 +1279,10 @@ VAEI_SETUP void vaei_format(vaei_text *text, const char *format, ...) {
     va_end(list);
 }
 
+/* A constant's number as a string, for sentences that name it. */
+#define VAEI_WRITTEN(number) VAEI_AS_TEXT(number)
+#define VAEI_AS_TEXT(text) #text
+
 /* Fills *error, if there is one, and returns the status: `return vaei_fail(error, VAE_ERROR_.., "...")`. */
 #ifdef VAE_NO_MESSAGES
 VAEI_SETUP vae_status vaei_fail_by_name(vae_error *error, vae_status status) {
@@ -4727,7 +4731,8 @@ VAEI_PRIVATE vae_wide vaei_variance_discretized_logistic(vae_wide output, vae_wi
 }
 
 /* The largest pixel allowed: small enough that squares, their sums over a row and gradients stay within a float. */
-#define VAEI_MOST_PIXEL ((vae_real)1e9)
+#define VAEI_PIXEL_LIMIT 1e9
+#define VAEI_MOST_PIXEL ((vae_real)VAEI_PIXEL_LIMIT)
 
 #define VAEI_LOG_TWO ((vae_wide)0.69314718055994530942)
 
@@ -5250,10 +5255,15 @@ VAEI_PRIVATE int vaei_is_dense(const vae_layer *layer) {
 #define VAEI_MAX_SIDE 67108864      /* each of an input's or a dense layer's three numbers, */
 #define VAEI_MAX_EXTENT 65535       /* ... of an image's that a convolution takes or gives, and of padding */
 #define VAEI_MAX_KERNEL 1023
-#define VAEI_MAX_BATCH 0x1000000
-#define VAEI_MAX_SAMPLES 65536u
-#define VAEI_MOST_SETTING ((vae_real)1e6)    /* of beta and the learning rate: no step can then overflow a weight */
-#define VAEI_MAX_OUTPUTS 0x7FFFFFFF /* numbers per example */
+#define VAEI_MAX_BATCH 16777216
+#define VAEI_MAX_SAMPLES 65536
+#define VAEI_MAX_LATENT 1048576
+#define VAEI_MAX_CLASSES 1048576
+#define VAEI_MAX_OUTPUTS 2147483647 /* numbers per example */
+#define VAEI_MOST_SETTING 1e6       /* of beta, the learning rate and their like: no step can then overflow a weight */
+#define VAEI_LEAST_SIGMA 1e-6       /* given as a setting, */
+#define VAEI_MOST_SIGMA 1e6
+#define VAEI_MOST_LOG_SIGMA 13.82   /* ... as a tensor: the log of the largest, rounded up */
 
 typedef struct vaei_where {         /* which layer an error is about */
     const char *part;               /* "encoder", "decoder" or "mirrored decoder" */
@@ -5316,8 +5326,8 @@ VAEI_PRIVATE int vaei_has_padding(const vae_layer *layer) {
 VAEI_PRIVATE vae_status vaei_check_dense(const vae_layer *layer, vaei_where where, vae_error *error) {
     const vae_shape s = layer->shape;
     if (s.height > VAEI_MAX_SIDE || s.width > VAEI_MAX_SIDE || s.channels > VAEI_MAX_SIDE)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: each may be at most 67108864",
-                         where.part, where.number, s.height, s.width, s.channels);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %d x %d x %d: each may be at most "
+                         VAEI_WRITTEN(VAEI_MAX_SIDE), where.part, where.number, s.height, s.width, s.channels);
     if (layer->kernel_height || layer->kernel_width || layer->stride_height || layer->stride_width ||
         vaei_has_padding(layer) || layer->padding != VAE_SAME)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d is dense and has a kernel, a stride or padding: "
@@ -5329,8 +5339,8 @@ VAEI_PRIVATE vae_status vaei_check_dense(const vae_layer *layer, vaei_where wher
 VAEI_PRIVATE vae_status vaei_check_convolution(const vae_layer *layer, vaei_where where, vae_error *error) {
     const vae_shape s = layer->shape;
     if (s.channels > VAEI_MAX_EXTENT)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has %d channels: a convolution may have at most 65535",
-                         where.part, where.number, s.channels);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has %d channels: a convolution may have at most "
+                         VAEI_WRITTEN(VAEI_MAX_EXTENT), where.part, where.number, s.channels);
     if (s.height || s.width)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives a convolution's shape as %d x %d x %d: height and "
                          "width follow from its input, leave them 0", where.part, where.number, s.height, s.width,
@@ -5346,8 +5356,9 @@ VAEI_PRIVATE vae_status vaei_check_convolution(const vae_layer *layer, vaei_wher
                          "leave them 0, or make its padding VAE_EXPLICIT", where.part, where.number);
     if (layer->top < 0 || layer->bottom < 0 || layer->left < 0 || layer->right < 0 || layer->top > VAEI_MAX_EXTENT ||
         layer->bottom > VAEI_MAX_EXTENT || layer->left > VAEI_MAX_EXTENT || layer->right > VAEI_MAX_EXTENT)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0..65535",
-                         where.part, where.number, layer->top, layer->bottom, layer->left, layer->right);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d: padding %d, %d, %d, %d: each must lie in 0.."
+                         VAEI_WRITTEN(VAEI_MAX_EXTENT), where.part, where.number, layer->top, layer->bottom,
+                         layer->left, layer->right);
     if ((layer->output_padding_height || layer->output_padding_width) && layer->kind == VAE_LAYER_CONV)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d has output padding, which only a transposed convolution "
                          "has: leave it 0", where.part, where.number);
@@ -5386,8 +5397,9 @@ VAEI_SETUP vae_status vaei_check_layer(const vae_layer *layer, vaei_where where,
 /* Whether a convolution can take or give (`does`) this image. */
 VAEI_SETUP vae_status vaei_check_image(vae_shape s, const char *does, vaei_where where, vae_error *error) {
     if (s.height <= VAEI_MAX_EXTENT && s.width <= VAEI_MAX_EXTENT && s.channels <= VAEI_MAX_EXTENT) return VAE_OK;
-    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d %s %d x %d x %d: no side may be larger than 65535 in a "
-                     "convolution", where.part, where.number, does, s.height, s.width, s.channels);
+    return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d %s %d x %d x %d: no side may be larger than "
+                     VAEI_WRITTEN(VAEI_MAX_EXTENT) " in a convolution", where.part, where.number, does, s.height,
+                     s.width, s.channels);
 }
 
 /* A kernel that extends only along a side of 1 sees no neighbours: the series was given with its sides swapped. The
@@ -5434,9 +5446,9 @@ VAEI_SETUP vae_status vaei_infer_layer(vaei_layer_spec *spec, vaei_where where, 
     if (!width) return VAE_ERROR_CONFIG;
     if (height > VAEI_MAX_EXTENT || width > VAEI_MAX_EXTENT)
         /* As %r, since int may have 16 bits and these numbers more. */
-        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %r x %r x %d: no side may be larger than 65535 in "
-                         "a convolution", where.part, where.number, VAEI_SHOWN(height), VAEI_SHOWN(width),
-                         l->shape.channels);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives %r x %r x %d: no side may be larger than "
+                         VAEI_WRITTEN(VAEI_MAX_EXTENT) " in a convolution", where.part, where.number,
+                         VAEI_SHOWN(height), VAEI_SHOWN(width), l->shape.channels);
     spec->out.height = (int)height;
     spec->out.width = (int)width;
     if (vaei_misses_the_series(spec))
@@ -5707,6 +5719,9 @@ VAEI_PRIVATE int vaei_lies_in(vae_real x, vae_real low, vae_real high) {
     return vaei_finite(x) && x >= low && x <= high;
 }
 
+/* Of a setting that is 0 or more. */
+VAEI_PRIVATE int vaei_is_amount(vae_real x) { return vaei_lies_in(x, 0, (vae_real)VAEI_MOST_SETTING); }
+
 /* A schedule's factors have no defaults: VAE_ZERO and 0 are the same, so one of them is kept. */
 VAEI_SETUP void vaei_default_schedule(vae_schedule *s) {
     if (!s->kind) s->kind = VAE_CONSTANT;
@@ -5780,12 +5795,12 @@ VAEI_SETUP vae_status vaei_check_optimizer(const vae_optimizer *o, vae_error *er
     if ((int)o->kind < 1 || (int)o->kind >= VAEI_OPTIMIZERS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.kind is %d: use one of vae_optimizer_kind", (int)o->kind);
     row = &vaei_optimizers[o->kind];
-    if (!vaei_lies_in(vaei_setting(o->learning_rate), 0, (vae_real)1e6))
+    if (!vaei_is_amount(vaei_setting(o->learning_rate)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.learning_rate is %r: it must lie in 0 (write VAE_ZERO) to "
-                         "1e6", VAEI_SHOWN(o->learning_rate));
-    if (!vaei_lies_in(vaei_setting(o->weight_decay), 0, (vae_real)1e6))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.weight_decay is %r: it must lie in 0 to 1e6",
-                         VAEI_SHOWN(o->weight_decay));
+                         VAEI_WRITTEN(VAEI_MOST_SETTING), VAEI_SHOWN(o->learning_rate));
+    if (!vaei_is_amount(vaei_setting(o->weight_decay)))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "optimizer.weight_decay is %r: it must lie in 0 to "
+                         VAEI_WRITTEN(VAEI_MOST_SETTING), VAEI_SHOWN(o->weight_decay));
     if ((status = vaei_check_own_setting(o, "beta1", o->beta1, row->beta1, error)) != VAE_OK ||
         (status = vaei_check_own_setting(o, "beta2", o->beta2, row->beta2, error)) != VAE_OK ||
         (status = vaei_check_own_setting(o, "momentum", o->momentum, row->momentum, error)) != VAE_OK) return status;
@@ -5832,10 +5847,11 @@ VAEI_SETUP vae_status vaei_check_objective(const vaei_settings *s, vae_error *er
     if ((int)s->objective < 1 || s->objective > VAE_OBJECTIVE_AUTOENCODER)
         return vaei_fail(error, VAE_ERROR_CONFIG, "objective is %d: use one of vae_objective", (int)s->objective);
     if (s->samples > VAEI_MAX_SAMPLES)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "samples is %z: use 1 to 65536", s->samples);
-    if (!vaei_lies_in(s->free_bits, 0, VAEI_MOST_SETTING) || !vaei_lies_in(s->capacity, 0, VAEI_MOST_SETTING))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "free_bits is %r, capacity %r: each must lie in 0 (none) to 1e6",
-                         VAEI_SHOWN(s->free_bits), VAEI_SHOWN(s->capacity));
+        return vaei_fail(error, VAE_ERROR_CONFIG, "samples is %z: use 1 to " VAEI_WRITTEN(VAEI_MAX_SAMPLES),
+                         s->samples);
+    if (!vaei_is_amount(s->free_bits) || !vaei_is_amount(s->capacity))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "free_bits is %r, capacity %r: each must lie in 0 (none) to "
+                         VAEI_WRITTEN(VAEI_MOST_SETTING), VAEI_SHOWN(s->free_bits), VAEI_SHOWN(s->capacity));
     if (s->objective != VAE_OBJECTIVE_ELBO && idle)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but only VAE_OBJECTIVE_ELBO has a KL that it can act on: "
                          "leave it 0", idle);
@@ -5877,11 +5893,12 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
     if (i.height < 1 || i.width < 1 || i.channels < 1 || i.height > VAEI_MAX_SIDE || i.width > VAEI_MAX_SIDE ||
         i.channels > VAEI_MAX_SIDE || vaei_shape_size(i) > VAEI_MAX_OUTPUTS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "input is %d x %d x %d: give height, width and channels, each 1 to "
-                         "67108864 and together at most 2147483647", i.height, i.width, i.channels);
+                         VAEI_WRITTEN(VAEI_MAX_SIDE) " and together at most " VAEI_WRITTEN(VAEI_MAX_OUTPUTS),
+                         i.height, i.width, i.channels);
     /* The heads give twice as many numbers, and count them in an int. */
-    if (s->latent < 1 || s->latent > 1048576 || s->latent > INT_MAX / 2)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d: give the number of latent dimensions, 1 to 1048576",
-                         s->latent);
+    if (s->latent < 1 || s->latent > VAEI_MAX_LATENT || s->latent > INT_MAX / 2)
+        return vaei_fail(error, VAE_ERROR_CONFIG, "latent is %d: give the number of latent dimensions, 1 to "
+                         VAEI_WRITTEN(VAEI_MAX_LATENT), s->latent);
     if ((int)s->likelihood < 1 || (int)s->likelihood >= VAEI_LIKELIHOODS)
         return vaei_fail(error, VAE_ERROR_CONFIG, "likelihood is %d: use one of vae_likelihood",
                          (int)s->likelihood);
@@ -5906,10 +5923,13 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
     return VAE_OK;
 }
 
+#define VAEI_SIGMA_RANGE VAEI_WRITTEN(VAEI_LEAST_SIGMA) " to " VAEI_WRITTEN(VAEI_MOST_SIGMA)
+
 /* What depends on a pixel's range: sigma and standardising are for likelihoods that take any pixel. */
 VAEI_SETUP vae_status vaei_check_sigma(const vaei_settings *s, vae_error *error) {
-    if (!vaei_finite(s->sigma) || (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)1e-6, (vae_real)1e6)))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in 1e-6 to 1e6",
+    if (!vaei_finite(s->sigma) ||
+        (s->sigma != 0 && !vaei_lies_in(s->sigma, (vae_real)VAEI_LEAST_SIGMA, (vae_real)VAEI_MOST_SIGMA)))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "sigma is %r: it must be 0 (learned) or lie in " VAEI_SIGMA_RANGE,
                          VAEI_SHOWN(s->sigma));
     if (!vaei_has_sigma(s->likelihood) && (s->sigma != 0 || s->sigma_per_pixel))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s is set, but %s has no sigma: leave it 0, or use VAE_GAUSSIAN or "
@@ -5934,9 +5954,9 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     vae_status status;
     if ((status = vaei_check_network(s, error)) != VAE_OK) return status;
     if ((status = vaei_check_sigma(s, error)) != VAE_OK) return status;
-    if (!vaei_lies_in(vaei_setting(s->beta), 0, VAEI_MOST_SETTING))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
-                         VAEI_SHOWN(s->beta));
+    if (!vaei_is_amount(vaei_setting(s->beta)))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "beta is %r: it must lie in 0 (write VAE_ZERO) to "
+                         VAEI_WRITTEN(VAEI_MOST_SETTING), VAEI_SHOWN(s->beta));
     if ((status = vaei_check_schedule(&s->beta_schedule, "beta_schedule", error)) != VAE_OK) return status;
 #if !defined(VAE_BASIC) || !defined(VAE_INFERENCE_ONLY)
     /* A build that only infers, and only what is basic, has no use for the optimiser. */
@@ -5949,12 +5969,12 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
         return vaei_fail(error, VAE_ERROR_CONFIG, "freeze and tied are both set, but a tied decoder has the encoder's "
                          "weights: leave one of them 0");
     if ((status = vaei_check_threads(s, error)) != VAE_OK) return status;
-    if (s->classes && (s->classes < 2 || s->classes > 1048576))
+    if (s->classes && (s->classes < 2 || s->classes > VAEI_MAX_CLASSES))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes is %d: use 0 (not conditional), or the number of different "
-                         "labels, 2 to 1048576", s->classes);
-    if (!vaei_lies_in(vaei_setting(s->classifier_weight), 0, VAEI_MOST_SETTING))
-        return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r: it must lie in 0 (write VAE_ZERO) to 1e6",
-                         VAEI_SHOWN(s->classifier_weight));
+                         "labels, 2 to " VAEI_WRITTEN(VAEI_MAX_CLASSES), s->classes);
+    if (!vaei_is_amount(vaei_setting(s->classifier_weight)))
+        return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r: it must lie in 0 (write VAE_ZERO) to "
+                         VAEI_WRITTEN(VAEI_MOST_SETTING), VAEI_SHOWN(s->classifier_weight));
     if (s->classes && s->tied)
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
                          "other's mirror image: leave one of them 0");
@@ -5963,7 +5983,7 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
         return vaei_fail(error, VAE_ERROR_CONFIG, "binarize draws pixels 0 or 1, which %s is not for: leave it 0, or "
                          "use VAE_BERNOULLI", vaei_likelihoods[s->likelihood].symbol);
     if (s->batch > VAEI_MAX_BATCH)
-        return vaei_fail(error, VAE_ERROR_CONFIG, "batch is %z: use 1 to 16777216", s->batch);
+        return vaei_fail(error, VAE_ERROR_CONFIG, "batch is %z: use 1 to " VAEI_WRITTEN(VAEI_MAX_BATCH), s->batch);
     return vaei_check_allocator(&s->allocator, error);
 }
 
@@ -6345,7 +6365,8 @@ VAEI_SETUP vae_status vaei_plan_classifier(const vaei_network *n, vaei_plan *pla
         plan->classes = vaei_shape_size(spec.out);
         if (plan->classes > VAEI_MAX_OUTPUTS || (i + 1 == n->classifiers && plan->classes < 2))
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has %z units: give %s", i + 1, plan->classes,
-                             i + 1 == n->classifiers ? "one for each class, 2 or more" : "at most 2147483647");
+                             i + 1 == n->classifiers ? "one for each class, 2 or more"
+                                                     : "at most " VAEI_WRITTEN(VAEI_MAX_OUTPUTS));
         plan->parameter_count = vaei_plus(plan->parameter_count, vaei_plus(vaei_count_weights(&spec), plan->classes));
         if (vaei_times(plan->parameter_count, sizeof(vae_real)) > VAEI_TOO_LARGE / 16)
             return vaei_fail(error, VAE_ERROR_CONFIG, "classifier layer %d has more weights than fit in memory: make "
@@ -6443,8 +6464,8 @@ VAEI_SETUP vae_status vaei_plan_numbers(const vaei_network *n, vaei_plan *plan, 
         const vaei_where where = vaei_where_is(n, index);
         if ((status = vaei_spec_at(n, index, &spec, error)) != VAE_OK) return status;
         if (vaei_shape_size(spec.out) > VAEI_MAX_OUTPUTS)
-            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than 2147483647 numbers per example: "
-                             "make it smaller", where.part, where.number);
+            return vaei_fail(error, VAE_ERROR_CONFIG, "%s layer %d gives more than " VAEI_WRITTEN(VAEI_MAX_OUTPUTS)
+                             " numbers per example: make it smaller", where.part, where.number);
         if (index < first) continue;
         if ((status = vaei_count_layer(n, index, &spec, plan, &counts, error)) != VAE_OK) return status;
         vaei_count_stage(n, index, &spec, plan, &counts);
@@ -8434,8 +8455,10 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k);
 
 #define VAEI_SIGMA_RATE ((vae_wide)0.1) /* the least weight of a batch in the moving average of sigma^p */
 #define VAEI_LEAST_LOG_SIGMA ((vae_wide)-13.8)      /* the log of a millionth; the largest sigma is a million */
-/* Of a file's or the user's: the same, rounded up. */
-VAEI_SETUP int vaei_is_log_sigma(vae_real x) { return vaei_lies_in(x, (vae_real)-13.82, (vae_real)13.82); }
+/* Of a file's or the user's. */
+VAEI_SETUP int vaei_is_log_sigma(vae_real x) {
+    return vaei_lies_in(x, (vae_real)-VAEI_MOST_LOG_SIGMA, (vae_real)VAEI_MOST_LOG_SIGMA);
+}
 
 /* A byte for each pixel of a row in the workspace, 0 where it is not scored; NULL where no number may be missing. */
 VAEI_PRIVATE unsigned char *vaei_observed(const vae_model *model, size_t row) {
@@ -8639,7 +8662,7 @@ VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients,
 /* ---- rows ---- */
 
 /* Two arrays: the first has a number for each row of the decoder, its reconstruction; the second, vaei_row_kl, one for
-   each row of pixels, its KL, and then, where samples are weighted, one more, its loss. Decoding stores in the first one
+   each row of pixels, its KL, and then, where samples are weighted, one more, its loss. Decoding stores in the first
    whether a pixel of the row is not finite: 0 or 1, asked for by its bits, so that a program which only decodes has no
    arithmetic of doubles. */
 VAEI_PRIVATE vae_wide *vaei_row_terms(const vae_model *model) {
@@ -9708,8 +9731,9 @@ VAE_API vae_status vae_set_tensor(vae_model *model, const char *name, const vae_
                              VAEI_SHOWN(values[i]));
     for (i = 0; !strcmp(name, "log_sigma") && i < count; i++)
         if (!vaei_is_log_sigma(values[i]))
-            return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: sigma must lie in 1e-6 to 1e6, its "
-                             "log in -13.82 to 13.82", i, name, VAEI_SHOWN(values[i]));
+            return vaei_fail(error, VAE_ERROR_DATA, "value %z for tensor %s is %r: sigma must lie in " VAEI_SIGMA_RANGE
+                             ", its log in -" VAEI_WRITTEN(VAEI_MOST_LOG_SIGMA) " to "
+                             VAEI_WRITTEN(VAEI_MOST_LOG_SIGMA), i, name, VAEI_SHOWN(values[i]));
     if ((status = vaei_enter_alone(model, "vae_set_tensor", error)) != VAE_OK) return status;
     vaei_tensor_in(model, index, model->parameters, values, count);
     if (!strncmp(name, "standardize.", 12)) model->has_units = 1;
@@ -10369,7 +10393,8 @@ VAEI_PRIVATE size_t vaei_inner_place(const vae_model *model, size_t k) {
 }
 
 /* The largest number that may be given to be standardised: of sums of its squares there are variances. */
-#define VAEI_MOST_GIVEN (VAEI_WIDE_IS_FLOAT ? (vae_real)1e15 : VAEI_LARGEST)
+#define VAEI_FLOAT_GIVEN 1e15
+#define VAEI_MOST_GIVEN (VAEI_WIDE_IS_FLOAT ? (vae_real)VAEI_FLOAT_GIVEN : VAEI_LARGEST)
 
 /* What the network sees of pixel i. As a vae_wide, since the difference of two large floats need not fit in a float. */
 VAEI_PRIVATE vae_wide vaei_standardized(const vae_model *model, size_t i, vae_real pixel) {
@@ -10684,14 +10709,14 @@ VAEI_SETUP vae_status vaei_fail_pixel(const vae_model *model, const vaei_raw_row
     }
 #if VAEI_WIDE_IS_FLOAT
     if (VAEI_HAS(model->settings.standardize) && !vaei_lies_in(value, -VAEI_MOST_GIVEN, VAEI_MOST_GIVEN))
-        return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must lie within -1e15 to 1e15 in this build: scale them",
-                         found);
+        return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must lie within -" VAEI_WRITTEN(VAEI_FLOAT_GIVEN) " to "
+                         VAEI_WRITTEN(VAEI_FLOAT_GIVEN) " in this build: scale them", found);
 #endif
     if (VAEI_HAS(model->settings.standardize))
-        return vaei_fail(error, VAE_ERROR_DATA, "%s, more than 1e9 standard deviations from its mean: correct it or "
-                         "leave the row out", found);
-    return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must lie within -1e9 to 1e9; scale them, or set "
-                     "config.standardize to 1", found);
+        return vaei_fail(error, VAE_ERROR_DATA, "%s, more than " VAEI_WRITTEN(VAEI_PIXEL_LIMIT) " standard deviations "
+                         "from its mean: correct it or leave the row out", found);
+    return vaei_fail(error, VAE_ERROR_DATA, "%s: pixels must lie within -" VAEI_WRITTEN(VAEI_PIXEL_LIMIT) " to "
+                     VAEI_WRITTEN(VAEI_PIXEL_LIMIT) "; scale them, or set config.standardize to 1", found);
 }
 
 /* Makes rows first .. first + count - 1 of the data, in shuffled order if there is one, the batch. What is drawn for
@@ -12270,9 +12295,9 @@ VAEI_PRIVATE vae_status vaei_apply(vae_model *model, vae_error *error) {
     if (VAEI_HAS(model->settings.freeze != VAE_FREEZE_NONE)) vaei_zero_frozen(model);
     if (!vaei_are_within(model, model->gradients, plan->parameter_count, VAEI_MOST_GRADIENT)) {
         vaei_forget_gradients(model);
-        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond 1e18; the weights were "
+        return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: a gradient is not finite or beyond %r; the weights were "
                          "not changed: lower the learning rate, or scale the data (config.standardize)",
-                         (size_t)model->step + 1);
+                         (size_t)model->step + 1, VAEI_SHOWN(VAEI_MOST_GRADIENT));
     }
     vaei_begin_update(&work, model);
     if (vaei_setting(model->settings.optimizer.clip_norm) != 0) work.factor = vaei_clip_factor(model);     /* else 1 */
@@ -12580,8 +12605,9 @@ VAE_API vae_status vae_train_step(vae_model *model, const vae_data *batch, vae_t
 VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *error) {
     int before;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: model is NULL");
-    if (!vaei_finite(beta) || beta < 0 || beta > VAEI_MOST_SETTING)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must lie in 0 to 1e6", VAEI_SHOWN(beta));
+    if (!vaei_is_amount(beta))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "beta is %r: it must lie in 0 to " VAEI_WRITTEN(VAEI_MOST_SETTING),
+                         VAEI_SHOWN(beta));
     if (vaei_is_autoencoder(model))
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_beta: VAE_OBJECTIVE_AUTOENCODER has no KL");
     if ((before = vaei_enter(model, "vae_set_beta", error)) < 0) return VAE_ERROR_BUSY;
@@ -12593,9 +12619,9 @@ VAE_API vae_status vae_set_beta(vae_model *model, vae_real beta, vae_error *erro
 VAE_API vae_status vae_set_learning_rate(vae_model *model, vae_real learning_rate, vae_error *error) {
     int before;
     if (!model) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_set_learning_rate: model is NULL");
-    if (!vaei_finite(learning_rate) || learning_rate < 0 || learning_rate > VAEI_MOST_SETTING)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must lie in 0 to 1e6",
-                         VAEI_SHOWN(learning_rate));
+    if (!vaei_is_amount(learning_rate))
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "learning_rate is %r: it must lie in 0 to "
+                         VAEI_WRITTEN(VAEI_MOST_SETTING), VAEI_SHOWN(learning_rate));
     if ((before = vaei_enter(model, "vae_set_learning_rate", error)) < 0) return VAE_ERROR_BUSY;
     model->settings.optimizer.learning_rate = learning_rate == 0 ? VAE_ZERO : learning_rate;
     return vaei_leave(model, before, VAE_OK);
@@ -13118,7 +13144,7 @@ VAE_API int vae_print_progress(void *user, const vae_progress *p) {
 */
 
 #define VAEI_FORMAT_VERSION 2               /* 1 is that of vae.h 0.1 */
-#define VAEI_MAX_HEADER 100000000u          /* as safetensors has it */
+#define VAEI_MAX_HEADER 100000000           /* as safetensors has it */
 #define VAEI_MAX_FILE_TENSORS 4096
 #define VAEI_MAX_METADATA 512
 #define VAEI_MAX_RANK 8
@@ -13817,7 +13843,7 @@ VAEI_SETUP int vaei_field_is_zero(const vaei_field *field, int column, const voi
 static const char vaei_unknown[] = "a name is unknown";
 
 /* The largest number of the network that is read; vae_create then checks each more closely. */
-#define VAEI_MAX_INT ((unsigned)-1 / 2 < 67108864u ? (unsigned)-1 / 2 : 67108864u)
+#define VAEI_MAX_INT ((unsigned)-1 / 2 < VAEI_MAX_SIDE ? (unsigned)-1 / 2 : VAEI_MAX_SIDE)
 
 /* Reads an array of numbers and keeps the first `most`. Returns how many there are, or -1. */
 VAEI_SETUP int vaei_json_numbers(vaei_json *json, int limit, uint64_t largest, uint64_t *numbers, int most) {
@@ -13825,8 +13851,9 @@ VAEI_SETUP int vaei_json_numbers(vaei_json *json, int limit, uint64_t largest, u
     int      count = 0;
     if (!vaei_json_expect(json, '[', "an array is missing")) return -1;
     while (vaei_json_item(json, ']', &count)) {
-        if (count > limit) return vaei_json_wrong(json, limit == VAEI_MAX_RANK ? "it has more than 8 numbers"
-                                                                               : "it has too many numbers") - 1;
+        if (count > limit) return vaei_json_wrong(json, limit == VAEI_MAX_RANK
+                                 ? "it has more than " VAEI_WRITTEN(VAEI_MAX_RANK) " numbers"
+                                 : "it has too many numbers") - 1;
         if (!vaei_json_unsigned(json, largest, &number)) return -1;
         if (count <= most) numbers[count - 1] = number;
     }
@@ -14077,7 +14104,8 @@ VAEI_SETUP int vaei_json_metadata(vaei_json *json, vaei_file *file) {
     file->metadata_at = json->at;
     while (vaei_json_item(json, '}', &count)) {
         size_t at;
-        if (count > VAEI_MAX_METADATA) return vaei_json_wrong(json, "the metadata have more than 512 entries");
+        if (count > VAEI_MAX_METADATA)
+            return vaei_json_wrong(json, "the metadata have more than " VAEI_WRITTEN(VAEI_MAX_METADATA) " entries");
         if (!vaei_json_name(json, key, sizeof key) || !vaei_json_expect(json, ':', "a colon is missing")) return 0;
         vaei_json_peek_past_space(json);
         at = json->at + 1;
@@ -14107,7 +14135,8 @@ VAEI_SETUP int vaei_walk_next(vaei_walk *walk, vaei_file *file, vaei_file_tensor
     char       name[16];
     uint64_t   seen;
     while (vaei_json_item(json, '}', &walk->count)) {
-        if (walk->count > VAEI_MAX_FILE_TENSORS) return vaei_json_wrong(json, "there are more than 4096 tensors");
+        if (walk->count > VAEI_MAX_FILE_TENSORS)
+            return vaei_json_wrong(json, "there are more than " VAEI_WRITTEN(VAEI_MAX_FILE_TENSORS) " tensors");
         memset(tensor, 0, sizeof *tensor);
         tensor->name_at = json->at;
         if (!vaei_json_name(json, name, sizeof name) || !vaei_json_expect(json, ':', "a colon is missing")) return 0;
@@ -14191,7 +14220,8 @@ VAEI_SETUP vae_status vaei_header_length(const unsigned char *bytes, size_t size
     for (i = 7; i >= 0; i--) number = number << 8 | bytes[i];
     if (number > VAEI_MAX_HEADER)
         return vaei_fail(error, VAE_ERROR_FORMAT, "not a safetensors file: its header would be larger than %s",
-                         size < VAEI_MAX_HEADER ? "the file" : "100 MB, the most that there may be");
+                         size < VAEI_MAX_HEADER ? "the file"
+                                                : VAEI_WRITTEN(VAEI_MAX_HEADER) " bytes, the most that there may be");
     if (number > size - 8)
         return vaei_fail(error, VAE_ERROR_FORMAT, "the file has %z bytes, its header alone should have %z: it is cut "
                          "off or not a safetensors file", size, (size_t)number);
@@ -14710,7 +14740,7 @@ VAEI_SETUP vae_status vaei_read_numbers(const vaei_matching *matching, const vae
                              VAEI_SHOWN(number));
         if (log_sigma && !vaei_is_log_sigma(number))
             return vaei_fail(error, VAE_ERROR_FORMAT, "number %z of the file's tensor %s%s is %r, and sigma must lie "
-                             "in 1e-6 to 1e6: the file is damaged", i, vaei_block_names[block], wanted->name,
+                             "in " VAEI_SIGMA_RANGE ": the file is damaged", i, vaei_block_names[block], wanted->name,
                              VAEI_SHOWN(number));
         if (to) to[vaei_place_of(matching, index, wanted, i)] = number;
     }
