@@ -5,7 +5,7 @@
 Builds the network from the metadata "vae.config" alone, loads the tensors with load_state_dict(strict=True) and decodes
 z (zeros, or the numbers given) in double, of a conditional network with the last class as label. Prints a line "ok N
 tensors, M pixels", then, without z, the modules, to be copied into a program; with z the pixels, one to a line, in the
-order height, width, channels, as vae_decode gives them (sigmoid of the logits for the Bernoulli likelihood).
+order height, width, channels, as vae_decode gives them.
 """
 import json
 import os
@@ -35,6 +35,31 @@ def layer_from(entry):
     return layer
 
 
+def pixels_of(outputs, config, tensors):
+    """The mean pixels of a row, from what the decoder gives for it."""
+    height, width, channels = config["input"]
+    outputs = outputs.reshape(height * width, -1)
+    logits, second = outputs[:, :channels], outputs[:, channels:]
+    likelihood = config.get("likelihood", "bernoulli")
+    if likelihood == "bernoulli":
+        means = torch.sigmoid(logits)
+    elif likelihood == "continuous_bernoulli":
+        near = logits.abs() < 1e-3
+        safe = torch.where(near, torch.ones_like(logits), logits)
+        means = torch.where(near, 0.5 + logits / 12, 1 / (1 - torch.exp(-safe)) - 1 / safe)
+    elif likelihood == "discretized_logistic":      # sum over levels of the chance to reach each
+        edges = (torch.arange(1, 256, dtype=torch.float64) - 0.5) / 255
+        scale = torch.exp(second.clamp(-8, 4))
+        means = torch.sigmoid((logits[..., None] - edges) / scale[..., None]).mean(-1)
+    else:
+        means = logits
+    if config.get("standardize"):                   # the file has channels first
+        center, scale = (torch.tensor(tensors["standardize." + name][2], dtype=torch.float64).reshape(channels, -1).t()
+                         for name in ("mean", "scale"))
+        means = means * scale + center
+    return means.flatten()
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit("usage: python3 tests/golden/check_in_torch.py MODEL.safetensors [Z ...]")
@@ -55,9 +80,7 @@ def main():
         one_hot = None
         if config.get("classes"):                   # the last one, since the first may be what no label gives
             one_hot = torch.eye(config["classes"], dtype=torch.float64)[-1:]
-        pixels = network.decode(torch.tensor([z], dtype=torch.float64), one_hot)[0]
-    if config.get("likelihood", "bernoulli") == "bernoulli":
-        pixels = torch.sigmoid(pixels)
+        pixels = pixels_of(network.decode(torch.tensor([z], dtype=torch.float64), one_hot)[0], config, tensors)
     print("ok %d tensors, %d pixels" % (len(state), len(pixels)))
     if not sys.argv[2:]:
         print(network)

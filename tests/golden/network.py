@@ -242,7 +242,7 @@ class Network(nn.Module):
         sources = [self.mean] + weighted(modules)[::-1]
         modules, shape, _ = sequential(decoder or mirror(input_shape, encoder), (1, 1, latent), False, classes,
                                        len(encoder) + 1)
-        assert math.prod(shape) == math.prod(input_shape)
+        assert math.prod(shape) in (math.prod(input_shape), 2 * math.prod(input_shape))      # one number a pixel or two
         if tied:
             ties = dict(zip(weighted(modules), sources))
             modules = [Tied(m, ties[m]) if m in ties else m for m in modules]
@@ -258,9 +258,9 @@ class Network(nn.Module):
         return rows.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
 
     def rows(self, images):
-        """Back to rows of height x width x channels."""
-        height, width, channels = self.input_shape
-        return images.reshape(-1, channels, height, width).permute(0, 2, 3, 1).reshape(images.shape[0], -1)
+        """Back to rows of height x width x channels, or twice the channels."""
+        height, width, _ = self.input_shape
+        return images.reshape(images.shape[0], -1, height, width).permute(0, 2, 3, 1).reshape(images.shape[0], -1)
 
     def encode(self, rows, one_hot=None):
         hidden = self.images(rows)
