@@ -6101,12 +6101,12 @@ VAEI_SETUP int vaei_are_odd(const vae_layer *layers) {
 /* Adds to the error about a config that holds what nobody writes, such as an enum's number without a name, that it may
    never have been zeroed: then what the error names was not written by the caller either. */
 VAEI_SETUP void vaei_add_doubt(const vae_config *c, vae_error *error) {
-    const int numbers[][2] = {      /* each with the largest that has a meaning */
-        { (int)c->likelihood, VAEI_LIKELIHOODS - 1 }, { (int)c->beta_schedule.kind, VAEI_SCHEDULES - 1 },
+    const int numbers[][2] = {      /* each with the largest that has a meaning, in this build or not */
+        { (int)c->likelihood, VAE_DISCRETIZED_LOGISTIC }, { (int)c->beta_schedule.kind, VAE_CYCLICAL },
         { (int)c->initialization, VAE_INIT_HE }, { (int)c->layout, VAE_CHANNELS_FIRST },
-        { (int)c->optimizer.kind, VAE_ADADELTA }, { (int)c->optimizer.schedule.kind, VAEI_SCHEDULES - 1 },
+        { (int)c->optimizer.kind, VAE_ADADELTA }, { (int)c->optimizer.schedule.kind, VAE_CYCLICAL },
         { (int)c->part, VAE_DECODER_ONLY }, { (int)c->kernels, VAE_KERNELS_NEON },
-        { (int)c->objective, VAE_OBJECTIVE_AUTOENCODER }, { (int)c->capacity_schedule.kind, VAEI_SCHEDULES - 1 },
+        { (int)c->objective, VAE_OBJECTIVE_AUTOENCODER }, { (int)c->capacity_schedule.kind, VAE_CYCLICAL },
         { (int)c->freeze, VAE_FREEZE_DECODER }, { (int)c->corruption.kind, VAE_CORRUPTION_SALT_AND_PEPPER },
         { c->sigma_per_pixel, 1 }, { c->standardize, 1 }, { c->inference_only, 1 }, { c->shared_heads, 1 },
         { c->tied, 1 }, { c->keep_best, 1 }, { c->binarize, 1 }, { c->missing, 1 }, { c->targets, 1 }
