@@ -4894,10 +4894,13 @@ VAEI_PRIVATE vae_wide vaei_cosine(vae_wide x) {
     return outer ? (x < quarter ? sum : -sum) : VAEI_ROUNDED(sum * y);
 }
 
+/* The warm-up that a schedule may have: none, of any length, less than `steps`, or 1 to `steps`. */
+enum { VAEI_NO_WARMUP, VAEI_ANY_WARMUP, VAEI_SHORTER_WARMUP, VAEI_WARMUP_WITHIN };
+
 typedef struct vaei_schedule {
     const char *name, *symbol;                                          /* in files; in error messages */
     vae_wide  (*factor)(const vae_schedule *schedule, uint64_t step);   /* of update `step`, from 0 */
-    char        has_warmup, has_to;
+    char        warmup, has_to;
     char        multiplies;                                             /* by `to`, which must not be 0 */
 } vaei_schedule;
 
@@ -4947,16 +4950,16 @@ VAEI_PRIVATE vae_wide vaei_cyclical(const vae_schedule *schedule, uint64_t step)
     return vaei_rise((vae_wide)schedule->from, schedule->warmup, step % schedule->steps);
 }
 
-/* name, symbol, factor, has_warmup, has_to, multiplies */
+/* name, symbol, factor, warmup, has_to, multiplies */
 static const vaei_schedule vaei_schedules[] = {
-    { "", "", vaei_constant, 0, 0, 0 },
-    { "constant", "VAE_CONSTANT", vaei_constant, 0, 0, 0 },
+    { "", "", vaei_constant, VAEI_NO_WARMUP, 0, 0 },
+    { "constant", "VAE_CONSTANT", vaei_constant, VAEI_NO_WARMUP, 0, 0 },
 #ifndef VAE_BASIC
-    { "warmup", "VAE_WARMUP", vaei_warmup, 0, 0, 0 },
-    { "cosine", "VAE_COSINE", vaei_cosine_decay, 1, 1, 0 },
-    { "step", "VAE_STEP", vaei_stepwise, 1, 1, 1 },
-    { "exponential", "VAE_EXPONENTIAL", vaei_exponential, 1, 1, 1 },
-    { "cyclical", "VAE_CYCLICAL", vaei_cyclical, 1, 0, 0 }
+    { "warmup", "VAE_WARMUP", vaei_warmup, VAEI_NO_WARMUP, 0, 0 },
+    { "cosine", "VAE_COSINE", vaei_cosine_decay, VAEI_SHORTER_WARMUP, 1, 0 },
+    { "step", "VAE_STEP", vaei_stepwise, VAEI_ANY_WARMUP, 1, 1 },
+    { "exponential", "VAE_EXPONENTIAL", vaei_exponential, VAEI_ANY_WARMUP, 1, 1 },
+    { "cyclical", "VAE_CYCLICAL", vaei_cyclical, VAEI_WARMUP_WITHIN, 0, 0 }
 #endif
 };
 #define VAEI_SCHEDULES ((int)(sizeof vaei_schedules / sizeof vaei_schedules[0]))
@@ -5756,13 +5759,13 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
                          "leave them 0", name);
     if (!s->steps)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.steps is 0: give the updates that it takes, 1 or more", name);
-    if ((s->warmup && !row->has_warmup) || (s->to != 0 && !row->has_to))
+    if ((s->warmup && row->warmup == VAEI_NO_WARMUP) || (s->to != 0 && !row->has_to))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s has a %s, which %s has not: leave it 0", name,
                          s->to != 0 && !row->has_to ? "`to`" : "warmup", row->symbol);
-    if (s->kind == VAE_COSINE && s->warmup >= s->steps)
+    if (row->warmup == VAEI_SHORTER_WARMUP && s->warmup >= s->steps)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: it must be less than all of them", name,
                          VAEI_SHOWN(s->warmup), VAEI_SHOWN(s->steps));
-    if (s->kind == VAE_CYCLICAL && (!s->warmup || s->warmup > s->steps))
+    if (row->warmup == VAEI_WARMUP_WITHIN && (!s->warmup || s->warmup > s->steps))
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.warmup is %r of %r steps: give the updates that it rises in each "
                          "cycle, 1 to all of them", name, VAEI_SHOWN(s->warmup), VAEI_SHOWN(s->steps));
     if (!vaei_lies_in(s->from, 0, 1) || !vaei_lies_in(s->to, 0, 1))
@@ -5771,7 +5774,7 @@ VAEI_SETUP vae_status vaei_check_schedule(const vae_schedule *s, const char *nam
     if (row->multiplies && s->to == 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.to is 0: give the factor of every %r updates, above 0 and up to "
                          "1", name, VAEI_SHOWN(s->steps));
-    if (row->has_warmup && !s->warmup && s->from != 0)
+    if (row->warmup != VAEI_NO_WARMUP && !s->warmup && s->from != 0)
         return vaei_fail(error, VAE_ERROR_CONFIG, "%s.from is %r, but there is no warmup that begins there: set "
                          "warmup, or leave it 0", name, VAEI_SHOWN(s->from));
     return VAE_OK;
@@ -7342,6 +7345,16 @@ VAEI_PRIVATE int vaei_is_frozen(const vae_model *model, int index) {
            index < chain->first_layer + chain->layers;
 }
 
+/* Biases, and batch normalisation's weights and biases after them: weight decay leaves all of these alone. */
+VAEI_PRIVATE size_t vaei_bias_numbers(const vaei_layer *layer) {
+    return (VAEI_HAS(layer->normalizes) ? 3 : 1) * layer->bias_count;
+}
+
+/* Does training move sigma? It belongs to the decoder. */
+VAEI_PRIVATE int vaei_moves_sigma(const vae_model *model) {
+    return model->plan.log_sigma_count && !VAEI_HAS(model->settings.freeze == VAE_FREEZE_DECODER);
+}
+
 /* Refuses a call that needs a half of the network which the model does not hold. */
 VAEI_SETUP vae_status vaei_check_part(const vae_model *model, vae_part needed, const char *call, vae_error *error) {
     const int decoder = needed == VAE_DECODER_ONLY;
@@ -8654,8 +8667,7 @@ VAEI_PRIVATE void vaei_move_sigma(vae_model *model, const vae_real *gradients, v
    favour the late ones, until it falls to VAEI_SIGMA_RATE. */
 VAEI_PRIVATE void vaei_update_sigma(vae_model *model, const vae_real *gradients, uint64_t step) {
     const vae_wide rate = 2 / ((vae_wide)step + 2);
-    if (model->settings.freeze == VAE_FREEZE_DECODER) return;
-    vaei_move_sigma(model, gradients, rate > VAEI_SIGMA_RATE ? rate : VAEI_SIGMA_RATE);
+    if (vaei_moves_sigma(model)) vaei_move_sigma(model, gradients, rate > VAEI_SIGMA_RATE ? rate : VAEI_SIGMA_RATE);
 }
 #endif
 
@@ -10206,7 +10218,7 @@ VAEI_SETUP void vaei_put_layer(vaei_text *text, const vaei_plan *plan, int numbe
     vaei_pad(text, start + 50);
     vaei_put_shape(text, layer->out);
     vaei_pad(text, start + 66);
-    vaei_put_grouped(text, layer->weight_count + (VAEI_HAS(layer->normalizes) ? 3 : 1) * layer->bias_count, 13);
+    vaei_put_grouped(text, layer->weight_count + vaei_bias_numbers(layer), 13);
     if (VAEI_HAS(layer->normalizes)) vaei_put_string(text, "  batch norm");
     if (layer->dropout > 0) vaei_format(text, "  dropout %r", VAEI_SHOWN(layer->dropout));
 }
@@ -10997,11 +11009,6 @@ VAEI_PRIVATE void vaei_zero_gradients(vae_model *model) {
     model->has_gradients = 1;
 }
 
-/* Biases, and batch normalisation's weights and biases after them: weight decay leaves all of these alone. */
-VAEI_PRIVATE size_t vaei_bias_numbers(const vaei_layer *layer) {
-    return (VAEI_HAS(layer->normalizes) ? 3 : 1) * layer->bias_count;
-}
-
 /* Frozen weights have no gradient, and what was written in its place is ignored. */
 VAEI_PRIVATE void vaei_zero_frozen(vae_model *model) {
     const vaei_plan *plan = &model->plan;
@@ -11021,8 +11028,7 @@ VAEI_PRIVATE void vaei_begin_backward(vaei_pass *pass) {
     vae_model *model = pass->model;
     if (VAEI_HAS(model->settings.tied) && !model->has_gradients) vaei_zero_gradients(model);  /* both uses add */
     pass->forward_only = 0;
-    pass->d_log_sigma = model->plan.log_sigma_count && model->settings.freeze != VAE_FREEZE_DECODER
-                            ? model->gradients + model->plan.log_sigma : NULL;
+    pass->d_log_sigma = vaei_moves_sigma(model) ? model->gradients + model->plan.log_sigma : NULL;
     pass->adds = model->has_gradients;
 }
 
@@ -11048,7 +11054,7 @@ VAEI_APART int vaei_first_sigma(vae_model *model, size_t count) {
     const vaei_plan *plan = &model->plan;
     vaei_pass        pass;
     size_t           i;
-    if (!plan->log_sigma_count || model->settings.freeze == VAE_FREEZE_DECODER) return 0;
+    if (!vaei_moves_sigma(model)) return 0;
     /* Sigma is 1 exactly in a fresh model alone: one that was set or loaded keeps it. */
     for (i = 0; i < plan->log_sigma_count; i++) if (model->parameters[plan->log_sigma + i] != 0) return 0;
     vaei_begin_pass(&pass, model, count);
@@ -12406,7 +12412,7 @@ VAEI_PRIVATE int vaei_update_is_finite(const vae_model *model, size_t examples) 
     const int      bounded = vaei_likelihood_of(model)->is_bounded;
     int            i;
     if (examples * model->plan.samples > 1000000) return 0;
-    if (model->settings.freeze != VAE_FREEZE_DECODER &&
+    if (vaei_moves_sigma(model) &&
         !vaei_are_within(model, model->gradients + model->plan.log_sigma, model->plan.log_sigma_count,
                          VAEI_MOST_GRADIENT))
         return 0;
