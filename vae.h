@@ -11971,6 +11971,9 @@ VAEI_SETUP vae_status vaei_check_probe_points(const vae_probe_config *probe, con
     if (!points || !points->z || !points->labels)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: %s, its z or its labels is NULL", set);
     if (!points->count) return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: %s.count is 0", set);
+    if (vaei_times(vaei_times(points->count, probe->latent), sizeof(vae_real)) == VAEI_TOO_LARGE)
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "vae_probe: %s.count is %z, more than fits in memory", set,
+                         points->count);
     for (i = 0; i < points->count; i++)
         if (points->labels[i] < 0 || (size_t)points->labels[i] >= probe->classes)
             return vaei_fail(error, VAE_ERROR_DATA, "%s row %z has label %d: labels must lie in 0 to %z", set, i,

@@ -577,6 +577,9 @@ TEST(test_probe_refusals) {
     none.labels = labels;
     none.count = 0;
     REFUSED(vae_probe(&probe, &none, &points, memory, &accuracy, &error), "train.count is 0");
+    none.count = (size_t)-1 / 4;
+    REFUSED(vae_probe(&probe, &points, &none, memory, &accuracy, &error), "test.count is");
+    REFUSED(vae_probe(&probe, &none, &points, memory, &accuracy, &error), "more than fits in memory");
     probe.classes = 1;
     REFUSED(vae_probe(&probe, &points, &points, memory, &accuracy, &error), "classes is 1");
     probe.classes = (size_t)-1 / 8;
