@@ -104,10 +104,10 @@ int main(int argc, char **argv) {
         { "seed", "N", "of everything random", OPTION_INTEGER, &t.seed, 0, 2147483647 },
         { "threads", "N", "0 for all cores", OPTION_INTEGER, &t.threads, 0, 64 },
         { "data", "DIR", "MNIST's files (else MNIST_DIR, data/, ...)", OPTION_TEXT, &t.data, 0, 0 },
-        { "out", "FILE", "trained model", OPTION_OUTPUT, &t.out, 0, 0 },
+        { "out", "FILE", "trained model", OPTION_MODEL, &t.out, 0, 0 },
         { "samples", "FILE", "picture of digits from the prior", OPTION_OUTPUT, &t.samples, 0, 0 },
         { "log", "FILE", "losses of every epoch as CSV", OPTION_OUTPUT, &t.log, 0, 0 },
-        { "checkpoint", "FILE", "for --resume, else OUT-RECIPE-checkpoint", OPTION_OUTPUT, &t.checkpoint, 0, 0 },
+        { "checkpoint", "FILE", "for --resume, else OUT-RECIPE-checkpoint", OPTION_MODEL, &t.checkpoint, 0, 0 },
         { "resume", "", "go on from the checkpoint", OPTION_FLAG, &t.resume, 0, 0 },
         OPTIONS_END
     };

@@ -21,10 +21,12 @@
 #include <sys/stat.h>
 
 #include "message.h"
+#include "path_kind.h"
 
 typedef enum option_kind {
     OPTION_TEXT,    /* const char *; NULL where there is no default */
     OPTION_OUTPUT,  /* the same, a file to write, for options_check_outputs */
+    OPTION_MODEL,   /* the same, one that vae_save writes: no device, no pipe */
     OPTION_INTEGER, /* long long; no default where it is below the minimum */
     OPTION_NUMBER,  /* double, likewise */
     OPTION_FLAG     /* int: 1 where given; takes no value */
@@ -54,7 +56,7 @@ static inline int options_wrong(const char *program, const char *format, ...) {
 }
 
 static inline void options_print_default(const option *o) {
-    if (o->kind <= OPTION_OUTPUT && *(const char **)o->destination) printf(" (%s)", *(const char **)o->destination);
+    if (o->kind <= OPTION_MODEL && *(const char **)o->destination) printf(" (%s)", *(const char **)o->destination);
     if (o->kind == OPTION_INTEGER && (double)*(long long *)o->destination >= o->minimum)
         printf(" (%lld)", *(long long *)o->destination);
     if (o->kind == OPTION_NUMBER && *(double *)o->destination >= o->minimum) printf(" (%g)", *(double *)o->destination);
@@ -131,7 +133,7 @@ static inline int options_store_number(const char *program, const option *o, con
 /* Stores the value; 0, or the exit code after a printed sentence. */
 static inline int options_store(const char *program, const option *o, const char *text) {
     if (!text) return options_wrong(program, "--%s needs a value", o->name);
-    if (o->kind > OPTION_OUTPUT) return options_store_number(program, o, text);
+    if (o->kind > OPTION_MODEL) return options_store_number(program, o, text);
     if (!*text) return options_wrong(program, "--%s needs %s, not an empty word", o->name, o->placeholder);
     *(const char **)o->destination = text;
     return 0;
@@ -160,10 +162,45 @@ static inline int options_is_one_file(const char *path, const char *other) {
 static inline const option *options_same_file(const option *o, const option *table) {
     for (; table->name; table++) {
         const int   is_path = strcmp(table->placeholder, "FILE") == 0 || strcmp(table->placeholder, "PATH") == 0;
-        const char *path = is_path && table->kind <= OPTION_OUTPUT ? *(const char **)table->destination : NULL;
+        const char *path = is_path && table->kind <= OPTION_MODEL ? *(const char **)table->destination : NULL;
         if (table != o && path && options_is_one_file(path, *(const char **)o->destination)) return table;
     }
     return NULL;
+}
+
+/* The file that the option names for output, or NULL. */
+static inline const char *options_output(const option *o) {
+    return o->kind == OPTION_OUTPUT || o->kind == OPTION_MODEL ? *(const char **)o->destination : NULL;
+}
+
+/* Whether the file can be opened so; one that this makes is removed again. Else errno says why not. */
+static inline int options_can_open(const char *path, const char *mode) {
+    const path_kind before = path_kind_of(path);
+    FILE           *file = fopen(path, mode);
+    return file && fclose(file) == 0 && (before != PATH_NOTHING || remove(path) == 0);
+}
+
+/* Whether a file can be made at `path`. What is there now stays as it is. */
+static inline int options_check_output(const option *o, const char *path, char message[MESSAGE_SIZE]) {
+    const int       is_prefix = strcmp(o->placeholder, "PREFIX") == 0;
+    const path_kind kind = is_prefix ? PATH_NOTHING : path_kind_of(path);
+    const char     *slash = strrchr(path, '/');
+    char            trial[1024];
+    if (kind == PATH_FOLDER || (slash && !slash[1]))
+        return fail(message, "--%s %s is a folder: add a name for the file", o->name, path);
+    if (kind == PATH_DEVICE && o->kind == OPTION_MODEL)
+        return fail(message, "--%s %s is a device or a pipe: name a file", o->name, path);
+    if (kind == PATH_DEVICE) return 0;      /* what is written there goes straight into it */
+    errno = ENAMETOOLONG;
+    if (snprintf(trial, sizeof trial, "%s.partial", path) < (int)sizeof trial &&
+        (kind != PATH_FILE || options_can_open(path, "r+b")) && options_can_open(trial, "ab")) return 0;
+    fail(message, "cannot write --%s %s: %s", o->name, path, strerror(errno));
+    if (!slash || slash == path) return -1;
+    snprintf(trial, sizeof trial, "%.*s", (int)(slash - path), path);
+    if (path_kind_of(trial) != PATH_NOTHING) return -1;
+    return fail(message, strchr(trial, ' ') ? "there is no folder %s for --%s: make it with mkdir -p '%s'"
+                                            : "there is no folder %s for --%s: make it with mkdir -p %s",
+                trial, o->name, trial);
 }
 
 /* Whether files can be made where the options say, before an hour is spent on what should go into them: of another file
@@ -171,25 +208,13 @@ static inline const option *options_same_file(const option *o, const option *tab
    or the exit code after a printed sentence. */
 static inline int options_check_outputs(const char *program, const option *table) {
     const option *o;
-    char          message[MESSAGE_SIZE], trial[1024];
+    char          message[MESSAGE_SIZE];
     for (o = table; o->name; o++)
-        if (o->kind == OPTION_OUTPUT && *(const char **)o->destination && options_same_file(o, table))
-            return options_wrong(program, "--%s would overwrite %s, which is --%s too", o->name,
-                                 *(const char **)o->destination, options_same_file(o, table)->name);
-    o = table;
-    for (; o->name; o++) {
-        const char *path = o->kind == OPTION_OUTPUT ? *(const char **)o->destination : NULL, *slash;
-        FILE       *file;
-        if (!path) continue;
-        slash = strrchr(path, '/');
-        errno = ENAMETOOLONG;
-        file = snprintf(trial, sizeof trial, "%s.partial", path) < (int)sizeof trial ? fopen(trial, "ab") : NULL;
-        if (file && fclose(file) == 0 && remove(trial) == 0) continue;
-        if (errno == ENOENT && slash)
-            fail(message, "there is no folder %.*s for --%s: make it with mkdir -p %.*s", (int)(slash - path), path,
-                 o->name, (int)(slash - path), path);
-        else
-            fail(message, "cannot write --%s %s: %s", o->name, path, strerror(errno));
+        if (options_output(o) && options_same_file(o, table))
+            return options_wrong(program, "--%s would overwrite %s, which is --%s too", o->name, options_output(o),
+                                 options_same_file(o, table)->name);
+    for (o = table; o->name; o++) {
+        if (!options_output(o) || options_check_output(o, options_output(o), message) == 0) continue;
         complain(program, message);
         return 2;
     }

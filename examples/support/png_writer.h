@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "message.h"
+#include "path_kind.h"
 
 enum { PNG_MAX_SIDE = 20000, PNG_GUTTER = 2, PNG_GUTTER_GREY = 48 };
 
@@ -218,8 +219,10 @@ static inline int png_write_grid(const char *path, const png_grid *grid, char me
     if (!canvas) return fail(message, "not enough memory to draw %s", path);
     memset(canvas, PNG_GUTTER_GREY, size);
     png_draw_grid(grid, canvas, width);
+    if (path_kind_of(path) == PATH_DEVICE) strcpy(temporary, path);      /* a device stays what it is */
     result = png_write_file(temporary, canvas, (int)width, (int)height, grid->channels, message);
     free(canvas);
+    if (strcmp(temporary, path) == 0) return result;
 #ifdef _WIN32
     if (result == 0) remove(path); /* Windows does not rename onto a file that is there */
 #endif
