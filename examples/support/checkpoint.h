@@ -2,17 +2,19 @@
 
    A checkpoint does not hold what it was trained on. With other data, training would go on without a word and overwrite
    what was learned before. So PATH.data, a line of text beside it, tells how many images there were, the hash of their
-   pixels and where they lay; a checkpoint without that line is taken for one of these data.
+   pixels and where they lay; a checkpoint without that line is taken for one of these data. A checkpoint that a new
+   training replaces is kept as PATH.before: who forgot --resume has lost nothing.
    Calls return 0, or -1 with one sentence in `message`. */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "file_can_be_read.h"
 #include "message.h"
+#include "path_kind.h"
 
 typedef struct checkpoint {
     const char   *path, *option;        /* what names it on the command line, such as "--out" */
@@ -22,6 +24,7 @@ typedef struct checkpoint {
     char          hash[17], mark[1200]; /* the mark: the path of the line of text */
     int           sized;                /* nonzero: an option --size makes the images as large as it says */
     int           marked;               /* nonzero: the line has been written */
+    int           resumed;              /* nonzero: what is at the path is an earlier state of this training */
 } checkpoint;
 
 /* `count` images of `size` bytes each. The hash is FNV-1a, of 64 bits. */
@@ -81,12 +84,13 @@ static inline int checkpoint_load(const checkpoint *c, const vae_config *config,
 }
 
 /* Loads it, or makes a new model after a word about what is going to happen to an earlier one. */
-static inline int checkpoint_open(const checkpoint *c, int resume, const vae_config *config, vae_model **model,
+static inline int checkpoint_open(checkpoint *c, int resume, const vae_config *config, vae_model **model,
                                   char message[MESSAGE_SIZE]) {
     vae_error error;
+    c->resumed = resume;
     if (resume) return checkpoint_load(c, config, model, message);
-    if (file_can_be_read(c->path))
-        printf("%s is there already and will be replaced: --resume would go on from it\n", c->path);
+    if (path_kind_of(c->path) == PATH_FILE)
+        printf("%s is there already: --resume would go on from it, else it becomes %s.before\n", c->path, c->path);
     return vae_create(config, model, &error) == VAE_OK ? 0 : fail(message, "%s", error.message);
 }
 
@@ -109,12 +113,29 @@ static inline int checkpoint_mark(checkpoint *c, char message[MESSAGE_SIZE]) {
     return 0;
 }
 
+/* Moves the checkpoint of another training and its line out of the way, or `back`. */
+static inline int checkpoint_put_aside(const checkpoint *c, int back, char message[MESSAGE_SIZE]) {
+    char before[1200], mark[1250];
+    snprintf(before, sizeof before, "%s.before", c->path);
+    snprintf(mark, sizeof mark, "%s.data", before);
+    if (path_kind_of(back ? before : c->path) != PATH_FILE) return 0;
+    remove(back ? c->path : before);    /* Windows does not rename onto a file that is there */
+    remove(back ? c->mark : mark);
+    if (rename(back ? before : c->path, back ? c->path : before) != 0)
+        return fail(message, "cannot keep %.100s as %.100s: %s", c->path, before, strerror(errno));
+    if (path_kind_of(back ? mark : c->mark) == PATH_FILE) rename(back ? mark : c->mark, back ? c->mark : mark);
+    return 0;
+}
+
 /* The line follows the first save. In between there is none: one of the data before would be of no use there. */
 static inline int checkpoint_save(checkpoint *c, vae_model *model, char message[MESSAGE_SIZE]) {
+    char      unused[MESSAGE_SIZE];
     vae_error error;
+    if (!c->marked && !c->resumed && checkpoint_put_aside(c, 0, message) != 0) return -1;
     if (!c->marked) remove(c->mark);
-    if (vae_save_checkpoint(model, c->path, &error) != VAE_OK) return fail(message, "%s", error.message);
-    return c->marked ? 0 : checkpoint_mark(c, message);
+    if (vae_save_checkpoint(model, c->path, &error) == VAE_OK) return c->marked ? 0 : checkpoint_mark(c, message);
+    if (!c->marked && !c->resumed) checkpoint_put_aside(c, 1, unused);
+    return fail(message, "%s", error.message);
 }
 
 #endif
