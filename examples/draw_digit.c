@@ -30,7 +30,7 @@ static int train(const char *data, const char *path, long long epochs, char *mes
     vae_model     *model = NULL;
     vae_error      error = { VAE_OK, "" };
     int           *labels = NULL;
-    const int      there = file_can_be_read(path);
+    const int      there = path_kind_of(path) != PATH_NOTHING;
     int            code = idx_read_mnist(data, &found, &images, &test, message);
     if (code == 0) {
         checkpoint_begin(&saved, path, "--model", "images", found.path, images.pixels, images.count,
@@ -79,12 +79,12 @@ static int draw(vae_model *model, const char *digits, size_t hands, vae_real *pi
 int main(int argc, char **argv) {
     const char  *digits = "0123456789", *path = "out/digits.safetensors", *out = "out/digits.png", *data = NULL;
     long long    hands = 6, epochs = 5, scale = 3, seed = 1;
-    const option table[] = {
+    option       table[] = {
         { "digits", "DIGITS", "what to write", OPTION_TEXT, &digits, 0, 0 },
+        { "model", "FILE", "the model; trained and saved where there is none", OPTION_MODEL, &path, 0, 0 },
         { "hands", "N", "in so many ways", OPTION_INTEGER, &hands, 1, 1000 },
         { "seed", "N", "which ones", OPTION_INTEGER, &seed, 1, 2147483647 },
         { "scale", "N", "enlargement of each pixel", OPTION_INTEGER, &scale, 1, 50 },
-        { "model", "FILE", "the model; trained and saved where there is none", OPTION_OUTPUT, &path, 0, 0 },
         { "epochs", "N", "passes over the data to train it", OPTION_INTEGER, &epochs, 1, 100000 },
         { "data", "DIR", "MNIST's files (else MNIST_DIR, data/, ...)", OPTION_TEXT, &data, 0, 0 },
         { "out", "FILE", "the picture", OPTION_OUTPUT, &out, 0, 0 },
@@ -95,14 +95,15 @@ int main(int argc, char **argv) {
     vae_real  *pixels = NULL;
     vae_error  error;
     char       message[MESSAGE_SIZE];
-    int        code = options_parse(argc, argv, "Writes digits of your choice in several hands.", table, 1);
+    int        code = options_parse(argc, argv, "Writes digits of your choice in several hands.", table, 1), there;
     if (code >= 0) return code;
     if (!*digits || strspn(digits, "0123456789") < strlen(digits) || strlen(digits) > 100)
         return options_wrong("draw_digit", "'%s' is not 1 to 100 digits", digits);
+    there = path_kind_of(path) != PATH_NOTHING;
+    if (there) table[1].kind = OPTION_TEXT;         /* --model is only read */
     if (options_check_outputs("draw_digit", table) != 0) return 2;
-    if (file_can_be_read(path))
-        printf("%s is there already: remove it, or name another --model, to train anew\n", path);
-    code = file_can_be_read(path) && !data ? 0 : train(data, path, epochs, message);
+    if (there) printf("%s is there already: remove it, or name another --model, to train anew\n", path);
+    code = there && !data ? 0 : train(data, path, epochs, message);
     config.seed = (uint64_t)seed;
     if (code == 0 && vae_load(path, &config, &model, &error) != VAE_OK) code = fail(message, "%s", error.message);
     vae_get_config(model, &config);

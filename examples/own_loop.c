@@ -3,8 +3,7 @@
 
        build/own_loop 700 out/own      trains until step 700, from the start or from where out/own stopped
 
-   Writes out/own.safetensors (the model, to be loaded by any program) and out/own.momentum (what the optimiser here
-   remembers, which the library does not know). */
+   Writes out/own.safetensors (the model, for any program) and out/own.momentum (what the optimiser here remembers). */
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
 
@@ -13,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/path_kind.h"
 #include "support/pumps.h"
 
 enum { ROWS = 4000, COLUMNS = 6, BATCH = 128, PIECE = 48, STEPS = 1500 };
@@ -85,8 +85,6 @@ static int momentum_file(const char *path, const char *mode, vae_real *momentum,
 static vae_status begin(const csv_table *table, const char *path, vae_model **model, vae_error *error) {
     vae_config config;
     vae_data   all;
-    vae_status status = vae_load(path, NULL, model, error);
-    if (status != VAE_ERROR_FILE) return status;
     memset(&config, 0, sizeof config);
     memset(&all, 0, sizeof all);
     config.input.height = config.input.channels = 1;
@@ -97,10 +95,11 @@ static vae_status begin(const csv_table *table, const char *path, vae_model **mo
     config.sigma = (vae_real)0.1;                  /* of each column's standard deviation */
     config.standardize = 1;
     config.batch = PIECE;
+    if (vae_load(path, &config, model, error) != VAE_ERROR_FILE || path_kind_of(path) != PATH_NOTHING)
+        return error->status;
     all.pixels = table->numbers;
     all.count = table->rows;
-    status = vae_create(&config, model, error);
-    return status == VAE_OK ? vae_standardize(*model, &all, error) : status;
+    return vae_create(&config, model, error) == VAE_OK ? vae_standardize(*model, &all, error) : error->status;
 }
 
 static int train(const csv_table *table, vae_model *model, uint64_t until, const char *path, char *message) {
@@ -134,7 +133,7 @@ int main(int argc, char **argv) {
     vae_model  *model = NULL;
     vae_error   error;
     int         code;
-    if (argc > 3 || (argc > 1 && argv[1][strspn(argv[1], "0123456789")]))
+    if (argc > 3 || (argc > 1 && argv[1][strspn(argv[1], "0123456789")]) || strlen(name) > 480)
         return complain("own_loop", "usage: own_loop [STEPS [NAME]], as in own_loop 700 out/own");
     snprintf(model_path, sizeof model_path, "%.480s.safetensors", name);
     snprintf(momentum_path, sizeof momentum_path, "%.480s.momentum", name);

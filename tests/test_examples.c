@@ -518,7 +518,6 @@ TEST(test_options_outputs) {
     CHECK(!can_be_opened(FOLDER "/missing") && !can_be_opened("/nonexistent"));
 }
 
-/* Nor may an output be what another option names, whether that is read or written. */
 /* Only the ending asked for gives way: two files never have one result. */
 TEST(test_beside) {
     char made[BESIDE_SIZE], longer[2 * BESIDE_SIZE];
@@ -532,6 +531,7 @@ TEST(test_beside) {
     CHECK(strlen(beside(made, longer, ".csv", "-filled.csv")) == BESIDE_SIZE - 1);     /* too long to be opened */
 }
 
+/* Nor may an output be what another option names, whether that is read or written. */
 TEST(test_options_same_file) {
     static const char  *in, *name, *out, *log;
     static const option files[] = { { "in", "FILE", "", OPTION_TEXT, &in, 0, 0 },
@@ -562,6 +562,58 @@ TEST(test_options_same_file) {
     if (!to_stderr) exit(1);
     CHECK(options_check_outputs("prog", files) == 2);
     take_text(to_stderr, complained);
+#endif
+}
+
+/* What the check says of one path; what is there is as it was. */
+static const char *output_refusal(const char *path, option_kind kind, const char *placeholder) {
+    option checked[2] = { { "out", NULL, "", OPTION_TEXT, &got.out, 0, 0 }, OPTIONS_END };
+    int    code;
+    checked[0].placeholder = placeholder;
+    checked[0].kind = kind;
+    got.out = path;
+    to_stderr = fopen(FOLDER "/stderr", "wb+");
+    if (!to_stderr) exit(1);
+    code = options_check_outputs("prog", checked);
+    take_text(to_stderr, complained);
+    CHECK(code == (complained[0] ? 2 : 0));
+    return complained;
+}
+
+/* A folder, a protected file or a model's device are refused before the work; other devices and files stay. */
+TEST(test_options_kinds_of_outputs) {
+    size_t         size = 0;
+    unsigned char *left;
+    write_file("kinds/folder/x", "x", 1);
+    write_file("kinds/mine.png.partial", "kept", 4);
+    write_file("kinds/guarded.csv", "kept", 4);
+    CHECK_TEXT(output_refusal(FOLDER "/kinds/folder", OPTION_OUTPUT, "FILE"),
+               "prog: --out " FOLDER "/kinds/folder is a folder: add a name for the file\n");
+    CHECK_CONTAINS(output_refusal(FOLDER "/kinds/folder/", OPTION_OUTPUT, "PREFIX"), "is a folder: add a name");
+    CHECK_TEXT(output_refusal(FOLDER "/kinds/folder", OPTION_OUTPUT, "PREFIX"), "");
+    CHECK_CONTAINS(output_refusal(FOLDER "/kinds/no where/", OPTION_MODEL, "FILE"), "is a folder: add a name");
+    CHECK_CONTAINS(output_refusal(FOLDER "/kinds/no where/x", OPTION_MODEL, "FILE"),
+                   "there is no folder " FOLDER "/kinds/no where for --out: make it with mkdir -p '" FOLDER
+                   "/kinds/no where'\n");
+    CHECK_TEXT(output_refusal(FOLDER "/kinds/mine.png", OPTION_OUTPUT, "FILE"), "");
+    left = read_file(FOLDER "/kinds/mine.png.partial", &size);
+    if (CHECK(left != NULL)) CHECK_TEXT((char *)left, "kept");
+    free(left);
+    CHECK_TEXT(output_refusal(FOLDER "/kinds/guarded.csv", OPTION_OUTPUT, "FILE"), "");
+    left = read_file(FOLDER "/kinds/guarded.csv", &size);
+    if (CHECK(left != NULL)) CHECK_TEXT((char *)left, "kept");
+    free(left);
+#if defined(__unix__) || defined(__APPLE__)
+    CHECK(chmod(FOLDER "/kinds/guarded.csv", 0400) == 0);
+    if (access(FOLDER "/kinds/guarded.csv", W_OK) != 0)         /* the superuser may write everywhere */
+        CHECK_CONTAINS(output_refusal(FOLDER "/kinds/guarded.csv", OPTION_OUTPUT, "FILE"), "cannot write --out ");
+    if (path_kind_of("/dev/null") == PATH_DEVICE) {
+        CHECK_TEXT(output_refusal("/dev/null", OPTION_OUTPUT, "FILE"), "");
+        CHECK_TEXT(output_refusal("/dev/null", OPTION_MODEL, "FILE"),
+                   "prog: --out /dev/null is a device or a pipe: name a file\n");
+    }
+    if (path_kind_of("/proc/self") == PATH_FOLDER)
+        CHECK_CONTAINS(output_refusal("/proc/x", OPTION_OUTPUT, "FILE"), "prog: cannot write --out /proc/x: ");
 #endif
 }
 
@@ -1412,6 +1464,29 @@ TEST(test_second_interrupt) {
     CHECK(can_be_opened(RUNS "/c/checkpoint"));
 }
 
+/* What a new training replaces is kept, with the line that tells its data: Ctrl-C after a forgotten --resume loses
+   nothing. */
+TEST(test_forgotten_resume) {
+    uint64_t before, line;
+    if (!have_examples()) SKIP("the examples are not built");
+    CHECK(run("rm -f " RUNS "/c/*; " FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
+    CHECK(run(FEW "torch-400-20 --epochs 2" FILES("c")) == 0);
+    before = hash_of_file(RUNS "/c/checkpoint");
+    line = hash_of_file(RUNS "/c/checkpoint.data");
+    CHECK(run("build/train_mnist --recipe torch-400-20 --threads 1 --data " RUNS "/digits" FILES("c") " >" RUNS
+              "/c.log 2>&1 & run=$!; until grep -q watch " RUNS "/c.log; do sleep 0.02; done; kill -TERM $run; wait "
+              "$run") == 143);
+    CHECK(run("cat " RUNS "/c.log") == 0);
+    CHECK_CONTAINS(heard, "/c/checkpoint is there already: --resume would go on from it, else it becomes " RUNS
+                   "/c/checkpoint.before\n");
+    CHECK(hash_of_file(RUNS "/c/checkpoint.before") == before && before != 0);
+    CHECK(hash_of_file(RUNS "/c/checkpoint.before.data") == line && line != 0);
+    CHECK(hash_of_file(RUNS "/c/checkpoint") != before && hash_of_file(RUNS "/c/checkpoint.data") != line);
+    CHECK(run("mv " RUNS "/c/checkpoint.before " RUNS "/c/checkpoint && mv " RUNS "/c/checkpoint.before.data " RUNS
+              "/c/checkpoint.data && " FEW "torch-400-20 --epochs 3 --resume" FILES("c")) == 0);
+    CHECK(!can_be_opened(RUNS "/c/checkpoint.before"));         /* what goes on replaces itself */
+}
+
 /* Each recipe has a checkpoint of its own, which --resume finds: one that another left stays as it is. */
 TEST(test_checkpoint_of_each_recipe) {
     if (!have_examples()) SKIP("the examples are not built");
@@ -1419,16 +1494,16 @@ TEST(test_checkpoint_of_each_recipe) {
     "build/train_mnist --recipe " name " --epochs " epochs " --threads 2 --data " RUNS "/digits --out " RUNS \
     "/c/m.safetensors --samples " RUNS "/c/s.png"
     CHECK(run("rm -f " RUNS "/c/*; " RECIPE("torch-400-20", "1")) == 0);
-    CHECK(!strstr(heard, "will be replaced"));
+    CHECK(!strstr(heard, ".before"));
     CHECK(run(RECIPE("dense-512-32", "1")) == 0);
-    CHECK(!strstr(heard, "will be replaced"));
+    CHECK(!strstr(heard, ".before"));
     CHECK(run(RECIPE("torch-400-20", "2") " --resume") == 0);
-    CHECK(!strstr(heard, "will be replaced") && !strstr(heard, "epoch 1/2") && strstr(heard, "epoch 2/2"));
+    CHECK(!strstr(heard, ".before") && !strstr(heard, "epoch 1/2") && strstr(heard, "epoch 2/2"));
     CHECK(run("(cd " RUNS "/c && ls *.safetensors *.png)") == 0);
     CHECK_TEXT(heard, "m-dense-512-32-checkpoint.safetensors\nm-torch-400-20-checkpoint.safetensors\nm.safetensors\n"
                       "s.png\n\n0\n");
     CHECK(run(RECIPE("dense-512-32", "1")) == 0);
-    CHECK_CONTAINS(heard, "/c/m-dense-512-32-checkpoint.safetensors is there already and will be replaced: --resume ");
+    CHECK_CONTAINS(heard, "/c/m-dense-512-32-checkpoint.safetensors is there already: --resume would ");
 #undef RECIPE
 }
 
@@ -1501,7 +1576,8 @@ TEST(test_pictures) {
     int      i;
     if (!have_examples()) SKIP("the examples are not built");
     CHECK(run(TRAIN FILES("a") " --latent 2") == 0);
-    CHECK_CONTAINS(heard, RUNS "/a/checkpoint is there already and will be replaced: --resume would go on from it\n");
+    CHECK_CONTAINS(heard, RUNS "/a/checkpoint is there already: --resume would go on from it, else it becomes "
+                   RUNS "/a/checkpoint.before\n");
     check_picture(RUNS "/a/samples.png", 10 * 86 + 2, 10 * 86 + 2);
     CHECK(run("build/sample_mnist " RUNS "/a/model --out " RUNS "/p.png --count 5 --columns 3 --scale 1") == 0);
     check_picture(RUNS "/p.png", 3 * 30 + 2, 2 * 30 + 2);
@@ -1548,6 +1624,14 @@ TEST(test_pictures) {
     CHECK_CONTAINS(heard, "draw_digit: " RUNS "/classes learned 6000 images of " RUNS "/digits, not these 64 of " RUNS
                    "/few: name another --model, or remove this one to begin anew\n");
     CHECK(!can_be_opened(RUNS "/p.png") && hash_of_file(RUNS "/classes") == before);
+    CHECK(run("mkfifo " RUNS "/pipe; cat " RUNS "/pipe >" RUNS "/q.png & cat=$!; build/draw_digit 7 --model " RUNS
+              "/classes --out " RUNS "/pipe && test -p " RUNS "/pipe && wait $cat; code=$?; kill $cat; (exit $code)") ==
+          0);                                   /* no file comes in its place */
+    check_picture(RUNS "/q.png", 86 + 2, 6 * 86 + 2);
+    CHECK(run("build/reconstruct_mnist " RUNS "/classes --data " RUNS "/digits --out " RUNS "/p.png") == 1);
+    CHECK_CONTAINS(heard, "reconstruct_mnist: " RUNS "/classes is conditional: it asks for each image's class, which ");
+    CHECK(run("build/interpolate_mnist " RUNS "/classes --data " RUNS "/digits --out " RUNS "/p.png") == 1);
+    CHECK(run("build/plot_latent " RUNS "/classes --data " RUNS "/digits --out " RUNS "/p.png") == 1);
     CHECK(run("build/draw_digit 7 --data /nonexistent --model " RUNS "/classes --out " RUNS "/p.png") == 1);
     CHECK_CONTAINS(heard, "draw_digit: /nonexistent has no file train-images-idx3-ubyte that can be opened");
     CHECK(run("build/draw_digit 7 --model " RUNS "/classes --out " RUNS "/p.png") == 0);
@@ -1560,8 +1644,9 @@ TEST(test_pictures) {
     CHECK_CONTAINS(heard, "it is not in data, ../shared/mnist or build/digits\n");
     CHECK(run("build/draw_digit 20x6") == 2);
     CHECK_CONTAINS(heard, "draw_digit: '20x6' is not 1 to 100 digits: see --help");
-    CHECK(run("build/plot_latent " RUNS "/classes --data " RUNS "/digits --out " RUNS "/p.png") == 1);
-    CHECK_CONTAINS(heard, "plot_latent: this model has 12 latent dimensions, a plane two: train one with --latent 2");
+    CHECK(run(FEW "torch-400-20 --epochs 1" FILES("c")) == 0);
+    CHECK(run("build/plot_latent " RUNS "/c/model --data " RUNS "/digits --out " RUNS "/p.png") == 1);
+    CHECK_CONTAINS(heard, "plot_latent: this model has 20 latent dimensions, a plane two: train one with --latent 2");
     CHECK(run("build/sample_mnist " RUNS "/a/model --out /nonexistent/x.png") == 2);
     CHECK_CONTAINS(heard, "sample_mnist: there is no folder /nonexistent for --out");
     CHECK(run("test -e /nonexistent") != 0);
@@ -1795,6 +1880,15 @@ TEST(test_own_loop) {
     CHECK(run("cp " FOLDER "/whole.momentum " FOLDER "/parts.momentum; build/own_loop 10 " FOLDER "/other; cp " FOLDER
               "/other.safetensors " FOLDER "/parts.safetensors; build/own_loop 300 " FOLDER "/parts") == 1);
     CHECK_CONTAINS(heard, "own_loop: " FOLDER "/parts.momentum does not belong to the model's step");
+    CHECK(run("mkdir " FOLDER "/parts2.safetensors; build/own_loop 10 " FOLDER "/parts2") == 1);  /* no file to load */
+    CHECK_CONTAINS(heard, "own_loop: cannot ");
+    CHECK(!can_be_opened(FOLDER "/parts2.momentum"));
+    if (have_examples()) {              /* a model of longer rows: they are not read beyond the table's */
+        CHECK(run(FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16 && build/draw_digit 7 --epochs 1 --data "
+                  RUNS "/few --model " FOLDER "/longer.safetensors --out " FOLDER "/p.png") == 0);
+        CHECK(run("build/own_loop 10 " FOLDER "/longer") == 1);
+        CHECK_CONTAINS(heard, "own_loop: " FOLDER "/longer.safetensors: ");
+    }
     CHECK(run("build/own_loop 10 " FOLDER "/missing/own") == 1);
     CHECK_CONTAINS(heard, "own_loop: cannot write " FOLDER "/missing/own.momentum: is its folder there?");
     CHECK(run("build/own_loop --help") == 1);
@@ -2190,6 +2284,14 @@ TEST(test_image_folder) {
     check_damaged_picture("P6 2 2 255 abc", 14, "ends after 3 of the 12 bytes of 2 x 2 pixels");
     check_damaged_picture("P5 1 1 999 a", 12, "ends after 1 of the 2 bytes of 1 x 1 pixels");
     check_damaged_picture("P5 1 1 9 a", 10, "has a value of 97 where 9 is the largest");
+    if (run("mkfifo " FOLDER "/damaged/c.pgm && mkdir " FOLDER "/damaged/d.ppm") == 0) {    /* nobody writes there */
+        CHECK(load_folder("damaged", 0, &folder) == 0);
+        CHECK_CONTAINS(heard, "/damaged/c.pgm is no picture but a device or a pipe\n");
+        CHECK_CONTAINS(heard, "/damaged/d.ppm is no picture but a folder\n");
+        CHECK(folder.count == 1 && folder.others == 3);
+        free(folder.pixels);
+        CHECK(run("rm -r " FOLDER "/damaged/[cd].*") == 0);
+    }
     check_damaged_picture("P5 1", 4, "width and height must be from 1 to 16384");
     CHECK(run("rm " FOLDER "/damaged/b.pgm") == 0);
     CHECK(load_folder("damaged", 0, &folder) == -1);
@@ -2283,7 +2385,7 @@ TEST(test_train_images) {
     write_file("my pictures/9.png", small_jpeg, 60);
     CHECK(png_write_grid(FOLDER "/my pictures/a.PNG", &grid, complaint) == 0);
     CHECK(run("build/train_images '" FOLDER "/my pictures' --size 11 --epochs 1 --out " FOLDER "/i") == 0);
-    CHECK_CONTAINS(heard, "/i-checkpoint.safetensors is there already and will be replaced: --resume would go on ");
+    CHECK_CONTAINS(heard, "/i-checkpoint.safetensors is there already: --resume would go on from it, else ");
     CHECK_CONTAINS(heard, "\n1 of another shape have two of their edges cut off (--size makes squares of all)\n");
     reads_png = strstr(heard, "without stb_image.h") == NULL;
     CHECK_CONTAINS(heard, reads_png ? ": 9 pictures, as 11 x 11, in colour\n1 other files were passed over\n"
@@ -2319,6 +2421,7 @@ int main(void) {
     RUN(test_options_outputs);
     RUN(test_beside);
     RUN(test_options_same_file);
+    RUN(test_options_kinds_of_outputs);
     RUN(test_decoder);
     RUN(test_png_values);
     RUN(test_png_runs);
@@ -2333,6 +2436,7 @@ int main(void) {
     RUN(test_stages);
     RUN(test_reproduce);
     RUN(test_second_interrupt);
+    RUN(test_forgotten_resume);
     RUN(test_checkpoint_of_each_recipe);
     RUN(test_train_mistakes);
     RUN(test_pictures);

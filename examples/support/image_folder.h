@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 
+#include "path_kind.h"
 #include "ppm_reader.h"
 
 #if defined(__has_include) && !defined(WITHOUT_STB_IMAGE)
@@ -111,6 +112,9 @@ static inline int image_folder_read_stb(const char *path, ppm_image *image, char
 #endif
 
 static inline int image_folder_read(const char *path, int kind, ppm_image *image, char *message) {
+    const path_kind there = path_kind_of(path);
+    if (there == PATH_FOLDER || there == PATH_DEVICE)       /* a pipe would be waited for */
+        return fail(message, "%s is no picture but a %s", path, there == PATH_FOLDER ? "folder" : "device or a pipe");
 #ifdef STB_IMAGE_FILE
     if (kind == 2) return image_folder_read_stb(path, image, message);
 #endif

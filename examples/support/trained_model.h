@@ -21,6 +21,8 @@ static inline int load_for_images(const char *path, const char *data, int missin
     if (idx_read_mnist(data, &found, NULL, test, message) != 0 ||
         load_trained(path, &changes, model, message) != 0) return -1;
     vae_get_config(*model, &config);
+    if (config.classes)
+        return fail(message, "%s is conditional: it asks for each image's class, which only draw_digit gives", path);
     if (config.input.height == test->height && config.input.width == test->width && config.input.channels == 1)
         return 0;
     return fail(message, "the model is for images of %d x %d x %d, the test images are %d x %d x 1",
