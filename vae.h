@@ -14600,6 +14600,9 @@ VAEI_SETUP vae_status vaei_fail_shape(const vaei_matching *matching, const vaei_
     for (i = 0; i < 4; i++) shape[i] = wanted->shape[i];
     for (i = 0; i < wanted->rank && reversed; i++) reversed = found->shape[i] == shape[wanted->rank - 1 - i];
     if (reversed) advice = "it is transposed, save its .T";
+    for (i = 0; i < matching->model->plan.layer_count && reversed; i++)
+        if (matching->model->plan.layers[i].connection)
+            advice = "it is transposed, save its .T (and what Keras flattened, with channels first)";
     if (found->rank == 4 && wanted->rank == 4 && found->shape[0] == shape[2] && found->shape[1] == shape[3] &&
         found->shape[2] == shape[1] && found->shape[3] == shape[0])
         advice = "it is transposed, save its .permute(3, 2, 0, 1)";

@@ -1930,6 +1930,22 @@ TEST(test_shapes_that_are_turned) {
         CHECK_CONTAINS(problem.message, "it is transposed, save its .permute(3, 2, 0, 1)");
         free(other.at);
     }
+    {
+        vae_model  *model = make(CONVOLUTIONAL);
+        const bytes file = saved(model, 0);
+        vae_tensor  tensor;
+        char        wanted[24], turned[24], *at;
+        size_t      i = 0;
+        while (vae_tensor_at(model, i, &tensor, NULL) == VAE_OK && strcmp(tensor.name, "mean.weight") != 0) i++;
+        sprintf(wanted, "\"shape\":[%d,%d]", (int)tensor.shape[0], (int)tensor.shape[1]);
+        sprintf(turned, "\"shape\":[%d,%d]", (int)tensor.shape[1], (int)tensor.shape[0]);
+        at = strstr(strstr((char *)file.at + 8, "\"mean.weight\""), wanted);
+        if (CHECK(at && tensor.shape[0] != tensor.shape[1])) memcpy(at, turned, strlen(turned));
+        EXPECT(vae_load_weights_memory(model, file.at, file.size, &problem), VAE_ERROR_FORMAT);
+        CHECK_CONTAINS(problem.message, "save its .T (and what Keras flattened, with channels first)");
+        vae_destroy(model);
+        free(file.at);
+    }
     CHECK(!loaded);
 }
 
