@@ -12,7 +12,6 @@
 
 #include "support/beside.h"
 #include "support/csv_writer.h"
-#include "support/file_can_be_read.h"
 #include "support/gap_marks.h"
 #include "support/options.h"
 #include "support/progress.h"
@@ -93,9 +92,11 @@ int main(int argc, char **argv) {
     float     *clean = NULL, *windows = NULL, *truth = NULL;
     char       message[MESSAGE_SIZE], made[BESIDE_SIZE];
     int        code = options_parse(argc, argv, "Takes the noise off series of measurements.", options, 1);
-    if (path && !out && file_can_be_read(path)) out = beside(made, path, ".csv", "-clean.csv");
+    if (path && !out && path_kind_of(path) == PATH_FILE) out = beside(made, path, ".csv", "-clean.csv");
     if (code < 0 && options_check_outputs("denoise_series", options) != 0) code = 2;
     if (code >= 0) return code;
+    if (path && !out && path_kind_of(path) == PATH_DEVICE)
+        return options_wrong("denoise_series", "--out is missing, as %s is a pipe or a device", path);
     if (truth_path && !path) return options_wrong("denoise_series", "--truth needs a table that it is the truth of");
     code = path ? csv_read(path, without, &table, message) : series_make(3000, &table, &clean_table, message);
     if (code == 0 && missing > -1e300) gap_marks_take(&table, missing);

@@ -113,7 +113,7 @@ int main(int argc, char **argv) {
         { "scores", "FILE", "every row's score, as CSV", OPTION_OUTPUT, &scores, 0, 0 },
         OPTIONS_END
     };
-    csv_table normal = { 0 }, checked = { 0 };
+    csv_table normal = { 0 }, checked = { 0 }, *scored;
     detector  d = { .on_progress = print_some_progress, .user = &progress_lines };
     vae_error error;
     float    *rows = NULL;
@@ -121,24 +121,24 @@ int main(int argc, char **argv) {
     char      message[MESSAGE_SIZE];
     int       code = options_parse(argc, argv, "Names odd rows of a table, and their columns.", table, 1);
     if (code < 0 && options_check_outputs("detect_anomalies", table) != 0) code = 2;
-    if (code < 0 && check && !path)
-        code = options_wrong("detect_anomalies", "--check needs a table of normal rows too");
     if (code >= 0) return code;
+    if (check && !path) return options_wrong("detect_anomalies", "--check needs a table of normal rows too");
     code = path ? read_rows(path, without, missing, &normal, message) : pumps_make(5000, 0, 1, &normal, message);
     if (code == 0) code = csv_check_columns(&normal, path, message);
-    if (code == 0) code = path ? read_rows(check ? check : path, without, missing, &checked, message)
-                               : pumps_make(1000, 50, 2, &checked, message);
-    if (code == 0) code = csv_check_same(&normal, path, &checked, check, message);
+    scored = path && !check ? &normal : &checked;       /* a pipe is read once */
+    if (code == 0 && scored == &checked) code = check ? read_rows(check, without, missing, &checked, message)
+                                                      : pumps_make(1000, 50, 2, &checked, message);
+    if (code == 0) code = csv_check_same(&normal, path, scored, check, message);
     if (code == 0) code = detector_check_count(normal.rows, alarms, message);
     if (code == 0 && path) gap_marks_warn(&normal);
     if (code == 0 && (rows = shuffled(&normal)) == NULL) code = fail(message, "not enough memory");
     if (!check) check = path ? path : "pumps";
-    if (code == 0) d.gaps = (double)(normal.gaps + checked.gaps) /
-                            (double)((normal.rows + checked.rows) * normal.columns);
+    if (code == 0) d.gaps = (double)(normal.gaps + scored->gaps) /
+                            (double)((normal.rows + scored->rows) * normal.columns);
     if (code == 0 && detector_learn(&d, rows, normal.rows, normal.columns, alarms, (size_t)steps, &error) != VAE_OK)
         code = fail(message, "%s", error.message);
     if (code == 0 && scores && !(file = fopen(scores, "w"))) code = fail(message, "cannot write %s", scores);
-    if (code == 0 && report(&d, &checked, check, (size_t)shown, file, &error) != VAE_OK)
+    if (code == 0 && report(&d, scored, check, (size_t)shown, file, &error) != VAE_OK)
         code = fail(message, "%s", error.message);
     if (file && fclose(file) != 0 && code == 0) code = fail(message, "cannot write %s", scores);
     if (code != 0) code = complain("detect_anomalies", message);

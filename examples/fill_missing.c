@@ -13,7 +13,6 @@
 
 #include "support/beside.h"
 #include "support/csv_writer.h"
-#include "support/file_can_be_read.h"
 #include "support/gap_marks.h"
 #include "support/options.h"
 #include "support/progress.h"
@@ -107,9 +106,11 @@ int main(int argc, char **argv) {
     uint64_t       seed = 7;
     char           message[MESSAGE_SIZE], made[BESIDE_SIZE];
     int            code = options_parse(argc, argv, "Fills the gaps of a table, and tells how sure it is.", options, 1);
-    if (path && !out && file_can_be_read(path)) out = beside(made, path, ".csv", "-filled.csv");
+    if (path && !out && path_kind_of(path) == PATH_FILE) out = beside(made, path, ".csv", "-filled.csv");
     if (code < 0 && options_check_outputs("fill_missing", options) != 0) code = 2;
     if (code >= 0) return code;
+    if (path && !out && path_kind_of(path) == PATH_DEVICE)
+        return options_wrong("fill_missing", "--out is missing, as %s is a pipe or a device", path);
     code = path ? csv_read(path, without, &table, message) : pumps_make(2000, 0, 1, &table, message);
     if (code == 0 && missing > -1e300) gap_marks_take(&table, missing);
     if (code == 0) code = csv_check_columns(&table, path, message);

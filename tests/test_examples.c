@@ -1188,6 +1188,8 @@ TEST(test_csv_refusals) {
     CHECK_CONTAINS(csv_seen("1,2\n3,1e5e\n", NULL), "column 2 holds '1e5e': that is no number");
     CHECK_CONTAINS(csv_seen("1;2\n3;1,5\n", NULL), "column 2 holds '1,5': that is no number (numbers take a decimal "
                                                    "point and no commas)");
+    CHECK_CONTAINS(csv_seen("a b\n1.5 2\n", NULL), "a b holds '1.5 2': that is no number (fields stand between commas, "
+                                                 "semicolons or tabs)");
     CHECK_CONTAINS(csv_seen("1,2\n3,-1e39\n", NULL), "line 2, column 2 holds -1e39: that is too large");
     CHECK_CONTAINS(csv_seen("a,b\n\"1,2\n3,4\n", NULL), "/table.csv, line 2: a quoted field does not end");
     CHECK_CONTAINS(csv_seen("a,b\n\"1\"2,3\n", NULL), "/table.csv, line 2: something follows a closing quote");
@@ -1694,6 +1696,8 @@ TEST(test_detect_anomalies) {
     line = strstr(heard, ": score ");                       /* the oddest, though others stand before it */
     if (CHECK(line && line > heard + 8)) CHECK(!strncmp(line - 8, " line 79", 8) && !strstr(line + 1, ": score "));
     CHECK_CONTAINS(heard, " (--show N names the N oddest)");
+    CHECK(run("cat " FOLDER "/normal.csv | " DETECT "/dev/stdin --without id --show 0 --steps 20") == 0);
+    CHECK_CONTAINS(heard, " of 1001 rows are above the threshold, ");
     CHECK(run(DETECT FOLDER "/normal.csv --without id --show 0 --steps 200") == 0);
     CHECK_CONTAINS(heard, " of 1001 rows are above the threshold, ");
     /* mistakes */
@@ -2130,6 +2134,23 @@ TEST(test_fill_missing) {
     CHECK_CONTAINS(heard, FOLDER "/open.csv holds no number in column 3: leave it out with --without");
 }
 
+/* What is known stays as it was written, beyond a float's digits; a table may come by a pipe. */
+TEST(test_filled_tables_keep_digits) {
+    static const char text[] = "t,x,y\n1700000001,0.1234567890123,+1.50\n1700000002,NA,2.50\n1700000003,3e0,\"3.5\"\n"
+                               "1700000004,4,4.50\n16777217,5,5.5\n";
+    if (!have_shell() || !can_be_opened("build/fill_missing")) SKIP("the examples are not built");
+    write_file("digits.csv", text, sizeof text - 1);
+    CHECK(run("build/fill_missing " FOLDER "/digits.csv --steps 5 --samples 2 --check 0") == 0);
+    CHECK(run("cat " FOLDER "/digits-filled.csv") == 0);
+    CHECK(!strncmp(heard, "\"t\",\"x\",\"y\"\n1700000001,0.1234567890123,+1.50\n1700000002,", 56));
+    CHECK_CONTAINS(heard, ",2.50\n1700000003,3e0,3.5\n1700000004,4,4.50\n16777217,5,5.5\n");
+    CHECK(run("cat " FOLDER "/digits.csv | build/fill_missing /dev/stdin --steps 5 --samples 2 --check 0 --out " FOLDER
+              "/piped.csv && cmp " FOLDER "/piped.csv " FOLDER "/digits-filled.csv") == 0);
+    CHECK(run("cat " FOLDER "/digits.csv | build/fill_missing /dev/stdin --steps 5") == 2);
+    CHECK_CONTAINS(heard, "fill_missing: --out is missing, as /dev/stdin is a pipe or a device: see --help\n");
+    CHECK(run("cat " FOLDER "/digits.csv | build/denoise_series /dev/stdin --steps 5") == 2);
+}
+
 /* What the model is not to see stands in its place as it was, marks are gaps, and a file that nobody named is written
    beside the table. */
 TEST(test_tables_keep_all) {
@@ -2450,6 +2471,7 @@ int main(void) {
     RUN(test_own_loop);
     RUN(test_sensor);
     RUN(test_fill_missing);
+    RUN(test_filled_tables_keep_digits);
     RUN(test_tables_keep_all);
     RUN(test_denoise_series);
     RUN(test_image_folder);

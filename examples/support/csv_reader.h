@@ -32,7 +32,7 @@ typedef struct csv_table {
     char   *text;           /* where the names stand */
     size_t  width;          /* columns in the file; their names, in its order, stand behind the others */
     char   *left_out;       /* of each of them: nonzero; NULL: none is, as in tables of another making */
-    char  **left;           /* rows x (width - columns): what the columns that are left out hold */
+    char  **fields;         /* rows x width: what stands there, left out or not */
 } csv_table;
 
 static inline void csv_free(csv_table *table) {
@@ -41,7 +41,7 @@ static inline void csv_free(csv_table *table) {
     free(table->names);
     free(table->text);
     free(table->left_out);
-    free(table->left);
+    free(table->fields);
     memset(table, 0, sizeof *table);
 }
 
@@ -51,7 +51,7 @@ typedef struct csv_reader {
     char        delimiter;
     size_t      line;                                   /* that begins at `at`, counted from 1 */
     char      **fields;                                 /* of one line */
-    size_t      room, rows_room, lines_room, left_room;
+    size_t      room, rows_room, lines_room, fields_room;
 } csv_reader;
 
 /* The whole file with a 0 behind it. */
@@ -230,28 +230,26 @@ static inline int csv_name_columns(csv_reader *reader, csv_table *table, const c
 /* What to do about a field that is no number. */
 static inline const char *csv_advice(const char *field) {
     const size_t length = strspn(field, "+-.,0123456789eE");
-    return !field[length] && strchr(field, ',') ? "numbers take a decimal point and no commas"
-                                                : "--without leaves a column out";
+    if (!field[length] && strchr(field, ',')) return "numbers take a decimal point and no commas";
+    return !field[strspn(field, "+-.0123456789eE ")] ? "fields stand between commas, semicolons or tabs"
+                                                     : "--without leaves a column out";
 }
 
 /* Reads the fields of one line as the table's next row. */
 static inline int csv_row(csv_reader *reader, csv_table *table, size_t line, size_t count) {
-    const size_t left = table->width - table->columns;
-    size_t       i, column = 0;
+    size_t i, column = 0;
     if (count != table->width)
         return fail(reader->message, "%s, line %lu has %lu fields, the first line has %lu", reader->path,
                     (unsigned long)line, (unsigned long)count, (unsigned long)table->width);
     if (!csv_room((void **)&table->numbers, table->rows, &reader->rows_room, table->columns * sizeof *table->numbers) ||
         !csv_room((void **)&table->lines, table->rows, &reader->lines_room, sizeof *table->lines) ||
-        (left && !csv_room((void **)&table->left, table->rows, &reader->left_room, left * sizeof *table->left)))
+        !csv_room((void **)&table->fields, table->rows, &reader->fields_room, table->width * sizeof *table->fields))
         return fail(reader->message, "not enough memory for %s", reader->path);
+    memcpy(table->fields + table->rows * table->width, reader->fields, count * sizeof *table->fields);
     for (i = 0; i < count; i++) {
         float *to = table->numbers + table->rows * table->columns + column;
         double number = 0;
-        if (table->left_out[i]) {
-            table->left[table->rows * left + i - column] = reader->fields[i];
-            continue;
-        }
+        if (table->left_out[i]) continue;
         if (!csv_number(reader->fields[i], &number))
             return fail(reader->message, "%s, line %lu, %s holds '%.40s': that is no number (%s)", reader->path,
                         (unsigned long)line, table->names[column], reader->fields[i], csv_advice(reader->fields[i]));

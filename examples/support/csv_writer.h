@@ -22,10 +22,10 @@ static inline void csv_write_text(FILE *file, const char *text, int quoted) {
     if (quoted) fputc('"', file);
 }
 
-/* `numbers` under the table's names; columns that were left out in their places, as they were read. */
+/* `numbers` under the table's names. What is left out or unchanged stands there as it was read, to the last digit. */
 static inline int csv_write(const char *path, const csv_table *table, const float *numbers,
                             char message[MESSAGE_SIZE]) {
-    const size_t width = table->left_out ? table->width : table->columns, left = width - table->columns;
+    const size_t width = table->left_out ? table->width : table->columns;
     char *const *names = table->left_out ? table->names + width : table->names;
     FILE        *file = fopen(path, "w");
     size_t       i, k, column;
@@ -36,9 +36,13 @@ static inline int csv_write(const char *path, const csv_table *table, const floa
     }
     for (i = 0; i < table->rows; i++)
         for (k = column = 0; k < width; k++) {
+            const int    left_out = table->left_out && table->left_out[k];
+            const size_t at = i * table->columns + column;
             fputc(k ? ',' : '\n', file);
-            if (left && table->left_out[k]) csv_write_text(file, table->left[i * left + k - column], 0);
-            else csv_write_number(file, numbers[i * table->columns + column++]);
+            if (left_out || (table->fields && numbers[at] == table->numbers[at]))
+                csv_write_text(file, table->fields[i * width + k], 0);
+            else csv_write_number(file, numbers[at]);
+            column += !left_out;
         }
     fputc('\n', file);
     if (ferror(file) | fclose(file)) return fail(message, "cannot write %s", path);
