@@ -15025,6 +15025,17 @@ VAEI_APART vae_status vaei_blame_file(vae_status status, vae_error *error) {
     return vaei_fail(error, VAE_ERROR_FORMAT, "the network in the file's metadata (vae.config) is wrong: %s", sentence);
 }
 
+/* A setting of the file's that goes no longer with one of the given config's is 0 there already. */
+VAEI_APART vae_status vaei_advise_default(vae_status status, vae_error *error) {
+    static const char advice[] = "leave it 0";
+    const size_t      length = error ? strlen(error->message) : 0, end = sizeof advice - 1;
+    char              sentence[sizeof error->message];
+    if (length < end || memcmp(error->message + length - end, advice, end) != 0) return status;
+    memcpy(sentence, error->message, sizeof sentence);
+    return vaei_fail(error, status, "%s, or, where the file sets it, write its default, since 0 keeps the file's",
+                     sentence);
+}
+
 /* The config for vae_create: the file's, with the fields that the given one overrides. */
 VAEI_SETUP vae_status vaei_prepare_config(vaei_file *file, const vae_config *given, vaei_loading *loading,
                                           vae_error *error) {
@@ -15065,7 +15076,7 @@ VAEI_SETUP vae_status vaei_prepare_config(vaei_file *file, const vae_config *giv
     if ((status = vaei_check_lists(&json, config->part, error)) != VAE_OK ||
         (status = vaei_defaults(config, config, error)) != VAE_OK ||
         (status = vaei_check_weights(config, file, error)) != VAE_OK)
-        return given ? status : vaei_blame_file(status, error);
+        return given ? vaei_advise_default(status, error) : vaei_blame_file(status, error);
     return given && given->batch ? VAE_OK
                                  : vaei_limit_batch(config, file->header_end + file->data_size, error);
 }

@@ -1661,6 +1661,30 @@ TEST(test_network_of_a_damaged_file) {
     free(other.at);
 }
 
+/* What the file sets and the other objective has not got: the sentence's advice is one that can be followed. */
+TEST(test_settings_that_the_objective_ends) {
+    vae_model *model, *loaded = NULL;
+    vae_config config;
+    bytes      file;
+    config = net(DENSE);
+    config.beta = 4;
+    config.samples = 2;
+    model = make_of(&config);
+    file = saved(model, 0);
+    memset(&config, 0, sizeof config);
+    config.objective = VAE_OBJECTIVE_AUTOENCODER;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "leave it 0, or, where the file sets it, write its default, since 0 keeps");
+    config.beta = 1;
+    EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_ERROR_CONFIG);
+    CHECK_CONTAINS(problem.message, "samples is set, ");
+    CHECK_CONTAINS(problem.message, "leave it 0, or, where the file sets it, write its default, since 0 keeps");
+    config.samples = 1;
+    if (EXPECT(vae_load_memory(file.at, file.size, &config, &loaded, &problem), VAE_OK)) vae_destroy(loaded);
+    vae_destroy(model);
+    free(file.at);
+}
+
 /* Convolutions take far more than their weights: a batch of 128 is kept. */
 TEST(test_honest_batches_are_kept) {
     vae_config config;
@@ -2816,6 +2840,7 @@ int main(void) {
     RUN(test_config_that_disagrees);
     RUN(test_layers_that_disagree);
     RUN(test_network_of_a_damaged_file);
+    RUN(test_settings_that_the_objective_ends);
     RUN(test_classifier_that_the_file_lacks);
     RUN(test_settings_that_disagree_are_named);
     RUN(test_arguments);
