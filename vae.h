@@ -411,7 +411,8 @@ typedef struct vae_optimizer {
                                            VAE_ADADELTA 0.9 */
     vae_real           epsilon;         /* all but VAE_SGD: above 0. Default 1e-8, for VAE_ADADELTA 1e-6 */
     vae_real           momentum;        /* VAE_SGD: in [0, 1). Default 0.9 */
-    vae_real           weight_decay;    /* of weights, never of biases; up to 1e6. Default none, for VAE_ADAMW 1e-2 */
+    vae_real           weight_decay;    /* of weights, not of biases and batch normalisation; up to 1e6. Default
+                                           none, for VAE_ADAMW 1e-2 */
     vae_schedule       schedule;        /* of the learning rate */
     vae_real           clip_norm;       /* a gradient whose norm over all weights is larger is scaled down to it, as by
                                            PyTorch's clip_grad_norm_; a learned sigma is left out. Default none. Steps
@@ -655,7 +656,7 @@ typedef struct vae_fit_config {
     size_t          until_epoch;          /* trains until the model has made this many passes in all, which may be no
                                              more: a program that resumes gives the same number again */
     size_t          batch;                /* rows in an update, at most config.batch. 0: config.batch, or, where the
-                                             model comes from a file, what that was trained with */
+                                             model comes from a file, the config.batch that it was saved with */
     const vae_data *validation;           /* optional: scored after each epoch */
     int             keep_order;           /* nonzero: rows are taken in order; else shuffled anew each epoch */
     int             output_bias_from_data;/* nonzero: before a model's first step, sets the decoder's last bias so that
@@ -7299,7 +7300,7 @@ struct vae_model {
     uint64_t                waited, plateau;/* epochs since the best one; ... or since the learning rate was lowered */
     vae_real                best_loss;
     int                     shows_best;     /* the best weights are in place, the last ones lie in `best` */
-    size_t                  file_batch;     /* with which the model's file was trained; 0: it has none */
+    size_t                  file_batch;     /* config.batch of the model's file; 0: it has none */
 };
 
 VAEI_PRIVATE const vaei_likelihood *vaei_likelihood_of(const vae_model *model) {
@@ -12827,7 +12828,7 @@ VAEI_SETUP vae_status vaei_check_fit(const vae_model *model, const vae_data *dat
                          "passes to make, or fit.until_epoch to how many there are to be in all",
                          fit->epochs ? "both set" : "0");
     if (!fit->batch && model->file_batch > model->plan.batch)
-        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model's file was trained in batches of %z rows, it was loaded "
+        return vaei_fail(error, VAE_ERROR_ARGUMENT, "the model's file has batches of up to %z rows, it was loaded "
                          "for %z: set fit.batch to train in other ones, or config.batch when loading",
                          model->file_batch, model->plan.batch);
     if (!fit->batch) fit->batch = model->file_batch ? model->file_batch : model->plan.batch;

@@ -1631,7 +1631,7 @@ TEST(test_batch_in_a_file_is_no_order) {
         fit.epochs = 1;
         if (vae_example_size(loaded) <= 256) {
             EXPECT(vae_fit(loaded, &data, &fit, &problem), VAE_ERROR_ARGUMENT);
-            CHECK_CONTAINS(problem.message, "trained in batches of 16777216 rows, it was loaded for 3: set fit.batch");
+            CHECK_CONTAINS(problem.message, "has batches of up to 16777216 rows, it was loaded for 3: set fit.batch");
             fit.batch = 3;
             EXPECT(vae_fit(loaded, &data, &fit, &problem), VAE_OK);
         }
