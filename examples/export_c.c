@@ -68,25 +68,6 @@ static int write_network(vae_model *model, const exported_network *network, cons
     return code;
 }
 
-/* The weights in vae.h's own order, of the half that the part needs. */
-static int write_library(const char *path, const exported_network *network, const char *out,
-                         const export_options *options, char *message) {
-    vae_config changes = { .inference_only = 1 };
-    vae_model *model = NULL;
-    vae_error  error;
-    FILE      *file;
-    int        code = export_check(network, options, 0, message);
-    if (options->part == EXPORT_DECODER) changes.part = VAE_DECODER_ONLY;
-    else if (options->part != EXPORT_SCORE) changes.part = VAE_ENCODER_ONLY;
-    if (code != 0) return code;
-    if (vae_load(path, &changes, &model, &error) != VAE_OK) return fail(message, "%s", error.message);
-    file = fopen(out, "w");
-    if (file) library_write(file, model, options);
-    if (!file || (ferror(file) | fclose(file))) code = fail(message, "cannot write %s", out);
-    vae_destroy(model);
-    return code;
-}
-
 static int export_model(const char *path, const calibration *rows_of, const char *out, export_options *options,
                         char *message) {
     const vae_config changes = { .inference_only = 1, .kernels = VAE_KERNELS_PORTABLE };
@@ -97,7 +78,7 @@ static int export_model(const char *path, const calibration *rows_of, const char
     if (vae_load(path, &changes, &model, &error) != VAE_OK) return fail(message, "%s", error.message);
     code = exported_read(model, &network, message);
     if (code == 0) {
-        code = options->library ? write_library(path, &network, out, options, message)
+        code = options->library ? library_export(path, &network, out, options, message)
                                 : write_network(model, &network, rows_of, out, options, message);
         exported_free(&network);
     }

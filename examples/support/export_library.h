@@ -91,4 +91,23 @@ static inline void library_write(FILE *file, const vae_model *model, const expor
     fprintf(file, "};\n\n#endif\n");
 }
 
+/* The weights in vae.h's own order, of the half that the part needs. */
+static inline int library_export(const char *path, const exported_network *network, const char *out,
+                                 const export_options *options, char *message) {
+    vae_config changes = { .inference_only = 1 };
+    vae_model *model = NULL;
+    vae_error  error;
+    FILE      *file;
+    int        code = export_check(network, options, 0, message);
+    if (options->part == EXPORT_DECODER) changes.part = VAE_DECODER_ONLY;
+    else if (options->part != EXPORT_SCORE) changes.part = VAE_ENCODER_ONLY;
+    if (code != 0) return code;
+    if (vae_load(path, &changes, &model, &error) != VAE_OK) return fail(message, "%s", error.message);
+    file = fopen(out, "w");
+    if (file) library_write(file, model, options);
+    if (!file || (ferror(file) | fclose(file))) code = fail(message, "cannot write %s", out);
+    vae_destroy(model);
+    return code;
+}
+
 #endif
