@@ -47,7 +47,8 @@ static int train(const char *data, const char *path, long long epochs, char *mes
         if (vae_create(&config, &model, &error) != VAE_OK || vae_fit(model, &rows, &fit, &error) != VAE_OK ||
             vae_save(model, path, &error) != VAE_OK) code = fail(message, "%s", error.message);
         else if ((code = checkpoint_mark(&saved, message)) == 0) printf("wrote %s\n", path);
-    } else if (code == 0) printf("%s learned these images\n", path);
+    } else if (code == 0 && path_kind_of(saved.mark) == PATH_FILE) printf("%s learned these images\n", path);
+    else if (code == 0) printf("what %s learned is not known: there is no %s\n", path, saved.mark);
     vae_destroy(model);
     free(labels);
     free(images.pixels);

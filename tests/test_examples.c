@@ -1619,6 +1619,9 @@ TEST(test_pictures) {
     CHECK_CONTAINS(heard, RUNS "/classes is there already: remove it, or name another --model, to train anew\n");
     CHECK(run("build/draw_digit 7 --data " RUNS "/digits --model " RUNS "/classes --out " RUNS "/p.png") == 0);
     CHECK_CONTAINS(heard, RUNS "/classes learned these images\n");
+    CHECK(run("mv " RUNS "/classes.data " RUNS "/mark; build/draw_digit 7 --data " RUNS "/digits --model " RUNS
+              "/classes --out " RUNS "/p.png && mv " RUNS "/mark " RUNS "/classes.data") == 0);
+    CHECK_CONTAINS(heard, "what " RUNS "/classes learned is not known: there is no " RUNS "/classes.data\n");
     CHECK(run(FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
     before = hash_of_file(RUNS "/classes");
     CHECK(run("rm " RUNS "/p.png; build/draw_digit 7 --data " RUNS "/few --model " RUNS "/classes --out " RUNS
