@@ -1015,6 +1015,12 @@ VAE_API vae_status vae_get_gradient(const vae_model *model, const char *name, va
 #endif
 #include <float.h>
 
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push             /* the implementation is C, with its casts and its NULL */
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+#endif
+
 /* ---- floating point ----
 
    Every operation rounds as IEEE 754 says, whatever flags the program is compiled with. Under -ffast-math a compiler
@@ -16283,6 +16289,9 @@ VAE_API vae_status vae_load_matching(vae_model *model, const char *path, unsigne
 #else
 #pragma GCC pop_options
 #endif
+#endif
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
 #endif
 
 #endif /* VAE_IMPLEMENTATION */
