@@ -76,7 +76,7 @@ figure() {
         tail -n 3 "$log" >&2
         exit 1
     fi
-    grep -E '^(figure|SKIPPED):' "$log"
+    grep -E '^(figure|SKIPPED|not here):' "$log"
     write_table
 }
 
