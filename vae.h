@@ -10185,8 +10185,8 @@ VAEI_SETUP void vaei_put_objective(vaei_text *text, const vae_model *model) {
     if (vaei_is_autoencoder(model)) vaei_put_string(text, ", autoencoder");
     else vaei_format(text, ", beta %r", VAEI_SHOWN(state.beta));
     if (s->objective == VAE_OBJECTIVE_IWAE || s->samples > 1)
-        vaei_format(text, ", %z%s samples a row", s->samples,
-                    s->objective == VAE_OBJECTIVE_IWAE ? " weighed" : "");
+        vaei_format(text, ", %z%s sample%s a row", s->samples, s->objective == VAE_OBJECTIVE_IWAE ? " weighed" : "",
+                    s->samples == 1 ? "" : "s");
     if (s->free_bits != 0) vaei_format(text, ", free bits %r", VAEI_SHOWN(s->free_bits));
     if (s->capacity != 0)
         vaei_format(text, ", capacity %r",
