@@ -1016,66 +1016,31 @@ static int close_to(const vae_real *actual, const vae_real *expected, size_t n) 
     return off <= 1e-5 * largest;
 }
 
-/* The three products as they are defined, position by position. Images lie one after the other, without borders. */
-static void convolve_naive(const vaei_connection *c, size_t n, const vae_real *fine, vae_real *coarse,
-                           const vae_real *weight, const vae_real *bias) {
+/* The three products as they are defined, position by position: whichever of the last three is not NULL grows by what
+   the other two factors give. Images lie one after the other, without borders. */
+static void connect_naive(const vaei_connection *c, size_t n, const vae_real *fine, const vae_real *coarse,
+                          const vae_real *weight, vae_real *to_fine, vae_real *to_coarse, vae_real *to_weight) {
     size_t image;
-    int    y, x, s, ky, kx, b;
-    for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine))
+    int    y, x, ky, kx, b, s;
+    for (image = 0; image < n; image++)
         for (y = 0; y < c->coarse.height; y++)
             for (x = 0; x < c->coarse.width; x++)
-                for (s = 0; s < c->coarse.channels; s++) {
-                    vae_wide sum = bias ? (vae_wide)bias[s] : 0;
-                    for (ky = 0; ky < c->kernel_height; ky++)
-                        for (kx = 0; kx < c->kernel_width; kx++) {
-                            const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
-                            if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
-                            for (b = 0; b < c->fine.channels; b++)
-                                sum += (vae_wide)fine[(py * c->fine.width + px) * c->fine.channels + b] *
-                                       (vae_wide)weight[((ky * c->kernel_width + kx) * c->fine.channels + b) *
-                                                      c->coarse.channels + s];
-                        }
-                    *coarse++ = (vae_real)sum;
-                }
-}
-
-static void convolve_transposed_naive(const vaei_connection *c, size_t n, const vae_real *coarse, vae_real *fine,
-                                      const vae_real *weight, const vae_real *bias) {
-    size_t image, i;
-    int    y, x, s, ky, kx, b;
-    for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine)) {
-        for (i = 0; i < vaei_shape_size(c->fine); i++) fine[i] = bias ? bias[i % (size_t)c->fine.channels] : 0;
-        for (y = 0; y < c->coarse.height; y++)
-            for (x = 0; x < c->coarse.width; x++, coarse += c->coarse.channels)
                 for (ky = 0; ky < c->kernel_height; ky++)
                     for (kx = 0; kx < c->kernel_width; kx++) {
                         const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
                         if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
                         for (b = 0; b < c->fine.channels; b++)
-                            for (s = 0; s < c->coarse.channels; s++)
-                                fine[(py * c->fine.width + px) * c->fine.channels + b] +=
-                                    coarse[s] * weight[((ky * c->kernel_width + kx) * c->fine.channels + b) *
-                                                      c->coarse.channels + s];
-                    }
-    }
-}
-
-static void connection_weights_naive(const vaei_connection *c, size_t n, const vae_real *fine, const vae_real *coarse,
-                                     vae_real *d_weight) {
-    size_t image;
-    int    y, x, s, ky, kx, b;
-    for (image = 0; image < n; image++, fine += vaei_shape_size(c->fine))
-        for (y = 0; y < c->coarse.height; y++)
-            for (x = 0; x < c->coarse.width; x++, coarse += c->coarse.channels)
-                for (ky = 0; ky < c->kernel_height; ky++)
-                    for (kx = 0; kx < c->kernel_width; kx++) {
-                        const int py = y * c->stride_height + ky - c->top, px = x * c->stride_width + kx - c->left;
-                        if (py < 0 || py >= c->fine.height || px < 0 || px >= c->fine.width) continue;
-                        for (b = 0; b < c->fine.channels; b++)
-                            for (s = 0; s < c->coarse.channels; s++)
-                                d_weight[((ky * c->kernel_width + kx) * c->fine.channels + b) * c->coarse.channels +
-                                         s] +=
-                                    fine[(py * c->fine.width + px) * c->fine.channels + b] * coarse[s];
+                            for (s = 0; s < c->coarse.channels; s++) {
+                                const size_t f = image * vaei_shape_size(c->fine) +
+                                                 (size_t)((py * c->fine.width + px) * c->fine.channels + b);
+                                const size_t k = image * vaei_shape_size(c->coarse) +
+                                                 (size_t)((y * c->coarse.width + x) * c->coarse.channels + s);
+                                const size_t w = (size_t)(((ky * c->kernel_width + kx) * c->fine.channels + b) *
+                                                          c->coarse.channels + s);
+                                if (to_fine) to_fine[f] += coarse[k] * weight[w];
+                                if (to_coarse) to_coarse[k] += fine[f] * weight[w];
+                                if (to_weight) to_weight[w] += fine[f] * coarse[k];
+                            }
                     }
 }
 
@@ -1098,12 +1063,14 @@ static void check_connection(test_random *random, const vae_model *model, const 
     vae_real *weights_expected = (vae_real *)calloc(weights, sizeof *big);
     double    product;
     size_t    i;
-    convolve_naive(c, n, big, gather_expected, weight, bias);
-    convolve_transposed_naive(c, n, small, scatter_expected, weight, bias);
+    for (i = 0; i < smalls; i++) gather_expected[i] = bias[i % (size_t)c->coarse.channels];
+    for (i = 0; i < bigs; i++) scatter_expected[i] = bias[i % (size_t)c->fine.channels];
+    connect_naive(c, n, big, NULL, weight, NULL, gather_expected, NULL);
+    connect_naive(c, n, NULL, small, weight, scatter_expected, NULL, NULL);
     for (i = 0; relu && i < smalls; i++) gather_expected[i] = gather_expected[i] > 0 ? gather_expected[i] : 0;
     for (i = 0; relu && i < bigs; i++) scatter_expected[i] = scatter_expected[i] > 0 ? scatter_expected[i] : 0;
     if (accumulate) memcpy(weights_expected, d_weight, weights * sizeof *d_weight);
-    connection_weights_naive(c, n, big, small, weights_expected);
+    connect_naive(c, n, big, small, NULL, NULL, NULL, weights_expected);
     vaei_convolve(model, 0, c, n, big_in, gathered, weight, bias, relu);
     vaei_convolve_transposed(model, 0, c, n, small_in, scattered, weight, bias, relu);
     vaei_connection_weights(model, 0, c, n, big_in, small_in, d_weight, accumulate);
