@@ -1790,11 +1790,30 @@ static double score_in_line(const char *path, int line) {
     return score;
 }
 
+/* Of the 200 rows of write_machine's table, every 20th odd: how many of the odd ones were named, and with the column that
+   makes them so, and how many of the others. */
+static void count_machine_faults(const char *file, int *found, int *explained, int *alarms) {
+    int i;
+    *found = *explained = *alarms = 0;
+    for (i = 0; i < 200; i++) {
+        char        line[64];
+        const char *at;
+        sprintf(line, "%s, line %d: score ", file, i + 2);     /* the header is line 1 */
+        if ((at = strstr(heard, line)) == NULL) continue;
+        if (i % 20 != 19) ++*alarms;
+        else {
+            ++*found;
+            at = strstr(at, ": score ") + 8;
+            *explained += !strncmp(at + strcspn(at, ":"), ": power is ", 11);
+        }
+    }
+}
+
 /* Tables without gaps score as they always did. In those with gaps all rows are scored, faults are found where they can
    be read, and rows with gaps are no odder than others, whether there were gaps to learn from or not. */
 TEST(test_anomalies_with_gaps) {
     static const char *const words[4] = { "", "NA", "?", "null" }, *const numbers[4] = { "-999", "-999.0", "", "NA" };
-    int which, i;
+    int which;
     if (!have_shell() || !can_be_opened("build/detect_anomalies")) SKIP("the examples are not built");
     write_machine("machine.csv", 500, 0, 10);
     write_machine("today.csv", 200, 20, 20);
@@ -1808,22 +1827,11 @@ TEST(test_anomalies_with_gaps) {
     write_machine_with_gaps("gaps.csv", "machine.csv", words);
     write_machine_with_gaps("today-gaps.csv", "today.csv", words);
     for (which = 0; which < 2; which++) {
-        char line[64];
-        int  found = 0, explained = 0, alarms = 0;
+        int found, explained, alarms;
         CHECK(run(DETECT FOLDER "/%s.csv --check " FOLDER "/today-gaps.csv --show 200 --scores " FOLDER "/s.csv",
                   which ? "gaps" : "machine") == 0);
         CHECK_CONTAINS(heard, "today-gaps.csv: 200 rows of 8 columns, 146 gaps; rows of gaps alone are left out\n");
-        for (i = 0; i < 200; i++) {
-            const char *at;
-            sprintf(line, "today-gaps.csv, line %d: score ", i + 2);
-            if ((at = strstr(heard, line)) == NULL) continue;
-            if (i % 20 != 19) alarms++;
-            else {
-                found++;
-                at = strstr(at, ": score ") + 8;
-                explained += !strncmp(at + strcspn(at, ":"), ": power is ", 11);
-            }
-        }
+        count_machine_faults("today-gaps.csv", &found, &explained, &alarms);
         printf("  gaps in %s: %d of 10 faults found, %d explained, %d false alarms in 190 rows\n",
                which ? "both tables" : "the new table alone", found, explained, alarms);
         CHECK(found >= 8 && explained >= 8 && alarms <= 8);
@@ -1845,25 +1853,14 @@ TEST(test_anomalies_with_gaps) {
 /* Few rows of columns that go together, and faults that every one of them but one speaks against: all are found and
    explained, with few false alarms. */
 TEST(test_anomalies_in_small_tables) {
-    int seed, i;
+    int seed;
     if (!have_shell() || !can_be_opened("build/detect_anomalies")) SKIP("the examples are not built");
     for (seed = 0; seed < 2; seed++) {
-        char line[64];
-        int  found = 0, explained = 0, alarms = 0;
+        int found, explained, alarms;
         write_machine("machine.csv", 500, 0, 10 + (uint64_t)seed);
         write_machine("today.csv", 200, 20, 20 + (uint64_t)seed);
         CHECK(run(DETECT FOLDER "/machine.csv --check " FOLDER "/today.csv --show 200") == 0);
-        for (i = 0; i < 200; i++) {
-            const char *at;
-            sprintf(line, "today.csv, line %d: score ", i + 2);        /* the header is line 1 */
-            if ((at = strstr(heard, line)) == NULL) continue;
-            if (i % 20 != 19) alarms++;
-            else {
-                found++;
-                at = strstr(at, ": score ") + 8;
-                explained += !strncmp(at + strcspn(at, ":"), ": power is ", 11);
-            }
-        }
+        count_machine_faults("today.csv", &found, &explained, &alarms);
         printf("  table %d: %d of 10 faults found, %d explained, %d false alarms in 190 rows\n", seed, found,
                explained, alarms);
         CHECK(found == 10 && explained >= 9);
