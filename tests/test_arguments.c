@@ -6,12 +6,12 @@
 #include "../vae.h"
 #include <float.h>
 #include <limits.h>
+#include "folder.h"
 #include "ledger.h"
 #include "test.h"
 
 enum { ROWS = 6, SIZE = 8, LATENT = 2, CLASSES = 3, MOST_FILE = 1 << 14 };
-#define MODEL_FILE "arguments.safetensors"
-#define OUT_FILE "arguments.out"
+static char model_file[64], out_file[64];       /* this process's own: others may run beside it */
 
 static vae_error problem;
 
@@ -108,7 +108,7 @@ static void fill_arguments(arguments *a, vae_model *model, scene s) {
     a->bytes = file;
     a->bytes_size = file_size;
     a->name = "encoder.0.bias";
-    a->path = MODEL_FILE;
+    a->path = model_file;
     a->out_at = &a->result;
     a->error = &problem;
 }
@@ -575,7 +575,7 @@ static void prepare(arguments *a, stage *st, const entry *e) {
     a->memory = st->memory;
     a->size_out = st->size;
     a->second_at = (char *)st->memory + st->size / 2;      /* room for whatever is written there */
-    if (e->call == call_save || e->call == call_save_checkpoint) a->path = OUT_FILE;
+    if (e->call == call_save || e->call == call_save_checkpoint) a->path = out_file;
     if (e->call == call_probe) a->latents.labels = a->test.labels = a->labels;
     clear_error();
 }
@@ -816,9 +816,11 @@ TEST(test_every_function_has_a_row) {
 int main(void) {
     vae_config config = config_of(PLAIN);
     vae_model *model = NULL;
+    sprintf(model_file, "test_arguments.%ld.safetensors", process_number());
+    sprintf(out_file, "test_arguments.%ld.out", process_number());
     CHECK(vae_create(&config, &model, &problem) == VAE_OK);
     CHECK(vae_save_memory(model, 1, file, MOST_FILE, &file_size, &problem) == VAE_OK);
-    CHECK(vae_save_checkpoint(model, MODEL_FILE, &problem) == VAE_OK);
+    CHECK(vae_save_checkpoint(model, model_file, &problem) == VAE_OK);
     vae_destroy(model);
     RUN(test_every_function_has_a_row);
     RUN(test_every_argument);
@@ -826,7 +828,7 @@ int main(void) {
     RUN(test_inside_on_progress);
     RUN(test_models_that_cannot_do_all);
     RUN(test_results_over_their_data);
-    remove(MODEL_FILE);
-    remove(OUT_FILE);
+    remove(model_file);
+    remove(out_file);
     return test_finish();
 }

@@ -26,6 +26,7 @@ static void live(void) {
 #endif
 #define VAE_IMPLEMENTATION
 #include "../vae.h"
+#include "folder.h"
 #include "test.h"
 #include "model.h"
 
@@ -334,8 +335,8 @@ TEST(test_every_value_was_met) {
 /* ---- processes that are killed ---- */
 
 #ifdef HAS_PROCESSES
-#define CHECKPOINT "combinations.checkpoint"
-#define WHOLE "combinations.whole"
+#define CHECKPOINT "checkpoint"
+#define WHOLE "whole"
 enum { LARGEST_FILE = 1 << 16 };
 
 static int save_each_batch(void *user, const vae_progress *progress) {
@@ -430,6 +431,9 @@ TEST(test_killed_training) {
     vae_config config;
     long       kills = 0, calls, k;
     int        network, optimizer, objective, turn = 0;
+    char       folder[64];
+    sprintf(folder, "test_combinations.%ld", process_number());     /* others may run beside it */
+    if (!CHECK(make_directory(folder) == 0 && go_to_directory(folder) == 0)) return;
     for (network = 0; network < 4; network += network ? 1 : 2)
         for (optimizer = VAE_ADAM; optimizer <= VAE_ADADELTA; optimizer++)
             for (objective = VAE_OBJECTIVE_ELBO; objective <= VAE_OBJECTIVE_AUTOENCODER; objective++, turn++) {
@@ -444,6 +448,7 @@ TEST(test_killed_training) {
                 for (k = 1; !turn && k <= calls; k += test_one_in()) check_killed(&config, calls / 2, k, &kills);
             }
     remove(WHOLE);
+    CHECK(go_to_directory("..") == 0 && remove_directory(folder) == 0);
     printf("  %ld processes killed\n", kills);
     CHECK(kills > 100);
 }

@@ -1283,7 +1283,8 @@ static void check_same_files(const char *name) {
     CHECK(first != 0 && hash_of_file(path) == first);
 }
 
-/* Interrupted and resumed by the very command it prints, a run ends with the bytes of one that never stopped. */
+/* Interrupted and resumed by the very command it prints, a run ends with the bytes of one that never stopped. On a busy
+   machine the signal may come a few epochs late, or too late: then again. */
 TEST(test_resume) {
     static const char *const signals[2] = { "INT", "TERM" };
     int                      i;
@@ -1293,12 +1294,15 @@ TEST(test_resume) {
     CHECK_CONTAINS(heard, "final: epochs=3 train_loss=");
     for (i = 0; i < 2; i++) {
         char  command[4096], *begin, *end;
-        run("rm -f " RUNS "/b/* " RUNS "/b.log; " TRAIN FILES("b") " >" RUNS "/b.log 2>&1 & run=$!; "
-            "until grep -q 'epoch 1/' " RUNS "/b.log 2>/dev/null; do sleep 0.02; done; sleep 0.05; kill -%s $run; wait "
-            "$run; "
-            "echo \"code $?\"; cat " RUNS "/b.log", signals[i]);
+        int   tries = 0;
+        do {
+            run("rm -f " RUNS "/b/* " RUNS "/b.log; " TRAIN FILES("b") " >" RUNS "/b.log 2>&1 & run=$!; "
+                "until grep -q 'epoch 1/' " RUNS "/b.log 2>/dev/null; do sleep 0.02; done; sleep 0.05; kill -%s $run; "
+                "wait $run; echo \"code $?\"; cat " RUNS "/b.log", signals[i]);
+        } while (!strstr(heard, "interrupted in epoch ") && ++tries < 20);
         CHECK_CONTAINS(heard, i ? "code 143" : "code 130");
-        CHECK_CONTAINS(heard, "interrupted in epoch 2; everything is in " RUNS "/b/checkpoint, go on with\n    build/");
+        CHECK_CONTAINS(heard, "; everything is in " RUNS "/b/checkpoint, go on with\n    build/");
+        CHECK(strstr(heard, "interrupted in epoch 2") || strstr(heard, "interrupted in epoch 3"));
         CHECK(!can_be_opened(RUNS "/b/model") && can_be_opened(RUNS "/b/samples.png"));
         begin = strstr(heard, "    build/train_mnist");
         if (!begin || (end = strchr(begin, '\n')) == NULL) return;
@@ -1306,7 +1310,7 @@ TEST(test_resume) {
         CHECK_CONTAINS(command, " --resume");
         CHECK(run("%s", command) == 0);
         CHECK(!strstr(heard, "epoch 1/3"));
-        CHECK_CONTAINS(heard, "epoch 2/3: loss ");
+        CHECK_CONTAINS(heard, "epoch 3/3: loss ");
         check_same_files("model");
         check_same_files("checkpoint");
         check_same_files("samples.png");
