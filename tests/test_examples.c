@@ -1283,6 +1283,10 @@ static void check_same_files(const char *name) {
     CHECK(first != 0 && hash_of_file(path) == first);
 }
 
+/* Waits in the shell, a minute or two at most. What it waits for is not left from an earlier run: see each rm. */
+#define UNTIL(condition) \
+    "tries=0; until " condition " || [ $((tries += 1)) -gt 3000 ]; do sleep 0.02; done; "
+
 /* Interrupted and resumed by the very command it prints, a run ends with the bytes of one that never stopped. On a busy
    machine the signal may come a few epochs late, or too late: then again. */
 TEST(test_resume) {
@@ -1297,7 +1301,7 @@ TEST(test_resume) {
         int   tries = 0;
         do {
             run("rm -f " RUNS "/b/* " RUNS "/b.log; " TRAIN FILES("b") " >" RUNS "/b.log 2>&1 & run=$!; "
-                "until grep -q 'epoch 1/' " RUNS "/b.log 2>/dev/null; do sleep 0.02; done; sleep 0.05; kill -%s $run; "
+                UNTIL("grep -qs 'epoch 1/' " RUNS "/b.log") "sleep 0.05; kill -%s $run; "
                 "wait $run; echo \"code $?\"; cat " RUNS "/b.log", signals[i]);
         } while (!strstr(heard, "interrupted in epoch ") && ++tries < 20);
         CHECK_CONTAINS(heard, i ? "code 143" : "code 130");
@@ -1462,10 +1466,10 @@ TEST(test_second_interrupt) {
     signal(SIGTERM, SIG_DFL);
     interrupted = 0;
     if (!have_examples()) SKIP("the examples are not built");
-    run("rm -f " RUNS "/c/*");
+    run("rm -f " RUNS "/c/* " RUNS "/c.log");
     CHECK(run("build/train_mnist --threads 1 --batch 6000 --data " RUNS "/digits" FILES("c") " >" RUNS "/c.log 2>&1 & "
-              "run=$!; until grep -q watch " RUNS "/c.log; do sleep 0.02; done; sleep 0.1; kill -INT $run; kill -INT "
-              "$run; sleep 0.02; kill -INT $run; wait $run; code=$?; cat " RUNS "/c.log; (exit $code)") == 130);
+              "run=$!; " UNTIL("grep -qs watch " RUNS "/c.log") "sleep 0.1; kill -INT $run; kill -INT $run; "
+              "sleep 0.02; kill -INT $run; wait $run; code=$?; cat " RUNS "/c.log; (exit $code)") == 130);
     CHECK_CONTAINS(heard, "interrupted in epoch ");
     CHECK(can_be_opened(RUNS "/c/checkpoint"));
 }
@@ -1475,13 +1479,13 @@ TEST(test_second_interrupt) {
 TEST(test_forgotten_resume) {
     uint64_t before, line;
     if (!have_examples()) SKIP("the examples are not built");
-    CHECK(run("rm -f " RUNS "/c/*; " FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") == 0);
+    CHECK(run("rm -f " RUNS "/c/* " RUNS "/c.log; " FOLDER "/make_digits --out " RUNS "/few --train 64 --test 16") ==
+          0);
     CHECK(run(FEW "torch-400-20 --epochs 2" FILES("c")) == 0);
     before = hash_of_file(RUNS "/c/checkpoint");
     line = hash_of_file(RUNS "/c/checkpoint.data");
     CHECK(run("build/train_mnist --recipe torch-400-20 --threads 1 --data " RUNS "/digits" FILES("c") " >" RUNS
-              "/c.log 2>&1 & run=$!; until grep -q watch " RUNS "/c.log; do sleep 0.02; done; kill -TERM $run; wait "
-              "$run") == 143);
+              "/c.log 2>&1 & run=$!; " UNTIL("grep -qs watch " RUNS "/c.log") "kill -TERM $run; wait $run") == 143);
     CHECK(run("cat " RUNS "/c.log") == 0);
     CHECK_CONTAINS(heard, "/c/checkpoint is there already: --resume would go on from it, else it becomes " RUNS
                    "/c/checkpoint.before\n");
@@ -2184,8 +2188,8 @@ TEST(test_tables_keep_all) {
         CHECK(!strstr(heard, "-999"));
         CHECK(i || strstr(heard, "\n,NA,2,4,\n"));
         /* the first line comes before the work */
-        CHECK(run("build/%s " FOLDER "/keeps.all/table.csv --without id,when,note --steps 100000000 %s >" FOLDER
-                  "/said & run=$!; until grep -q '1 gaps' " FOLDER "/said; do sleep 0.02; done; kill $run", programs[i],
+        CHECK(run("rm -f " FOLDER "/said; build/%s " FOLDER "/keeps.all/table.csv --without id,when,note "
+                  "--steps 100000000 %s >" FOLDER "/said & run=$!; " UNTIL("grep -qs '1 gaps' " FOLDER "/said") "kill $run", programs[i],
                   i ? "--window 8" : "") == 0);
         CHECK(run("build/%s " FOLDER "/nowhere/table.csv", programs[i]) == 1);
         CHECK_CONTAINS(heard, ": cannot open " FOLDER "/nowhere/table.csv");
@@ -2369,8 +2373,8 @@ static void check_other_pictures(unsigned char *bytes) {
     CHECK(run("mv '" FOLDER "/my pictures' " FOLDER "/moved && build/train_images " FOLDER "/moved --epochs 2 --resume "
               "--out " FOLDER "/i && mv " FOLDER "/moved '" FOLDER "/my pictures'") == 0);
     CHECK(run("rm -f " FOLDER "/k*; build/train_images " FOLDER "/others --epochs 100000 --out " FOLDER "/k >" FOLDER
-              "/k.log & run=$!; until test -s " FOLDER "/k-reconstructions.png; do sleep 0.02; done; kill -TERM $run; "
-              "wait $run") == 143);
+              "/k.log & run=$!; " UNTIL("test -s " FOLDER "/k-reconstructions.png") "kill -TERM $run; wait $run") ==
+          143);
     CHECK(can_be_opened(FOLDER "/k-samples.png") && !can_be_opened(FOLDER "/k.safetensors"));
     CHECK(run("grep interrupted " FOLDER "/k.log") == 0);
 }
