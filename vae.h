@@ -679,7 +679,8 @@ typedef struct vae_fit_config {
    `epochs`; give it the same number of rows, batch and keep_order.
    Training that diverges ends with VAE_ERROR_NUMERIC before the weights change: where a loss or gradient is not finite,
    a gradient is beyond 1e18, or a batch's loss is more than 10,000 times the sum of the first batch's and the number of
-   pixels, "first" since the model was made or loaded. The single steps below do the same.
+   pixels, "first" since the model was made or loaded; batches whose update was refused do not count. The single steps
+   below do the same.
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
    and score with it, and set beta and the learning rate. It may not train, set or load weights, or destroy the model:
    those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). Other threads get
@@ -724,7 +725,8 @@ typedef struct vae_share {
    finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
-/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to the
+/* One update by the optimiser with what has been accumulated, then as vae_end_step. Gradients that it refuses
+   (VAE_ERROR_NUMERIC) are zero afterwards, and nothing else has changed. A learned sigma is not left to the
    optimiser: its gradient says where its best value lies. It begins at 1, where vae_train_step and vae_fit first fit it
    to the batch: standardise data of another size. */
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
@@ -7307,6 +7309,7 @@ struct vae_model {
     int                     has_gradients;  /* 0: what the gradient block holds counts as zero */
     int                     shows_gradients;/* the caller has a pointer to the block: zeros are really written there */
     vae_wide                largest_loss;   /* beyond which training has diverged; 0: not known yet */
+    int                     tries_loss;     /* it comes from a batch whose step has not been made yet */
     vaei_flag               in_use;         /* see >>execution, "who may use the model now" */
     uintptr_t               callback_frame; /* where the stack was when on_progress was called */
     int                     destroy_asked;  /* by on_progress */
@@ -12026,13 +12029,15 @@ VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
 
 /* ---- the gradient block ---- */
 
-/* From here on the block counts as zeros. */
+/* From here on the block counts as zeros. A first batch whose step is not made leaves no bound on the loss behind. */
 VAEI_PRIVATE void vaei_forget_gradients(vae_model *model) {
-    model->has_gradients = 0;
+    if (model->tries_loss) model->largest_loss = 0;
+    model->tries_loss = model->has_gradients = 0;
     if (model->shows_gradients) vaei_zero_gradients(model);
 }
 
 VAEI_PRIVATE void vaei_end_step(vae_model *model) {
+    model->tries_loss = 0;
     vaei_forget_gradients(model);
     if (model->step < VAEI_MOST_STEPS) model->step++;
 }
@@ -12053,7 +12058,10 @@ VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, vae_wide reconstructio
                          "weights were not changed: lower the learning rate, or scale the data (config.standardize)",
                          (size_t)model->step + 1, VAEI_SHOWN(reconstruction / (vae_wide)count),
                          VAEI_SHOWN(kl / (vae_wide)count));
-    if (model->largest_loss == 0) model->largest_loss = VAEI_DIVERGED * (size + (vae_wide)model->plan.example);
+    if (model->largest_loss == 0) {
+        model->largest_loss = VAEI_DIVERGED * (size + (vae_wide)model->plan.example);
+        model->tries_loss = 1;
+    }
     if (size <= model->largest_loss) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: training diverges: the loss is %r, more than %r times that of "
                      "the first batch; go on from an earlier file with a lower learning rate",
@@ -12466,17 +12474,15 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     return vaei_apply(model, error);
 }
 
-/* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma nor the bound on the
-   loss that a bad first batch would have set. */
+/* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma that a bad first batch
+   would have set nor, by vaei_forget_gradients, the bound on the loss. */
 VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
-    const vae_wide   largest_loss = model->largest_loss;
     const int        moves_sigma = !model->step && vaei_first_sigma(model, count);
     const vae_status status = vaei_update_by_batch(model, count, terms, error);
     if (status == VAE_OK) {
         vaei_move_running(model, count);
         return status;
     }
-    model->largest_loss = largest_loss;
     if (moves_sigma)
         memset(model->parameters + model->plan.log_sigma, 0, model->plan.log_sigma_count * sizeof(vae_real));
     return status;
