@@ -12962,11 +12962,9 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (status == VAE_STOPPED && !model->destroy_asked) (void)vaei_report(&fit, VAE_EVENT_STOPPED);
     vaei_show_best(model);
     if (status != VAE_STOPPED) return status;
-    if (model->destroy_asked) {
-        model->destroy_asked = 0;
+    if (model->destroy_asked)
         return vaei_fail(error, VAE_ERROR_BUSY, "on_progress called vae_destroy, which did nothing: let it return "
                          "nonzero, and destroy the model after vae_fit");
-    }
     return vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
 }
 
@@ -12978,6 +12976,7 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
     memset(&own, 0, sizeof own);
     if (config) own = *config;
     else own.epochs = 10;
+    model->destroy_asked = 0;       /* an earlier on_progress may have asked, and then jumped */
     return vaei_end_training(model, vaei_run_fit(model, data, &own, error));
 }
 
