@@ -7309,10 +7309,10 @@ struct vae_model {
     int                     has_gradients;  /* 0: what the gradient block holds counts as zero */
     int                     shows_gradients;/* the caller has a pointer to the block: zeros are really written there */
     vae_wide                largest_loss;   /* beyond which training has diverged; 0: not known yet */
-    int                     tries_loss;     /* it comes from a batch whose step has not been made yet */
     vaei_flag               in_use;         /* see >>execution, "who may use the model now" */
     uintptr_t               callback_frame; /* where the stack was when on_progress was called */
     int                     destroy_asked;  /* by on_progress */
+    int                     tries_loss;     /* largest_loss comes from a batch whose step has not been made yet */
     uint64_t                step;           /* updates made: Adam's t */
     uint64_t                epoch;          /* passes that vae_fit has completed */
     uint64_t                position;       /* examples that it has used of the next one */
@@ -12712,33 +12712,33 @@ typedef struct vaei_fit {
 } vaei_fit;
 
 /* What becomes of the mark when on_progress is left: a return says that vae_fit goes on, an exception that it does not.
-   Where a compiler of C does not know of exceptions, the mark stays: see >>execution. */
-typedef struct vaei_callback {
+   Where the compiler does not know of exceptions, the mark stays: see >>execution. (C++ forbids longjmp over a
+   destructor, but not over a cleanup.) */
+#if defined(__GNUC__) && defined(__EXCEPTIONS)
+typedef struct vaei_callback { vae_model *model; vaei_mark after; } vaei_callback;
+VAEI_PRIVATE void vaei_leave_callback(vaei_callback *left) { vaei_flag_set(&left->model->in_use, left->after); }
+#define VAEI_CALLBACK __attribute__((cleanup(vaei_leave_callback))) vaei_callback
+#elif defined(__cplusplus) && !defined(__GNUC__)
+struct vaei_callback {
     vae_model *model;
     vaei_mark  after;
-#ifdef __cplusplus
     ~vaei_callback() { vaei_flag_set(&model->in_use, after); }
-#endif
-} vaei_callback;
-#if defined(__cplusplus)
-#define VAEI_LEAVES_CALLBACK
-#elif defined(__EXCEPTIONS) && defined(__GNUC__)
-VAEI_PRIVATE void vaei_leave_callback(vaei_callback *left) { vaei_flag_set(&left->model->in_use, left->after); }
-#define VAEI_LEAVES_CALLBACK __attribute__((cleanup(vaei_leave_callback)))
+};
+#define VAEI_CALLBACK vaei_callback
 #endif
 
 /* Calls on_progress. The room on the stack separates the frame of this vae_fit from those of the callback and of all
    that it calls: see vaei_is_within_callback. */
 VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, const vae_progress *progress) {
     VAEI_STACK_ROOM(room);
-#ifdef VAEI_LEAVES_CALLBACK
-    VAEI_LEAVES_CALLBACK vaei_callback left = { model, VAEI_FREE };
+#ifdef VAEI_CALLBACK
+    VAEI_CALLBACK left = { model, VAEI_FREE };
 #endif
     int stop;
     model->callback_frame = (uintptr_t)room;
     vaei_flag_set(&model->in_use, VAEI_THREAD);
     stop = config->on_progress(config->user, progress);
-#ifdef VAEI_LEAVES_CALLBACK
+#ifdef VAEI_CALLBACK
     left.after = VAEI_AT_WORK;
 #else
     vaei_flag_set(&model->in_use, VAEI_AT_WORK);

@@ -779,8 +779,8 @@ static void test_infinite_gradient_changes_nothing(void) {
     vae_destroy(other);
 }
 
-/* A first batch whose update is refused is no measure of the losses to come: the bound is that of the first update made,
-   as without it. */
+/* A first batch whose update is refused is no measure of the losses to come: the bound is that of the first update that
+   is made, as without it. */
 static void test_refused_update_leaves_no_bound(void) {
     enum { COUNT = 4, WIDTH = 6 };
     vae_config c;
