@@ -679,11 +679,14 @@ typedef struct vae_fit_config {
    `epochs`; give it the same number of rows, batch and keep_order.
    Training that diverges ends with VAE_ERROR_NUMERIC before the weights change: where a loss or gradient is not finite,
    a gradient is beyond 1e18, or a batch's loss is more than 10,000 times the sum of the first batch's and the number of
-   pixels, "first" since the model was made or loaded. The single steps below do the same.
+   pixels, "first" since the model was made or loaded; batches whose update was refused do not count. The single steps
+   below do the same.
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
    and score with it, and set beta and the learning rate. It may not train, set or load weights, or destroy the model:
-   those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). An exception or
-   longjmp may leave it: the model is then as after the last batch.
+   those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). Other threads
+   get that from inference, too, and their vae_destroy does nothing at all. An exception or longjmp may leave it: the
+   model is then as after the last batch. After longjmp, or where vae.h is compiled as C without -fexceptions, other
+   threads may have the model once the thread of that vae_fit has made another call that is not refused (vae_encode).
    keep_best, patience and plateau_epochs go by the validation loss with beta as it is without its schedule. With
    keep_best the last weights are kept aside, in checkpoints too, and the next vae_fit goes on with them. Steps of your
    own, vae_set_tensor and loading weights change the weights in place and end what is known of earlier epochs. */
@@ -722,7 +725,8 @@ typedef struct vae_share {
    finite (VAE_ERROR_NUMERIC) the gradients are zero. */
 VAE_API vae_status vae_accumulate_gradients(vae_model *model, const vae_data *batch, const vae_share *share,
                                             vae_terms *terms, vae_error *error);
-/* One update by the optimiser with what has been accumulated, then as vae_end_step. A learned sigma is not left to the
+/* One update by the optimiser with what has been accumulated, then as vae_end_step. Gradients that it refuses
+   (VAE_ERROR_NUMERIC) are zero afterwards, and nothing else has changed. A learned sigma is not left to the
    optimiser: its gradient says where its best value lies. It begins at 1, where vae_train_step and vae_fit first fit it
    to the batch: standardise data of another size. */
 VAE_API vae_status vae_apply_gradients(vae_model *model, vae_error *error);
@@ -1353,6 +1357,7 @@ __declspec(dllimport) void __stdcall WakeAllConditionVariable(struct _RTL_CONDIT
 __declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void *handle, unsigned long milliseconds);
 __declspec(dllimport) int __stdcall CloseHandle(void *handle);
 __declspec(dllimport) void *__stdcall GetCurrentProcess(void);
+__declspec(dllimport) unsigned long __stdcall GetCurrentThreadId(void);
 __declspec(dllimport) int __stdcall GetProcessAffinityMask(void *process, vaei_processor_mask *of_process,
                                                            vaei_processor_mask *of_system);
 __declspec(dllimport) int __stdcall QueryPerformanceCounter(union _LARGE_INTEGER *count);
@@ -1444,27 +1449,41 @@ typedef long vaei_counter;
     __atomic_compare_exchange_n(&(c), &(old), (n), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #endif
 
+/* The calling thread, as a number that no other thread has at that time; never 0 or 1. Each thread has an errno of its
+   own. Elsewhere there is nobody to ask, and all threads are alike. */
+#if defined(_WIN32)
+typedef long vaei_mark;
+#define VAEI_THREAD ((vaei_mark)GetCurrentThreadId())
+#elif defined(VAEI_POSIX)
+#include <errno.h>
+typedef long vaei_mark;
+#define VAEI_THREAD ((vaei_mark)(uintptr_t)&errno)
+#else
+typedef int vaei_mark;
+#define VAEI_THREAD 2
+#endif
+
 /* A flag that only one of several threads can set, whether or not the library starts threads itself. Without atomic
    operations it is a plain number: right for one thread, but two that set it at once may both succeed. */
 #ifdef VAEI_HAS_ATOMICS
 typedef vaei_counter vaei_flag;
 /* If the flag is `expected`, sets it to `desired`. Returns whether it did. */
-VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
+VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, vaei_mark expected, vaei_mark desired) {
     long old = expected;
     /* A swap that fails writes what it found into `old`: so it gets a variable of its own. */
     return VAEI_COUNTER_SWAP(*flag, old, desired);
 }
-VAEI_PRIVATE int  vaei_flag_get(vaei_flag *flag) { return (int)VAEI_COUNTER_GET(*flag); }
-VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { VAEI_COUNTER_SET(*flag, value); }
+VAEI_PRIVATE vaei_mark vaei_flag_get(vaei_flag *flag) { return (vaei_mark)VAEI_COUNTER_GET(*flag); }
+VAEI_PRIVATE void      vaei_flag_set(vaei_flag *flag, vaei_mark value) { VAEI_COUNTER_SET(*flag, value); }
 #else
-typedef int vaei_flag;
-VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, int expected, int desired) {
+typedef vaei_mark vaei_flag;
+VAEI_PRIVATE int vaei_flag_swap(vaei_flag *flag, vaei_mark expected, vaei_mark desired) {
     if (*flag != expected) return 0;
     *flag = desired;
     return 1;
 }
-VAEI_PRIVATE int  vaei_flag_get(vaei_flag *flag) { return *flag; }
-VAEI_PRIVATE void vaei_flag_set(vaei_flag *flag, int value) { *flag = value; }
+VAEI_PRIVATE vaei_mark vaei_flag_get(vaei_flag *flag) { return *flag; }
+VAEI_PRIVATE void      vaei_flag_set(vaei_flag *flag, vaei_mark value) { *flag = value; }
 #endif
 
 /* ---- threads ----
@@ -7293,6 +7312,7 @@ struct vae_model {
     vaei_flag               in_use;         /* see >>execution, "who may use the model now" */
     uintptr_t               callback_frame; /* where the stack was when on_progress was called */
     int                     destroy_asked;  /* by on_progress */
+    int                     tries_loss;     /* largest_loss comes from a batch whose step has not been made yet */
     uint64_t                step;           /* updates made: Adam's t */
     uint64_t                epoch;          /* passes that vae_fit has completed */
     uint64_t                position;       /* examples that it has used of the next one */
@@ -7492,12 +7512,13 @@ VAEI_PRIVATE void vaei_multiply_parallel(const vae_model *model, const vaei_prod
 
 /* ---- who may use the model now ----
 
-   A model is free, at work in some call, or waiting while its vae_fit calls on_progress; then inference may use it and
-   training may not. The mark in_use says which. With it, two threads in one model, or a callback that trains the model,
-   get a status instead of undefined behaviour. A callback may be left by longjmp or an exception, and then the mark
-   stays behind. So the position on the stack decides whether a call comes from within the callback: stacks grow
-   downwards, and the frame of such a call lies below that of the callback's caller; in WebAssembly, where a frame may
-   be empty, at its end. */
+   A model is free, at work in some call, or waiting while its vae_fit calls on_progress; then inference by the same
+   thread may use it and training may not. The mark in_use says which: while it waits, it is the number of the thread
+   whose vae_fit it is. With it, two threads in one model, or a callback that trains the model, get a status instead of
+   undefined behaviour. A callback may be left by longjmp or an exception, and then the mark stays behind, until that
+   thread makes its next call. So the position on the stack decides whether a call comes from within the callback:
+   stacks grow downwards, and the frame of such a call lies below that of the callback's caller; in WebAssembly, where a
+   frame may be empty, at its end. */
 
 enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
@@ -7511,14 +7532,18 @@ enum { VAEI_FREE, VAEI_AT_WORK, VAEI_IN_CALLBACK };
 
 VAEI_APART int vaei_is_within_callback(vae_model *model) {
     VAEI_STACK_PLACE(here);
-    return vaei_flag_get(&model->in_use) == VAEI_IN_CALLBACK && here <= model->callback_frame;
+    /* The thread is looked at first: the frame is another's to change. */
+    return vaei_flag_get(&model->in_use) == VAEI_THREAD && here <= model->callback_frame;
 }
 
-/* For inference: the mark to give back to vaei_leave, or -1 with an error. */
+/* For inference: what to give back to vaei_leave, or -1 with an error. */
 VAEI_APART int vaei_enter(vae_model *model, const char *call, vae_error *error) {
+    int within;
     /* Without a model the call goes on to its own checks, whose sentence names the argument. */
     if (!model || vaei_flag_swap(&model->in_use, VAEI_FREE, VAEI_AT_WORK)) return VAEI_FREE;
-    if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAEI_IN_CALLBACK;
+    within = vaei_is_within_callback(model);
+    /* Not within: the callback was left by a jump. */
+    if (vaei_flag_swap(&model->in_use, VAEI_THREAD, VAEI_AT_WORK)) return within ? VAEI_IN_CALLBACK : VAEI_FREE;
     vaei_fail(error, VAE_ERROR_BUSY, "%s: another thread is using the model: give each thread a view of its own "
               "(vae_create_view), or take turns", call);
     return -1;
@@ -7526,7 +7551,7 @@ VAEI_APART int vaei_enter(vae_model *model, const char *call, vae_error *error) 
 
 /* Gives the model back to whoever had it before; returns `status`, so that a call can end with it. */
 VAEI_PRIVATE vae_status vaei_leave(vae_model *model, int before, vae_status status) {
-    if (model) vaei_flag_set(&model->in_use, before);
+    if (model) vaei_flag_set(&model->in_use, before == VAEI_IN_CALLBACK ? VAEI_THREAD : (vaei_mark)before);
     return status;
 }
 
@@ -7540,7 +7565,6 @@ VAEI_APART vae_status vaei_enter_alone(vae_model *model, const char *call, vae_e
     if (vaei_is_within_callback(model))
         return vaei_fail(error, VAE_ERROR_BUSY, "%s: called from on_progress, whose vae_fit is using the model: return "
                          "nonzero there to stop it first", call);
-    if (vaei_flag_swap(&model->in_use, VAEI_IN_CALLBACK, VAEI_AT_WORK)) return VAE_OK;     /* left by a jump */
     return vaei_enter(model, call, error) < 0 ? VAE_ERROR_BUSY : VAE_OK;
 }
 
@@ -10071,7 +10095,9 @@ VAE_API void vae_destroy(vae_model *model) {
         model->destroy_asked = 1;
         return;
     }
-    if (vaei_flag_get(&model->in_use) == VAEI_AT_WORK) return;
+    /* Its own thread's mark is one that a jump has left. */
+    if (!vaei_flag_swap(&model->in_use, VAEI_FREE, VAEI_AT_WORK) &&
+        !vaei_flag_swap(&model->in_use, VAEI_THREAD, VAEI_AT_WORK)) return;
 #ifdef VAEI_HAS_POOL
     if (model->pool) vaei_pool_stop(model->pool);
 #endif
@@ -12003,13 +12029,15 @@ VAEI_PRIVATE vae_status vaei_end_training(vae_model *model, vae_status status) {
 
 /* ---- the gradient block ---- */
 
-/* From here on the block counts as zeros. */
+/* From here on the block counts as zeros. A first batch whose step is not made leaves no bound on the loss behind. */
 VAEI_PRIVATE void vaei_forget_gradients(vae_model *model) {
-    model->has_gradients = 0;
+    if (model->tries_loss) model->largest_loss = 0;
+    model->tries_loss = model->has_gradients = 0;
     if (model->shows_gradients) vaei_zero_gradients(model);
 }
 
 VAEI_PRIVATE void vaei_end_step(vae_model *model) {
+    model->tries_loss = 0;
     vaei_forget_gradients(model);
     if (model->step < VAEI_MOST_STEPS) model->step++;
 }
@@ -12030,7 +12058,10 @@ VAEI_PRIVATE vae_status vaei_check_loss(vae_model *model, vae_wide reconstructio
                          "weights were not changed: lower the learning rate, or scale the data (config.standardize)",
                          (size_t)model->step + 1, VAEI_SHOWN(reconstruction / (vae_wide)count),
                          VAEI_SHOWN(kl / (vae_wide)count));
-    if (model->largest_loss == 0) model->largest_loss = VAEI_DIVERGED * (size + (vae_wide)model->plan.example);
+    if (model->largest_loss == 0) {
+        model->largest_loss = VAEI_DIVERGED * (size + (vae_wide)model->plan.example);
+        model->tries_loss = 1;
+    }
     if (size <= model->largest_loss) return VAE_OK;
     return vaei_fail(error, VAE_ERROR_NUMERIC, "step %z: training diverges: the loss is %r, more than %r times that of "
                      "the first batch; go on from an earlier file with a lower learning rate",
@@ -12443,17 +12474,15 @@ VAEI_PRIVATE vae_status vaei_update_by_batch(vae_model *model, size_t count, vae
     return vaei_apply(model, error);
 }
 
-/* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma nor the bound on the
-   loss that a bad first batch would have set. */
+/* One update on the batch in the workspace. A step that fails leaves no trace: neither the sigma that a bad first batch
+   would have set nor, by vaei_forget_gradients, the bound on the loss. */
 VAEI_PRIVATE vae_status vaei_update(vae_model *model, size_t count, vae_terms *terms, vae_error *error) {
-    const vae_wide   largest_loss = model->largest_loss;
     const int        moves_sigma = !model->step && vaei_first_sigma(model, count);
     const vae_status status = vaei_update_by_batch(model, count, terms, error);
     if (status == VAE_OK) {
         vaei_move_running(model, count);
         return status;
     }
-    model->largest_loss = largest_loss;
     if (moves_sigma)
         memset(model->parameters + model->plan.log_sigma, 0, model->plan.log_sigma_count * sizeof(vae_real));
     return status;
@@ -12682,15 +12711,38 @@ typedef struct vaei_fit {
     vae_wide              epoch_examples, examples, planned;            /* in this epoch, in this fit, in all of it */
 } vaei_fit;
 
+/* What becomes of the mark when on_progress is left: a return says that vae_fit goes on, an exception that it does not.
+   Where the compiler does not know of exceptions, the mark stays: see >>execution. (C++ forbids longjmp over a
+   destructor, but not over a cleanup.) */
+#if defined(__GNUC__) && defined(__EXCEPTIONS)
+typedef struct vaei_callback { vae_model *model; vaei_mark after; } vaei_callback;
+VAEI_PRIVATE void vaei_leave_callback(vaei_callback *left) { vaei_flag_set(&left->model->in_use, left->after); }
+#define VAEI_CALLBACK __attribute__((cleanup(vaei_leave_callback))) vaei_callback
+#elif defined(__cplusplus) && !defined(__GNUC__)
+struct vaei_callback {
+    vae_model *model;
+    vaei_mark  after;
+    ~vaei_callback() { vaei_flag_set(&model->in_use, after); }
+};
+#define VAEI_CALLBACK vaei_callback
+#endif
+
 /* Calls on_progress. The room on the stack separates the frame of this vae_fit from those of the callback and of all
    that it calls: see vaei_is_within_callback. */
 VAEI_APART int vaei_call_back(vae_model *model, const vae_fit_config *config, const vae_progress *progress) {
     VAEI_STACK_ROOM(room);
+#ifdef VAEI_CALLBACK
+    VAEI_CALLBACK left = { model, VAEI_FREE };
+#endif
     int stop;
     model->callback_frame = (uintptr_t)room;
-    vaei_flag_set(&model->in_use, VAEI_IN_CALLBACK);
+    vaei_flag_set(&model->in_use, VAEI_THREAD);
     stop = config->on_progress(config->user, progress);
+#ifdef VAEI_CALLBACK
+    left.after = VAEI_AT_WORK;
+#else
     vaei_flag_set(&model->in_use, VAEI_AT_WORK);
+#endif
     return stop;
 }
 
@@ -12910,11 +12962,9 @@ VAEI_PRIVATE vae_status vaei_run_fit(vae_model *model, const vae_data *data, vae
     if (status == VAE_STOPPED && !model->destroy_asked) (void)vaei_report(&fit, VAE_EVENT_STOPPED);
     vaei_show_best(model);
     if (status != VAE_STOPPED) return status;
-    if (model->destroy_asked) {
-        model->destroy_asked = 0;
+    if (model->destroy_asked)
         return vaei_fail(error, VAE_ERROR_BUSY, "on_progress called vae_destroy, which did nothing: let it return "
                          "nonzero, and destroy the model after vae_fit");
-    }
     return vaei_fail(error, VAE_STOPPED, "the callback stopped training in epoch %z", fit.progress.epoch);
 }
 
@@ -12926,6 +12976,7 @@ VAE_API vae_status vae_fit(vae_model *model, const vae_data *data, const vae_fit
     memset(&own, 0, sizeof own);
     if (config) own = *config;
     else own.epochs = 10;
+    model->destroy_asked = 0;       /* an earlier on_progress may have asked, and then jumped */
     return vaei_end_training(model, vaei_run_fit(model, data, &own, error));
 }
 

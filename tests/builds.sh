@@ -83,6 +83,56 @@ same_names() {      # functions of the same name in two builds are those that no
 }
 check "what such a type passes through is named apart" same_names
 
+# ---- an exception out of on_progress leaves the model to every thread ----
+cat >thrown.cpp <<'C'
+#include "vae.h"
+#include <thread>
+static unsigned char rows[64 * 16];
+static int throws(void *, const vae_progress *progress) {
+    if (progress->step == 2) throw 1;
+    return 0;
+}
+int main() {
+    vae_config     config = {};
+    vae_fit_config fit = {};
+    vae_data       data = {};
+    vae_model     *model;
+    vae_status     again = VAE_STOPPED;
+    int            caught = 0;
+    config.input.height = config.input.channels = 1;
+    config.input.width = 16;
+    config.latent = 2;
+    config.encoder[0] = VAE_DENSE(8, VAE_TANH);
+    config.batch = 16;
+    for (int i = 0; i < 64 * 16; i++) rows[i] = (unsigned char)(i * 7);
+    data.bytes = rows;
+    data.count = 64;
+    fit.epochs = 1;
+    if (vae_create(&config, &model, nullptr) != VAE_OK) return 1;
+    auto train = [&] { try { again = vae_fit(model, &data, &fit, nullptr); } catch (int) { caught++; } };
+    for (int turn = 0; turn < 2; turn++) {              /* thrown here and then used there, and the other way round */
+        fit.on_progress = throws;
+        if (turn) std::thread(train).join();
+        else train();
+        fit.on_progress = nullptr;
+        if (turn) train();
+        else std::thread(train).join();
+        if (caught != turn + 1 || again != VAE_OK) return 2;
+        vae_destroy(model);
+        if (vae_create(&config, &model, nullptr) != VAE_OK) return 1;
+    }
+    vae_destroy(model);
+    return 0;
+}
+C
+if have g++; then
+    thrown() {
+        "$@" -I"$top" -c library.c -o thrown.o && g++ -I"$top" thrown.cpp thrown.o -o thrown -lm -pthread && ./thrown
+    }
+    check "an exception out of on_progress, through C++" thrown g++ -O1 -x c++
+    check "an exception out of on_progress, through C with -fexceptions" thrown gcc -O1 -fexceptions
+else skip "an exception out of on_progress" "no g++"; fi
+
 # ---- checkpoints of a build with VAE_NO_DOUBLE in one without, and the other way round ----
 cat >exchange.c <<'C'
 #include "vae.h"

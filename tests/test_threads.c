@@ -11,6 +11,8 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
 #define HAS_PTHREADS 1
 #endif
 
@@ -447,6 +449,94 @@ static void test_a_model_at_work_refuses_others(void) {
     vae_destroy(plain);
 }
 
+/* So does one that waits for on_progress, wherever the stacks of the two threads lie: the callback's thread is one that
+   main has started, and then the other way round. A jump out of the callback leaves the model to its thread, whose next
+   call gives it back to all. */
+typedef struct watcher {
+    vae_model *model;
+    jmp_buf    jump;
+    intruder   who;
+    int        jumps;
+    vae_status fitted, later;
+    pthread_t  thread;
+    vaei_flag  turn;                    /* 0: on_progress has not begun; 1: others try; 2: it goes on */
+} watcher;
+
+static void wait_for_turn(watcher *w, vaei_mark turn) {
+    while (vaei_flag_get(&w->turn) != turn) sched_yield();
+}
+
+static void *train_once(void *opaque) {
+    watcher *w = (watcher *)opaque;
+    vae_data data = { .bytes = images, .count = 8 };
+    w->later = vae_train_step(w->model, &data, NULL, NULL);
+    vae_destroy(w->model);              /* only where it may not */
+    return NULL;
+}
+
+static int let_others_try(void *user, const vae_progress *progress) {
+    watcher *w = (watcher *)user;
+    if (progress->step != 2) return 0;
+    if (w->jumps) longjmp(w->jump, 1);
+    vaei_flag_set(&w->turn, 1);
+    wait_for_turn(w, 2);
+    return 0;
+}
+
+static void fit_watched(watcher *w) {
+    vae_data       data = { .bytes = images, .count = ROWS };
+    vae_fit_config fit = { .epochs = 2, .batch = 40, .on_progress = let_others_try, .user = w };
+    w->fitted = vae_fit(w->model, &data, &fit, NULL);
+}
+
+static void *fit_aside(void *opaque) {
+    fit_watched((watcher *)opaque);
+    return NULL;
+}
+
+static void *intrude_in_turn(void *opaque) {
+    watcher *w = (watcher *)opaque;
+    wait_for_turn(w, 1);
+    intrude(&w->who);
+    vaei_flag_set(&w->turn, 2);
+    return NULL;
+}
+
+static void test_on_progress_is_one_threads(void) {
+    vae_config     c = net(DENSE);
+    vae_data       data = { .bytes = images, .count = ROWS };
+    vae_fit_config fit = { .epochs = 2, .batch = 40 };
+    vae_model     *plain = NULL;
+    static watcher w;
+    int            aside;
+    c.threads = 1;
+    CHECK(vae_create(&c, &plain, NULL) == VAE_OK && vae_fit(plain, &data, &fit, NULL) == VAE_OK);
+    for (aside = 0; aside < 2; aside++) {
+        CHECK(vae_create(&c, &w.model, NULL) == VAE_OK);
+        w.jumps = w.who.calls = w.who.busy = 0;
+        vaei_flag_set(&w.turn, 0);
+        w.who.model = w.model;
+        CHECK(pthread_create(&w.thread, NULL, aside ? fit_aside : intrude_in_turn, &w) == 0);
+        if (aside) intrude_in_turn(&w);
+        else fit_watched(&w);
+        pthread_join(w.thread, NULL);
+        CHECK(w.fitted == VAE_OK && w.who.calls == 22 && w.who.busy == w.who.calls);
+        CHECK(!memcmp(vae_parameters(w.model), vae_parameters(plain), vae_parameter_count(plain) * sizeof(vae_real)));
+        vae_destroy(w.model);
+    }
+    vae_destroy(plain);
+    CHECK(vae_create(&c, &w.model, NULL) == VAE_OK);
+    w.jumps = 1;
+    if (!setjmp(w.jump)) fit_watched(&w);
+    CHECK(pthread_create(&w.thread, NULL, train_once, &w) == 0);
+    pthread_join(w.thread, NULL);
+    CHECK(w.later == VAE_ERROR_BUSY);
+    CHECK(vae_sample_latent(w.model, 0, NULL, NULL) == VAE_OK);
+    CHECK(pthread_create(&w.thread, NULL, train_once, &w) == 0);
+    pthread_join(w.thread, NULL);
+    CHECK(w.later == VAE_OK);           /* and it could destroy the model: the ledger of memory would tell */
+}
+
 /* Threads that want one model at the same time: each call is whole or refused. */
 typedef struct rival { vae_model *model; long steps, refused, others; } rival;
 
@@ -568,6 +658,7 @@ int main(void) {
     RUN(test_flag_lets_one_in);
 #ifdef VAEI_HAS_ATOMICS
     RUN(test_a_model_at_work_refuses_others);
+    RUN(test_on_progress_is_one_threads);
     RUN(test_rivals);
 #endif
 #endif

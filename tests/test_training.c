@@ -779,6 +779,63 @@ static void test_infinite_gradient_changes_nothing(void) {
     vae_destroy(other);
 }
 
+/* A first batch whose update is refused is no measure of the losses to come: the bound is that of the first update that
+   is made, as without it. */
+static void test_refused_update_leaves_no_bound(void) {
+    enum { COUNT = 4, WIDTH = 6 };
+    vae_config c;
+    vae_real   pixels[4][COUNT * WIDTH];
+    vae_data   data[4];             /* good, refused, far off but good for a first step, the same */
+    int        way, i, k;
+    memset(&c, 0, sizeof c);
+    memset(data, 0, sizeof data);
+    c.input.height = c.input.channels = 1;
+    c.input.width = WIDTH;
+    c.latent = 2;
+    c.threads = 1;
+    c.likelihood = VAE_GAUSSIAN;
+    c.sigma = (vae_real)1e-6;
+    c.encoder[0] = VAE_DENSE(5, VAE_TANH);
+    for (k = 0; k < 4; k++) {
+        const double size = k == 0 ? 1 : k == 1 ? 1e9 : 1e4;
+        for (i = 0; i < COUNT * WIDTH; i++) pixels[k][i] = (vae_real)(size * (i * 7 % 13 - 6) / 6);
+        data[k].pixels = pixels[k];
+        data[k].count = COUNT;
+    }
+    for (way = 0; way < 5; way++) {
+        vae_model *model = make(&c), *other = make(&c);
+        vae_share  half = { 0, 2 * COUNT };
+        vae_error  error;
+        if (way == 1) {
+            CHECK(vae_accumulate_gradients(model, &data[1], NULL, NULL, NULL) == VAE_OK);
+            CHECK(vae_apply_gradients(model, &error) == VAE_ERROR_NUMERIC);
+            CHECK_CONTAINS(error.message, "beyond 1e18");
+        } else if (way == 2) {
+            CHECK(vae_accumulate_gradients(model, &data[0], &half, NULL, NULL) == VAE_OK);
+            half.first = COUNT;
+            CHECK(vae_accumulate_gradients(model, &data[1], &half, NULL, NULL) == VAE_ERROR_NUMERIC);
+        } else if (way == 3) {
+            CHECK(vae_accumulate_gradients(model, &data[1], NULL, NULL, NULL) == VAE_OK);
+            vae_clear_gradients(model);
+        } else if (way == 4) {
+            CHECK(vae_accumulate_gradients(model, &data[0], NULL, NULL, NULL) == VAE_OK);
+            CHECK(vae_train_step(model, &data[1], NULL, NULL) == VAE_ERROR_NUMERIC);
+        }
+        if (way == 2 || way == 4) {         /* not judged by the small one ... */
+            CHECK(vae_train_step(model, &data[2], NULL, NULL) == VAE_OK);
+            CHECK(vae_train_step(other, &data[2], NULL, NULL) == VAE_OK);
+        } else {                            /* ... nor by the large one */
+            CHECK(vae_train_step(model, &data[0], NULL, NULL) == VAE_OK);
+            CHECK(vae_train_step(other, &data[0], NULL, NULL) == VAE_OK);
+            CHECK(vae_train_step(model, &data[3], NULL, &error) == VAE_ERROR_NUMERIC);
+            CHECK_CONTAINS(error.message, "training diverges");
+        }
+        CHECK(same_weights(model, other));
+        vae_destroy(model);
+        vae_destroy(other);
+    }
+}
+
 /* A learning rate far too large: an error with a sentence, sooner or later, and finite weights until the end. */
 static void test_huge_learning_rate(void) {
     int which;
@@ -1109,6 +1166,7 @@ int main(void) {
     RUN(test_output_bias_of_many_pixels);
     RUN(test_infinite_loss_changes_nothing);
     RUN(test_infinite_gradient_changes_nothing);
+    RUN(test_refused_update_leaves_no_bound);
     RUN(test_huge_learning_rate);
     RUN(test_beta_and_learning_rate);
     RUN(test_beta_weighs_the_gradient);
