@@ -82,8 +82,8 @@
                              pixels, targets, tied or frozen layers, shared_heads, sigma_per_pixel, schedules, free
                              bits, capacity, drawn pixels, VAE_CHANNELS_FIRST, views, VAE_SCORE_LOG_LIKELIHOOD,
                              without_entropy, and first weights are VAE_INIT_PYTORCH (for VAE_INFERENCE_ONLY 0)
-       VAE_DECODE_ONLY *     with VAE_INFERENCE_ONLY: only config.part VAE_DECODER_ONLY and vae_decode, nothing drawn;
-                             the rest is VAE_ERROR_UNSUPPORTED
+       VAE_DECODE_ONLY *     with VAE_INFERENCE_ONLY: only config.part VAE_DECODER_ONLY and vae_decode; other parts,
+                             and whatever draws, are VAE_ERROR_UNSUPPORTED
        VAE_NO_MESSAGES *     error.message is the status's name: no sentences
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
@@ -1163,16 +1163,19 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #define VAEI_HAS(asked) (asked)
 #define VAEI_EXTRA(function) function
 #endif
-/* Whether models only decode, and what else they would need, of a table. */
+/* Whether models only decode, and what else they would need, of a table. VAEI_MORE marks what decoders need all the
+   same, for a likelihood's mean or their first weights, unless they are basic. */
 #ifdef VAE_DECODE_ONLY
 #ifndef VAE_INFERENCE_ONLY
 #error "VAE_DECODE_ONLY needs VAE_INFERENCE_ONLY"
 #endif
 #define VAEI_DECODES_ONLY 1
 #define VAEI_SCORING(function) NULL
+#define VAEI_MORE(function) VAEI_EXTRA(function)
 #else
 #define VAEI_DECODES_ONLY 0
 #define VAEI_SCORING(function) function
+#define VAEI_MORE(function) function
 #endif
 #ifdef VAE_SMALL
 #define VAEI_IS_SMALL 1
@@ -3559,11 +3562,11 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_TRAINING(VAEI_SHARED(vaei_activate_backward)),
     VAEI_SCORING(VAEI_NAME(vaei_bernoulli)), VAEI_SCORING(VAEI_SHARED(vaei_gaussian)),
     VAEI_SCORING(VAEI_EXTRA(VAEI_SHARED(vaei_laplace))),
-    VAEI_SCORING(VAEI_EXTRA(VAEI_SHARED(vaei_continuous_bernoulli))), VAEI_SCORING(VAEI_SHARED(vaei_gaussian_kl)),
-    VAEI_SCORING(VAEI_SHARED(vaei_reparameterize)),
+    VAEI_EXTRA(VAEI_SHARED(vaei_continuous_bernoulli)), VAEI_SCORING(VAEI_SHARED(vaei_gaussian_kl)),
+    VAEI_MORE(VAEI_SHARED(vaei_reparameterize)),
     VAEI_TRAINING(VAEI_SHARED(vaei_latent_backward)), VAEI_TRAINING(VAEI_NAME(vaei_adam)),
     VAEI_TRAINING(VAEI_SHARED(vaei_sgd)), VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_rmsprop))),
-    VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_adadelta))), VAEI_SCORING(VAEI_SHARED(vaei_words_to_normals)),
+    VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_adadelta))), VAEI_MORE(VAEI_SHARED(vaei_words_to_normals)),
     VAEI_TRAINING(VAEI_SHARED(vaei_column_sums)), VAEI_SHARED(vaei_add), VAEI_SHARED(vaei_bytes_to_real),
     VAEI_SHARED(vaei_check_range)
 };
