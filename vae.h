@@ -891,7 +891,7 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    _memory form allocates nothing: with vae_create_in a trained model runs without a heap.
    vae_load_matching takes those tensors whose names and shapes are the model's, for transfer from another network:
    taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. No match: an error.
-   From a tied model's file, both give a decoder alone the encoder's weights, transposed. */
+   From a tied model's file, both give a decoder alone the encoder's weights, transposed (but not with VAE_BASIC). */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
@@ -14419,7 +14419,7 @@ VAEI_SETUP void vaei_find_ties(vaei_matching *matching) {
     vaei_walk        walk = vaei_walk_begin(matching->file);
     vaei_file_tensor found;
     char             name[48];
-    matching->is_tied = matching->file->tied && matching->model->settings.part == VAE_DECODER_ONLY;
+    matching->is_tied = VAEI_HAS(matching->file->tied && matching->model->settings.part == VAE_DECODER_ONLY);
     memset(matching->tied, 0, sizeof matching->tied);
     while (matching->is_tied && vaei_walk_next(&walk, matching->file, &found)) {
         int number;
@@ -15197,6 +15197,9 @@ VAEI_SETUP vae_status vaei_agree_with_settings(vaei_file *file, const vae_model 
     vae_status    status = vaei_read_config(file, json, 1, &settings, sizeof settings, error);
     file->tied = settings.tied;
     if (status == VAE_OK) status = vaei_check_file_part(settings.part, model->settings.part, error);
+    if (VAEI_IS_BASIC && status == VAE_OK && file->tied && model->settings.part == VAE_DECODER_ONLY)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the file's decoder is tied to its encoder, which a build with "
+                         "VAE_BASIC lacks: build without");
     return status != VAE_OK ? status : vaei_agree_fields(VAEI_IS_NETWORK, 1, &settings, &model->settings,
                                                          VAEI_THE_MODEL, error);
 }

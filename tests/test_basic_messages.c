@@ -85,6 +85,13 @@ TEST(test_says_what_a_file_needs) {
     CHECK_CONTAINS(error.message, "more layers");
     CHECK_CONTAINS(error.message, "VAE_BASIC");
     vae_destroy(model);
+    c.part = VAE_DECODER_ONLY;
+    if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+    CHECK(vae_save_memory(model, 0, file, sizeof file, &whole, NULL) == VAE_OK);
+    size = edit(file, whole, "\\\"decoder\\\":[", "\\\"tied\\\":1,\\\"decoder\\\":[");
+    CHECK(vae_load_weights_memory(model, file, size, &error) == VAE_ERROR_UNSUPPORTED);
+    CHECK_CONTAINS(error.message, "VAE_BASIC");
+    vae_destroy(model);
 }
 
 int main(void) {
