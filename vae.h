@@ -15957,6 +15957,9 @@ VAEI_SETUP vae_status vaei_fail_special(const char *doing, const char *path, vae
 
 /* Puts the path before an error about the file's content. Other errors name it already. */
 VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_error *error) {
+#ifdef VAE_NO_MESSAGES
+    (void)path, (void)error;
+#else
     if (status != VAE_OK && status != VAE_ERROR_FILE && error) {
         char         sentence[sizeof error->message];
         const size_t all = sizeof error->message - 1, length = strlen(error->message) + 2;
@@ -15966,6 +15969,7 @@ VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_erro
         vaei_put_path(&text, path, vaei_min_size(VAEI_SHOWN_PATH, vaei_max_size(24, all - vaei_min_size(all, length))));
         vaei_format(&text, ": %s", sentence);
     }
+#endif
     return status;
 }
 

@@ -159,6 +159,27 @@ C
 infers() { cc -O0 -I"$top" infer.c -o infer -lm && ./infer; }
 check "a build that only infers writes no optimiser that nobody can read" infers
 
+# ---- VAE_NO_MESSAGES: a path before the status's name would leave little of it ----
+cat >nameless.c <<'C'
+#define VAE_SMALL
+#define VAE_BASIC
+#define VAE_INFERENCE_ONLY
+#define VAE_NO_MESSAGES
+#define VAE_STATIC
+#define VAE_IMPLEMENTATION
+#include "vae.h"
+int main(void) {
+    vae_model *model;
+    vae_error  error;
+    if (vae_load("no/such/file", 0, &model, &error) != VAE_ERROR_FILE) return 1;
+    if (strcmp(error.message, "VAE_ERROR_FILE")) return 2;
+    if (vae_load("nameless.c", 0, &model, &error) != VAE_ERROR_FORMAT) return 3;
+    return strcmp(error.message, "VAE_ERROR_FORMAT") != 0;
+}
+C
+nameless() { cc -O0 -I"$top" nameless.c -o nameless -lm && ./nameless; }
+check "without messages the status has its whole name" nameless
+
 # ---- other names and places ----
 works() { cc -O0 "$@" -o program -lm && ./program; }
 explains() { not cc -O0 "$@" -o program -lm 2>errors && cat errors && grep -q 'error.*vae.h includes itself' errors; }
