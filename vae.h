@@ -82,8 +82,8 @@
                              pixels, targets, tied or frozen layers, shared_heads, sigma_per_pixel, schedules, free
                              bits, capacity, drawn pixels, VAE_CHANNELS_FIRST, views, VAE_SCORE_LOG_LIKELIHOOD,
                              without_entropy, and first weights are VAE_INIT_PYTORCH (for VAE_INFERENCE_ONLY 0)
-       VAE_DECODE_ONLY *     with VAE_INFERENCE_ONLY: only config.part VAE_DECODER_ONLY and vae_decode, nothing drawn;
-                             the rest is VAE_ERROR_UNSUPPORTED
+       VAE_DECODE_ONLY *     with VAE_INFERENCE_ONLY: only config.part VAE_DECODER_ONLY and vae_decode; other parts,
+                             and whatever draws, are VAE_ERROR_UNSUPPORTED
        VAE_NO_MESSAGES *     error.message is the status's name: no sentences
        VAE_PLAIN             also builds VAE_KERNELS_PLAIN where the compiler has vector extensions
        VAE_DOUBLE *          vae_real is double: slow, for checking gradients
@@ -895,7 +895,7 @@ VAE_API vae_status vae_probe(const vae_probe_config *probe, const vae_latents *t
    _memory form allocates nothing: with vae_create_in a trained model runs without a heap.
    vae_load_matching takes those tensors whose names and shapes are the model's, for transfer from another network:
    taken[i] becomes 1 or 0 for each of the model's vae_tensor_count tensors; `taken` may be NULL. No match: an error.
-   From a tied model's file, both give a decoder alone the encoder's weights, transposed. */
+   From a tied model's file, both give a decoder alone the encoder's weights, transposed (but not with VAE_BASIC). */
 #ifndef VAE_NO_STDIO
 VAE_API vae_status vae_save(const vae_model *model, const char *path, vae_error *error);
 VAE_API vae_status vae_load(const char *path, const vae_config *config, vae_model **model, vae_error *error);
@@ -1167,16 +1167,19 @@ VAEI_PRIVATE int vaei_is_nan(vae_real x) {
 #define VAEI_HAS(asked) (asked)
 #define VAEI_EXTRA(function) function
 #endif
-/* Whether models only decode, and what else they would need, of a table. */
+/* Whether models only decode, and what else they would need, of a table. VAEI_MORE marks what decoders need all the
+   same, for a likelihood's mean or their first weights, unless they are basic. */
 #ifdef VAE_DECODE_ONLY
 #ifndef VAE_INFERENCE_ONLY
 #error "VAE_DECODE_ONLY needs VAE_INFERENCE_ONLY"
 #endif
 #define VAEI_DECODES_ONLY 1
 #define VAEI_SCORING(function) NULL
+#define VAEI_MORE(function) VAEI_EXTRA(function)
 #else
 #define VAEI_DECODES_ONLY 0
 #define VAEI_SCORING(function) function
+#define VAEI_MORE(function) function
 #endif
 #ifdef VAE_SMALL
 #define VAEI_IS_SMALL 1
@@ -1871,6 +1874,13 @@ VAEI_PRIVATE int    vaei_max_int(int a, int b) { return a > b ? a : b; }
 #define VAEI_TOO_LARGE ((size_t)-1)
 VAEI_PRIVATE size_t vaei_plus(size_t a, size_t b) { return a > VAEI_TOO_LARGE - b ? VAEI_TOO_LARGE : a + b; }
 VAEI_PRIVATE size_t vaei_times(size_t a, size_t b) { return b && a > VAEI_TOO_LARGE / b ? VAEI_TOO_LARGE : a * b; }
+
+#ifdef VAE_NO_MALLOC
+#define VAEI_NOT_ALLOCATED \
+    "%z bytes could not be allocated (VAE_NO_MALLOC: memory comes from vae_create_in or config.allocator)"
+#else
+#define VAEI_NOT_ALLOCATED "%z bytes could not be allocated"
+#endif
 
 /* NULL where there is no memory, and in a build without malloc where the caller has given no allocator. */
 VAEI_PRIVATE void *vaei_allocate(const vae_allocator *allocator, size_t size) {
@@ -3578,11 +3588,11 @@ static const vaei_kernel_set VAEI_NAME(vaei_kernel_set) = {
     &VAEI_NAME(vaei_product_kernels), VAEI_SHARED(vaei_activate), VAEI_TRAINING(VAEI_SHARED(vaei_activate_backward)),
     VAEI_SCORING(VAEI_NAME(vaei_bernoulli)), VAEI_SCORING(VAEI_SHARED(vaei_gaussian)),
     VAEI_SCORING(VAEI_EXTRA(VAEI_SHARED(vaei_laplace))),
-    VAEI_SCORING(VAEI_EXTRA(VAEI_SHARED(vaei_continuous_bernoulli))), VAEI_SCORING(VAEI_SHARED(vaei_gaussian_kl)),
-    VAEI_SCORING(VAEI_SHARED(vaei_reparameterize)),
+    VAEI_EXTRA(VAEI_SHARED(vaei_continuous_bernoulli)), VAEI_SCORING(VAEI_SHARED(vaei_gaussian_kl)),
+    VAEI_MORE(VAEI_SHARED(vaei_reparameterize)),
     VAEI_TRAINING(VAEI_SHARED(vaei_latent_backward)), VAEI_TRAINING(VAEI_NAME(vaei_adam)),
     VAEI_TRAINING(VAEI_SHARED(vaei_sgd)), VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_rmsprop))),
-    VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_adadelta))), VAEI_SCORING(VAEI_SHARED(vaei_words_to_normals)),
+    VAEI_TRAINING(VAEI_EXTRA(VAEI_SHARED(vaei_adadelta))), VAEI_MORE(VAEI_SHARED(vaei_words_to_normals)),
     VAEI_TRAINING(VAEI_SHARED(vaei_column_sums)), VAEI_SHARED(vaei_add), VAEI_SHARED(vaei_bytes_to_real),
     VAEI_SHARED(vaei_check_range)
 };
@@ -5943,7 +5953,7 @@ VAEI_SETUP vae_status vaei_check_network(const vaei_settings *s, vae_error *erro
     if ((int)s->part < 1 || s->part > VAE_DECODER_ONLY)
         return vaei_fail(error, VAE_ERROR_CONFIG, "part is %d: use VAE_WHOLE, VAE_ENCODER_ONLY or VAE_DECODER_ONLY",
                          (int)s->part);
-    if (s->tied && vaei_likelihoods[s->likelihood].outputs > 1)
+    if (VAEI_HAS(s->tied && vaei_likelihoods[s->likelihood].outputs > 1))
         return vaei_fail(error, VAE_ERROR_CONFIG, "tied is set, but %s takes two numbers a pixel, and an encoder's "
                          "weights are for one: leave tied 0", vaei_likelihoods[s->likelihood].symbol);
     if (!vae_kernels_available(s->kernels))
@@ -5991,24 +6001,26 @@ VAEI_SETUP vae_status vaei_check_settings(const vaei_settings *s, vae_error *err
     /* A build that only infers, and only what is basic, has no use for the optimiser. */
     if ((status = vaei_check_optimizer(&s->optimizer, error)) != VAE_OK) return status;
 #endif
-    if (!VAEI_IS_BASIC && (status = vaei_check_objective(s, error)) != VAE_OK) return status;
+    status = VAEI_IS_BASIC ? vaei_check_schedule(&s->capacity_schedule, "capacity_schedule", error)
+                           : vaei_check_objective(s, error);
+    if (status != VAE_OK) return status;
     if ((int)s->freeze < 1 || s->freeze > VAE_FREEZE_DECODER)
         return vaei_fail(error, VAE_ERROR_CONFIG, "freeze is %d: use one of vae_freeze", (int)s->freeze);
-    if (s->freeze != VAE_FREEZE_NONE && s->tied)
+    if (VAEI_HAS(s->freeze != VAE_FREEZE_NONE && s->tied))
         return vaei_fail(error, VAE_ERROR_CONFIG, "freeze and tied are both set, but a tied decoder has the encoder's "
                          "weights: leave one of them 0");
     if ((status = vaei_check_threads(s, error)) != VAE_OK) return status;
-    if (s->classes && (s->classes < 2 || s->classes > VAEI_MAX_CLASSES))
+    if (VAEI_HAS(s->classes && (s->classes < 2 || s->classes > VAEI_MAX_CLASSES)))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes is %d: use 0 (not conditional), or the number of different "
                          "labels, 2 to " VAEI_WRITTEN(VAEI_MAX_CLASSES), s->classes);
-    if (!vaei_is_amount(vaei_setting(s->classifier_weight)))
+    if (VAEI_HAS(!vaei_is_amount(vaei_setting(s->classifier_weight))))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r: it must lie in 0 (write VAE_ZERO) to "
                          VAEI_WRITTEN(VAEI_MOST_SETTING), VAEI_SHOWN(s->classifier_weight));
-    if (s->classes && s->tied)
+    if (VAEI_HAS(s->classes && s->tied))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and tied are both set, but a layer that takes a label is no "
                          "other's mirror image: leave one of them 0");
     if (!VAEI_IS_BASIC && (status = vaei_check_corruption(s, error)) != VAE_OK) return status;
-    if (s->binarize && !vaei_likelihoods[s->likelihood].is_binary)
+    if (VAEI_HAS(s->binarize && !vaei_likelihoods[s->likelihood].is_binary))
         return vaei_fail(error, VAE_ERROR_CONFIG, "binarize draws pixels 0 or 1, which %s is not for: leave it 0, or "
                          "use VAE_BERNOULLI", vaei_likelihoods[s->likelihood].symbol);
     if (s->batch > VAEI_MAX_BATCH)
@@ -6027,14 +6039,17 @@ VAEI_SETUP int vaei_are_basic(const vae_layer *layers) {
     return 1;
 }
 
-/* Whether the config does without all that VAE_BASIC leaves out. */
+/* Whether the config does without all that VAE_BASIC leaves out. Of an enum that nothing else checks, numbers below 0
+   (there are compilers that give it a sign) are beyond its last value, too. */
 VAEI_SETUP int vaei_is_basic(const vae_config *c) {
     return vaei_are_basic(c->encoder) && vaei_are_basic(c->decoder) && c->classifier[0].kind == VAE_LAYER_END &&
-           c->likelihood <= VAE_GAUSSIAN && c->optimizer.kind <= VAE_SGD && c->objective <= VAE_OBJECTIVE_ELBO &&
+           c->likelihood <= VAE_GAUSSIAN && c->optimizer.kind <= VAE_SGD &&
+           (unsigned)c->objective <= VAE_OBJECTIVE_ELBO &&
            c->initialization <= VAE_INIT_PYTORCH &&
            c->beta_schedule.kind <= VAE_CONSTANT && c->optimizer.schedule.kind <= VAE_CONSTANT &&
            c->capacity_schedule.kind <= VAE_CONSTANT && c->samples <= 1 && vaei_setting(c->free_bits) == 0 &&
-           vaei_setting(c->capacity) == 0 && c->corruption.kind <= VAE_CORRUPTION_NONE &&
+           vaei_setting(c->capacity) == 0 && (unsigned)c->corruption.kind <= VAE_CORRUPTION_NONE &&
+           c->corruption.amount == 0 &&
            c->layout <= VAE_CHANNELS_LAST && c->freeze <= VAE_FREEZE_NONE &&
            c->threads <= 1 && !c->parallel.run &&
            !(c->sigma_per_pixel || c->standardize || c->shared_heads || c->tied || c->classes || c->binarize ||
@@ -6100,7 +6115,7 @@ VAEI_SETUP vae_status vaei_resolve_settings(const vae_config *c, int threads, va
     if (!classifies && (!vaei_finite(c->classifier_weight) || c->classifier_weight != 0))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classifier_weight is %r, but there is no classifier: give its "
                          "layers, or leave it 0", VAEI_SHOWN(c->classifier_weight));
-    if (classifies && c->classes)
+    if (VAEI_HAS(classifies && c->classes))
         return vaei_fail(error, VAE_ERROR_CONFIG, "classes and classifier are both set, but an encoder that is told "
                          "the label leaves nothing to classify: leave one of them 0");
     if ((status = vaei_check_settings(s, error)) != VAE_OK) return status;
@@ -9999,8 +10014,7 @@ VAEI_SETUP vae_status vaei_make_allocated(vaei_source *source, const vae_allocat
     if ((status = vaei_measure(source, &needed, error)) != VAE_OK) return status;
     block = vaei_allocate(&kept, needed);
     if (!block)
-        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated: make `batch` or the layers smaller",
-                         needed);
+        return vaei_fail(error, VAE_ERROR_MEMORY, VAEI_NOT_ALLOCATED ": make `batch` or the layers smaller", needed);
     /* The config is read once more from here on: an allocator or a thread that changed it must not lead beyond the
        block. */
     status = vaei_measure(source, &again, error);
@@ -14028,13 +14042,15 @@ VAEI_SETUP int vaei_json_layer(vaei_json *json, vae_layer *layer) {
            vaei_json_wrong(json, "a layer lacks something or has what its kind does not");
 }
 
+static const char vaei_many_layers[] = "a list has more layers than VAE_MAX_LAYERS";
+
 /* Reads a list of layers and, unless `layers` is NULL, stores them there. */
 VAEI_SETUP int vaei_json_layers(vaei_json *json, vae_layer *layers) {
     vae_layer layer;
     int       count = 0;
     if (!vaei_json_expect(json, '[', "a list of layers is missing")) return 0;
     while (vaei_json_item(json, ']', &count)) {
-        if (count > VAE_MAX_LAYERS) return vaei_json_wrong(json, "a list has more layers than VAE_MAX_LAYERS");
+        if (count > VAE_MAX_LAYERS) return vaei_json_wrong(json, vaei_many_layers);
         if (!vaei_json_layer(json, layers ? &layers[count - 1] : &layer)) return 0;
     }
     return count ? !json->problem : vaei_json_wrong(json, "a list of layers is empty");
@@ -14064,14 +14080,26 @@ typedef struct vaei_walk {
     int       count;
 } vaei_walk;
 
-/* An unknown name in our own metadata comes from a newer version: only vae.h writes these. */
+#ifdef VAE_BASIC
+#define VAEI_OR_NOT_BASIC ", or needs what a build with VAE_BASIC lacks"
+#else
+#define VAEI_OR_NOT_BASIC ""
+#endif
+
+/* An unknown name in our own metadata comes from a newer version, or from a build that has more: only vae.h writes
+   these. */
 VAEI_SETUP vae_status vaei_fail_json(const vaei_json *json, const char *what, vae_error *error) {
     char name[40];
     if (json->problem == vaei_unknown && json->inner) {
         vaei_json_shown(json, json->problem_at, name, sizeof name);
-        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the file is newer than this vae.h (" VAE_VERSION "): it has "
-                         "`%s`%s%s", name, json->field ? " for " : "", json->field ? json->field : "");
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the file is newer than this vae.h (" VAE_VERSION ")"
+                         VAEI_OR_NOT_BASIC ": it has `%s`%s%s", name, json->field ? " for " : "",
+                         json->field ? json->field : "");
     }
+    if (VAEI_IS_BASIC && json->problem == vaei_many_layers)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the file's network has more layers than a build with VAE_BASIC "
+                         "takes, " VAEI_WRITTEN(VAE_MAX_LAYERS) " in the encoder and as many in the decoder: build "
+                         "without");
     return vaei_fail(error, VAE_ERROR_FORMAT, "%s at byte %z: %s%s%s", what, json->problem_at,
                      json->field ? json->field : "", json->field ? ": " : "", json->problem);
 }
@@ -14442,7 +14470,7 @@ VAEI_SETUP void vaei_find_ties(vaei_matching *matching) {
     vaei_walk        walk = vaei_walk_begin(matching->file);
     vaei_file_tensor found;
     char             name[48];
-    matching->is_tied = matching->file->tied && matching->model->settings.part == VAE_DECODER_ONLY;
+    matching->is_tied = VAEI_HAS(matching->file->tied && matching->model->settings.part == VAE_DECODER_ONLY);
     memset(matching->tied, 0, sizeof matching->tied);
     while (matching->is_tied && vaei_walk_next(&walk, matching->file, &found)) {
         int number;
@@ -15161,7 +15189,7 @@ VAEI_SETUP vae_status vaei_make_model(vaei_file *file, const vae_config *given, 
     else {
         loading = (vaei_loading *)vaei_allocate(&allocator, sizeof *loading);
         if (!loading)
-            return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file",
+            return vaei_fail(error, VAE_ERROR_MEMORY, VAEI_NOT_ALLOCATED " to read the file",
                              sizeof *loading);
         status = vaei_prepare_config(file, given, loading, error);
         if (given) status = vaei_doubt(given, status, error);
@@ -15220,6 +15248,9 @@ VAEI_SETUP vae_status vaei_agree_with_settings(vaei_file *file, const vae_model 
     vae_status    status = vaei_read_config(file, json, 1, &settings, sizeof settings, error);
     file->tied = settings.tied;
     if (status == VAE_OK) status = vaei_check_file_part(settings.part, model->settings.part, error);
+    if (VAEI_IS_BASIC && status == VAE_OK && file->tied && model->settings.part == VAE_DECODER_ONLY)
+        return vaei_fail(error, VAE_ERROR_UNSUPPORTED, "the file's decoder is tied to its encoder, which a build with "
+                         "VAE_BASIC lacks: build without");
     return status != VAE_OK ? status : vaei_agree_fields(VAEI_IS_NETWORK, 1, &settings, &model->settings,
                                                          VAEI_THE_MODEL, error);
 }
@@ -15548,6 +15579,13 @@ VAEI_SETUP vae_status vaei_check_saving(const vae_model *model, int checkpoint, 
     if (checkpoint && !model->plan.trains)
         return vaei_fail(error, VAE_ERROR_ARGUMENT, "%s: the model was made inference_only and has nothing to go on "
                          "with: save it without checkpoint", call);
+#if defined(VAE_BASIC) && defined(VAE_INFERENCE_ONLY)
+    {   /* The optimiser has no use in this build, so nobody has looked at it yet. */
+        vae_optimizer optimizer = model->settings.optimizer;
+        vaei_default_optimizer(&optimizer);
+        if (vaei_check_optimizer(&optimizer, error) != VAE_OK) return VAE_ERROR_CONFIG;
+    }
+#endif
     finite = vaei_block_is_finite(vae_weights(model), vae_weight_count(model));
     for (block = 1; block < VAEI_BLOCKS; block++)
         if (vaei_is_saved(model, checkpoint, block))
@@ -15970,6 +16008,9 @@ VAEI_SETUP vae_status vaei_fail_special(const char *doing, const char *path, vae
 
 /* Puts the path before an error about the file's content. Other errors name it already. */
 VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_error *error) {
+#ifdef VAE_NO_MESSAGES
+    (void)path, (void)error;
+#else
     if (status != VAE_OK && status != VAE_ERROR_FILE && error) {
         char         sentence[sizeof error->message];
         const size_t all = sizeof error->message - 1, length = strlen(error->message) + 2;
@@ -15979,6 +16020,7 @@ VAEI_SETUP vae_status vaei_in_file(const char *path, vae_status status, vae_erro
         vaei_put_path(&text, path, vaei_min_size(VAEI_SHOWN_PATH, vaei_max_size(24, all - vaei_min_size(all, length))));
         vaei_format(&text, ": %s", sentence);
     }
+#endif
     return status;
 }
 
@@ -16144,7 +16186,7 @@ VAEI_SETUP vae_status vaei_save_file(const vae_model *model, int checkpoint, con
     if (special) return vaei_fail_special("save to", path, error);
     saving = (vaei_saving *)vaei_allocate(&model->settings.allocator, sizeof *saving);
     if (!saving)
-        return vaei_fail(error, VAE_ERROR_MEMORY, "%s: %z bytes could not be allocated to write the file", call,
+        return vaei_fail(error, VAE_ERROR_MEMORY, "%s: " VAEI_NOT_ALLOCATED " to write the file", call,
                          sizeof *saving);
     status = vaei_save_as(saving, model, checkpoint, path, error);
     vaei_release(&model->settings.allocator, saving, sizeof *saving);
@@ -16231,13 +16273,13 @@ VAEI_SETUP vae_status vaei_read_open_file(vaei_reading *reading, vaei_handle fil
     if ((status = vaei_check_beginning(first, known, reading->size, &length, error)) != VAE_OK) return status;
     begun = vaei_max_size(8 + length, known);
     if (!(header = (unsigned char *)vaei_allocate(reading->allocator, begun)))
-        return vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file's header", begun);
+        return vaei_fail(error, VAE_ERROR_MEMORY, VAEI_NOT_ALLOCATED " to read the file's header", begun);
     memcpy(header, first, known);
     if ((failed = vaei_read_bytes(file, header + known, begun - known)) != 0)
         status = vaei_fail_file("read", reading->path, failed, error);
     if (status == VAE_OK) status = vaei_check_header(reading, header, error);
     if (status == VAE_OK && !(reading->bytes = (unsigned char *)vaei_allocate(reading->allocator, reading->size)))
-        status = vaei_fail(error, VAE_ERROR_MEMORY, "%z bytes could not be allocated to read the file", reading->size);
+        status = vaei_fail(error, VAE_ERROR_MEMORY, VAEI_NOT_ALLOCATED " to read the file", reading->size);
     /* Copied, not read again: the file may change meanwhile, and what was checked must be what is used. */
     if (status == VAE_OK) memcpy(reading->bytes, header, begun);
     vaei_release(reading->allocator, header, begun);

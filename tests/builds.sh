@@ -177,6 +177,59 @@ exchange() {        # what either resumes from the other's file, and from its ow
 }
 check "checkpoints with and without VAE_NO_DOUBLE serve each other" exchange
 
+# ---- a build that only infers does not look at the optimiser, which has no use there, but writes it into its files ----
+cat >infer.c <<'C'
+#define VAE_SMALL
+#define VAE_BASIC
+#define VAE_INFERENCE_ONLY
+#define VAE_STATIC
+#define VAE_IMPLEMENTATION
+#include "vae.h"
+int main(void) {
+    static const vae_real rates[] = { 0, (vae_real)0.5, -1, (vae_real)1e9 };
+    static unsigned char  file[4000];
+    vae_config            config;
+    vae_model            *model, *loaded;
+    vae_error             error;
+    size_t                size, i;
+    memset(&config, 0, sizeof config);
+    config.input.height = config.input.width = config.input.channels = 1;
+    config.latent = 1;
+    config.encoder[0] = VAE_DENSE(2, VAE_TANH);
+    for (i = 0; i < 4; i++) {
+        config.optimizer.learning_rate = rates[i];
+        if (vae_create(&config, &model, NULL) != VAE_OK) return 1;
+        if (vae_save_memory(model, 0, file, sizeof file, &size, &error) != (i < 2 ? VAE_OK : VAE_ERROR_CONFIG)) return 2;
+        if (i < 2 ? vae_load_memory(file, size, NULL, &loaded, NULL) != VAE_OK
+                  : !strstr(error.message, "learning_rate")) return 3;
+    }
+    return 0;
+}
+C
+infers() { cc -O0 -I"$top" infer.c -o infer -lm && ./infer; }
+check "a build that only infers writes no optimiser that nobody can read" infers
+
+# ---- VAE_NO_MESSAGES: a path before the status's name would leave little of it ----
+cat >nameless.c <<'C'
+#define VAE_SMALL
+#define VAE_BASIC
+#define VAE_INFERENCE_ONLY
+#define VAE_NO_MESSAGES
+#define VAE_STATIC
+#define VAE_IMPLEMENTATION
+#include "vae.h"
+int main(void) {
+    vae_model *model;
+    vae_error  error;
+    if (vae_load("no/such/file", 0, &model, &error) != VAE_ERROR_FILE) return 1;
+    if (strcmp(error.message, "VAE_ERROR_FILE")) return 2;
+    if (vae_load("nameless.c", 0, &model, &error) != VAE_ERROR_FORMAT) return 3;
+    return strcmp(error.message, "VAE_ERROR_FORMAT") != 0;
+}
+C
+nameless() { cc -O0 -I"$top" nameless.c -o nameless -lm && ./nameless; }
+check "without messages the status has its whole name" nameless
+
 # ---- other names and places ----
 works() { cc -O0 "$@" -o program -lm && ./program; }
 explains() { not cc -O0 "$@" -o program -lm 2>errors && cat errors && grep -q 'error.*vae.h includes itself' errors; }

@@ -42,6 +42,7 @@ static void nothing(void *user, vae_task task, void *context, size_t count) {
 
 TEST(test_refuses_what_it_lacks) {
     vae_config c = network();
+    vae_model *model = NULL;
     CHECK(!is_refused(&c));
 #define REFUSED(setting) do { c = network(); setting; CHECK(is_refused(&c)); } while (0)
     REFUSED(c.encoder[0] = VAE_CONV(4, 3, 2, VAE_RELU));
@@ -64,6 +65,7 @@ TEST(test_refuses_what_it_lacks) {
     REFUSED(c.free_bits = (vae_real)0.1);
     REFUSED(c.capacity = 1);
     REFUSED(c.corruption.kind = VAE_CORRUPTION_MASKING);
+    REFUSED(c.corruption.amount = 1);
     REFUSED(c.initialization = VAE_INIT_HE);
     REFUSED(c.layout = VAE_CHANNELS_FIRST);
     REFUSED(c.freeze = VAE_FREEZE_ENCODER);
@@ -77,6 +79,10 @@ TEST(test_refuses_what_it_lacks) {
     REFUSED(c.binarize = 1);
     REFUSED(c.missing = 1);
     REFUSED(c.targets = 1);
+    /* without a capacity it would do nothing */
+    c = network();
+    c.capacity_schedule.steps = 5;
+    CHECK(vae_create(&c, &model, NULL) == VAE_ERROR_CONFIG && !model);
 }
 
 TEST(test_learns_scores_and_keeps_its_weights) {

@@ -43,7 +43,59 @@ TEST(test_doubts_only_what_nobody_writes) {
     DOUBTED(c.optimizer.schedule.kind = (vae_schedule_kind)(VAE_CYCLICAL + 1));
 }
 
+/* The file with `to` in place of the header's first `from`. */
+static size_t edit(unsigned char *file, size_t size, const char *from, const char *to) {
+    const size_t out = strlen(from), in = strlen(to);
+    size_t       at = 0, header = (size_t)file[0] + 256 * (size_t)file[1] - out + in;
+    while (memcmp(file + at, from, out)) at++;
+    memmove(file + at + in, file + at + out, size - at - out);
+    memcpy(file + at, to, in);
+    file[0] = (unsigned char)(header % 256);
+    file[1] = (unsigned char)(header / 256);
+    return size - out + in;
+}
+
+/* What a whole library writes is not taken for a newer version's or for damaged. */
+TEST(test_says_what_a_file_needs) {
+    static const char *const edits[][2] = {
+        { "\\\"bernoulli\\\"", "\\\"laplace\\\"" }, { "\\\"adam\\\"", "\\\"rmsprop\\\"" },
+        { "\\\"encoder\\\":[", "\\\"beta_schedule\\\":{\\\"kind\\\":\\\"warmup\\\"},\\\"encoder\\\":[" }
+    };
+    static const char    layer[] =
+        "{\\\"kind\\\":\\\"dense\\\",\\\"shape\\\":[1,1,8],\\\"activation\\\":\\\"tanh\\\"},";
+    static unsigned char file[20000];
+    vae_config           c = network();
+    vae_model           *model = NULL, *loaded = NULL;
+    vae_error            error;
+    size_t               whole = 0, size, i;
+    char                 with[400] = "\\\"encoder\\\":[";
+    if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+    for (i = 0; i < 3; i++) {
+        CHECK(vae_save_memory(model, 0, file, sizeof file, &whole, NULL) == VAE_OK);
+        size = edit(file, whole, edits[i][0], edits[i][1]);
+        CHECK(vae_load_memory(file, size, NULL, &loaded, &error) == VAE_ERROR_UNSUPPORTED && !loaded);
+        CHECK_CONTAINS(error.message, "VAE_BASIC");
+        CHECK(vae_load_weights_memory(model, file, size, &error) == VAE_ERROR_UNSUPPORTED);
+        CHECK_CONTAINS(error.message, "VAE_BASIC");
+    }
+    CHECK(vae_save_memory(model, 0, file, sizeof file, &whole, NULL) == VAE_OK);
+    for (i = 0; i < 4; i++) strcat(with, layer);
+    size = edit(file, whole, "\\\"encoder\\\":[", with);
+    CHECK(vae_load_memory(file, size, NULL, &loaded, &error) == VAE_ERROR_UNSUPPORTED && !loaded);
+    CHECK_CONTAINS(error.message, "more layers");
+    CHECK_CONTAINS(error.message, "VAE_BASIC");
+    vae_destroy(model);
+    c.part = VAE_DECODER_ONLY;
+    if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+    CHECK(vae_save_memory(model, 0, file, sizeof file, &whole, NULL) == VAE_OK);
+    size = edit(file, whole, "\\\"decoder\\\":[", "\\\"tied\\\":1,\\\"decoder\\\":[");
+    CHECK(vae_load_weights_memory(model, file, size, &error) == VAE_ERROR_UNSUPPORTED);
+    CHECK_CONTAINS(error.message, "VAE_BASIC");
+    vae_destroy(model);
+}
+
 int main(void) {
     RUN(test_doubts_only_what_nobody_writes);
+    RUN(test_says_what_a_file_needs);
     return test_finish();
 }

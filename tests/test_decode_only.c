@@ -35,6 +35,32 @@ TEST(test_decodes) {
     vae_destroy(model);
 }
 
+/* Every likelihood has its mean, here of what a decoder of weights 0 gives, and every kind of first weights is drawn. */
+TEST(test_has_every_mean) {
+    static const vae_real z[2] = { 1, 2 };
+    const vae_latents     latents = { z, 1, NULL };
+    /* the last one: the integral of 1 - sigmoid from 0 to 1, 1 - log((1 + e) / 2) */
+    static const double   means[] = { 0.5, 0, 0, 0.5, 0, 0.37988549 };
+    int                   likelihood, how;
+    size_t                i;
+    for (likelihood = VAE_BERNOULLI; likelihood <= VAE_DISCRETIZED_LOGISTIC; likelihood++)
+        for (how = VAE_INIT_PYTORCH; how <= VAE_INIT_HE; how++) {
+            vae_config c = two_numbers();
+            vae_model *model = NULL;
+            vae_real   pixels[3];
+            memset(c.decoder, 0, sizeof c.decoder);         /* the mirror image */
+            c.sigma = 0;
+            c.likelihood = (vae_likelihood)likelihood;
+            c.initialization = (vae_initialization)how;
+            if (!CHECK(vae_create(&c, &model, NULL) == VAE_OK)) return;
+            CHECK(vae_decode(model, &latents, pixels, NULL) == VAE_OK);
+            memset(vae_parameters(model), 0, vae_weight_count(model) * sizeof(vae_real));
+            CHECK(vae_decode(model, &latents, pixels, NULL) == VAE_OK);
+            for (i = 0; i < 3; i++) CHECK_NEAR(pixels[i], means[likelihood - 1], 1e-6);
+            vae_destroy(model);
+        }
+}
+
 TEST(test_refuses_the_rest) {
     static const vae_real row[3] = { 0, 0, 0 };
     static const vae_real z[2] = { 0, 0 };
@@ -66,6 +92,7 @@ TEST(test_refuses_the_rest) {
 
 int main(void) {
     RUN(test_decodes);
+    RUN(test_has_every_mean);
     RUN(test_refuses_the_rest);
     return test_finish();
 }

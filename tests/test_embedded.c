@@ -72,6 +72,7 @@ TEST(test_says_what_is_missing) {
     vae_model       *model = NULL;
     vae_error        error;
     CHECK(vae_create(&config, &model, &error) == VAE_ERROR_MEMORY && !model);
+    CHECK_CONTAINS(error.message, "VAE_NO_MALLOC");
     CHECK(vae_create_in(&config, block, 1000, &model, &error) == VAE_ERROR_MEMORY && !model);
 }
 
