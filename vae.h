@@ -683,10 +683,11 @@ typedef struct vae_fit_config {
    below do the same.
    on_progress may read the model, save it (also as a checkpoint, which resumes exactly there), encode, decode, sample
    and score with it, and set beta and the learning rate. It may not train, set or load weights, or destroy the model:
-   those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). Other threads
-   get that from inference, too, and their vae_destroy does nothing at all. An exception or longjmp may leave it: the
-   model is then as after the last batch. After longjmp, or where vae.h is compiled as C without -fexceptions, other
-   threads may have the model once the thread of that vae_fit has made another call that is not refused (vae_encode).
+   those calls return VAE_ERROR_BUSY (vae_destroy does nothing, and vae_fit then stops and returns it). Meanwhile the
+   model is this thread's: in others inference returns VAE_ERROR_BUSY, too, and vae_destroy does nothing at all.
+   An exception or longjmp may leave on_progress: the model is then as after the last batch. After longjmp, or where
+   vae.h is compiled as C without -fexceptions, other threads get the model once this one has made another call with it
+   that is not refused (such as vae_encode).
    keep_best, patience and plateau_epochs go by the validation loss with beta as it is without its schedule. With
    keep_best the last weights are kept aside, in checkpoints too, and the next vae_fit goes on with them. Steps of your
    own, vae_set_tensor and loading weights change the weights in place and end what is known of earlier epochs. */
